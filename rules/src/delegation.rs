@@ -1,0 +1,684 @@
+//! Trusts: what may be given away, and what a chain of them is worth now.
+//!
+//! Authority is a meet-semilattice: [`Authority`] is ordered field by field, and [`Authority::meet`]
+//! takes the lesser of each. A delegation is made by [`grant`] or [`redelegate`] and by nothing else;
+//! both give a [`Granted`], the only thing that the store writes. What a chain is worth is
+//! [`standing`]: the meet over all its links and the roles that the root trustor holds now, so that
+//! even a wrong row in the database can only narrow.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::Micros;
+use crate::refusal::Refusal;
+use crate::roles::{Implications, RoleSet};
+
+/// An end in time. "Never" is the top of the order and not an absent value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Until {
+    /// Dead from this instant on.
+    At(Micros),
+    /// No end of its own.
+    Never,
+}
+
+impl Until {
+    /// From the stored form, where null means never.
+    pub fn from_option(at: Option<Micros>) -> Self {
+        at.map_or(Self::Never, Self::At)
+    }
+
+    /// To the stored form.
+    pub fn to_option(self) -> Option<Micros> {
+        match self {
+            Self::At(t) => Some(t),
+            Self::Never => None,
+        }
+    }
+
+    /// Has it passed at `now`?
+    pub fn passed(self, now: Micros) -> bool {
+        match self {
+            Self::At(t) => t <= now,
+            Self::Never => false,
+        }
+    }
+}
+
+/// What a delegation gives: the one value that every door computes and compares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authority {
+    /// Until when.
+    pub until: Until,
+    /// Which roles, closed under implication.
+    pub roles: RoleSet,
+    /// On which project.
+    pub project: String,
+    /// May the bearer act under the trustor's name?
+    pub impersonate: bool,
+    /// How many further links may follow.
+    pub hops: u32,
+}
+
+impl Authority {
+    /// The greatest authority that is below both; nothing when they are on different projects.
+    pub fn meet(&self, other: &Self) -> Option<Self> {
+        (self.project == other.project).then(|| Self {
+            until: self.until.min(other.until),
+            roles: self.roles.intersection(&other.roles).cloned().collect(),
+            project: self.project.clone(),
+            impersonate: self.impersonate && other.impersonate,
+            hops: self.hops.min(other.hops),
+        })
+    }
+
+    /// Is this no more than `other`, field by field?
+    pub fn le(&self, other: &Self) -> bool {
+        self.until <= other.until
+            && self.roles.is_subset(&other.roles)
+            && self.project == other.project
+            && self.impersonate <= other.impersonate
+            && self.hops <= other.hops
+    }
+}
+
+/// One stored trust, as plain data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    /// Its id.
+    pub id: String,
+    /// Who delegates this link.
+    pub trustor: String,
+    /// Who may use it.
+    pub trustee: String,
+    /// Where; Keystone's table may hold trusts without a project, which give nothing.
+    pub project: Option<String>,
+    /// Does the bearer act under the trustor's name?
+    pub impersonation: bool,
+    /// The roles as asked; what they imply is resolved at use.
+    pub roles: RoleSet,
+    /// Its own end.
+    pub until: Until,
+    /// Uses left; nothing when they are not counted.
+    pub remaining_uses: Option<u32>,
+    /// Redelegations left (`redelegation_count`).
+    pub hops: u32,
+    /// The trust that it was redelegated from.
+    pub parent: Option<String>,
+    /// When it was deleted, if it was.
+    pub deleted_at: Option<Micros>,
+}
+
+/// How a user or a project stands right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Enabled, and so is its domain.
+    Active,
+    /// Switched off.
+    Disabled,
+    /// Its domain is switched off.
+    DomainDisabled,
+    /// Not there (any more).
+    Missing,
+}
+
+/// The facts of this instant that a chain is judged by.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// The instant.
+    pub now: Micros,
+    /// The implied-role relation.
+    pub implications: &'a Implications,
+    /// Effective roles of the root trustor on the chain's project (domain-specific ones included).
+    pub root_roles: &'a RoleSet,
+    /// Every trustor and trustee of the chain; who is not in it is missing.
+    pub agents: &'a BTreeMap<String, Presence>,
+    /// The chain's project.
+    pub project: Presence,
+}
+
+/// How a trust ended. Final.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Deleted, by whomever.
+    Deleted,
+    /// Its time is over.
+    Expired,
+    /// Its uses are consumed.
+    Exhausted,
+    /// Something that it stands on is gone or contradicts it.
+    Broken(Broken),
+}
+
+/// What broke a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Broken {
+    /// A trust above ended; its id.
+    AncestorEnded(String),
+    /// A trust above is not in the database; its id.
+    AncestorMissing(String),
+    /// A user of the chain was deleted; his id.
+    AgentGone(String),
+    /// The project was deleted, or the trust never had one.
+    ProjectGone,
+    /// The rows contradict the rules (a child wider than its parent, a circle); the link's id.
+    Unlawful(String),
+}
+
+/// Why a living trust gives nothing for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Suspended {
+    /// A user of the chain, or his domain, is disabled.
+    Agent(String),
+    /// The project, or its domain, is disabled.
+    Project,
+    /// A delegated role is not held by the root trustor, or not given by the link above.
+    Role(String),
+}
+
+/// What a trust is worth at an instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It gives this.
+    Live(Authority),
+    /// It gives nothing now, and may again.
+    Suspended(Suspended),
+    /// It is dead.
+    Ended(Ended),
+}
+
+impl Standing {
+    /// The word that lists and lineages use for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Live(_) => "live",
+            Self::Suspended(_) => "suspended",
+            Self::Ended(Ended::Deleted) => "deleted",
+            Self::Ended(Ended::Expired) => "expired",
+            Self::Ended(Ended::Exhausted) => "exhausted",
+            Self::Ended(Ended::Broken(_)) => "broken",
+        }
+    }
+
+    /// The reason in words, when there is one beyond the word.
+    pub fn reason(&self) -> Option<String> {
+        Some(match self {
+            Self::Live(_) | Self::Ended(Ended::Deleted | Ended::Expired | Ended::Exhausted) => {
+                return None;
+            }
+            Self::Suspended(Suspended::Agent(id)) => format!("user {id} is disabled"),
+            Self::Suspended(Suspended::Project) => "the project is disabled".into(),
+            Self::Suspended(Suspended::Role(id)) => format!("role {id} is not held"),
+            Self::Ended(Ended::Broken(b)) => match b {
+                Broken::AncestorEnded(id) => format!("trust {id} above it ended"),
+                Broken::AncestorMissing(id) => format!("trust {id} above it is gone"),
+                Broken::AgentGone(id) => format!("user {id} is gone"),
+                Broken::ProjectGone => "the project is gone".into(),
+                Broken::Unlawful(id) => format!("trust {id} contradicts the trust above it"),
+            },
+        })
+    }
+
+    /// Is it dead, as opposed to live or suspended?
+    pub fn ended(&self) -> bool {
+        matches!(self, Self::Ended(_))
+    }
+
+    /// The authority that it gives now, if any.
+    pub fn live(&self) -> Option<&Authority> {
+        match self {
+            Self::Live(a) => Some(a),
+            Self::Suspended(_) | Self::Ended(_) => None,
+        }
+    }
+}
+
+/// A trust with everything above it, root first. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    links: Vec<Trust>,
+    missing: Option<String>,
+}
+
+impl Chain {
+    /// Puts a chain together from stored rows in any order: walks from `leaf` up through the parents.
+    /// Nothing when the leaf itself is not among them. A circle ends the walk and leaves the chain
+    /// unlawful.
+    pub fn assemble(leaf: &str, rows: impl IntoIterator<Item = Trust>) -> Option<Self> {
+        let mut rows: BTreeMap<String, Trust> =
+            rows.into_iter().map(|t| (t.id.clone(), t)).collect();
+        let first = rows.remove(leaf)?;
+        let mut next = first.parent.clone();
+        let mut links = vec![first];
+        let mut missing = None;
+        while let Some(id) = next {
+            match rows.remove(&id) {
+                Some(t) => {
+                    next = t.parent.clone();
+                    links.push(t);
+                }
+                // Already taken (a circle) or not stored: either way nothing above can be trusted.
+                None => {
+                    missing = Some(id);
+                    break;
+                }
+            }
+        }
+        links.reverse();
+        Some(Self { links, missing })
+    }
+
+    /// The links, root first.
+    pub fn links(&self) -> &[Trust] {
+        &self.links
+    }
+
+    /// The first link; its trustor is whose authority it all is.
+    pub fn root(&self) -> &Trust {
+        &self.links[0]
+    }
+
+    /// The last link, which the chain is about.
+    pub fn leaf(&self) -> &Trust {
+        &self.links[self.links.len() - 1]
+    }
+
+    /// Is `user` the trustor of any link? They see and end all below their own.
+    pub fn has_trustor(&self, user: &str) -> bool {
+        self.links.iter().any(|t| t.trustor == user)
+    }
+
+    /// Every user of the chain, each once.
+    pub fn agents(&self) -> BTreeSet<&str> {
+        self.links
+            .iter()
+            .flat_map(|t| [t.trustor.as_str(), t.trustee.as_str()])
+            .collect()
+    }
+
+    /// The user that a token of this chain speaks for: the trustor when it impersonates.
+    pub fn speaks_for(&self) -> &str {
+        let leaf = self.leaf();
+        if leaf.impersonation {
+            &leaf.trustor
+        } else {
+            &leaf.trustee
+        }
+    }
+
+    /// The earliest end along the chain.
+    pub fn until(&self) -> Until {
+        self.links
+            .iter()
+            .map(|t| t.until)
+            .min()
+            .unwrap_or(Until::Never)
+    }
+}
+
+/// What the chain is worth at `facts.now`.
+///
+/// Ends come before suspensions: a dead thing is dead, whatever else is switched off.
+pub fn standing(chain: &Chain, facts: &Facts<'_>) -> Standing {
+    if let Some(ended) = ended(chain, facts) {
+        return Standing::Ended(ended);
+    }
+    if let Some(suspended) = suspended(chain, facts) {
+        return Standing::Suspended(suspended);
+    }
+    // Everything holds: the meet is over the links and the root's roles.
+    let mut worth: Option<Authority> = None;
+    for link in chain.links() {
+        let own = authority_of(link, facts.implications);
+        worth = match worth {
+            None => Some(own),
+            Some(above) => match above.meet(&own) {
+                Some(m) => Some(m),
+                None => return Standing::Ended(Ended::Broken(Broken::Unlawful(link.id.clone()))),
+            },
+        };
+    }
+    match worth {
+        Some(mut a) => {
+            a.roles.retain(|r| facts.root_roles.contains(r));
+            Standing::Live(a)
+        }
+        None => Standing::Ended(Ended::Broken(Broken::ProjectGone)),
+    }
+}
+
+/// What one link gives on its own.
+fn authority_of(link: &Trust, implications: &Implications) -> Authority {
+    Authority {
+        until: link.until,
+        roles: implications.closure(&link.roles),
+        project: link.project.clone().unwrap_or_default(),
+        impersonate: link.impersonation,
+        hops: link.hops,
+    }
+}
+
+fn ended(chain: &Chain, facts: &Facts<'_>) -> Option<Ended> {
+    let broken = |b| Some(Ended::Broken(b));
+    let leaf = chain.leaf();
+    if let Some(own) = ended_itself(leaf, facts.now) {
+        return Some(own);
+    }
+    if let Some(id) = &chain.missing {
+        return broken(if chain.links().iter().any(|t| t.id == *id) {
+            Broken::Unlawful(id.clone())
+        } else {
+            Broken::AncestorMissing(id.clone())
+        });
+    }
+    for link in chain.links() {
+        if ended_itself(link, facts.now).is_some() {
+            return broken(Broken::AncestorEnded(link.id.clone()));
+        }
+    }
+    // A child that is wider than its parent in anything but roles cannot have come from `redelegate`.
+    for pair in chain.links().windows(2) {
+        let (above, below) = (&pair[0], &pair[1]);
+        let lawful = below.project == above.project
+            && below.hops < above.hops
+            && (above.impersonation || !below.impersonation)
+            && below.trustor == token_user(above);
+        if !lawful {
+            return broken(Broken::Unlawful(below.id.clone()));
+        }
+    }
+    for user in chain.agents() {
+        if facts.agents.get(user).copied().unwrap_or(Presence::Missing) == Presence::Missing {
+            return broken(Broken::AgentGone(user.to_owned()));
+        }
+    }
+    if leaf.project.is_none() || facts.project == Presence::Missing {
+        return broken(Broken::ProjectGone);
+    }
+    None
+}
+
+/// The link's own end, whatever is above it.
+fn ended_itself(link: &Trust, now: Micros) -> Option<Ended> {
+    if link.deleted_at.is_some() {
+        Some(Ended::Deleted)
+    } else if link.until.passed(now) {
+        Some(Ended::Expired)
+    } else if link.remaining_uses == Some(0) {
+        Some(Ended::Exhausted)
+    } else {
+        None
+    }
+}
+
+/// Whom a token of this one link speaks for.
+fn token_user(link: &Trust) -> &str {
+    if link.impersonation {
+        &link.trustor
+    } else {
+        &link.trustee
+    }
+}
+
+fn suspended(chain: &Chain, facts: &Facts<'_>) -> Option<Suspended> {
+    for user in chain.agents() {
+        match facts.agents.get(user).copied().unwrap_or(Presence::Missing) {
+            Presence::Active => {}
+            Presence::Disabled | Presence::DomainDisabled | Presence::Missing => {
+                return Some(Suspended::Agent(user.to_owned()));
+            }
+        }
+    }
+    match facts.project {
+        Presence::Active => {}
+        Presence::Disabled | Presence::DomainDisabled | Presence::Missing => {
+            return Some(Suspended::Project);
+        }
+    }
+    // roles(child) ⊆ roles(parent) ⊆ … ⊆ roles that the root trustor holds now.
+    let mut above = facts.root_roles.clone();
+    for link in chain.links() {
+        let own = facts.implications.closure(&link.roles);
+        if let Some(lost) = own.iter().find(|r| !above.contains(*r)) {
+            return Some(Suspended::Role(lost.clone()));
+        }
+        above = own;
+    }
+    None
+}
+
+/// What a caller asks of a new trust. Roles are ids already; names were resolved before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// Who delegates, as the body says.
+    pub trustor: String,
+    /// Who receives.
+    pub trustee: String,
+    /// On which project.
+    pub project: Option<String>,
+    /// Under the trustor's name?
+    pub impersonation: bool,
+    /// Which roles.
+    pub roles: RoleSet,
+    /// Until when; absent means "as long as the parent".
+    pub until: Option<Micros>,
+    /// How many uses.
+    pub uses: Option<i64>,
+    /// May it be redelegated?
+    pub allow_redelegation: bool,
+    /// `redelegation_count` as stated.
+    pub count: Option<u32>,
+}
+
+/// What the server's configuration limits.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// `[trust] allow_redelegation`
+    pub allow_redelegation: bool,
+    /// `[trust] max_redelegation_count`
+    pub max_redelegation_count: u32,
+}
+
+/// Facts about the parties of a new trust.
+#[derive(Debug, Clone)]
+pub struct Parties<'a> {
+    /// The user of the token that delegates.
+    pub token_user: &'a str,
+    /// Does the trustee exist? (Disabled is fine.)
+    pub trustee_exists: bool,
+    /// How the project stands.
+    pub project: Presence,
+    /// Effective roles that the *root* trustor holds now on the project.
+    pub root_roles: &'a RoleSet,
+    /// The implied-role relation.
+    pub implications: &'a Implications,
+    /// The instant.
+    pub now: Micros,
+}
+
+/// A trust that passed the rules. Only [`grant`] and [`redelegate`] make one, and the store writes
+/// nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    trust: Trust,
+}
+
+impl Granted {
+    /// The trust to write; its id is given by the store.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+}
+
+/// Makes a root trust out of the caller's own authority (rules 3 to 11).
+pub fn grant(ask: &Ask, parties: &Parties<'_>, limits: Limits) -> Result<Granted, Refusal> {
+    check_shape(ask, parties)?;
+    check_project(ask, parties)?;
+    let hops = asked_hops(ask, limits, None)?;
+    check_uses(ask)?;
+    let until = match ask.until {
+        Some(t) if t <= parties.now => return Err(Refusal::ExpiryPast),
+        other => Until::from_option(other),
+    };
+    Ok(granted(ask, until, hops, None))
+}
+
+/// Makes a child below `chain` (rules 30 to 35). The parent comes from the presented token alone.
+///
+/// `worth` is the chain's standing now; nothing can be made below a chain that gives nothing.
+pub fn redelegate(
+    ask: &Ask,
+    chain: &Chain,
+    worth: &Standing,
+    parties: &Parties<'_>,
+    limits: Limits,
+) -> Result<Granted, Refusal> {
+    let parent = chain.leaf();
+    if ask.trustor != parties.token_user {
+        return Err(Refusal::NotTheTrustor);
+    }
+    // Same place: "no project" is another project too.
+    if ask.project != parent.project {
+        return Err(Refusal::OtherProject);
+    }
+    check_shape(ask, parties)?;
+    check_project(ask, parties)?;
+    let Some(above) = worth.live() else {
+        let why = worth.reason().unwrap_or_else(|| worth.word().to_owned());
+        return Err(Refusal::ParentNotLive(why));
+    };
+    if !limits.allow_redelegation {
+        return Err(Refusal::RedelegationOff);
+    }
+    // The maximum was applied when the parent was made; lowering it later breaks no living chain.
+    if parent.hops == 0 {
+        return Err(Refusal::DepthExhausted);
+    }
+    let hops = asked_hops(ask, limits, Some(parent.hops))?;
+    check_uses(ask)?;
+    let until = match ask.until {
+        Some(t) if t <= parties.now => return Err(Refusal::ExpiryPast),
+        Some(t) if Until::At(t) > above.until => return Err(Refusal::OutlivesParent),
+        Some(t) => Until::At(t),
+        None => above.until,
+    };
+    if let Some(role) = ask.roles.iter().find(|r| !above.roles.contains(*r)) {
+        return Err(Refusal::RoleOutsideParent(role.clone()));
+    }
+    if ask.impersonation && !above.impersonate {
+        return Err(Refusal::ImpersonationGained);
+    }
+    Ok(granted(ask, until, hops, Some(parent.id.clone())))
+}
+
+fn granted(ask: &Ask, until: Until, hops: u32, parent: Option<String>) -> Granted {
+    Granted {
+        trust: Trust {
+            id: String::new(),
+            trustor: ask.trustor.clone(),
+            trustee: ask.trustee.clone(),
+            project: ask.project.clone(),
+            impersonation: ask.impersonation,
+            roles: ask.roles.clone(),
+            until,
+            remaining_uses: ask.uses.and_then(|u| u32::try_from(u).ok()),
+            hops,
+            parent,
+            deleted_at: None,
+        },
+    }
+}
+
+fn check_shape(ask: &Ask, parties: &Parties<'_>) -> Result<(), Refusal> {
+    if ask.project.is_some() && ask.roles.is_empty() {
+        return Err(Refusal::NoRoles);
+    }
+    if ask.trustor != parties.token_user {
+        return Err(Refusal::NotTheTrustor);
+    }
+    if !parties.trustee_exists {
+        return Err(Refusal::TrusteeUnknown(ask.trustee.clone()));
+    }
+    match (&ask.project, ask.roles.is_empty()) {
+        (None, true) => Err(Refusal::NothingDelegated),
+        (None, false) => Err(Refusal::RolesWithoutProject),
+        (Some(_), _) => Ok(()),
+    }
+}
+
+fn check_project(ask: &Ask, parties: &Parties<'_>) -> Result<(), Refusal> {
+    if parties.project == Presence::Missing {
+        return Err(Refusal::ProjectUnknown(
+            ask.project.clone().unwrap_or_default(),
+        ));
+    }
+    // The closure counts: what a delegated role implies is delegated with it.
+    let wanted = parties.implications.closure(&ask.roles);
+    match wanted.iter().find(|r| !parties.root_roles.contains(*r)) {
+        Some(role) => Err(Refusal::RoleNotHeld(role.clone())),
+        None => Ok(()),
+    }
+}
+
+/// The redelegations that the new link may have: below a parent one fewer, at a root the maximum.
+fn asked_hops(ask: &Ask, limits: Limits, parent: Option<u32>) -> Result<u32, Refusal> {
+    if !ask.allow_redelegation || ask.count == Some(0) {
+        return Ok(0);
+    }
+    if !limits.allow_redelegation {
+        return Err(Refusal::RedelegationOff);
+    }
+    match (parent, ask.count) {
+        (None, None) => Ok(limits.max_redelegation_count),
+        (None, Some(n)) if n > limits.max_redelegation_count => Err(Refusal::DepthAboveMaximum {
+            asked: n,
+            maximum: limits.max_redelegation_count,
+        }),
+        (None, Some(n)) => Ok(n),
+        (Some(p), None) => Ok(p - 1),
+        (Some(p), Some(n)) if n == p - 1 => Ok(n),
+        (Some(p), Some(_)) => Err(Refusal::DepthStated { possible: p - 1 }),
+    }
+}
+
+fn check_uses(ask: &Ask) -> Result<(), Refusal> {
+    match ask.uses {
+        None => Ok(()),
+        Some(n) if n < 1 => Err(Refusal::UsesNotPositive),
+        Some(_) if ask.allow_redelegation && ask.count != Some(0) => {
+            Err(Refusal::UsesOnRedelegable)
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Takes one use of a counted trust; the store does the same with one conditional update.
+/// Nothing when no use is left.
+pub fn consume(trust: Trust) -> Option<Trust> {
+    match trust.remaining_uses {
+        None => Some(trust),
+        Some(0) => None,
+        Some(n) => Some(Trust {
+            remaining_uses: Some(n - 1),
+            ..trust
+        }),
+    }
+}
+
+/// Everything that falls with `id`: itself and all below it, by parent links alone, whoever the
+/// trustor of each link is. Safe on circles.
+pub fn subtree<'a>(id: &'a str, trusts: impl IntoIterator<Item = &'a Trust>) -> BTreeSet<&'a str> {
+    let mut children: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for t in trusts {
+        if let Some(parent) = &t.parent {
+            children.entry(parent).or_default().push(&t.id);
+        }
+    }
+    let mut falls = BTreeSet::new();
+    let mut todo = vec![id];
+    while let Some(next) = todo.pop() {
+        if falls.insert(next) {
+            todo.extend(children.get(next).into_iter().flatten().copied());
+        }
+    }
+    falls
+}

@@ -1,0 +1,27 @@
+//! The rules of delegated authority, as pure functions over plain data.
+//!
+//! Nothing here reads a clock, a database, the network or a random source: time and facts are
+//! arguments, a refusal is a value. The server is thin around these functions.
+//!
+//! | question | file |
+//! |---|---|
+//! | What may a trust give away, and what is it worth now? | [`delegation`] |
+//! | What does a keypair born from a token carry? | [`keypair`] |
+//! | What may a token of this kind do on this server? | [`token`] |
+//! | Which tokens does a revocation event end? | [`revocation`] |
+//! | Who may call an operation? | [`policy`] |
+//! | Which roles follow from which? | [`roles`] |
+//! | Is this signed request genuine? | [`signature`] |
+//! | How is a refusal named? | [`refusal`] |
+
+pub mod delegation;
+pub mod keypair;
+pub mod policy;
+pub mod refusal;
+pub mod revocation;
+pub mod roles;
+pub mod signature;
+pub mod token;
+
+/// Microseconds since the Unix epoch, UTC. Keystone stores expiries with this precision.
+pub type Micros = i64;

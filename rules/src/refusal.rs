@@ -1,0 +1,167 @@
+//! Named refusals: one variant for each rule that can say no.
+
+/// How a refusal is answered. The server turns it into a status code; rules know no HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The request is malformed or contradicts itself (400).
+    Malformed,
+    /// The caller is known and may not (403).
+    Forbidden,
+    /// What is named does not exist, or is dead (404).
+    Absent,
+    /// The same thing lives already (409).
+    Conflict,
+}
+
+/// Why a delegation was not made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Rule 3, 30: the one who delegates must be the token's user.
+    NotTheTrustor,
+    /// Rule 6: no such trustee.
+    TrusteeUnknown(String),
+    /// Rule 7: a project but no roles.
+    NoRoles,
+    /// Rule 7: roles but no project.
+    RolesWithoutProject,
+    /// Rule 7: neither project nor roles; such a trust could never be used.
+    NothingDelegated,
+    /// Rule 8: no such project.
+    ProjectUnknown(String),
+    /// Rule 8: the root trustor does not hold this role on the project.
+    RoleNotHeld(String),
+    /// Rule 9: uses must be at least one.
+    UsesNotPositive,
+    /// Rule 9, 32: uses can be counted on a leaf only.
+    UsesOnRedelegable,
+    /// Rule 10: the expiry lies in the past.
+    ExpiryPast,
+    /// Rule 11: more redelegations asked than the configured maximum.
+    DepthAboveMaximum {
+        /// What was asked.
+        asked: u32,
+        /// The configured maximum.
+        maximum: u32,
+    },
+    /// Rule 11: `[trust] allow_redelegation` is off on this server.
+    RedelegationOff,
+    /// Rule 31: the parent has no redelegation left.
+    DepthExhausted,
+    /// Rule 31: a child's count follows from its parent.
+    DepthStated {
+        /// The only count that is possible.
+        possible: u32,
+    },
+    /// Rule 33: later than an ancestor's expiry.
+    OutlivesParent,
+    /// Rule 34: the role is outside the parent's effective closure.
+    RoleOutsideParent(String),
+    /// Rule 34: another project than the parent's.
+    OtherProject,
+    /// Rule 34: impersonation under a trust without it.
+    ImpersonationGained,
+    /// The parent, or one of its ancestors, is dead or suspended.
+    ParentNotLive(String),
+    /// Rule 13: the same trust lives already.
+    Duplicate,
+    /// Rule 38: a keypair on another project than the delegation's.
+    KeypairOtherProject,
+    /// Rule 38: the keypair asks for a role that its trust does not give.
+    KeypairRoleOutside(String),
+    /// Rule 38: the keypair would outlive its trust.
+    KeypairOutlives,
+    /// Rule 38: narrowing is for keypairs that are born from a trust.
+    NarrowingNeedsTrust,
+    /// Rule 5, 27, 36, 44: this kind of token may not do this.
+    DelegatedToken(&'static str),
+}
+
+impl Refusal {
+    /// How the refusal is answered.
+    pub fn class(&self) -> Class {
+        use Refusal::*;
+        match self {
+            NothingDelegated | UsesNotPositive | UsesOnRedelegable | ExpiryPast
+            | NarrowingNeedsTrust => Class::Malformed,
+            TrusteeUnknown(_) | RolesWithoutProject | ProjectUnknown(_) | RoleNotHeld(_) => {
+                Class::Absent
+            }
+            Duplicate => Class::Conflict,
+            NotTheTrustor
+            | NoRoles
+            | DepthAboveMaximum { .. }
+            | RedelegationOff
+            | DepthExhausted
+            | DepthStated { .. }
+            | OutlivesParent
+            | RoleOutsideParent(_)
+            | OtherProject
+            | ImpersonationGained
+            | ParentNotLive(_)
+            | KeypairOtherProject
+            | KeypairRoleOutside(_)
+            | KeypairOutlives
+            | DelegatedToken(_) => Class::Forbidden,
+        }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use Refusal::*;
+        match self {
+            NotTheTrustor => {
+                f.write_str("trustor_user_id must be the user of the token that delegates")
+            }
+            TrusteeUnknown(id) => write!(f, "Could not find user: {id}."),
+            NoRoles => f.write_str("roles: at least one role is needed with project_id"),
+            RolesWithoutProject => {
+                f.write_str("roles were given without project_id; no role is held nowhere")
+            }
+            NothingDelegated => {
+                f.write_str("project_id and roles are needed: a trust without them gives nothing")
+            }
+            ProjectUnknown(id) => write!(f, "Could not find project: {id}."),
+            RoleNotHeld(id) => write!(
+                f,
+                "Could not find role: {id}. The trustor does not hold it on the project."
+            ),
+            UsesNotPositive => f.write_str("remaining_uses must be a positive integer or null"),
+            UsesOnRedelegable => {
+                f.write_str("remaining_uses must not be set if redelegation is allowed")
+            }
+            ExpiryPast => f.write_str("expires_at must be in the future"),
+            DepthAboveMaximum { asked, maximum } => {
+                write!(
+                    f,
+                    "redelegation_count {asked} is above the maximum of {maximum}"
+                )
+            }
+            RedelegationOff => {
+                f.write_str("allow_redelegation: redelegation is switched off on this server")
+            }
+            DepthExhausted => f.write_str("the trust of this token allows no further redelegation"),
+            DepthStated { possible } => {
+                write!(
+                    f,
+                    "redelegation_count can only be {possible} below this trust; omit it"
+                )
+            }
+            OutlivesParent => f.write_str("expires_at is later than that of a trust above"),
+            RoleOutsideParent(id) => {
+                write!(f, "role {id} is not among the roles of the trust above")
+            }
+            OtherProject => f.write_str("project_id must be the project of the trust above"),
+            ImpersonationGained => f.write_str("impersonation: the trust above does not allow it"),
+            ParentNotLive(why) => write!(f, "the trust of this token gives nothing: {why}"),
+            Duplicate => f.write_str("the same trust exists already"),
+            KeypairOtherProject => f.write_str("tenant_id must be the project of the delegation"),
+            KeypairRoleOutside(id) => write!(f, "role {id} is not among the roles of the trust"),
+            KeypairOutlives => f.write_str("expires_at is later than that of the trust"),
+            NarrowingNeedsTrust => {
+                f.write_str("roles and expires_at narrow keypairs that are born from a trust only")
+            }
+            DelegatedToken(what) => write!(f, "a delegated token may not {what}"),
+        }
+    }
+}

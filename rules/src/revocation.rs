@@ -1,0 +1,155 @@
+//! Revocation events as Keystone stores them, and which tokens they end.
+
+use crate::Micros;
+
+/// One event. A field that is absent restricts nothing; all that are present must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Event {
+    /// Tokens of this domain: its users', its projects', its own.
+    pub domain: Option<String>,
+    /// Tokens on this project.
+    pub project: Option<String>,
+    /// Tokens in which this user takes any part.
+    pub user: Option<String>,
+    /// Tokens that carry this role.
+    pub role: Option<String>,
+    /// Tokens that stand on this trust, directly or further below.
+    pub trust: Option<String>,
+    /// Tokens of this OAuth1 consumer.
+    pub consumer: Option<String>,
+    /// Tokens of this OAuth1 access token.
+    pub access_token: Option<String>,
+    /// The one token with this audit id.
+    pub audit: Option<String>,
+    /// All tokens that descend from this audit id.
+    pub audit_chain: Option<String>,
+    /// Tokens that expire at this instant (whole seconds); with `domain`, only tokens scoped to it.
+    pub expires: Option<Micros>,
+    /// Tokens issued at or before this instant.
+    pub issued_before: Micros,
+}
+
+/// What the matching needs to know of a token.
+#[derive(Debug, Clone, Default)]
+pub struct Claims<'a> {
+    /// The user and, on a chain, every trustor and trustee of it.
+    pub users: Vec<&'a str>,
+    /// Domains of those users, and the domain that the token or its project is in.
+    pub domains: Vec<&'a str>,
+    /// The domain that it is scoped to.
+    pub domain_scope: Option<&'a str>,
+    /// Its project.
+    pub project: Option<&'a str>,
+    /// Its roles, now.
+    pub roles: Vec<&'a str>,
+    /// Every trust of its chain.
+    pub trusts: Vec<&'a str>,
+    /// Its OAuth1 access token.
+    pub access_token: Option<&'a str>,
+    /// Its own audit id.
+    pub audit: &'a str,
+    /// The audit id that it descends from, if any.
+    pub audit_chain: Option<&'a str>,
+    /// When it expires.
+    pub expires: Micros,
+    /// When it was issued (whole seconds, as Fernet tells it).
+    pub issued: Micros,
+}
+
+const SECOND: Micros = 1_000_000;
+
+/// Does the event end the token?
+pub fn ends(event: &Event, token: &Claims<'_>) -> bool {
+    let one_of = |field: &Option<String>, values: &[&str]| match field {
+        None => true,
+        Some(wanted) => values.contains(&wanted.as_str()),
+    };
+    let same = |field: &Option<String>, value: Option<&str>| match field {
+        None => true,
+        Some(wanted) => value == Some(wanted.as_str()),
+    };
+    let domain = match (&event.domain, event.expires) {
+        // With an expiry, the event is about tokens scoped to the domain itself.
+        (Some(d), Some(_)) => token.domain_scope == Some(d.as_str()),
+        (Some(d), None) => token.domains.contains(&d.as_str()),
+        (None, _) => true,
+    };
+    token.issued <= event.issued_before
+        && domain
+        && one_of(&event.user, &token.users)
+        && one_of(&event.role, &token.roles)
+        && one_of(&event.trust, &token.trusts)
+        && same(&event.project, token.project)
+        // We serve no OAuth1: an event about a consumer can only be about another server's tokens.
+        && event.consumer.is_none()
+        && same(&event.access_token, token.access_token)
+        && same(&event.audit, Some(token.audit))
+        && same(&event.audit_chain, token.audit_chain)
+        && event.expires.is_none_or(|e| e / SECOND == token.expires / SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims<'a>() -> Claims<'a> {
+        Claims {
+            users: vec!["alice", "bob"],
+            domains: vec!["default"],
+            project: Some("p"),
+            roles: vec!["r"],
+            trusts: vec!["t1", "t2"],
+            audit: "a2",
+            audit_chain: Some("a1"),
+            expires: 90 * SECOND,
+            issued: 10 * SECOND,
+            ..Claims::default()
+        }
+    }
+
+    #[test]
+    fn all_present_fields_must_match() {
+        let hit = Event {
+            user: Some("bob".into()),
+            issued_before: 10 * SECOND,
+            ..Event::default()
+        };
+        assert!(ends(&hit, &claims()));
+        assert!(!ends(
+            &Event {
+                issued_before: 9 * SECOND,
+                ..hit.clone()
+            },
+            &claims()
+        ));
+        assert!(!ends(
+            &Event {
+                project: Some("q".into()),
+                ..hit.clone()
+            },
+            &claims()
+        ));
+        assert!(ends(
+            &Event {
+                trust: Some("t1".into()),
+                user: None,
+                ..hit.clone()
+            },
+            &claims()
+        ));
+        assert!(ends(
+            &Event {
+                audit_chain: Some("a1".into()),
+                ..hit.clone()
+            },
+            &claims()
+        ));
+        assert!(!ends(
+            &Event {
+                audit_chain: Some("a2".into()),
+                ..hit
+            },
+            &claims()
+        ));
+    }
+}

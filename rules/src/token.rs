@@ -1,0 +1,247 @@
+//! What a token is, and what a token of each kind may do on this server.
+
+use crate::refusal::Refusal;
+
+/// Login methods that prove the user himself. Everything else, the unknown included, is delegated.
+pub const PRIMARY_METHODS: &[&str] = &[
+    "external", "kerberos", "mapped", "openid", "password", "saml2", "token", "totp", "x509",
+];
+
+/// The marker method of tokens that a keypair was exchanged for.
+pub const EC2_METHOD: &str = "ec2credential";
+
+/// What a token stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The user's own login, at any scope but a trust.
+    Login,
+    /// A trust, consumed after a primary login.
+    Trust,
+    /// An exchanged EC2 or S3 keypair, whatever it is bound to.
+    Ec2,
+    /// An application credential.
+    ApplicationCredential,
+    /// An OAuth1 access token.
+    OAuth1,
+    /// A method that nobody has reviewed, or none at all.
+    Unreviewed,
+}
+
+/// What the kind is derived from; all of it is read from the token itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Marks<'a> {
+    /// The token's methods.
+    pub methods: &'a [String],
+    /// Is it scoped to a trust?
+    pub trust: bool,
+    /// Does it name an application credential?
+    pub application_credential: bool,
+    /// Does it name an OAuth1 access token?
+    pub access_token: bool,
+    /// `[auth] additional_primary_auth_methods`
+    pub additional_primary: &'a [String],
+}
+
+/// The kind of a token. The narrowest mark wins: an EC2 token of a trust is an EC2 token.
+pub fn kind(marks: Marks<'_>) -> Kind {
+    let has = |m: &str| marks.methods.iter().any(|x| x == m);
+    // The marker stays delegated even if a configuration calls it primary.
+    let primary = |m: &String| {
+        m != EC2_METHOD
+            && (PRIMARY_METHODS.contains(&m.as_str()) || marks.additional_primary.contains(m))
+    };
+    if has(EC2_METHOD) {
+        Kind::Ec2
+    } else if marks.application_credential || has("application_credential") {
+        Kind::ApplicationCredential
+    } else if marks.access_token || has("oauth1") {
+        Kind::OAuth1
+    } else if marks.methods.is_empty() || !marks.methods.iter().all(primary) {
+        Kind::Unreviewed
+    } else if marks.trust {
+        Kind::Trust
+    } else {
+        Kind::Login
+    }
+}
+
+/// Acts that are not everybody's, apart from the policy on roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Presenting the token as `X-Auth-Token` at all.
+    Use,
+    /// Any route below `/v3/OS-TRUST`.
+    Trusts,
+    /// Exchanging it for another token.
+    Rescope,
+    /// Making, reading, deleting EC2 keypairs.
+    Keypairs,
+    /// Credentials of other types.
+    OtherCredentials,
+    /// Application credentials, access rules, OAuth1.
+    OtherDelegations,
+    /// Setting a password.
+    Password,
+    /// Ending all tokens of a user.
+    RevokeAll,
+}
+
+/// Switches that move single cells of the table.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Switches {
+    /// `[delegation] ec2_keys = refuse`: Keystone 30.0.0's behaviour.
+    pub refuse_ec2_keys: bool,
+    /// `[security_compliance] allow_insecure_application_credential_trust_escalation`
+    pub application_credential_trusts: bool,
+}
+
+/// The table of kinds and acts. No wildcard: a new kind does not compile until someone decides.
+pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
+    let no = |what| Err(Refusal::DelegatedToken(what));
+    match kind {
+        // A login is limited by its roles alone.
+        Kind::Login => Ok(()),
+        Kind::Trust => match act {
+            // Its own chain; that limit is checked on the object.
+            Act::Use | Act::Trusts => Ok(()),
+            Act::Keypairs if switches.refuse_ec2_keys => no("access credentials"),
+            Act::Keypairs => Ok(()),
+            Act::Rescope => no("create another token"),
+            Act::OtherCredentials => no("access credentials other than its own keypairs"),
+            Act::OtherDelegations => no("manage other kinds of delegation"),
+            Act::Password => no("set a password"),
+            Act::RevokeAll => no("end all tokens of a user"),
+        },
+        // A leaf is a leaf: services may validate it, here it does nothing.
+        Kind::Ec2 => match act {
+            Act::Use | Act::Trusts | Act::Keypairs | Act::OtherCredentials => {
+                no("use the identity service")
+            }
+            Act::OtherDelegations | Act::Password | Act::RevokeAll => {
+                no("use the identity service")
+            }
+            Act::Rescope => no("create another token"),
+        },
+        Kind::ApplicationCredential => match act {
+            Act::Use => Ok(()),
+            Act::Trusts if switches.application_credential_trusts => Ok(()),
+            Act::Trusts => no("manage trusts"),
+            Act::Rescope => no("create another token"),
+            Act::Keypairs | Act::OtherCredentials => no("access credentials"),
+            Act::OtherDelegations => no("manage other kinds of delegation"),
+            Act::Password => no("set a password"),
+            Act::RevokeAll => no("end all tokens of a user"),
+        },
+        Kind::OAuth1 | Kind::Unreviewed => match act {
+            Act::Use => Ok(()),
+            Act::Trusts => no("manage trusts"),
+            Act::Rescope => no("create another token"),
+            Act::Keypairs | Act::OtherCredentials => no("access credentials"),
+            Act::OtherDelegations => no("manage other kinds of delegation"),
+            Act::Password => no("set a password"),
+            Act::RevokeAll => no("end all tokens of a user"),
+        },
+    }
+}
+
+/// The scope of a source token, as far as rescoping cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScopeKind {
+    /// No scope.
+    Unscoped,
+    /// A project.
+    Project,
+    /// A domain.
+    Domain,
+    /// The system.
+    System,
+    /// A trust.
+    Trust,
+}
+
+/// May a token of this kind and scope be exchanged for one with the wanted scope?
+/// `allow_scoped` is `[token] allow_rescope_scoped_token`.
+pub fn rescope(
+    kind: Kind,
+    from: ScopeKind,
+    to: ScopeKind,
+    allow_scoped: bool,
+) -> Result<(), Refusal> {
+    may(kind, Act::Rescope, Switches::default())?;
+    let no = |what| Err(Refusal::DelegatedToken(what));
+    match (from, to) {
+        (ScopeKind::Trust, _) => no("create another token"),
+        (ScopeKind::Unscoped, _) => Ok(()),
+        // The system is no way down into projects and domains.
+        (ScopeKind::System, ScopeKind::Project | ScopeKind::Domain) => {
+            no("be exchanged from the system to a project or domain")
+        }
+        (ScopeKind::System | ScopeKind::Project | ScopeKind::Domain, _) => {
+            if allow_scoped {
+                Ok(())
+            } else {
+                no("be rescoped while it is scoped")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marks(methods: &[String], trust: bool) -> Marks<'_> {
+        Marks {
+            methods,
+            trust,
+            application_credential: false,
+            access_token: false,
+            additional_primary: &[],
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_all_primary_is_delegated() {
+        let m = |v: &[&str]| v.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        assert_eq!(kind(marks(&m(&["password", "token"]), false)), Kind::Login);
+        assert_eq!(kind(marks(&m(&["password"]), true)), Kind::Trust);
+        assert_eq!(kind(marks(&m(&[]), false)), Kind::Unreviewed);
+        assert_eq!(kind(marks(&m(&[]), true)), Kind::Unreviewed);
+        assert_eq!(
+            kind(marks(&m(&["password", "brand_new"]), true)),
+            Kind::Unreviewed
+        );
+        assert_eq!(
+            kind(marks(&m(&["ec2credential", "password"]), true)),
+            Kind::Ec2
+        );
+        assert_eq!(
+            kind(marks(&m(&["application_credential"]), false)),
+            Kind::ApplicationCredential
+        );
+        let ec2 = m(&["ec2credential"]);
+        let lied = Marks {
+            additional_primary: &ec2,
+            ..marks(&ec2, false)
+        };
+        assert_eq!(kind(lied), Kind::Ec2);
+    }
+
+    #[test]
+    fn no_delegated_kind_rescopes_anywhere() {
+        use ScopeKind::*;
+        for kind in [
+            Kind::Trust,
+            Kind::Ec2,
+            Kind::ApplicationCredential,
+            Kind::OAuth1,
+            Kind::Unreviewed,
+        ] {
+            for from in [Unscoped, Project, Domain, System, Trust] {
+                for to in [Unscoped, Project, Domain, System, Trust] {
+                    assert!(rescope(kind, from, to, true).is_err());
+                }
+            }
+        }
+    }
+}

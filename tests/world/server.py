@@ -1,0 +1,348 @@
+"""Servers for the tests: Vicar or a Keystone 30.0.0, each in a scratch folder.
+
+    with Vicar() as v:            # its own fresh database and keys
+        v.url, v.password         # http://127.0.0.1:PORT/v3, the administrator's
+    with Keystone() as k: ...     # bootstrapped the same way
+    with Keystone(store=v.store): # on a database and keys that are there already
+    with Vicar(store=k.store, config=k.config): ...
+
+Whatever happens (an exception, ^C, SIGTERM, the script being killed), the servers
+end with the script, and their scratch folders go, unless VICAR_KEEP is set.
+
+    server.py vicar|keystone [--port N]     run one by hand, until ^C
+"""
+import argparse
+import atexit
+import collections
+import ctypes
+import grp
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+import harness
+
+PASSWORD = 'secret-of-the-administrator'
+STARTUP_SECONDS = 90
+
+# database: path of the SQLite file; the two others are folders of Fernet keys
+Store = collections.namedtuple('Store', 'database fernet credential')
+
+_running = []
+
+
+def _end_all():
+    while _running:
+        _running[-1].stop()
+
+
+def _end_on_signal(number, _frame):
+    sys.exit(128 + number)         # runs the atexit functions
+
+
+atexit.register(_end_all)
+for _s in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(_s, _end_on_signal)
+
+
+def _die_with_parent():
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def vicar_bin():
+    named = os.environ.get('VICAR_BIN')
+    if named:
+        return os.path.abspath(named)
+    for kind in ('release', 'debug'):
+        path = os.path.join(os.environ.get('CARGO_TARGET_DIR') or
+                            os.path.join(harness.REPO, 'target'), kind, 'vicar')
+        if os.path.exists(path):
+            return path
+    raise SystemExit('no vicar binary: cargo build --release, or set VICAR_BIN')
+
+
+class Server:
+    """One running server. `start` and `stop` may be called again and again."""
+    kind = None
+    ready_path = None                # below the root of the server
+    ready_statuses = ()
+
+    def __init__(self, port=None, password=PASSWORD):
+        self.port = port or free_port()
+        self.root = 'http://127.0.0.1:%d' % self.port
+        self.url = self.root + '/v3'
+        self.password = password
+        self.process = None
+        self.dir = tempfile.mkdtemp(prefix='vicar-world-%s-' % self.kind)
+        self.log = os.path.join(self.dir, 'output.log')
+        _running.append(self)
+
+    def command(self):
+        """(arguments, additions to the environment)"""
+        raise NotImplementedError
+
+    def start(self):
+        args, more = self.command()
+        with open(self.log, 'ab') as log:
+            self.process = subprocess.Popen(
+                args, env=dict(os.environ, **more), stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, cwd=self.dir, start_new_session=True,
+                preexec_fn=_die_with_parent)
+        end = time.monotonic() + STARTUP_SECONDS
+        while True:
+            if self.process.poll() is not None:
+                self._fail('ended with status %s' % self.process.returncode)
+            try:
+                status = urllib.request.urlopen(self.root + self.ready_path,
+                                                timeout=5).status
+            except urllib.error.HTTPError as e:
+                status = e.code
+            except OSError:
+                status = None
+            if status in self.ready_statuses:
+                return self
+            if time.monotonic() > end:
+                self._fail('not ready after %d s (%s%s: %s)' % (
+                    STARTUP_SECONDS, self.root, self.ready_path, status))
+            time.sleep(0.1)
+
+    def _fail(self, why):
+        with open(self.log, errors='replace') as f:
+            tail = ''.join(f.readlines()[-40:])
+        raise RuntimeError('%s: %s\n%s' % (self.kind, why, tail))
+
+    def halt(self):
+        """End the process only; the store stays and `start` brings it back."""
+        p, self.process = self.process, None
+        if p is None:
+            return
+        for number, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
+            try:
+                os.killpg(p.pid, number)
+            except ProcessLookupError:
+                pass
+            try:
+                p.wait(patience)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+        try:                            # children that outlived their parent
+            os.killpg(p.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def stop(self):
+        self.halt()
+        if self in _running:
+            _running.remove(self)
+        if os.environ.get('VICAR_KEEP'):
+            print('kept: %s' % self.dir, file=sys.stderr)
+        else:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self):
+        return self if self.process else self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def run(self, *args, **more):
+        """A command of the same program on the same store, to its end."""
+        done = subprocess.run(args, cwd=self.dir, env=dict(os.environ, **more),
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=300)
+        if done.returncode:
+            raise RuntimeError('%s: status %d\n%s' % (
+                ' '.join(args), done.returncode, done.stdout[-4000:]))
+        return done.stdout
+
+
+class Vicar(Server):
+    """Vicar with a data folder of its own, or with an operator's keystone.conf."""
+    kind = 'vicar'
+    ready_path = '/healthz'
+    ready_statuses = (200,)
+
+    def __init__(self, config=None, store=None, settings=None, **kw):
+        """`config`, `store`: the keystone.conf to serve, and what it points to.
+
+        `settings` {section: {option: value}} are written into a vicar.conf of
+        the same form, and given with --config-file.
+        """
+        super().__init__(**kw)
+        self.config = config
+        data = os.path.join(self.dir, 'data')
+        self.data = None if config else data
+        self.store = store or Store(os.path.join(data, 'vicar.db'),
+                                    os.path.join(data, 'fernet-keys'),
+                                    os.path.join(data, 'credential-keys'))
+        self.extra = []
+        if settings:
+            own = os.path.join(self.dir, 'vicar.conf')
+            write_ini(own, settings)
+            self.extra = ['--config-file', own]
+
+    def place(self):
+        """The arguments that tell every command which store is meant."""
+        where = (['--config-file', self.config] if self.config
+                 else ['--data-dir', self.data])
+        return where + self.extra
+
+    def command(self):
+        return ([vicar_bin(), 'serve', *self.place(),
+                 '--listen', '127.0.0.1:%d' % self.port],
+                {'VICAR_BOOTSTRAP_PASSWORD': self.password})
+
+    def rotate_fernet(self):
+        return self.run(vicar_bin(), 'keys', 'rotate', *self.place())
+
+
+class Keystone(Server):
+    """A Keystone 30.0.0 under uwsgi."""
+    kind = 'keystone'
+    ready_path = '/v3'
+    ready_statuses = (200,)
+
+    def __init__(self, store=None, processes=1, settings=None, **kw):
+        """With a `store`: serve what is there. Without: make and bootstrap one."""
+        super().__init__(**kw)
+        self.processes = processes
+        self.made_elsewhere = store is not None
+        self.store = store or Store(os.path.join(self.dir, 'keystone.db'),
+                                    os.path.join(self.dir, 'fernet-keys'),
+                                    os.path.join(self.dir, 'credential-keys'))
+        self.config = os.path.join(self.dir, 'keystone.conf')
+        sections = {
+            'DEFAULT': {'log_file': os.path.join(self.dir, 'keystone.log')},
+            'database': {'connection': 'sqlite:///' + self.store.database},
+            'fernet_tokens': {'key_repository': self.store.fernet},
+            'credential': {'key_repository': self.store.credential},
+        }
+        for section, options in (settings or {}).items():
+            sections.setdefault(section, {}).update(options)
+        write_ini(self.config, sections)
+
+    def manage(self, *args):
+        return self.run(harness.env_bin('keystone', 'keystone-manage'),
+                        '--config-file', self.config, *args)
+
+    @staticmethod
+    def owner():
+        return ['--keystone-user', pwd.getpwuid(os.getuid()).pw_name,
+                '--keystone-group', grp.getgrgid(os.getgid()).gr_name]
+
+    def create(self):
+        """An empty store, with what `keystone-manage bootstrap` puts into it."""
+        self.manage('db_sync')
+        for folder in (self.store.fernet, self.store.credential):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        self.manage('fernet_setup', *self.owner())
+        self.manage('credential_setup', *self.owner())
+        self.manage('bootstrap', '--bootstrap-password', self.password,
+                    '--bootstrap-region-id', 'RegionOne',
+                    '--bootstrap-public-url', self.url,
+                    '--bootstrap-internal-url', self.url,
+                    '--bootstrap-admin-url', self.url)
+        self.made_elsewhere = True
+
+    def start(self):
+        if not self.made_elsewhere:
+            self.create()
+        return super().start()
+
+    def command(self):
+        return ([harness.env_bin('keystone', 'uwsgi'), '--master', '--die-on-term',
+                 '--need-app', '--lazy-apps', '--enable-threads',
+                 '--disable-logging', '--buffer-size', '65535',
+                 '--processes', str(self.processes),
+                 '--http-socket', '127.0.0.1:%d' % self.port,
+                 '--add-header', 'Connection: close',
+                 '--virtualenv', os.path.join(harness.CACHE, 'keystone'),
+                 '--module', 'keystone.wsgi.api:application'],
+                {'OS_KEYSTONE_CONFIG_FILES': self.config,
+                 'PYTHONWARNINGS': 'ignore'})
+
+    def rotate_fernet(self):
+        return self.manage('fernet_rotate', *self.owner())
+
+    def rotate_credential(self):
+        """As an operator does: migrate, so that no key in use is dropped."""
+        self.manage('credential_migrate', *self.owner())
+        self.manage('credential_rotate', *self.owner())
+        self.manage('credential_migrate', *self.owner())
+
+
+def write_ini(path, sections):
+    with open(path, 'w') as f:
+        for section, options in sections.items():
+            f.write('[%s]\n' % section)
+            f.writelines('%s = %s\n' % o for o in options.items())
+
+
+def add_arguments(parser):
+    """What the scripts here have in common."""
+    parser.add_argument('url', nargs='?', help='.../v3 of a running server; '
+                        'without it a server is started')
+    parser.add_argument('--password', default=None,
+                        help="the administrator's, for a running server")
+    parser.add_argument('--keystone', action='store_true',
+                        help='the server is (or shall be) a Keystone 30.0.0: '
+                        'run what must hold there too')
+
+
+class Running:
+    """A server that somebody else runs; looks like one of ours."""
+
+    def __init__(self, url, password, kind):
+        self.url, self.password, self.kind = url.rstrip('/'), password, kind
+        self.dir = tempfile.mkdtemp(prefix='vicar-world-')
+        self.data = None
+        atexit.register(shutil.rmtree, self.dir, True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def asked_for(options):
+    """The server that the arguments name, as a context manager."""
+    if options.url:
+        return Running(options.url, options.password or PASSWORD,
+                       'keystone' if options.keystone else 'vicar')
+    return Keystone() if options.keystone else Vicar()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('kind', choices=['vicar', 'keystone'])
+    parser.add_argument('--port', type=int)
+    options = parser.parse_args()
+    kind = Vicar if options.kind == 'vicar' else Keystone
+    with kind(port=options.port) as s:
+        print('%s\nadmin password: %s\nlog: %s' % (s.url, s.password, s.log),
+              flush=True)
+        try:
+            s.process.wait()
+        except KeyboardInterrupt:
+            pass
+
+
+if __name__ == '__main__':
+    main()

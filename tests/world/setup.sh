@@ -1,0 +1,47 @@
+#!/bin/bash
+# setup.sh [clients|keystone|tempest]...      (no name: all three)
+# Makes, or reuses, the Python environments of these tests, under
+# ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
+# An environment is made anew only when its requirements file has changed.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
+[ $# -gt 0 ] || set -- clients keystone tempest
+
+want=()
+probe=$(mktemp -d)
+python3 -m venv "$probe/v" >/dev/null 2>&1 || want+=(python3-venv)
+rm -rf "$probe"
+for name in "$@"; do
+  case $name in
+    keystone)     # uwsgi comes as source
+      command -v cc >/dev/null || want+=(gcc libc6-dev)
+      [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ] || want+=(python3-dev);;
+    clients|tempest) ;;
+    *) echo "setup.sh: no such environment: $name" >&2; exit 2;;
+  esac
+done
+if [ ${#want[@]} -gt 0 ]; then
+  as_root=(); [ "$(id -u)" = 0 ] || as_root=(sudo)
+  "${as_root[@]}" apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq "${want[@]}"
+fi
+
+mkdir -p "$cache"
+for name in "$@"; do
+  list=$here/requirements-$name.txt
+  env=$cache/$name
+  stamp=$({ python3 --version; cat "$list"; } | sha256sum | cut -d' ' -f1)
+  (
+    flock 9                 # two runs at once: the second finds it made
+    if [ "$(cat "$env/.stamp" 2>/dev/null)" = "$stamp" ]; then
+      echo "$name: ready ($env)"
+      exit 0
+    fi
+    rm -rf "$env"
+    python3 -m venv "$env"
+    "$env/bin/python" -m pip -q --disable-pip-version-check install -r "$list"
+    echo "$stamp" > "$env/.stamp"
+    echo "$name: made ($env)"
+  ) 9> "$cache/.$name.lock"
+done
