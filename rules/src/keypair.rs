@@ -61,14 +61,14 @@ pub fn bind(
             })
         };
     };
-    if chain.leaf().project.as_deref() != Some(&ask.project) {
-        return Err(Refusal::KeypairOtherProject);
-    }
     let Some(above) = worth.live() else {
         return Err(Refusal::ParentNotLive(
             worth.reason().unwrap_or_else(|| worth.word().to_owned()),
         ));
     };
+    if chain.leaf().project.as_deref() != Some(&ask.project) {
+        return Err(Refusal::KeypairOtherProject);
+    }
     if let Some(roles) = &ask.roles {
         let wanted = implications.closure(roles);
         if let Some(role) = wanted.iter().find(|r| !above.roles.contains(*r)) {
@@ -111,4 +111,182 @@ pub fn exchange(
         hops: 0,
     };
     worth.meet(&own).filter(|a| !a.roles.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delegation::{Suspended, Trust};
+
+    const NOW: Micros = 1_000;
+
+    fn set(roles: &[&str]) -> RoleSet {
+        roles.iter().map(|r| (*r).to_owned()).collect()
+    }
+
+    /// member → reader
+    fn implied() -> Implications {
+        Implications::new([("member".to_owned(), "reader".to_owned())])
+    }
+
+    /// Bob is a member and Heat's stack user of p, for Alice, for 50 more.
+    fn worth() -> Authority {
+        Authority {
+            until: Until::At(NOW + 50),
+            roles: set(&["member", "reader", "heat_stack_user"]),
+            project: "p".into(),
+            impersonate: true,
+            hops: 2,
+        }
+    }
+
+    fn chain() -> Chain {
+        let trust = Trust {
+            id: "t0".into(),
+            trustor: "alice".into(),
+            trustee: "bob".into(),
+            project: Some("p".into()),
+            impersonation: true,
+            roles: set(&["member", "heat_stack_user"]),
+            until: Until::At(NOW + 50),
+            remaining_uses: None,
+            hops: 2,
+            parent: None,
+            deleted_at: None,
+        };
+        Chain::assemble("t0", [trust]).expect("it is there")
+    }
+
+    fn ask() -> KeypairAsk {
+        KeypairAsk {
+            project: "p".into(),
+            roles: None,
+            until: None,
+        }
+    }
+
+    fn bind_to_trust(ask: &KeypairAsk) -> Result<Bound, Refusal> {
+        let live = Standing::Live(worth());
+        bind(ask, Some((&chain(), &live)), &implied(), NOW)
+    }
+
+    fn yields(roles: Option<&RoleSet>, until: Until) -> Option<Authority> {
+        exchange(&worth(), roles, until, &implied(), NOW)
+    }
+
+    #[test]
+    fn rule_38_a_logins_keypair_is_bound_to_no_trust_and_not_narrowed() {
+        let bound = bind(&ask(), None, &implied(), NOW).expect("lawful");
+        assert_eq!(bound.trust(), None);
+        assert_eq!((bound.roles(), bound.until()), (None, Until::Never));
+    }
+
+    #[test]
+    fn rule_38_a_logins_keypair_cannot_be_narrowed() {
+        let roles = KeypairAsk {
+            roles: Some(set(&["reader"])),
+            ..ask()
+        };
+        let until = KeypairAsk {
+            until: Some(NOW + 5),
+            ..ask()
+        };
+        for ask in [roles, until] {
+            assert_eq!(
+                bind(&ask, None, &implied(), NOW),
+                Err(Refusal::NarrowingNeedsTrust)
+            );
+        }
+    }
+
+    #[test]
+    fn rule_38_a_trusts_keypair_is_bound_to_the_trust_of_the_token() {
+        let bound = bind_to_trust(&ask()).expect("lawful");
+        assert_eq!(bound.trust(), Some("t0"));
+    }
+
+    #[test]
+    fn rule_38_a_trusts_keypair_is_on_the_trusts_project() {
+        let elsewhere = KeypairAsk {
+            project: "q".into(),
+            ..ask()
+        };
+        assert_eq!(bind_to_trust(&elsewhere), Err(Refusal::KeypairOtherProject));
+    }
+
+    #[test]
+    fn rule_38_nothing_is_bound_to_what_gives_nothing() {
+        let off = Standing::Suspended(Suspended::Agent("bob".into()));
+        let elsewhere = KeypairAsk {
+            project: "q".into(),
+            ..ask()
+        };
+        for ask in [ask(), elsewhere] {
+            let refusal = bind(&ask, Some((&chain(), &off)), &implied(), NOW).expect_err("refused");
+            assert!(matches!(refusal, Refusal::ParentNotLive(_)));
+            assert_eq!(refusal.class(), crate::refusal::Class::Absent);
+        }
+    }
+
+    #[test]
+    fn rule_38_narrowing_stays_inside_the_trusts_closure() {
+        let narrow = |roles: &[&str]| {
+            bind_to_trust(&KeypairAsk {
+                roles: Some(set(roles)),
+                ..ask()
+            })
+        };
+        // Implied by what was delegated.
+        let bound = narrow(&["reader"]).expect("lawful");
+        assert_eq!(bound.roles(), Some(&set(&["reader"])));
+        assert_eq!(
+            narrow(&["admin", "reader"]),
+            Err(Refusal::KeypairRoleOutside("admin".into()))
+        );
+        assert_eq!(narrow(&[]), Err(Refusal::NoRoles));
+    }
+
+    #[test]
+    fn rule_38_a_keypair_ends_no_later_than_its_trust() {
+        let end = |at| {
+            bind_to_trust(&KeypairAsk {
+                until: Some(at),
+                ..ask()
+            })
+            .map(|b| b.until())
+        };
+        assert_eq!(end(NOW + 50), Ok(Until::At(NOW + 50)));
+        assert_eq!(end(NOW + 51), Err(Refusal::KeypairOutlives));
+        assert_eq!(end(NOW), Err(Refusal::ExpiryPast));
+    }
+
+    #[test]
+    fn rule_38_an_exchange_yields_what_the_trust_gives_then() {
+        let gives = yields(None, Until::Never).expect("live");
+        assert_eq!(gives, Authority { hops: 0, ..worth() });
+    }
+
+    #[test]
+    fn rule_38_a_narrowed_keypair_yields_only_its_roles_and_what_they_imply() {
+        let heat = set(&["heat_stack_user"]);
+        let gives = yields(Some(&heat), Until::Never).expect("live");
+        assert_eq!(gives.roles, heat);
+        let gives = yields(Some(&set(&["member"])), Until::Never).expect("live");
+        assert_eq!(gives.roles, set(&["member", "reader"]));
+    }
+
+    #[test]
+    fn rule_38_a_role_that_the_trust_does_not_give_is_not_yielded() {
+        let gives = yields(Some(&set(&["admin", "reader"])), Until::Never).expect("live");
+        assert_eq!(gives.roles, set(&["reader"]));
+        assert_eq!(yields(Some(&set(&["admin"])), Until::Never), None);
+    }
+
+    #[test]
+    fn rule_38_an_exchange_is_capped_by_the_keypair_and_by_the_trust() {
+        let end = |until| yields(None, until).map(|a| a.until);
+        assert_eq!(end(Until::At(NOW + 5)), Some(Until::At(NOW + 5)));
+        assert_eq!(end(Until::At(NOW + 99)), Some(Until::At(NOW + 50)));
+        assert_eq!(end(Until::At(NOW)), None);
+    }
 }

@@ -30,7 +30,7 @@ pub enum Refusal {
     ProjectUnknown(String),
     /// Rule 8: the root trustor does not hold this role on the project.
     RoleNotHeld(String),
-    /// Rule 9: uses must be at least one.
+    /// Rule 9: uses must be at least one, and fit the column.
     UsesNotPositive,
     /// Rule 9, 32: uses can be counted on a leaf only.
     UsesOnRedelegable,
@@ -83,9 +83,9 @@ impl Refusal {
         match self {
             NothingDelegated | UsesNotPositive | UsesOnRedelegable | ExpiryPast
             | NarrowingNeedsTrust => Class::Malformed,
-            TrusteeUnknown(_) | RolesWithoutProject | ProjectUnknown(_) | RoleNotHeld(_) => {
-                Class::Absent
-            }
+            // A dead or suspended parent is as good as gone, never an outage or a lack of rights.
+            TrusteeUnknown(_) | RolesWithoutProject | ProjectUnknown(_) | RoleNotHeld(_)
+            | ParentNotLive(_) => Class::Absent,
             Duplicate => Class::Conflict,
             NotTheTrustor
             | NoRoles
@@ -97,7 +97,6 @@ impl Refusal {
             | RoleOutsideParent(_)
             | OtherProject
             | ImpersonationGained
-            | ParentNotLive(_)
             | KeypairOtherProject
             | KeypairRoleOutside(_)
             | KeypairOutlives
@@ -126,7 +125,9 @@ impl std::fmt::Display for Refusal {
                 f,
                 "Could not find role: {id}. The trustor does not hold it on the project."
             ),
-            UsesNotPositive => f.write_str("remaining_uses must be a positive integer or null"),
+            UsesNotPositive => {
+                f.write_str("remaining_uses must be a positive integer of at most 32 bits, or null")
+            }
             UsesOnRedelegable => {
                 f.write_str("remaining_uses must not be set if redelegation is allowed")
             }

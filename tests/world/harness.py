@@ -14,8 +14,10 @@ def env_bin(env, program):
     path = os.path.join(CACHE, env, 'bin', program)
     stamp = os.path.join(CACHE, env, '.stamp')
     if not os.path.exists(stamp) or env not in env_bin.ready:
+        if not os.path.exists(stamp):
+            print('making the environment `%s`' % env, file=sys.stderr)
         subprocess.run([os.path.join(HERE, 'setup.sh'), env], check=True,
-                       stdout=sys.stderr)
+                       stdout=subprocess.DEVNULL)
         env_bin.ready.add(env)
     return path
 

@@ -937,6 +937,20 @@ pub const OWN_INDEXES: &[(&str, Index)] = &[
             &["audit_chain_id"],
         ),
     ),
+    // One seek finds the events that name no party at all (a domain's, a role's) among all others.
+    (
+        "revocation_event",
+        index(
+            "ix_vicar_revocation_event_rest",
+            &[
+                "user_id",
+                "project_id",
+                "audit_id",
+                "trust_id",
+                "audit_chain_id",
+            ],
+        ),
+    ),
 ];
 
 /// The statements that create `table`: in PostgreSQL the types it needs, then the table, then its

@@ -1,0 +1,69 @@
+//! What a running server is made of.
+
+use std::sync::Arc;
+
+use vicar_rules::policy::Policy;
+use vicar_rules::token::Switches;
+
+use crate::clock::Clock;
+use crate::config::{Config, Ec2Keys};
+use crate::metrics::Metrics;
+use crate::passwords::Passwords;
+use crate::store::Store;
+use crate::tokens::keys::KeyRing;
+
+/// The parts, put together once. Handlers get it by reference; parts do not know each other.
+#[derive(Debug)]
+pub struct App {
+    /// The configuration.
+    pub config: Config,
+    /// The database.
+    pub store: Store,
+    /// The clock.
+    pub clock: Clock,
+    /// Keys of tokens.
+    pub token_keys: KeyRing,
+    /// Keys of credentials at rest.
+    pub credential_keys: KeyRing,
+    /// Who may call what.
+    pub policy: Policy,
+    /// Password hashing off the async threads.
+    pub passwords: Passwords,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+impl App {
+    /// Puts the parts together. The policy file is read here.
+    ///
+    /// # Errors
+    /// In words for the operator, when a file cannot be used.
+    pub fn new(config: Config, store: Store, clock: Clock) -> Result<Arc<Self>, String> {
+        let mut policy = match &config.policy_file {
+            Some(file) => crate::policy_file::load(file)?,
+            None => Policy::shipped().map_err(|e| e.to_string())?,
+        };
+        policy.enforce_scope = config.enforce_scope;
+        Ok(Arc::new(Self {
+            token_keys: KeyRing::new(config.fernet_keys.clone(), false),
+            credential_keys: KeyRing::new(config.credential_keys.clone(), true),
+            passwords: Passwords::new(&config),
+            metrics: Metrics::default(),
+            policy,
+            config,
+            store,
+            clock,
+        }))
+    }
+
+    /// The switches of the table of acts.
+    pub fn switches(&self) -> Switches {
+        Switches {
+            refuse_ec2_keys: self.config.ec2_keys == Ec2Keys::Refuse,
+            application_credential_trusts: self
+                .config
+                .compliance
+                .allow_insecure_application_credential_trust_escalation,
+        }
+    }
+}

@@ -1,0 +1,517 @@
+//! The facts that authority is judged by, read in one transaction, and the judgement of a chain.
+//!
+//! Every door (token login, validation, keypair exchange, redelegation) comes through here, so that
+//! a rule holds at all of them or at none.
+
+use std::collections::BTreeMap;
+
+use vicar_rules::Micros;
+use vicar_rules::delegation::{self, Chain, Facts, Presence, Standing, Trust, Until};
+use vicar_rules::revocation::Event;
+use vicar_rules::roles::{Implications, RoleSet};
+
+use crate::args;
+use crate::store::{DateTime, Result, Row, Select, Tx, marks};
+
+/// `role.domain_id` of a role that is no domain's.
+pub const NO_DOMAIN: &str = "<<null>>";
+
+/// A user, as far as authority cares.
+#[derive(Debug, Clone)]
+pub struct UserFacts {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its domain.
+    pub domain_id: String,
+    /// Its domain's name.
+    pub domain_name: String,
+    /// Is it there and switched on?
+    pub presence: Presence,
+    /// Its default project.
+    pub default_project_id: Option<String>,
+    /// When its password expires.
+    pub password_expires_at: Option<Micros>,
+}
+
+/// A project (or a domain, which is one), as far as authority cares.
+#[derive(Debug, Clone)]
+pub struct ProjectFacts {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its domain; nothing for a domain.
+    pub domain_id: Option<String>,
+    /// Its domain's name.
+    pub domain_name: Option<String>,
+    /// Is it switched on, with its domain?
+    pub presence: Presence,
+    /// Does it act as a domain?
+    pub is_domain: bool,
+}
+
+/// A role as tokens show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleRef {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Where somebody holds roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// A project.
+    Project(&'a str),
+    /// A domain.
+    Domain(&'a str),
+    /// The system.
+    System,
+}
+
+fn presence(enabled: Option<bool>, domain_enabled: Option<bool>) -> Presence {
+    match (enabled, domain_enabled) {
+        // Keystone reads an unset flag as on.
+        (Some(false), _) => Presence::Disabled,
+        (_, Some(false)) => Presence::DomainDisabled,
+        _ => Presence::Active,
+    }
+}
+
+/// The users with these ids; who is missing is missing.
+pub async fn users<'a>(
+    tx: &mut Tx,
+    ids: impl IntoIterator<Item = &'a str>,
+) -> Result<BTreeMap<String, UserFacts>> {
+    let mut q = Select::new(
+        "SELECT u.id, COALESCE(l.name, n.name, ''), u.domain_id, d.name, u.enabled, d.enabled, u.default_project_id,
+                (SELECT MAX(COALESCE(p.expires_at_int, 9223372036854775807)) FROM password p
+                  WHERE p.local_user_id = l.id AND p.created_at_int =
+                        (SELECT MAX(x.created_at_int) FROM password x WHERE x.local_user_id = l.id))
+           FROM \"user\" u
+           LEFT JOIN local_user l ON l.user_id = u.id
+           LEFT JOIN nonlocal_user n ON n.user_id = u.id
+           LEFT JOIN project d ON d.id = u.domain_id",
+    );
+    q.is_in("u.id", ids);
+    let found = q
+        .map(tx, |r| {
+            let (id, name, domain_id): (String, String, String) = (r.take()?, r.take()?, r.take()?);
+            let domain_name: Option<String> = r.take()?;
+            let presence = presence(r.take()?, r.take()?);
+            Ok(UserFacts {
+                id,
+                name,
+                domain_name: domain_name.unwrap_or_else(|| domain_id.clone()),
+                domain_id,
+                presence,
+                default_project_id: r.take()?,
+                password_expires_at: r.take::<Option<i64>>()?.filter(|t| *t != i64::MAX),
+            })
+        })
+        .await?;
+    Ok(found.into_iter().map(|u| (u.id.clone(), u)).collect())
+}
+
+/// One user.
+pub async fn user(tx: &mut Tx, id: &str) -> Result<Option<UserFacts>> {
+    Ok(users(tx, [id]).await?.remove(id))
+}
+
+fn read_project(r: &mut Row) -> Result<ProjectFacts> {
+    let (id, name): (String, String) = (r.take()?, r.take()?);
+    let is_domain: bool = r.take()?;
+    let domain_id: String = r.take()?;
+    let domain_name: Option<String> = r.take()?;
+    let (enabled, domain_enabled): (Option<bool>, Option<bool>) = (r.take()?, r.take()?);
+    Ok(ProjectFacts {
+        // A domain's own domain is the root row, which is always disabled and stands for "none".
+        presence: presence(enabled, if is_domain { None } else { domain_enabled }),
+        domain_name: if is_domain { None } else { domain_name },
+        domain_id: (!is_domain).then_some(domain_id),
+        id,
+        name,
+        is_domain,
+    })
+}
+
+const PROJECT: &str = "SELECT p.id, p.name, p.is_domain, p.domain_id, d.name, p.enabled, d.enabled
+                         FROM project p LEFT JOIN project d ON d.id = p.domain_id";
+
+/// A project by id.
+pub async fn project(tx: &mut Tx, id: &str) -> Result<Option<ProjectFacts>> {
+    tx.first(
+        &format!("{PROJECT} WHERE p.id = ?"),
+        args![id],
+        read_project,
+    )
+    .await
+}
+
+/// A domain by id.
+pub async fn domain(tx: &mut Tx, id: &str) -> Result<Option<ProjectFacts>> {
+    if id == crate::store::migrate::ROOT_DOMAIN {
+        return Ok(None);
+    }
+    Ok(project(tx, id).await?.filter(|p| p.is_domain))
+}
+
+/// A domain by name.
+pub async fn domain_named(tx: &mut Tx, name: &str) -> Result<Option<ProjectFacts>> {
+    tx.first(
+        &format!("{PROJECT} WHERE p.name = ? AND p.is_domain = ? AND p.domain_id = ?"),
+        args![name, true, crate::store::migrate::ROOT_DOMAIN],
+        read_project,
+    )
+    .await
+}
+
+/// A project by name and domain.
+pub async fn project_named(tx: &mut Tx, name: &str, domain: &str) -> Result<Option<ProjectFacts>> {
+    tx.first(
+        &format!("{PROJECT} WHERE p.name = ? AND p.domain_id = ? AND p.is_domain = ?"),
+        args![name, domain, false],
+        read_project,
+    )
+    .await
+}
+
+/// The implied-role relation, whole: it is small.
+pub async fn implications(tx: &mut Tx) -> Result<Implications> {
+    let pairs = tx
+        .map(
+            "SELECT prior_role_id, implied_role_id FROM implied_role",
+            &[],
+            |r| Ok((r.take()?, r.take()?)),
+        )
+        .await?;
+    Ok(Implications::new(pairs))
+}
+
+/// Roles that are assigned to the user or one of his groups at the place, inherited ones included.
+async fn assigned(tx: &mut Tx, user: &str, place: Place<'_>) -> Result<RoleSet> {
+    let roles: Vec<String> = match place {
+        Place::Project(id) => {
+            tx.column(
+                "WITH RECURSIVE up(id, parent_id, depth) AS (
+                     SELECT id, parent_id, 0 FROM project WHERE id = ?
+                     UNION
+                     SELECT p.id, p.parent_id, up.depth + 1 FROM project p JOIN up ON p.id = up.parent_id
+                      WHERE up.depth < 64)
+                 SELECT a.role_id FROM assignment a JOIN up ON a.target_id = up.id
+                  WHERE ((up.depth = 0 AND a.inherited = ?) OR (up.depth > 0 AND a.inherited = ?))
+                    AND ((a.type IN ('UserProject', 'UserDomain') AND a.actor_id = ?)
+                      OR (a.type IN ('GroupProject', 'GroupDomain') AND a.actor_id IN
+                            (SELECT group_id FROM user_group_membership WHERE user_id = ?)))",
+                args![id, false, true, user, user],
+            )
+            .await?
+        }
+        Place::Domain(id) => {
+            tx.column(
+                "SELECT a.role_id FROM assignment a
+                  WHERE a.target_id = ? AND a.inherited = ?
+                    AND ((a.type = 'UserDomain' AND a.actor_id = ?)
+                      OR (a.type = 'GroupDomain' AND a.actor_id IN
+                            (SELECT group_id FROM user_group_membership WHERE user_id = ?)))",
+                args![id, false, user, user],
+            )
+            .await?
+        }
+        Place::System => {
+            tx.column(
+                "SELECT a.role_id FROM system_assignment a
+                  WHERE a.target_id = 'system' AND a.inherited = ?
+                    AND ((a.type = 'UserSystem' AND a.actor_id = ?)
+                      OR (a.type = 'GroupSystem' AND a.actor_id IN
+                            (SELECT group_id FROM user_group_membership WHERE user_id = ?)))",
+                args![false, user, user],
+            )
+            .await?
+        }
+    };
+    Ok(roles.into_iter().collect())
+}
+
+/// Effective roles: assigned ones and all that they imply, domain-specific ones included.
+pub async fn effective_roles(
+    tx: &mut Tx,
+    user: &str,
+    place: Place<'_>,
+    implications: &Implications,
+) -> Result<RoleSet> {
+    Ok(implications.closure(&assigned(tx, user, place).await?))
+}
+
+/// Roles as tokens show them: each once, domain-specific ones left out.
+pub async fn token_roles(tx: &mut Tx, ids: &RoleSet) -> Result<Vec<RoleRef>> {
+    let mut q = Select::new("SELECT id, name FROM role");
+    q.is_in("id", ids)
+        .and("domain_id = ?", args![NO_DOMAIN])
+        .end("ORDER BY name");
+    q.map(tx, |r| {
+        Ok(RoleRef {
+            id: r.take()?,
+            name: r.take()?,
+        })
+    })
+    .await
+}
+
+const TRUST: &str = "t.id, t.trustor_user_id, t.trustee_user_id, t.project_id, t.impersonation,
+     COALESCE(t.expires_at_int, 0), t.expires_at, t.remaining_uses, t.redelegation_count,
+     t.redelegated_trust_id, t.deleted_at";
+
+fn read_trust(r: &mut Row) -> Result<Trust> {
+    let (id, trustor, trustee) = (r.take()?, r.take()?, r.take()?);
+    let (project, impersonation) = (r.take()?, r.take()?);
+    let exact: i64 = r.take()?;
+    // Rows from before the exact column hold the legacy one only.
+    let legacy: Option<DateTime> = r.take()?;
+    let until = Until::from_option(if exact != 0 {
+        Some(exact)
+    } else {
+        legacy.map(|d| d.0)
+    });
+    Ok(Trust {
+        id,
+        trustor,
+        trustee,
+        project,
+        impersonation,
+        roles: RoleSet::new(),
+        until,
+        remaining_uses: r.take()?,
+        hops: r.take::<Option<u32>>()?.unwrap_or(0),
+        parent: r.take()?,
+        deleted_at: r.take::<Option<DateTime>>()?.map(|d| d.0),
+    })
+}
+
+async fn with_roles(tx: &mut Tx, mut trusts: Vec<Trust>) -> Result<Vec<Trust>> {
+    if trusts.is_empty() {
+        return Ok(trusts);
+    }
+    let mut q = Select::new("SELECT trust_id, role_id FROM trust_role");
+    q.is_in("trust_id", trusts.iter().map(|t| t.id.as_str()));
+    for (trust, role) in q
+        .map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?)))
+        .await?
+    {
+        if let Some(t) = trusts.iter_mut().find(|t| t.id == trust) {
+            t.roles.insert(role);
+        }
+    }
+    Ok(trusts)
+}
+
+/// A trust with everything above it; nothing when it is not stored. Deleted rows are included.
+pub async fn chain(tx: &mut Tx, trust: &str) -> Result<Option<Chain>> {
+    let rows = tx
+        .map(
+            &format!(
+                "WITH RECURSIVE up(id, parent) AS (
+                     SELECT id, redelegated_trust_id FROM trust WHERE id = ?
+                     UNION
+                     SELECT t.id, t.redelegated_trust_id FROM trust t JOIN up ON t.id = up.parent)
+                 SELECT {TRUST} FROM trust t JOIN up ON t.id = up.id"
+            ),
+            args![trust],
+            read_trust,
+        )
+        .await?;
+    Ok(Chain::assemble(trust, with_roles(tx, rows).await?))
+}
+
+/// A trust and everything below it, in no order. Deleted rows are included.
+pub async fn subtree(tx: &mut Tx, trust: &str) -> Result<Vec<Trust>> {
+    let rows = tx
+        .map(
+            &format!(
+                "WITH RECURSIVE down(id) AS (
+                     SELECT id FROM trust WHERE id = ?
+                     UNION
+                     SELECT t.id FROM trust t JOIN down ON t.redelegated_trust_id = down.id)
+                 SELECT {TRUST} FROM trust t JOIN down ON t.id = down.id"
+            ),
+            args![trust],
+            read_trust,
+        )
+        .await?;
+    with_roles(tx, rows).await
+}
+
+/// Trusts that fit a condition on `t`, with their roles.
+pub async fn trusts_where(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<Trust>> {
+    let mut q = Select::new(&format!("SELECT {TRUST} FROM trust t"));
+    build(&mut q);
+    let rows = q.map(tx, read_trust).await?;
+    with_roles(tx, rows).await
+}
+
+/// A chain with its worth at an instant, and the facts that tokens need of it.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The chain.
+    pub chain: Chain,
+    /// What it is worth.
+    pub standing: Standing,
+    /// Its users.
+    pub users: BTreeMap<String, UserFacts>,
+    /// Its project.
+    pub project: Option<ProjectFacts>,
+}
+
+/// Judges a chain at an instant.
+pub async fn judge(tx: &mut Tx, chain: Chain, now: Micros) -> Result<Judged> {
+    let implications = implications(tx).await?;
+    judge_with(tx, chain, now, &implications).await
+}
+
+/// Judges a chain, with the implied roles already read.
+pub async fn judge_with(
+    tx: &mut Tx,
+    chain: Chain,
+    now: Micros,
+    implications: &Implications,
+) -> Result<Judged> {
+    let users = users(tx, chain.agents()).await?;
+    let (project, root_roles) = match &chain.leaf().project {
+        None => (None, RoleSet::new()),
+        Some(id) => (
+            project(tx, id).await?,
+            effective_roles(tx, &chain.root().trustor, Place::Project(id), implications).await?,
+        ),
+    };
+    let agents = users
+        .iter()
+        .map(|(id, u)| (id.clone(), u.presence))
+        .collect();
+    let standing = delegation::standing(
+        &chain,
+        &Facts {
+            now,
+            implications,
+            root_roles: &root_roles,
+            agents: &agents,
+            project: project.as_ref().map_or(Presence::Missing, |p| p.presence),
+        },
+    );
+    Ok(Judged {
+        chain,
+        standing,
+        users,
+        project,
+    })
+}
+
+/// Writes a revocation event as Keystone stores it: whole seconds, and every event is dropped once no
+/// token can be as old.
+pub async fn revoke(tx: &mut Tx, event: &Event, now: Micros) -> Result<()> {
+    let second = DateTime(event.issued_before / crate::clock::SECOND * crate::clock::SECOND);
+    tx.run(
+        "INSERT INTO revocation_event (domain_id, project_id, user_id, role_id, trust_id, consumer_id,
+             access_token_id, issued_before, expires_at, revoked_at, audit_id, audit_chain_id)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        args![
+            &event.domain,
+            &event.project,
+            &event.user,
+            &event.role,
+            &event.trust,
+            &event.consumer,
+            &event.access_token,
+            second,
+            event.expires.map(DateTime),
+            DateTime(now / crate::clock::SECOND * crate::clock::SECOND),
+            &event.audit,
+            &event.audit_chain,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The names that an event must carry to concern a token; used to find events by index.
+#[derive(Debug, Default)]
+pub struct Concerned<'a> {
+    /// Users that take part in the token.
+    pub users: Vec<&'a str>,
+    /// Its trusts.
+    pub trusts: Vec<&'a str>,
+    /// Its project.
+    pub project: Option<&'a str>,
+    /// Its audit ids.
+    pub audit_ids: Vec<&'a str>,
+    /// Events of this time or later.
+    pub issued: Micros,
+}
+
+/// Events that may concern a token. Each branch is one seek in an index, so that the number of
+/// events of others does not matter.
+pub async fn events(tx: &mut Tx, of: &Concerned<'_>) -> Result<Vec<Event>> {
+    const COLUMNS: &str =
+        "domain_id, project_id, user_id, role_id, trust_id, consumer_id, access_token_id,
+                           audit_id, audit_chain_id, expires_at, issued_before";
+    let mut sql = String::new();
+    let mut args = Vec::new();
+    let mut branch = |condition: String, values: &[&str]| {
+        if !sql.is_empty() {
+            sql.push_str(" UNION ALL ");
+        }
+        sql.push_str(&format!(
+            "SELECT {COLUMNS} FROM revocation_event WHERE {condition} AND issued_before >= ?"
+        ));
+        args.extend(values.iter().map(|v| (*v).into()));
+        args.push(DateTime(of.issued).into());
+    };
+    branch(
+        format!("user_id IN ({})", marks(of.users.len().max(1))),
+        if of.users.is_empty() {
+            &[""]
+        } else {
+            &of.users
+        },
+    );
+    if let Some(project) = of.project {
+        branch("project_id = ? AND user_id IS NULL".into(), &[project]);
+    }
+    branch(
+        format!("audit_id IN ({})", marks(of.audit_ids.len())),
+        &of.audit_ids,
+    );
+    branch(
+        format!("audit_chain_id IN ({})", marks(of.audit_ids.len())),
+        &of.audit_ids,
+    );
+    if !of.trusts.is_empty() {
+        branch(
+            format!("trust_id IN ({})", marks(of.trusts.len())),
+            &of.trusts,
+        );
+    }
+    branch(
+        "user_id IS NULL AND project_id IS NULL AND audit_id IS NULL AND trust_id IS NULL AND audit_chain_id IS NULL"
+            .into(),
+        &[],
+    );
+    tx.map(&sql, &args, |r| {
+        Ok(Event {
+            domain: r.take()?,
+            project: r.take()?,
+            user: r.take()?,
+            role: r.take()?,
+            trust: r.take()?,
+            consumer: r.take()?,
+            access_token: r.take()?,
+            audit: r.take()?,
+            audit_chain: r.take()?,
+            expires: r.take::<Option<DateTime>>()?.map(|d| d.0),
+            issued_before: r.take::<DateTime>()?.0,
+        })
+    })
+    .await
+}

@@ -1,0 +1,470 @@
+//! Configuration: an operator's `keystone.conf` (oslo INI, several files), and defaults that need none.
+//!
+//! Reading an option is what makes it known: what no reader asked for is reported once, never fatal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use vicar_rules::Micros;
+
+use crate::clock::SECOND;
+
+/// A configuration that cannot be used; the text names file, section and option.
+#[derive(Debug)]
+pub struct ConfigError(pub String);
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// What EC2 keypairs a delegated token may have (rule 36).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ec2Keys {
+    /// Keypairs bound to the token's trust.
+    Bound,
+    /// None, as Keystone 30.0.0.
+    Refuse,
+}
+
+/// `[security_compliance]`; `None` switches a rule off.
+#[derive(Debug, Clone)]
+pub struct Compliance {
+    /// Failed logins after which an account is locked.
+    pub lockout_failure_attempts: Option<u32>,
+    /// For how long, in microseconds.
+    pub lockout_duration: Micros,
+    /// Days without a login after which a user counts as disabled.
+    pub disable_user_account_days_inactive: Option<u32>,
+    /// Days that a password lives.
+    pub password_expires_days: Option<u32>,
+    /// How many last passwords must differ; 0 counts none.
+    pub unique_last_password_count: u32,
+    /// Days before a user may change his password again.
+    pub minimum_password_age: u32,
+    /// What a password must look like.
+    pub password_regex: Option<String>,
+    /// The same in words.
+    pub password_regex_description: Option<String>,
+    /// Must a password that an administrator set be changed at first use?
+    pub change_password_upon_first_use: bool,
+    /// Keystone's opt-in for application credentials on trust routes.
+    pub allow_insecure_application_credential_trust_escalation: bool,
+}
+
+/// Everything that is configured.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[database] connection`, as the SQLite file that it names.
+    pub database: PathBuf,
+    /// `[fernet_tokens] key_repository`
+    pub fernet_keys: PathBuf,
+    /// `[fernet_tokens] max_active_keys`
+    pub fernet_max_active_keys: usize,
+    /// `[credential] key_repository`
+    pub credential_keys: PathBuf,
+    /// `[credential] auth_ttl`: how old a signed request may be (minutes in the file).
+    pub auth_ttl: Micros,
+    /// `[credential] refuse_replay`
+    pub refuse_replay: bool,
+    /// `[credential] allow_untimed_signatures`
+    pub allow_untimed_signatures: bool,
+    /// `[token] expiration` (seconds in the file)
+    pub token_expiration: Micros,
+    /// `[token] allow_expired_window` (seconds in the file)
+    pub allow_expired_window: Micros,
+    /// `[token] allow_rescope_scoped_token`
+    pub allow_rescope_scoped_token: bool,
+    /// `[trust]`
+    pub trust: vicar_rules::delegation::Limits,
+    /// `[auth] methods`: their order is the order of the bits in a token.
+    pub auth_methods: Vec<String>,
+    /// `[auth] additional_primary_auth_methods`
+    pub additional_primary: Vec<String>,
+    /// `[identity] default_domain_id`
+    pub default_domain_id: String,
+    /// `[identity] max_password_length`
+    pub max_password_length: usize,
+    /// `[identity] password_hash_rounds`, bcrypt's cost.
+    pub bcrypt_cost: u32,
+    /// `[security_compliance]`
+    pub compliance: Compliance,
+    /// `[oslo_policy] enforce_scope`
+    pub enforce_scope: bool,
+    /// `[oslo_policy] policy_file`
+    pub policy_file: Option<PathBuf>,
+    /// `[DEFAULT] public_endpoint`
+    pub public_endpoint: Option<String>,
+    /// `[DEFAULT] admin_token`
+    pub admin_token: Option<Secret>,
+    /// `[DEFAULT] list_limit`
+    pub list_limit: Option<u32>,
+    /// `[DEFAULT] max_project_tree_depth`
+    pub max_project_tree_depth: u32,
+    /// `[oslo_middleware] max_request_body_size`
+    pub max_body: usize,
+    /// `[delegation] ec2_keys`
+    pub ec2_keys: Ec2Keys,
+    /// `[revoke] expiration_buffer` (seconds in the file)
+    pub revoke_buffer: Micros,
+    /// `[cache] enabled`: false forbids remembering anything between requests.
+    pub cache: bool,
+    /// `[delegation] retention`: how long ended trusts are kept (seconds in the file).
+    pub retention: Micros,
+    /// `[delegation] reap_interval`: pause between rounds of the reaper (seconds in the file; 0 is never).
+    pub reap_interval: Micros,
+    /// What was in the files and has no meaning here.
+    pub unknown: Vec<String>,
+}
+
+/// A secret from the configuration; never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Config {
+    /// Reads the files in their order (later ones win); `data_dir` is where unset paths lie.
+    pub fn load(files: &[PathBuf], data_dir: &Path) -> Result<Self, ConfigError> {
+        let mut ini = Ini::default();
+        for file in files {
+            let text = std::fs::read_to_string(file)
+                .map_err(|e| ConfigError(format!("{}: {e}", file.display())))?;
+            ini.read(&text)
+                .map_err(|e| ConfigError(format!("{}: {e}", file.display())))?;
+        }
+        Self::from_ini(&ini, data_dir)
+    }
+
+    /// Without any file.
+    pub fn defaults(data_dir: &Path) -> Result<Self, ConfigError> {
+        Self::from_ini(&Ini::default(), data_dir)
+    }
+
+    /// From the text of one file.
+    pub fn from_text(text: &str, data_dir: &Path) -> Result<Self, ConfigError> {
+        let mut ini = Ini::default();
+        ini.read(text).map_err(ConfigError)?;
+        Self::from_ini(&ini, data_dir)
+    }
+
+    fn from_ini(ini: &Ini, data_dir: &Path) -> Result<Self, ConfigError> {
+        let mut r = Reader {
+            ini,
+            asked: BTreeSet::new(),
+        };
+        let database = match r.text("database", "connection") {
+            None => data_dir.join("vicar.db"),
+            Some(url) => sqlite_path(&url)?,
+        };
+        let seconds = |r: &mut Reader<'_>, s, o, default: i64| {
+            Ok(r.number(s, o, default)?.saturating_mul(SECOND))
+        };
+        let config = Self {
+            database,
+            fernet_keys: r.path(
+                "fernet_tokens",
+                "key_repository",
+                &data_dir.join("fernet-keys"),
+            ),
+            fernet_max_active_keys: usize::try_from(r.number(
+                "fernet_tokens",
+                "max_active_keys",
+                3,
+            )?)
+            .unwrap_or(3)
+            .max(1),
+            credential_keys: r.path(
+                "credential",
+                "key_repository",
+                &data_dir.join("credential-keys"),
+            ),
+            auth_ttl: r
+                .number("credential", "auth_ttl", 15)?
+                .saturating_mul(60 * SECOND),
+            refuse_replay: r.flag("credential", "refuse_replay", false)?,
+            allow_untimed_signatures: r.flag("credential", "allow_untimed_signatures", true)?,
+            token_expiration: seconds(&mut r, "token", "expiration", 3600)?,
+            allow_expired_window: seconds(&mut r, "token", "allow_expired_window", 172_800)?,
+            allow_rescope_scoped_token: r.flag("token", "allow_rescope_scoped_token", true)?,
+            trust: vicar_rules::delegation::Limits {
+                allow_redelegation: r.flag("trust", "allow_redelegation", true)?,
+                max_redelegation_count: u32::try_from(r.number(
+                    "trust",
+                    "max_redelegation_count",
+                    3,
+                )?)
+                .unwrap_or(0),
+            },
+            auth_methods: r.list(
+                "auth",
+                "methods",
+                "external,password,token,oauth1,mapped,application_credential,ec2credential",
+            ),
+            additional_primary: r.list("auth", "additional_primary_auth_methods", ""),
+            default_domain_id: r
+                .text("identity", "default_domain_id")
+                .unwrap_or_else(|| "default".into()),
+            max_password_length: usize::try_from(r.number(
+                "identity",
+                "max_password_length",
+                4096,
+            )?)
+            .unwrap_or(4096),
+            bcrypt_cost: u32::try_from(r.number("identity", "password_hash_rounds", 12)?)
+                .unwrap_or(12)
+                .clamp(4, 31),
+            compliance: Compliance {
+                lockout_failure_attempts: r
+                    .optional("security_compliance", "lockout_failure_attempts")?,
+                lockout_duration: seconds(&mut r, "security_compliance", "lockout_duration", 1800)?,
+                disable_user_account_days_inactive: r
+                    .optional("security_compliance", "disable_user_account_days_inactive")?,
+                password_expires_days: r
+                    .optional("security_compliance", "password_expires_days")?,
+                unique_last_password_count: r
+                    .optional("security_compliance", "unique_last_password_count")?
+                    .unwrap_or(0),
+                minimum_password_age: r
+                    .optional("security_compliance", "minimum_password_age")?
+                    .unwrap_or(0),
+                password_regex: r.text("security_compliance", "password_regex"),
+                password_regex_description: r
+                    .text("security_compliance", "password_regex_description"),
+                change_password_upon_first_use: r.flag(
+                    "security_compliance",
+                    "change_password_upon_first_use",
+                    false,
+                )?,
+                allow_insecure_application_credential_trust_escalation: r.flag(
+                    "security_compliance",
+                    "allow_insecure_application_credential_trust_escalation",
+                    false,
+                )?,
+            },
+            enforce_scope: r.flag("oslo_policy", "enforce_scope", true)?,
+            policy_file: r.text("oslo_policy", "policy_file").map(PathBuf::from),
+            public_endpoint: r
+                .text("DEFAULT", "public_endpoint")
+                .map(|u| u.trim_end_matches('/').trim_end_matches("/v3").to_owned()),
+            admin_token: r.text("DEFAULT", "admin_token").map(Secret),
+            list_limit: r.optional("DEFAULT", "list_limit")?,
+            max_project_tree_depth: u32::try_from(r.number(
+                "DEFAULT",
+                "max_project_tree_depth",
+                5,
+            )?)
+            .unwrap_or(5),
+            max_body: usize::try_from(r.number(
+                "oslo_middleware",
+                "max_request_body_size",
+                114_688,
+            )?)
+            .unwrap_or(114_688),
+            ec2_keys: match r.text("delegation", "ec2_keys").as_deref() {
+                None | Some("bound") => Ec2Keys::Bound,
+                Some("refuse") => Ec2Keys::Refuse,
+                Some(other) => {
+                    return Err(ConfigError(format!(
+                        "[delegation] ec2_keys: `{other}` is neither bound nor refuse"
+                    )));
+                }
+            },
+            revoke_buffer: seconds(&mut r, "revoke", "expiration_buffer", 1800)?,
+            cache: r.flag("cache", "enabled", true)?,
+            retention: seconds(&mut r, "delegation", "retention", 30 * 86_400)?,
+            reap_interval: seconds(&mut r, "delegation", "reap_interval", 60)?,
+            unknown: Vec::new(),
+        };
+        let unknown = r.unknown();
+        Ok(Self { unknown, ..config })
+    }
+}
+
+/// `sqlite:////absolute` or `sqlite:///relative`, with or without a driver and a query.
+fn sqlite_path(url: &str) -> Result<PathBuf, ConfigError> {
+    let wrong = || {
+        // The URL may hold a password: name the scheme only.
+        let scheme = url.split(':').next().unwrap_or_default();
+        ConfigError(format!(
+            "[database] connection: `{scheme}` is not served by this version; sqlite is"
+        ))
+    };
+    let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
+    if scheme.split('+').next() != Some("sqlite") {
+        return Err(wrong());
+    }
+    let path = rest.strip_prefix('/').ok_or_else(wrong)?;
+    Ok(PathBuf::from(path.split('?').next().unwrap_or(path)))
+}
+
+/// oslo's INI: sections, `key = value`, continuation lines, comments; the last of a key wins.
+#[derive(Debug, Default)]
+struct Ini {
+    values: BTreeMap<(String, String), String>,
+}
+
+impl Ini {
+    fn read(&mut self, text: &str) -> Result<(), String> {
+        let mut section = String::from("DEFAULT");
+        let mut last: Option<(String, String)> = None;
+        for (i, raw) in text.lines().enumerate() {
+            let line = raw.trim_end();
+            if line.trim().is_empty() || line.starts_with('#') || line.starts_with(';') {
+                continue;
+            }
+            if line.starts_with(char::is_whitespace) {
+                // A continuation of the value above.
+                let key = last
+                    .as_ref()
+                    .ok_or_else(|| format!("line {}: nothing to continue", i + 1))?;
+                let value = self.values.entry(key.clone()).or_default();
+                value.push('\n');
+                value.push_str(line.trim());
+            } else if let Some(name) = line.strip_prefix('[') {
+                section = name
+                    .strip_suffix(']')
+                    .ok_or_else(|| format!("line {}: the section's bracket is not closed", i + 1))?
+                    .trim()
+                    .to_owned();
+                last = None;
+            } else {
+                let (key, value) = line.split_once(['=', ':']).ok_or_else(|| {
+                    format!("line {}: neither a section nor `key = value`", i + 1)
+                })?;
+                let value = value.trim();
+                let value = ['"', '\'']
+                    .iter()
+                    .find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q))
+                    .unwrap_or(value);
+                let key = (section.clone(), key.trim().replace('-', "_"));
+                self.values.insert(key.clone(), value.to_owned());
+                last = Some(key);
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Reader<'a> {
+    ini: &'a Ini,
+    asked: BTreeSet<(String, String)>,
+}
+
+impl Reader<'_> {
+    fn text(&mut self, section: &str, option: &str) -> Option<String> {
+        let key = (section.to_owned(), option.to_owned());
+        let found = self.ini.values.get(&key).filter(|v| !v.is_empty()).cloned();
+        self.asked.insert(key);
+        found
+    }
+
+    fn path(&mut self, section: &str, option: &str, default: &Path) -> PathBuf {
+        self.text(section, option)
+            .map_or_else(|| default.to_owned(), PathBuf::from)
+    }
+
+    fn number(&mut self, section: &str, option: &str, default: i64) -> Result<i64, ConfigError> {
+        match self.text(section, option) {
+            None => Ok(default),
+            Some(t) => t
+                .trim()
+                .parse()
+                .map_err(|_| ConfigError(format!("[{section}] {option}: `{t}` is no number"))),
+        }
+    }
+
+    fn optional(&mut self, section: &str, option: &str) -> Result<Option<u32>, ConfigError> {
+        match self.text(section, option) {
+            None => Ok(None),
+            Some(t) => t
+                .trim()
+                .parse()
+                .map(Some)
+                .map_err(|_| ConfigError(format!("[{section}] {option}: `{t}` is no number"))),
+        }
+    }
+
+    fn flag(&mut self, section: &str, option: &str, default: bool) -> Result<bool, ConfigError> {
+        match self.text(section, option) {
+            None => Ok(default),
+            Some(t) => match t.to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" | "on" | "t" | "y" => Ok(true),
+                "false" | "0" | "no" | "off" | "f" | "n" => Ok(false),
+                _ => Err(ConfigError(format!(
+                    "[{section}] {option}: `{t}` is neither true nor false"
+                ))),
+            },
+        }
+    }
+
+    fn list(&mut self, section: &str, option: &str, default: &str) -> Vec<String> {
+        let text = self
+            .text(section, option)
+            .unwrap_or_else(|| default.to_owned());
+        text.split([',', '\n'])
+            .map(str::trim)
+            .filter(|s| !s.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn unknown(&self) -> Vec<String> {
+        self.ini
+            .values
+            .keys()
+            .filter(|k| !self.asked.contains(*k))
+            .map(|(s, o)| format!("[{s}] {o}"))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_oslo_writes() {
+        let text = "\
+admin_token = s3cret
+[database]
+connection = sqlite:////var/lib/keystone/keystone.db
+[auth]
+methods = password,token,
+    ec2credential
+[token]
+# a comment
+expiration=60
+[nothing]
+like = this
+";
+        let c = Config::from_text(text, Path::new("/data")).expect("reads");
+        assert_eq!(c.database, Path::new("/var/lib/keystone/keystone.db"));
+        assert_eq!(c.auth_methods, ["password", "token", "ec2credential"]);
+        assert_eq!(c.token_expiration, 60 * SECOND);
+        assert_eq!(c.fernet_keys, Path::new("/data/fernet-keys"));
+        assert_eq!(c.unknown, ["[nothing] like"]);
+        assert!(!format!("{c:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn says_what_is_wrong_without_the_password() {
+        let e = Config::from_text(
+            "[database]\nconnection = mysql+pymysql://k:topsecret@h/k\n",
+            Path::new("/d"),
+        )
+        .expect_err("not served yet");
+        assert!(
+            e.0.contains("mysql+pymysql") && !e.0.contains("topsecret"),
+            "{e}"
+        );
+        assert!(Config::from_text("[token]\nexpiration = soon\n", Path::new("/d")).is_err());
+    }
+}

@@ -1,0 +1,110 @@
+//! One wide line per request: who, what, how long, and for a delegated call the whole chain of who
+//! acts for whom. Never a secret: the line is built from ids and from nothing that a client sent
+//! besides method and path.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::app::App;
+use crate::ids;
+use crate::metrics::RequestLabels;
+use crate::tokens::model::Token;
+
+/// What handlers add to the line.
+#[derive(Debug, Clone, Default)]
+pub struct Line(Arc<Mutex<Fields>>);
+
+#[derive(Debug, Default)]
+struct Fields {
+    user: Option<String>,
+    audit_ids: Option<String>,
+    project: Option<String>,
+    chain: Option<String>,
+    subject: Option<String>,
+}
+
+impl Line {
+    /// Who calls.
+    pub fn caller(&self, token: &Token) {
+        let mut f = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        f.user = Some(token.user.id.clone());
+        f.audit_ids = Some(token.payload.audit_ids.join(" "));
+        f.project = token.project().map(|p| p.id.clone());
+        f.chain = chain_of(token);
+    }
+
+    /// Which token the call is about or gave out, by its audit ids.
+    pub fn subject(&self, token: &Token) {
+        let mut f = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        f.subject = Some(token.payload.audit_ids.join(" "));
+        if f.chain.is_none() {
+            f.chain = chain_of(token);
+        }
+    }
+}
+
+/// `alice>solum(t1) alice>heat(t2)`: trustor, trustee and trust of each link, root first.
+fn chain_of(token: &Token) -> Option<String> {
+    let judged = token.trust.as_ref()?;
+    let links: Vec<String> = judged
+        .chain
+        .links()
+        .iter()
+        .map(|t| format!("{}>{}({})", t.trustor, t.trustee, t.id))
+        .collect();
+    Some(links.join(" "))
+}
+
+/// The header with the request's id.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
+
+/// Around every request: its id, the line, the counters, and the headers that every answer carries.
+pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = ids::request();
+    let line = Line::default();
+    request.extensions_mut().insert(line.clone());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unmatched".to_owned(), |p| p.as_str().to_owned());
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("X-Auth-Token"));
+    if let Ok(v) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, v);
+    }
+    let status = response.status().as_u16();
+    let took = started.elapsed();
+    app.metrics
+        .requests
+        .get_or_create(&RequestLabels {
+            method: method.to_string(),
+            route,
+            status,
+        })
+        .inc();
+    app.metrics.duration.observe(took.as_secs_f64());
+    let f = line.0.lock().unwrap_or_else(PoisonError::into_inner);
+    tracing::info!(
+        request_id = id,
+        %method,
+        path,
+        status,
+        micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        user = f.user,
+        project = f.project,
+        audit_ids = f.audit_ids,
+        subject = f.subject,
+        chain = f.chain,
+        "request"
+    );
+    response
+}

@@ -1,0 +1,12 @@
+//! HTTP around the resources: the request with its caller, answers, links, pages, the log line.
+
+pub mod caller;
+pub mod discovery;
+pub mod log;
+pub mod page;
+pub mod request;
+pub mod schema;
+pub mod serve;
+
+pub use caller::{Caller, Permit};
+pub use request::Req;

@@ -1,0 +1,44 @@
+//! JSON schemas of request bodies, as data beside their resource.
+
+use jsonschema::Validator;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+/// A compiled schema.
+#[derive(Debug)]
+pub struct Schema(Result<Validator, String>);
+
+impl Schema {
+    /// Compiles; a schema that is wrong itself shows at its first use (and in every test that uses it).
+    pub fn new(schema: &Value) -> Self {
+        Self(jsonschema::draft7::new(schema).map_err(|e| e.to_string()))
+    }
+
+    /// Checks; the error names the field and the rule, never the value, which could be a secret.
+    pub fn check(&self, name: &str, value: &Value) -> Result<()> {
+        let validator = self
+            .0
+            .as_ref()
+            .map_err(|e| Error::Internal(format!("schema of {name}: {e}")))?;
+        match validator.validate(value) {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                let path = e.instance_path().to_string().replace('/', ".");
+                Err(Error::BadRequest(format!(
+                    "Invalid input for {name}{path}: {}",
+                    e.masked()
+                )))
+            }
+        }
+    }
+}
+
+/// A schema that is compiled at its first use.
+#[macro_export]
+macro_rules! schema {
+    ($name:ident, $($json:tt)+) => {
+        static $name: std::sync::LazyLock<$crate::http::schema::Schema> =
+            std::sync::LazyLock::new(|| $crate::http::schema::Schema::new(&serde_json::json!($($json)+)));
+    };
+}

@@ -1,0 +1,87 @@
+//! Counters for Prometheus.
+
+use std::sync::Mutex;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// Labels of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The method.
+    pub method: String,
+    /// The route's pattern, never the path: ids do not belong into labels.
+    pub route: String,
+    /// The status.
+    pub status: u16,
+}
+
+/// What is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    /// Requests by method, route and status.
+    pub requests: Family<RequestLabels, Counter>,
+    /// How long they took, in seconds.
+    pub duration: Histogram,
+    /// Tokens issued.
+    pub tokens_issued: Counter,
+    /// Trusts that ended, with all below them.
+    pub trusts_ended: Counter,
+    /// Dead trusts that the reaper has still to remove.
+    pub dead_trusts: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("vicar");
+        let requests = Family::<RequestLabels, Counter>::default();
+        let duration = Histogram::new(exponential_buckets(0.0001, 4.0, 10));
+        let tokens_issued = Counter::default();
+        let trusts_ended = Counter::default();
+        let dead_trusts = Gauge::default();
+        registry.register("http_requests", "Requests served", requests.clone());
+        registry.register(
+            "http_request_duration_seconds",
+            "How long requests took",
+            duration.clone(),
+        );
+        registry.register("tokens_issued", "Tokens issued", tokens_issued.clone());
+        registry.register(
+            "trusts_ended",
+            "Trusts that ended, descendants included",
+            trusts_ended.clone(),
+        );
+        registry.register(
+            "dead_trusts",
+            "Dead trusts that are still stored",
+            dead_trusts.clone(),
+        );
+        Self {
+            registry: Mutex::new(registry),
+            requests,
+            duration,
+            tokens_issued,
+            trusts_ended,
+            dead_trusts,
+        }
+    }
+}
+
+impl Metrics {
+    /// The text that Prometheus reads.
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        let registry = self
+            .registry
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Writing into a String does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut out, &registry);
+        out
+    }
+}

@@ -1,0 +1,40 @@
+//! Every route, on one screen. `GET` serves `HEAD` too unless a route says otherwise.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{delete, get};
+
+use crate::app::App;
+use crate::error::Error;
+use crate::http::{discovery, log};
+use crate::tokens;
+
+/// The public listener's routes.
+pub fn public(app: Arc<App>) -> Router {
+    let router = Router::new()
+        .route("/", get(discovery::versions))
+        .route("/v3", get(discovery::v3))
+        .route("/v3/", get(discovery::v3))
+        .route("/healthz", get(discovery::healthz))
+        .route("/readyz", get(discovery::readyz))
+        .route(
+            "/v3/auth/tokens",
+            get(tokens::http::get).head(tokens::http::head).post(tokens::http::post).delete(tokens::http::delete),
+        )
+        .route("/v3/auth/catalog", get(tokens::http::catalog))
+        .route("/v3/auth/projects", get(tokens::http::projects))
+        .route("/v3/auth/domains", get(tokens::http::domains))
+        .route("/v3/auth/system", get(tokens::http::system))
+        .route("/v3/users/{user_id}/tokens", delete(tokens::http::delete_for_user))
+        // next resource: merge its routes here
+        ;
+    router
+        .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
+        .fallback(|| async {
+            Error::NotFoundBecause("The requested URL was not found on this server.".into())
+        })
+        .layer(from_fn_with_state(Arc::clone(&app), log::around))
+        .with_state(app)
+}

@@ -1,0 +1,222 @@
+//! SQLite: many readers on snapshots, one writer. Statements run inline: they take microseconds.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
+use tokio::sync::OwnedMutexGuard;
+
+use super::{Error, Result, Row, Value};
+use crate::clock;
+
+#[derive(Debug, Clone)]
+pub(super) struct Sqlite(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Nothing for a database in memory, which has one connection only.
+    path: Option<PathBuf>,
+    writer: Arc<tokio::sync::Mutex<Connection>>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+/// Idle readers that are kept; a burst may open more.
+const READERS_KEPT: usize = 16;
+
+impl Sqlite {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let writer = connect(path, true)?;
+        Ok(Self::over(Some(path.to_owned()), writer))
+    }
+
+    pub(super) fn memory() -> Result<Self> {
+        let writer = Connection::open_in_memory().map_err(convert)?;
+        prepare(&writer)?;
+        Ok(Self::over(None, writer))
+    }
+
+    fn over(path: Option<PathBuf>, writer: Connection) -> Self {
+        Self(Arc::new(Inner {
+            path,
+            writer: Arc::new(tokio::sync::Mutex::new(writer)),
+            readers: Mutex::new(Vec::new()),
+        }))
+    }
+
+    pub(super) async fn read(&self) -> Result<SqliteTx> {
+        let Some(path) = &self.0.path else {
+            return self.write().await;
+        };
+        let idle = self
+            .0
+            .readers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let conn = match idle {
+            Some(c) => c,
+            None => connect(path, false)?,
+        };
+        SqliteTx::begin(Conn::Reader(Some(conn), Arc::clone(&self.0)), "BEGIN")
+    }
+
+    pub(super) async fn write(&self) -> Result<SqliteTx> {
+        let guard = Arc::clone(&self.0.writer).lock_owned().await;
+        SqliteTx::begin(Conn::Writer(guard), "BEGIN IMMEDIATE")
+    }
+}
+
+fn connect(path: &Path, create: bool) -> Result<Connection> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
+    let conn = Connection::open_with_flags(path, flags).map_err(convert)?;
+    // The write-ahead log lets readers go on beside a writer, a Keystone on the same file included.
+    conn.pragma_update(None, "journal_mode", "wal")
+        .map_err(convert)?;
+    prepare(&conn)?;
+    Ok(conn)
+}
+
+fn prepare(conn: &Connection) -> Result<()> {
+    // What was acknowledged survives a power cut.
+    conn.pragma_update(None, "synchronous", "full")
+        .map_err(convert)?;
+    // Keystone leaves the keys unenforced on SQLite; enforcing them would refuse its own orders of deletion.
+    conn.pragma_update(None, "foreign_keys", "off")
+        .map_err(convert)?;
+    conn.busy_timeout(std::time::Duration::from_secs(10))
+        .map_err(convert)?;
+    conn.set_prepared_statement_cache_capacity(256);
+    Ok(())
+}
+
+fn convert(e: rusqlite::Error) -> Error {
+    match e.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation) => {
+            let extended = e.sqlite_error().map_or(0, |e| e.extended_code);
+            if [
+                rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE,
+                rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
+            ]
+            .contains(&extended)
+            {
+                Error::Duplicate
+            } else {
+                Error::Broken(e.to_string())
+            }
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            Error::Unavailable(e.to_string())
+        }
+        _ => Error::Broken(e.to_string()),
+    }
+}
+
+#[derive(Debug)]
+enum Conn {
+    Reader(Option<Connection>, Arc<Inner>),
+    Writer(OwnedMutexGuard<Connection>),
+}
+
+/// A transaction; rolled back when it is dropped.
+#[derive(Debug)]
+pub(super) struct SqliteTx {
+    conn: Conn,
+    open: bool,
+}
+
+impl SqliteTx {
+    fn begin(conn: Conn, how: &str) -> Result<Self> {
+        let mut tx = Self { conn, open: false };
+        tx.conn()?.execute_batch(how).map_err(convert)?;
+        tx.open = true;
+        Ok(tx)
+    }
+
+    fn conn(&self) -> Result<&Connection> {
+        match &self.conn {
+            Conn::Reader(Some(c), _) => Ok(c),
+            Conn::Reader(None, _) => Err(Error::Broken("the connection was given back".into())),
+            Conn::Writer(c) => Ok(c),
+        }
+    }
+
+    pub(super) fn query(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
+        let mut statement = self.conn()?.prepare_cached(sql).map_err(convert)?;
+        let columns = statement.column_count();
+        let mut rows = statement
+            .query(rusqlite::params_from_iter(args))
+            .map_err(convert)?;
+        let mut out = Vec::new();
+        while let Some(row) = rows.next().map_err(convert)? {
+            let mut values = Vec::with_capacity(columns);
+            for i in 0..columns {
+                values.push(match row.get_ref(i).map_err(convert)? {
+                    ValueRef::Null => Value::Null,
+                    ValueRef::Integer(n) => Value::Int(n),
+                    ValueRef::Text(t) => Value::Text(String::from_utf8_lossy(t).into_owned()),
+                    ValueRef::Real(f) => Value::Text(f.to_string()),
+                    ValueRef::Blob(b) => Value::Text(String::from_utf8_lossy(b).into_owned()),
+                });
+            }
+            out.push(Row::new(values));
+        }
+        Ok(out)
+    }
+
+    pub(super) fn run(&mut self, sql: &str, args: &[Value]) -> Result<u64> {
+        let mut statement = self.conn()?.prepare_cached(sql).map_err(convert)?;
+        let n = statement
+            .execute(rusqlite::params_from_iter(args))
+            .map_err(convert)?;
+        Ok(n as u64)
+    }
+
+    pub(super) fn commit(mut self) -> Result<()> {
+        let conn = self.conn()?;
+        let commit = || conn.execute_batch("COMMIT").map_err(convert);
+        match (&self.conn, tokio::runtime::Handle::try_current()) {
+            // A commit waits for the disk: other requests of this thread must not.
+            (Conn::Writer(_), Ok(rt))
+                if rt.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread =>
+            {
+                tokio::task::block_in_place(commit)?;
+            }
+            _ => commit()?,
+        }
+        self.open = false;
+        Ok(())
+    }
+}
+
+impl Drop for SqliteTx {
+    fn drop(&mut self) {
+        if self.open
+            && let Ok(conn) = self.conn()
+        {
+            // If even this fails, the connection is unusable and its next BEGIN says so.
+            let _ = conn.execute_batch("ROLLBACK");
+        }
+        if let Conn::Reader(conn, home) = &mut self.conn
+            && let Some(conn) = conn.take()
+        {
+            let mut idle = home.readers.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < READERS_KEPT {
+                idle.push(conn);
+            }
+        }
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Null => ToSqlOutput::Owned(rusqlite::types::Value::Null),
+            Self::Int(i) => (*i).into(),
+            Self::Bool(b) => i64::from(*b).into(),
+            Self::Text(t) => ToSqlOutput::Borrowed(ValueRef::Text(t.as_bytes())),
+            Self::DateTime(t) => clock::sql_datetime(*t).into(),
+        })
+    }
+}

@@ -1,0 +1,194 @@
+//! Values on their way into and out of a database.
+
+use vicar_rules::Micros;
+
+use super::{Error, Result};
+use crate::clock;
+
+/// A value of a column or an argument.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// NULL
+    Null,
+    /// A number.
+    Int(i64),
+    /// Characters.
+    Text(String),
+    /// True or false.
+    Bool(bool),
+    /// A DATETIME.
+    DateTime(Micros),
+}
+
+/// A DATETIME column, as microseconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DateTime(pub Micros);
+
+/// A DATE column, as `YYYY-MM-DD`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Date(pub String);
+
+impl From<&str> for Value {
+    fn from(v: &str) -> Self {
+        Self::Text(v.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(v: String) -> Self {
+        Self::Text(v)
+    }
+}
+
+impl From<&String> for Value {
+    fn from(v: &String) -> Self {
+        Self::Text(v.clone())
+    }
+}
+
+impl From<i64> for Value {
+    fn from(v: i64) -> Self {
+        Self::Int(v)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(v: u32) -> Self {
+        Self::Int(v.into())
+    }
+}
+
+impl From<bool> for Value {
+    fn from(v: bool) -> Self {
+        Self::Bool(v)
+    }
+}
+
+impl From<DateTime> for Value {
+    fn from(v: DateTime) -> Self {
+        Self::DateTime(v.0)
+    }
+}
+
+impl From<Date> for Value {
+    fn from(v: Date) -> Self {
+        Self::Text(v.0)
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(v: Option<T>) -> Self {
+        v.map_or(Self::Null, Into::into)
+    }
+}
+
+impl From<&Option<String>> for Value {
+    fn from(v: &Option<String>) -> Self {
+        v.clone().into()
+    }
+}
+
+/// What a column can be read as.
+pub trait FromValue: Sized {
+    /// Converts, or says what was found instead.
+    fn from_value(v: Value) -> Result<Self>;
+}
+
+fn wrong(wanted: &str, found: &Value) -> Error {
+    // The kind only: a value may be a secret.
+    let kind = match found {
+        Value::Null => "null",
+        Value::Int(_) => "a number",
+        Value::Text(_) => "text",
+        Value::Bool(_) => "a boolean",
+        Value::DateTime(_) => "a time",
+    };
+    Error::Broken(format!("expected {wanted}, found {kind}"))
+}
+
+impl FromValue for String {
+    fn from_value(v: Value) -> Result<Self> {
+        match v {
+            Value::Text(t) => Ok(t),
+            // SQLite keeps what it was given: a name of digits may come back as a number.
+            Value::Int(i) => Ok(i.to_string()),
+            other => Err(wrong("text", &other)),
+        }
+    }
+}
+
+impl FromValue for i64 {
+    fn from_value(v: Value) -> Result<Self> {
+        match v {
+            Value::Int(i) => Ok(i),
+            other => Err(wrong("a number", &other)),
+        }
+    }
+}
+
+impl FromValue for u32 {
+    fn from_value(v: Value) -> Result<Self> {
+        // A negative or huge count can only be a damaged row; nothing is the safe reading.
+        i64::from_value(v).map(|i| u32::try_from(i).unwrap_or(0))
+    }
+}
+
+impl FromValue for bool {
+    fn from_value(v: Value) -> Result<Self> {
+        match v {
+            Value::Bool(b) => Ok(b),
+            Value::Int(i) => Ok(i != 0),
+            other => Err(wrong("a boolean", &other)),
+        }
+    }
+}
+
+impl FromValue for DateTime {
+    fn from_value(v: Value) -> Result<Self> {
+        match &v {
+            Value::DateTime(t) => Ok(Self(*t)),
+            Value::Text(t) => clock::from_sql_datetime(t)
+                .map(Self)
+                .ok_or_else(|| wrong("a time", &v)),
+            _ => Err(wrong("a time", &v)),
+        }
+    }
+}
+
+impl FromValue for Date {
+    fn from_value(v: Value) -> Result<Self> {
+        String::from_value(v).map(Self)
+    }
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    fn from_value(v: Value) -> Result<Self> {
+        match v {
+            Value::Null => Ok(None),
+            other => T::from_value(other).map(Some),
+        }
+    }
+}
+
+/// A row; its columns are taken in the order of the query.
+#[derive(Debug)]
+pub struct Row {
+    values: std::vec::IntoIter<Value>,
+}
+
+impl Row {
+    pub(super) fn new(values: Vec<Value>) -> Self {
+        Self {
+            values: values.into_iter(),
+        }
+    }
+
+    /// The next column.
+    pub fn take<T: FromValue>(&mut self) -> Result<T> {
+        let v = self
+            .values
+            .next()
+            .ok_or_else(|| Error::Broken("the row has fewer columns".into()))?;
+        T::from_value(v)
+    }
+}

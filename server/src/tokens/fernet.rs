@@ -1,0 +1,265 @@
+//! Token payloads, byte for byte as Keystone 30.0.0 packs them: msgpack in Fernet, one version per
+//! kind of scope.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rmpv::Value as Pack;
+use vicar_rules::Micros;
+
+use super::keys::Keys;
+use crate::clock::SECOND;
+
+/// What a token says of itself. Everything else is looked up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Payload {
+    /// The user that authenticated. For a trust with impersonation this is the trustee; whom the
+    /// token speaks for follows from the trust.
+    pub user: String,
+    /// Login methods.
+    pub methods: Vec<String>,
+    /// The scope.
+    pub scope: PayloadScope,
+    /// When it ends.
+    pub expires: Micros,
+    /// When it was issued, in whole seconds: Fernet's own timestamp.
+    pub issued: Micros,
+    /// Its audit id and, if it descends from another token, that root's.
+    pub audit_ids: Vec<String>,
+}
+
+/// The scope with what its payload version carries besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PayloadScope {
+    /// Version 0.
+    Unscoped,
+    /// Version 1.
+    Domain(String),
+    /// Version 2.
+    Project(String),
+    /// Version 3: project, trust.
+    Trust(String, String),
+    /// Ours: as version 3, for tokens of a keypair that is narrower than its trust. Keystone does not
+    /// know the version and refuses the token; it would give it all of the trust's roles.
+    Narrowed(String, String),
+    /// Version 8.
+    System(String),
+    /// Version 9: project, application credential.
+    ApplicationCredential(String, String),
+}
+
+/// The version of [`PayloadScope::Narrowed`]; far from those that Keystone counts up.
+const NARROWED: u64 = 103;
+
+/// Longest token that is looked at. Keystone's stay below 300 characters.
+const LONGEST: usize = 1024;
+
+/// The bits of `methods`, in the order of `[auth] methods`. A method that is not configured has no bit,
+/// as in Keystone.
+fn to_bits(methods: &[String], configured: &[String]) -> u64 {
+    configured
+        .iter()
+        .take(63)
+        .enumerate()
+        .filter(|(_, m)| methods.contains(m))
+        .map(|(i, _)| 1 << i)
+        .sum()
+}
+
+fn from_bits(bits: u64, configured: &[String]) -> Vec<String> {
+    // Highest bit first: the order that Keystone shows.
+    configured
+        .iter()
+        .take(63)
+        .enumerate()
+        .rev()
+        .filter(|(i, _)| bits & (1 << i) != 0)
+        .map(|(_, m)| m.clone())
+        .collect()
+}
+
+/// 32 hex digits in lower case become 16 bytes; anything else stays text. Python's parser takes more
+/// spellings, but would give other text back: ids must survive the way through a token unchanged.
+fn id_bytes(id: &str) -> Option<Vec<u8>> {
+    let canonical = id.len() == 32
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    canonical.then(|| hex::decode(id).ok()).flatten()
+}
+
+/// `(true, bytes)` or `(false, text)`
+fn pack_id(id: &str) -> Pack {
+    match id_bytes(id) {
+        Some(b) => Pack::Array(vec![Pack::Boolean(true), Pack::Binary(b)]),
+        None => Pack::Array(vec![Pack::Boolean(false), Pack::from(id)]),
+    }
+}
+
+fn unpack_id(v: &Pack) -> Option<String> {
+    let pair = v.as_array()?;
+    match (pair.first()?.as_bool()?, pair.get(1)?) {
+        (true, Pack::Binary(b)) if b.len() == 16 => Some(hex::encode(b)),
+        (false, other) => unpack_text(other),
+        _ => None,
+    }
+}
+
+fn unpack_text(v: &Pack) -> Option<String> {
+    match v {
+        Pack::String(s) => s.as_str().map(str::to_owned),
+        Pack::Binary(b) => String::from_utf8(b.clone()).ok(),
+        _ => None,
+    }
+}
+
+fn pack_audit(ids: &[String]) -> Option<Pack> {
+    ids.iter()
+        .map(|a| URL_SAFE_NO_PAD.decode(a).ok().map(Pack::Binary))
+        .collect::<Option<Vec<_>>>()
+        .map(Pack::Array)
+}
+
+fn unpack_audit(v: &Pack) -> Option<Vec<String>> {
+    let ids: Vec<String> = v
+        .as_array()?
+        .iter()
+        .map(|a| a.as_slice().map(|b| URL_SAFE_NO_PAD.encode(b)))
+        .collect::<Option<_>>()?;
+    (1..=2).contains(&ids.len()).then_some(ids)
+}
+
+impl Payload {
+    /// Packs and encrypts. Nothing when there is no key or an id cannot be packed.
+    pub fn encode(&self, keys: &Keys, methods: &[String]) -> Option<String> {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "Keystone stores the expiry as a float of seconds"
+        )]
+        let expires = Pack::F64(self.expires as f64 / SECOND as f64);
+        let user = pack_id(&self.user);
+        let bits = Pack::from(to_bits(&self.methods, methods));
+        let audit = pack_audit(&self.audit_ids)?;
+        let parts = match &self.scope {
+            PayloadScope::Unscoped => vec![Pack::from(0), user, bits, expires, audit],
+            PayloadScope::Domain(d) => {
+                let d = id_bytes(d).map_or_else(|| Pack::from(d.as_str()), Pack::Binary);
+                vec![Pack::from(1), user, bits, d, expires, audit]
+            }
+            PayloadScope::Project(p) => vec![Pack::from(2), user, bits, pack_id(p), expires, audit],
+            PayloadScope::Trust(p, t) => {
+                // Trust ids are always UUIDs; this version has no room for another form.
+                let t = Pack::Binary(id_bytes(t)?);
+                vec![Pack::from(3), user, bits, pack_id(p), expires, audit, t]
+            }
+            PayloadScope::System(s) => vec![
+                Pack::from(8),
+                user,
+                bits,
+                Pack::from(s.as_str()),
+                expires,
+                audit,
+            ],
+            PayloadScope::ApplicationCredential(p, a) => {
+                vec![
+                    Pack::from(9),
+                    user,
+                    bits,
+                    pack_id(p),
+                    expires,
+                    audit,
+                    pack_id(a),
+                ]
+            }
+            PayloadScope::Narrowed(p, t) => {
+                let t = Pack::Binary(id_bytes(t)?);
+                vec![
+                    Pack::from(NARROWED),
+                    user,
+                    bits,
+                    pack_id(p),
+                    expires,
+                    audit,
+                    t,
+                ]
+            }
+        };
+        let mut packed = Vec::with_capacity(160);
+        rmpv::encode::write_value(&mut packed, &Pack::Array(parts)).ok()?;
+        let at = u64::try_from(self.issued / SECOND).ok()?;
+        let mut token = keys.encrypt(&packed, at)?;
+        token.truncate(token.trim_end_matches('=').len());
+        Some(token)
+    }
+
+    /// Decrypts and unpacks. Whatever is not a token of these keys is nothing; no more is said.
+    pub fn decode(token: &str, keys: &Keys, methods: &[String]) -> Option<Self> {
+        if token.len() > LONGEST || !token.is_ascii() {
+            return None;
+        }
+        let padded = format!("{token}{}", "=".repeat((4 - token.len() % 4) % 4));
+        let plain = keys.decrypt(&padded)?;
+        let issued = issued(token)?;
+        let mut rest = plain.as_slice();
+        let value = rmpv::decode::read_value_with_max_depth(&mut rest, 8).ok()?;
+        let parts = value.as_array()?;
+        let version = parts.first()?.as_u64()?;
+        // Where expiry and audit ids stand differs by version.
+        let (scope, tail) = match version {
+            0 => (PayloadScope::Unscoped, 3),
+            1 => {
+                let d = match parts.get(3)? {
+                    Pack::Binary(b) if b.len() == 16 => hex::encode(b),
+                    other => unpack_text(other)?,
+                };
+                (PayloadScope::Domain(d), 4)
+            }
+            2 => (PayloadScope::Project(unpack_id(parts.get(3)?)?), 4),
+            3 | NARROWED => {
+                let t = match parts.get(6)? {
+                    Pack::Binary(b) if b.len() == 16 => hex::encode(b),
+                    other => unpack_text(other)?,
+                };
+                let project = unpack_id(parts.get(3)?)?;
+                let scope = if version == NARROWED {
+                    PayloadScope::Narrowed
+                } else {
+                    PayloadScope::Trust
+                };
+                (scope(project, t), 4)
+            }
+            8 => (PayloadScope::System(unpack_text(parts.get(3)?)?), 4),
+            9 => (
+                PayloadScope::ApplicationCredential(
+                    unpack_id(parts.get(3)?)?,
+                    unpack_id(parts.get(6)?)?,
+                ),
+                4,
+            ),
+            _ => return None,
+        };
+        let seconds = match parts.get(tail)? {
+            Pack::F64(f) => *f,
+            other => other.as_f64()?,
+        };
+        if !seconds.is_finite() || !(0.0..=253_402_300_799.0).contains(&seconds) {
+            return None;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "the range was checked")]
+        let expires = (seconds * SECOND as f64).round() as Micros;
+        Some(Self {
+            user: unpack_id(parts.get(1)?)?,
+            methods: from_bits(parts.get(2)?.as_u64()?, methods),
+            scope,
+            expires,
+            issued,
+            audit_ids: unpack_audit(parts.get(tail + 1)?)?,
+        })
+    }
+}
+
+/// Fernet's timestamp: bytes 1 to 9.
+fn issued(token: &str) -> Option<Micros> {
+    let head = URL_SAFE_NO_PAD.decode(token.get(..12)?).ok()?;
+    let seconds = u64::from_be_bytes(head.get(1..9)?.try_into().ok()?);
+    i64::try_from(seconds).ok()?.checked_mul(SECOND)
+}

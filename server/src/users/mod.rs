@@ -1,0 +1,3 @@
+//! Users, their passwords and options.
+
+pub mod login;

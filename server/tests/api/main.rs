@@ -1,0 +1,5 @@
+//! Black-box tests over HTTP: each on its own server with its own database and clock.
+
+mod support;
+
+mod tokens;
