@@ -244,8 +244,7 @@ impl Chain {
     /// Nothing when the leaf itself is not among them. A circle ends the walk and leaves the chain
     /// unlawful.
     pub fn assemble(leaf: &str, rows: impl IntoIterator<Item = Trust>) -> Option<Self> {
-        let mut rows: BTreeMap<String, Trust> =
-            rows.into_iter().map(|t| (t.id.clone(), t)).collect();
+        let mut rows: BTreeMap<String, Trust> = rows.into_iter().map(|t| (t.id.clone(), t)).collect();
         let first = rows.remove(leaf)?;
         let mut next = first.parent.clone();
         let mut links = vec![first];
@@ -289,29 +288,18 @@ impl Chain {
 
     /// Every user of the chain, each once.
     pub fn agents(&self) -> BTreeSet<&str> {
-        self.links
-            .iter()
-            .flat_map(|t| [t.trustor.as_str(), t.trustee.as_str()])
-            .collect()
+        self.links.iter().flat_map(|t| [t.trustor.as_str(), t.trustee.as_str()]).collect()
     }
 
     /// The user that a token of this chain speaks for: the trustor when it impersonates.
     pub fn speaks_for(&self) -> &str {
         let leaf = self.leaf();
-        if leaf.impersonation {
-            &leaf.trustor
-        } else {
-            &leaf.trustee
-        }
+        if leaf.impersonation { &leaf.trustor } else { &leaf.trustee }
     }
 
     /// The earliest end along the chain.
     pub fn until(&self) -> Until {
-        self.links
-            .iter()
-            .map(|t| t.until)
-            .min()
-            .unwrap_or(Until::Never)
+        self.links.iter().map(|t| t.until).min().unwrap_or(Until::Never)
     }
 }
 
@@ -412,11 +400,7 @@ fn ended_itself(link: &Trust, now: Micros) -> Option<Ended> {
 
 /// Whom a token of this one link speaks for.
 fn token_user(link: &Trust) -> &str {
-    if link.impersonation {
-        &link.trustor
-    } else {
-        &link.trustee
-    }
+    if link.impersonation { &link.trustor } else { &link.trustee }
 }
 
 fn suspended(chain: &Chain, facts: &Facts<'_>) -> Option<Suspended> {
@@ -608,9 +592,7 @@ fn check_shape(ask: &Ask, parties: &Parties<'_>) -> Result<(), Refusal> {
 
 fn check_project(ask: &Ask, parties: &Parties<'_>) -> Result<(), Refusal> {
     if parties.project == Presence::Missing {
-        return Err(Refusal::ProjectUnknown(
-            ask.project.clone().unwrap_or_default(),
-        ));
+        return Err(Refusal::ProjectUnknown(ask.project.clone().unwrap_or_default()));
     }
     // The closure counts: what a delegated role implies is delegated with it.
     let wanted = parties.implications.closure(&ask.roles);
@@ -630,10 +612,9 @@ fn asked_hops(ask: &Ask, limits: Limits, parent: Option<u32>) -> Result<u32, Ref
     }
     match (parent, ask.count) {
         (None, None) => Ok(limits.max_redelegation_count),
-        (None, Some(n)) if n > limits.max_redelegation_count => Err(Refusal::DepthAboveMaximum {
-            asked: n,
-            maximum: limits.max_redelegation_count,
-        }),
+        (None, Some(n)) if n > limits.max_redelegation_count => {
+            Err(Refusal::DepthAboveMaximum { asked: n, maximum: limits.max_redelegation_count })
+        }
         (None, Some(n)) => Ok(n),
         (Some(p), None) => Ok(p - 1),
         (Some(p), Some(n)) if n == p - 1 => Ok(n),
@@ -646,9 +627,7 @@ fn check_uses(ask: &Ask) -> Result<(), Refusal> {
         None => Ok(()),
         // What does not fit Keystone's signed 32-bit column could not be counted exactly.
         Some(n) if n < 1 || n > i64::from(i32::MAX) => Err(Refusal::UsesNotPositive),
-        Some(_) if ask.allow_redelegation && ask.count != Some(0) => {
-            Err(Refusal::UsesOnRedelegable)
-        }
+        Some(_) if ask.allow_redelegation && ask.count != Some(0) => Err(Refusal::UsesOnRedelegable),
         Some(_) => Ok(()),
     }
 }
@@ -659,10 +638,7 @@ pub fn consume(trust: Trust) -> Option<Trust> {
     match trust.remaining_uses {
         None => Some(trust),
         Some(0) => None,
-        Some(n) => Some(Trust {
-            remaining_uses: Some(n - 1),
-            ..trust
-        }),
+        Some(n) => Some(Trust { remaining_uses: Some(n - 1), ..trust }),
     }
 }
 
@@ -690,10 +666,7 @@ mod tests {
     use super::*;
 
     const NOW: Micros = 1_000;
-    const LIMITS: Limits = Limits {
-        allow_redelegation: true,
-        max_redelegation_count: 3,
-    };
+    const LIMITS: Limits = Limits { allow_redelegation: true, max_redelegation_count: 3 };
 
     fn set(roles: &[&str]) -> RoleSet {
         roles.iter().map(|r| (*r).to_owned()).collect()
@@ -721,10 +694,7 @@ mod tests {
     }
 
     fn child() -> Ask {
-        Ask {
-            trustee: "carol".into(),
-            ..ask()
-        }
+        Ask { trustee: "carol".into(), ..ask() }
     }
 
     /// What Alice holds: an admin's closure.
@@ -767,9 +737,8 @@ mod tests {
         }
 
         fn standing(&self, chain: &Chain) -> Standing {
-            let mut agents: BTreeMap<String, Presence> = ["alice", "bob", "carol", "dave"]
-                .map(|u| (u.to_owned(), Presence::Active))
-                .into();
+            let mut agents: BTreeMap<String, Presence> =
+                ["alice", "bob", "carol", "dave"].map(|u| (u.to_owned(), Presence::Active)).into();
             for (user, presence) in &self.away {
                 agents.insert((*user).to_owned(), *presence);
             }
@@ -793,10 +762,7 @@ mod tests {
     }
 
     fn named(id: &str, trust: Trust) -> Trust {
-        Trust {
-            id: id.into(),
-            ..trust
-        }
+        Trust { id: id.into(), ..trust }
     }
 
     fn one(trust: Trust) -> Chain {
@@ -820,54 +786,32 @@ mod tests {
     }
 
     fn without_impersonation() -> Ask {
-        Ask {
-            impersonation: false,
-            ..ask()
-        }
+        Ask { impersonation: false, ..ask() }
     }
 
     #[test]
     fn rule_3_only_the_caller_himself_delegates() {
-        let foreign = Ask {
-            trustor: "carol".into(),
-            ..ask()
-        };
-        assert_eq!(
-            World::default().grant(&foreign),
-            Err(Refusal::NotTheTrustor)
-        );
+        let foreign = Ask { trustor: "carol".into(), ..ask() };
+        assert_eq!(World::default().grant(&foreign), Err(Refusal::NotTheTrustor));
     }
 
     #[test]
     fn rule_6_an_unknown_trustee_is_refused() {
         let world = World::default();
-        let parties = Parties {
-            trustee_exists: false,
-            ..world.parties("alice")
-        };
-        assert_eq!(
-            grant(&ask(), &parties, LIMITS),
-            Err(Refusal::TrusteeUnknown("bob".into()))
-        );
+        let parties = Parties { trustee_exists: false, ..world.parties("alice") };
+        assert_eq!(grant(&ask(), &parties, LIMITS), Err(Refusal::TrusteeUnknown("bob".into())));
     }
 
     #[test]
     fn rule_6_one_may_trust_oneself() {
-        let own = Ask {
-            trustee: "alice".into(),
-            ..ask()
-        };
+        let own = Ask { trustee: "alice".into(), ..ask() };
         assert!(World::default().grant(&own).is_ok());
     }
 
     #[test]
     fn rule_7_project_and_roles_go_together() {
         let grant = |project: Option<&str>, roles: &[&str]| {
-            World::default().grant(&Ask {
-                project: project.map(str::to_owned),
-                roles: set(roles),
-                ..ask()
-            })
+            World::default().grant(&Ask { project: project.map(str::to_owned), roles: set(roles), ..ask() })
         };
         assert_eq!(grant(Some("p"), &[]), Err(Refusal::NoRoles));
         assert_eq!(grant(None, &["member"]), Err(Refusal::RolesWithoutProject));
@@ -876,43 +820,23 @@ mod tests {
 
     #[test]
     fn rule_8_an_unknown_project_is_refused_and_a_disabled_one_is_not() {
-        let on = |project| World {
-            project,
-            ..World::default()
-        };
-        assert_eq!(
-            on(Presence::Missing).grant(&ask()),
-            Err(Refusal::ProjectUnknown("p".into()))
-        );
+        let on = |project| World { project, ..World::default() };
+        assert_eq!(on(Presence::Missing).grant(&ask()), Err(Refusal::ProjectUnknown("p".into())));
         assert!(on(Presence::Disabled).grant(&ask()).is_ok());
     }
 
     #[test]
     fn rule_8_a_role_must_be_held_with_all_that_it_implies() {
-        let holding = |roles| World {
-            roles,
-            ..World::default()
-        };
+        let holding = |roles| World { roles, ..World::default() };
         assert!(holding(set(&["member", "reader"])).grant(&ask()).is_ok());
-        assert_eq!(
-            holding(set(&["reader"])).grant(&ask()),
-            Err(Refusal::RoleNotHeld("member".into()))
-        );
-        assert_eq!(
-            holding(set(&["member"])).grant(&ask()),
-            Err(Refusal::RoleNotHeld("reader".into()))
-        );
+        assert_eq!(holding(set(&["reader"])).grant(&ask()), Err(Refusal::RoleNotHeld("member".into())));
+        assert_eq!(holding(set(&["member"])).grant(&ask()), Err(Refusal::RoleNotHeld("reader".into())));
     }
 
     #[test]
     fn rule_9_uses_are_at_least_one_and_countable() {
-        let grant = |uses| {
-            World::default().grant(&Ask {
-                uses: Some(uses),
-                allow_redelegation: false,
-                ..ask()
-            })
-        };
+        let grant =
+            |uses| World::default().grant(&Ask { uses: Some(uses), allow_redelegation: false, ..ask() });
         assert_eq!(grant(3).expect("lawful").remaining_uses, Some(3));
         for wrong in [0, -1, i64::MIN, i64::from(i32::MAX) + 1, i64::MAX] {
             assert_eq!(grant(wrong), Err(Refusal::UsesNotPositive), "{wrong}");
@@ -921,24 +845,13 @@ mod tests {
 
     #[test]
     fn rule_9_uses_are_refused_where_redelegation_is_allowed() {
-        let counted = Ask {
-            uses: Some(3),
-            ..ask()
-        };
-        assert_eq!(
-            World::default().grant(&counted),
-            Err(Refusal::UsesOnRedelegable)
-        );
+        let counted = Ask { uses: Some(3), ..ask() };
+        assert_eq!(World::default().grant(&counted), Err(Refusal::UsesOnRedelegable));
     }
 
     #[test]
     fn rule_10_the_end_lies_in_the_future() {
-        let grant = |until| {
-            World::default().grant(&Ask {
-                until: Some(until),
-                ..ask()
-            })
-        };
+        let grant = |until| World::default().grant(&Ask { until: Some(until), ..ask() });
         assert_eq!(grant(NOW), Err(Refusal::ExpiryPast));
         assert_eq!(grant(NOW + 1).expect("lawful").until, Until::At(NOW + 1));
     }
@@ -946,11 +859,7 @@ mod tests {
     #[test]
     fn rule_11_the_depth_follows_from_what_is_allowed_and_stated() {
         let hops = |allow_redelegation, count| {
-            let ask = Ask {
-                allow_redelegation,
-                count,
-                ..ask()
-            };
+            let ask = Ask { allow_redelegation, count, ..ask() };
             World::default().grant(&ask).map(|t| t.hops)
         };
         assert_eq!(hops(false, None), Ok(0));
@@ -958,57 +867,30 @@ mod tests {
         assert_eq!(hops(true, None), Ok(3));
         assert_eq!(hops(true, Some(0)), Ok(0));
         assert_eq!(hops(true, Some(2)), Ok(2));
-        assert_eq!(
-            hops(true, Some(4)),
-            Err(Refusal::DepthAboveMaximum {
-                asked: 4,
-                maximum: 3
-            })
-        );
+        assert_eq!(hops(true, Some(4)), Err(Refusal::DepthAboveMaximum { asked: 4, maximum: 3 }));
     }
 
     #[test]
     fn rule_11_redelegation_can_be_off_on_the_whole_server() {
-        let off = World {
-            limits: Limits {
-                allow_redelegation: false,
-                ..LIMITS
-            },
-            ..World::default()
-        };
+        let off = World { limits: Limits { allow_redelegation: false, ..LIMITS }, ..World::default() };
         assert_eq!(off.grant(&ask()), Err(Refusal::RedelegationOff));
-        let leaf = Ask {
-            allow_redelegation: false,
-            ..ask()
-        };
+        let leaf = Ask { allow_redelegation: false, ..ask() };
         assert!(off.grant(&leaf).is_ok());
         // Nor below what was made before it was switched off.
-        assert_eq!(
-            off.redelegate(&leaf, &root(&ask())),
-            Err(Refusal::RedelegationOff)
-        );
+        assert_eq!(off.redelegate(&leaf, &root(&ask())), Err(Refusal::RedelegationOff));
     }
 
     #[test]
     fn rule_22_a_trust_gives_its_roles_and_what_they_imply() {
         let gives = World::default().standing(&root(&ask()));
-        assert_eq!(
-            gives.live().expect("live").roles,
-            set(&["member", "reader"])
-        );
+        assert_eq!(gives.live().expect("live").roles, set(&["member", "reader"]));
     }
 
     #[test]
     fn rule_23_a_role_that_the_root_lost_suspends_the_whole_chain() {
-        let lost = World {
-            roles: set(&["reader"]),
-            ..World::default()
-        };
+        let lost = World { roles: set(&["reader"]), ..World::default() };
         for chain in [root(&ask()), pair()] {
-            assert_eq!(
-                lost.standing(&chain),
-                Standing::Suspended(Suspended::Role("member".into()))
-            );
+            assert_eq!(lost.standing(&chain), Standing::Suspended(Suspended::Role("member".into())));
         }
     }
 
@@ -1016,15 +898,9 @@ mod tests {
     fn rule_23_any_disabled_agent_suspends_and_any_deleted_one_ends() {
         let chain = pair();
         for user in ["alice", "bob", "carol"] {
-            let world = |presence| World {
-                away: vec![(user, presence)],
-                ..World::default()
-            };
+            let world = |presence| World { away: vec![(user, presence)], ..World::default() };
             for off in [Presence::Disabled, Presence::DomainDisabled] {
-                assert_eq!(
-                    world(off).standing(&chain),
-                    Standing::Suspended(Suspended::Agent(user.into()))
-                );
+                assert_eq!(world(off).standing(&chain), Standing::Suspended(Suspended::Agent(user.into())));
             }
             assert_eq!(
                 world(Presence::Missing).standing(&chain),
@@ -1035,28 +911,16 @@ mod tests {
 
     #[test]
     fn rule_23_a_disabled_project_suspends_and_a_deleted_one_ends() {
-        let on = |project| {
-            World {
-                project,
-                ..World::default()
-            }
-            .standing(&pair())
-        };
+        let on = |project| World { project, ..World::default() }.standing(&pair());
         for off in [Presence::Disabled, Presence::DomainDisabled] {
             assert_eq!(on(off), Standing::Suspended(Suspended::Project));
         }
-        assert_eq!(
-            on(Presence::Missing),
-            Standing::Ended(Ended::Broken(Broken::ProjectGone))
-        );
+        assert_eq!(on(Presence::Missing), Standing::Ended(Ended::Broken(Broken::ProjectGone)));
     }
 
     #[test]
     fn rule_23_a_trust_without_a_project_gives_nothing() {
-        let nowhere = Trust {
-            project: None,
-            ..root(&ask()).leaf().clone()
-        };
+        let nowhere = Trust { project: None, ..root(&ask()).leaf().clone() };
         assert_eq!(
             World::default().standing(&one(nowhere)),
             Standing::Ended(Ended::Broken(Broken::ProjectGone))
@@ -1089,22 +953,10 @@ mod tests {
 
     #[test]
     fn rule_24_a_chain_ends_with_its_earliest_link() {
-        let parent = Ask {
-            until: Some(NOW + 50),
-            ..ask()
-        };
-        let below = Ask {
-            until: Some(NOW + 20),
-            ..child()
-        };
+        let parent = Ask { until: Some(NOW + 50), ..ask() };
+        let below = Ask { until: Some(NOW + 20), ..child() };
         let chain = two(&parent, &below);
-        let at = |now| {
-            World {
-                now,
-                ..World::default()
-            }
-            .standing(&chain)
-        };
+        let at = |now| World { now, ..World::default() }.standing(&chain);
         assert_eq!(chain.until(), Until::At(NOW + 20));
         assert_eq!(at(NOW).live().expect("live").until, Until::At(NOW + 20));
         assert!(at(NOW + 19).live().is_some());
@@ -1113,15 +965,9 @@ mod tests {
 
     #[test]
     fn rule_24_a_row_that_outlives_its_parent_gains_nothing() {
-        let parent = Ask {
-            until: Some(NOW + 50),
-            ..ask()
-        };
+        let parent = Ask { until: Some(NOW + 50), ..ask() };
         let chain = two(&parent, &child());
-        let longer = Trust {
-            until: Until::Never,
-            ..chain.leaf().clone()
-        };
+        let longer = Trust { until: Until::Never, ..chain.leaf().clone() };
         let chain = Chain::assemble("t1", [chain.root().clone(), longer]).expect("it is there");
         let gives = World::default().standing(&chain);
         assert_eq!(gives.live().expect("live").until, Until::At(NOW + 50));
@@ -1130,23 +976,13 @@ mod tests {
     #[test]
     fn rule_30_the_child_is_in_the_name_that_the_token_speaks_for() {
         let world = World::default();
-        let by = |trustor: &str| Ask {
-            trustor: trustor.into(),
-            impersonation: false,
-            ..child()
-        };
+        let by = |trustor: &str| Ask { trustor: trustor.into(), impersonation: false, ..child() };
         let imp = root(&ask());
         assert!(world.redelegate(&by("alice"), &imp).is_ok());
-        assert_eq!(
-            world.redelegate(&by("bob"), &imp),
-            Err(Refusal::NotTheTrustor)
-        );
+        assert_eq!(world.redelegate(&by("bob"), &imp), Err(Refusal::NotTheTrustor));
         let plain = root(&without_impersonation());
         assert!(world.redelegate(&by("bob"), &plain).is_ok());
-        assert_eq!(
-            world.redelegate(&by("alice"), &plain),
-            Err(Refusal::NotTheTrustor)
-        );
+        assert_eq!(world.redelegate(&by("alice"), &plain), Err(Refusal::NotTheTrustor));
     }
 
     #[test]
@@ -1157,22 +993,10 @@ mod tests {
     #[test]
     fn rule_30_nothing_is_made_below_what_gives_nothing() {
         let chain = root(&ask());
-        let off = World {
-            away: vec![("bob", Presence::Disabled)],
-            ..World::default()
-        };
-        let later = World {
-            now: NOW + 50,
-            ..World::default()
-        };
-        let short = root(&Ask {
-            until: Some(NOW + 50),
-            ..ask()
-        });
-        for refused in [
-            off.redelegate(&child(), &chain),
-            later.redelegate(&child(), &short),
-        ] {
+        let off = World { away: vec![("bob", Presence::Disabled)], ..World::default() };
+        let later = World { now: NOW + 50, ..World::default() };
+        let short = root(&Ask { until: Some(NOW + 50), ..ask() });
+        for refused in [off.redelegate(&child(), &chain), later.redelegate(&child(), &short)] {
             let refusal = refused.expect_err("refused");
             assert!(matches!(refusal, Refusal::ParentNotLive(_)));
             // A dead thing is absent, never forbidden, whatever else is wrong with the request.
@@ -1192,19 +1016,13 @@ mod tests {
             chain = Chain::assemble(&id, rows).expect("it is there");
         }
         assert_eq!(counts, [3, 2, 1, 0]);
-        assert_eq!(
-            world.redelegate(&child(), &chain),
-            Err(Refusal::DepthExhausted)
-        );
+        assert_eq!(world.redelegate(&child(), &chain), Err(Refusal::DepthExhausted));
     }
 
     #[test]
     fn rule_31_a_stated_count_must_be_the_parents_minus_one() {
         let state = |count| {
-            let ask = Ask {
-                count: Some(count),
-                ..child()
-            };
+            let ask = Ask { count: Some(count), ..child() };
             World::default().redelegate(&ask, &root(&super::tests::ask()))
         };
         assert_eq!(state(2).expect("lawful").hops, 2);
@@ -1216,29 +1034,16 @@ mod tests {
 
     #[test]
     fn rule_31_lowering_the_maximum_breaks_no_living_chain() {
-        let lowered = World {
-            limits: Limits {
-                max_redelegation_count: 1,
-                ..LIMITS
-            },
-            ..World::default()
-        };
+        let lowered = World { limits: Limits { max_redelegation_count: 1, ..LIMITS }, ..World::default() };
         let chain = root(&ask());
         assert!(lowered.standing(&chain).live().is_some());
-        assert_eq!(
-            lowered.redelegate(&child(), &chain).expect("lawful").hops,
-            2
-        );
+        assert_eq!(lowered.redelegate(&child(), &chain).expect("lawful").hops, 2);
     }
 
     #[test]
     fn rule_32_uses_are_counted_on_a_leaf_only() {
         let counted = |allow_redelegation| {
-            let ask = Ask {
-                uses: Some(2),
-                allow_redelegation,
-                ..child()
-            };
+            let ask = Ask { uses: Some(2), allow_redelegation, ..child() };
             World::default().redelegate(&ask, &root(&super::tests::ask()))
         };
         assert_eq!(counted(false).expect("a leaf").remaining_uses, Some(2));
@@ -1247,10 +1052,7 @@ mod tests {
 
     #[test]
     fn rule_33_an_omitted_end_is_the_parents_and_a_later_one_is_refused() {
-        let parent = root(&Ask {
-            until: Some(NOW + 50),
-            ..ask()
-        });
+        let parent = root(&Ask { until: Some(NOW + 50), ..ask() });
         let ends = |until| {
             let ask = Ask { until, ..child() };
             World::default().redelegate(&ask, &parent).map(|t| t.until)
@@ -1263,10 +1065,7 @@ mod tests {
 
     #[test]
     fn rule_33_an_end_may_be_given_where_the_parent_has_none() {
-        let ask = Ask {
-            until: Some(NOW + 5),
-            ..child()
-        };
+        let ask = Ask { until: Some(NOW + 5), ..child() };
         let made = World::default().redelegate(&ask, &root(&super::tests::ask()));
         assert_eq!(made.expect("lawful").until, Until::At(NOW + 5));
     }
@@ -1274,19 +1073,13 @@ mod tests {
     #[test]
     fn rule_34_only_roles_of_the_parents_closure() {
         let pass_on = |role: &str| {
-            let ask = Ask {
-                roles: set(&[role]),
-                ..child()
-            };
+            let ask = Ask { roles: set(&[role]), ..child() };
             World::default().redelegate(&ask, &root(&super::tests::ask()))
         };
         // Implied by what was delegated.
         assert!(pass_on("reader").is_ok());
         // Held by Alice, and not delegated.
-        assert_eq!(
-            pass_on("admin"),
-            Err(Refusal::RoleOutsideParent("admin".into()))
-        );
+        assert_eq!(pass_on("admin"), Err(Refusal::RoleOutsideParent("admin".into())));
     }
 
     #[test]
@@ -1302,22 +1095,10 @@ mod tests {
 
     #[test]
     fn rule_34_impersonation_may_be_dropped_and_not_gained() {
-        let dropped = Ask {
-            impersonation: false,
-            ..child()
-        };
+        let dropped = Ask { impersonation: false, ..child() };
         let chain = two(&ask(), &dropped);
-        assert!(
-            !World::default()
-                .standing(&chain)
-                .live()
-                .expect("live")
-                .impersonate
-        );
-        let gained = Ask {
-            trustor: "bob".into(),
-            ..child()
-        };
+        assert!(!World::default().standing(&chain).live().expect("live").impersonate);
+        let gained = Ask { trustor: "bob".into(), ..child() };
         assert_eq!(
             World::default().redelegate(&gained, &root(&without_impersonation())),
             Err(Refusal::ImpersonationGained)
@@ -1327,13 +1108,7 @@ mod tests {
     #[test]
     fn rule_35_to_oneself_and_back_to_alice() {
         for trustee in ["bob", "alice"] {
-            let chain = two(
-                &ask(),
-                &Ask {
-                    trustee: trustee.into(),
-                    ..ask()
-                },
-            );
+            let chain = two(&ask(), &Ask { trustee: trustee.into(), ..ask() });
             assert!(World::default().standing(&chain).live().is_some());
         }
     }
@@ -1341,10 +1116,7 @@ mod tests {
     #[test]
     fn rule_35_a_circle_of_rows_gives_nothing_and_ends_every_walk() {
         let chain = pair();
-        let closed = Trust {
-            parent: Some("t1".into()),
-            ..chain.root().clone()
-        };
+        let closed = Trust { parent: Some("t1".into()), ..chain.root().clone() };
         let rows = [closed, chain.leaf().clone()];
         for id in ["t0", "t1"] {
             let chain = Chain::assemble(id, rows.clone()).expect("it is there");
@@ -1360,20 +1132,13 @@ mod tests {
 
     #[test]
     fn a_use_is_taken_until_none_is_left() {
-        let leaf = Ask {
-            uses: Some(2),
-            allow_redelegation: false,
-            ..ask()
-        };
+        let leaf = Ask { uses: Some(2), allow_redelegation: false, ..ask() };
         let two = World::default().grant(&leaf).expect("lawful");
         let one = consume(two).expect("two are left");
         assert_eq!(one.remaining_uses, Some(1));
         let none = consume(one).expect("one is left");
         assert_eq!(consume(none.clone()), None);
-        assert_eq!(
-            World::default().standing(&super::tests::one(none)),
-            Standing::Ended(Ended::Exhausted)
-        );
+        assert_eq!(World::default().standing(&super::tests::one(none)), Standing::Ended(Ended::Exhausted));
     }
 
     #[test]
@@ -1384,13 +1149,8 @@ mod tests {
             parent: parent.map(str::to_owned),
             ..base.clone()
         };
-        let rows = [
-            row("a", None),
-            row("b", Some("a")),
-            row("c", Some("b")),
-            row("d", Some("a")),
-            row("e", None),
-        ];
+        let rows =
+            [row("a", None), row("b", Some("a")), row("c", Some("b")), row("d", Some("a")), row("e", None)];
         assert_eq!(subtree("a", &rows), BTreeSet::from(["a", "b", "c", "d"]));
         assert_eq!(subtree("b", &rows), BTreeSet::from(["b", "c"]));
     }

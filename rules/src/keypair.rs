@@ -54,17 +54,11 @@ pub fn bind(
         return if ask.roles.is_some() || ask.until.is_some() {
             Err(Refusal::NarrowingNeedsTrust)
         } else {
-            Ok(Bound {
-                trust: None,
-                roles: None,
-                until: Until::Never,
-            })
+            Ok(Bound { trust: None, roles: None, until: Until::Never })
         };
     };
     let Some(above) = worth.live() else {
-        return Err(Refusal::ParentNotLive(
-            worth.reason().unwrap_or_else(|| worth.word().to_owned()),
-        ));
+        return Err(Refusal::ParentNotLive(worth.reason().unwrap_or_else(|| worth.word().to_owned())));
     };
     if chain.leaf().project.as_deref() != Some(&ask.project) {
         return Err(Refusal::KeypairOtherProject);
@@ -83,11 +77,7 @@ pub fn bind(
         Some(t) if Until::At(t) > above.until => return Err(Refusal::KeypairOutlives),
         other => Until::from_option(other),
     };
-    Ok(Bound {
-        trust: Some(chain.leaf().id.clone()),
-        roles: ask.roles.clone(),
-        until,
-    })
+    Ok(Bound { trust: Some(chain.leaf().id.clone()), roles: ask.roles.clone(), until })
 }
 
 /// What an exchange of a trust's keypair yields now: the trust's worth, met with the keypair's own
@@ -158,11 +148,7 @@ mod tests {
     }
 
     fn ask() -> KeypairAsk {
-        KeypairAsk {
-            project: "p".into(),
-            roles: None,
-            until: None,
-        }
+        KeypairAsk { project: "p".into(), roles: None, until: None }
     }
 
     fn bind_to_trust(ask: &KeypairAsk) -> Result<Bound, Refusal> {
@@ -183,19 +169,10 @@ mod tests {
 
     #[test]
     fn rule_38_a_logins_keypair_cannot_be_narrowed() {
-        let roles = KeypairAsk {
-            roles: Some(set(&["reader"])),
-            ..ask()
-        };
-        let until = KeypairAsk {
-            until: Some(NOW + 5),
-            ..ask()
-        };
+        let roles = KeypairAsk { roles: Some(set(&["reader"])), ..ask() };
+        let until = KeypairAsk { until: Some(NOW + 5), ..ask() };
         for ask in [roles, until] {
-            assert_eq!(
-                bind(&ask, None, &implied(), NOW),
-                Err(Refusal::NarrowingNeedsTrust)
-            );
+            assert_eq!(bind(&ask, None, &implied(), NOW), Err(Refusal::NarrowingNeedsTrust));
         }
     }
 
@@ -207,20 +184,14 @@ mod tests {
 
     #[test]
     fn rule_38_a_trusts_keypair_is_on_the_trusts_project() {
-        let elsewhere = KeypairAsk {
-            project: "q".into(),
-            ..ask()
-        };
+        let elsewhere = KeypairAsk { project: "q".into(), ..ask() };
         assert_eq!(bind_to_trust(&elsewhere), Err(Refusal::KeypairOtherProject));
     }
 
     #[test]
     fn rule_38_nothing_is_bound_to_what_gives_nothing() {
         let off = Standing::Suspended(Suspended::Agent("bob".into()));
-        let elsewhere = KeypairAsk {
-            project: "q".into(),
-            ..ask()
-        };
+        let elsewhere = KeypairAsk { project: "q".into(), ..ask() };
         for ask in [ask(), elsewhere] {
             let refusal = bind(&ask, Some((&chain(), &off)), &implied(), NOW).expect_err("refused");
             assert!(matches!(refusal, Refusal::ParentNotLive(_)));
@@ -230,31 +201,17 @@ mod tests {
 
     #[test]
     fn rule_38_narrowing_stays_inside_the_trusts_closure() {
-        let narrow = |roles: &[&str]| {
-            bind_to_trust(&KeypairAsk {
-                roles: Some(set(roles)),
-                ..ask()
-            })
-        };
+        let narrow = |roles: &[&str]| bind_to_trust(&KeypairAsk { roles: Some(set(roles)), ..ask() });
         // Implied by what was delegated.
         let bound = narrow(&["reader"]).expect("lawful");
         assert_eq!(bound.roles(), Some(&set(&["reader"])));
-        assert_eq!(
-            narrow(&["admin", "reader"]),
-            Err(Refusal::KeypairRoleOutside("admin".into()))
-        );
+        assert_eq!(narrow(&["admin", "reader"]), Err(Refusal::KeypairRoleOutside("admin".into())));
         assert_eq!(narrow(&[]), Err(Refusal::NoRoles));
     }
 
     #[test]
     fn rule_38_a_keypair_ends_no_later_than_its_trust() {
-        let end = |at| {
-            bind_to_trust(&KeypairAsk {
-                until: Some(at),
-                ..ask()
-            })
-            .map(|b| b.until())
-        };
+        let end = |at| bind_to_trust(&KeypairAsk { until: Some(at), ..ask() }).map(|b| b.until());
         assert_eq!(end(NOW + 50), Ok(Until::At(NOW + 50)));
         assert_eq!(end(NOW + 51), Err(Refusal::KeypairOutlives));
         assert_eq!(end(NOW), Err(Refusal::ExpiryPast));

@@ -81,8 +81,9 @@ impl Refusal {
     pub fn class(&self) -> Class {
         use Refusal::*;
         match self {
-            NothingDelegated | UsesNotPositive | UsesOnRedelegable | ExpiryPast
-            | NarrowingNeedsTrust => Class::Malformed,
+            NothingDelegated | UsesNotPositive | UsesOnRedelegable | ExpiryPast | NarrowingNeedsTrust => {
+                Class::Malformed
+            }
             // A dead or suspended parent is as good as gone, never an outage or a lack of rights.
             TrusteeUnknown(_) | RolesWithoutProject | ProjectUnknown(_) | RoleNotHeld(_)
             | ParentNotLive(_) => Class::Absent,
@@ -109,9 +110,7 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         use Refusal::*;
         match self {
-            NotTheTrustor => {
-                f.write_str("trustor_user_id must be the user of the token that delegates")
-            }
+            NotTheTrustor => f.write_str("trustor_user_id must be the user of the token that delegates"),
             TrusteeUnknown(id) => write!(f, "Could not find user: {id}."),
             NoRoles => f.write_str("roles: at least one role is needed with project_id"),
             RolesWithoutProject => {
@@ -121,32 +120,21 @@ impl std::fmt::Display for Refusal {
                 f.write_str("project_id and roles are needed: a trust without them gives nothing")
             }
             ProjectUnknown(id) => write!(f, "Could not find project: {id}."),
-            RoleNotHeld(id) => write!(
-                f,
-                "Could not find role: {id}. The trustor does not hold it on the project."
-            ),
+            RoleNotHeld(id) => {
+                write!(f, "Could not find role: {id}. The trustor does not hold it on the project.")
+            }
             UsesNotPositive => {
                 f.write_str("remaining_uses must be a positive integer of at most 32 bits, or null")
             }
-            UsesOnRedelegable => {
-                f.write_str("remaining_uses must not be set if redelegation is allowed")
-            }
+            UsesOnRedelegable => f.write_str("remaining_uses must not be set if redelegation is allowed"),
             ExpiryPast => f.write_str("expires_at must be in the future"),
             DepthAboveMaximum { asked, maximum } => {
-                write!(
-                    f,
-                    "redelegation_count {asked} is above the maximum of {maximum}"
-                )
+                write!(f, "redelegation_count {asked} is above the maximum of {maximum}")
             }
-            RedelegationOff => {
-                f.write_str("allow_redelegation: redelegation is switched off on this server")
-            }
+            RedelegationOff => f.write_str("allow_redelegation: redelegation is switched off on this server"),
             DepthExhausted => f.write_str("the trust of this token allows no further redelegation"),
             DepthStated { possible } => {
-                write!(
-                    f,
-                    "redelegation_count can only be {possible} below this trust; omit it"
-                )
+                write!(f, "redelegation_count can only be {possible} below this trust; omit it")
             }
             OutlivesParent => f.write_str("expires_at is later than that of a trust above"),
             RoleOutsideParent(id) => {

@@ -109,47 +109,12 @@ mod tests {
 
     #[test]
     fn all_present_fields_must_match() {
-        let hit = Event {
-            user: Some("bob".into()),
-            issued_before: 10 * SECOND,
-            ..Event::default()
-        };
+        let hit = Event { user: Some("bob".into()), issued_before: 10 * SECOND, ..Event::default() };
         assert!(ends(&hit, &claims()));
-        assert!(!ends(
-            &Event {
-                issued_before: 9 * SECOND,
-                ..hit.clone()
-            },
-            &claims()
-        ));
-        assert!(!ends(
-            &Event {
-                project: Some("q".into()),
-                ..hit.clone()
-            },
-            &claims()
-        ));
-        assert!(ends(
-            &Event {
-                trust: Some("t1".into()),
-                user: None,
-                ..hit.clone()
-            },
-            &claims()
-        ));
-        assert!(ends(
-            &Event {
-                audit_chain: Some("a1".into()),
-                ..hit.clone()
-            },
-            &claims()
-        ));
-        assert!(!ends(
-            &Event {
-                audit_chain: Some("a2".into()),
-                ..hit
-            },
-            &claims()
-        ));
+        assert!(!ends(&Event { issued_before: 9 * SECOND, ..hit.clone() }, &claims()));
+        assert!(!ends(&Event { project: Some("q".into()), ..hit.clone() }, &claims()));
+        assert!(ends(&Event { trust: Some("t1".into()), user: None, ..hit.clone() }, &claims()));
+        assert!(ends(&Event { audit_chain: Some("a1".into()), ..hit.clone() }, &claims()));
+        assert!(!ends(&Event { audit_chain: Some("a2".into()), ..hit }, &claims()));
     }
 }

@@ -39,9 +39,7 @@ impl Implications {
 
     /// Every `(prior, implied)` pair.
     pub fn pairs(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.0
-            .iter()
-            .flat_map(|(prior, implied)| implied.iter().map(move |i| (prior, i)))
+        self.0.iter().flat_map(|(prior, implied)| implied.iter().map(move |i| (prior, i)))
     }
 }
 
@@ -52,16 +50,10 @@ mod tests {
     #[test]
     fn closure_follows_chains_and_survives_cycles() {
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
-        let imp = Implications::new([
-            pair("admin", "member"),
-            pair("member", "reader"),
-            pair("reader", "admin"),
-        ]);
+        let imp =
+            Implications::new([pair("admin", "member"), pair("member", "reader"), pair("reader", "admin")]);
         let all: RoleSet = ["admin", "member", "reader"].map(String::from).into();
         assert_eq!(imp.closure(&["member".to_owned()]), all);
-        assert_eq!(
-            imp.closure(&["other".to_owned()]),
-            RoleSet::from(["other".to_owned()])
-        );
+        assert_eq!(imp.closure(&["other".to_owned()]), RoleSet::from(["other".to_owned()]));
     }
 }

@@ -3,9 +3,8 @@
 use crate::refusal::Refusal;
 
 /// Login methods that prove the user himself. Everything else, the unknown included, is delegated.
-pub const PRIMARY_METHODS: &[&str] = &[
-    "external", "kerberos", "mapped", "openid", "password", "saml2", "token", "totp", "x509",
-];
+pub const PRIMARY_METHODS: &[&str] =
+    &["external", "kerberos", "mapped", "openid", "password", "saml2", "token", "totp", "x509"];
 
 /// The marker method of tokens that a keypair was exchanged for.
 pub const EC2_METHOD: &str = "ec2credential";
@@ -47,8 +46,7 @@ pub fn kind(marks: Marks<'_>) -> Kind {
     let has = |m: &str| marks.methods.iter().any(|x| x == m);
     // The marker stays delegated even if a configuration calls it primary.
     let primary = |m: &String| {
-        m != EC2_METHOD
-            && (PRIMARY_METHODS.contains(&m.as_str()) || marks.additional_primary.contains(m))
+        m != EC2_METHOD && (PRIMARY_METHODS.contains(&m.as_str()) || marks.additional_primary.contains(m))
     };
     if has(EC2_METHOD) {
         Kind::Ec2
@@ -114,12 +112,8 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
         },
         // A leaf is a leaf: services may validate it, here it does nothing.
         Kind::Ec2 => match act {
-            Act::Use | Act::Trusts | Act::Keypairs | Act::OtherCredentials => {
-                no("use the identity service")
-            }
-            Act::OtherDelegations | Act::Password | Act::RevokeAll => {
-                no("use the identity service")
-            }
+            Act::Use | Act::Trusts | Act::Keypairs | Act::OtherCredentials => no("use the identity service"),
+            Act::OtherDelegations | Act::Password | Act::RevokeAll => no("use the identity service"),
             Act::Rescope => no("create another token"),
         },
         Kind::ApplicationCredential => match act {
@@ -161,12 +155,7 @@ pub enum ScopeKind {
 
 /// May a token of this kind and scope be exchanged for one with the wanted scope?
 /// `allow_scoped` is `[token] allow_rescope_scoped_token`.
-pub fn rescope(
-    kind: Kind,
-    from: ScopeKind,
-    to: ScopeKind,
-    allow_scoped: bool,
-) -> Result<(), Refusal> {
+pub fn rescope(kind: Kind, from: ScopeKind, to: ScopeKind, allow_scoped: bool) -> Result<(), Refusal> {
     may(kind, Act::Rescope, Switches::default())?;
     let no = |what| Err(Refusal::DelegatedToken(what));
     match (from, to) {
@@ -191,13 +180,7 @@ mod tests {
     use super::*;
 
     fn marks(methods: &[String], trust: bool) -> Marks<'_> {
-        Marks {
-            methods,
-            trust,
-            application_credential: false,
-            access_token: false,
-            additional_primary: &[],
-        }
+        Marks { methods, trust, application_credential: false, access_token: false, additional_primary: &[] }
     }
 
     #[test]
@@ -207,36 +190,18 @@ mod tests {
         assert_eq!(kind(marks(&m(&["password"]), true)), Kind::Trust);
         assert_eq!(kind(marks(&m(&[]), false)), Kind::Unreviewed);
         assert_eq!(kind(marks(&m(&[]), true)), Kind::Unreviewed);
-        assert_eq!(
-            kind(marks(&m(&["password", "brand_new"]), true)),
-            Kind::Unreviewed
-        );
-        assert_eq!(
-            kind(marks(&m(&["ec2credential", "password"]), true)),
-            Kind::Ec2
-        );
-        assert_eq!(
-            kind(marks(&m(&["application_credential"]), false)),
-            Kind::ApplicationCredential
-        );
+        assert_eq!(kind(marks(&m(&["password", "brand_new"]), true)), Kind::Unreviewed);
+        assert_eq!(kind(marks(&m(&["ec2credential", "password"]), true)), Kind::Ec2);
+        assert_eq!(kind(marks(&m(&["application_credential"]), false)), Kind::ApplicationCredential);
         let ec2 = m(&["ec2credential"]);
-        let lied = Marks {
-            additional_primary: &ec2,
-            ..marks(&ec2, false)
-        };
+        let lied = Marks { additional_primary: &ec2, ..marks(&ec2, false) };
         assert_eq!(kind(lied), Kind::Ec2);
     }
 
     #[test]
     fn no_delegated_kind_rescopes_anywhere() {
         use ScopeKind::*;
-        for kind in [
-            Kind::Trust,
-            Kind::Ec2,
-            Kind::ApplicationCredential,
-            Kind::OAuth1,
-            Kind::Unreviewed,
-        ] {
+        for kind in [Kind::Trust, Kind::Ec2, Kind::ApplicationCredential, Kind::OAuth1, Kind::Unreviewed] {
             for from in [Unscoped, Project, Domain, System, Trust] {
                 for to in [Unscoped, Project, Domain, System, Trust] {
                     assert!(rescope(kind, from, to, true).is_err());

@@ -21,8 +21,8 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunne
 
 use vicar_rules::Micros;
 use vicar_rules::delegation::{
-    Ask, Authority, Broken, Chain, Ended, Facts, Limits, Parties, Presence, Standing, Suspended,
-    Trust, Until, consume, grant, redelegate, standing, subtree,
+    Ask, Authority, Broken, Chain, Ended, Facts, Limits, Parties, Presence, Standing, Suspended, Trust,
+    Until, consume, grant, redelegate, standing, subtree,
 };
 use vicar_rules::keypair::{Bound, KeypairAsk, bind, exchange};
 use vicar_rules::policy::{self, Fact, Policy, Scope, Subject};
@@ -47,12 +47,7 @@ const ALL: Mask = (1 << ROLES.len()) - 1;
 
 static SETS: LazyLock<Vec<RoleSet>> = LazyLock::new(|| {
     (0..=ALL)
-        .map(|m| {
-            (0..ROLES.len())
-                .filter(|r| m >> r & 1 == 1)
-                .map(|r| ROLES[r].to_owned())
-                .collect()
-        })
+        .map(|m| (0..ROLES.len()).filter(|r| m >> r & 1 == 1).map(|r| ROLES[r].to_owned()).collect())
         .collect()
 });
 
@@ -63,10 +58,7 @@ fn set(mask: Mask) -> &'static RoleSet {
 }
 
 fn mask(roles: &RoleSet) -> Mask {
-    roles
-        .iter()
-        .filter_map(|r| ROLES.iter().position(|x| x == r))
-        .fold(0, |m, r| m | 1 << r)
+    roles.iter().filter_map(|r| ROLES.iter().position(|x| x == r)).fold(0, |m, r| m | 1 << r)
 }
 
 fn within(inner: Mask, outer: Mask) -> bool {
@@ -87,11 +79,7 @@ fn close(pairs: &BTreeSet<(usize, usize)>, mut roles: Mask) -> Mask {
 }
 
 fn implications(pairs: &BTreeSet<(usize, usize)>) -> Implications {
-    Implications::new(
-        pairs
-            .iter()
-            .map(|(a, b)| (ROLES[*a].to_owned(), ROLES[*b].to_owned())),
-    )
+    Implications::new(pairs.iter().map(|(a, b)| (ROLES[*a].to_owned(), ROLES[*b].to_owned())))
 }
 
 fn domain_of(user_or_project: usize) -> usize {
@@ -239,10 +227,7 @@ impl World {
         let mut w = Self {
             now: 1_000 * SECOND,
             step: 0,
-            limits: Limits {
-                allow_redelegation: true,
-                max_redelegation_count: 3,
-            },
+            limits: Limits { allow_redelegation: true, max_redelegation_count: 3 },
             users: [State::On; USERS.len()],
             projects: [State::On; PROJECTS.len()],
             domains: [true; DOMAINS.len()],
@@ -357,9 +342,7 @@ impl World {
                     self.gives(t) && narrowed & self.closure(self.trusts[t].roles) != 0
                 }
                 None => {
-                    self.user_on(k.owner)
-                        && self.project_on(k.project)
-                        && self.held(k.owner, k.project) != 0
+                    self.user_on(k.owner) && self.project_on(k.project) && self.held(k.owner, k.project) != 0
                 }
             }
     }
@@ -372,9 +355,7 @@ impl World {
                 (Some(k), _) => self.keypair_yields(k),
                 (None, Some(t)) => self.gives(t),
                 (None, None) => {
-                    self.user_on(t.user)
-                        && self.project_on(t.project)
-                        && self.held(t.user, t.project) != 0
+                    self.user_on(t.user) && self.project_on(t.project) && self.held(t.user, t.project) != 0
                 }
             }
     }
@@ -442,12 +423,9 @@ impl World {
                 .collect();
             self.stale = false;
         }
-        self.standings = (0..self.trusts.len())
-            .map(|t| self.judge(&self.chains[t], self.trusts[t].project))
-            .collect();
-        self.yields = (0..self.keypairs.len())
-            .map(|k| self.worth_of_keypair(k))
-            .collect();
+        self.standings =
+            (0..self.trusts.len()).map(|t| self.judge(&self.chains[t], self.trusts[t].project)).collect();
+        self.yields = (0..self.keypairs.len()).map(|k| self.worth_of_keypair(k)).collect();
         self.valid = (0..self.tokens.len()).map(|t| self.validate(t)).collect();
     }
 
@@ -493,19 +471,12 @@ impl World {
         let users = self.parties_of(t);
         let trusts = t.trust.map(|x| self.path(x)).unwrap_or_default();
         let claims = Claims {
-            domains: users
-                .iter()
-                .chain([&t.project])
-                .map(|x| DOMAINS[domain_of(*x)])
-                .collect(),
+            domains: users.iter().chain([&t.project]).map(|x| DOMAINS[domain_of(*x)]).collect(),
             users: users.iter().map(|u| USERS[*u]).collect(),
             domain_scope: None,
             project: Some(PROJECTS[t.project]),
             roles: set(roles).iter().map(String::as_str).collect(),
-            trusts: trusts
-                .iter()
-                .map(|x| self.trusts[*x].row.id.as_str())
-                .collect(),
+            trusts: trusts.iter().map(|x| self.trusts[*x].row.id.as_str()).collect(),
             access_token: None,
             audit: &t.audit,
             audit_chain: t.chain.as_deref(),
@@ -519,10 +490,7 @@ impl World {
 
     /// Records an event as the server does, and remembers whom it must end.
     fn take(&mut self, what: Taken) {
-        let mut event = Event {
-            issued_before: self.now,
-            ..Event::default()
-        };
+        let mut event = Event { issued_before: self.now, ..Event::default() };
         match what {
             Taken::User(u) => event.user = Some(USERS[u].to_owned()),
             Taken::Domain(d) => event.domain = Some(DOMAINS[d].to_owned()),
@@ -544,10 +512,9 @@ impl World {
             let trusts = t.trust.map(|x| self.path(x)).unwrap_or_default();
             let (doomed, unsure) = match what {
                 Taken::User(u) => (users.contains(&u), false),
-                Taken::Domain(d) => (
-                    users.iter().any(|u| domain_of(*u) == d) || domain_of(t.project) == d,
-                    false,
-                ),
+                Taken::Domain(d) => {
+                    (users.iter().any(|u| domain_of(*u) == d) || domain_of(t.project) == d, false)
+                }
                 Taken::Project(p) => (t.project == p, false),
                 // Whether the taken grant mattered shows in whether the chain still gives.
                 Taken::Grant(u, p) if t.project == p && users.contains(&u) => match t.trust {
@@ -580,9 +547,7 @@ impl World {
     }
 
     fn capped(&self, ends: impl IntoIterator<Item = Until>) -> Micros {
-        ends.into_iter()
-            .filter_map(Until::to_option)
-            .fold(self.now + TOKEN_LIFE, Micros::min)
+        ends.into_iter().filter_map(Until::to_option).fold(self.now + TOKEN_LIFE, Micros::min)
     }
 
     fn login(&mut self, user: usize, project: usize) -> Option<usize> {
@@ -688,8 +653,7 @@ impl World {
         has.or_else(|| {
             let by = self.trusts[trust].trustee;
             // The last use of a trust ends it, and with it the token.
-            self.trust_login(trust, by, None)
-                .filter(|t| self.valid[*t].is_some())
+            self.trust_login(trust, by, None).filter(|t| self.valid[*t].is_some())
         })
     }
 
@@ -777,11 +741,7 @@ impl World {
             chain,
             &self.standings[parent],
             &Parties {
-                token_user: if wish.bend == Bend::ForeignToken {
-                    &ask.trustor
-                } else {
-                    user
-                },
+                token_user: if wish.bend == Bend::ForeignToken { &ask.trustor } else { user },
                 trustee_exists: self.exists(&ask.trustee),
                 project: self.presence_of(&ask),
                 root_roles: set(held),
@@ -795,10 +755,7 @@ impl World {
     }
 
     fn exists(&self, user: &str) -> bool {
-        USERS
-            .iter()
-            .position(|u| *u == user)
-            .is_some_and(|u| self.users[u] != State::Gone)
+        USERS.iter().position(|u| *u == user).is_some_and(|u| self.users[u] != State::Gone)
     }
 
     fn named(ask: &Ask) -> Option<usize> {
@@ -811,24 +768,13 @@ impl World {
     }
 
     /// A lawful ask, bent in one place.
-    fn ask(
-        &self,
-        trustor: &str,
-        project: usize,
-        held: Mask,
-        parent: Option<usize>,
-        wish: &Wish,
-    ) -> Ask {
+    fn ask(&self, trustor: &str, project: usize, held: Mask, parent: Option<usize>, wish: &Wish) -> Ask {
         let above = parent.and_then(|p| self.standings[p].live());
         let base = match parent {
             Some(p) => self.closure(self.trusts[p].roles),
             None => held,
         };
-        let some = if wish.roles & base == 0 {
-            base
-        } else {
-            wish.roles & base
-        };
+        let some = if wish.roles & base == 0 { base } else { wish.roles & base };
         let until = match wish.end % 9 {
             0..=3 => None,
             4 => Some(self.now + SECOND),
@@ -977,9 +923,7 @@ impl World {
         let id = self.trusts[trust].row.id.clone();
         let falls: Vec<usize> = if thorough {
             let falls = subtree(&id, self.trusts.iter().map(|t| &t.row));
-            (0..self.trusts.len())
-                .filter(|t| falls.contains(self.trusts[*t].row.id.as_str()))
-                .collect()
+            (0..self.trusts.len()).filter(|t| falls.contains(self.trusts[*t].row.id.as_str())).collect()
         } else {
             // Another server beside this one may mark one row only; what is below is dead anyway.
             vec![trust]
@@ -1018,10 +962,7 @@ impl World {
         match op {
             Op::Wait(how) => self.now += how,
             Op::Limit(allow, max) => {
-                self.limits = Limits {
-                    allow_redelegation: *allow,
-                    max_redelegation_count: *max,
-                }
+                self.limits = Limits { allow_redelegation: *allow, max_redelegation_count: *max }
             }
             Op::Give(u, p, r) => self.grants[*u][*p] |= 1 << r,
             Op::Take(u, p, r) => {
@@ -1076,9 +1017,7 @@ impl World {
                 if let Some(t) = living(self, *n, 0) {
                     // Mostly the trustee; with his own token, if he has one.
                     let by = by.unwrap_or(self.trusts[t].trustee);
-                    let source = source
-                        .then(|| self.tokens.iter().position(|x| x.user == by))
-                        .flatten();
+                    let source = source.then(|| self.tokens.iter().position(|x| x.user == by)).flatten();
                     self.trust_login(t, by, source);
                 }
             }
@@ -1275,26 +1214,18 @@ fn genesis() -> impl Strategy<Value = Genesis> {
 
 fn wish() -> impl Strategy<Value = Wish> {
     let bend = prop_oneof![3 => Just(Bend::No), 2 => select(BENDS)];
-    (
-        0..USERS.len(),
-        0..USERS.len(),
-        0..=ALL,
-        any::<bool>(),
-        any::<[u8; 3]>(),
-        bend,
+    (0..USERS.len(), 0..USERS.len(), 0..=ALL, any::<bool>(), any::<[u8; 3]>(), bend).prop_map(
+        |(trustee, other, roles, imp, [end, uses, depth], bend)| Wish {
+            trustee,
+            other,
+            roles,
+            imp,
+            end,
+            uses,
+            depth,
+            bend,
+        },
     )
-        .prop_map(
-            |(trustee, other, roles, imp, [end, uses, depth], bend)| Wish {
-                trustee,
-                other,
-                roles,
-                imp,
-                end,
-                uses,
-                depth,
-                bend,
-            },
-        )
 }
 
 fn key_wish() -> impl Strategy<Value = KeyWish> {
@@ -1306,15 +1237,8 @@ fn key_wish() -> impl Strategy<Value = KeyWish> {
         1 => Just(KeyBend::EndsPast),
         1 => Just(KeyBend::EndsLater),
     ];
-    (0..=ALL, any::<bool>(), any::<bool>(), 0..3_usize, bend).prop_map(
-        |(roles, narrow, end, other, bend)| KeyWish {
-            roles,
-            narrow,
-            end,
-            other,
-            bend,
-        },
-    )
+    (0..=ALL, any::<bool>(), any::<bool>(), 0..3_usize, bend)
+        .prop_map(|(roles, narrow, end, other, bend)| KeyWish { roles, narrow, end, other, bend })
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -1370,14 +1294,8 @@ type Law = fn(&World) -> Verdict;
 
 const LAWS: &[(&str, Law)] = &[
     ("no_escalation", no_escalation),
-    (
-        "nothing_is_withheld_that_is_due",
-        nothing_is_withheld_that_is_due,
-    ),
-    (
-        "what_is_made_is_below_what_made_it",
-        what_is_made_is_below_what_made_it,
-    ),
+    ("nothing_is_withheld_that_is_due", nothing_is_withheld_that_is_due),
+    ("what_is_made_is_below_what_made_it", what_is_made_is_below_what_made_it),
     ("same_place", same_place),
     ("no_outliving", no_outliving),
     ("no_upgrade", no_upgrade),
@@ -1404,17 +1322,11 @@ fn no_escalation(w: &World) -> Verdict {
         let held = w.held(w.root(t).trustor, link.project);
         must!(within(roles, held), "t{t} gives more than the root holds");
         for above in w.path(t) {
-            must!(
-                within(roles, w.closure(w.trusts[above].roles)),
-                "t{t} gives more than t{above} delegates"
-            );
+            must!(within(roles, w.closure(w.trusts[above].roles)), "t{t} gives more than t{above} delegates");
         }
         if let Some(p) = link.under {
             let parent = w.standings[p].live().map_or(0, |a| mask(&a.roles));
-            must!(
-                within(roles, parent),
-                "t{t} gives more than its parent t{p}"
-            );
+            must!(within(roles, parent), "t{t} gives more than its parent t{p}");
         }
     }
     let trust_gives = |t: usize| w.standings[t].live().map_or(0, |a| mask(&a.roles));
@@ -1427,10 +1339,7 @@ fn no_escalation(w: &World) -> Verdict {
             None => w.held(key.owner, key.project),
         };
         let narrowed = key.narrowed.map_or(ALL, |r| w.closure(r));
-        must!(
-            within(mask(&y.roles), held & narrowed),
-            "keypair k{k} gives more than it was bound to"
-        );
+        must!(within(mask(&y.roles), held & narrowed), "keypair k{k} gives more than it was bound to");
     }
     for (n, roles) in w.valid.iter().enumerate() {
         let (token, Some(roles)) = (&w.tokens[n], *roles) else {
@@ -1440,10 +1349,7 @@ fn no_escalation(w: &World) -> Verdict {
             Some(t) => trust_gives(t),
             None => w.held(token.user, token.project),
         };
-        let narrowed = token
-            .keypair
-            .and_then(|k| w.keypairs[k].narrowed)
-            .map_or(ALL, |r| w.closure(r));
+        let narrowed = token.keypair.and_then(|k| w.keypairs[k].narrowed).map_or(ALL, |r| w.closure(r));
         must!(within(roles, held & narrowed), "token a{n} carries more");
     }
     Ok(())
@@ -1466,10 +1372,7 @@ fn nothing_is_withheld_that_is_due(w: &World) -> Verdict {
         if let (Some(y), Some(t)) = (&w.yields[k], key.under) {
             let narrowed = key.narrowed.map_or(ALL, |r| w.closure(r));
             let due = narrowed & w.closure(w.trusts[t].roles);
-            must!(
-                mask(&y.roles) == due,
-                "keypair k{k} gives less than it should"
-            );
+            must!(mask(&y.roles) == due, "keypair k{k} gives less than it should");
         }
         must!(
             w.yields[k].is_some() == w.keypair_yields(k),
@@ -1497,21 +1400,12 @@ fn what_is_made_is_below_what_made_it(w: &World) -> Verdict {
         must!(!row.until.passed(w.now), "t{t} was born dead");
         must!(link.roles != 0, "t{t} delegates nothing");
         must!(
-            within(
-                w.closure(link.roles),
-                w.held(w.root(*t).trustor, link.project)
-            ),
+            within(w.closure(link.roles), w.held(w.root(*t).trustor, link.project)),
             "t{t} was made of roles that are not held"
         );
-        must!(
-            link.under.is_some() == above.is_some(),
-            "t{t} was made below what gives nothing"
-        );
+        must!(link.under.is_some() == above.is_some(), "t{t} was made below what gives nothing");
         if let Some(p) = link.under {
-            must!(
-                link.trustor == w.speaks_for(p),
-                "t{t} delegates in a foreign name"
-            );
+            must!(link.trustor == w.speaks_for(p), "t{t} delegates in a foreign name");
         }
         let own = Authority {
             until: row.until,
@@ -1527,19 +1421,13 @@ fn what_is_made_is_below_what_made_it(w: &World) -> Verdict {
     }
     if let Some((k, above)) = &w.last.bound {
         let key = &w.keypairs[*k];
-        must!(
-            key.under.is_some() == above.is_some(),
-            "k{k} was bound to what gives nothing"
-        );
+        must!(key.under.is_some() == above.is_some(), "k{k} was bound to what gives nothing");
         must!(!key.bound.until().passed(w.now), "k{k} was born dead");
         if let Some(a) = above {
             let narrowed = key.narrowed.map_or(0, |r| w.closure(r));
             must!(key.narrowed != Some(0), "k{k} was narrowed to nothing");
             must!(within(narrowed, mask(&a.roles)), "k{k} was widened");
-            must!(
-                key.bound.until() == Until::Never || key.bound.until() <= a.until,
-                "k{k} outlives"
-            );
+            must!(key.bound.until() == Until::Never || key.bound.until() <= a.until, "k{k} outlives");
         }
     }
     Ok(())
@@ -1549,23 +1437,15 @@ fn what_is_made_is_below_what_made_it(w: &World) -> Verdict {
 fn same_place(w: &World) -> Verdict {
     for (t, link) in w.trusts.iter().enumerate() {
         let here = PROJECTS[w.root(t).project];
-        must!(
-            link.row.project.as_deref() == Some(here),
-            "t{t} left its root's project"
-        );
-        must!(
-            w.standings[t].live().is_none_or(|a| a.project == here),
-            "t{t} gives something elsewhere"
-        );
+        must!(link.row.project.as_deref() == Some(here), "t{t} left its root's project");
+        must!(w.standings[t].live().is_none_or(|a| a.project == here), "t{t} gives something elsewhere");
     }
     for (k, key) in w.keypairs.iter().enumerate() {
         if let Some(t) = key.under {
             let here = w.trusts[t].project;
             must!(key.project == here, "keypair k{k} left its trust's project");
             must!(
-                w.yields[k]
-                    .as_ref()
-                    .is_none_or(|y| y.project == PROJECTS[here]),
+                w.yields[k].as_ref().is_none_or(|y| y.project == PROJECTS[here]),
                 "keypair k{k} yields something elsewhere"
             );
         }
@@ -1587,10 +1467,7 @@ fn no_outliving(w: &World) -> Verdict {
         let live = w.standings[t].live().map(|a| a.until);
         for above in w.path(t) {
             must!(end(t) <= end(above), "t{t} outlives t{above}");
-            must!(
-                live.is_none_or(|u| u <= end(above)),
-                "t{t} gives for longer than t{above} stands"
-            );
+            must!(live.is_none_or(|u| u <= end(above)), "t{t} gives for longer than t{above} stands");
         }
     }
     for (k, y) in w.yields.iter().enumerate() {
@@ -1608,16 +1485,10 @@ fn no_outliving(w: &World) -> Verdict {
             must!(expires <= end(t), "token a{n} outlives t{t}");
         }
         if let Some(k) = token.keypair {
-            must!(
-                expires <= w.keypairs[k].bound.until(),
-                "token a{n} outlives its keypair"
-            );
+            must!(expires <= w.keypairs[k].bound.until(), "token a{n} outlives its keypair");
         }
         if let Some(s) = token.source {
-            must!(
-                token.expires <= w.tokens[s].expires,
-                "token a{n} outlives its source"
-            );
+            must!(token.expires <= w.tokens[s].expires, "token a{n} outlives its source");
         }
     }
     Ok(())
@@ -1629,18 +1500,12 @@ fn no_upgrade(w: &World) -> Verdict {
         let live = w.standings[t].live().is_some_and(|a| a.impersonate);
         for above in w.path(t) {
             let may = w.trusts[above].row.impersonation;
-            must!(
-                link.row.impersonation <= may && live <= may,
-                "t{t} gained impersonation over t{above}"
-            );
+            must!(link.row.impersonation <= may && live <= may, "t{t} gained impersonation over t{above}");
         }
     }
     for (k, key) in w.keypairs.iter().enumerate() {
         if let (Some(y), Some(t)) = (&w.yields[k], key.under) {
-            must!(
-                y.impersonate == w.trusts[t].imp,
-                "keypair k{k} changed impersonation"
-            );
+            must!(y.impersonate == w.trusts[t].imp, "keypair k{k} changed impersonation");
         }
     }
     Ok(())
@@ -1650,16 +1515,10 @@ fn no_upgrade(w: &World) -> Verdict {
 /// `allow_redelegation: false` has no children."
 fn bounded_depth(w: &World) -> Verdict {
     for (t, link) in w.trusts.iter().enumerate() {
-        must!(
-            link.redelegable || link.row.hops == 0,
-            "t{t} allows redelegation that was not asked for"
-        );
+        must!(link.redelegable || link.row.hops == 0, "t{t} allows redelegation that was not asked for");
         if let Some(p) = link.under {
             let parent = &w.trusts[p];
-            must!(
-                link.row.hops < parent.row.hops,
-                "t{t} has no less depth than t{p}"
-            );
+            must!(link.row.hops < parent.row.hops, "t{t} has no less depth than t{p}");
             must!(parent.redelegable, "t{t} is below a trust that forbade it");
         }
         let path = w.path(t);
@@ -1668,10 +1527,7 @@ fn bounded_depth(w: &World) -> Verdict {
             path.len() - 1 + link.row.hops as usize <= root.row.hops as usize,
             "t{t} is deeper than its root allows"
         );
-        must!(
-            root.row.hops <= root.maximum,
-            "the root of t{t} is above the maximum"
-        );
+        must!(root.row.hops <= root.maximum, "the root of t{t} is above the maximum");
     }
     Ok(())
 }
@@ -1715,10 +1571,7 @@ fn death_is_a_subtree(w: &World) -> Verdict {
     }
     if let Some(top) = w.last.deleted_trust {
         for t in (0..w.trusts.len()).filter(|t| w.below(top, *t)) {
-            must!(
-                w.trusts[t].row.deleted_at.is_some(),
-                "t{t} is not deleted with t{top}"
-            );
+            must!(w.trusts[t].row.deleted_at.is_some(), "t{t} is not deleted with t{top}");
             must!(
                 w.keypairs.iter().all(|k| k.under != Some(t) || k.deleted),
                 "a keypair of t{t} is not deleted with t{top}"
@@ -1739,10 +1592,9 @@ fn suspended_is_not_dead(w: &World) -> Verdict {
         }
         if w.withheld(t) {
             let true_reason = match said {
-                Standing::Suspended(Suspended::Agent(u)) => USERS
-                    .iter()
-                    .position(|x| x == u)
-                    .is_some_and(|u| !w.user_on(u)),
+                Standing::Suspended(Suspended::Agent(u)) => {
+                    USERS.iter().position(|x| x == u).is_some_and(|u| !w.user_on(u))
+                }
                 Standing::Suspended(Suspended::Project) => !w.project_on(w.trusts[t].project),
                 Standing::Suspended(Suspended::Role(r)) => ROLES.contains(&r.as_str()),
                 Standing::Live(_) | Standing::Ended(_) => false,
@@ -1774,10 +1626,7 @@ fn taken_tokens_stay_dead(w: &World) -> Verdict {
     for (n, token) in w.tokens.iter().enumerate() {
         let (valid, due) = (w.valid[n].is_some(), w.should_be_valid(n));
         must!(!valid || due, "token a{n} lives on");
-        must!(
-            valid || !due || token.unsure,
-            "token a{n} is dead for nothing"
-        );
+        must!(valid || !due || token.unsure, "token a{n} is dead for nothing");
     }
     Ok(())
 }
@@ -1792,34 +1641,19 @@ fn a_leaf_is_a_leaf(w: &World) -> Verdict {
         let Some(k) = token.keypair else { continue };
         must!(token.kind() == Kind::Ec2, "token a{n} hides its keypair");
         for act in ACTS {
-            must!(
-                may(token.kind(), *act, Switches::default()).is_err(),
-                "token a{n} may {act:?}"
-            );
+            must!(may(token.kind(), *act, Switches::default()).is_err(), "token a{n} may {act:?}");
         }
         for to in [Unscoped, Project, Domain, System, ScopeKind::Trust] {
             let from = token.trust.map_or(Project, |_| ScopeKind::Trust);
-            must!(
-                rescope(token.kind(), from, to, true).is_err(),
-                "token a{n} may be rescoped"
-            );
+            must!(rescope(token.kind(), from, to, true).is_err(), "token a{n} may be rescoped");
         }
-        must!(
-            !w.keypairs[k].deleted || w.valid[n].is_none(),
-            "token a{n} survived its keypair k{k}"
-        );
+        must!(!w.keypairs[k].deleted || w.valid[n].is_none(), "token a{n} survived its keypair k{k}");
     }
     for (k, y) in w.yields.iter().enumerate() {
-        must!(
-            y.as_ref().is_none_or(|y| y.hops == 0),
-            "keypair k{k} could redelegate"
-        );
+        must!(y.as_ref().is_none_or(|y| y.hops == 0), "keypair k{k} could redelegate");
     }
     if let Some(k) = w.last.deleted_keypair {
-        must!(
-            w.standings == w.standings_before,
-            "deleting keypair k{k} changed a trust"
-        );
+        must!(w.standings == w.standings_before, "deleting keypair k{k} changed a trust");
         for (n, token) in w.tokens.iter().enumerate() {
             must!(
                 token.keypair == Some(k) || w.valid[n] == w.valid_before[n],
@@ -1841,19 +1675,13 @@ fn uses_are_exact(w: &World) -> Verdict {
             link.uses,
             link.spent
         );
-        must!(
-            link.uses.is_none_or(|k| k >= 1 && link.spent <= k),
-            "t{t} was used too often"
-        );
+        must!(link.uses.is_none_or(|k| k >= 1 && link.spent <= k), "t{t} was used too often");
     }
     for (t, due, done) in &w.last.uses {
         must!(due == done, "a use of t{t}: due {due}, done {done}");
     }
     for (before, after) in &w.last.consumed {
-        let same = Trust {
-            remaining_uses: before.remaining_uses,
-            ..after.clone()
-        };
+        let same = Trust { remaining_uses: before.remaining_uses, ..after.clone() };
         must!(same == *before, "a use changed more than the uses");
     }
     Ok(())
@@ -1877,11 +1705,7 @@ fn provenance_is_the_servers(w: &World) -> Verdict {
         );
     }
     for (k, key) in w.keypairs.iter().enumerate() {
-        must!(
-            key.bound.trust() == id(key.under),
-            "keypair k{k} comes from {:?}",
-            key.under
-        );
+        must!(key.bound.trust() == id(key.under), "keypair k{k} comes from {:?}", key.under);
     }
     Ok(())
 }
@@ -1890,33 +1714,19 @@ fn provenance_is_the_servers(w: &World) -> Verdict {
 /// read, and end, its own link and what it made below; never Alice's other trusts, her passwords,
 /// her sessions, her other credentials."
 fn the_bearer_stays_in_his_lane(w: &World) -> Verdict {
-    const CLOSED: &[Act] = &[
-        Act::Rescope,
-        Act::OtherCredentials,
-        Act::OtherDelegations,
-        Act::Password,
-        Act::RevokeAll,
-    ];
+    const CLOSED: &[Act] =
+        &[Act::Rescope, Act::OtherCredentials, Act::OtherDelegations, Act::Password, Act::RevokeAll];
     for (n, token) in w.tokens.iter().enumerate() {
         let (Some(t), None) = (token.trust, token.keypair) else {
             continue;
         };
         must!(token.kind() == Kind::Trust, "token a{n} hides its trust");
         for act in CLOSED {
-            must!(
-                may(Kind::Trust, *act, Switches::default()).is_err(),
-                "token a{n} may {act:?}"
-            );
+            must!(may(Kind::Trust, *act, Switches::default()).is_err(), "token a{n} may {act:?}");
         }
-        must!(
-            token.user == w.speaks_for(t),
-            "token a{n} speaks for a stranger"
-        );
+        must!(token.user == w.speaks_for(t), "token a{n} speaks for a stranger");
         let chain = &w.chains[t];
-        must!(
-            chain.speaks_for() == USERS[token.user],
-            "the chain of a{n} speaks for another"
-        );
+        must!(chain.speaks_for() == USERS[token.user], "the chain of a{n} speaks for another");
         // Either the root's own name, by impersonation all along, or the bearer's.
         let all_imp = w.path(t).into_iter().all(|x| w.trusts[x].imp);
         must!(
@@ -1930,10 +1740,7 @@ fn the_bearer_stays_in_his_lane(w: &World) -> Verdict {
         let reach = subtree(&w.trusts[own].row.id, w.trusts.iter().map(|t| &t.row));
         for t in 0..w.trusts.len() {
             let lane = t == own || w.path(t).contains(&own);
-            must!(
-                reach.contains(w.trusts[t].row.id.as_str()) == lane,
-                "the bearer of t{own} reaches t{t}"
-            );
+            must!(reach.contains(w.trusts[t].row.id.as_str()) == lane, "the bearer of t{own} reaches t{t}");
         }
     }
     Ok(())
@@ -1956,10 +1763,7 @@ fn owners_see_all(w: &World) -> Verdict {
         }
         let chain = &w.chains[t];
         let facts = policy::Facts::none()
-            .with_all(
-                Fact::TrustTrustor,
-                chain.links().iter().map(|l| l.trustor.as_str()),
-            )
+            .with_all(Fact::TrustTrustor, chain.links().iter().map(|l| l.trustor.as_str()))
             .with(Fact::TrustTrustee, chain.leaf().trustee.as_str());
         for (u, name) in USERS.iter().enumerate() {
             let subject = Subject {
@@ -1988,26 +1792,18 @@ fn owners_see_all(w: &World) -> Verdict {
 /// reason and for ever, and refuse what is tried below it as absent, not as forbidden.
 fn a_dead_thing_is_ended(w: &World) -> Verdict {
     for (t, said) in w.standings.iter().enumerate() {
-        must!(
-            said.ended() == w.dead(t),
-            "t{t} is dead: {}, but the rules say {said:?}",
-            w.dead(t)
-        );
+        must!(said.ended() == w.dead(t), "t{t} is dead: {}, but the rules say {said:?}", w.dead(t));
         let before = w.standings_before.get(t);
-        must!(
-            !before.is_some_and(Standing::ended) || said.ended(),
-            "t{t} rose from the dead"
-        );
+        must!(!before.is_some_and(Standing::ended) || said.ended(), "t{t} rose from the dead");
         let Standing::Ended(how) = said else { continue };
         let row = &w.trusts[t].row;
         let true_reason = match how {
             Ended::Deleted => row.deleted_at.is_some(),
             Ended::Expired => row.until.passed(w.now),
             Ended::Exhausted => row.remaining_uses == Some(0),
-            Ended::Broken(Broken::AncestorEnded(id)) => w
-                .path(t)
-                .into_iter()
-                .any(|x| w.trusts[x].row.id == *id && w.dead_itself(x)),
+            Ended::Broken(Broken::AncestorEnded(id)) => {
+                w.path(t).into_iter().any(|x| w.trusts[x].row.id == *id && w.dead_itself(x))
+            }
             Ended::Broken(Broken::AgentGone(id)) => {
                 USERS.contains(&id.as_str()) && !w.exists(id) && {
                     let is = |x: usize| {
@@ -2030,10 +1826,7 @@ fn a_dead_thing_is_ended(w: &World) -> Verdict {
     }
     if w.last.below_dead {
         must!(
-            w.last
-                .refused
-                .as_ref()
-                .is_some_and(|r| r.class() == Class::Absent),
+            w.last.refused.as_ref().is_some_and(|r| r.class() == Class::Absent),
             "below what gives nothing: {:?}",
             w.last.refused
         );
@@ -2117,18 +1910,13 @@ impl Reached {
                 (Standing::Suspended(_), Standing::Live(_)) => self.note("revived"),
                 (Standing::Live(_) | Standing::Suspended(_), Standing::Ended(how)) => {
                     let how = format!("{how:?}");
-                    self.note(format!(
-                        "ended: {}",
-                        how.split('"').next().unwrap_or_default()
-                    ));
+                    self.note(format!("ended: {}", how.split('"').next().unwrap_or_default()));
                 }
                 _ => {}
             }
         }
         let haunted = |t: &Token| {
-            t.doomed
-                && t.expires > w.now
-                && t.trust.is_some_and(|x| w.standings[x].live().is_some())
+            t.doomed && t.expires > w.now && t.trust.is_some_and(|x| w.standings[x].live().is_some())
         };
         if w.tokens.iter().any(haunted) {
             self.note("revived trust with a token that stays dead");
@@ -2194,21 +1982,14 @@ fn laws() {
     let target = asked.and_then(|s| s.parse().ok()).unwrap_or(STEPS);
     let reached = RefCell::new(Reached::default());
     let history = (genesis(), vec(op(), 1..=100));
-    let config = Config {
-        cases: 100,
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { cases: 100, failure_persistence: None, ..Config::default() };
     let mut seed = match config.rng_seed {
         RngSeed::Fixed(n) => n,
         RngSeed::Random => RandomState::new().hash_one(0),
     };
     println!("laws: PROPTEST_RNG_SEED={seed}");
     while reached.borrow().steps < target {
-        let mut runner = TestRunner::new(Config {
-            rng_seed: RngSeed::Fixed(seed),
-            ..config.clone()
-        });
+        let mut runner = TestRunner::new(Config { rng_seed: RngSeed::Fixed(seed), ..config.clone() });
         seed = seed.wrapping_add(1);
         let run = runner.run(&history, |(genesis, ops)| {
             reached.borrow_mut().histories += 1;
@@ -2216,9 +1997,8 @@ fn laws() {
             for (n, op) in ops.iter().enumerate() {
                 w.apply(op);
                 for (name, law) in LAWS {
-                    law(&w).map_err(|why| {
-                        TestCaseError::fail(format!("law {name}, step {n}, {op:?}: {why}"))
-                    })?;
+                    law(&w)
+                        .map_err(|why| TestCaseError::fail(format!("law {name}, step {n}, {op:?}: {why}")))?;
                 }
                 reached.borrow_mut().look(&w);
             }
@@ -2243,10 +2023,7 @@ fn laws() {
     for (what, least) in AT_LEAST {
         let times = reached.seen.get(*what).copied().unwrap_or_default();
         let least = least * target / STEPS;
-        assert!(
-            times >= least,
-            "reached `{what}` {times} times, not {least}"
-        );
+        assert!(times >= least, "reached `{what}` {times} times, not {least}");
     }
 }
 
@@ -2284,13 +2061,7 @@ struct Ruin {
 const NOW: Micros = 100;
 
 fn ruin() -> impl Strategy<Value = Ruin> {
-    let not_there = select(
-        &[
-            Presence::Disabled,
-            Presence::DomainDisabled,
-            Presence::Missing,
-        ][..],
-    );
+    let not_there = select(&[Presence::Disabled, Presence::DomainDisabled, Presence::Missing][..]);
     let ends = prop::option::of(NOW - 2..NOW + 8);
     let tamper = prop_oneof![
         3 => ends.clone().prop_map(Tamper::Ends),
@@ -2314,18 +2085,16 @@ fn ruin() -> impl Strategy<Value = Ruin> {
         prop_oneof![9 => Just(Presence::Active), 1 => not_there],
         (prop::option::of(0..=ALL), ends),
     )
-        .prop_map(
-            |((length, imp), tampers, pairs, root_roles, absent, project, keypair)| Ruin {
-                length,
-                imp,
-                tampers,
-                pairs,
-                root_roles,
-                absent,
-                project,
-                keypair,
-            },
-        )
+        .prop_map(|((length, imp), tampers, pairs, root_roles, absent, project, keypair)| Ruin {
+            length,
+            imp,
+            tampers,
+            pairs,
+            root_roles,
+            absent,
+            project,
+            keypair,
+        })
 }
 
 /// A lawful chain, then the wrong cells.
@@ -2337,11 +2106,7 @@ fn ruined(r: &Ruin) -> Vec<Trust> {
         rows.push(Trust {
             id: format!("t{n}"),
             trustor: above.map_or(USERS[0].to_owned(), |a| {
-                let speaks = if a.impersonation {
-                    &a.trustor
-                } else {
-                    &a.trustee
-                };
+                let speaks = if a.impersonation { &a.trustor } else { &a.trustee };
                 speaks.clone()
             }),
             trustee: USERS[n + 1].to_owned(),
@@ -2420,11 +2185,7 @@ fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
         let said = standing(&chain, &facts);
         let (_, _) = (said.word(), said.reason());
         let falls = subtree(&leaf.id, &rows);
-        must!(
-            falls.contains(leaf.id.as_str()),
-            "{} survives itself",
-            leaf.id
-        );
+        must!(falls.contains(leaf.id.as_str()), "{} survives itself", leaf.id);
         let up = walk(leaf, &rows);
         for link in up.iter().flatten() {
             must!(chain.has_trustor(&link.trustor), "an owner is overlooked");
@@ -2450,38 +2211,14 @@ fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
         must!(r.project == Presence::Active, "on no active project");
         for link in &up {
             let own = mask(&link.roles);
-            must!(
-                within(mask(&a.roles), close(&pairs, own)),
-                "more roles than {}",
-                link.id
-            );
-            must!(
-                a.until <= link.until && !link.until.passed(NOW),
-                "{} ends earlier",
-                link.id
-            );
-            must!(
-                a.impersonate <= link.impersonation,
-                "{} does not impersonate",
-                link.id
-            );
+            must!(within(mask(&a.roles), close(&pairs, own)), "more roles than {}", link.id);
+            must!(a.until <= link.until && !link.until.passed(NOW), "{} ends earlier", link.id);
+            must!(a.impersonate <= link.impersonation, "{} does not impersonate", link.id);
             must!(a.hops <= link.hops, "deeper than {}", link.id);
-            must!(
-                link.project.as_deref() == Some(a.project.as_str()),
-                "{} is elsewhere",
-                link.id
-            );
-            must!(
-                link.deleted_at.is_none() && link.remaining_uses != Some(0),
-                "{} has ended",
-                link.id
-            );
+            must!(link.project.as_deref() == Some(a.project.as_str()), "{} is elsewhere", link.id);
+            must!(link.deleted_at.is_none() && link.remaining_uses != Some(0), "{} has ended", link.id);
             for user in [&link.trustor, &link.trustee] {
-                must!(
-                    agents.get(user) == Some(&Presence::Active),
-                    "{user} of {} is not active",
-                    link.id
-                );
+                must!(agents.get(user) == Some(&Presence::Active), "{user} of {} is not active", link.id);
             }
         }
         for pair in up.windows(2) {
@@ -2489,16 +2226,8 @@ fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
             if below.until > above.until {
                 note("live although a row outlives its parent");
             }
-            let speaks = if above.impersonation {
-                &above.trustor
-            } else {
-                &above.trustee
-            };
-            must!(
-                below.trustor == *speaks,
-                "{} is in a foreign name",
-                below.id
-            );
+            let speaks = if above.impersonation { &above.trustor } else { &above.trustee };
+            must!(below.trustor == *speaks, "{} is in a foreign name", below.id);
             must!(below.hops < above.hops, "{} gained depth", below.id);
         }
         // A keypair row may be as wrong.
@@ -2507,14 +2236,8 @@ fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
         if let Some(y) = &yielded {
             note("keypair of a wrong row yields");
             let narrowed = r.keypair.0.map_or(ALL, |m| close(&pairs, m));
-            must!(
-                y.le(a) && y.until <= until && y.hops == 0 && !y.roles.is_empty(),
-                "a keypair widens"
-            );
-            must!(
-                within(mask(&y.roles), narrowed),
-                "a keypair ignores its roles"
-            );
+            must!(y.le(a) && y.until <= until && y.hops == 0 && !y.roles.is_empty(), "a keypair widens");
+            must!(within(mask(&y.roles), narrowed), "a keypair ignores its roles");
             must!(!until.passed(NOW), "a keypair outlives itself");
         }
     }
@@ -2525,11 +2248,8 @@ fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
 fn corrupt_rows() {
     let seen = RefCell::new(BTreeMap::<String, usize>::new());
     let note = |what: &str| *seen.borrow_mut().entry(what.to_owned()).or_default() += 1;
-    let mut runner = TestRunner::new(Config {
-        cases: 20_000,
-        failure_persistence: None,
-        ..Config::default()
-    });
+    let mut runner =
+        TestRunner::new(Config { cases: 20_000, failure_persistence: None, ..Config::default() });
     let run = runner.run(&ruin(), |r| {
         wrong_rows_only_narrow(&r, &note).map_err(|why| {
             let rows = ruined(&r);
@@ -2549,10 +2269,7 @@ fn corrupt_rows() {
         ("live although a row outlives its parent", 100),
         ("keypair of a wrong row yields", 1_000),
     ] {
-        assert!(
-            seen.get(what).copied().unwrap_or_default() >= least,
-            "too few: {what}"
-        );
+        assert!(seen.get(what).copied().unwrap_or_default() >= least, "too few: {what}");
     }
 }
 

@@ -11,13 +11,7 @@ use vicar_rules::policy::{Fact, Facts, OPERATIONS, Op, Policy, Scope, Subject};
 /// Column, who it is.
 type Persona = (&'static str, &'static str, Subject);
 
-fn persona(
-    column: &'static str,
-    user: &str,
-    roles: &[&str],
-    scope: Scope,
-    who: &'static str,
-) -> Persona {
+fn persona(column: &'static str, user: &str, roles: &[&str], scope: Scope, who: &'static str) -> Persona {
     let subject = Subject {
         user: user.to_owned(),
         roles: roles.iter().map(|r| (*r).to_owned()).collect(),
@@ -33,77 +27,27 @@ fn personas() -> Vec<Persona> {
     const MANAGER: &[&str] = &["manager", "member", "reader"];
     const MEMBER: &[&str] = &["member", "reader"];
     const READER: &[&str] = &["reader"];
-    let project = |id: &str, domain: &str| Scope::Project {
-        id: id.to_owned(),
-        domain: Some(domain.to_owned()),
-    };
+    let project =
+        |id: &str, domain: &str| Scope::Project { id: id.to_owned(), domain: Some(domain.to_owned()) };
     let home = || Scope::Domain("d".to_owned());
     let p = || project("p", "d");
     vec![
-        persona(
-            "aP",
-            "x",
-            ADMIN,
-            project("q", "e"),
-            "admin, on another project than the object's",
-        ),
+        persona("aP", "x", ADMIN, project("q", "e"), "admin, on another project than the object's"),
         persona("aS", "x", ADMIN, Scope::System, "admin, on the system"),
         persona("rS", "x", READER, Scope::System, "reader, on the system"),
         persona("aD", "x", ADMIN, home(), "admin, on the object's domain"),
-        persona(
-            "mD",
-            "x",
-            MANAGER,
-            home(),
-            "manager, on the object's domain",
-        ),
+        persona("mD", "x", MANAGER, home(), "manager, on the object's domain"),
         persona("rD", "x", READER, home(), "reader, on the object's domain"),
-        persona(
-            "mE",
-            "x",
-            MANAGER,
-            Scope::Domain("e".to_owned()),
-            "manager, on another domain",
-        ),
+        persona("mE", "x", MANAGER, Scope::Domain("e".to_owned()), "manager, on another domain"),
         persona("mP", "x", MANAGER, p(), "manager, on the object's project"),
         persona("eP", "x", MEMBER, p(), "member, on the object's project"),
         persona("rP", "x", READER, p(), "reader, on the object's project"),
-        persona(
-            "ow",
-            "owner",
-            MEMBER,
-            p(),
-            "the object's owner, or the object himself; member on p",
-        ),
-        persona(
-            "or",
-            "owner",
-            READER,
-            p(),
-            "the same, with the role reader only",
-        ),
+        persona("ow", "owner", MEMBER, p(), "the object's owner, or the object himself; member on p"),
+        persona("or", "owner", READER, p(), "the same, with the role reader only"),
         persona("ou", "owner", &[], Scope::Unscoped, "the same, unscoped"),
-        persona(
-            "st",
-            "x",
-            MEMBER,
-            project("q", "e"),
-            "stranger: member on another project",
-        ),
-        persona(
-            "sv",
-            "x",
-            &["service"],
-            project("q", "e"),
-            "service, on its own project",
-        ),
-        persona(
-            "tr",
-            "trustor",
-            MEMBER,
-            p(),
-            "trustor of the trust; it is below another",
-        ),
+        persona("st", "x", MEMBER, project("q", "e"), "stranger: member on another project"),
+        persona("sv", "x", &["service"], project("q", "e"), "service, on its own project"),
+        persona("tr", "trustor", MEMBER, p(), "trustor of the trust; it is below another"),
         persona("an", "ancestor", MEMBER, p(), "trustor of the trust above"),
         persona("te", "trustee", MEMBER, p(), "trustee of the trust"),
     ]
@@ -113,17 +57,9 @@ fn personas() -> Vec<Persona> {
 fn facts(op: Op) -> Facts {
     use Op::*;
     let none = Facts::none;
-    let user = || {
-        none()
-            .with(Fact::PathUser, "owner")
-            .with(Fact::UserId, "owner")
-            .with(Fact::UserDomain, "d")
-    };
-    let project = || {
-        none()
-            .with(Fact::ProjectId, "p")
-            .with(Fact::ProjectDomain, "d")
-    };
+    let user =
+        || none().with(Fact::PathUser, "owner").with(Fact::UserId, "owner").with(Fact::UserDomain, "d");
+    let project = || none().with(Fact::ProjectId, "p").with(Fact::ProjectDomain, "d");
     let in_domain = || none().with(Fact::ListDomain, "d");
     let group = || none().with(Fact::GroupDomain, "d");
     let role = || none().with(Fact::RoleName, "member");
@@ -132,21 +68,11 @@ fn facts(op: Op) -> Facts {
         none()
             .with(Fact::PathUser, "owner")
             .with(Fact::CredentialUser, "owner")
-            .with_all(
-                Fact::CredentialDelegators,
-                ["ancestor", "trustor", "trustee"],
-            )
+            .with_all(Fact::CredentialDelegators, ["ancestor", "trustor", "trustee"])
     };
-    let new_credential = || {
-        none()
-            .with(Fact::PathUser, "owner")
-            .with(Fact::CredentialUser, "owner")
-    };
-    let trust = || {
-        none()
-            .with_all(Fact::TrustTrustor, ["ancestor", "trustor"])
-            .with(Fact::TrustTrustee, "trustee")
-    };
+    let new_credential = || none().with(Fact::PathUser, "owner").with(Fact::CredentialUser, "owner");
+    let trust =
+        || none().with_all(Fact::TrustTrustor, ["ancestor", "trustor"]).with(Fact::TrustTrustee, "trustee");
     match op {
         GetAuthCatalog | GetAuthProjects | GetAuthDomains | GetAuthSystem => none(),
         GetCredential | UpdateCredential | DeleteCredential => keypair(),
@@ -158,13 +84,10 @@ fn facts(op: Op) -> Facts {
         Ec2GetCredential | Ec2DeleteCredential => keypair(),
         Ec2ListCredentials | Ec2CreateCredential => new_credential(),
         GetEndpoint | ListEndpoints | CreateEndpoint | UpdateEndpoint | DeleteEndpoint => none(),
-        CheckGrant | CreateGrant | RevokeGrant => user()
-            .with(Fact::ProjectId, "p")
-            .with(Fact::ProjectDomain, "d")
-            .with(Fact::RoleName, "member"),
-        ListGrants => user()
-            .with(Fact::ProjectId, "p")
-            .with(Fact::ProjectDomain, "d"),
+        CheckGrant | CreateGrant | RevokeGrant => {
+            user().with(Fact::ProjectId, "p").with(Fact::ProjectDomain, "d").with(Fact::RoleName, "member")
+        }
+        ListGrants => user().with(Fact::ProjectId, "p").with(Fact::ProjectDomain, "d"),
         ListSystemGrantsForUser
         | CheckSystemGrantForUser
         | CreateSystemGrantForUser
@@ -173,13 +96,9 @@ fn facts(op: Op) -> Facts {
         | CheckSystemGrantForGroup
         | CreateSystemGrantForGroup
         | RevokeSystemGrantForGroup => group(),
-        GetGroup | ListGroups | CreateGroup | UpdateGroup | DeleteGroup | ListUsersInGroup => {
-            group()
-        }
+        GetGroup | ListGroups | CreateGroup | UpdateGroup | DeleteGroup | ListUsersInGroup => group(),
         ListGroupsForUser => user(),
-        RemoveUserFromGroup | CheckUserInGroup | AddUserToGroup => {
-            user().with(Fact::GroupDomain, "d")
-        }
+        RemoveUserFromGroup | CheckUserInGroup | AddUserToGroup => user().with(Fact::GroupDomain, "d"),
         GetImpliedRole
         | ListImpliedRoles
         | CreateImpliedRole
@@ -189,14 +108,14 @@ fn facts(op: Op) -> Facts {
         GetProject | CreateProject | UpdateProject | DeleteProject => project(),
         ListProjects => in_domain(),
         ListUserProjects => user(),
-        ListProjectTags | GetProjectTag | UpdateProjectTags | CreateProjectTag
-        | DeleteProjectTags | DeleteProjectTag => project(),
+        ListProjectTags | GetProjectTag | UpdateProjectTags | CreateProjectTag | DeleteProjectTags
+        | DeleteProjectTag => project(),
         GetRegion | ListRegions | CreateRegion | UpdateRegion | DeleteRegion => none(),
         GetRole | CreateRole | UpdateRole | DeleteRole => role(),
         ListRoles => none(),
-        GetDomainRole | CreateDomainRole | UpdateDomainRole | DeleteDomainRole => none()
-            .with(Fact::RoleName, "tester")
-            .with(Fact::RoleDomain, "d"),
+        GetDomainRole | CreateDomainRole | UpdateDomainRole | DeleteDomainRole => {
+            none().with(Fact::RoleName, "tester").with(Fact::RoleDomain, "d")
+        }
         ListDomainRoles => none().with(Fact::RoleDomain, "d"),
         ListRoleAssignments => in_domain(),
         ListRoleAssignmentsForTree => project().with(Fact::ListDomain, "d"),
@@ -209,8 +128,9 @@ fn facts(op: Op) -> Facts {
         CreateTrust | ListTrustsForTrustor => none().with(Fact::TrustTrustor, "trustor"),
         ListTrustsForTrustee => none().with(Fact::TrustTrustee, "trustee"),
         ListTrusts => none(),
-        ListRolesForTrust | GetRoleForTrust | DeleteTrust | GetTrust | RenounceTrust
-        | GetTrustLineage => trust(),
+        ListRolesForTrust | GetRoleForTrust | DeleteTrust | GetTrust | RenounceTrust | GetTrustLineage => {
+            trust()
+        }
         GetUser | CreateUser | UpdateUser | DeleteUser | RevokeTokensForUser => user(),
         ListUsers => in_domain(),
         ListUserDelegations | ChangePassword => user(),
@@ -234,21 +154,9 @@ fn table(policy: &Policy) -> String {
         let facts = facts(row.op);
         let cells: Vec<&str> = personas
             .iter()
-            .map(|(_, _, subject)| {
-                if policy.allows(row.op, subject, &facts) {
-                    " y"
-                } else {
-                    " ."
-                }
-            })
+            .map(|(_, _, subject)| if policy.allows(row.op, subject, &facts) { " y" } else { " ." })
             .collect();
-        let _ = writeln!(
-            out,
-            "{:width$}  {:5}  {}",
-            row.name,
-            row.scopes,
-            cells.join(" ")
-        );
+        let _ = writeln!(out, "{:width$}  {:5}  {}", row.name, row.scopes, cells.join(" "));
     }
     out
 }
@@ -266,34 +174,17 @@ fn the_policy_is_the_one_that_was_reviewed() {
         .lines()
         .filter(|l| !golden.lines().any(|g| g == *l))
         .map(|l| format!("+ {l}"))
-        .chain(
-            golden
-                .lines()
-                .filter(|g| !now.lines().any(|l| l == *g))
-                .map(|g| format!("- {g}")),
-        )
+        .chain(golden.lines().filter(|g| !now.lines().any(|l| l == *g)).map(|g| format!("- {g}")))
         .collect();
-    assert!(
-        golden == now,
-        "the policy moved; VICAR_BLESS=1 accepts it:\n{}",
-        changed.join("\n")
-    );
+    assert!(golden == now, "the policy moved; VICAR_BLESS=1 accepts it:\n{}", changed.join("\n"));
 }
 
 #[test]
 fn the_configured_admin_token_may_do_everything() {
     let policy = Policy::shipped().expect("the table parses");
-    let subject = Subject {
-        user: "nobody".to_owned(),
-        roles: Vec::new(),
-        scope: Scope::Unscoped,
-        admin_token: true,
-    };
+    let subject =
+        Subject { user: "nobody".to_owned(), roles: Vec::new(), scope: Scope::Unscoped, admin_token: true };
     for row in OPERATIONS {
-        assert!(
-            policy.allows(row.op, &subject, &Facts::none()),
-            "{}",
-            row.name
-        );
+        assert!(policy.allows(row.op, &subject, &Facts::none()), "{}", row.name);
     }
 }

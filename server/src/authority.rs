@@ -143,12 +143,7 @@ const PROJECT: &str = "SELECT p.id, p.name, p.is_domain, p.domain_id, d.name, p.
 
 /// A project by id.
 pub async fn project(tx: &mut Tx, id: &str) -> Result<Option<ProjectFacts>> {
-    tx.first(
-        &format!("{PROJECT} WHERE p.id = ?"),
-        args![id],
-        read_project,
-    )
-    .await
+    tx.first(&format!("{PROJECT} WHERE p.id = ?"), args![id], read_project).await
 }
 
 /// A domain by id.
@@ -182,11 +177,7 @@ pub async fn project_named(tx: &mut Tx, name: &str, domain: &str) -> Result<Opti
 /// The implied-role relation, whole: it is small.
 pub async fn implications(tx: &mut Tx) -> Result<Implications> {
     let pairs = tx
-        .map(
-            "SELECT prior_role_id, implied_role_id FROM implied_role",
-            &[],
-            |r| Ok((r.take()?, r.take()?)),
-        )
+        .map("SELECT prior_role_id, implied_role_id FROM implied_role", &[], |r| Ok((r.take()?, r.take()?)))
         .await?;
     Ok(Implications::new(pairs))
 }
@@ -249,16 +240,8 @@ pub async fn effective_roles(
 /// Roles as tokens show them: each once, domain-specific ones left out.
 pub async fn token_roles(tx: &mut Tx, ids: &RoleSet) -> Result<Vec<RoleRef>> {
     let mut q = Select::new("SELECT id, name FROM role");
-    q.is_in("id", ids)
-        .and("domain_id = ?", args![NO_DOMAIN])
-        .end("ORDER BY name");
-    q.map(tx, |r| {
-        Ok(RoleRef {
-            id: r.take()?,
-            name: r.take()?,
-        })
-    })
-    .await
+    q.is_in("id", ids).and("domain_id = ?", args![NO_DOMAIN]).end("ORDER BY name");
+    q.map(tx, |r| Ok(RoleRef { id: r.take()?, name: r.take()? })).await
 }
 
 const TRUST: &str = "t.id, t.trustor_user_id, t.trustee_user_id, t.project_id, t.impersonation,
@@ -271,11 +254,7 @@ fn read_trust(r: &mut Row) -> Result<Trust> {
     let exact: i64 = r.take()?;
     // Rows from before the exact column hold the legacy one only.
     let legacy: Option<DateTime> = r.take()?;
-    let until = Until::from_option(if exact != 0 {
-        Some(exact)
-    } else {
-        legacy.map(|d| d.0)
-    });
+    let until = Until::from_option(if exact != 0 { Some(exact) } else { legacy.map(|d| d.0) });
     Ok(Trust {
         id,
         trustor,
@@ -297,10 +276,7 @@ async fn with_roles(tx: &mut Tx, mut trusts: Vec<Trust>) -> Result<Vec<Trust>> {
     }
     let mut q = Select::new("SELECT trust_id, role_id FROM trust_role");
     q.is_in("trust_id", trusts.iter().map(|t| t.id.as_str()));
-    for (trust, role) in q
-        .map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?)))
-        .await?
-    {
+    for (trust, role) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
         if let Some(t) = trusts.iter_mut().find(|t| t.id == trust) {
             t.roles.insert(role);
         }
@@ -386,10 +362,7 @@ pub async fn judge_with(
             effective_roles(tx, &chain.root().trustor, Place::Project(id), implications).await?,
         ),
     };
-    let agents = users
-        .iter()
-        .map(|(id, u)| (id.clone(), u.presence))
-        .collect();
+    let agents = users.iter().map(|(id, u)| (id.clone(), u.presence)).collect();
     let standing = delegation::standing(
         &chain,
         &Facts {
@@ -400,12 +373,7 @@ pub async fn judge_with(
             project: project.as_ref().map_or(Presence::Missing, |p| p.presence),
         },
     );
-    Ok(Judged {
-        chain,
-        standing,
-        users,
-        project,
-    })
+    Ok(Judged { chain, standing, users, project })
 }
 
 /// Writes a revocation event as Keystone stores it: whole seconds, and every event is dropped once no
@@ -453,8 +421,7 @@ pub struct Concerned<'a> {
 /// Events that may concern a token. Each branch is one seek in an index, so that the number of
 /// events of others does not matter.
 pub async fn events(tx: &mut Tx, of: &Concerned<'_>) -> Result<Vec<Event>> {
-    const COLUMNS: &str =
-        "domain_id, project_id, user_id, role_id, trust_id, consumer_id, access_token_id,
+    const COLUMNS: &str = "domain_id, project_id, user_id, role_id, trust_id, consumer_id, access_token_id,
                            audit_id, audit_chain_id, expires_at, issued_before";
     let mut sql = String::new();
     let mut args = Vec::new();
@@ -470,28 +437,15 @@ pub async fn events(tx: &mut Tx, of: &Concerned<'_>) -> Result<Vec<Event>> {
     };
     branch(
         format!("user_id IN ({})", marks(of.users.len().max(1))),
-        if of.users.is_empty() {
-            &[""]
-        } else {
-            &of.users
-        },
+        if of.users.is_empty() { &[""] } else { &of.users },
     );
     if let Some(project) = of.project {
         branch("project_id = ? AND user_id IS NULL".into(), &[project]);
     }
-    branch(
-        format!("audit_id IN ({})", marks(of.audit_ids.len())),
-        &of.audit_ids,
-    );
-    branch(
-        format!("audit_chain_id IN ({})", marks(of.audit_ids.len())),
-        &of.audit_ids,
-    );
+    branch(format!("audit_id IN ({})", marks(of.audit_ids.len())), &of.audit_ids);
+    branch(format!("audit_chain_id IN ({})", marks(of.audit_ids.len())), &of.audit_ids);
     if !of.trusts.is_empty() {
-        branch(
-            format!("trust_id IN ({})", marks(of.trusts.len())),
-            &of.trusts,
-        );
+        branch(format!("trust_id IN ({})", marks(of.trusts.len())), &of.trusts);
     }
     branch(
         "user_id IS NULL AND project_id IS NULL AND audit_id IS NULL AND trust_id IS NULL AND audit_chain_id IS NULL"

@@ -44,9 +44,7 @@ impl Plan {
             role: "admin".into(),
             service: "keystone".into(),
             region: Some("RegionOne".into()),
-            endpoints: ["public", "internal", "admin"]
-                .map(|i| (i, v3.clone()))
-                .into(),
+            endpoints: ["public", "internal", "admin"].map(|i| (i, v3.clone())).into(),
         }
     }
 }
@@ -65,9 +63,7 @@ const IMMUTABLE: &str = "IMMU";
 
 /// Is there nothing in the database yet?
 pub async fn is_needed(tx: &mut Tx) -> Result<bool> {
-    Ok(!tx
-        .exists("SELECT id FROM project WHERE id <> ?", args![ROOT_DOMAIN])
-        .await?)
+    Ok(!tx.exists("SELECT id FROM project WHERE id <> ?", args![ROOT_DOMAIN]).await?)
 }
 
 /// Creates what is not there; what is there stays, except that the administrator gets the password.
@@ -77,16 +73,7 @@ pub async fn run(app: &App, plan: &Plan) -> Result<()> {
     let now = app.clock.now();
     let default = app.config.default_domain_id.clone();
     let mut tx = app.store.write().await?;
-    insert_project(
-        &mut tx,
-        &default,
-        "Default",
-        "The default domain",
-        ROOT_DOMAIN,
-        None,
-        true,
-    )
-    .await?;
+    insert_project(&mut tx, &default, "Default", "The default domain", ROOT_DOMAIN, None, true).await?;
     let project = match tx
         .first(
             "SELECT id FROM project WHERE name = ? AND domain_id = ?",
@@ -99,16 +86,7 @@ pub async fn run(app: &App, plan: &Plan) -> Result<()> {
         None => {
             let id = ids::uuid();
             let text = "Bootstrap project for initializing the cloud.";
-            insert_project(
-                &mut tx,
-                &id,
-                &plan.project,
-                text,
-                &default,
-                Some(&default),
-                false,
-            )
-            .await?;
+            insert_project(&mut tx, &id, &plan.project, text, &default, Some(&default), false).await?;
             id
         }
     };
@@ -147,12 +125,7 @@ pub async fn run(app: &App, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-async fn insert_once(
-    tx: &mut Tx,
-    look: &str,
-    insert: &str,
-    args: &[crate::store::Value],
-) -> Result<()> {
+async fn insert_once(tx: &mut Tx, look: &str, insert: &str, args: &[crate::store::Value]) -> Result<()> {
     if !tx.exists(look, args).await? {
         tx.run(insert, args).await?;
     }
@@ -168,10 +141,7 @@ async fn insert_project(
     parent: Option<&str>,
     is_domain: bool,
 ) -> Result<()> {
-    if !tx
-        .exists("SELECT id FROM project WHERE id = ?", args![id])
-        .await?
-    {
+    if !tx.exists("SELECT id FROM project WHERE id = ?", args![id]).await? {
         tx.run(
             "INSERT INTO project (id, name, extra, description, enabled, domain_id, parent_id, is_domain)
              VALUES (?, ?, '{}', ?, ?, ?, ?, ?)",
@@ -184,11 +154,7 @@ async fn insert_project(
 
 async fn role(tx: &mut Tx, name: &str) -> Result<String> {
     let found = tx
-        .first(
-            "SELECT id FROM role WHERE name = ? AND domain_id = ?",
-            args![name, NO_DOMAIN],
-            |r| r.take(),
-        )
+        .first("SELECT id FROM role WHERE name = ? AND domain_id = ?", args![name, NO_DOMAIN], |r| r.take())
         .await?;
     if let Some(id) = found {
         return Ok(id);
@@ -231,18 +197,13 @@ async fn user(tx: &mut Tx, plan: &Plan, domain: &str, hash: &str, now: Micros) -
             )
             .await?;
             let local = tx
-                .first(
-                    "SELECT id FROM local_user WHERE user_id = ?",
-                    args![&id],
-                    |r| r.take::<i64>(),
-                )
+                .first("SELECT id FROM local_user WHERE user_id = ?", args![&id], |r| r.take::<i64>())
                 .await?
                 .unwrap_or_default();
             (id, local)
         }
     };
-    tx.run("DELETE FROM password WHERE local_user_id = ?", args![local])
-        .await?;
+    tx.run("DELETE FROM password WHERE local_user_id = ?", args![local]).await?;
     tx.run(
         "INSERT INTO password (local_user_id, self_service, password_hash, created_at_int, created_at)
          VALUES (?, ?, ?, ?, ?)",
@@ -265,12 +226,7 @@ async fn catalog(tx: &mut Tx, plan: &Plan) -> Result<()> {
     if plan.endpoints.is_empty() {
         return Ok(());
     }
-    let service = match tx
-        .first("SELECT id FROM service WHERE type = 'identity'", &[], |r| {
-            r.take()
-        })
-        .await?
-    {
+    let service = match tx.first("SELECT id FROM service WHERE type = 'identity'", &[], |r| r.take()).await? {
         Some(id) => id,
         None => {
             let id = ids::uuid();
@@ -292,8 +248,7 @@ async fn catalog(tx: &mut Tx, plan: &Plan) -> Result<()> {
             .await?;
         match found {
             Some(id) => {
-                tx.run("UPDATE endpoint SET url = ? WHERE id = ?", args![url, id])
-                    .await?;
+                tx.run("UPDATE endpoint SET url = ? WHERE id = ?", args![url, id]).await?;
             }
             None => {
                 tx.run(

@@ -135,10 +135,9 @@ impl Config {
     pub fn load(files: &[PathBuf], data_dir: &Path) -> Result<Self, ConfigError> {
         let mut ini = Ini::default();
         for file in files {
-            let text = std::fs::read_to_string(file)
-                .map_err(|e| ConfigError(format!("{}: {e}", file.display())))?;
-            ini.read(&text)
-                .map_err(|e| ConfigError(format!("{}: {e}", file.display())))?;
+            let text =
+                std::fs::read_to_string(file).map_err(|e| ConfigError(format!("{}: {e}", file.display())))?;
+            ini.read(&text).map_err(|e| ConfigError(format!("{}: {e}", file.display())))?;
         }
         Self::from_ini(&ini, data_dir)
     }
@@ -156,39 +155,21 @@ impl Config {
     }
 
     fn from_ini(ini: &Ini, data_dir: &Path) -> Result<Self, ConfigError> {
-        let mut r = Reader {
-            ini,
-            asked: BTreeSet::new(),
-        };
+        let mut r = Reader { ini, asked: BTreeSet::new() };
         let database = match r.text("database", "connection") {
             None => data_dir.join("vicar.db"),
             Some(url) => sqlite_path(&url)?,
         };
-        let seconds = |r: &mut Reader<'_>, s, o, default: i64| {
-            Ok(r.number(s, o, default)?.saturating_mul(SECOND))
-        };
+        let seconds =
+            |r: &mut Reader<'_>, s, o, default: i64| Ok(r.number(s, o, default)?.saturating_mul(SECOND));
         let config = Self {
             database,
-            fernet_keys: r.path(
-                "fernet_tokens",
-                "key_repository",
-                &data_dir.join("fernet-keys"),
-            ),
-            fernet_max_active_keys: usize::try_from(r.number(
-                "fernet_tokens",
-                "max_active_keys",
-                3,
-            )?)
-            .unwrap_or(3)
-            .max(1),
-            credential_keys: r.path(
-                "credential",
-                "key_repository",
-                &data_dir.join("credential-keys"),
-            ),
-            auth_ttl: r
-                .number("credential", "auth_ttl", 15)?
-                .saturating_mul(60 * SECOND),
+            fernet_keys: r.path("fernet_tokens", "key_repository", &data_dir.join("fernet-keys")),
+            fernet_max_active_keys: usize::try_from(r.number("fernet_tokens", "max_active_keys", 3)?)
+                .unwrap_or(3)
+                .max(1),
+            credential_keys: r.path("credential", "key_repository", &data_dir.join("credential-keys")),
+            auth_ttl: r.number("credential", "auth_ttl", 15)?.saturating_mul(60 * SECOND),
             refuse_replay: r.flag("credential", "refuse_replay", false)?,
             allow_untimed_signatures: r.flag("credential", "allow_untimed_signatures", true)?,
             token_expiration: seconds(&mut r, "token", "expiration", 3600)?,
@@ -196,12 +177,8 @@ impl Config {
             allow_rescope_scoped_token: r.flag("token", "allow_rescope_scoped_token", true)?,
             trust: vicar_rules::delegation::Limits {
                 allow_redelegation: r.flag("trust", "allow_redelegation", true)?,
-                max_redelegation_count: u32::try_from(r.number(
-                    "trust",
-                    "max_redelegation_count",
-                    3,
-                )?)
-                .unwrap_or(0),
+                max_redelegation_count: u32::try_from(r.number("trust", "max_redelegation_count", 3)?)
+                    .unwrap_or(0),
             },
             auth_methods: r.list(
                 "auth",
@@ -209,35 +186,24 @@ impl Config {
                 "external,password,token,oauth1,mapped,application_credential,ec2credential",
             ),
             additional_primary: r.list("auth", "additional_primary_auth_methods", ""),
-            default_domain_id: r
-                .text("identity", "default_domain_id")
-                .unwrap_or_else(|| "default".into()),
-            max_password_length: usize::try_from(r.number(
-                "identity",
-                "max_password_length",
-                4096,
-            )?)
-            .unwrap_or(4096),
+            default_domain_id: r.text("identity", "default_domain_id").unwrap_or_else(|| "default".into()),
+            max_password_length: usize::try_from(r.number("identity", "max_password_length", 4096)?)
+                .unwrap_or(4096),
             bcrypt_cost: u32::try_from(r.number("identity", "password_hash_rounds", 12)?)
                 .unwrap_or(12)
                 .clamp(4, 31),
             compliance: Compliance {
-                lockout_failure_attempts: r
-                    .optional("security_compliance", "lockout_failure_attempts")?,
+                lockout_failure_attempts: r.optional("security_compliance", "lockout_failure_attempts")?,
                 lockout_duration: seconds(&mut r, "security_compliance", "lockout_duration", 1800)?,
                 disable_user_account_days_inactive: r
                     .optional("security_compliance", "disable_user_account_days_inactive")?,
-                password_expires_days: r
-                    .optional("security_compliance", "password_expires_days")?,
+                password_expires_days: r.optional("security_compliance", "password_expires_days")?,
                 unique_last_password_count: r
                     .optional("security_compliance", "unique_last_password_count")?
                     .unwrap_or(0),
-                minimum_password_age: r
-                    .optional("security_compliance", "minimum_password_age")?
-                    .unwrap_or(0),
+                minimum_password_age: r.optional("security_compliance", "minimum_password_age")?.unwrap_or(0),
                 password_regex: r.text("security_compliance", "password_regex"),
-                password_regex_description: r
-                    .text("security_compliance", "password_regex_description"),
+                password_regex_description: r.text("security_compliance", "password_regex_description"),
                 change_password_upon_first_use: r.flag(
                     "security_compliance",
                     "change_password_upon_first_use",
@@ -256,18 +222,10 @@ impl Config {
                 .map(|u| u.trim_end_matches('/').trim_end_matches("/v3").to_owned()),
             admin_token: r.text("DEFAULT", "admin_token").map(Secret),
             list_limit: r.optional("DEFAULT", "list_limit")?,
-            max_project_tree_depth: u32::try_from(r.number(
-                "DEFAULT",
-                "max_project_tree_depth",
-                5,
-            )?)
-            .unwrap_or(5),
-            max_body: usize::try_from(r.number(
-                "oslo_middleware",
-                "max_request_body_size",
-                114_688,
-            )?)
-            .unwrap_or(114_688),
+            max_project_tree_depth: u32::try_from(r.number("DEFAULT", "max_project_tree_depth", 5)?)
+                .unwrap_or(5),
+            max_body: usize::try_from(r.number("oslo_middleware", "max_request_body_size", 114_688)?)
+                .unwrap_or(114_688),
             ec2_keys: match r.text("delegation", "ec2_keys").as_deref() {
                 None | Some("bound") => Ec2Keys::Bound,
                 Some("refuse") => Ec2Keys::Refuse,
@@ -293,9 +251,7 @@ fn sqlite_path(url: &str) -> Result<PathBuf, ConfigError> {
     let wrong = || {
         // The URL may hold a password: name the scheme only.
         let scheme = url.split(':').next().unwrap_or_default();
-        ConfigError(format!(
-            "[database] connection: `{scheme}` is not served by this version; sqlite is"
-        ))
+        ConfigError(format!("[database] connection: `{scheme}` is not served by this version; sqlite is"))
     };
     let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
     if scheme.split('+').next() != Some("sqlite") {
@@ -322,9 +278,7 @@ impl Ini {
             }
             if line.starts_with(char::is_whitespace) {
                 // A continuation of the value above.
-                let key = last
-                    .as_ref()
-                    .ok_or_else(|| format!("line {}: nothing to continue", i + 1))?;
+                let key = last.as_ref().ok_or_else(|| format!("line {}: nothing to continue", i + 1))?;
                 let value = self.values.entry(key.clone()).or_default();
                 value.push('\n');
                 value.push_str(line.trim());
@@ -336,9 +290,9 @@ impl Ini {
                     .to_owned();
                 last = None;
             } else {
-                let (key, value) = line.split_once(['=', ':']).ok_or_else(|| {
-                    format!("line {}: neither a section nor `key = value`", i + 1)
-                })?;
+                let (key, value) = line
+                    .split_once(['=', ':'])
+                    .ok_or_else(|| format!("line {}: neither a section nor `key = value`", i + 1))?;
                 let value = value.trim();
                 let value = ['"', '\'']
                     .iter()
@@ -367,17 +321,15 @@ impl Reader<'_> {
     }
 
     fn path(&mut self, section: &str, option: &str, default: &Path) -> PathBuf {
-        self.text(section, option)
-            .map_or_else(|| default.to_owned(), PathBuf::from)
+        self.text(section, option).map_or_else(|| default.to_owned(), PathBuf::from)
     }
 
     fn number(&mut self, section: &str, option: &str, default: i64) -> Result<i64, ConfigError> {
         match self.text(section, option) {
             None => Ok(default),
-            Some(t) => t
-                .trim()
-                .parse()
-                .map_err(|_| ConfigError(format!("[{section}] {option}: `{t}` is no number"))),
+            Some(t) => {
+                t.trim().parse().map_err(|_| ConfigError(format!("[{section}] {option}: `{t}` is no number")))
+            }
         }
     }
 
@@ -398,22 +350,14 @@ impl Reader<'_> {
             Some(t) => match t.to_ascii_lowercase().as_str() {
                 "true" | "1" | "yes" | "on" | "t" | "y" => Ok(true),
                 "false" | "0" | "no" | "off" | "f" | "n" => Ok(false),
-                _ => Err(ConfigError(format!(
-                    "[{section}] {option}: `{t}` is neither true nor false"
-                ))),
+                _ => Err(ConfigError(format!("[{section}] {option}: `{t}` is neither true nor false"))),
             },
         }
     }
 
     fn list(&mut self, section: &str, option: &str, default: &str) -> Vec<String> {
-        let text = self
-            .text(section, option)
-            .unwrap_or_else(|| default.to_owned());
-        text.split([',', '\n'])
-            .map(str::trim)
-            .filter(|s| !s.is_empty())
-            .map(str::to_owned)
-            .collect()
+        let text = self.text(section, option).unwrap_or_else(|| default.to_owned());
+        text.split([',', '\n']).map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
     }
 
     fn unknown(&self) -> Vec<String> {
@@ -456,15 +400,10 @@ like = this
 
     #[test]
     fn says_what_is_wrong_without_the_password() {
-        let e = Config::from_text(
-            "[database]\nconnection = mysql+pymysql://k:topsecret@h/k\n",
-            Path::new("/d"),
-        )
-        .expect_err("not served yet");
-        assert!(
-            e.0.contains("mysql+pymysql") && !e.0.contains("topsecret"),
-            "{e}"
-        );
+        let e =
+            Config::from_text("[database]\nconnection = mysql+pymysql://k:topsecret@h/k\n", Path::new("/d"))
+                .expect_err("not served yet");
+        assert!(e.0.contains("mysql+pymysql") && !e.0.contains("topsecret"), "{e}");
         assert!(Config::from_text("[token]\nexpiration = soon\n", Path::new("/d")).is_err());
     }
 }

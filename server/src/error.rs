@@ -48,16 +48,12 @@ impl Error {
 
     /// 403 for an operation that policy refuses.
     pub fn not_permitted(operation: &str) -> Self {
-        Self::Forbidden(format!(
-            "You are not authorized to perform the requested action: {operation}."
-        ))
+        Self::Forbidden(format!("You are not authorized to perform the requested action: {operation}."))
     }
 
     /// 409 for a name that is taken.
     pub fn taken(kind: &str, detail: &str) -> Self {
-        Self::Conflict(format!(
-            "Conflict occurred attempting to store {kind} - {detail}."
-        ))
+        Self::Conflict(format!("Conflict occurred attempting to store {kind} - {detail}."))
     }
 
     /// The status that it is answered with.
@@ -77,10 +73,9 @@ impl Error {
 
     fn message(&self) -> String {
         match self {
-            Self::BadRequest(m)
-            | Self::Forbidden(m)
-            | Self::NotFoundBecause(m)
-            | Self::Conflict(m) => m.clone(),
+            Self::BadRequest(m) | Self::Forbidden(m) | Self::NotFoundBecause(m) | Self::Conflict(m) => {
+                m.clone()
+            }
             Self::Unauthorized => "The request you have made requires authentication.".into(),
             Self::UnauthorizedBecause(m) => (*m).to_owned(),
             Self::NotFound(kind, id) => format!("Could not find {kind}: {id}."),
@@ -107,9 +102,7 @@ impl Error {
 impl From<store::Error> for Error {
     fn from(e: store::Error) -> Self {
         match e {
-            store::Error::Duplicate => {
-                Self::Conflict("Conflict occurred: it exists already.".into())
-            }
+            store::Error::Duplicate => Self::Conflict("Conflict occurred: it exists already.".into()),
             store::Error::Unavailable(d) => Self::Unavailable(d, 1),
             store::Error::Broken(d) => Self::Internal(d),
         }
@@ -134,17 +127,13 @@ impl IntoResponse for Error {
             tracing::error!(status = status.as_u16(), detail, "request failed");
         }
         let title = status.canonical_reason().unwrap_or("Error");
-        let body =
-            json!({"error": {"code": status.as_u16(), "message": self.message(), "title": title}});
+        let body = json!({"error": {"code": status.as_u16(), "message": self.message(), "title": title}});
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         match self {
             // RFC 9110 wants a challenge with each 401; this is the scheme that Keystone names.
             Self::Unauthorized | Self::UnauthorizedBecause(_) => {
-                headers.insert(
-                    header::WWW_AUTHENTICATE,
-                    HeaderValue::from_static("Keystone uri=\"/v3\""),
-                );
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Keystone uri=\"/v3\""));
             }
             Self::Settling => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

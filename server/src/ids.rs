@@ -43,12 +43,5 @@ pub fn password() -> String {
 /// A request id as OpenStack's logs have it.
 pub fn request() -> String {
     let h = uuid();
-    format!(
-        "req-{}-{}-{}-{}-{}",
-        &h[..8],
-        &h[8..12],
-        &h[12..16],
-        &h[16..20],
-        &h[20..]
-    )
+    format!("req-{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])
 }

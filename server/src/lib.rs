@@ -21,4 +21,5 @@ pub mod projects;
 pub mod routes;
 pub mod store;
 pub mod tokens;
+pub mod trusts;
 pub mod users;

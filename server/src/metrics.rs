@@ -45,30 +45,11 @@ impl Default for Metrics {
         let trusts_ended = Counter::default();
         let dead_trusts = Gauge::default();
         registry.register("http_requests", "Requests served", requests.clone());
-        registry.register(
-            "http_request_duration_seconds",
-            "How long requests took",
-            duration.clone(),
-        );
+        registry.register("http_request_duration_seconds", "How long requests took", duration.clone());
         registry.register("tokens_issued", "Tokens issued", tokens_issued.clone());
-        registry.register(
-            "trusts_ended",
-            "Trusts that ended, descendants included",
-            trusts_ended.clone(),
-        );
-        registry.register(
-            "dead_trusts",
-            "Dead trusts that are still stored",
-            dead_trusts.clone(),
-        );
-        Self {
-            registry: Mutex::new(registry),
-            requests,
-            duration,
-            tokens_issued,
-            trusts_ended,
-            dead_trusts,
-        }
+        registry.register("trusts_ended", "Trusts that ended, descendants included", trusts_ended.clone());
+        registry.register("dead_trusts", "Dead trusts that are still stored", dead_trusts.clone());
+        Self { registry: Mutex::new(registry), requests, duration, tokens_issued, trusts_ended, dead_trusts }
     }
 }
 
@@ -76,10 +57,7 @@ impl Metrics {
     /// The text that Prometheus reads.
     pub fn render(&self) -> String {
         let mut out = String::new();
-        let registry = self
-            .registry
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // Writing into a String does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut out, &registry);
         out

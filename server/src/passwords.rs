@@ -26,18 +26,12 @@ impl Passwords {
     /// From the configuration.
     pub fn new(config: &Config) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self {
-            cost: config.bcrypt_cost,
-            gate: Arc::new(Semaphore::new(cores)),
-        }
+        Self { cost: config.bcrypt_cost, gate: Arc::new(Semaphore::new(cores)) }
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let gate = Arc::clone(&self.gate);
-        let permit = gate
-            .acquire_owned()
-            .await
-            .map_err(|e| Error::Internal(e.to_string()))?;
+        let permit = gate.acquire_owned().await.map_err(|e| Error::Internal(e.to_string()))?;
         tokio::task::spawn_blocking(move || {
             let done = work();
             drop(permit);
@@ -70,10 +64,7 @@ impl Passwords {
             Some(hash) => self.run(move || verify(&password, &hash)).await,
             None => {
                 self.run(move || {
-                    let _ = bcrypt::hash(
-                        &password.as_bytes()[..password.len().min(BCRYPT_BYTES)],
-                        cost,
-                    );
+                    let _ = bcrypt::hash(&password.as_bytes()[..password.len().min(BCRYPT_BYTES)], cost);
                     false
                 })
                 .await
@@ -107,20 +98,14 @@ fn verify(password: &str, hash: &str) -> bool {
 
 /// passlib's base64: no padding, and `.` for `+`.
 fn ab64(text: &str) -> Option<Vec<u8>> {
-    STANDARD_NO_PAD
-        .decode(text.trim_end_matches('=').replace('.', "+"))
-        .ok()
+    STANDARD_NO_PAD.decode(text.trim_end_matches('=').replace('.', "+")).ok()
 }
 
 /// `$bcrypt-sha256$v=2,t=2b,r=12$salt$digest`: bcrypt over a keyed SHA-256 of the password.
 fn bcrypt_sha256(password: &[u8], hash: &str) -> Option<bool> {
     let mut parts = hash.split('$').skip(2);
     let (params, salt, digest) = (parts.next()?, parts.next()?, parts.next()?);
-    let param = |name: &str| {
-        params
-            .split(',')
-            .find_map(|p| p.strip_prefix(name)?.strip_prefix('='))
-    };
+    let param = |name: &str| params.split(',').find_map(|p| p.strip_prefix(name)?.strip_prefix('='));
     let version = param("v").unwrap_or("1");
     let inner = if version == "2" {
         let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(salt.as_bytes()).ok()?;
@@ -141,11 +126,7 @@ fn scrypt_verify(password: &[u8], hash: &str) -> Option<bool> {
     let mut parts = hash.split('$').skip(2);
     let (params, salt, sum) = (parts.next()?, ab64(parts.next()?)?, ab64(parts.next()?)?);
     let param = |name: &str| -> Option<u32> {
-        params
-            .split(',')
-            .find_map(|p| p.strip_prefix(name)?.strip_prefix('='))?
-            .parse()
-            .ok()
+        params.split(',').find_map(|p| p.strip_prefix(name)?.strip_prefix('='))?.parse().ok()
     };
     let log_n = u8::try_from(param("ln")?).ok().filter(|n| *n <= 22)?;
     let params = scrypt::Params::new(log_n, param("r")?, param("p")?).ok()?;

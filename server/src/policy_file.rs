@@ -39,13 +39,7 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
         let (name, rest) = match line.strip_prefix(['"', '\'']) {
             Some(quoted) => {
                 let end = quoted.find(['"', '\'']).ok_or_else(bad)?;
-                (
-                    &quoted[..end],
-                    quoted[end + 1..]
-                        .trim_start()
-                        .strip_prefix(':')
-                        .ok_or_else(bad)?,
-                )
+                (&quoted[..end], quoted[end + 1..].trim_start().strip_prefix(':').ok_or_else(bad)?)
             }
             None => line.rsplit_once(": ").ok_or_else(bad)?,
         };
@@ -66,7 +60,8 @@ mod tests {
     #[test]
     fn yaml_and_json() {
         let yaml = "# c\n\"identity:get_user\": \"role:auditor or rule:admin_required\"\n\"identity:list_users\": \"!\"\n";
-        let json = r#"{"identity:get_user": "role:auditor or rule:admin_required", "identity:list_users": "!"}"#;
+        let json =
+            r#"{"identity:get_user": "role:auditor or rule:admin_required", "identity:list_users": "!"}"#;
         assert_eq!(parse(yaml), parse(json));
         assert!(parse("nonsense").is_err());
     }

@@ -28,7 +28,13 @@ pub fn public(app: Arc<App>) -> Router {
         .route("/v3/auth/domains", get(tokens::http::domains))
         .route("/v3/auth/system", get(tokens::http::system))
         .route("/v3/users/{user_id}/tokens", delete(tokens::http::delete_for_user))
-        // next resource: merge its routes here
+        // catalog: regions, services, endpoints
+        // domains, projects, tags
+        // users, groups
+        // roles, implied roles
+        // grants, role assignments
+        // trusts
+        // credentials, keypairs, ec2tokens, s3tokens
         ;
     router
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })

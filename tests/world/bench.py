@@ -60,7 +60,7 @@ end
 
 def lua(text):
     """A Lua string."""
-    return '"%s"' % re.sub(r'[\\"\n\r]', lambda m: '\\%d' % ord(m.group()), text)
+    return '"%s"' % re.sub(r'[\\"\n\r]', lambda m: '\\%03d' % ord(m.group()), text)
 
 
 class Target:

@@ -71,11 +71,7 @@ impl Check {
         if words.is_empty() {
             return Ok(Self::Everybody);
         }
-        let mut parser = Parser {
-            words: &words,
-            at: 0,
-            depth: 0,
-        };
+        let mut parser = Parser { words: &words, at: 0, depth: 0 };
         let check = parser.any()?;
         match parser.peek() {
             None => Ok(check),
@@ -128,11 +124,7 @@ impl Parser<'_> {
         while self.take("or") {
             parts.push(self.all()?);
         }
-        Ok(if parts.len() == 1 {
-            parts.remove(0)
-        } else {
-            Check::Any(parts)
-        })
+        Ok(if parts.len() == 1 { parts.remove(0) } else { Check::Any(parts) })
     }
 
     fn all(&mut self) -> Result<Check, ParseError> {
@@ -140,11 +132,7 @@ impl Parser<'_> {
         while self.take("and") {
             parts.push(self.one()?);
         }
-        Ok(if parts.len() == 1 {
-            parts.remove(0)
-        } else {
-            Check::All(parts)
-        })
+        Ok(if parts.len() == 1 { parts.remove(0) } else { Check::All(parts) })
     }
 
     fn one(&mut self) -> Result<Check, ParseError> {
@@ -161,10 +149,7 @@ impl Parser<'_> {
             }
             inner
         } else {
-            let word = self
-                .peek()
-                .ok_or_else(|| ParseError("the rule ends too early".into()))?
-                .to_owned();
+            let word = self.peek().ok_or_else(|| ParseError("the rule ends too early".into()))?.to_owned();
             self.at += 1;
             atom(&word)?
         };
@@ -202,17 +187,13 @@ fn atom(word: &str) -> Result<Check, ParseError> {
 
 /// Splits `kind:right`; the kind itself never holds a colon.
 fn split(word: &str) -> Option<(&str, &str)> {
-    word.split_once(':')
-        .filter(|(k, r)| !k.is_empty() && !r.is_empty())
+    word.split_once(':').filter(|(k, r)| !k.is_empty() && !r.is_empty())
 }
 
 /// `%(key)s` → the fact; nothing when it is no such reference.
 fn fact(right: &str) -> Option<Result<Fact, ParseError>> {
     let key = right.strip_prefix("%(")?.strip_suffix(")s")?;
-    let found = Fact::ALL
-        .iter()
-        .find(|(name, _)| *name == key)
-        .map(|(_, f)| *f);
+    let found = Fact::ALL.iter().find(|(name, _)| *name == key).map(|(_, f)| *f);
     Some(found.ok_or_else(|| ParseError(format!("`{key}` is no fact that policy can see here"))))
 }
 
@@ -235,25 +216,15 @@ mod tests {
             check,
             Check::Any(vec![
                 Check::Rule("a".into()),
-                Check::All(vec![
-                    Check::Role("b".into()),
-                    Check::Not(Box::new(Check::Role("c".into())))
-                ]),
+                Check::All(vec![Check::Role("b".into()), Check::Not(Box::new(Check::Role("c".into())))]),
             ])
         );
     }
 
     #[test]
     fn what_is_unknown_is_an_error() {
-        for rule in [
-            "foo",
-            "foo:bar",
-            "user_id:%(target.secret)s",
-            "(role:a",
-            "role:a role:b",
-            "and",
-            "not",
-        ] {
+        for rule in ["foo", "foo:bar", "user_id:%(target.secret)s", "(role:a", "role:a role:b", "and", "not"]
+        {
             assert!(Check::parse(rule).is_err(), "{rule}");
         }
     }

@@ -128,11 +128,7 @@ impl Facts {
 
     /// Adds several values.
     #[must_use]
-    pub fn with_all<S: Into<String>>(
-        mut self,
-        fact: Fact,
-        values: impl IntoIterator<Item = S>,
-    ) -> Self {
+    pub fn with_all<S: Into<String>>(mut self, fact: Fact, values: impl IntoIterator<Item = S>) -> Self {
         for v in values {
             self = self.with(fact, v);
         }
@@ -163,18 +159,12 @@ impl Policy {
     pub fn with_overrides<'a>(
         overrides: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, ParseError> {
-        let shipped = NAMED
-            .iter()
-            .copied()
-            .chain(OPERATIONS.iter().map(|o| (o.name, o.rule)));
+        let shipped = NAMED.iter().copied().chain(OPERATIONS.iter().map(|o| (o.name, o.rule)));
         let mut checks = BTreeMap::new();
         for (name, rule) in shipped.chain(overrides) {
             checks.insert(name.to_owned(), Check::parse(rule)?);
         }
-        Ok(Self {
-            checks,
-            enforce_scope: true,
-        })
+        Ok(Self { checks, enforce_scope: true })
     }
 
     /// May the subject do this to the object that the facts describe?
@@ -267,20 +257,13 @@ mod tests {
             assert_eq!(row.op as usize, i, "{} is out of order", row.name);
             assert!(policy.checks.contains_key(row.name));
         }
-        assert_eq!(
-            policy.checks.len(),
-            OPERATIONS.len() + NAMED.len(),
-            "a name stands twice"
-        );
+        assert_eq!(policy.checks.len(), OPERATIONS.len() + NAMED.len(), "a name stands twice");
     }
 
     #[test]
     fn absent_never_equals_absent() {
         let policy = Policy::shipped().expect("the table parses");
-        let project = Scope::Project {
-            id: "p".into(),
-            domain: None,
-        };
+        let project = Scope::Project { id: "p".into(), domain: None };
         // Neither the token nor the object has a domain.
         let reader = subject(&["reader", "manager"], project);
         assert!(!policy.allows(Op::GetProject, &reader, &Facts::none()));
@@ -293,11 +276,7 @@ mod tests {
         let policy = Policy::shipped().expect("the table parses");
         let admin = |scope| subject(&["admin"], scope);
         assert!(policy.allows(Op::ListTrusts, &admin(Scope::System), &Facts::none()));
-        assert!(!policy.allows(
-            Op::ListTrusts,
-            &admin(Scope::Domain("d".into())),
-            &Facts::none()
-        ));
+        assert!(!policy.allows(Op::ListTrusts, &admin(Scope::Domain("d".into())), &Facts::none()));
         let trustor = Facts::none().with(Fact::TrustTrustor, "alice");
         assert!(!policy.allows(Op::CreateTrust, &admin(Scope::System), &trustor));
         assert!(policy.allows(Op::CreateTrust, &subject(&[], Scope::Unscoped), &trustor));

@@ -43,27 +43,18 @@ impl Op {
 pub const NAMED: &[(&str, &str)] = &[
     ("admin_required", "role:admin or is_admin:1"),
     ("service_role", "role:service"),
-    (
-        "service_or_admin",
-        "rule:admin_required or rule:service_role",
-    ),
+    ("service_or_admin", "rule:admin_required or rule:service_role"),
     ("system_reader", "role:reader and system_scope:all"),
     ("owner", "user_id:%(user_id)s"),
     ("admin_or_owner", "rule:admin_required or rule:owner"),
     ("token_subject", "user_id:%(target.token.user_id)s"),
     ("credential_owner", "user_id:%(target.credential.user_id)s"),
-    (
-        "keypair_delegator",
-        "user_id:%(target.credential.delegators)s",
-    ),
+    ("keypair_delegator", "user_id:%(target.credential.delegators)s"),
     ("trustor", "user_id:%(target.trust.trustor_user_id)s"),
     ("trustee", "user_id:%(target.trust.trustee_user_id)s"),
     ("project_domain", "domain_id:%(target.project.domain_id)s"),
     ("project_itself", "project_id:%(target.project.id)s"),
-    (
-        "role_of_domain",
-        "domain_id:%(target.role.domain_id)s or None:%(target.role.domain_id)s",
-    ),
+    ("role_of_domain", "domain_id:%(target.role.domain_id)s or None:%(target.role.domain_id)s"),
     (
         "domain_managed_target_role",
         "'manager':%(target.role.name)s or 'member':%(target.role.name)s or 'reader':%(target.role.name)s",

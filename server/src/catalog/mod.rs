@@ -10,10 +10,7 @@ use crate::tokens::model::Token;
 /// The catalog for a token: enabled services with their enabled endpoints, with the project filled in.
 pub async fn for_token(tx: &mut Tx, token: &Token) -> Result<Value> {
     let project = token.project().map(|p| p.id.as_str());
-    let user = token
-        .trust
-        .as_ref()
-        .map_or(token.user.id.as_str(), |j| &j.chain.leaf().trustor);
+    let user = token.trust.as_ref().map_or(token.user.id.as_str(), |j| &j.chain.leaf().trustor);
     let rows = tx
         .map(
             "SELECT s.id, s.type, s.extra, e.id, e.interface, e.region_id, e.url
@@ -36,9 +33,7 @@ pub async fn for_token(tx: &mut Tx, token: &Token) -> Result<Value> {
     let mut services: Vec<Value> = Vec::new();
     for (id, kind, extra, endpoint, interface, region, url) in rows {
         if services.last().is_none_or(|s| s["id"] != id.as_str()) {
-            let extra: Value = extra
-                .and_then(|e| serde_json::from_str(&e).ok())
-                .unwrap_or_default();
+            let extra: Value = extra.and_then(|e| serde_json::from_str(&e).ok()).unwrap_or_default();
             let name = extra.get("name").cloned().unwrap_or_else(|| "".into());
             services.push(json!({"endpoints": [], "id": id, "type": kind, "name": name}));
         }
@@ -49,10 +44,7 @@ pub async fn for_token(tx: &mut Tx, token: &Token) -> Result<Value> {
         let Some(url) = fill(&url, project, user) else {
             continue;
         };
-        if let Some(list) = services
-            .last_mut()
-            .and_then(|s| s["endpoints"].as_array_mut())
-        {
+        if let Some(list) = services.last_mut().and_then(|s| s["endpoints"].as_array_mut()) {
             list.push(json!({
                 "id": endpoint, "interface": interface, "region_id": region, "url": url, "region": region,
             }));
@@ -86,19 +78,10 @@ mod tests {
 
     #[test]
     fn urls_are_filled_or_left_out() {
-        assert_eq!(
-            fill("http://h/v1/$(project_id)s/x", Some("p"), "u").as_deref(),
-            Some("http://h/v1/p/x")
-        );
-        assert_eq!(
-            fill("http://h/%(tenant_id)s%(user_id)s", Some("p"), "u").as_deref(),
-            Some("http://h/pu")
-        );
+        assert_eq!(fill("http://h/v1/$(project_id)s/x", Some("p"), "u").as_deref(), Some("http://h/v1/p/x"));
+        assert_eq!(fill("http://h/%(tenant_id)s%(user_id)s", Some("p"), "u").as_deref(), Some("http://h/pu"));
         assert_eq!(fill("http://h/$(project_id)s", None, "u"), None);
         assert_eq!(fill("http://h/$(secret)s", Some("p"), "u"), None);
-        assert_eq!(
-            fill("http://h/plain", None, "u").as_deref(),
-            Some("http://h/plain")
-        );
+        assert_eq!(fill("http://h/plain", None, "u").as_deref(), Some("http://h/plain"));
     }
 }

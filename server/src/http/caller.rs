@@ -18,10 +18,7 @@ pub struct Caller {
 impl Caller {
     /// With a token.
     pub fn with(token: Token) -> Self {
-        Self {
-            subject: token.subject(),
-            token: Some(token),
-        }
+        Self { subject: token.subject(), token: Some(token) }
     }
 
     /// With `[DEFAULT] admin_token`.

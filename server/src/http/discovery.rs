@@ -24,12 +24,7 @@ fn version(req: &Req) -> Value {
 pub async fn versions(req: Req) -> Response {
     let body = json!({"versions": {"values": [version(&req)]}});
     let location = req.link("/");
-    (
-        StatusCode::MULTIPLE_CHOICES,
-        [(header::LOCATION, location)],
-        axum::Json(body),
-    )
-        .into_response()
+    (StatusCode::MULTIPLE_CHOICES, [(header::LOCATION, location)], axum::Json(body)).into_response()
 }
 
 /// `GET /v3`

@@ -51,12 +51,8 @@ impl Line {
 /// `alice>solum(t1) alice>heat(t2)`: trustor, trustee and trust of each link, root first.
 fn chain_of(token: &Token) -> Option<String> {
     let judged = token.trust.as_ref()?;
-    let links: Vec<String> = judged
-        .chain
-        .links()
-        .iter()
-        .map(|t| format!("{}>{}({})", t.trustor, t.trustee, t.id))
-        .collect();
+    let links: Vec<String> =
+        judged.chain.links().iter().map(|t| format!("{}>{}({})", t.trustor, t.trustee, t.id)).collect();
     Some(links.join(" "))
 }
 
@@ -83,14 +79,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     }
     let status = response.status().as_u16();
     let took = started.elapsed();
-    app.metrics
-        .requests
-        .get_or_create(&RequestLabels {
-            method: method.to_string(),
-            route,
-            status,
-        })
-        .inc();
+    app.metrics.requests.get_or_create(&RequestLabels { method: method.to_string(), route, status }).inc();
     app.metrics.duration.observe(took.as_secs_f64());
     let f = line.0.lock().unwrap_or_else(PoisonError::into_inner);
     tracing::info!(

@@ -33,10 +33,7 @@ impl Query {
                 Ok((decode(k)?, decode(v)?))
             })
             .collect::<Result<_>>()?;
-        Ok(Self {
-            raw: raw.to_owned(),
-            pairs,
-        })
+        Ok(Self { raw: raw.to_owned(), pairs })
     }
 
     /// As the client wrote it.
@@ -46,10 +43,7 @@ impl Query {
 
     /// The first value of a name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.pairs
-            .iter()
-            .find(|(k, _)| k == name)
-            .map(|(_, v)| v.as_str())
+        self.pairs.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
     }
 
     /// Is the name there, with whatever value?
@@ -60,10 +54,7 @@ impl Query {
     /// A switch: there without a value, or with a word that means yes.
     pub fn flag(&self, name: &str) -> bool {
         self.get(name).is_some_and(|v| {
-            !matches!(
-                v.to_ascii_lowercase().as_str(),
-                "0" | "false" | "no" | "off" | "f" | "n"
-            )
+            !matches!(v.to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off" | "f" | "n")
         })
     }
 
@@ -74,11 +65,8 @@ impl Query {
 
     /// The query again, with another marker.
     pub fn with_marker(&self, marker: &str) -> String {
-        let mut parts: Vec<&str> = self
-            .raw
-            .split('&')
-            .filter(|p| !p.is_empty() && !p.starts_with("marker="))
-            .collect();
+        let mut parts: Vec<&str> =
+            self.raw.split('&').filter(|p| !p.is_empty() && !p.starts_with("marker=")).collect();
         let last = format!("marker={marker}");
         parts.push(&last);
         parts.join("&")
@@ -86,12 +74,7 @@ impl Query {
 
     /// Filters and cuts a list. `filters` names the attributes that may be filtered; `name__contains`
     /// and its like compare as Keystone's.
-    pub fn page(
-        &self,
-        items: Vec<Value>,
-        filters: &[&str],
-        server_limit: Option<u32>,
-    ) -> Result<Page> {
+    pub fn page(&self, items: Vec<Value>, filters: &[&str], server_limit: Option<u32>) -> Result<Page> {
         let tests: Vec<(&str, &str, &str)> = self
             .pairs
             .iter()
@@ -100,14 +83,11 @@ impl Query {
                 filters.contains(&name).then_some((name, how, v.as_str()))
             })
             .collect();
-        let mut items: Vec<Value> = items
-            .into_iter()
-            .filter(|item| tests.iter().all(|t| fits(item, t.0, t.1, t.2)))
-            .collect();
+        let mut items: Vec<Value> =
+            items.into_iter().filter(|item| tests.iter().all(|t| fits(item, t.0, t.1, t.2))).collect();
         if let Some(marker) = self.get("marker") {
             let at = items.iter().position(|i| i["id"] == *marker);
-            let at =
-                at.ok_or_else(|| Error::field("marker", "no item of this list has that id"))?;
+            let at = at.ok_or_else(|| Error::field("marker", "no item of this list has that id"))?;
             items.drain(..=at);
         }
         let asked = match self.get("limit") {
@@ -123,21 +103,13 @@ impl Query {
             (Some(a), Some(s)) => Some(a.min(s)),
             (a, s) => a.or(s),
         };
-        let mut page = Page {
-            items,
-            next: None,
-            truncated: false,
-        };
+        let mut page = Page { items, next: None, truncated: false };
         if let Some(limit) = limit.map(|l| l as usize)
             && page.items.len() > limit
         {
             page.items.truncate(limit);
             page.truncated = asked.is_none();
-            page.next = page
-                .items
-                .last()
-                .and_then(|i| i["id"].as_str())
-                .map(str::to_owned);
+            page.next = page.items.last().and_then(|i| i["id"].as_str()).map(str::to_owned);
         }
         Ok(page)
     }
@@ -147,10 +119,8 @@ fn fits(item: &Value, name: &str, how: &str, wanted: &str) -> bool {
     let found = match &item[name] {
         Value::String(s) => s.clone(),
         Value::Bool(b) => {
-            let wanted = !matches!(
-                wanted.to_ascii_lowercase().as_str(),
-                "0" | "false" | "no" | "off" | "f" | "n"
-            );
+            let wanted =
+                !matches!(wanted.to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off" | "f" | "n");
             return *b == wanted;
         }
         // A filter without a value asks for what has none.
@@ -183,9 +153,7 @@ pub fn decode(text: &str) -> Result<String> {
                 match (digit(bytes.next()), digit(bytes.next())) {
                     (Some(hi), Some(lo)) => out.push((hi * 16 + lo) as u8),
                     _ => {
-                        return Err(Error::BadRequest(
-                            "the query is not properly encoded".into(),
-                        ));
+                        return Err(Error::BadRequest("the query is not properly encoded".into()));
                     }
                 }
             }
@@ -212,10 +180,7 @@ mod tests {
         let ids = |q: &str| -> Vec<String> {
             let q = Query::parse(q).expect("parses");
             let page = q.page(items(), &["name", "enabled"], None).expect("pages");
-            page.items
-                .iter()
-                .map(|i| i["id"].as_str().unwrap_or_default().to_owned())
-                .collect()
+            page.items.iter().map(|i| i["id"].as_str().unwrap_or_default().to_owned()).collect()
         };
         assert_eq!(ids("name=bob"), ["2"]);
         assert_eq!(ids("name__icontains=an"), ["1", "3"]);

@@ -72,9 +72,7 @@ async fn read_body(body: Body, limit: usize) -> Result<Bytes> {
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(e) if e.is::<http_body_util::LengthLimitError>() => Err(Error::TooLarge),
-        Err(_) => Err(Error::BadRequest(
-            "the request body could not be read".into(),
-        )),
+        Err(_) => Err(Error::BadRequest("the request body could not be read".into())),
     }
 }
 
@@ -89,14 +87,9 @@ fn base(app: &App, headers: &HeaderMap, uri: &axum::http::Uri, encrypted: bool) 
         .and_then(|h| h.to_str().ok())
         .or_else(|| uri.authority().map(|a| a.as_str()))
         // A name, an address, a port: nothing else gets into a link.
-        .filter(|h| {
-            h.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
-        })
+        .filter(|h| h.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b)))
         .unwrap_or("localhost");
-    let host = host
-        .strip_suffix(if encrypted { ":443" } else { ":80" })
-        .unwrap_or(host);
+    let host = host.strip_suffix(if encrypted { ":443" } else { ":80" }).unwrap_or(host);
     format!("{scheme}://{host}")
 }
 
@@ -108,14 +101,9 @@ impl Req {
             return Ok(None);
         };
         if all.next().is_some() {
-            return Err(Error::BadRequest(format!(
-                "{name}: the header stands more than once"
-            )));
+            return Err(Error::BadRequest(format!("{name}: the header stands more than once")));
         }
-        first
-            .to_str()
-            .map(Some)
-            .map_err(|_| Error::BadRequest(format!("{name}: not readable as text")))
+        first.to_str().map(Some).map_err(|_| Error::BadRequest(format!("{name}: not readable as text")))
     }
 
     /// Who calls: 401 when there is no valid token, 403 when it is of a kind that may do nothing here.
@@ -131,13 +119,8 @@ impl Req {
                     }
                 }
                 let mut tx = self.app.store.read().await?;
-                let asked = Asked {
-                    window: 0,
-                    understands_access_rules: false,
-                };
-                let token = validate(&mut tx, &self.app, text, asked)
-                    .await?
-                    .ok_or(Error::Unauthorized)?;
+                let asked = Asked { window: 0, understands_access_rules: false };
+                let token = validate(&mut tx, &self.app, text, asked).await?.ok_or(Error::Unauthorized)?;
                 self.line.caller(&token);
                 Ok::<_, Error>(Caller::with(token))
             })
@@ -175,9 +158,7 @@ impl Req {
     pub fn json(&self) -> Result<Map<String, Value>> {
         match serde_json::from_slice(&self.body) {
             Ok(Value::Object(map)) => Ok(map),
-            Ok(_) => Err(Error::BadRequest(
-                "the request body must be a JSON object".into(),
-            )),
+            Ok(_) => Err(Error::BadRequest("the request body must be a JSON object".into())),
             // The position helps; the text around it could be a secret.
             Err(e) => Err(Error::BadRequest(format!(
                 "the request body is not valid JSON (line {}, column {})",
@@ -217,21 +198,13 @@ impl Req {
 
     /// An answer with a list under its name: filtered by the query's `filters`, paged, with links.
     pub fn list(&self, name: &str, items: Vec<Value>, filters: &[&str]) -> Result<Response> {
-        let page = self
-            .query
-            .page(items, filters, self.app.config.list_limit)?;
+        let page = self.query.page(items, filters, self.app.config.list_limit)?;
         let own = match self.query.raw() {
             "" => format!("{}{}", self.base, self.path),
             raw => format!("{}{}?{raw}", self.base, self.path),
         };
-        let next = page.next.map(|marker| {
-            format!(
-                "{}{}?{}",
-                self.base,
-                self.path,
-                self.query.with_marker(&marker)
-            )
-        });
+        let next =
+            page.next.map(|marker| format!("{}{}?{}", self.base, self.path, self.query.with_marker(&marker)));
         let mut body = json!({
             name: page.items,
             "links": {"next": next, "self": own, "previous": null},

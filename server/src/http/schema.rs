@@ -17,18 +17,12 @@ impl Schema {
 
     /// Checks; the error names the field and the rule, never the value, which could be a secret.
     pub fn check(&self, name: &str, value: &Value) -> Result<()> {
-        let validator = self
-            .0
-            .as_ref()
-            .map_err(|e| Error::Internal(format!("schema of {name}: {e}")))?;
+        let validator = self.0.as_ref().map_err(|e| Error::Internal(format!("schema of {name}: {e}")))?;
         match validator.validate(value) {
             Ok(()) => Ok(()),
             Err(e) => {
                 let path = e.instance_path().to_string().replace('/', ".");
-                Err(Error::BadRequest(format!(
-                    "Invalid input for {name}{path}: {}",
-                    e.masked()
-                )))
+                Err(Error::BadRequest(format!("Invalid input for {name}{path}: {}", e.masked())))
             }
         }
     }

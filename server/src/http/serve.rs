@@ -77,36 +77,18 @@ async fn connection(
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     let encrypted = Encrypted(tls.is_some());
-    let service =
-        hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(encrypted);
-            router.clone().oneshot(request)
-        });
+    let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(encrypted);
+        router.clone().oneshot(request)
+    });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
     let done = match tls {
-        None => {
-            watcher
-                .watch(
-                    builder
-                        .serve_connection(TokioIo::new(stream), service)
-                        .into_owned(),
-                )
-                .await
-        }
+        None => watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned()).await,
         Some(acceptor) => match tokio::time::timeout(HEAD, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
-                watcher
-                    .watch(
-                        builder
-                            .serve_connection(TokioIo::new(stream), service)
-                            .into_owned(),
-                    )
-                    .await
+                watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned()).await
             }
             Ok(Err(_)) | Err(_) => return,
         },
@@ -118,12 +100,10 @@ async fn connection(
 
 /// Binds; the error says what to do about a port that is taken.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|e| match e.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                format!("{address} is in use already; choose another port with --listen")
-            }
-            _ => format!("{address}: {e}"),
-        })
+    TcpListener::bind(address).await.map_err(|e| match e.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!("{address} is in use already; choose another port with --listen")
+        }
+        _ => format!("{address}: {e}"),
+    })
 }

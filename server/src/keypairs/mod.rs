@@ -36,11 +36,5 @@ pub async fn narrow(
     };
     // A list that cannot be read gives nothing rather than everything.
     let roles: Option<RoleSet> = roles.map(|r| serde_json::from_str(&r).unwrap_or_default());
-    Ok(keypair::exchange(
-        worth,
-        roles.as_ref(),
-        Until::from_option(until),
-        implications,
-        now,
-    ))
+    Ok(keypair::exchange(worth, roles.as_ref(), Until::from_option(until), implications, now))
 }

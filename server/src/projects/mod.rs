@@ -16,11 +16,6 @@ pub enum Held {
 }
 
 /// Projects or domains on which the caller's user holds a role, directly, by a group or inherited.
-pub async fn held_by(
-    _tx: &mut Tx,
-    _req: &Req,
-    _caller: &Caller,
-    _what: Held,
-) -> Result<Vec<Value>> {
+pub async fn held_by(_tx: &mut Tx, _req: &Req, _caller: &Caller, _what: Held) -> Result<Vec<Value>> {
     Ok(Vec::new())
 }

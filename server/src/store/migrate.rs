@@ -41,22 +41,15 @@ impl State {
 
 /// Looks what the database holds, without changing it.
 pub async fn state(tx: &mut Tx) -> Result<State> {
-    let tables: Vec<String> = tx
-        .column("SELECT name FROM sqlite_master WHERE type = 'table'", &[])
-        .await?;
+    let tables: Vec<String> = tx.column("SELECT name FROM sqlite_master WHERE type = 'table'", &[]).await?;
     let has = |name: &str| tables.iter().any(|t| t == name);
     let keystone = if has("alembic_version") {
-        tx.column("SELECT version_num FROM alembic_version", &[])
-            .await?
+        tx.column("SELECT version_num FROM alembic_version", &[]).await?
     } else {
         Vec::new()
     };
     let own = if has("vicar_schema") {
-        tx.first("SELECT MAX(version) FROM vicar_schema", &[], |r| {
-            r.take::<Option<i64>>()
-        })
-        .await?
-        .flatten()
+        tx.first("SELECT MAX(version) FROM vicar_schema", &[], |r| r.take::<Option<i64>>()).await?.flatten()
     } else {
         None
     };
@@ -95,15 +88,11 @@ pub async fn sync(store: &Store, now: Micros) -> Result<bool> {
             }
         }
         for (table, index) in OWN_INDEXES {
-            tx.run(&index_ddl(table, index, store.dialect()), &[])
-                .await?;
+            tx.run(&index_ddl(table, index, store.dialect()), &[]).await?;
         }
     }
-    tx.run(
-        "INSERT INTO vicar_schema (version, applied_at) VALUES (?, ?)",
-        args![VERSION, DateTime(now)],
-    )
-    .await?;
+    tx.run("INSERT INTO vicar_schema (version, applied_at) VALUES (?, ?)", args![VERSION, DateTime(now)])
+        .await?;
     tx.commit().await?;
     Ok(true)
 }
@@ -115,11 +104,7 @@ async fn create_keystone(store: &Store, tx: &mut Tx) -> Result<()> {
         }
     }
     for head in ALEMBIC_HEADS {
-        tx.run(
-            "INSERT INTO alembic_version (version_num) VALUES (?)",
-            args![*head],
-        )
-        .await?;
+        tx.run("INSERT INTO alembic_version (version_num) VALUES (?)", args![*head]).await?;
     }
     tx.run(
         "INSERT INTO project (id, name, extra, description, enabled, domain_id, parent_id, is_domain)

@@ -149,16 +149,11 @@ pub struct Select {
 impl Select {
     /// From the constant part, up to but without `WHERE`.
     pub fn new(sql: &str) -> Self {
-        Self {
-            sql: sql.to_owned(),
-            args: Vec::new(),
-            has_where: false,
-        }
+        Self { sql: sql.to_owned(), args: Vec::new(), has_where: false }
     }
 
     fn condition(&mut self) {
-        self.sql
-            .push_str(if self.has_where { " AND " } else { " WHERE " });
+        self.sql.push_str(if self.has_where { " AND " } else { " WHERE " });
         self.has_where = true;
     }
 
@@ -182,11 +177,7 @@ impl Select {
     }
 
     /// `AND <column> IN (…)`; an empty list matches nothing.
-    pub fn is_in<V: Into<Value>>(
-        &mut self,
-        column: &str,
-        values: impl IntoIterator<Item = V>,
-    ) -> &mut Self {
+    pub fn is_in<V: Into<Value>>(&mut self, column: &str, values: impl IntoIterator<Item = V>) -> &mut Self {
         let values: Vec<Value> = values.into_iter().map(Into::into).collect();
         self.condition();
         if values.is_empty() {
@@ -209,11 +200,7 @@ impl Select {
     }
 
     /// Runs it.
-    pub async fn map<T>(
-        &self,
-        tx: &mut Tx,
-        read: impl Fn(&mut Row) -> Result<T>,
-    ) -> Result<Vec<T>> {
+    pub async fn map<T>(&self, tx: &mut Tx, read: impl Fn(&mut Row) -> Result<T>) -> Result<Vec<T>> {
         tx.map(&self.sql, &self.args, read).await
     }
 }

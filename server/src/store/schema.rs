@@ -214,12 +214,7 @@ impl Index {
 }
 
 const fn column(name: &'static str, ty: Type) -> Column {
-    Column {
-        name,
-        ty,
-        nullable: false,
-        default: None,
-    }
+    Column { name, ty, nullable: false, default: None }
 }
 
 const fn varchar(name: &'static str, length: u16) -> Column {
@@ -254,20 +249,12 @@ const fn serial(name: &'static str) -> Column {
     column(name, Type::Serial)
 }
 
-const fn enumeration(
-    name: &'static str,
-    ty: &'static str,
-    values: &'static [&'static str],
-) -> Column {
+const fn enumeration(name: &'static str, ty: &'static str, values: &'static [&'static str]) -> Column {
     column(name, Type::Enum { name: ty, values })
 }
 
 const fn unique(columns: &'static [&'static str]) -> Unique {
-    Unique {
-        name: None,
-        columns,
-        scope: Scope::All,
-    }
+    Unique { name: None, columns, scope: Scope::All }
 }
 
 const fn references(
@@ -287,12 +274,7 @@ const fn references(
 }
 
 const fn index(name: &'static str, columns: &'static [&'static str]) -> Index {
-    Index {
-        name,
-        columns,
-        unique: false,
-        scope: Scope::All,
-    }
+    Index { name, columns, unique: false, scope: Scope::All }
 }
 
 /// The heads that Keystone 30.0.0's migrations leave in `alembic_version`: one of the expand and
@@ -907,48 +889,18 @@ pub const OWN: &[Table] = &[
 /// They are no part of [`KEYSTONE`], and every name is prefixed `ix_vicar_`: the parity test leaves
 /// out exactly this prefix. An index too many never disturbs Keystone.
 pub const OWN_INDEXES: &[(&str, Index)] = &[
-    (
-        "trust",
-        index(
-            "ix_vicar_trust_redelegated_trust_id",
-            &["redelegated_trust_id"],
-        ),
-    ),
-    (
-        "trust",
-        index("ix_vicar_trust_trustor_user_id", &["trustor_user_id"]),
-    ),
-    (
-        "trust",
-        index("ix_vicar_trust_trustee_user_id", &["trustee_user_id"]),
-    ),
-    (
-        "credential",
-        index("ix_vicar_credential_user_id", &["user_id"]),
-    ),
-    (
-        "revocation_event",
-        index("ix_vicar_revocation_event_trust_id", &["trust_id"]),
-    ),
-    (
-        "revocation_event",
-        index(
-            "ix_vicar_revocation_event_audit_chain_id",
-            &["audit_chain_id"],
-        ),
-    ),
+    ("trust", index("ix_vicar_trust_redelegated_trust_id", &["redelegated_trust_id"])),
+    ("trust", index("ix_vicar_trust_trustor_user_id", &["trustor_user_id"])),
+    ("trust", index("ix_vicar_trust_trustee_user_id", &["trustee_user_id"])),
+    ("credential", index("ix_vicar_credential_user_id", &["user_id"])),
+    ("revocation_event", index("ix_vicar_revocation_event_trust_id", &["trust_id"])),
+    ("revocation_event", index("ix_vicar_revocation_event_audit_chain_id", &["audit_chain_id"])),
     // One seek finds the events that name no party at all (a domain's, a role's) among all others.
     (
         "revocation_event",
         index(
             "ix_vicar_revocation_event_rest",
-            &[
-                "user_id",
-                "project_id",
-                "audit_id",
-                "trust_id",
-                "audit_chain_id",
-            ],
+            &["user_id", "project_id", "audit_id", "trust_id", "audit_chain_id"],
         ),
     ),
 ];
@@ -960,11 +912,7 @@ pub fn ddl(table: &Table, dialect: Dialect) -> Vec<String> {
     let mut lines = Vec::new();
     for column in table.columns {
         if let (Dialect::Postgres, Type::Enum { name, values }) = (dialect, column.ty) {
-            statements.push(format!(
-                "CREATE TYPE {} AS ENUM ({})",
-                quoted(name, dialect),
-                literals(values)
-            ));
+            statements.push(format!("CREATE TYPE {} AS ENUM ({})", quoted(name, dialect), literals(values)));
         }
         lines.push(column_line(column, dialect));
     }
@@ -973,56 +921,29 @@ pub fn ddl(table: &Table, dialect: Dialect) -> Vec<String> {
         constraint(table.primary_key_name, dialect),
         list(table.primary_key, dialect)
     ));
-    for unique in table
-        .uniques
-        .iter()
-        .filter(|unique| unique.scope.covers(dialect))
-    {
-        lines.push(format!(
-            "{}UNIQUE ({})",
-            constraint(unique.name, dialect),
-            list(unique.columns, dialect)
-        ));
+    for unique in table.uniques.iter().filter(|unique| unique.scope.covers(dialect)) {
+        lines.push(format!("{}UNIQUE ({})", constraint(unique.name, dialect), list(unique.columns, dialect)));
     }
-    for key in table
-        .foreign_keys
-        .iter()
-        .filter(|key| key.scope.covers(dialect))
-    {
+    for key in table.foreign_keys.iter().filter(|key| key.scope.covers(dialect)) {
         lines.push(format!(
             "{}FOREIGN KEY ({}) REFERENCES {} ({}){}{}",
             constraint(key.name, dialect),
             list(key.columns, dialect),
             quoted(key.table, dialect),
             list(key.references, dialect),
-            if key.on_delete_cascade {
-                " ON DELETE CASCADE"
-            } else {
-                ""
-            },
-            if key.on_update_cascade {
-                " ON UPDATE CASCADE"
-            } else {
-                ""
-            },
+            if key.on_delete_cascade { " ON DELETE CASCADE" } else { "" },
+            if key.on_update_cascade { " ON UPDATE CASCADE" } else { "" },
         ));
     }
     // Keystone names the character set on most tables and makes it the database's default for the
     // rest. Foreign keys need both sides to agree, so we name it on all.
-    let options = if dialect == Dialect::Mysql {
-        " ENGINE=InnoDB CHARSET=utf8"
-    } else {
-        ""
-    };
+    let options = if dialect == Dialect::Mysql { " ENGINE=InnoDB CHARSET=utf8" } else { "" };
     statements.push(format!(
         "CREATE TABLE {} (\n    {}\n){options}",
         quoted(table.name, dialect),
         lines.join(",\n    ")
     ));
-    let indexes = table
-        .indexes
-        .iter()
-        .filter(|index| index.scope.covers(dialect));
+    let indexes = table.indexes.iter().filter(|index| index.scope.covers(dialect));
     statements.extend(indexes.map(|index| index_ddl(table.name, index, dialect)));
     statements
 }
@@ -1039,11 +960,7 @@ pub fn index_ddl(table: &str, index: &Index, dialect: Dialect) -> String {
 }
 
 fn column_line(column: &Column, dialect: Dialect) -> String {
-    let mut line = format!(
-        "{} {}",
-        quoted(column.name, dialect),
-        type_name(column.ty, dialect)
-    );
+    let mut line = format!("{} {}", quoted(column.name, dialect), type_name(column.ty, dialect));
     if let Some(default) = column.default {
         line += &format!(" DEFAULT {}", literals(&[default]));
     }
@@ -1070,10 +987,7 @@ fn type_name(ty: Type, dialect: Dialect) -> String {
         (Type::DateTime, _) => "DATETIME".to_owned(),
         (Type::Date, _) => "DATE".to_owned(),
         (Type::Enum { values, .. }, Dialect::Sqlite) => {
-            format!(
-                "VARCHAR({})",
-                values.iter().map(|value| value.len()).max().unwrap_or(0)
-            )
+            format!("VARCHAR({})", values.iter().map(|value| value.len()).max().unwrap_or(0))
         }
         (Type::Enum { name, .. }, Dialect::Postgres) => quoted(name, dialect),
         (Type::Enum { values, .. }, Dialect::Mysql) => format!("ENUM({})", literals(values)),
@@ -1081,8 +995,7 @@ fn type_name(ty: Type, dialect: Dialect) -> String {
 }
 
 fn constraint(name: Option<&str>, dialect: Dialect) -> String {
-    name.map(|name| format!("CONSTRAINT {} ", quoted(name, dialect)))
-        .unwrap_or_default()
+    name.map(|name| format!("CONSTRAINT {} ", quoted(name, dialect))).unwrap_or_default()
 }
 
 /// A name as an identifier. Names in this file hold no quotes.
@@ -1094,20 +1007,12 @@ fn quoted(name: &str, dialect: Dialect) -> String {
 }
 
 fn list(names: &[&str], dialect: Dialect) -> String {
-    names
-        .iter()
-        .map(|name| quoted(name, dialect))
-        .collect::<Vec<_>>()
-        .join(", ")
+    names.iter().map(|name| quoted(name, dialect)).collect::<Vec<_>>().join(", ")
 }
 
 /// Values as string literals; every database reads numbers and booleans from these too.
 fn literals(values: &[&str]) -> String {
-    values
-        .iter()
-        .map(|value| format!("'{}'", value.replace('\'', "''")))
-        .collect::<Vec<_>>()
-        .join(", ")
+    values.iter().map(|value| format!("'{}'", value.replace('\'', "''"))).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -1123,16 +1028,11 @@ mod tests {
     }
 
     fn find(name: &str) -> &'static Table {
-        all()
-            .find(|table| table.name == name)
-            .unwrap_or_else(|| panic!("no table {name}"))
+        all().find(|table| table.name == name).unwrap_or_else(|| panic!("no table {name}"))
     }
 
     fn has_columns(table: &Table, names: &[&str]) -> bool {
-        !names.is_empty()
-            && names
-                .iter()
-                .all(|name| table.columns.iter().any(|column| column.name == *name))
+        !names.is_empty() && names.iter().all(|name| table.columns.iter().any(|column| column.name == *name))
     }
 
     #[test]
@@ -1141,42 +1041,17 @@ mod tests {
             for table in all() {
                 let statements = ddl(table, dialect);
                 let create = format!("CREATE TABLE {} (", quoted(table.name, dialect));
-                let at = statements
-                    .iter()
-                    .position(|statement| statement.starts_with(&create))
-                    .expect("creates");
-                assert!(
-                    statements[..at]
-                        .iter()
-                        .all(|statement| statement.starts_with("CREATE TYPE "))
-                );
-                assert!(
-                    statements[at + 1..]
-                        .iter()
-                        .all(|statement| statement.starts_with("CREATE INDEX "))
-                );
+                let at =
+                    statements.iter().position(|statement| statement.starts_with(&create)).expect("creates");
+                assert!(statements[..at].iter().all(|statement| statement.starts_with("CREATE TYPE ")));
+                assert!(statements[at + 1..].iter().all(|statement| statement.starts_with("CREATE INDEX ")));
                 for column in table.columns {
-                    assert!(
-                        statements[at]
-                            .contains(&format!("\n    {} ", quoted(column.name, dialect)))
-                    );
+                    assert!(statements[at].contains(&format!("\n    {} ", quoted(column.name, dialect))));
                 }
                 for statement in &statements {
-                    assert_eq!(
-                        statement.matches('(').count(),
-                        statement.matches(')').count(),
-                        "{statement}"
-                    );
-                    assert_eq!(
-                        statement.contains('`'),
-                        dialect == Dialect::Mysql,
-                        "{statement}"
-                    );
-                    assert_eq!(
-                        statement.contains('"'),
-                        dialect != Dialect::Mysql,
-                        "{statement}"
-                    );
+                    assert_eq!(statement.matches('(').count(), statement.matches(')').count(), "{statement}");
+                    assert_eq!(statement.contains('`'), dialect == Dialect::Mysql, "{statement}");
+                    assert_eq!(statement.contains('"'), dialect != Dialect::Mysql, "{statement}");
                 }
             }
         }
@@ -1197,10 +1072,7 @@ mod tests {
             r#")"#,
         ];
         assert_eq!(sqlite[0], lines.join("\n"));
-        assert_eq!(
-            sqlite[1..],
-            [r#"CREATE INDEX "ix_actor_id" ON "assignment" ("actor_id")"#]
-        );
+        assert_eq!(sqlite[1..], [r#"CREATE INDEX "ix_actor_id" ON "assignment" ("actor_id")"#]);
         let postgres = ddl(find("assignment"), Dialect::Postgres);
         assert!(postgres[0].starts_with(r#"CREATE TYPE "type" AS ENUM ('UserProject', 'Group"#));
         assert!(postgres[1].contains(r#""type" "type" NOT NULL"#));
@@ -1221,37 +1093,14 @@ mod tests {
             for table in all() {
                 assert!(relations.insert(table.name), "{}", table.name);
                 let mut columns = HashSet::new();
-                assert!(
-                    table
-                        .columns
-                        .iter()
-                        .all(|column| columns.insert(column.name)),
-                    "{}",
-                    table.name
-                );
+                assert!(table.columns.iter().all(|column| columns.insert(column.name)), "{}", table.name);
                 let mut local = HashSet::new();
-                let indexes = table
-                    .indexes
-                    .iter()
-                    .filter(|index| index.scope.covers(dialect))
-                    .map(|index| index.name);
-                let own = OWN_INDEXES
-                    .iter()
-                    .filter(|own| own.0 == table.name)
-                    .map(|own| own.1.name);
-                let uniques = table
-                    .uniques
-                    .iter()
-                    .filter(|unique| unique.scope.covers(dialect));
-                for name in indexes
-                    .chain(own)
-                    .chain(uniques.filter_map(|unique| unique.name))
-                {
-                    let names = if dialect == Dialect::Mysql {
-                        &mut local
-                    } else {
-                        &mut relations
-                    };
+                let indexes =
+                    table.indexes.iter().filter(|index| index.scope.covers(dialect)).map(|index| index.name);
+                let own = OWN_INDEXES.iter().filter(|own| own.0 == table.name).map(|own| own.1.name);
+                let uniques = table.uniques.iter().filter(|unique| unique.scope.covers(dialect));
+                for name in indexes.chain(own).chain(uniques.filter_map(|unique| unique.name)) {
+                    let names = if dialect == Dialect::Mysql { &mut local } else { &mut relations };
                     assert!(names.insert(name), "{name} on {dialect:?}");
                 }
                 for name in table.foreign_keys.iter().filter_map(|key| key.name) {
@@ -1259,12 +1108,10 @@ mod tests {
                 }
             }
         }
-        let types = all()
-            .flat_map(|table| table.columns)
-            .filter_map(|column| match column.ty {
-                Type::Enum { name, .. } => Some(name),
-                _ => None,
-            });
+        let types = all().flat_map(|table| table.columns).filter_map(|column| match column.ty {
+            Type::Enum { name, .. } => Some(name),
+            _ => None,
+        });
         let mut seen: HashSet<&str> = all().map(|table| table.name).collect();
         assert!(types.into_iter().all(|name| seen.insert(name)));
     }
@@ -1272,25 +1119,16 @@ mod tests {
     #[test]
     fn names_fit_every_database() {
         let fits = |name: &str| {
-            let plain = name
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+            let plain =
+                name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
             assert!(plain && (1..=63).contains(&name.len()), "{name}");
         };
         for table in all() {
             fits(table.name);
             table.columns.iter().for_each(|column| fits(column.name));
             table.indexes.iter().for_each(|index| fits(index.name));
-            table
-                .uniques
-                .iter()
-                .filter_map(|unique| unique.name)
-                .for_each(fits);
-            table
-                .foreign_keys
-                .iter()
-                .filter_map(|key| key.name)
-                .for_each(fits);
+            table.uniques.iter().filter_map(|unique| unique.name).for_each(fits);
+            table.foreign_keys.iter().filter_map(|key| key.name).for_each(fits);
             table.primary_key_name.into_iter().for_each(fits);
         }
         OWN_INDEXES.iter().for_each(|own| fits(own.1.name));
@@ -1300,22 +1138,8 @@ mod tests {
     fn keys_and_indexes_name_columns() {
         for table in all() {
             assert!(has_columns(table, table.primary_key), "{}", table.name);
-            assert!(
-                table
-                    .uniques
-                    .iter()
-                    .all(|unique| has_columns(table, unique.columns)),
-                "{}",
-                table.name
-            );
-            assert!(
-                table
-                    .indexes
-                    .iter()
-                    .all(|index| has_columns(table, index.columns)),
-                "{}",
-                table.name
-            );
+            assert!(table.uniques.iter().all(|unique| has_columns(table, unique.columns)), "{}", table.name);
+            assert!(table.indexes.iter().all(|index| has_columns(table, index.columns)), "{}", table.name);
             for column in table.columns {
                 let key = table.primary_key.contains(&column.name);
                 assert!(!(key && column.nullable), "{}.{}", table.name, column.name);
@@ -1326,16 +1150,9 @@ mod tests {
                 if column.ty == Type::Text {
                     let uniques = table.uniques.iter().map(|unique| unique.columns);
                     let indexes = table.indexes.iter().map(|index| index.columns);
+                    assert!(!key && column.default.is_none(), "{}.{}", table.name, column.name);
                     assert!(
-                        !key && column.default.is_none(),
-                        "{}.{}",
-                        table.name,
-                        column.name
-                    );
-                    assert!(
-                        uniques
-                            .chain(indexes)
-                            .all(|columns| !columns.contains(&column.name)),
+                        uniques.chain(indexes).all(|columns| !columns.contains(&column.name)),
                         "{}",
                         table.name
                     );
@@ -1350,38 +1167,16 @@ mod tests {
         for table in all() {
             created.insert(table.name);
             for key in table.foreign_keys {
-                assert!(
-                    created.contains(key.table),
-                    "{} refers to {}",
-                    table.name,
-                    key.table
-                );
+                assert!(created.contains(key.table), "{} refers to {}", table.name, key.table);
                 let target = find(key.table);
-                assert!(
-                    has_columns(table, key.columns) && key.columns.len() == key.references.len()
-                );
-                let unique = target
-                    .uniques
-                    .iter()
-                    .any(|unique| unique.columns == key.references);
-                assert!(
-                    target.primary_key == key.references || unique,
-                    "{} to {}",
-                    table.name,
-                    key.table
-                );
+                assert!(has_columns(table, key.columns) && key.columns.len() == key.references.len());
+                let unique = target.uniques.iter().any(|unique| unique.columns == key.references);
+                assert!(target.primary_key == key.references || unique, "{} to {}", table.name, key.table);
                 for (from, to) in key.columns.iter().zip(key.references) {
                     let ty = |table: &Table, name: &str| {
-                        let column = table
-                            .columns
-                            .iter()
-                            .find(|column| column.name == name)
-                            .expect("a column");
-                        if column.ty == Type::Serial {
-                            Type::Integer
-                        } else {
-                            column.ty
-                        }
+                        let column =
+                            table.columns.iter().find(|column| column.name == name).expect("a column");
+                        if column.ty == Type::Serial { Type::Integer } else { column.ty }
                     };
                     assert_eq!(ty(table, from), ty(target, to), "{}.{from}", table.name);
                 }
@@ -1391,22 +1186,12 @@ mod tests {
 
     #[test]
     fn our_own_is_told_by_its_prefix() {
-        assert!(
-            KEYSTONE
-                .iter()
-                .all(|table| !table.name.starts_with("vicar_"))
-        );
+        assert!(KEYSTONE.iter().all(|table| !table.name.starts_with("vicar_")));
         let theirs = KEYSTONE.iter().flat_map(|table| table.indexes);
-        assert!(
-            theirs
-                .into_iter()
-                .all(|index| !index.name.starts_with("ix_vicar_"))
-        );
+        assert!(theirs.into_iter().all(|index| !index.name.starts_with("ix_vicar_")));
         assert!(OWN.iter().all(|table| table.name.starts_with("vicar_")));
         for (table, index) in OWN_INDEXES {
-            assert!(
-                index.name.starts_with("ix_vicar_") && index.scope == Scope::All && !index.unique
-            );
+            assert!(index.name.starts_with("ix_vicar_") && index.scope == Scope::All && !index.unique);
             assert!(
                 KEYSTONE.iter().any(|theirs| theirs.name == *table)
                     && has_columns(find(table), index.columns)

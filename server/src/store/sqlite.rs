@@ -48,12 +48,7 @@ impl Sqlite {
         let Some(path) = &self.0.path else {
             return self.write().await;
         };
-        let idle = self
-            .0
-            .readers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let idle = self.0.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let conn = match idle {
             Some(c) => c,
             None => connect(path, false)?,
@@ -72,21 +67,17 @@ fn connect(path: &Path, create: bool) -> Result<Connection> {
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
     let conn = Connection::open_with_flags(path, flags).map_err(convert)?;
     // The write-ahead log lets readers go on beside a writer, a Keystone on the same file included.
-    conn.pragma_update(None, "journal_mode", "wal")
-        .map_err(convert)?;
+    conn.pragma_update(None, "journal_mode", "wal").map_err(convert)?;
     prepare(&conn)?;
     Ok(conn)
 }
 
 fn prepare(conn: &Connection) -> Result<()> {
     // What was acknowledged survives a power cut.
-    conn.pragma_update(None, "synchronous", "full")
-        .map_err(convert)?;
+    conn.pragma_update(None, "synchronous", "full").map_err(convert)?;
     // Keystone leaves the keys unenforced on SQLite; enforcing them would refuse its own orders of deletion.
-    conn.pragma_update(None, "foreign_keys", "off")
-        .map_err(convert)?;
-    conn.busy_timeout(std::time::Duration::from_secs(10))
-        .map_err(convert)?;
+    conn.pragma_update(None, "foreign_keys", "off").map_err(convert)?;
+    conn.busy_timeout(std::time::Duration::from_secs(10)).map_err(convert)?;
     conn.set_prepared_statement_cache_capacity(256);
     Ok(())
 }
@@ -95,20 +86,15 @@ fn convert(e: rusqlite::Error) -> Error {
     match e.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) => {
             let extended = e.sqlite_error().map_or(0, |e| e.extended_code);
-            if [
-                rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE,
-                rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
-            ]
-            .contains(&extended)
+            if [rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE, rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY]
+                .contains(&extended)
             {
                 Error::Duplicate
             } else {
                 Error::Broken(e.to_string())
             }
         }
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            Error::Unavailable(e.to_string())
-        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Unavailable(e.to_string()),
         _ => Error::Broken(e.to_string()),
     }
 }
@@ -145,9 +131,7 @@ impl SqliteTx {
     pub(super) fn query(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
         let mut statement = self.conn()?.prepare_cached(sql).map_err(convert)?;
         let columns = statement.column_count();
-        let mut rows = statement
-            .query(rusqlite::params_from_iter(args))
-            .map_err(convert)?;
+        let mut rows = statement.query(rusqlite::params_from_iter(args)).map_err(convert)?;
         let mut out = Vec::new();
         while let Some(row) = rows.next().map_err(convert)? {
             let mut values = Vec::with_capacity(columns);
@@ -167,9 +151,7 @@ impl SqliteTx {
 
     pub(super) fn run(&mut self, sql: &str, args: &[Value]) -> Result<u64> {
         let mut statement = self.conn()?.prepare_cached(sql).map_err(convert)?;
-        let n = statement
-            .execute(rusqlite::params_from_iter(args))
-            .map_err(convert)?;
+        let n = statement.execute(rusqlite::params_from_iter(args)).map_err(convert)?;
         Ok(n as u64)
     }
 

@@ -147,9 +147,7 @@ impl FromValue for DateTime {
     fn from_value(v: Value) -> Result<Self> {
         match &v {
             Value::DateTime(t) => Ok(Self(*t)),
-            Value::Text(t) => clock::from_sql_datetime(t)
-                .map(Self)
-                .ok_or_else(|| wrong("a time", &v)),
+            Value::Text(t) => clock::from_sql_datetime(t).map(Self).ok_or_else(|| wrong("a time", &v)),
             _ => Err(wrong("a time", &v)),
         }
     }
@@ -178,17 +176,12 @@ pub struct Row {
 
 impl Row {
     pub(super) fn new(values: Vec<Value>) -> Self {
-        Self {
-            values: values.into_iter(),
-        }
+        Self { values: values.into_iter() }
     }
 
     /// The next column.
     pub fn take<T: FromValue>(&mut self) -> Result<T> {
-        let v = self
-            .values
-            .next()
-            .ok_or_else(|| Error::Broken("the row has fewer columns".into()))?;
+        let v = self.values.next().ok_or_else(|| Error::Broken("the row has fewer columns".into()))?;
         T::from_value(v)
     }
 }

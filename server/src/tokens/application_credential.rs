@@ -47,11 +47,6 @@ pub async fn load(
         )
         .await?;
     let access_rules = (!rules.is_empty()).then(|| rules.into());
-    let shown = ApplicationCredential {
-        id: id.to_owned(),
-        name,
-        unrestricted,
-        access_rules,
-    };
+    let shown = ApplicationCredential { id: id.to_owned(), name, unrestricted, access_rules };
     Ok(Some((shown, roles.into_iter().collect())))
 }

@@ -32,10 +32,7 @@ pub async fn render(tx: &mut Tx, token: &Token, with_catalog: bool) -> Result<Va
     out.insert("methods".into(), json!(token.payload.methods));
     out.insert("user".into(), user(&token.user));
     out.insert("audit_ids".into(), json!(token.payload.audit_ids));
-    out.insert(
-        "expires_at".into(),
-        clock::iso(token.payload.expires).into(),
-    );
+    out.insert("expires_at".into(), clock::iso(token.payload.expires).into());
     out.insert("issued_at".into(), clock::iso(token.payload.issued).into());
     if let Some(judged) = &token.trust {
         let leaf = judged.chain.leaf();
@@ -80,11 +77,7 @@ pub async fn render(tx: &mut Tx, token: &Token, with_catalog: bool) -> Result<Va
         }
     }
     if !matches!(token.scope, TokenScope::Unscoped) {
-        let roles: Vec<Value> = token
-            .roles
-            .iter()
-            .map(|r| json!({"id": r.id, "name": r.name}))
-            .collect();
+        let roles: Vec<Value> = token.roles.iter().map(|r| json!({"id": r.id, "name": r.name})).collect();
         out.insert("roles".into(), roles.into());
         if with_catalog {
             let catalog = crate::catalog::for_token(tx, token).await?;

@@ -56,13 +56,7 @@ const LONGEST: usize = 1024;
 /// The bits of `methods`, in the order of `[auth] methods`. A method that is not configured has no bit,
 /// as in Keystone.
 fn to_bits(methods: &[String], configured: &[String]) -> u64 {
-    configured
-        .iter()
-        .take(63)
-        .enumerate()
-        .filter(|(_, m)| methods.contains(m))
-        .map(|(i, _)| 1 << i)
-        .sum()
+    configured.iter().take(63).enumerate().filter(|(_, m)| methods.contains(m)).map(|(i, _)| 1 << i).sum()
 }
 
 fn from_bits(bits: u64, configured: &[String]) -> Vec<String> {
@@ -80,10 +74,7 @@ fn from_bits(bits: u64, configured: &[String]) -> Vec<String> {
 /// 32 hex digits in lower case become 16 bytes; anything else stays text. Python's parser takes more
 /// spellings, but would give other text back: ids must survive the way through a token unchanged.
 fn id_bytes(id: &str) -> Option<Vec<u8>> {
-    let canonical = id.len() == 32
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let canonical = id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     canonical.then(|| hex::decode(id).ok()).flatten()
 }
 
@@ -131,10 +122,7 @@ fn unpack_audit(v: &Pack) -> Option<Vec<String>> {
 impl Payload {
     /// Packs and encrypts. Nothing when there is no key or an id cannot be packed.
     pub fn encode(&self, keys: &Keys, methods: &[String]) -> Option<String> {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "Keystone stores the expiry as a float of seconds"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "Keystone stores the expiry as a float of seconds")]
         let expires = Pack::F64(self.expires as f64 / SECOND as f64);
         let user = pack_id(&self.user);
         let bits = Pack::from(to_bits(&self.methods, methods));
@@ -151,36 +139,15 @@ impl Payload {
                 let t = Pack::Binary(id_bytes(t)?);
                 vec![Pack::from(3), user, bits, pack_id(p), expires, audit, t]
             }
-            PayloadScope::System(s) => vec![
-                Pack::from(8),
-                user,
-                bits,
-                Pack::from(s.as_str()),
-                expires,
-                audit,
-            ],
+            PayloadScope::System(s) => {
+                vec![Pack::from(8), user, bits, Pack::from(s.as_str()), expires, audit]
+            }
             PayloadScope::ApplicationCredential(p, a) => {
-                vec![
-                    Pack::from(9),
-                    user,
-                    bits,
-                    pack_id(p),
-                    expires,
-                    audit,
-                    pack_id(a),
-                ]
+                vec![Pack::from(9), user, bits, pack_id(p), expires, audit, pack_id(a)]
             }
             PayloadScope::Narrowed(p, t) => {
                 let t = Pack::Binary(id_bytes(t)?);
-                vec![
-                    Pack::from(NARROWED),
-                    user,
-                    bits,
-                    pack_id(p),
-                    expires,
-                    audit,
-                    t,
-                ]
+                vec![Pack::from(NARROWED), user, bits, pack_id(p), expires, audit, t]
             }
         };
         let mut packed = Vec::with_capacity(160);
@@ -220,21 +187,13 @@ impl Payload {
                     other => unpack_text(other)?,
                 };
                 let project = unpack_id(parts.get(3)?)?;
-                let scope = if version == NARROWED {
-                    PayloadScope::Narrowed
-                } else {
-                    PayloadScope::Trust
-                };
+                let scope = if version == NARROWED { PayloadScope::Narrowed } else { PayloadScope::Trust };
                 (scope(project, t), 4)
             }
             8 => (PayloadScope::System(unpack_text(parts.get(3)?)?), 4),
-            9 => (
-                PayloadScope::ApplicationCredential(
-                    unpack_id(parts.get(3)?)?,
-                    unpack_id(parts.get(6)?)?,
-                ),
-                4,
-            ),
+            9 => {
+                (PayloadScope::ApplicationCredential(unpack_id(parts.get(3)?)?, unpack_id(parts.get(6)?)?), 4)
+            }
             _ => return None,
         };
         let seconds = match parts.get(tail)? {

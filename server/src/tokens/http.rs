@@ -27,10 +27,7 @@ pub async fn post(req: Req) -> Result<Response> {
     let mut auth = match req.json()?.remove("auth") {
         Some(Value::Object(map)) => map,
         _ => {
-            return Err(Error::field(
-                "auth",
-                "is required in the request body and must be an object",
-            ));
+            return Err(Error::field("auth", "is required in the request body and must be an object"));
         }
     };
     let wanted_raw = auth.remove("scope");
@@ -38,14 +35,8 @@ pub async fn post(req: Req) -> Result<Response> {
     let app = Arc::clone(&req.app);
     let (text, token) = issue::settled(&app, || async {
         // A counted trust is consumed in the transaction of its token; everything else only reads.
-        let counts = wanted_raw
-            .as_ref()
-            .is_some_and(|s| s.get("OS-TRUST:trust").is_some());
-        let mut tx = if counts {
-            app.store.write().await?
-        } else {
-            app.store.read().await?
-        };
+        let counts = wanted_raw.as_ref().is_some_and(|s| s.get("OS-TRUST:trust").is_some());
+        let mut tx = if counts { app.store.write().await? } else { app.store.read().await? };
         let who = match (&who, &deferred) {
             (Some(who), _) => who.clone(),
             (None, Some(text)) => issue::from_token(&mut tx, &app, text).await?,
@@ -75,39 +66,24 @@ pub async fn post(req: Req) -> Result<Response> {
 
 /// Runs the login methods, each once however often it is named. Gives the identity, or the text of a
 /// token that is to be judged in the transaction of the new one.
-async fn identify(
-    req: &Req,
-    mut auth: Map<String, Value>,
-) -> Result<(Option<Identity>, Option<String>)> {
+async fn identify(req: &Req, mut auth: Map<String, Value>) -> Result<(Option<Identity>, Option<String>)> {
     let Some(Value::Object(mut identity)) = auth.remove("identity") else {
-        return Err(Error::field(
-            "auth.identity",
-            "is required and must be an object",
-        ));
+        return Err(Error::field("auth.identity", "is required and must be an object"));
     };
     let methods = match identity.remove("methods") {
         Some(Value::Array(list)) => list,
         _ => {
-            return Err(Error::field(
-                "auth.identity.methods",
-                "is required and must be a list",
-            ));
+            return Err(Error::field("auth.identity.methods", "is required and must be a list"));
         }
     };
     let mut seen: Vec<String> = Vec::new();
     for m in methods {
         let Value::String(m) = m else {
-            return Err(Error::field(
-                "auth.identity.methods",
-                "must be a list of names",
-            ));
+            return Err(Error::field("auth.identity.methods", "must be a list of names"));
         };
         if !seen.contains(&m) {
             if seen.len() >= 8 {
-                return Err(Error::field(
-                    "auth.identity.methods",
-                    "more methods than there are",
-                ));
+                return Err(Error::field("auth.identity.methods", "more methods than there are"));
             }
             seen.push(m);
         }
@@ -119,9 +95,7 @@ async fn identify(
     let mut token = None;
     for m in &seen {
         if !req.app.config.auth_methods.contains(m) {
-            return Err(Error::UnauthorizedBecause(
-                "Attempted to authenticate with an unsupported method.",
-            ));
+            return Err(Error::UnauthorizedBecause("Attempted to authenticate with an unsupported method."));
         }
         match m.as_str() {
             "password" => {
@@ -144,10 +118,7 @@ async fn identify(
             "token" => match data(&mut identity, "token")?.remove("id") {
                 Some(Value::String(id)) => token = Some(id),
                 _ => {
-                    return Err(Error::field(
-                        "auth.identity.token.id",
-                        "is required and must be a text",
-                    ));
+                    return Err(Error::field("auth.identity.token.id", "is required and must be a text"));
                 }
             },
             _ => {
@@ -170,12 +141,8 @@ async fn identify(
             if from.user != who.user {
                 return Err(Error::Unauthorized);
             }
-            from.methods.extend(
-                who.methods
-                    .into_iter()
-                    .filter(|m| !from.methods.contains(m))
-                    .collect::<Vec<_>>(),
-            );
+            from.methods
+                .extend(who.methods.into_iter().filter(|m| !from.methods.contains(m)).collect::<Vec<_>>());
             login::satisfies_mfa(&req.app, &from).await?;
             Ok((Some(from), None))
         }
@@ -186,9 +153,7 @@ async fn identify(
 fn data(identity: &mut Map<String, Value>, method: &str) -> Result<Map<String, Value>> {
     match identity.remove(method) {
         Some(Value::Object(map)) => Ok(map),
-        _ => Err(Error::BadRequest(format!(
-            "auth.identity.{method}: is required and must be an object"
-        ))),
+        _ => Err(Error::BadRequest(format!("auth.identity.{method}: is required and must be an object"))),
     }
 }
 
@@ -211,9 +176,7 @@ async fn wanted(tx: &mut crate::store::Tx, scope: Option<&Value>) -> Result<Want
     let inner = match &map[*kind] {
         Value::Object(o) => o,
         _ => {
-            return Err(Error::BadRequest(format!(
-                "auth.scope.{kind}: must be an object"
-            )));
+            return Err(Error::BadRequest(format!("auth.scope.{kind}: must be an object")));
         }
     };
     match *kind {
@@ -224,29 +187,16 @@ async fn wanted(tx: &mut crate::store::Tx, scope: Option<&Value>) -> Result<Want
         },
         "OS-TRUST:trust" => match inner.get("id") {
             Some(Value::String(id)) => Ok(Wanted::Trust(id.clone())),
-            _ => Err(Error::field(
-                "auth.scope.OS-TRUST:trust.id",
-                "is required and must be a text",
-            )),
+            _ => Err(Error::field("auth.scope.OS-TRUST:trust.id", "is required and must be a text")),
         },
-        "domain" => Ok(Wanted::Domain(
-            login::domain_id(tx, inner, "auth.scope.domain").await?,
-        )),
-        _ => match (
-            text(inner, "id", "auth.scope.project")?,
-            text(inner, "name", "auth.scope.project")?,
-        ) {
+        "domain" => Ok(Wanted::Domain(login::domain_id(tx, inner, "auth.scope.domain").await?)),
+        _ => match (text(inner, "id", "auth.scope.project")?, text(inner, "name", "auth.scope.project")?) {
             (Some(id), _) => Ok(Wanted::Project(id)),
             (None, Some(name)) => {
                 let domain = match inner.get("domain") {
-                    Some(Value::Object(d)) => {
-                        login::domain_id(tx, d, "auth.scope.project.domain").await?
-                    }
+                    Some(Value::Object(d)) => login::domain_id(tx, d, "auth.scope.project.domain").await?,
                     _ => {
-                        return Err(Error::field(
-                            "auth.scope.project.domain",
-                            "is required with a name",
-                        ));
+                        return Err(Error::field("auth.scope.project.domain", "is required with a name"));
                     }
                 };
                 let found = authority::project_named(tx, &name, &domain).await?;
@@ -273,15 +223,10 @@ async fn subject(req: &Req, op: Op, window: i64) -> Result<(String, Token)> {
         .header(&SUBJECT_TOKEN)?
         .ok_or_else(|| Error::field("X-Subject-Token", "the header is required"))?
         .to_owned();
-    let understands = req
-        .header(&ACCESS_RULES)?
-        .and_then(|v| v.trim().parse::<f64>().ok())
-        .is_some_and(|v| v >= 1.0);
+    let understands =
+        req.header(&ACCESS_RULES)?.and_then(|v| v.trim().parse::<f64>().ok()).is_some_and(|v| v >= 1.0);
     let mut tx = req.read().await?;
-    let asked = Asked {
-        window,
-        understands_access_rules: understands,
-    };
+    let asked = Asked { window, understands_access_rules: understands };
     let token = validate(&mut tx, &req.app, &text, asked)
         .await?
         .ok_or_else(|| Error::NotFoundBecause("Failed to validate token".into()))?;
@@ -302,10 +247,7 @@ fn facts(token: &Token, caller: Option<&Token>) -> Facts {
     if let Some(judged) = &token.trust {
         facts = facts
             .with(Fact::TokenUser, &judged.chain.leaf().trustee)
-            .with_all(
-                Fact::TokenUser,
-                judged.chain.links().iter().map(|t| t.trustor.as_str()),
-            );
+            .with_all(Fact::TokenUser, judged.chain.links().iter().map(|t| t.trustor.as_str()));
     }
     facts.with(Fact::UserDomain, &token.user.domain_id)
 }
@@ -321,11 +263,7 @@ pub async fn head(req: Req) -> Result<Response> {
 }
 
 async fn show(req: &Req, op: Op) -> Result<Response> {
-    let window = if req.query.flag("allow_expired") {
-        req.app.config.allow_expired_window
-    } else {
-        0
-    };
+    let window = if req.query.flag("allow_expired") { req.app.config.allow_expired_window } else { 0 };
     let (text, token) = subject(req, op, window).await?;
     let mut tx = req.read().await?;
     let shown = body::render(&mut tx, &token, !req.query.has("nocatalog")).await?;
@@ -340,18 +278,10 @@ pub async fn delete(req: Req) -> Result<Response> {
     let audit = token.payload.audit_ids[0].clone();
     let cascade = req.query.get("cascade").is_none() || req.query.flag("cascade");
     let mut tx = req.write().await?;
-    let by_id = Event {
-        audit: Some(audit.clone()),
-        issued_before: now,
-        ..Event::default()
-    };
+    let by_id = Event { audit: Some(audit.clone()), issued_before: now, ..Event::default() };
     authority::revoke(&mut tx, &by_id, now).await?;
     if cascade {
-        let below = Event {
-            audit_chain: Some(audit),
-            issued_before: now,
-            ..Event::default()
-        };
+        let below = Event { audit_chain: Some(audit), issued_before: now, ..Event::default() };
         authority::revoke(&mut tx, &below, now).await?;
     }
     tx.commit().await?;
@@ -365,21 +295,13 @@ pub async fn delete_for_user(
 ) -> Result<Response> {
     let caller = req.caller().await?;
     caller.may(&req.app, Act::RevokeAll)?;
-    caller.permit(
-        &req.app,
-        Op::RevokeTokensForUser,
-        &Facts::none().with(Fact::PathUser, &user),
-    )?;
+    caller.permit(&req.app, Op::RevokeTokensForUser, &Facts::none().with(Fact::PathUser, &user))?;
     let now = req.app.clock.now();
     let mut tx = req.write().await?;
     if authority::user(&mut tx, &user).await?.is_none() {
         return Err(Error::NotFound("user", user));
     }
-    let event = Event {
-        user: Some(user),
-        issued_before: now,
-        ..Event::default()
-    };
+    let event = Event { user: Some(user), issued_before: now, ..Event::default() };
     authority::revoke(&mut tx, &event, now).await?;
     tx.commit().await?;
     Ok(no_content())
@@ -389,12 +311,10 @@ pub async fn delete_for_user(
 pub async fn catalog(req: Req) -> Result<Response> {
     let caller = req.caller().await?;
     caller.permit(&req.app, Op::GetAuthCatalog, &Facts::none())?;
-    let token = caller
-        .token()
-        .filter(|t| !matches!(t.scope, TokenScope::Unscoped));
+    let token = caller.token().filter(|t| !matches!(t.scope, TokenScope::Unscoped));
     // A catalog is a scope's: without one there is none to show.
-    let token = token
-        .ok_or_else(|| Error::Forbidden("The token has no scope, so it has no catalog.".into()))?;
+    let token =
+        token.ok_or_else(|| Error::Forbidden("The token has no scope, so it has no catalog.".into()))?;
     let mut tx = req.read().await?;
     let catalog = crate::catalog::for_token(&mut tx, token).await?;
     Ok(axum::Json(json!({
@@ -409,8 +329,7 @@ pub async fn projects(req: Req) -> Result<Response> {
     let caller = req.caller().await?;
     caller.permit(&req.app, Op::GetAuthProjects, &Facts::none())?;
     let mut tx = req.read().await?;
-    let items =
-        crate::projects::held_by(&mut tx, &req, caller, crate::projects::Held::Projects).await?;
+    let items = crate::projects::held_by(&mut tx, &req, caller, crate::projects::Held::Projects).await?;
     req.list("projects", items, &[])
 }
 
@@ -419,8 +338,7 @@ pub async fn domains(req: Req) -> Result<Response> {
     let caller = req.caller().await?;
     caller.permit(&req.app, Op::GetAuthDomains, &Facts::none())?;
     let mut tx = req.read().await?;
-    let items =
-        crate::projects::held_by(&mut tx, &req, caller, crate::projects::Held::Domains).await?;
+    let items = crate::projects::held_by(&mut tx, &req, caller, crate::projects::Held::Domains).await?;
     req.list("domains", items, &[])
 }
 
@@ -430,15 +348,7 @@ pub async fn system(req: Req) -> Result<Response> {
     caller.permit(&req.app, Op::GetAuthSystem, &Facts::none())?;
     let mut tx = req.read().await?;
     let implications = authority::implications(&mut tx).await?;
-    let held =
-        authority::effective_roles(&mut tx, caller.user_id(), Place::System, &implications).await?;
-    let system = if held.is_empty() {
-        vec![]
-    } else {
-        vec![json!({"all": true})]
-    };
-    Ok(
-        axum::Json(json!({"system": system, "links": {"self": req.link("/auth/system")}}))
-            .into_response(),
-    )
+    let held = authority::effective_roles(&mut tx, caller.user_id(), Place::System, &implications).await?;
+    let system = if held.is_empty() { vec![] } else { vec![json!({"all": true})] };
+    Ok(axum::Json(json!({"system": system, "links": {"self": req.link("/auth/system")}})).into_response())
 }

@@ -58,23 +58,13 @@ pub async fn from_token(tx: &mut Tx, app: &App, text: &str) -> Result<Identity> 
     // Keystone says 404 here; a login that fails is 401 for every client that tries again.
     let source = source.ok_or(Error::Unauthorized)?;
     let mut methods = vec!["token".to_owned()];
-    methods.extend(
-        source
-            .payload
-            .methods
-            .iter()
-            .filter(|m| *m != "token")
-            .cloned(),
-    );
+    methods.extend(source.payload.methods.iter().filter(|m| *m != "token").cloned());
     Ok(Identity {
         user: source.payload.user.clone(),
         methods,
         until: Until::At(source.payload.expires),
         root_audit_id: Some(source.root_audit_id().to_owned()),
-        source: Some(Source {
-            kind: source.kind,
-            scope: source.scope_kind(),
-        }),
+        source: Some(Source { kind: source.kind, scope: source.scope_kind() }),
     })
 }
 
@@ -90,27 +80,15 @@ pub fn may_rescope(app: &App, who: &Identity, wanted: &Wanted) -> Result<()> {
         Wanted::System => ScopeKind::System,
         Wanted::Trust(_) => ScopeKind::Trust,
     };
-    Ok(token::rescope(
-        source.kind,
-        source.scope,
-        to,
-        app.config.allow_rescope_scoped_token,
-    )?)
+    Ok(token::rescope(source.kind, source.scope, to, app.config.allow_rescope_scoped_token)?)
 }
 
 /// Issues a token. `tx` is a writing one when a counted trust may be consumed; nothing is consumed
 /// unless the token comes out.
-pub async fn issue(
-    tx: &mut Tx,
-    app: &App,
-    who: &Identity,
-    wanted: &Wanted,
-) -> Result<(String, Token)> {
+pub async fn issue(tx: &mut Tx, app: &App, who: &Identity, wanted: &Wanted) -> Result<(String, Token)> {
     may_rescope(app, who, wanted)?;
     let now = app.clock.now();
-    let mut until = who
-        .until
-        .min(Until::At(now.saturating_add(app.config.token_expiration)));
+    let mut until = who.until.min(Until::At(now.saturating_add(app.config.token_expiration)));
     let scope = match wanted {
         Wanted::Unscoped => PayloadScope::Unscoped,
         Wanted::Default => default_scope(tx, &who.user).await?,
@@ -128,19 +106,8 @@ pub async fn issue(
             PayloadScope::Trust(project, leaf.id.clone())
         }
     };
-    let audit_ids = std::iter::once(ids::audit())
-        .chain(who.root_audit_id.clone())
-        .collect();
-    let (text, token) = seal(
-        tx,
-        app,
-        &who.user,
-        who.methods.clone(),
-        scope,
-        until,
-        audit_ids,
-    )
-    .await?;
+    let audit_ids = std::iter::once(ids::audit()).chain(who.root_audit_id.clone()).collect();
+    let (text, token) = seal(tx, app, &who.user, who.methods.clone(), scope, until, audit_ids).await?;
     if let Wanted::Trust(id) = wanted {
         consume(tx, id).await?;
     }
@@ -159,9 +126,7 @@ pub async fn seal(
 ) -> Result<(String, Token)> {
     let now = app.clock.now();
     let Until::At(expires) = until else {
-        return Err(Error::Internal(
-            "a token without an end was about to be issued".into(),
-        ));
+        return Err(Error::Internal("a token without an end was about to be issued".into()));
     };
     let payload = Payload {
         user: user.to_owned(),
@@ -178,10 +143,7 @@ pub async fn seal(
         .ok_or_else(|| Error::Internal("a token could not be encoded".into()))?;
     let decoded = Payload::decode(&text, &keys, &app.config.auth_methods)
         .ok_or_else(|| Error::Internal("a token did not survive its encoding".into()))?;
-    let asked = Asked {
-        window: 0,
-        understands_access_rules: true,
-    };
+    let asked = Asked { window: 0, understands_access_rules: true };
     match establish(tx, app, decoded, asked).await? {
         Outcome::Valid(token) => {
             app.metrics.tokens_issued.inc();
@@ -196,11 +158,7 @@ pub async fn seal(
 /// One use of a counted trust, exactly: a conditional update, in the transaction of the token.
 pub async fn consume(tx: &mut Tx, trust: &str) -> Result<()> {
     let counted = tx
-        .first(
-            "SELECT remaining_uses FROM trust WHERE id = ?",
-            args![trust],
-            |r| r.take::<Option<i64>>(),
-        )
+        .first("SELECT remaining_uses FROM trust WHERE id = ?", args![trust], |r| r.take::<Option<i64>>())
         .await?
         .flatten()
         .is_some();
@@ -214,11 +172,7 @@ pub async fn consume(tx: &mut Tx, trust: &str) -> Result<()> {
             args![trust],
         )
         .await?;
-    if taken == 1 {
-        Ok(())
-    } else {
-        Err(Error::Unauthorized)
-    }
+    if taken == 1 { Ok(()) } else { Err(Error::Unauthorized) }
 }
 
 /// The default project, when it exists, is on, and the user holds a role there.
@@ -234,9 +188,7 @@ async fn default_scope(tx: &mut Tx, user: &str) -> Result<PayloadScope> {
         .is_some_and(|p| p.presence == vicar_rules::delegation::Presence::Active);
     let implications = authority::implications(tx).await?;
     if active
-        && !authority::effective_roles(tx, &user.id, Place::Project(&id), &implications)
-            .await?
-            .is_empty()
+        && !authority::effective_roles(tx, &user.id, Place::Project(&id), &implications).await?.is_empty()
     {
         Ok(PayloadScope::Project(id))
     } else {
@@ -253,10 +205,8 @@ where
     match attempt().await {
         Err(Error::Settling) => {
             let rest = SECOND - app.clock.now().rem_euclid(SECOND);
-            tokio::time::sleep(std::time::Duration::from_micros(
-                u64::try_from(rest).unwrap_or(0) + 1000,
-            ))
-            .await;
+            tokio::time::sleep(std::time::Duration::from_micros(u64::try_from(rest).unwrap_or(0) + 1000))
+                .await;
             attempt().await
         }
         other => other,

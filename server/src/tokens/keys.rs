@@ -26,18 +26,14 @@ impl std::fmt::Debug for Keys {
 impl Keys {
     /// Encrypts with the primary key, at a time in whole seconds since the epoch.
     pub fn encrypt(&self, plain: &[u8], at_seconds: u64) -> Option<String> {
-        self.fernets
-            .first()
-            .map(|f| f.encrypt_at_time(plain, at_seconds))
+        self.fernets.first().map(|f| f.encrypt_at_time(plain, at_seconds))
     }
 
     /// Decrypts with whichever key fits.
     pub fn decrypt(&self, token: &str) -> Option<Vec<u8>> {
         // The age is judged by our own clock, after decoding: here no token is too new.
         const LATE: u64 = u64::MAX / 2;
-        self.fernets
-            .iter()
-            .find_map(|f| f.decrypt_at_time(token, None, LATE).ok())
+        self.fernets.iter().find_map(|f| f.decrypt_at_time(token, None, LATE).ok())
     }
 
     /// SHA-1 of the primary key's text, as Keystone marks credentials with (`key_hash`).
@@ -67,11 +63,7 @@ pub struct KeyRing {
 impl KeyRing {
     /// Over a directory. `null_key` adds the key of zeros for reading, as Keystone does for credentials.
     pub fn new(dir: PathBuf, null_key: bool) -> Self {
-        Self {
-            dir,
-            null_key,
-            cached: Mutex::new(None),
-        }
+        Self { dir, null_key, cached: Mutex::new(None) }
     }
 
     /// The directory.
@@ -95,11 +87,7 @@ impl KeyRing {
         match load(&self.dir, self.null_key) {
             Ok(keys) => {
                 let keys = Arc::new(keys);
-                *cached = Some(Cached {
-                    keys: Arc::clone(&keys),
-                    stamp,
-                    looked: Instant::now(),
-                });
+                *cached = Some(Cached { keys: Arc::clone(&keys), stamp, looked: Instant::now() });
                 Ok(keys)
             }
             // In the middle of a rotation a file may be away for a moment: go on with what was read.
@@ -128,29 +116,20 @@ fn files(dir: &Path) -> Result<Vec<(u64, PathBuf)>, String> {
 fn load(dir: &Path, null_key: bool) -> Result<Keys, String> {
     let mut texts = Vec::new();
     for (_, path) in files(dir)? {
-        let text =
-            std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         // Keystone skips empty files too: a copy may be under way.
         if !text.trim().is_empty() {
             texts.push((text.trim().to_owned(), path));
         }
     }
     if texts.is_empty() {
-        return Err(format!(
-            "{}: no keys; `vicar keys setup` makes them",
-            dir.display()
-        ));
+        return Err(format!("{}: no keys; `vicar keys setup` makes them", dir.display()));
     }
-    let mut keys = Keys {
-        fernets: Vec::new(),
-        hashes: Vec::new(),
-    };
+    let mut keys = Keys { fernets: Vec::new(), hashes: Vec::new() };
     for (text, path) in texts {
-        let fernet =
-            Fernet::new(&text).ok_or_else(|| format!("{}: not a Fernet key", path.display()))?;
+        let fernet = Fernet::new(&text).ok_or_else(|| format!("{}: not a Fernet key", path.display()))?;
         keys.fernets.push(fernet);
-        keys.hashes
-            .push(hex::encode(sha1::Sha1::digest(text.as_bytes())));
+        keys.hashes.push(hex::encode(sha1::Sha1::digest(text.as_bytes())));
     }
     if null_key {
         use base64::Engine;
@@ -198,14 +177,10 @@ pub fn setup(dir: &Path) -> Result<bool, String> {
 /// number of the new primary key.
 pub fn rotate(dir: &Path, max_active: usize) -> Result<u64, String> {
     let present = files(dir)?;
-    let primary = present
-        .first()
-        .map(|f| f.0)
-        .ok_or_else(|| format!("{}: no keys", dir.display()))?;
+    let primary = present.first().map(|f| f.0).ok_or_else(|| format!("{}: no keys", dir.display()))?;
     let next = primary + 1;
     let staged = dir.join("0");
-    std::fs::rename(&staged, dir.join(next.to_string()))
-        .map_err(|e| format!("{}: {e}", staged.display()))?;
+    std::fs::rename(&staged, dir.join(next.to_string())).map_err(|e| format!("{}: {e}", staged.display()))?;
     write_key(dir)?;
     let mut secondary: Vec<_> = files(dir)?.into_iter().filter(|f| f.0 != 0).collect();
     while secondary.len() + 1 > max_active.max(2) {
@@ -227,30 +202,19 @@ mod tests {
         assert_eq!(setup(&dir), Ok(true));
         assert_eq!(setup(&dir), Ok(false));
         let names = || {
-            let mut n: Vec<u64> = files(&dir)
-                .expect("listed")
-                .into_iter()
-                .map(|f| f.0)
-                .collect();
+            let mut n: Vec<u64> = files(&dir).expect("listed").into_iter().map(|f| f.0).collect();
             n.sort_unstable();
             n
         };
         assert_eq!(names(), [0, 1]);
         let ring = KeyRing::new(dir.clone(), false);
-        let token = ring
-            .current()
-            .expect("keys")
-            .encrypt(b"x", 5)
-            .expect("encrypts");
+        let token = ring.current().expect("keys").encrypt(b"x", 5).expect("encrypts");
         assert_eq!(rotate(&dir, 3), Ok(2));
         assert_eq!(names(), [0, 1, 2]);
         assert_eq!(rotate(&dir, 3), Ok(3));
         assert_eq!(names(), [0, 2, 3]);
         let old = KeyRing::new(dir.clone(), false);
-        assert!(
-            old.current().expect("keys").decrypt(&token).is_none(),
-            "the key was rotated out"
-        );
+        assert!(old.current().expect("keys").decrypt(&token).is_none(), "the key was rotated out");
         let _ = std::fs::remove_dir_all(&dir);
     }
 }

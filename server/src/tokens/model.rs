@@ -90,10 +90,7 @@ impl Token {
             roles: self.roles.iter().map(|r| r.name.clone()).collect(),
             scope: match &self.scope {
                 TokenScope::Unscoped => Scope::Unscoped,
-                TokenScope::Project(p) => Scope::Project {
-                    id: p.id.clone(),
-                    domain: p.domain_id.clone(),
-                },
+                TokenScope::Project(p) => Scope::Project { id: p.id.clone(), domain: p.domain_id.clone() },
                 TokenScope::Domain(d) => Scope::Domain(d.id.clone()),
                 TokenScope::System => Scope::System,
             },
@@ -184,8 +181,7 @@ async fn stand(
     let (scope, roles) = match &payload.scope {
         PayloadScope::Unscoped => (TokenScope::Unscoped, RoleSet::new()),
         PayloadScope::System(_) => {
-            let roles =
-                authority::effective_roles(tx, &payload.user, Place::System, &implications).await?;
+            let roles = authority::effective_roles(tx, &payload.user, Place::System, &implications).await?;
             (TokenScope::System, roles)
         }
         PayloadScope::Domain(id) => {
@@ -193,8 +189,7 @@ async fn stand(
                 return Ok(None);
             };
             let roles =
-                authority::effective_roles(tx, &payload.user, Place::Domain(id), &implications)
-                    .await?;
+                authority::effective_roles(tx, &payload.user, Place::Domain(id), &implications).await?;
             (TokenScope::Domain(domain), roles)
         }
         PayloadScope::Project(id) => {
@@ -202,8 +197,7 @@ async fn stand(
                 return Ok(None);
             };
             let roles =
-                authority::effective_roles(tx, &payload.user, Place::Project(id), &implications)
-                    .await?;
+                authority::effective_roles(tx, &payload.user, Place::Project(id), &implications).await?;
             (TokenScope::Project(project), roles)
         }
         PayloadScope::ApplicationCredential(id, credential) => {
@@ -211,8 +205,7 @@ async fn stand(
                 return Ok(None);
             };
             let held =
-                authority::effective_roles(tx, &payload.user, Place::Project(id), &implications)
-                    .await?;
+                authority::effective_roles(tx, &payload.user, Place::Project(id), &implications).await?;
             let Some((shown, given)) =
                 super::application_credential::load(tx, credential, &payload.user, id, now).await?
             else {
@@ -223,10 +216,7 @@ async fn stand(
                 return Ok(None);
             }
             application_credential = Some(shown);
-            (
-                TokenScope::Project(project),
-                given.intersection(&held).cloned().collect(),
-            )
+            (TokenScope::Project(project), given.intersection(&held).cloned().collect())
         }
         PayloadScope::Trust(project, id) | PayloadScope::Narrowed(project, id) => {
             let Some(chain) = authority::chain(tx, id).await? else {
@@ -241,15 +231,7 @@ async fn stand(
                 return Ok(None);
             };
             if kind == Kind::Ec2 {
-                match crate::keypairs::narrow(
-                    tx,
-                    &payload,
-                    &judged.chain,
-                    &worth,
-                    &implications,
-                    now,
-                )
-                .await?
+                match crate::keypairs::narrow(tx, &payload, &judged.chain, &worth, &implications, now).await?
                 {
                     Some(narrowed) => worth = narrowed,
                     None => return Ok(None),
@@ -272,15 +254,7 @@ async fn stand(
         None => authority::user(tx, &payload.user).await?,
     };
     let Some(user) = user else { return Ok(None) };
-    Ok(Some(Token {
-        payload,
-        kind,
-        user,
-        scope,
-        roles,
-        trust,
-        application_credential,
-    }))
+    Ok(Some(Token { payload, kind, user, scope, roles, trust, application_credential }))
 }
 
 fn active(project: Option<ProjectFacts>) -> Option<ProjectFacts> {
@@ -334,9 +308,5 @@ async fn revoked_at(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
         expires: token.payload.expires,
         issued: token.payload.issued,
     };
-    Ok(events
-        .iter()
-        .filter(|e| revocation::ends(e, &claims))
-        .map(|e| e.issued_before)
-        .max())
+    Ok(events.iter().filter(|e| revocation::ends(e, &claims)).map(|e| e.issued_before).max())
 }

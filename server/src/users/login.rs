@@ -14,14 +14,9 @@ pub async fn domain_id(tx: &mut Tx, map: &Map<String, Value>, at: &str) -> Resul
     match (map.get("id"), map.get("name")) {
         (Some(Value::String(id)), _) => Ok(id.clone()),
         (None | Some(Value::Null), Some(Value::String(name))) => {
-            Ok(authority::domain_named(tx, name)
-                .await?
-                .ok_or(Error::Unauthorized)?
-                .id)
+            Ok(authority::domain_named(tx, name).await?.ok_or(Error::Unauthorized)?.id)
         }
-        _ => Err(Error::BadRequest(format!(
-            "{at}: needs an id or a name, as text"
-        ))),
+        _ => Err(Error::BadRequest(format!("{at}: needs an id or a name, as text"))),
     }
 }
 
@@ -29,10 +24,7 @@ pub async fn domain_id(tx: &mut Tx, map: &Map<String, Value>, at: &str) -> Resul
 /// alike, in the answer and in time.
 pub async fn password(app: &App, mut data: Map<String, Value>) -> Result<String> {
     let Some(Value::Object(mut user)) = data.remove("user") else {
-        return Err(Error::field(
-            "auth.identity.password.user",
-            "is required and must be an object",
-        ));
+        return Err(Error::field("auth.identity.password.user", "is required and must be an object"));
     };
     let password = match user.remove("password") {
         Some(Value::String(p)) => p,
@@ -61,23 +53,13 @@ pub async fn password(app: &App, mut data: Map<String, Value>) -> Result<String>
                     }
                 };
                 match domain_id(&mut tx, domain, "auth.identity.password.user.domain").await {
-                    Ok(domain) => {
-                        by(
-                            &mut tx,
-                            "l.name = ? AND l.domain_id = ?",
-                            args![name, domain],
-                        )
-                        .await?
-                    }
+                    Ok(domain) => by(&mut tx, "l.name = ? AND l.domain_id = ?", args![name, domain]).await?,
                     Err(Error::Unauthorized) => None,
                     Err(e) => return Err(e),
                 }
             }
             _ => {
-                return Err(Error::field(
-                    "auth.identity.password.user",
-                    "needs an id or a name, as text",
-                ));
+                return Err(Error::field("auth.identity.password.user", "needs an id or a name, as text"));
             }
         }
     };

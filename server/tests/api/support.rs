@@ -51,9 +51,7 @@ impl Answer {
     /// The token that came in the header.
     #[track_caller]
     pub fn token(&self) -> String {
-        self.header("x-subject-token")
-            .expect("a token in the header")
-            .to_owned()
+        self.header("x-subject-token").expect("a token in the header").to_owned()
     }
 }
 
@@ -73,10 +71,7 @@ impl Server {
 
     fn build(ini: &str, clock: Clock) -> Self {
         // Errors of the server belong to the test's output.
-        let _ = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::ERROR)
-            .with_test_writer()
-            .try_init();
+        let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_test_writer().try_init();
         let dir = std::env::temp_dir().join(format!("vicar-test-{}", vicar::ids::uuid()));
         std::fs::create_dir_all(&dir).expect("scratch folder");
         let ini = format!("[identity]\npassword_hash_rounds = 4\n{ini}");
@@ -97,15 +92,12 @@ impl Server {
             rt.block_on(async {
                 migrate::sync(&store, held.now()).await.expect("schema");
                 let app = App::new(config, store, held).expect("app");
-                let listener = vicar::http::serve::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
-                    .await
-                    .expect("a port");
+                let listener =
+                    vicar::http::serve::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port");
                 let address = listener.local_addr().expect("an address");
                 let plan = Plan::usual(PASSWORD.into(), &format!("http://{address}"));
                 bootstrap::run(&app, &plan).await.expect("bootstrap");
-                ready
-                    .send((address, Arc::clone(&app)))
-                    .expect("the test waits");
+                ready.send((address, Arc::clone(&app))).expect("the test waits");
                 let stop = async {
                     let _ = stopped.await;
                 };
@@ -113,10 +105,7 @@ impl Server {
             });
         });
         let (address, app) = port.recv().expect("the server starts");
-        let http = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .build()
-            .into();
+        let http = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         Self {
             app,
             clock,
@@ -129,13 +118,7 @@ impl Server {
     }
 
     /// Any request.
-    pub fn call(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Option<&[u8]>,
-    ) -> Answer {
+    pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Answer {
         let url = format!("{}{path}", self.url);
         let mut request = ureq::http::Request::builder().method(method).uri(&url);
         for (name, value) in headers {
@@ -143,10 +126,8 @@ impl Server {
         }
         let mut response = match body {
             Some(bytes) => {
-                let request = request
-                    .header("content-type", "application/json")
-                    .body(bytes)
-                    .expect("a request");
+                let request =
+                    request.header("content-type", "application/json").body(bytes).expect("a request");
                 self.http.run(request)
             }
             None => self.http.run(request.body(()).expect("a request")),
@@ -174,12 +155,7 @@ impl Server {
     }
 
     pub fn post(&self, token: &str, path: &str, body: Value) -> Answer {
-        self.call(
-            "POST",
-            path,
-            &[("X-Auth-Token", token)],
-            Some(body.to_string().as_bytes()),
-        )
+        self.call("POST", path, &[("X-Auth-Token", token)], Some(body.to_string().as_bytes()))
     }
 
     pub fn put(&self, token: &str, path: &str) -> Answer {
@@ -187,22 +163,12 @@ impl Server {
     }
 
     pub fn patch(&self, token: &str, path: &str, body: Value) -> Answer {
-        self.call(
-            "PATCH",
-            path,
-            &[("X-Auth-Token", token)],
-            Some(body.to_string().as_bytes()),
-        )
+        self.call("PATCH", path, &[("X-Auth-Token", token)], Some(body.to_string().as_bytes()))
     }
 
     /// `POST /v3/auth/tokens` with any `auth` object.
     pub fn auth(&self, auth: Value) -> Answer {
-        self.call(
-            "POST",
-            "/v3/auth/tokens",
-            &[],
-            Some(json!({"auth": auth}).to_string().as_bytes()),
-        )
+        self.call("POST", "/v3/auth/tokens", &[], Some(json!({"auth": auth}).to_string().as_bytes()))
     }
 
     /// A password login by name in the default domain.

@@ -24,12 +24,7 @@ fn a_revoked_token_is_dead_and_a_new_one_lives() {
     s.clock.advance(1_000_000);
     let other = s.admin();
     let revoke = |t: &str| {
-        s.call(
-            "DELETE",
-            "/v3/auth/tokens",
-            &[("X-Auth-Token", &other), ("X-Subject-Token", t)],
-            None,
-        )
+        s.call("DELETE", "/v3/auth/tokens", &[("X-Auth-Token", &other), ("X-Subject-Token", t)], None)
     };
     revoke(&token).expect(204);
     s.validate(&token).expect(404);

@@ -1,0 +1,4 @@
+//! Trusts: making, reading and ending them.
+
+pub mod end;
+pub mod loss;
