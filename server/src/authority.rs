@@ -3,7 +3,7 @@
 //! Every door (token login, validation, keypair exchange, redelegation) comes through here, so that
 //! a rule holds at all of them or at none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vicar_rules::Micros;
 use vicar_rules::delegation::{self, Chain, Facts, Presence, Standing, Trust, Until};
@@ -11,7 +11,7 @@ use vicar_rules::revocation::Event;
 use vicar_rules::roles::{Implications, RoleSet};
 
 use crate::args;
-use crate::store::{DateTime, Result, Row, Select, Tx, marks};
+use crate::store::{DateTime, Result, Row, Select, Tx, Value, marks};
 
 /// `role.domain_id` of a role that is no domain's.
 pub const NO_DOMAIN: &str = "<<null>>";
@@ -274,10 +274,11 @@ async fn with_roles(tx: &mut Tx, mut trusts: Vec<Trust>) -> Result<Vec<Trust>> {
     if trusts.is_empty() {
         return Ok(trusts);
     }
+    let at: BTreeMap<String, usize> = trusts.iter().enumerate().map(|(i, t)| (t.id.clone(), i)).collect();
     let mut q = Select::new("SELECT trust_id, role_id FROM trust_role");
     q.is_in("trust_id", trusts.iter().map(|t| t.id.as_str()));
     for (trust, role) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
-        if let Some(t) = trusts.iter_mut().find(|t| t.id == trust) {
+        if let Some(t) = at.get(&trust).and_then(|i| trusts.get_mut(*i)) {
             t.roles.insert(role);
         }
     }
@@ -286,20 +287,43 @@ async fn with_roles(tx: &mut Tx, mut trusts: Vec<Trust>) -> Result<Vec<Trust>> {
 
 /// A trust with everything above it; nothing when it is not stored. Deleted rows are included.
 pub async fn chain(tx: &mut Tx, trust: &str) -> Result<Option<Chain>> {
+    Ok(chains(tx, &[trust]).await?.pop())
+}
+
+/// Trusts with everything above each; those that are not stored are left out.
+pub async fn chains(tx: &mut Tx, leaves: &[&str]) -> Result<Vec<Chain>> {
+    if leaves.is_empty() {
+        return Ok(Vec::new());
+    }
+    let args: Vec<Value> = leaves.iter().map(|l| (*l).into()).collect();
     let rows = tx
         .map(
             &format!(
                 "WITH RECURSIVE up(id, parent) AS (
-                     SELECT id, redelegated_trust_id FROM trust WHERE id = ?
+                     SELECT id, redelegated_trust_id FROM trust WHERE id IN ({})
                      UNION
                      SELECT t.id, t.redelegated_trust_id FROM trust t JOIN up ON t.id = up.parent)
-                 SELECT {TRUST} FROM trust t JOIN up ON t.id = up.id"
+                 SELECT {TRUST} FROM trust t JOIN up ON t.id = up.id",
+                marks(leaves.len())
             ),
-            args![trust],
+            &args,
             read_trust,
         )
         .await?;
-    Ok(Chain::assemble(trust, with_roles(tx, rows).await?))
+    let rows: BTreeMap<String, Trust> =
+        with_roles(tx, rows).await?.into_iter().map(|t| (t.id.clone(), t)).collect();
+    Ok(leaves.iter().filter_map(|leaf| Chain::assemble(leaf, ancestry(&rows, leaf))).collect())
+}
+
+/// The rows on the way up from one leaf, so that a chain is not put together from a whole list.
+fn ancestry(rows: &BTreeMap<String, Trust>, leaf: &str) -> Vec<Trust> {
+    let mut out: Vec<Trust> = Vec::new();
+    let mut next = rows.get(leaf);
+    while let Some(t) = next.filter(|t| out.iter().all(|o| o.id != t.id)) {
+        out.push(t.clone());
+        next = t.parent.as_ref().and_then(|p| rows.get(p));
+    }
+    out
 }
 
 /// A trust and everything below it, in no order. Deleted rows are included.
@@ -342,38 +366,53 @@ pub struct Judged {
 }
 
 /// Judges a chain at an instant.
-pub async fn judge(tx: &mut Tx, chain: Chain, now: Micros) -> Result<Judged> {
+pub async fn judge(tx: &mut Tx, chain: Chain, now: Micros) -> Result<Option<Judged>> {
     let implications = implications(tx).await?;
-    judge_with(tx, chain, now, &implications).await
+    Ok(judge_all(tx, vec![chain], now, &implications).await?.pop())
 }
 
-/// Judges a chain, with the implied roles already read.
-pub async fn judge_with(
+/// Judges chains at one instant; what they share is read once.
+pub async fn judge_all(
     tx: &mut Tx,
-    chain: Chain,
+    chains: Vec<Chain>,
     now: Micros,
     implications: &Implications,
-) -> Result<Judged> {
-    let users = users(tx, chain.agents()).await?;
-    let (project, root_roles) = match &chain.leaf().project {
-        None => (None, RoleSet::new()),
-        Some(id) => (
-            project(tx, id).await?,
-            effective_roles(tx, &chain.root().trustor, Place::Project(id), implications).await?,
-        ),
-    };
-    let agents = users.iter().map(|(id, u)| (id.clone(), u.presence)).collect();
-    let standing = delegation::standing(
-        &chain,
-        &Facts {
-            now,
-            implications,
-            root_roles: &root_roles,
-            agents: &agents,
-            project: project.as_ref().map_or(Presence::Missing, |p| p.presence),
-        },
-    );
-    Ok(Judged { chain, standing, users, project })
+) -> Result<Vec<Judged>> {
+    let ids: BTreeSet<&str> = chains.iter().flat_map(Chain::agents).collect();
+    let users = users(tx, ids).await?;
+    let agents: BTreeMap<String, Presence> = users.iter().map(|(id, u)| (id.clone(), u.presence)).collect();
+    let mut projects: BTreeMap<String, Option<ProjectFacts>> = BTreeMap::new();
+    let mut held: BTreeMap<(String, String), RoleSet> = BTreeMap::new();
+    for chain in &chains {
+        let Some(id) = &chain.leaf().project else { continue };
+        if !projects.contains_key(id) {
+            projects.insert(id.clone(), project(tx, id).await?);
+        }
+        let key = (chain.root().trustor.clone(), id.clone());
+        if !held.contains_key(&key) {
+            let roles = effective_roles(tx, &key.0, Place::Project(id), implications).await?;
+            held.insert(key, roles);
+        }
+    }
+    let nothing = RoleSet::new();
+    Ok(chains
+        .into_iter()
+        .map(|chain| {
+            let project = chain.leaf().project.as_ref().and_then(|id| projects.get(id).cloned().flatten());
+            let key = (chain.root().trustor.clone(), chain.leaf().project.clone().unwrap_or_default());
+            let facts = Facts {
+                now,
+                implications,
+                root_roles: held.get(&key).unwrap_or(&nothing),
+                agents: &agents,
+                project: project.as_ref().map_or(Presence::Missing, |p| p.presence),
+            };
+            let standing = delegation::standing(&chain, &facts);
+            let users = chain.agents().into_iter().filter_map(|id| users.get_key_value(id));
+            let users = users.map(|(id, u)| (id.clone(), u.clone())).collect();
+            Judged { chain, standing, users, project }
+        })
+        .collect())
 }
 
 /// Writes a revocation event as Keystone stores it: whole seconds, and every event is dropped once no

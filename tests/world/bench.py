@@ -7,6 +7,9 @@
                                      two servers that run (.../v3), on this machine
                                      if their memory is to be told
     bench.py --keystone              two Keystones: what the ratio 1.00 looks like
+    --keystone-cache                 Keystone with a cache in each process's memory:
+                                     faster than it may be used (the processes do not
+                                     hear of each other's changes), so a kind bound
     --seconds 5 --rounds 3 --connections 4 --only NAME... --json FILE
 
 Both get the same scene and the same requests (by `wrk`, on one thread); within a
@@ -280,6 +283,7 @@ def main():
     parser.add_argument('urls', nargs='*', help='none, or two')
     parser.add_argument('--passwords', nargs=2, default=[server.PASSWORD] * 2)
     parser.add_argument('--keystone', action='store_true')
+    parser.add_argument('--keystone-cache', action='store_true')
     parser.add_argument('--seconds', type=float, default=5)
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--connections', type=int, default=4)
@@ -295,11 +299,13 @@ def main():
             kinds = ['keystone' if options.keystone else 'vicar', 'keystone']
             places = list(zip(options.urls, options.passwords, kinds))
         else:
+            more = {'cache': {'enabled': 'true', 'backend': 'dogpile.cache.memory'}}
+            settings = more if options.keystone_cache else None
             first = (server.Keystone(processes=cores) if options.keystone
                      else server.Vicar())
             places = [(s.url, s.password, s.kind) for s in (
-                stack.enter_context(first),
-                stack.enter_context(server.Keystone(processes=cores)))]
+                stack.enter_context(first), stack.enter_context(
+                    server.Keystone(processes=cores, settings=settings)))]
         names = ('vicar', 'keystone') if places[0][2] == 'vicar' else ('a', 'b')
         targets = [Target(url, password, name, kind)
                    for (url, password, kind), name in zip(places, names)]

@@ -1,5 +1,7 @@
 //! EC2 keypairs and their exchange.
 
+pub mod sql;
+
 use vicar_rules::Micros;
 use vicar_rules::delegation::{Authority, Chain, Until};
 use vicar_rules::keypair;
@@ -34,7 +36,6 @@ pub async fn narrow(
     let Some((roles, until)) = bound else {
         return Ok(None);
     };
-    // A list that cannot be read gives nothing rather than everything.
-    let roles: Option<RoleSet> = roles.map(|r| serde_json::from_str(&r).unwrap_or_default());
+    let roles: Option<RoleSet> = roles.map(sql::read_roles);
     Ok(keypair::exchange(worth, roles.as_ref(), Until::from_option(until), implications, now))
 }

@@ -226,7 +226,8 @@ async fn stand(
             if leaf.trustee != payload.user || leaf.project.as_ref() != Some(project) {
                 return Ok(None);
             }
-            let mut judged = authority::judge_with(tx, chain, now, &implications).await?;
+            let judged = authority::judge_all(tx, vec![chain], now, &implications).await?.pop();
+            let Some(mut judged) = judged else { return Ok(None) };
             let Some(mut worth) = judged.standing.live().cloned() else {
                 return Ok(None);
             };
