@@ -9,7 +9,7 @@ use axum::routing::{delete, get};
 use crate::app::App;
 use crate::error::Error;
 use crate::http::{discovery, log};
-use crate::tokens;
+use crate::{tokens, trusts};
 
 /// The public listener's routes.
 pub fn public(app: Arc<App>) -> Router {
@@ -33,7 +33,12 @@ pub fn public(app: Arc<App>) -> Router {
         // users, groups
         // roles, implied roles
         // grants, role assignments
-        // trusts
+        .route("/v3/OS-TRUST/trusts", get(trusts::http::list).post(trusts::http::create))
+        .route("/v3/OS-TRUST/trusts/{trust_id}", get(trusts::http::get).delete(trusts::http::delete))
+        .route("/v3/OS-TRUST/trusts/{trust_id}/roles", get(trusts::http::roles))
+        .route("/v3/OS-TRUST/trusts/{trust_id}/roles/{role_id}", get(trusts::http::role))
+        .route("/v3/OS-TRUST/trusts/{trust_id}/lineage", get(trusts::http::lineage))
+        .route("/v3/users/{user_id}/delegations", get(trusts::http::delegations))
         // credentials, keypairs, ec2tokens, s3tokens
         ;
     router
