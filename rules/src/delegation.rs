@@ -986,6 +986,18 @@ mod tests {
     }
 
     #[test]
+    fn rule_30_the_name_comes_from_the_chain_and_not_from_the_caller() {
+        let world = World::default();
+        let chain = root(&ask());
+        let foreign = Ask { trustor: "dave".into(), ..child() };
+        let live = world.standing(&chain);
+        assert_eq!(
+            redelegate(&foreign, &chain, &live, &world.parties("dave"), LIMITS),
+            Err(Refusal::NotTheTrustor)
+        );
+    }
+
+    #[test]
     fn rule_30_the_parent_comes_from_the_chain_alone() {
         assert_eq!(pair().leaf().parent.as_deref(), Some("t0"));
     }
@@ -1103,6 +1115,38 @@ mod tests {
             World::default().redelegate(&gained, &root(&without_impersonation())),
             Err(Refusal::ImpersonationGained)
         );
+    }
+
+    #[test]
+    fn rule_34_a_role_that_the_link_above_no_longer_implies_is_not_given() {
+        let chain = two(&ask(), &Ask { roles: set(&["reader"]), ..child() });
+        let unlinked = World { implications: Implications::default(), ..World::default() };
+        assert_eq!(unlinked.standing(&chain), Standing::Suspended(Suspended::Role("reader".into())));
+    }
+
+    #[test]
+    fn rows_that_no_redelegation_makes_are_unlawful() {
+        let plain = two(&without_impersonation(), &Ask { trustor: "bob".into(), ..without_impersonation() });
+        let change = |child: fn(&mut Trust)| {
+            let mut below = plain.leaf().clone();
+            child(&mut below);
+            let chain = Chain::assemble("t1", [plain.root().clone(), below]).expect("it is there");
+            World::default().standing(&chain)
+        };
+        assert!(change(|_| {}).live().is_some());
+        let unlawful = Standing::Ended(Ended::Broken(Broken::Unlawful("t1".into())));
+        assert_eq!(change(|t| t.project = Some("q".into())), unlawful);
+        assert_eq!(change(|t| t.hops = 3), unlawful);
+        assert_eq!(change(|t| t.impersonation = true), unlawful);
+        assert_eq!(change(|t| t.trustor = "alice".into()), unlawful);
+    }
+
+    #[test]
+    fn every_trustor_above_owns_what_is_below() {
+        let chain =
+            two(&without_impersonation(), &Ask { trustor: "bob".into(), impersonation: false, ..child() });
+        assert!(chain.has_trustor("alice") && chain.has_trustor("bob"));
+        assert!(!chain.has_trustor("carol"));
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 
 use crate::app::App;
 use crate::error::Error;
 use crate::http::{discovery, log};
-use crate::{tokens, trusts};
+use crate::{credentials, keypairs, tokens, trusts};
 
 /// The public listener's routes.
 pub fn public(app: Arc<App>) -> Router {
@@ -21,7 +21,10 @@ pub fn public(app: Arc<App>) -> Router {
         .route("/readyz", get(discovery::readyz))
         .route(
             "/v3/auth/tokens",
-            get(tokens::http::get).head(tokens::http::head).post(tokens::http::post).delete(tokens::http::delete),
+            get(tokens::http::get)
+                .head(tokens::http::head)
+                .post(tokens::http::post)
+                .delete(tokens::http::delete),
         )
         .route("/v3/auth/catalog", get(tokens::http::catalog))
         .route("/v3/auth/projects", get(tokens::http::projects))
@@ -39,8 +42,21 @@ pub fn public(app: Arc<App>) -> Router {
         .route("/v3/OS-TRUST/trusts/{trust_id}/roles/{role_id}", get(trusts::http::role))
         .route("/v3/OS-TRUST/trusts/{trust_id}/lineage", get(trusts::http::lineage))
         .route("/v3/users/{user_id}/delegations", get(trusts::http::delegations))
-        // credentials, keypairs, ec2tokens, s3tokens
-        ;
+        .route("/v3/credentials", get(credentials::list).post(credentials::create))
+        .route(
+            "/v3/credentials/{credential_id}",
+            get(credentials::get).patch(credentials::update).delete(credentials::delete),
+        )
+        .route(
+            "/v3/users/{user_id}/credentials/OS-EC2",
+            get(keypairs::http::list).post(keypairs::http::create),
+        )
+        .route(
+            "/v3/users/{user_id}/credentials/OS-EC2/{access}",
+            get(keypairs::http::get).delete(keypairs::http::delete),
+        )
+        .route("/v3/ec2tokens", post(keypairs::exchange::ec2))
+        .route("/v3/s3tokens", post(keypairs::exchange::s3));
     router
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
         .fallback(|| async {

@@ -7,7 +7,7 @@ use vicar_rules::roles::RoleSet;
 use crate::args;
 use crate::error::Result;
 use crate::http::Permit;
-use crate::store::{Row, Select, Tx, Value};
+use crate::store::{Row, Select, Tx};
 
 /// A credential's type for keypairs that follow their owner's roles, as Keystone has it.
 pub const PLAIN: &str = "ec2";
@@ -136,7 +136,7 @@ pub async fn insert(
     c: &Credential,
     audit_chain: &str,
     now: Micros,
-    _permit: &Permit,
+    permit: &Permit,
 ) -> Result<()> {
     tx.run(
         "INSERT INTO credential (id, user_id, project_id, type, extra, key_hash, encrypted_blob)
@@ -145,23 +145,38 @@ pub async fn insert(
     )
     .await?;
     if let Some(b) = &c.bound {
-        let roles = b.roles.as_ref().map(|r| Value::from(serde_json::json!(r).to_string()));
-        tx.run(
-            "INSERT INTO vicar_keypair (credential_id, access, trust_id, audit_chain_id, roles, expires_at,
-                 created_at, creator_audit_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            &[
-                Value::from(&c.id),
-                Value::from(&b.access),
-                Value::from(&b.trust_id),
-                Value::from(audit_chain),
-                roles.unwrap_or(Value::Null),
-                Value::from(b.until.to_option()),
-                Value::from(now),
-                Value::from(&b.creator),
-            ],
-        )
-        .await?;
+        record(tx, &c.id, b, audit_chain, now, permit).await?;
     }
+    Ok(())
+}
+
+/// Records what a keypair is bound to, unless that stands already.
+pub async fn record(
+    tx: &mut Tx,
+    credential: &str,
+    b: &BoundTo,
+    audit_chain: &str,
+    now: Micros,
+    _permit: &Permit,
+) -> Result<()> {
+    if tx.exists("SELECT trust_id FROM vicar_keypair WHERE credential_id = ?", args![credential]).await? {
+        return Ok(());
+    }
+    tx.run(
+        "INSERT INTO vicar_keypair (credential_id, access, trust_id, audit_chain_id, roles, expires_at,
+             created_at, creator_audit_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        args![
+            credential,
+            &b.access,
+            &b.trust_id,
+            audit_chain,
+            b.roles.as_ref().map(|r| serde_json::json!(r).to_string()),
+            b.until.to_option(),
+            now,
+            &b.creator,
+        ],
+    )
+    .await?;
     Ok(())
 }
 

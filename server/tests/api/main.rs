@@ -2,4 +2,6 @@
 
 mod support;
 
+mod keypairs;
 mod tokens;
+mod trusts;

@@ -1,0 +1,436 @@
+//! EC2 keypairs and their exchange, rules 36 to 44, and validation, rules 45 to 47.
+
+use serde_json::{Value, json};
+use vicar::clock::{SECOND, iso};
+
+use crate::support::{Cast, START};
+
+fn names(answer: &Value) -> Vec<&str> {
+    let mut names: Vec<&str> = answer["token"]["roles"]
+        .as_array()
+        .expect("roles")
+        .iter()
+        .filter_map(|r| r["name"].as_str())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn rule_36_refuse_mode_is_keystones() {
+    let c = Cast::with("[delegation]\nec2_keys = refuse\n");
+    let id = c.trust(json!({}));
+    let token = c.s.consume("bob", &id).expect(201).token();
+    let path = format!("/v3/users/{}/credentials/OS-EC2", c.alice);
+    c.keypair(&token, &c.alice, json!({})).expect(403);
+    c.s.get(&token, &path).expect(403);
+    let blob = json!({"access": "a", "secret": "s"}).to_string();
+    let body = json!({"credential": {"type": "ec2", "user_id": c.alice, "project_id": c.p, "blob": blob}});
+    c.s.post(&token, "/v3/credentials", body).expect(403);
+    // A login keeps its own.
+    c.keypair(&c.s.on("alice", &c.p), &c.alice, json!({})).expect(201);
+}
+
+#[test]
+fn rule_36_other_credentials_stay_closed_to_delegated_tokens() {
+    let c = Cast::new();
+    let alice = c.s.on("alice", &c.p);
+    let totp = json!({"credential": {"type": "totp", "user_id": c.alice, "project_id": c.p, "blob": "SEED"}});
+    let made = c.s.post(&alice, "/v3/credentials", totp.clone()).expect(201);
+    let id = made.body["credential"]["id"].as_str().expect("an id").to_owned();
+    let token = c.s.consume("bob", &c.trust(json!({}))).expect(201).token();
+    c.s.post(&token, "/v3/credentials", totp).expect(403);
+    let path = format!("/v3/credentials/{id}");
+    c.s.get(&token, &path).expect(403);
+    c.s.patch(&token, &path, json!({"credential": {"blob": "x"}})).expect(403);
+    c.s.delete(&token, &path).expect(403);
+    let list = c.s.get(&token, "/v3/credentials").expect(200);
+    assert_eq!(list.body["credentials"], json!([]));
+    assert_eq!(c.s.get(&alice, &path).expect(200).body["credential"]["blob"], "SEED");
+    // Encrypted at rest.
+    let stored = c.s.sql_text("SELECT encrypted_blob FROM credential", vicar::args![]).expect("a row");
+    assert!(stored.starts_with("gAAAA") && !stored.contains("SEED"));
+}
+
+#[test]
+fn rule_37_both_doors_make_the_same_keypair() {
+    let c = Cast::new();
+    let alice = c.s.on("alice", &c.p);
+    let made = c.keypair(&alice, &c.alice, json!({})).expect(201);
+    let k = &made.body["credential"];
+    for name in ["access", "secret", "tenant_id", "user_id", "links"] {
+        assert!(!k[name].is_null(), "{name}");
+    }
+    assert_eq!(k["trust_id"], json!(null));
+    let blob = json!({"access": "MYACCESS", "secret": "MYSECRET"}).to_string();
+    let body = json!({"credential": {"type": "EC2", "user_id": c.alice, "project_id": c.p, "blob": blob}});
+    let made = c.s.post(&alice, "/v3/credentials", body.clone()).expect(201);
+    let id = made.body["credential"]["id"].as_str().expect("an id");
+    assert_eq!(id, "b325c8528a465b4b90a98a23a951fe8f76c8f85046e21a3245db08d3368e3721");
+    assert_eq!(made.body["credential"]["type"], "ec2");
+    assert!(made.body["credential"]["blob"].is_string());
+    c.s.post(&alice, "/v3/credentials", body).expect(409);
+    let other_door = format!("/v3/users/{}/credentials/OS-EC2/MYACCESS", c.alice);
+    assert_eq!(c.s.get(&alice, &other_door).expect(200).body["credential"]["secret"], "MYSECRET");
+    let k = json!({"access": "MYACCESS", "secret": "MYSECRET"});
+    let t = c.exchange(c.signed(&k)).expect(200);
+    assert_eq!(names(&t.body), ["heat_stack_owner", "member", "reader"]);
+    let post = |body: Value| c.s.post(&alice, &format!("/v3/users/{}/credentials/OS-EC2", c.alice), body);
+    post(json!({})).expect(400);
+    post(json!({"tenant_id": 5})).expect(400);
+    post(json!({"tenant_id": "0".repeat(32)})).expect(404);
+    c.keypair(&c.s.unscoped("bob"), &c.alice, json!({})).expect(403);
+    c.keypair(&c.s.admin(), &c.alice, json!({})).expect(201);
+}
+
+#[test]
+fn rule_37_a_reader_makes_none_in_either_door() {
+    let c = Cast::new();
+    c.s.grant(&c.bob, &c.p, "reader");
+    let bob = c.s.on("bob", &c.p);
+    c.keypair(&bob, &c.bob, json!({})).expect(403);
+    for kind in ["ec2", "EC2", "Ec2"] {
+        let blob = json!({"access": "a", "secret": "s"}).to_string();
+        let body = json!({"credential": {"type": kind, "user_id": c.bob, "project_id": c.p, "blob": blob}});
+        c.s.post(&bob, "/v3/credentials", body).expect(403);
+    }
+    // Where the owner holds nothing: made, and worth nothing as long as he holds none.
+    let alice = c.s.on("alice", &c.p);
+    let r = c.s.project("R");
+    let k = c.keypair(&alice, &c.alice, json!({"tenant_id": r})).expect(201).body["credential"].clone();
+    c.exchange(c.signed(&k)).expect(401);
+    c.s.grant(&c.alice, &r, "member");
+    c.exchange(c.signed(&k)).expect(200);
+}
+
+#[test]
+fn rule_38_a_trusts_keypair_is_bound_to_it_for_life() {
+    let c = Cast::new();
+    let id = c.trust(json!({}));
+    let token = c.s.consume("bob", &id).expect(201).token();
+    c.keypair(&token, &c.alice, json!({"tenant_id": c.q})).expect(403);
+    c.keypair(&token, &c.bob, json!({})).expect(403);
+    let k = c.keypair(&token, &c.alice, json!({})).expect(201).body["credential"].clone();
+    c.keypair(&token, &c.alice, json!({})).expect(201);
+    assert_eq!(k["trust_id"], id.as_str());
+    let t = c.exchange(c.signed(&k)).expect(200);
+    assert_eq!(names(&t.body), ["member", "reader"]);
+    assert_eq!(t.body["token"]["OS-TRUST:trust"]["id"], id.as_str());
+    assert_eq!(t.body["token"]["methods"], json!(["ec2credential"]));
+    assert_eq!(t.body["token"]["user"]["id"], c.alice.as_str());
+    // What the trustor gains does not flow in (CVE-2013-6391).
+    c.s.grant(&c.alice, &c.p, "admin");
+    let t = c.exchange(c.signed(&k)).expect(200);
+    assert_eq!(names(&t.body), ["member", "reader"]);
+    // What he loses flows out.
+    c.s.sql_run("DELETE FROM assignment WHERE actor_id = ?", vicar::args![&c.alice]);
+    c.s.validate(&t.token()).expect(404);
+    c.exchange(c.signed(&k)).expect(401);
+}
+
+#[test]
+fn rule_38_a_keypair_may_be_narrower_than_its_trust() {
+    let c = Cast::new();
+    let end = START + 600 * SECOND;
+    let id =
+        c.trust(json!({"roles": [{"name": "member"}, {"name": "heat_stack_owner"}], "expires_at": iso(end)}));
+    let token = c.s.consume("bob", &id).expect(201).token();
+    let make = |with: Value| c.keypair(&token, &c.alice, with);
+    make(json!({"roles": [{"name": "admin"}]})).expect(403);
+    make(json!({"roles": []})).expect(400);
+    make(json!({"expires_at": iso(end + SECOND)})).expect(403);
+    make(json!({"expires_at": "2020-01-01T00:00:00Z"})).expect(400);
+    let k = make(json!({"roles": [{"name": "heat_stack_owner"}], "expires_at": iso(end - 60 * SECOND)}))
+        .expect(201);
+    let k = &k.body["credential"];
+    let t = c.exchange(c.signed(k)).expect(200);
+    assert_eq!(names(&t.body), ["heat_stack_owner"]);
+    assert_eq!(names(&c.s.validate(&t.token()).expect(200).body), ["heat_stack_owner"]);
+    assert_eq!(t.body["token"]["expires_at"], iso(end - 60 * SECOND));
+    let full = make(json!({})).expect(201).body["credential"].clone();
+    assert_eq!(c.exchange(c.signed(&full)).expect(200).body["token"]["expires_at"], iso(end));
+    c.s.clock.advance(540 * SECOND);
+    c.exchange(c.signed(k)).expect(401);
+    c.exchange(c.signed(&full)).expect(200);
+    // One's own keypair cannot be narrowed.
+    let alice = c.s.on("alice", &c.p);
+    c.keypair(&alice, &c.alice, json!({"roles": [{"name": "reader"}]})).expect(400);
+}
+
+#[test]
+fn rule_39_who_sees_a_trusts_keypair_and_its_secret() {
+    let c = Cast::new();
+    let [_, _, third] = c.chain_with(false);
+    let token = c.s.consume("dave", &third).expect(201).token();
+    let k = c.keypair(&token, &c.dave, json!({})).expect(201).body["credential"].clone();
+    let access = k["access"].as_str().expect("an access id");
+    let path = format!("/v3/users/{}/credentials/OS-EC2/{access}", c.dave);
+    let secret = |token: &str| c.s.get(token, &path).expect(200).body["credential"]["secret"].clone();
+    assert_eq!(secret(&token), k["secret"]);
+    assert_eq!(secret(&c.s.unscoped("dave")), k["secret"]);
+    for user in ["alice", "bob", "carol"] {
+        assert_eq!(secret(&c.s.unscoped(user)), json!(null), "{user}");
+    }
+    c.s.get(&c.s.admin(), &path).expect(200);
+    c.s.get(&c.svc(), &path).expect(403);
+    // Another token of the same trust sees it, but not its secret.
+    let again = c.s.consume("dave", &third).expect(201).token();
+    assert_eq!(secret(&again), json!(null));
+    let by_id = format!("/v3/credentials/{}", vicar::keypairs::credential_id(access));
+    assert!(!c.s.get(&again, &by_id).expect(200).text.contains(k["secret"].as_str().expect("a secret")));
+    // A token of the trust above sees nothing of it.
+    let above = c.s.consume("bob", &c.chain_with(false)[0]).expect(201).token();
+    c.s.get(&above, &path).expect(403);
+    c.s.delete(&above, &path).expect(403);
+    // With impersonation the owner is the trustor; the trustee finds it under his own id.
+    let id = c.trust(json!({}));
+    let token = c.s.consume("bob", &id).expect(201).token();
+    let k = c.keypair(&token, &c.alice, json!({})).expect(201).body["credential"].clone();
+    let access = k["access"].as_str().expect("an access id");
+    let under = |user: &str| format!("/v3/users/{user}/credentials/OS-EC2/{access}");
+    let bob = c.s.unscoped("bob");
+    c.s.get(&bob, &under(&c.bob)).expect(200);
+    let list = c.s.get(&bob, &format!("/v3/users/{}/credentials/OS-EC2", c.bob)).expect(200);
+    assert_eq!(list.body["credentials"][0]["access"], access);
+    c.s.delete(&bob, &under(&c.bob)).expect(204);
+    c.s.get(&c.s.on("alice", &c.p), &under(&c.alice)).expect(404);
+}
+
+#[test]
+fn rule_40_provenance_is_the_servers() {
+    let c = Cast::new();
+    let alice = c.s.on("alice", &c.p);
+    let path = format!("/v3/users/{}/credentials/OS-EC2", c.alice);
+    for marker in ["trust_id", "app_cred_id", "access_token_id"] {
+        c.s.post(&alice, &path, json!({"tenant_id": c.p, marker: "x"})).expect(400);
+        let blob = json!({"access": "a", "secret": "s", marker: "x"}).to_string();
+        let body =
+            json!({"credential": {"type": "ec2", "user_id": c.alice, "project_id": c.p, "blob": blob}});
+        c.s.post(&alice, "/v3/credentials", body).expect(400);
+    }
+    let blob = json!({"access": "a", "secret": "s"}).to_string();
+    let body = json!({"credential": {"type": "ec2", "user_id": c.alice, "project_id": c.p, "blob": blob}});
+    let made = c.s.post(&alice, "/v3/credentials", body).expect(201);
+    let path = format!("/v3/credentials/{}", made.body["credential"]["id"].as_str().expect("an id"));
+    let patch = |with: Value| c.s.patch(&alice, &path, json!({"credential": with}));
+    for (name, value) in
+        [("user_id", &c.bob), ("project_id", &c.q), ("type", &"totp".to_owned()), ("id", &c.q)]
+    {
+        patch(json!({name: value})).expect(400);
+        patch(json!({name: value, "blob": blob})).expect(400);
+    }
+    for wrong in
+        [json!({"access": "b", "secret": "s"}), json!({"access": "a", "secret": "s", "trust_id": "x"})]
+    {
+        patch(json!({"blob": wrong.to_string()})).expect(400);
+    }
+    patch(json!({"blob": json!({"access": "a", "secret": "new"}).to_string()})).expect(200);
+    c.exchange(c.signed(&json!({"access": "a", "secret": "s"}))).expect(401);
+    c.exchange(c.signed(&json!({"access": "a", "secret": "new"}))).expect(200);
+}
+
+#[test]
+fn rule_41_a_keystone_on_the_same_database_refuses_a_trusts_keypair() {
+    let c = Cast::new();
+    let token = c.s.consume("bob", &c.trust(json!({}))).expect(201).token();
+    c.keypair(&token, &c.alice, json!({})).expect(201);
+    // Keystone exchanges rows of type `ec2` only; clients of ours see that type all the same.
+    let kind = c.s.sql_text("SELECT type FROM credential", vicar::args![]);
+    assert_eq!(kind.as_deref(), Some("ec2-trust"));
+    let list = c.s.get(&c.s.on("alice", &c.p), "/v3/credentials?type=ec2").expect(200);
+    assert_eq!(list.body["credentials"][0]["type"], "ec2");
+}
+
+#[test]
+fn rule_42_who_may_exchange() {
+    let c = Cast::new();
+    let k = c.keypair(&c.s.on("alice", &c.p), &c.alice, json!({})).expect(201).body["credential"].clone();
+    for path in ["/v3/ec2tokens", "/v3/s3tokens"] {
+        c.s.call("POST", path, &[], Some(c.signed(&k).to_string().as_bytes())).expect(401);
+        c.s.post(&c.s.on("alice", &c.p), path, c.signed(&k)).expect(403);
+        c.s.get(&c.svc(), path).expect(405);
+        c.s.call("POST", path, &[("X-Auth-Token", &c.svc())], Some(b"")).expect(400);
+        c.s.post(&c.svc(), path, json!({})).expect(400);
+        c.s.post(&c.svc(), path, json!({"credentials": {}})).expect(401);
+    }
+    let t = c.s.post(&c.s.admin(), "/v3/ec2tokens", c.signed(&k)).expect(200);
+    assert_eq!(t.body["token"]["methods"], json!(["ec2credential"]));
+    c.s.validate(&t.token()).expect(200);
+    let without = Cast::with("[auth]\nmethods = password,token\n");
+    without.exchange(json!({"credentials": {"access": "a"}})).expect(503);
+}
+
+#[test]
+fn rule_42_each_exchange_takes_one_use_and_a_failed_one_none() {
+    let c = Cast::new();
+    let id = c.trust(json!({"remaining_uses": 3}));
+    let uses = || c.s.sql_text("SELECT CAST(remaining_uses AS TEXT) FROM trust", vicar::args![]);
+    let token = c.s.consume("bob", &id).expect(201).token();
+    assert_eq!(uses().as_deref(), Some("2"));
+    let k = c.keypair(&token, &c.alice, json!({})).expect(201).body["credential"].clone();
+    c.s.login("bob", "wrong", json!({"OS-TRUST:trust": {"id": id}})).expect(401);
+    c.s.consume("dave", &id).expect(403);
+    c.exchange(c.signed(&json!({"access": k["access"], "secret": "wrong"}))).expect(401);
+    assert_eq!(uses().as_deref(), Some("2"));
+    c.exchange(c.signed(&k)).expect(200);
+    assert_eq!(uses().as_deref(), Some("1"));
+    c.exchange(c.signed(&k)).expect(200);
+    c.exchange(c.signed(&k)).expect(401);
+    c.s.consume("bob", &id).expect(401);
+    assert_eq!(uses().as_deref(), Some("0"));
+}
+
+#[test]
+fn rule_43_signatures_and_their_times() {
+    let c = Cast::new();
+    let k = c.keypair(&c.s.on("alice", &c.p), &c.alice, json!({})).expect(201).body["credential"].clone();
+    let now = c.s.clock.now();
+    for (at, status) in [
+        (Some(now), 200),
+        (Some(now - 14 * 60 * SECOND), 200),
+        (Some(now - 16 * 60 * SECOND), 401),
+        (Some(now + 4 * 60 * SECOND), 200),
+        (Some(now + 6 * 60 * SECOND), 401),
+        // Heat's stored URLs.
+        (None, 200),
+    ] {
+        c.exchange(c.signed_at(&k, at)).expect(status);
+    }
+    for (name, value) in [("path", "/v2"), ("verb", "POST"), ("signature", "AAAA"), ("access", "unknown")] {
+        let mut signed = c.signed(&k);
+        signed["credentials"][name] = value.into();
+        c.exchange(signed).expect(401);
+    }
+    let mut unsigned = c.signed(&k);
+    unsigned["credentials"].as_object_mut().expect("an object").remove("signature");
+    c.exchange(unsigned).expect(401);
+    for odd in [json!({"credentials": 5}), json!({"credentials": {"access": 5, "signature": "x"}})] {
+        c.exchange(odd).expect(400);
+    }
+    let strict = Cast::with("[credential]\nallow_untimed_signatures = false\nrefuse_replay = true\n");
+    let alice = strict.s.on("alice", &strict.p);
+    let k = strict.keypair(&alice, &strict.alice, json!({})).expect(201).body["credential"].clone();
+    strict.exchange(strict.signed_at(&k, None)).expect(401);
+    let signed = strict.signed(&k);
+    strict.exchange(signed.clone()).expect(200);
+    strict.exchange(signed).expect(401);
+}
+
+#[test]
+fn rule_43_a_dead_owner_or_project_is_401() {
+    let c = Cast::new();
+    let k = c.keypair(&c.s.on("alice", &c.p), &c.alice, json!({})).expect(201).body["credential"].clone();
+    for (table, id) in [("\"user\"", c.alice.as_str()), ("project", &c.p), ("project", "default")] {
+        let svc = c.svc();
+        c.s.sql_run(&format!("UPDATE {table} SET enabled = ? WHERE id = ?"), vicar::args![false, id]);
+        let status = if id == "default" {
+            // The service's own domain is off with it.
+            c.s.post(&svc, "/v3/ec2tokens", c.signed(&k)).status
+        } else {
+            c.s.post(&svc, "/v3/ec2tokens", c.signed(&k)).expect(401).status
+        };
+        assert_eq!(status, 401);
+        c.s.sql_run(&format!("UPDATE {table} SET enabled = ? WHERE id = ?"), vicar::args![true, id]);
+        c.exchange(c.signed(&k)).expect(200);
+    }
+}
+
+#[test]
+fn rule_43_version_4_in_header_and_query_and_s3() {
+    use base64::Engine;
+    use vicar_rules::signature::{SignedRequest, amz_date, presign_v4, sign_s3, sign_v4};
+    let c = Cast::new();
+    let k = c.keypair(&c.s.on("alice", &c.p), &c.alice, json!({})).expect(201).body["credential"].clone();
+    let (access, secret) = (k["access"].as_str().expect("access"), k["secret"].as_str().expect("secret"));
+    let fresh = || SignedRequest {
+        access: access.into(),
+        host: "heat.example".into(),
+        verb: "GET".into(),
+        path: "/v1".into(),
+        ..SignedRequest::default()
+    };
+    let body = |r: &SignedRequest| {
+        json!({"credentials": {
+            "access": r.access, "signature": r.signature, "host": r.host, "verb": r.verb, "path": r.path,
+            "params": r.params, "headers": r.headers, "body_hash": r.body_hash,
+        }})
+    };
+    let now = c.s.clock.now();
+    let mut r = fresh();
+    sign_v4(secret, &mut r, &amz_date(now), "RegionOne", "cloudformation").expect("signs");
+    c.exchange(body(&r)).expect(200);
+    let mut r = fresh();
+    sign_v4(secret, &mut r, &amz_date(now - 20 * 60 * SECOND), "RegionOne", "cloudformation").expect("signs");
+    c.exchange(body(&r)).expect(401);
+    let mut r = fresh();
+    presign_v4(secret, &mut r, &amz_date(now), "RegionOne", "cloudformation", 60).expect("signs");
+    c.exchange(body(&r)).expect(200);
+    c.s.clock.advance(61 * SECOND);
+    c.exchange(body(&r)).expect(401);
+    let date = amz_date(now);
+    let day = &date[..8];
+    let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{day}/RegionOne/s3/aws4_request\n{}", "0".repeat(64));
+    let token = base64::engine::general_purpose::URL_SAFE.encode(&to_sign);
+    let signature = sign_s3(secret, to_sign.as_bytes()).expect("signs");
+    let s3 = |signature: &str| {
+        let body = json!({"credentials": {"access": access, "token": token, "signature": signature}});
+        c.s.post(&c.svc(), "/v3/s3tokens", body)
+    };
+    let answer = s3(&signature).expect(200);
+    assert_eq!(answer.header("x-subject-token"), None);
+    assert_eq!(answer.body["token"]["user"]["id"], c.alice.as_str());
+    s3("0000").expect(401);
+}
+
+#[test]
+fn rule_44_a_leaf_is_a_leaf() {
+    let c = Cast::new();
+    let id = c.trust(json!({"allow_redelegation": true}));
+    let token = c.s.consume("bob", &id).expect(201).token();
+    let bound = c.keypair(&token, &c.alice, json!({})).expect(201).body["credential"].clone();
+    let plain = c.keypair(&c.s.on("alice", &c.p), &c.alice, json!({})).expect(201).body["credential"].clone();
+    for k in [&bound, &plain] {
+        let t = c.exchange(c.signed(k)).expect(200).token();
+        c.s.validate(&t).expect(200);
+        c.s.get(&t, "/v3/auth/catalog").expect(403);
+        c.s.get(&t, &format!("/v3/OS-TRUST/trusts/{id}")).expect(403);
+        c.s.post(&t, "/v3/OS-TRUST/trusts", c.ask(json!({}))).expect(403);
+        c.keypair(&t, &c.alice, json!({})).expect(403);
+        c.s.call("GET", "/v3/auth/tokens", &[("X-Auth-Token", &t), ("X-Subject-Token", &t)], None)
+            .expect(403);
+        for scope in
+            [json!("unscoped"), json!({"project": {"id": c.p}}), json!({"OS-TRUST:trust": {"id": id}})]
+        {
+            let auth = json!({"identity": {"methods": ["token"], "token": {"id": t}}, "scope": scope});
+            c.s.auth(auth).expect(403);
+        }
+        // Deleting the keypair kills its tokens and leaves its trust alone.
+        let other = c.exchange(c.signed(k)).expect(200).token();
+        let access = k["access"].as_str().expect("an access id");
+        let path = format!("/v3/users/{}/credentials/OS-EC2/{access}", c.alice);
+        c.s.delete(&c.s.on("alice", &c.p), &path).expect(204);
+        c.s.validate(&other).expect(404);
+        c.exchange(c.signed(k)).expect(401);
+        c.s.validate(&token).expect(200);
+    }
+}
+
+#[test]
+fn rules_45_46_validation_of_the_dead() {
+    let c = Cast::new();
+    let end = START + 60 * SECOND;
+    let id = c.trust(json!({"expires_at": iso(end)}));
+    let token = c.s.consume("bob", &id).expect(201).token();
+    let k = c.keypair(&token, &c.alice, json!({})).expect(201).body["credential"].clone();
+    let exchanged = c.exchange(c.signed(&k)).expect(200).token();
+    let login = c.s.on("alice", &c.p);
+    c.s.clock.advance(2 * 3600 * SECOND);
+    let late = |t: &str| {
+        let headers = [("X-Auth-Token", &*c.svc()), ("X-Subject-Token", t)];
+        c.s.call("GET", "/v3/auth/tokens?allow_expired=1", &headers, None).status
+    };
+    assert_eq!(late(&login), 200);
+    assert_eq!(late(&token), 404);
+    assert_eq!(late(&exchanged), 404);
+    c.s.validate(&login).expect(404);
+}
