@@ -3,6 +3,7 @@
 //! Every door (token login, validation, keypair exchange, redelegation) comes through here, so that
 //! a rule holds at all of them or at none.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use vicar_rules::Micros;
@@ -389,9 +390,9 @@ pub async fn judge_all(
             projects.insert(id.clone(), project(tx, id).await?);
         }
         let key = (chain.root().trustor.clone(), id.clone());
-        if !held.contains_key(&key) {
-            let roles = effective_roles(tx, &key.0, Place::Project(id), implications).await?;
-            held.insert(key, roles);
+        if let Entry::Vacant(slot) = held.entry(key) {
+            let trustor = &chain.root().trustor;
+            slot.insert(effective_roles(tx, trustor, Place::Project(id), implications).await?);
         }
     }
     let nothing = RoleSet::new();

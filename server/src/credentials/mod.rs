@@ -114,9 +114,7 @@ async fn create_keypair(
         take_text(&mut blob, "access").filter(|a| !a.is_empty() && a.len() <= 255).ok_or_else(|| {
             Error::field("blob.access", "is required and must be a text of at most 255 characters")
         })?;
-    if !blob.get("secret").is_some_and(|s| s.as_str().is_some_and(|s| !s.is_empty())) {
-        return Err(Error::field("blob.secret", "is required and must be a text"));
-    }
+    check_secret(&blob)?;
     let until = keypairs::http::until(&mut rest)?;
     let roles = match rest.remove("roles").filter(|r| !r.is_null()) {
         None => None,
@@ -231,10 +229,14 @@ fn check_same(req: &Req, found: &Credential, blob: &str) -> Result<()> {
             return Err(Error::BadRequest(format!("blob.{name}: cannot be changed")));
         }
     }
-    if !new.get("secret").is_some_and(|s| s.as_str().is_some_and(|s| !s.is_empty())) {
-        return Err(Error::field("blob.secret", "is required and must be a text"));
+    check_secret(&new)
+}
+
+fn check_secret(blob: &Map<String, Value>) -> Result<()> {
+    match blob.get("secret") {
+        Some(Value::String(s)) if !s.is_empty() => Ok(()),
+        _ => Err(Error::field("blob.secret", "is required and must be a text")),
     }
-    Ok(())
 }
 
 /// `DELETE /v3/credentials/{id}`

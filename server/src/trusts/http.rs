@@ -222,7 +222,7 @@ pub async fn role(Path((id, role)): Path<(String, String)>, req: Req) -> Result<
     caller.permit(&req.app, Op::GetRoleForTrust, &facts(caller, &judged)?)?;
     let only: RoleSet = judged.chain.leaf().roles.iter().filter(|r| **r == role).cloned().collect();
     let shown = sql::role_objects(&mut tx, &req, &only).await?.pop();
-    Ok(req.one("role", shown.ok_or_else(|| Error::NotFound("role", role))?))
+    Ok(req.one("role", shown.ok_or(Error::NotFound("role", role))?))
 }
 
 /// Which states a list shows.
