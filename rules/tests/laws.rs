@@ -122,7 +122,9 @@ struct Keypair {
     under: Option<usize>,
     owner: usize,
     project: usize,
+    /// Roles and end as asked.
     narrowed: Option<Mask>,
+    until: Until,
     audit: String,
     deleted: bool,
 }
@@ -336,7 +338,7 @@ impl World {
     fn keypair_yields(&self, keypair: usize) -> bool {
         let k = &self.keypairs[keypair];
         !k.deleted
-            && k.bound.until().to_option().is_none_or(|at| at > self.now)
+            && k.until.to_option().is_none_or(|at| at > self.now)
             && match k.under {
                 Some(t) => {
                     let narrowed = k.narrowed.map_or(ALL, |r| self.closure(r));
@@ -570,6 +572,17 @@ impl World {
                 unsure: false,
             })
         })
+    }
+
+    /// Several bearers at once: all of them are judged before the first one takes his use.
+    fn race(&mut self, trust: usize) {
+        let allowed = self.standings[trust].live().is_some();
+        let gives = self.gives(trust);
+        for _ in 0..3 {
+            let t = &self.trusts[trust];
+            let left = t.uses.is_none_or(|k| t.spent < k);
+            self.spend(trust, allowed, gives && left);
+        }
     }
 
     /// Takes one use if the rules let it; the token is the caller's to mint.
@@ -903,7 +916,8 @@ impl World {
             Ok(bound) => {
                 let n = self.keypairs.len();
                 self.keypairs.push(Keypair {
-                    narrowed: bound.roles().map(mask),
+                    narrowed: ask.roles.as_ref().map(mask),
+                    until: Until::from_option(ask.until),
                     bound,
                     under,
                     owner,
@@ -1046,6 +1060,11 @@ impl World {
                     self.exchange_keypair(n % self.keypairs.len());
                 }
             }
+            Op::Race(n) => {
+                if let Some(t) = living(self, *n, 0) {
+                    self.race(t);
+                }
+            }
             Op::DeleteTrust(n, thorough) => {
                 if let Some(t) = trust(self, *n) {
                     self.delete_trust(t, *thorough);
@@ -1186,6 +1205,7 @@ enum Op {
     Bind(usize, KeyWish),
     BindAnyway(usize, KeyWish),
     Exchange(usize),
+    Race(usize),
     DeleteTrust(usize, bool),
     DeleteKeypair(usize),
     RevokeToken(usize),
@@ -1271,6 +1291,7 @@ fn op() -> impl Strategy<Value = Op> {
         9 => (nth.clone(), key_wish()).prop_map(|(n, w)| Op::Bind(n, w)),
         2 => (nth.clone(), key_wish()).prop_map(|(n, w)| Op::BindAnyway(n, w)),
         11 => nth.clone().prop_map(Op::Exchange),
+        1 => nth.clone().prop_map(Op::Race),
         3 => (nth.clone(), any::<bool>()).prop_map(|(n, all)| Op::DeleteTrust(n, all)),
         2 => nth.clone().prop_map(Op::DeleteKeypair),
         1 => nth.clone().prop_map(Op::RevokeToken),
@@ -1424,6 +1445,10 @@ fn what_is_made_is_below_what_made_it(w: &World) -> Verdict {
         let key = &w.keypairs[*k];
         must!(key.under.is_some() == above.is_some(), "k{k} was bound to what gives nothing");
         must!(!key.bound.until().passed(w.now), "k{k} was born dead");
+        must!(
+            key.bound.roles().map(mask) == key.narrowed && key.bound.until() == key.until,
+            "k{k} is not what was asked"
+        );
         if let Some(a) = above {
             let narrowed = key.narrowed.map_or(0, |r| w.closure(r));
             must!(key.narrowed != Some(0), "k{k} was narrowed to nothing");
@@ -1476,7 +1501,7 @@ fn no_outliving(w: &World) -> Verdict {
             continue;
         };
         must!(
-            y.until <= key.bound.until() && key.under.is_none_or(|t| y.until <= end(t)),
+            y.until <= key.until && key.under.is_none_or(|t| y.until <= end(t)),
             "keypair k{k} yields for too long"
         );
     }
@@ -1486,7 +1511,7 @@ fn no_outliving(w: &World) -> Verdict {
             must!(expires <= end(t), "token a{n} outlives t{t}");
         }
         if let Some(k) = token.keypair {
-            must!(expires <= w.keypairs[k].bound.until(), "token a{n} outlives its keypair");
+            must!(expires <= w.keypairs[k].until, "token a{n} outlives its keypair");
         }
         if let Some(s) = token.source {
             must!(token.expires <= w.tokens[s].expires, "token a{n} outlives its source");
@@ -1889,8 +1914,8 @@ impl Reached {
                 (true, false) => "use",
                 (false, _) => "use failed",
             });
-            if counted && w.trusts[t].uses == Some(w.trusts[t].spent) && *due {
-                self.note("exhausted");
+            if !due && counted && w.last.uses.len() > 1 {
+                self.note("one bearer too many");
             }
         }
         let minted = w.tokens.last().filter(|t| t.issued == w.now);
@@ -1940,7 +1965,7 @@ const AT_LEAST: &[(&str, usize)] = &[
     ("use", 5_000),
     ("use of a counted trust", 500),
     ("use failed", 1_000),
-    ("exhausted", 300),
+    ("one bearer too many", 100),
     ("suspended", 1_000),
     ("revived", 300),
     ("revived trust with a token that stays dead", 300),

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod concurrency;
 mod keypairs;
 mod tokens;
 mod trusts;
