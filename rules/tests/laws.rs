@@ -33,7 +33,7 @@ use vicar_rules::roles::{Implications, RoleSet};
 use vicar_rules::token::{self, Act, Kind, Marks, ScopeKind, Switches, kind, may, rescope};
 
 const SECOND: Micros = 1_000_000;
-const STEPS: usize = 250_000;
+const STEPS: usize = 150_000;
 /// How long a token lives if nothing that it came from ends earlier.
 const TOKEN_LIFE: Micros = 40 * SECOND;
 
@@ -1908,7 +1908,7 @@ impl Reached {
             self.note(format!("refused: {name}"));
         }
         for (t, due, _) in &w.last.uses {
-            let (t, counted) = (*t, w.trusts[*t].uses.is_some());
+            let counted = w.trusts[*t].uses.is_some();
             self.note(match (due, counted) {
                 (true, true) => "use of a counted trust",
                 (true, false) => "use",
@@ -1958,10 +1958,10 @@ const AT_LEAST: &[(&str, usize)] = &[
     ("redelegated to depth 3 or more", 150),
     ("redelegated back to the root trustor", 100),
     ("impersonation dropped", 100),
-    ("keypair of a login", 100),
+    ("keypair of a login", 60),
     ("keypair of a trust", 300),
     ("keypair narrowed", 300),
-    ("keypair exchanged", 1_000),
+    ("keypair exchanged", 700),
     ("use", 5_000),
     ("use of a counted trust", 500),
     ("use failed", 1_000),
@@ -1969,7 +1969,7 @@ const AT_LEAST: &[(&str, usize)] = &[
     ("suspended", 1_000),
     ("revived", 300),
     ("revived trust with a token that stays dead", 300),
-    ("deleted with descendants", 100),
+    ("deleted with descendants", 80),
     ("ended: Deleted", 500),
     ("ended: Expired", 500),
     ("ended: Exhausted", 300),

@@ -5,12 +5,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
+use crate::http::request::read_body;
 use crate::ids;
 use crate::metrics::RequestLabels;
 use crate::tokens::model::Token;
@@ -59,6 +61,20 @@ fn chain_of(token: &Token) -> Option<String> {
 /// The header with the request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
 
+/// Reads the body before anything else, so that no handler leaves a part of it unread on a connection
+/// that the client means to use again.
+async fn whole(request: Request, limit: usize) -> Result<Request, Response> {
+    let (parts, body) = request.into_parts();
+    match read_body(body, limit).await {
+        Ok(bytes) => Ok(Request::from_parts(parts, Body::from(bytes))),
+        Err(e) => {
+            let mut response = e.into_response();
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            Err(response)
+        }
+    }
+}
+
 /// Around every request: its id, the line, the counters, and the headers that every answer carries.
 pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -71,7 +87,10 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |p| p.as_str().to_owned());
-    let mut response = next.run(request).await;
+    let mut response = match whole(request, app.config.max_body).await {
+        Ok(request) => next.run(request).await,
+        Err(refused) => refused,
+    };
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("X-Auth-Token"));
     if let Ok(v) = HeaderValue::from_str(&id) {

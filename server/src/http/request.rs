@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 use vicar_rules::policy::{Facts, Op};
@@ -68,12 +68,25 @@ impl FromRequest<Arc<App>> for Req {
     }
 }
 
-async fn read_body(body: Body, limit: usize) -> Result<Bytes> {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(e) if e.is::<http_body_util::LengthLimitError>() => Err(Error::TooLarge),
-        Err(_) => Err(Error::BadRequest("the request body could not be read".into())),
+/// How much of a body that is too large is still taken in. A client reads the answer only once it has
+/// sent all; past this it is cut off.
+const DISCARDED: usize = 8 << 20;
+
+/// The whole body, up to a limit.
+pub(super) async fn read_body(mut body: Body, limit: usize) -> Result<Bytes> {
+    let mut taken = Vec::new();
+    let mut seen = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Error::BadRequest("the request body could not be read".into()))?;
+        let Some(data) = frame.data_ref() else { continue };
+        seen += data.len();
+        if seen <= limit {
+            taken.extend_from_slice(data);
+        } else if seen > limit.saturating_add(DISCARDED) {
+            break;
+        }
     }
+    if seen > limit { Err(Error::TooLarge) } else { Ok(taken.into()) }
 }
 
 /// What links begin with: `public_endpoint`, or what the client called us by.

@@ -3,6 +3,7 @@
 mod support;
 
 mod concurrency;
+mod every_route;
 mod keypairs;
 mod tokens;
 mod trusts;

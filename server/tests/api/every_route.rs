@@ -1,0 +1,248 @@
+//! What must hold on every route, read off the route table itself: no route is forgotten.
+
+use serde_json::{Value, json};
+
+use crate::support::Cast;
+
+/// Routes that serve without a token, with the reason.
+const OPEN: [(&str, &str); 6] = [
+    ("GET", "/"),                // versions
+    ("GET", "/v3"),              // version document
+    ("GET", "/v3/"),             // the same
+    ("GET", "/healthz"),         // liveness
+    ("GET", "/readyz"),          // readiness
+    ("POST", "/v3/auth/tokens"), // login
+];
+
+/// `(method, pattern)` of every route.
+fn routes() -> Vec<(String, String)> {
+    let source = include_str!("../../src/routes.rs");
+    let mut out = Vec::new();
+    for part in source.split(".route(").skip(1) {
+        let path = part.split('"').nth(1).expect("a path").to_owned();
+        let rest = &part[part.find(&path).expect("the path") + path.len()..];
+        for method in ["get", "post", "put", "patch", "delete", "head"] {
+            // `get(` begins a method router, `.post(` goes on with it; `x::get` is a handler's name.
+            let begins = [format!(" {method}("), format!(".{method}("), format!("\n{method}(")];
+            if begins.iter().any(|b| rest.contains(b.as_str())) {
+                out.push((method.to_uppercase(), path.clone()));
+            }
+        }
+    }
+    assert!(out.len() > 20, "the route table was not understood");
+    out
+}
+
+/// The pattern with ids of alice's things, or of nothing.
+fn fill(c: &Cast, pattern: &str, trust: &str, other: &str) -> String {
+    let mut path = pattern.to_owned();
+    for (name, id) in [
+        ("{user_id}", c.alice.as_str()),
+        ("{project_id}", &c.p),
+        ("{domain_id}", "default"),
+        ("{trust_id}", trust),
+        ("{role_id}", other),
+    ] {
+        path = path.replace(name, id);
+    }
+    while let (Some(a), Some(b)) = (path.find('{'), path.find('}')) {
+        path.replace_range(a..=b, other);
+    }
+    path
+}
+
+fn is_open(method: &str, path: &str) -> bool {
+    OPEN.contains(&(method, path))
+}
+
+#[test]
+fn without_a_token_it_is_401_even_with_a_bad_body() {
+    let c = Cast::new();
+    let trust = c.trust(json!({}));
+    for (method, pattern) in routes() {
+        if is_open(&method, &pattern) {
+            continue;
+        }
+        let path = fill(&c, &pattern, &trust, "unknown");
+        for body in [None, Some(b"{]" as &[u8]), Some(b"{}")] {
+            let answer = c.s.call(&method, &path, &[], body);
+            assert_eq!(answer.status, 401, "{method} {pattern}: {}", answer.text);
+        }
+        let junk = c.s.call(&method, &path, &[("X-Auth-Token", "gAAAAAjunk")], None);
+        assert_eq!(junk.status, 401, "{method} {pattern}");
+    }
+}
+
+/// Policy is decided by stored facts: a body or a query that claims otherwise changes nothing
+/// (CVE-2026-42999).
+#[test]
+fn what_a_client_claims_changes_no_decision() {
+    let c = Cast::new();
+    let trust = c.trust(json!({}));
+    c.s.grant(&c.carol, &c.q, "member");
+    let carol = c.s.on("carol", &c.q);
+    let claims = json!({
+        "target": {"user": {"id": c.carol, "domain_id": "default"}, "trust": {"trustor_user_id": c.carol}},
+        "user_id": c.carol, "trustor_user_id": c.carol, "project_id": c.q, "domain_id": "default",
+        "credential": {"user_id": c.carol}, "trust": {"trustor_user_id": c.carol}, "roles": ["admin"],
+        "is_admin": true, "token": {"user_id": c.carol},
+    });
+    let query = format!(
+        "user_id={0}&target.user.id={0}&target.credential.user_id={0}&target.trust.trustor_user_id={0}&is_admin=1",
+        c.carol
+    );
+    for (method, pattern) in routes() {
+        // Bodies of these are not claims about an object: they make a new one.
+        if is_open(&method, &pattern) || method == "POST" {
+            continue;
+        }
+        for other in ["unknown", c.bob.as_str()] {
+            let path = fill(&c, &pattern, &trust, other);
+            let headers = [("X-Auth-Token", &*carol), ("X-Subject-Token", "gAAAA")];
+            let plain = c.s.call(&method, &path, &headers, None);
+            let claiming =
+                c.s.call(&method, &format!("{path}?{query}"), &headers, Some(claims.to_string().as_bytes()));
+            let refused = |status: u16| matches!(status, 401 | 403);
+            assert_eq!(
+                refused(plain.status),
+                refused(claiming.status),
+                "{method} {pattern}: {}",
+                claiming.text
+            );
+            assert!(claiming.status < 500, "{method} {pattern}: {}", claiming.text);
+        }
+    }
+}
+
+/// Nothing that a client sends is a 5xx.
+#[test]
+fn bad_input_is_the_clients_fault_on_every_route() {
+    let c = Cast::new();
+    let trust = c.trust(json!({}));
+    let admin = c.s.admin();
+    let long = "x".repeat(3000);
+    let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+    let members = [
+        "user",
+        "group",
+        "project",
+        "domain",
+        "role",
+        "trust",
+        "credential",
+        "region",
+        "service",
+        "endpoint",
+        "tag",
+        "tags",
+        "auth",
+        "credentials",
+    ];
+    let of = |value: Value| -> Vec<u8> {
+        let body: serde_json::Map<String, Value> =
+            members.iter().map(|m| ((*m).to_owned(), value.clone())).collect();
+        Value::Object(body).to_string().into_bytes()
+    };
+    let odd = json!({
+        "id": 5, "name": {"a": 1}, "domain_id": [1], "enabled": "maybe", "description": 7, "password": false,
+        "type": null, "blob": 1, "url": 3, "interface": "x", "service_id": 1, "identity": "x", "access": [],
+        "trustor_user_id": 1, "roles": [[1]], "options": {"immutable": "x"}, "default_project_id": 9,
+    });
+    let strings = json!({
+        "id": "\u{0}", "name": "\u{0}", "domain_id": long, "enabled": true, "description": long, "password": "\u{0}",
+        "type": "\u{0}", "blob": "\u{0}", "url": "\u{0}", "interface": "public", "service_id": long, "user_id": long,
+        "project_id": "\u{0}", "parent_id": "\u{0}", "region_id": long, "parent_region_id": long,
+    });
+    let bodies: Vec<Vec<u8>> = vec![
+        b"".to_vec(),
+        b"{".to_vec(),
+        b"null".to_vec(),
+        b"[]".to_vec(),
+        b"\"x\"".to_vec(),
+        b"{\"a\": \xff\xfe}".to_vec(),
+        deep.into_bytes(),
+        of(Value::Null),
+        of(json!([])),
+        of(json!("x")),
+        of(json!({})),
+        of(odd),
+        of(strings),
+    ];
+    for (method, pattern) in routes() {
+        for other in ["unknown", "%00", "%F0%9F%92%A9", &long] {
+            let path = fill(&c, &pattern, &trust, other);
+            let no_body = method == "GET" || method == "HEAD";
+            for body in bodies.iter().take(if no_body { 1 } else { usize::MAX }) {
+                let headers = [("X-Auth-Token", &*admin), ("X-Subject-Token", "gAAAA")];
+                let answer = c.s.call(&method, &path, &headers, Some(body));
+                let sent = String::from_utf8_lossy(&body[..body.len().min(120)]).into_owned();
+                assert!(answer.status < 500, "{method} {pattern} {sent}: {}", answer.text);
+                if answer.status >= 400 && method != "HEAD" {
+                    assert_eq!(
+                        answer.body["error"]["code"], answer.status,
+                        "{method} {pattern}: {}",
+                        answer.text
+                    );
+                    assert!(
+                        answer.body["error"]["title"].is_string()
+                            && answer.body["error"]["message"].is_string()
+                    );
+                }
+            }
+            if pattern.starts_with("/v3/auth/tokens") || method == "DELETE" || !pattern.contains('{') {
+                break;
+            }
+        }
+        if no_longer_alive(&c, &admin) {
+            panic!("{method} {pattern} took the administrator's token away");
+        }
+    }
+}
+
+fn no_longer_alive(c: &Cast, admin: &str) -> bool {
+    c.s.get(admin, "/v3/auth/catalog").status != 200
+}
+
+#[test]
+fn a_huge_body_is_413_and_an_unknown_path_404() {
+    let c = Cast::new();
+    let huge = vec![b' '; 200_000];
+    let answer = c.s.call("POST", "/v3/auth/tokens", &[], Some(&huge)).expect(413);
+    assert_eq!(answer.body["error"]["code"], 413);
+    let answer = c.s.get("x", "/v3/no/such/thing").expect(404);
+    assert_eq!(answer.body["error"]["title"], "Not Found");
+    assert_eq!(c.s.call("PUT", "/v3/auth/tokens", &[], None).expect(405).body["error"]["code"], 405);
+}
+
+#[test]
+fn forged_truncated_reencoded_and_foreign_tokens() {
+    let c = Cast::new();
+    let token = c.s.on("alice", &c.p);
+    let other = Cast::new().s.admin();
+    let mut flipped = token.clone().into_bytes();
+    flipped[40] = if flipped[40] == b'A' { b'B' } else { b'A' };
+    let flipped = String::from_utf8(flipped).expect("text");
+    for bad in [
+        &token[..token.len() - 4],
+        &flipped,
+        &other,
+        &token.to_lowercase(),
+        "",
+        "\u{e9}",
+        &"A".repeat(60_000),
+    ] {
+        let answer = c.s.call("GET", "/v3/auth/catalog", &[("X-Auth-Token", bad)], None);
+        assert!(matches!(answer.status, 400 | 401 | 431), "{bad:.40}: {}", answer.status);
+    }
+    // The same token with padding is the same token: revoking one revokes the other.
+    let padded = format!("{token}{}", "=".repeat((4 - token.len() % 4) % 4));
+    c.s.get(&padded, "/v3/auth/catalog").expect(200);
+    c.s.call("DELETE", "/v3/auth/tokens", &[("X-Auth-Token", &token), ("X-Subject-Token", &padded)], None)
+        .expect(204);
+    c.s.get(&token, "/v3/auth/catalog").expect(401);
+    c.s.get(&padded, "/v3/auth/catalog").expect(401);
+    // A header that stands twice is ambiguous.
+    let token = c.s.admin();
+    let twice = [("X-Auth-Token", &*token), ("X-Auth-Token", &*token)];
+    c.s.call("GET", "/v3/auth/catalog", &twice, None).expect(400);
+}
