@@ -3,10 +3,11 @@
 
 use serde_json::json;
 use vicar_rules::Micros;
+use vicar_rules::revocation::Event;
 
 use crate::app::App;
 use crate::args;
-use crate::authority::NO_DOMAIN;
+use crate::authority::{self, NO_DOMAIN};
 use crate::clock::SECOND;
 use crate::error::Result;
 use crate::http::Permit;
@@ -66,12 +67,13 @@ pub async fn is_needed(tx: &mut Tx) -> Result<bool> {
     Ok(!tx.exists("SELECT id FROM project WHERE id <> ?", args![ROOT_DOMAIN]).await?)
 }
 
-/// Creates what is not there; what is there stays, except that the administrator gets the password.
+/// Creates what is not there; what is there stays, except that the administrator gets the password and
+/// is enabled and unlocked, and that the endpoints get the URLs.
 pub async fn run(app: &App, plan: &Plan) -> Result<()> {
     let _permit = Permit::own("bootstrap is the operator at the console");
-    let hash = app.passwords.hash(&plan.password).await?;
     let now = app.clock.now();
     let default = app.config.default_domain_id.clone();
+    let hash = new_hash(app, plan, &default).await?;
     let mut tx = app.store.write().await?;
     insert_project(&mut tx, &default, "Default", "The default domain", ROOT_DOMAIN, None, true).await?;
     let project = match tx
@@ -103,7 +105,7 @@ pub async fn run(app: &App, plan: &Plan) -> Result<()> {
             .await?;
         }
     }
-    let user = user(&mut tx, plan, &default, &hash, now).await?;
+    let user = user(&mut tx, plan, &default, hash.as_deref(), now).await?;
     let role = role(&mut tx, &plan.role).await?;
     insert_once(
         &mut tx,
@@ -173,7 +175,29 @@ async fn role(tx: &mut Tx, name: &str) -> Result<String> {
     Ok(id)
 }
 
-async fn user(tx: &mut Tx, plan: &Plan, domain: &str, hash: &str, now: Micros) -> Result<String> {
+/// The password's hash; nothing when it is the administrator's already. Doing it all again shall not end
+/// his sessions.
+async fn new_hash(app: &App, plan: &Plan, domain: &str) -> Result<Option<String>> {
+    let mut tx = app.store.read().await?;
+    let current: Option<String> = tx
+        .first(
+            "SELECT p.password_hash FROM password p JOIN local_user l ON l.id = p.local_user_id
+              WHERE l.name = ? AND l.domain_id = ? ORDER BY p.created_at_int DESC, p.id DESC",
+            args![&plan.username, domain],
+            |r| r.take::<Option<String>>(),
+        )
+        .await?
+        .flatten();
+    drop(tx);
+    if let Some(current) = current
+        && app.passwords.verify(&plan.password, Some(&current)).await?
+    {
+        return Ok(None);
+    }
+    app.passwords.hash(&plan.password).await.map(Some)
+}
+
+async fn user(tx: &mut Tx, plan: &Plan, domain: &str, hash: Option<&str>, now: Micros) -> Result<String> {
     let found: Option<(String, i64)> = tx
         .first(
             "SELECT user_id, id FROM local_user WHERE name = ? AND domain_id = ?",
@@ -182,7 +206,21 @@ async fn user(tx: &mut Tx, plan: &Plan, domain: &str, hash: &str, now: Micros) -
         )
         .await?;
     let (id, local) = match found {
-        Some(found) => found,
+        Some((id, local)) => {
+            // The way back in for an operator who locked himself out.
+            tx.run("UPDATE \"user\" SET enabled = ? WHERE id = ?", args![true, &id]).await?;
+            tx.run(
+                "UPDATE local_user SET failed_auth_count = 0, failed_auth_at = NULL WHERE id = ?",
+                args![local],
+            )
+            .await?;
+            if hash.is_some() {
+                // What the old password opened is shut.
+                let event = Event { user: Some(id.clone()), issued_before: now, ..Event::default() };
+                authority::revoke(tx, &event, now).await?;
+            }
+            (id, local)
+        }
         None => {
             let id = ids::uuid();
             tx.run(
@@ -202,6 +240,9 @@ async fn user(tx: &mut Tx, plan: &Plan, domain: &str, hash: &str, now: Micros) -
                 .unwrap_or_default();
             (id, local)
         }
+    };
+    let Some(hash) = hash else {
+        return Ok(id);
     };
     tx.run("DELETE FROM password WHERE local_user_id = ?", args![local]).await?;
     tx.run(

@@ -71,7 +71,8 @@ impl Error {
         }
     }
 
-    fn message(&self) -> String {
+    /// What the client reads.
+    pub fn message(&self) -> String {
         match self {
             Self::BadRequest(m) | Self::Forbidden(m) | Self::NotFoundBecause(m) | Self::Conflict(m) => {
                 m.clone()

@@ -1,3 +1,5 @@
-//! The program.
+//! The program; see [`vicar::cli`].
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    vicar::cli::main()
+}

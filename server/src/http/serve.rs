@@ -64,6 +64,8 @@ pub async fn serve(
         let (router, tls) = (router.clone(), tls.clone());
         tokio::spawn(async move { connection(stream, tls, router, watcher).await });
     }
+    // Whoever comes now shall be refused, and try elsewhere, not wait in a queue that nobody serves.
+    drop(listener);
     tokio::select! {
         () = graceful.shutdown() => {}
         () = tokio::time::sleep(GRACE) => tracing::warn!("requests under way were cut off"),

@@ -132,6 +132,12 @@ impl Tx {
         self.0.run(sql, args)
     }
 
+    /// What is wrong with the file, as far as the engine can tell by reading all of it.
+    pub async fn fault(&mut self) -> Result<Option<String>> {
+        let found: Vec<String> = self.column("PRAGMA quick_check(1)", &[]).await?;
+        Ok(found.into_iter().find(|line| line != "ok"))
+    }
+
     /// Makes everything durable.
     pub async fn commit(self) -> Result<()> {
         self.0.commit()

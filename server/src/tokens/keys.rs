@@ -100,8 +100,8 @@ fn stamp(dir: &Path) -> Option<SystemTime> {
     std::fs::metadata(dir).and_then(|m| m.modified()).ok()
 }
 
-/// The key files by number.
-fn files(dir: &Path) -> Result<Vec<(u64, PathBuf)>, String> {
+/// The key files by number, newest first.
+pub fn files(dir: &Path) -> Result<Vec<(u64, PathBuf)>, String> {
     let entries = std::fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let mut out: Vec<(u64, PathBuf)> = entries
         .filter_map(|e| {
@@ -152,8 +152,18 @@ fn write_key(dir: &Path) -> Result<(), String> {
         .open(&tmp)
         .map_err(io)?;
     file.write_all(ids::fernet_key().as_bytes()).map_err(io)?;
+    belong(&file, dir);
     file.sync_all().map_err(io)?;
     std::fs::rename(&tmp, dir.join("0")).map_err(io)
+}
+
+/// Gives a new key to the directory's owner: a rotation by root must not shut the server out. Who may not
+/// do that is the owner himself.
+fn belong(file: &std::fs::File, dir: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    if let Ok(owner) = std::fs::metadata(dir) {
+        let _ = std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()));
+    }
 }
 
 /// Makes a repository with a primary and a staged key. One that exists is left alone; says whether

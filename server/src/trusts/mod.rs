@@ -1,6 +1,7 @@
 //! Trusts: making, reading and ending them.
 
 pub mod end;
+pub mod flush;
 pub mod http;
 pub mod loss;
 pub mod sql;

@@ -1,0 +1,55 @@
+//! `vicar db`
+
+use clap::Subcommand;
+
+use super::failure::Failure;
+use super::place::{self, Place};
+use super::say;
+use crate::store::migrate;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Db {
+    /// Create the schema, or add our own tables to a Keystone's. Doing it again changes nothing
+    Sync(Place),
+    /// Show which schema the database has; exit 5 when `db sync` is needed
+    Version(Place),
+}
+
+impl Db {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Sync(at) => sync(&at).await,
+            Self::Version(at) => version(&at).await,
+        }
+    }
+}
+
+async fn sync(at: &Place) -> Result<(), Failure> {
+    let path = at.config()?.database;
+    let store = place::open_or_create(&path).await?;
+    let done = migrate::sync(&store, place::clock().now()).await?;
+    say(format_args!(
+        "{}: {}",
+        path.display(),
+        if done { "the schema is there now" } else { "nothing to do" }
+    ));
+    Ok(())
+}
+
+async fn version(at: &Place) -> Result<(), Failure> {
+    let path = at.config()?.database;
+    let store = place::open(&path).await?;
+    let state = migrate::state(&mut store.read().await?).await?;
+    let keystone = match state.keystone.join(" ") {
+        none if none.is_empty() => "none".to_owned(),
+        marks if state.is_known() => format!("{marks} (30.0.0)"),
+        marks => format!("{marks} (not known here)"),
+    };
+    say(format_args!("keystone: {keystone}"));
+    say(format_args!("vicar: {}", state.own.map_or_else(|| "none".to_owned(), |v| v.to_string())));
+    if state.is_current() {
+        Ok(())
+    } else {
+        Err(Failure::Database("the schema is not current; `vicar db sync` brings it there".into()))
+    }
+}

@@ -1,0 +1,81 @@
+//! What ends the program, and with which code.
+
+use std::process::ExitCode;
+
+use crate::config::ConfigError;
+use crate::error::Error;
+use crate::store;
+
+/// Why a command did not do what it was asked to. The codes are listed in `--help` and docs/operations.md.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Anything else.
+    Failed(String),
+    /// `doctor` found so many broken things, and has said which.
+    Unwell(usize),
+    /// Configuration, policy or TLS files.
+    Config(String),
+    /// Directories and files that are to be made or written.
+    Place(String),
+    /// The database.
+    Database(String),
+    /// Keys.
+    Keys(String),
+    /// The address to listen on.
+    Address(String),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) | Self::Unwell(_) => 1,
+            // 2 is the command line's own.
+            Self::Config(_) => 3,
+            Self::Place(_) => 4,
+            Self::Database(_) => 5,
+            Self::Keys(_) => 6,
+            Self::Address(_) => 7,
+        }
+    }
+
+    /// One line on standard error, and the code.
+    pub(super) fn report(&self) -> ExitCode {
+        eprintln!("vicar: {}", self.to_string().replace('\n', " "));
+        ExitCode::from(self.code())
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(text)
+            | Self::Config(text)
+            | Self::Place(text)
+            | Self::Database(text)
+            | Self::Keys(text)
+            | Self::Address(text) => f.write_str(text),
+            Self::Unwell(n) => write!(f, "{n} of the checks above failed"),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(e: ConfigError) -> Self {
+        Self::Config(format!("configuration: {e}"))
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(e: store::Error) -> Self {
+        Self::Database(e.to_string())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Self {
+        match e {
+            Error::Internal(detail) | Error::Unavailable(detail, _) => Self::Database(detail),
+            other => Self::Failed(other.message()),
+        }
+    }
+}

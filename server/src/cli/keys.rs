@@ -1,0 +1,149 @@
+//! `vicar keys`
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+
+use super::failure::Failure;
+use super::place::{self, Place};
+use super::say;
+use crate::args;
+use crate::clock::SECOND;
+use crate::config::Config;
+use crate::store::{Store, Tx};
+use crate::tokens::keys::{self, KeyRing};
+
+/// As many keys as Keystone keeps for credentials: staged, primary, and the one before.
+const CREDENTIAL_KEYS: usize = 3;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Keys {
+    /// Make key repositories where there are none (both kinds, unless one is named)
+    Setup(Which),
+    /// Make the staged key primary, stage a new one, remove the oldest (token keys, unless told otherwise)
+    ///
+    /// A running server notices within half a second. Tokens die with their key, which lives for
+    /// `[fernet_tokens] max_active_keys` less two rotations more: in that time, tokens must have expired.
+    /// Credential keys are rotated only when every credential is encrypted with the primary key; run
+    /// `vicar keys migrate` after each rotation.
+    Rotate(Which),
+    /// Encrypt every stored credential anew with the primary credential key
+    Migrate(Place),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    #[command(flatten)]
+    at: Place,
+    /// The keys of tokens
+    #[arg(long)]
+    fernet: bool,
+    /// The keys of stored credentials
+    #[arg(long)]
+    credential: bool,
+}
+
+impl Keys {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Setup(which) => setup(&which),
+            Self::Rotate(which) => rotate(&which).await,
+            Self::Migrate(at) => migrate(&at).await,
+        }
+    }
+}
+
+fn setup(which: &Which) -> Result<(), Failure> {
+    let config = which.at.config()?;
+    let both = which.fernet == which.credential;
+    for (wanted, dir) in
+        [(both || which.fernet, &config.fernet_keys), (both || which.credential, &config.credential_keys)]
+    {
+        if wanted {
+            place::directory(dir)?;
+            let made = keys::setup(dir).map_err(Failure::Place)?;
+            say(format_args!("{}: {}", dir.display(), if made { "made" } else { "there already" }));
+        }
+    }
+    Ok(())
+}
+
+async fn rotate(which: &Which) -> Result<(), Failure> {
+    let config = which.at.config()?;
+    if which.credential {
+        let store = place::open_current(&config.database).await?;
+        let behind = behind(&mut store.read().await?, &primary(&config)?.1).await?.len();
+        if behind > 0 {
+            return Err(Failure::Failed(format!(
+                "{behind} credentials are not encrypted with the primary key, and a rotation could remove theirs: run `vicar keys migrate` first"
+            )));
+        }
+        promoted(&config.credential_keys, CREDENTIAL_KEYS)?;
+    }
+    if which.fernet || !which.credential {
+        promoted(&config.fernet_keys, config.fernet_max_active_keys)?;
+    }
+    Ok(())
+}
+
+fn promoted(dir: &Path, max_active: usize) -> Result<(), Failure> {
+    let primary = keys::rotate(dir, max_active).map_err(Failure::Keys)?;
+    say(format_args!("{}: the primary key is {primary} now", dir.display()));
+    Ok(())
+}
+
+fn primary(config: &Config) -> Result<(KeyRing, String), Failure> {
+    let ring = KeyRing::new(config.credential_keys.clone(), true);
+    let keys = ring.current().map_err(|e| Failure::Keys(format!("credential keys: {e}")))?;
+    let hash = keys.primary_hash().unwrap_or_default().to_owned();
+    Ok((ring, hash))
+}
+
+/// Credentials that are encrypted with another key than the primary one: id and ciphertext.
+pub(super) async fn behind(tx: &mut Tx, primary_hash: &str) -> Result<Vec<(String, String)>, Failure> {
+    Ok(tx
+        .map(
+            "SELECT id, encrypted_blob FROM credential WHERE key_hash <> ? ORDER BY id",
+            args![primary_hash],
+            |r| Ok((r.take()?, r.take()?)),
+        )
+        .await?)
+}
+
+async fn migrate(at: &Place) -> Result<(), Failure> {
+    let config = at.config()?;
+    let store = place::open_current(&config.database).await?;
+    let (ring, hash) = primary(&config)?;
+    let (done, lost) = encrypt_anew(&store, &ring, &hash).await?;
+    say(format_args!("{done} credentials encrypted anew"));
+    if lost.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Keys(format!(
+        "{} credentials fit none of the keys and were left as they are: {}",
+        lost.len(),
+        lost.join(" ")
+    )))
+}
+
+async fn encrypt_anew(store: &Store, ring: &KeyRing, hash: &str) -> Result<(usize, Vec<String>), Failure> {
+    let keys = ring.current().map_err(Failure::Keys)?;
+    let now = u64::try_from(place::clock().now() / SECOND).unwrap_or(0);
+    let mut tx = store.write().await?;
+    let (mut done, mut lost) = (0, Vec::new());
+    for (id, blob) in behind(&mut tx, hash).await? {
+        match keys.decrypt(&blob).and_then(|plain| keys.encrypt(&plain, now)) {
+            Some(blob) => {
+                tx.run(
+                    "UPDATE credential SET encrypted_blob = ?, key_hash = ? WHERE id = ?",
+                    args![blob, hash, id],
+                )
+                .await?;
+                done += 1;
+            }
+            None => lost.push(id),
+        }
+    }
+    tx.commit().await?;
+    Ok((done, lost))
+}

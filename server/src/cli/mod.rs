@@ -1,0 +1,103 @@
+//! The command line: what an operator does with the program.
+
+mod bootstrap;
+mod db;
+mod doctor;
+mod failure;
+mod keys;
+mod place;
+mod serve;
+mod start;
+mod trust;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// The table at the end of every help text.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the operation failed, or `doctor` found something that is broken
+  2  the command line cannot be understood
+  3  the configuration, the policy file or the TLS files cannot be used
+  4  a directory or file cannot be made or written
+  5  the database is damaged, busy, or of a version that this program does not know
+  6  keys are missing, cannot be read, or are no keys
+  7  the address cannot be listened on, because it is in use or not ours";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "vicar",
+    version,
+    about = "Vicar, an identity service with delegated authority at its heart. It speaks OpenStack Identity v3.",
+    after_help = EXIT_CODES,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server. An empty data directory is furnished first, so no other command is needed before
+    Serve(serve::Serve),
+    /// Create the first objects (domain, roles, administrator, catalog), or give the administrator a new password
+    Bootstrap(bootstrap::Bootstrap),
+    /// The database's schema
+    #[command(subcommand)]
+    Db(db::Db),
+    /// The keys of tokens (fernet) and of stored credentials (credential)
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Look for what is wrong or soon will be: keys, files, schema, clock, configuration, dead delegations
+    Doctor(doctor::Doctor),
+    /// Trusts that are over
+    #[command(subcommand)]
+    Trust(trust::Trust),
+}
+
+/// Runs the program. Errors are one line on standard error, and a code that tells their kind.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return Failure::Failed(format!("threads: {e}")).report(),
+    };
+    let done = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(c) => c.run().await,
+            Command::Bootstrap(c) => c.run().await,
+            Command::Db(c) => c.run().await,
+            Command::Keys(c) => c.run().await,
+            Command::Doctor(c) => c.run().await,
+            Command::Trust(c) => c.run().await,
+        }
+    });
+    // A handler that is stuck in a thread of its own must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Writes a line for the operator. Nobody listening any more is no reason to fail.
+fn say(line: impl std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,184 @@
+//! What `serve` does before it serves: it opens what is there, and furnishes what is empty.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::failure::Failure;
+use super::place::{self, Place};
+use crate::app::App;
+use crate::bootstrap::{self, Plan};
+use crate::config::Config;
+use crate::ids;
+use crate::store::{Store, migrate};
+use crate::tokens::keys;
+
+/// The variable with the administrator's first password.
+pub(super) const PASSWORD: &str = "VICAR_BOOTSTRAP_PASSWORD";
+
+/// A server that can be run.
+pub(super) struct Started {
+    pub(super) app: Arc<App>,
+    /// What was made, when the database was empty.
+    pub(super) first: Option<First>,
+}
+
+/// What a first start made.
+pub(super) struct First {
+    /// The administrator's password, unless it was given.
+    pub(super) generated: Option<String>,
+}
+
+/// Where a client's configuration lies after the first start.
+pub(super) fn clouds(at: &Place) -> PathBuf {
+    place::absolute(&at.data_dir.join("clouds.yaml"))
+}
+
+/// Opens the installation; `url` is what a new one's catalog names.
+pub(super) async fn start(at: &Place, config: Config, url: &str) -> Result<Started, Failure> {
+    let clock = place::clock();
+    let store = place::open_or_create(&config.database).await?;
+    if migrate::sync(&store, clock.now()).await? {
+        tracing::info!(database = %config.database.display(), "the schema was brought to the current version");
+    }
+    let empty = bootstrap::is_needed(&mut store.read().await?).await?;
+    if empty {
+        make_keys(&config)?;
+    }
+    let app = open_app(config, store, clock)?;
+    let first = if empty { Some(furnish(at, &app, url).await?) } else { None };
+    Ok(Started { app, first })
+}
+
+/// New keys belong to an empty database only: beside one that is in use, they would hide that the right
+/// ones are missing.
+fn make_keys(config: &Config) -> Result<(), Failure> {
+    for dir in [&config.fernet_keys, &config.credential_keys] {
+        place::directory(dir)?;
+        keys::setup(dir).map_err(Failure::Place)?;
+    }
+    Ok(())
+}
+
+fn open_app(config: Config, store: Store, clock: crate::clock::Clock) -> Result<Arc<App>, Failure> {
+    let app = App::new(config, store, clock).map_err(Failure::Config)?;
+    app.token_keys.current().map_err(|e| Failure::Keys(format!("token keys: {e}")))?;
+    app.credential_keys.current().map_err(|e| Failure::Keys(format!("credential keys: {e}")))?;
+    Ok(app)
+}
+
+async fn furnish(at: &Place, app: &App, url: &str) -> Result<First, Failure> {
+    let given = std::env::var(PASSWORD).ok().filter(|p| !p.is_empty());
+    let generated = given.is_none().then(ids::password);
+    let password = given.or_else(|| generated.clone()).unwrap_or_default();
+    let plan = Plan::usual(password, url);
+    // The files first: if the power fails in between, the next start does all of this again.
+    place::directory(&at.data_dir)?;
+    let domain = &app.config.default_domain_id;
+    place::private_file(&at.data_dir.join("clouds.yaml"), &clouds_yaml(&plan, url, domain))?;
+    place::private_file(&at.data_dir.join("openrc"), &openrc(&plan, url, domain))?;
+    bootstrap::run(app, &plan).await.map_err(|e| Failure::Failed(format!("{PASSWORD}: {}", e.message())))?;
+    Ok(First { generated })
+}
+
+fn clouds_yaml(plan: &Plan, url: &str, domain: &str) -> String {
+    // A JSON text is a YAML text.
+    let quoted = |s: &str| serde_json::Value::from(s).to_string();
+    let (url, user, password) =
+        (quoted(&format!("{url}/v3")), quoted(&plan.username), quoted(&plan.password));
+    let (project, domain) = (quoted(&plan.project), quoted(domain));
+    let region = quoted(plan.region.as_deref().unwrap_or_default());
+    let cloud = |name: &str, scope: &str| {
+        format!(
+            "  {name}:
+    auth:
+      auth_url: {url}
+      username: {user}
+      password: {password}
+      user_domain_id: {domain}
+{scope}    region_name: {region}
+    interface: public
+    identity_api_version: 3
+"
+        )
+    };
+    format!(
+        "# The administrator on his project, and on the whole system. Not read by the server.\nclouds:\n{}{}",
+        cloud("vicar", &format!("      project_name: {project}\n      project_domain_id: {domain}\n")),
+        cloud("vicar-system", "      system_scope: all\n"),
+    )
+}
+
+fn openrc(plan: &Plan, url: &str, domain: &str) -> String {
+    let url = format!("{url}/v3");
+    let variables = [
+        ("OS_AUTH_URL", url.as_str()),
+        ("OS_USERNAME", &plan.username),
+        ("OS_PASSWORD", &plan.password),
+        ("OS_USER_DOMAIN_ID", domain),
+        ("OS_PROJECT_NAME", &plan.project),
+        ("OS_PROJECT_DOMAIN_ID", domain),
+        ("OS_REGION_NAME", plan.region.as_deref().unwrap_or_default()),
+        ("OS_IDENTITY_API_VERSION", "3"),
+        ("OS_INTERFACE", "public"),
+    ];
+    let line = |(name, value): (&str, &str)| format!("export {name}='{}'\n", value.replace('\'', r"'\''"));
+    variables.into_iter().map(line).collect()
+}
+
+/// The identity service's public URLs in the catalog that lead to this machine, but not to `url`. Clients
+/// take the catalog's word: they would not find a server that moved to another port.
+pub(super) async fn stale_endpoints(app: &App, url: &str) -> Result<Vec<String>, Failure> {
+    let mut tx = app.store.read().await?;
+    let urls: Vec<String> = tx
+        .column(
+            "SELECT e.url FROM endpoint e JOIN service s ON s.id = e.service_id
+              WHERE s.type = 'identity' AND e.interface = 'public'",
+            &[],
+        )
+        .await?;
+    if urls.iter().any(|u| u.starts_with(url)) {
+        return Ok(Vec::new());
+    }
+    Ok(urls.into_iter().filter(|u| u.contains("://127.0.0.1") || u.contains("://localhost")).collect())
+}
+
+/// How the server is reached: as configured, or by the address that it listens on.
+pub(super) fn url(config: &Config, address: std::net::SocketAddr, encrypted: bool) -> String {
+    if let Some(public) = &config.public_endpoint {
+        return public.clone();
+    }
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("{}://{address}", if encrypted { "https" } else { "http" })
+}
+
+/// The data directory as an operator wants to read it.
+pub(super) fn shown(path: &Path) -> String {
+    place::absolute(path).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_cannot_break_out_of_the_client_files() {
+        let plan = Plan::usual("it's \"q\" $HOME\\".into(), "http://h:1");
+        assert!(openrc(&plan, "http://h:1", "default").contains(r#"OS_PASSWORD='it'\''s "q" $HOME\'"#));
+        assert!(clouds_yaml(&plan, "http://h:1", "default").contains(r#"password: "it's \"q\" $HOME\\""#));
+    }
+
+    #[test]
+    fn an_address_for_everybody_is_reached_here() {
+        let config = Config::defaults(Path::new("/d")).expect("defaults");
+        let at = |a: &str| url(&config, a.parse().expect("an address"), false);
+        assert_eq!(at("0.0.0.0:5000"), "http://127.0.0.1:5000");
+        assert_eq!(at("[::]:5000"), "http://[::1]:5000");
+        assert_eq!(at("192.0.2.7:80"), "http://192.0.2.7:80");
+    }
+}

@@ -1,0 +1,728 @@
+//! The program as an operator meets it: the real binary in a scratch folder.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use vicar::args;
+use vicar::clock::{Clock, SECOND};
+use vicar::store::{DateTime, Store};
+
+/// A folder that goes with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        let dir = std::env::temp_dir().join(format!("vicar-cli-{}", vicar::ids::uuid()));
+        std::fs::create_dir_all(&dir).expect("scratch folder");
+        Self(dir)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// Writes a file, gives its path as an argument.
+    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> String {
+        std::fs::write(self.path(name), text).expect("written");
+        self.path(name).display().to_string()
+    }
+
+    /// A configuration that makes passwords cheap, with more lines.
+    fn config(&self, ini: &str) -> String {
+        self.file("vicar.conf", format!("[identity]\npassword_hash_rounds = 4\n{ini}"))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The program with nothing of our own environment that it would listen to.
+fn vicar(args: &[&str]) -> Command {
+    let mut c = Command::new(env!("CARGO_BIN_EXE_vicar"));
+    c.args(args).stdin(Stdio::null());
+    for (name, _) in std::env::vars() {
+        if name.starts_with("VICAR_") || name.starts_with("OS_") {
+            c.env_remove(name);
+        }
+    }
+    c
+}
+
+/// Runs a command on a data folder to its end.
+fn run(s: &Scratch, args: &[&str]) -> Output {
+    let config = s.path("vicar.conf");
+    let mut c = vicar(args);
+    c.arg("--data-dir").arg(s.data());
+    if config.exists() {
+        c.arg("--config-file").arg(config);
+    }
+    c.output().expect("runs")
+}
+
+#[track_caller]
+fn expect(output: &Output, code: i32, says: &str) {
+    let out = String::from_utf8_lossy(&output.stdout);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{out}{err}");
+    assert!(out.contains(says) || err.contains(says), "no `{says}` in: {out}{err}");
+    if code > 2 {
+        let complaints = err.lines().filter(|l| l.starts_with("vicar: ")).count();
+        assert_eq!(complaints, 1, "one line: {err}");
+    }
+}
+
+/// A server that runs; killed with the test.
+struct Running {
+    child: Child,
+    screen: Vec<String>,
+    url: String,
+}
+
+/// Starts `serve` on a free port. The screen is read up to its last line: then the server can be used.
+fn serve(s: &Scratch, more: &[&str], env: &[(&str, &str)]) -> Running {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(s.path("log")).expect("log");
+    let mut c = vicar(&["serve", "--listen", "127.0.0.1:0"]);
+    c.arg("--data-dir").arg(s.data()).args(more);
+    if !more.contains(&"--metrics-listen") {
+        c.args(["--metrics-listen", "off"]);
+    }
+    c.envs(env.iter().copied()).stdout(Stdio::piped()).stderr(log);
+    let mut child = c.spawn().expect("starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut screen = Vec::new();
+    for line in lines.by_ref() {
+        let line = line.expect("text");
+        let is_last = line.trim_start().starts_with("openstack ")
+            || line.contains("  database ") && {
+                // Without clouds.yaml the database is the last line.
+                !s.data().join("clouds.yaml").exists()
+            };
+        screen.push(line);
+        if is_last {
+            break;
+        }
+    }
+    let said = std::fs::read_to_string(s.path("log")).unwrap_or_default();
+    let url = screen.first().and_then(|l| l.rsplit_once(" serves ")).map(|l| l.1.to_owned());
+    Running { child, url: url.unwrap_or_else(|| panic!("no server: {said}")), screen }
+}
+
+impl Running {
+    fn address(&self) -> String {
+        let rest = self.url.split_once("://").expect("a URL").1;
+        rest.trim_end_matches("/v3").to_owned()
+    }
+
+    /// Sends a signal and waits for the end.
+    fn signal(&mut self, name: &str) -> i32 {
+        let done = Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill");
+        assert!(done.success());
+        self.child.wait().expect("ends").code().unwrap_or(-1)
+    }
+
+    fn login(&self, password: &str) -> u16 {
+        let auth = json!({"auth": {"identity": {"methods": ["password"], "password": {"user": {
+            "name": "admin", "domain": {"id": "default"}, "password": password}}}}});
+        ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .build()
+            .new_agent()
+            .post(format!("{}/auth/tokens", self.url))
+            .send(auth.to_string().as_bytes())
+            .expect("an answer")
+            .status()
+            .as_u16()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn get(url: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    let mut request = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent().get(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut response = request.call().expect("an answer");
+    (response.status().as_u16(), response.body_mut().read_to_string().expect("text"))
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).permissions().mode() & 0o777
+}
+
+/// Everything below a folder, with what is in it.
+fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(dir).expect("listed").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            out.extend(contents(&path));
+        } else if !path.to_string_lossy().ends_with("-shm") {
+            out.push((path.clone(), std::fs::read(&path).expect("read")));
+        }
+    }
+    out.sort();
+    out
+}
+
+/// Runs statements on the database of a server that is down.
+fn sql(s: &Scratch, statements: &[(&str, &[vicar::store::Value])]) {
+    let rt = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+    rt.block_on(async {
+        let mut tx = Store::sqlite(&s.data().join("vicar.db")).expect("opens").write().await.expect("begins");
+        for (text, args) in statements {
+            tx.run(text, args).await.expect("runs");
+        }
+        tx.commit().await.expect("commits");
+    });
+}
+
+fn count(s: &Scratch, query: &str) -> i64 {
+    let rt = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+    rt.block_on(async {
+        let mut tx = Store::sqlite(&s.data().join("vicar.db")).expect("opens").read().await.expect("begins");
+        tx.column::<i64>(query, &[]).await.expect("runs").first().copied().unwrap_or(-1)
+    })
+}
+
+#[test]
+fn the_first_start_furnishes_an_empty_folder_and_the_second_changes_nothing() {
+    let s = Scratch::new();
+    let config = s.config("");
+    let begun = Instant::now();
+    let mut first = serve(&s, &["--config-file", &config], &[]);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let password = first
+        .screen
+        .iter()
+        .find_map(|l| l.trim().strip_prefix("password "))
+        .and_then(|l| l.split_whitespace().next())
+        .expect("a password is shown")
+        .to_owned();
+    assert_eq!(first.login(&password), 201);
+    assert_eq!(first.login("guess"), 401);
+    assert!(first.screen.iter().any(|l| l.contains("export OS_CLIENT_CONFIG_FILE=")));
+    for dir in ["", "fernet-keys", "credential-keys"] {
+        assert_eq!(mode(&s.data().join(dir)), 0o700, "{dir}");
+    }
+    for file in ["vicar.db", "clouds.yaml", "openrc", "fernet-keys/0", "fernet-keys/1", "credential-keys/1"] {
+        assert_eq!(mode(&s.data().join(file)), 0o600, "{file}");
+    }
+    let clouds = std::fs::read_to_string(s.data().join("clouds.yaml")).expect("clouds.yaml");
+    assert!(clouds.contains(&password) && clouds.contains(&first.url), "{clouds}");
+    let said = std::fs::read_to_string(s.path("log")).expect("log");
+    assert!(!said.contains(&password), "a password in the log");
+    assert_eq!(first.signal("-TERM"), 0);
+
+    let before = contents(&s.data());
+    let mut second = serve(&s, &["--config-file", &config], &[("VICAR_BOOTSTRAP_PASSWORD", "another")]);
+    assert!(!second.screen.iter().any(|l| l.contains("password")), "{:?}", second.screen);
+    assert_eq!(second.login(&password), 201);
+    assert_eq!(second.login("another"), 401);
+    assert_eq!(second.signal("-INT"), 0);
+    let after = contents(&s.data());
+    let names = |c: &[(PathBuf, Vec<u8>)]| c.iter().map(|f| f.0.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&before), names(&after));
+    for (old, new) in before.iter().zip(&after).filter(|f| !f.0.0.to_string_lossy().contains("vicar.db")) {
+        assert!(old == new, "{} changed", old.0.display());
+    }
+}
+
+#[test]
+fn the_first_password_can_be_given_and_is_not_shown_then() {
+    let s = Scratch::new();
+    let config = s.config("");
+    let given = "it's \"mine\" $HOME";
+    let first = serve(&s, &["--config-file", &config], &[("VICAR_BOOTSTRAP_PASSWORD", given)]);
+    assert!(!first.screen.join("\n").contains("mine"), "{:?}", first.screen);
+    assert_eq!(first.login(given), 201);
+    // A shell reads the same password out of openrc.
+    let script = format!(". {}/openrc; printf %s \"$OS_PASSWORD\"", s.data().display());
+    let shell = Command::new("sh").args(["-c", &script]).output().expect("sh");
+    assert_eq!(String::from_utf8_lossy(&shell.stdout), given);
+}
+
+#[test]
+fn what_cannot_work_is_one_clear_line_and_a_code_of_its_own() {
+    let s = Scratch::new();
+    let off = ["--metrics-listen", "off", "--listen", "127.0.0.1:0"];
+    let serve = |more: &[&str]| run(&s, &[&["serve"], &off[..], more].concat());
+    let missing = s.path("nowhere").display().to_string();
+
+    expect(&serve(&["--nonsense"]), 2, "--nonsense");
+    expect(&serve(&["--listen", "here"]), 2, "--listen");
+    expect(&serve(&["--tls-cert", &missing]), 2, "--tls-key");
+    // 3: configuration, policy, TLS.
+    expect(&serve(&["--config-file", &missing]), 3, "nowhere");
+    let bad = s.file("bad.conf", "[token]\nexpiration = soon\n");
+    expect(&serve(&["--config-file", &bad]), 3, "[token] expiration");
+    let mysql = s.file("mysql.conf", "[database]\nconnection = mysql+pymysql://u:hidden@h/k\n");
+    let refused = serve(&["--config-file", &mysql]);
+    expect(&refused, 3, "mysql+pymysql");
+    assert!(!String::from_utf8_lossy(&refused.stderr).contains("hidden"));
+    expect(&serve(&["--tls-cert", &missing, "--tls-key", &missing]), 3, "nowhere");
+    assert!(!s.data().exists(), "nothing of this touches the data folder");
+    let rules = s.file("policy.yaml", "\"identity:get_user\": \"role:\n");
+    let policy = s.file("policy.conf", format!("[oslo_policy]\npolicy_file = {rules}\n"));
+    expect(&serve(&["--config-file", &policy]), 3, "policy.yaml");
+    // 7: the port; nothing is touched either.
+    let other = Scratch::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    expect(&run(&other, &["serve", "--metrics-listen", "off", "--listen", &address]), 7, "in use");
+    let busy = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", &address];
+    expect(&run(&other, &busy), 7, "metrics");
+    assert!(!other.data().exists());
+    // 4: no folder can be made below a file.
+    let file = s.file("file", "");
+    let mut below = vicar(&["serve", "--data-dir", &format!("{file}/data")]);
+    expect(&below.args(off).output().expect("runs"), 4, "file/data");
+}
+
+#[test]
+fn damage_and_missing_keys_are_named_and_nothing_is_made_anew_beside_them() {
+    let s = Scratch::new();
+    s.config("");
+    let start = ["serve", "--metrics-listen", "off", "--listen", "127.0.0.1:0"];
+    expect(&run(&s, &["db", "sync"]), 0, "the schema is there now");
+    expect(&run(&s, &["keys", "setup"]), 0, "made");
+    let bootstrap = ["bootstrap", "--bootstrap-password", "secret"];
+    let done = run(&s, &bootstrap);
+    expect(&done, 0, "user admin has role admin");
+    assert!(!String::from_utf8_lossy(&done.stdout).contains("secret"));
+
+    let keys = s.data().join("fernet-keys");
+    let good = std::fs::read(keys.join("1")).expect("a key");
+    std::fs::write(keys.join("1"), "not a key").expect("written");
+    expect(&run(&s, &start), 6, "fernet-keys/1");
+    std::fs::remove_file(keys.join("1")).expect("removed");
+    std::fs::create_dir(keys.join("1")).expect("unreadable, even for root");
+    expect(&run(&s, &start), 6, "fernet-keys/1");
+    std::fs::remove_dir(keys.join("1")).expect("removed");
+    std::fs::rename(&keys, s.path("away")).expect("moved");
+    expect(&run(&s, &start), 6, "fernet-keys");
+    expect(&run(&s, &["doctor"]), 1, "FAIL  token keys");
+    assert!(!keys.exists(), "no new keys beside a database in use");
+    std::fs::rename(s.path("away"), &keys).expect("moved back");
+    std::fs::write(keys.join("1"), good).expect("written");
+    expect(&run(&s, &["doctor"]), 0, "ok    database");
+
+    let db = s.data().join("vicar.db");
+    let whole = std::fs::read(&db).expect("read");
+    let mut holed = whole.clone();
+    for byte in &mut holed[20_000..60_000] {
+        *byte = 0x5a;
+    }
+    std::fs::write(&db, &holed).expect("written");
+    expect(&run(&s, &start), 5, "vicar.db");
+    expect(&run(&s, &["doctor"]), 1, "FAIL  database");
+    std::fs::write(&db, "nothing that SQLite would know").expect("written");
+    expect(&run(&s, &start), 5, "vicar.db");
+    expect(&run(&s, &["db", "version"]), 5, "vicar.db");
+    std::fs::write(&db, whole).expect("written");
+    expect(&run(&s, &["db", "version"]), 0, "(30.0.0)");
+    // Another Keystone's schema is left untouched.
+    sql(&s, &[("UPDATE alembic_version SET version_num = 'older' WHERE version_num = 'c88cdce8f248'", &[])]);
+    expect(&run(&s, &start), 5, "keystone-manage");
+}
+
+#[test]
+fn bootstrap_gives_the_administrator_a_new_password_once() {
+    let s = Scratch::new();
+    let config = s.config("");
+    run(&s, &["keys", "setup"]);
+    expect(&run(&s, &["bootstrap"]), 2, "--bootstrap-password");
+    let url = "http://identity.test/v3";
+    let all = [
+        "bootstrap",
+        "--bootstrap-password",
+        "one",
+        "--bootstrap-region-id",
+        "R",
+        "--bootstrap-public-url",
+        url,
+    ];
+    expect(&run(&s, &all), 0, "");
+    expect(&run(&s, &all), 0, "");
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM revocation_event"), 0, "the same password ends no session");
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM endpoint"), 1);
+    let mut by_variable = vicar(&["bootstrap", "--config-file", &config]);
+    by_variable.arg("--data-dir").arg(s.data()).env("OS_BOOTSTRAP_PASSWORD", "two");
+    expect(&by_variable.output().expect("runs"), 0, "");
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM revocation_event"), 1);
+    let server = serve(&s, &["--config-file", &config], &[]);
+    assert_eq!(server.login("one"), 401);
+    assert_eq!(server.login("two"), 201);
+    assert!(!s.data().join("clouds.yaml").exists(), "only a first start writes it");
+}
+
+#[test]
+fn a_configuration_names_database_and_keys_and_what_is_unknown_is_said_in_one_line() {
+    let s = Scratch::new();
+    let elsewhere = s.path("etc");
+    let config = s.config(&format!(
+        "[database]\nconnection = sqlite:///{0}/k.db\n[fernet_tokens]\nkey_repository = {0}/f\n\
+         [credential]\nkey_repository = {0}/c\n[DEFAULT]\npublic_endpoint = https://id.example.org/\n\
+         use_stderr = true\n[memcache]\ndead_retry = 5\n",
+        elsewhere.display()
+    ));
+    let mut c = vicar(&["bootstrap", "--config-file", &config, "--bootstrap-password", "pw"]);
+    expect(&c.current_dir(&s.0).output().expect("runs"), 0, "");
+    let mut c = vicar(&["keys", "setup", "--config-file", &config]);
+    expect(&c.current_dir(&s.0).output().expect("runs"), 0, "");
+    let server = serve(&s, &["--config-file", &config], &[]);
+    assert!(elsewhere.join("k.db").exists() && elsewhere.join("f/1").exists());
+    assert!(!s.data().exists(), "nothing is left to put there");
+    let said = std::fs::read_to_string(s.path("log")).expect("log");
+    let lines: Vec<&str> = said.lines().filter(|l| l.contains("no meaning here")).collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    assert!(lines[0].contains("[memcache] dead_retry") && lines[0].contains("[DEFAULT] use_stderr"));
+    assert_eq!(server.url, "https://id.example.org/v3");
+}
+
+#[test]
+fn links_name_the_host_that_the_client_called_or_the_configured_one() {
+    let s = Scratch::new();
+    let config = s.config("");
+    let mut server = serve(&s, &["--config-file", &config], &[]);
+    let link = |body: &str| {
+        let body: Value = serde_json::from_str(body).expect("JSON");
+        body["version"]["links"][0]["href"].as_str().expect("a link").to_owned()
+    };
+    assert_eq!(link(&get(&server.url, &[]).1), format!("{}/", server.url));
+    assert_eq!(
+        link(&get(&server.url, &[("Host", "id.example.org:5000")]).1),
+        "http://id.example.org:5000/v3/"
+    );
+    let forged = get(&server.url, &[("Host", "evil\"><b>")]);
+    assert!(!forged.1.contains("evil"), "{}", forged.1);
+    let old = server.url.clone();
+    server.signal("-TERM");
+    // The catalog still names the old port: said once.
+    drop(serve(&s, &["--config-file", &config], &[]));
+    let said = std::fs::read_to_string(s.path("log")).expect("log");
+    assert_eq!(said.lines().filter(|l| l.contains("sends clients elsewhere") && l.contains(&old)).count(), 1);
+    let public = s.config("[DEFAULT]\npublic_endpoint = https://id.example.org/identity\n");
+    let log = std::fs::File::create(s.path("log")).expect("log");
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").to_string();
+    let mut c = vicar(&["serve", "--metrics-listen", "off", "--config-file", &public, "--listen", &port]);
+    let child = c.arg("--data-dir").arg(s.data()).stdout(log).spawn().expect("starts");
+    let direct = Running { child, screen: Vec::new(), url: format!("http://{port}/v3") };
+    wait_for(&port);
+    assert_eq!(link(&get(&direct.url, &[]).1), "https://id.example.org/identity/v3/");
+}
+
+fn wait_for(address: &str) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while get_raw(address, "GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").is_none() {
+        assert!(Instant::now() < end, "no server at {address}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn get_raw(address: &str, request: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut out = String::new();
+    stream.read_to_string(&mut out).ok()?;
+    (!out.is_empty()).then_some(out)
+}
+
+#[test]
+fn metrics_have_a_listener_of_their_own() {
+    let s = Scratch::new();
+    let config = s.config("");
+    let at = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").to_string();
+    let server = serve(&s, &["--config-file", &config, "--metrics-listen", &at], &[]);
+    assert!(server.screen.iter().any(|l| l.contains(&format!("http://{at}/metrics"))));
+    get(&format!("{}/users/0123456789abcdef", server.url), &[]);
+    let (status, text) = get(&format!("http://{at}/metrics"), &[]);
+    assert_eq!(status, 200);
+    assert!(text.contains("vicar_http_requests_total{") && text.contains("vicar_dead_trusts 0"), "{text}");
+    assert!(!text.contains("0123456789abcdef"), "ids are no labels: {text}");
+    assert_eq!(get(&format!("http://{at}/healthz"), &[]), (200, "ok\n".to_owned()));
+    assert_eq!(get(&format!("http://{at}/readyz"), &[]), (200, "ready\n".to_owned()));
+    assert_eq!(get(&format!("http://{at}/v3"), &[]).0, 404, "nothing else is there");
+    assert_eq!(get(&server.url.replace("/v3", "/metrics"), &[]).0, 404, "and metrics are not public");
+    // Ready means that keys and database can be used.
+    std::fs::rename(s.data().join("vicar.db"), s.path("away")).expect("moved");
+    assert_eq!(get(&format!("http://{at}/healthz"), &[]).0, 200);
+}
+
+#[test]
+fn logs_are_json_when_asked_and_hold_no_secret() {
+    let s = Scratch::new();
+    let config = s.config("");
+    let more = ["--config-file", &config, "--log-format", "json"];
+    let server = serve(&s, &more, &[("VICAR_BOOTSTRAP_PASSWORD", "topsecret")]);
+    assert_eq!(server.login("topsecret"), 201);
+    let said = std::fs::read_to_string(s.path("log")).expect("log");
+    let lines: Vec<Value> = said.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let request = lines.iter().find(|l| l["message"] == "request").expect("the request's line");
+    assert_eq!(request["path"], "/v3/auth/tokens");
+    assert_eq!(request["status"], 201);
+    assert!(!said.contains("topsecret"));
+}
+
+#[test]
+fn with_a_certificate_everything_is_encrypted_and_links_say_so() {
+    let s = Scratch::new();
+    let config = s.config("");
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let cert = s.file("cert.pem", made.cert.pem());
+    let key = s.file("key.pem", made.signing_key.serialize_pem());
+    expect(&run(&s, &["serve", "--tls-cert", &key, "--tls-key", &key]), 3, "TLS");
+    let server = serve(&s, &["--config-file", &config, "--tls-cert", &cert, "--tls-key", &key], &[]);
+    assert!(server.url.starts_with("https://"), "{}", server.url);
+    let mut roots = tokio_rustls::rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).expect("a root");
+    let client =
+        tokio_rustls::rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let name = "127.0.0.1".try_into().expect("a name");
+    let session = tokio_rustls::rustls::ClientConnection::new(Arc::new(client), name).expect("a session");
+    let stream = TcpStream::connect(server.address()).expect("connects");
+    let mut tls = tokio_rustls::rustls::StreamOwned::new(session, stream);
+    let host = server.address();
+    write!(tls, "GET /v3 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    let _ = tls.read_to_string(&mut answer);
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains(&format!("https://{host}/v3/")),
+        "{answer}"
+    );
+    let plain = get_raw(&host, "GET /v3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    assert!(plain.is_none_or(|a| !a.contains("version")), "no plain HTTP on this port");
+}
+
+#[test]
+fn a_stop_finishes_the_request_under_way() {
+    let s = Scratch::new();
+    let config = s.config("");
+    let mut server = serve(&s, &["--config-file", &config], &[("VICAR_BOOTSTRAP_PASSWORD", "pw")]);
+    let body = json!({"auth": {"identity": {"methods": ["password"], "password": {"user": {
+        "name": "admin", "domain": {"id": "default"}, "password": "pw"}}}}})
+    .to_string();
+    let mut stream = TcpStream::connect(server.address()).expect("connects");
+    let (now, later) = body.split_at(10);
+    write!(stream, "POST /v3/auth/tokens HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{now}", body.len())
+        .expect("sent");
+    std::thread::sleep(Duration::from_millis(200));
+    let pid = server.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(TcpStream::connect(server.address()).is_err(), "no new connections");
+    stream.write_all(later.as_bytes()).expect("sent");
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    assert_eq!(server.child.wait().expect("ends").code(), Some(0));
+}
+
+/// A trust's row; `more` are further columns with their values.
+fn trust(
+    id: &str,
+    expires: Option<i64>,
+    more: &[(&str, vicar::store::Value)],
+) -> (String, Vec<vicar::store::Value>) {
+    let mut columns =
+        "id, trustor_user_id, trustee_user_id, project_id, impersonation, expires_at_int".to_owned();
+    let mut values = args![id, "alice", id, "p", true, expires].to_vec();
+    for (column, value) in more {
+        columns.push_str(", ");
+        columns.push_str(column);
+        values.push(value.clone());
+    }
+    let marks = vec!["?"; values.len()].join(", ");
+    (format!("INSERT INTO trust ({columns}) VALUES ({marks})"), values)
+}
+
+/// A furnished folder with trusts in every state of death, one that lives, and what belongs to them.
+fn graveyard(ini: &str) -> Scratch {
+    let s = Scratch::new();
+    s.config(ini);
+    run(&s, &["keys", "setup"]);
+    expect(&run(&s, &["bootstrap", "--bootstrap-password", "pw"]), 0, "");
+    let now = Clock::system().now();
+    let day = 86_400 * SECOND;
+    let rows = [
+        trust("live", Some(now + day), &[("remaining_uses", 1i64.into())]),
+        trust("expired", Some(now - day), &[]),
+        trust("below-expired", None, &[("redelegated_trust_id", "expired".into())]),
+        trust("exhausted", None, &[("remaining_uses", 0i64.into())]),
+        trust("orphan", None, &[("redelegated_trust_id", "gone".into())]),
+        trust("deleted-now", None, &[("deleted_at", DateTime(now - SECOND).into())]),
+        trust("deleted-long-ago", None, &[("deleted_at", DateTime(now - 40 * day).into())]),
+        trust("below-deleted", None, &[("redelegated_trust_id", "deleted-now".into())]),
+    ];
+    let mut all: Vec<(&str, Vec<vicar::store::Value>)> =
+        rows.iter().map(|(text, values)| (text.as_str(), values.clone())).collect();
+    let role = "INSERT INTO trust_role (trust_id, role_id) VALUES (?, 'r')";
+    let credential = "INSERT INTO credential (id, user_id, project_id, type, key_hash, encrypted_blob)
+                      VALUES (?, 'alice', 'p', ?, 'h', 'b')";
+    let keypair = "INSERT INTO vicar_keypair (credential_id, access, trust_id, audit_chain_id, created_at)
+                   VALUES (?, ?, ?, ?, 0)";
+    for id in ["live", "expired", "below-expired", "deleted-now", "deleted-long-ago", "removed-by-keystone"] {
+        all.push((role, args![id].to_vec()));
+        all.push((credential, args![id, "ec2-trust"].to_vec()));
+        all.push((keypair, args![id, id, id, id].to_vec()));
+    }
+    all.push((credential, args!["plain", "ec2"].to_vec()));
+    let event = "INSERT INTO revocation_event (user_id, issued_before, revoked_at) VALUES (?, ?, ?)";
+    for (user, at) in [("recent", now - 30 * 3600 * SECOND), ("forgotten", now - 3 * day)] {
+        all.push((event, args![user, DateTime(at), DateTime(at)].to_vec()));
+    }
+    let seen = "INSERT INTO vicar_replay (fingerprint, seen_until) VALUES (?, ?)";
+    all.push((seen, args!["old", now - SECOND].to_vec()));
+    all.push((seen, args!["young", now + day].to_vec()));
+    let all: Vec<(&str, &[vicar::store::Value])> = all.iter().map(|(t, v)| (*t, v.as_slice())).collect();
+    sql(&s, &all);
+    s
+}
+
+#[test]
+fn the_reaper_ends_what_is_over_and_removes_what_ended_long_ago() {
+    let s = graveyard("");
+    let config = s.path("vicar.conf").display().to_string();
+    let at = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").to_string();
+    let mut server = serve(&s, &["--config-file", &config, "--metrics-listen", &at], &[]);
+    let end = Instant::now() + Duration::from_secs(20);
+    // Six of the eight died and are kept; the seventh died too long ago.
+    while !get(&format!("http://{at}/metrics"), &[]).1.contains("vicar_dead_trusts 6") {
+        assert!(Instant::now() < end, "{}", get(&format!("http://{at}/metrics"), &[]).1);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    server.signal("-TERM");
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM trust"), 7);
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM trust WHERE deleted_at IS NULL"), 1, "only the live one");
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM vicar_keypair"), 1);
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM credential"), 2, "the live trust's and the plain one");
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM trust_role"), 4, "no role of a trust that is not stored");
+    // What a token could still be asked about is remembered; the ends are revocations of their own.
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM revocation_event WHERE user_id = 'recent'"), 1);
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM revocation_event WHERE user_id = 'forgotten'"), 0);
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM revocation_event WHERE trust_id = 'below-expired'"), 1);
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM vicar_replay"), 1);
+}
+
+#[test]
+fn trust_flush_removes_ended_trusts_with_all_that_speaks_of_them() {
+    let s = graveyard("");
+    expect(&run(&s, &["doctor"]), 1, "warn  dead delegations: 1 trusts expired, 1 used up, 2 without");
+    expect(&run(&s, &["trust", "flush", "--date", "soon"]), 2, "soon");
+    expect(&run(&s, &["trust", "flush", "--trustee-user-id", "deleted-now"]), 0, "1 trusts removed");
+    expect(&run(&s, &["trust", "flush", "--date", "01-01-2020"]), 0, "0 trusts removed");
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM trust"), 7, "what ended today is not before that day");
+    expect(&run(&s, &["trust", "flush"]), 0, "6 trusts removed");
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM trust"), 1);
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM trust_role"), 1);
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM vicar_trust_state"), 0);
+    assert_eq!(count(&s, "SELECT COUNT(*) FROM vicar_keypair"), 1);
+    expect(&run(&s, &["doctor"]), 1, "ok    dead delegations");
+}
+
+#[test]
+fn credential_keys_rotate_only_when_nothing_gets_lost() {
+    let s = Scratch::new();
+    s.config("");
+    run(&s, &["keys", "setup"]);
+    expect(&run(&s, &["bootstrap", "--bootstrap-password", "pw"]), 0, "");
+    let dir = s.data().join("credential-keys");
+    let ring = || vicar::tokens::keys::KeyRing::new(dir.clone(), true).current().expect("keys");
+    let blob = ring().encrypt(b"{\"secret\": 1}", 5).expect("encrypts");
+    let hash = ring().primary_hash().expect("a key").to_owned();
+    let insert = "INSERT INTO credential (id, user_id, type, key_hash, encrypted_blob) VALUES ('c', 'u', 'totp', ?, ?)";
+    sql(&s, &[(insert, args![hash, blob])]);
+    expect(&run(&s, &["keys", "rotate", "--credential"]), 0, "the primary key is 2 now");
+    expect(&run(&s, &["doctor"]), 0, "warn  credentials: 1 are encrypted with an older key");
+    expect(&run(&s, &["keys", "rotate", "--credential"]), 1, "keys migrate");
+    expect(&run(&s, &["keys", "migrate"]), 0, "1 credentials encrypted anew");
+    expect(&run(&s, &["keys", "rotate", "--credential"]), 0, "the primary key is 3 now");
+    expect(&run(&s, &["keys", "migrate"]), 0, "1 credentials");
+    for n in 2..6 {
+        expect(&run(&s, &["keys", "rotate"]), 0, &format!("the primary key is {n} now"));
+    }
+    let mut left: Vec<String> = std::fs::read_dir(s.data().join("fernet-keys"))
+        .expect("listed")
+        .flatten()
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["0", "4", "5"]);
+    // A key that is gone is told, and its credential is left as it is.
+    sql(&s, &[("UPDATE credential SET encrypted_blob = 'gAAAAA', key_hash = 'lost'", &[])]);
+    expect(&run(&s, &["keys", "migrate"]), 6, "fit none of the keys");
+    expect(&run(&s, &["doctor"]), 1, "FAIL  credentials: 1 fit none of the keys");
+}
+
+#[test]
+fn the_doctor_finds_what_is_wrong() {
+    let s = Scratch::new();
+    expect(&run(&s, &["doctor"]), 1, "is not there");
+    assert!(!s.data().exists(), "looking makes nothing");
+    s.config(
+        "[auth]\nmethods = password,token\n[oslo_policy]\npolicy_file = /nowhere/policy.yaml\n[x]\ny = z\n",
+    );
+    run(&s, &["keys", "setup"]);
+    expect(&run(&s, &["bootstrap", "--bootstrap-password", "pw"]), 0, "");
+    let all = run(&s, &["doctor"]);
+    for line in [
+        "warn  configuration: no meaning here: [x] y",
+        "warn  [auth] methods: ec2credential is missing",
+        "warn  policy: /nowhere/policy.yaml is not there",
+        "ok    token keys: 2 keys",
+        "ok    schema: Keystone 30.0.0",
+        "ok    rows from the future",
+        "ok    credentials",
+    ] {
+        expect(&all, 0, line);
+    }
+    let open = |path: &str, mode| {
+        std::fs::set_permissions(s.data().join(path), std::fs::Permissions::from_mode(mode)).expect("chmod");
+    };
+    open("vicar.db", 0o644);
+    open("fernet-keys/1", 0o640);
+    let later = Clock::system().now() + 3600 * SECOND;
+    sql(
+        &s,
+        &[(
+            "INSERT INTO revocation_event (user_id, issued_before, revoked_at) VALUES ('u', ?, ?)",
+            args![DateTime(later), DateTime(later)],
+        )],
+    );
+    let all = run(&s, &["doctor"]);
+    expect(&all, 1, "warn  database, permissions");
+    expect(&all, 1, "warn  token keys, permissions");
+    expect(&all, 1, "FAIL  rows from the future: 1 revocations");
+    s.config("[token]\nexpiration = soon\n");
+    expect(&run(&s, &["doctor"]), 1, "FAIL  configuration");
+}
+
+#[test]
+fn every_command_explains_itself() {
+    for command in ["serve", "bootstrap", "db", "keys", "doctor", "trust"] {
+        let help = vicar(&[command, "--help"]).output().expect("runs");
+        expect(&help, 0, "Usage: vicar");
+    }
+    expect(&vicar(&["--help"]).output().expect("runs"), 0, "Exit codes:");
+    expect(&vicar(&["--version"]).output().expect("runs"), 0, "vicar ");
+    assert_eq!(vicar(&[]).output().expect("runs").status.code(), Some(2));
+}
