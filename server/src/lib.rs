@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod groups;
 pub mod http;
 pub mod ids;
 pub mod keypairs;

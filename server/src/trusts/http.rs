@@ -66,7 +66,10 @@ pub async fn create(req: Req) -> Result<Response> {
     let until = match take_text(&mut body, "expires_at") {
         None => None,
         Some(text) => Some(clock::from_client(&text).ok_or_else(|| {
-            Error::field("expires_at", "must be a UTC time like 2027-01-31T12:00:00.000000Z, without an offset")
+            Error::field(
+                "expires_at",
+                "must be a UTC time like 2027-01-31T12:00:00.000000Z, without an offset",
+            )
         })?),
     };
     body.remove("expires_at");
@@ -243,7 +246,10 @@ pub async fn list(req: Req) -> Result<Response> {
     }
     let state = req.query.get("state").unwrap_or("live");
     if !STATES.contains(&state) {
-        return Err(Error::field("state", "must be one of live, suspended, expired, exhausted, broken, deleted, all"));
+        return Err(Error::field(
+            "state",
+            "must be one of live, suspended, expired, exhausted, broken, deleted, all",
+        ));
     }
     let mut tx = req.read().await?;
     let found = authority::trusts_where(&mut tx, |q| {
