@@ -50,8 +50,8 @@ impl App {
             passwords: Passwords::new(&config),
             metrics: Metrics::default(),
             policy,
+            store: store.counting_idle(clock.clone(), config.compliance.disable_user_account_days_inactive),
             config,
-            store,
             clock,
         }))
     }

@@ -12,7 +12,8 @@ use vicar_rules::revocation::Event;
 use vicar_rules::roles::{Implications, RoleSet};
 
 use crate::args;
-use crate::store::{DateTime, Result, Row, Select, Tx, Value, marks};
+use crate::clock;
+use crate::store::{Date, DateTime, Result, Row, Select, Tx, Value, marks};
 
 /// `role.domain_id` of a role that is no domain's.
 pub const NO_DOMAIN: &str = "<<null>>";
@@ -82,13 +83,45 @@ fn presence(enabled: Option<bool>, domain_enabled: Option<bool>) -> Presence {
     }
 }
 
+/// When a user was last seen, and whether he may stay away as long as he likes.
+#[derive(Debug)]
+pub struct Seen {
+    last_active: Option<Date>,
+    created: Option<DateTime>,
+    exempt: bool,
+}
+
+/// Reads `last_active_at`, `created_at` and the value of option 1004 (`ignore_user_inactivity`).
+pub fn read_seen(r: &mut Row) -> Result<Seen> {
+    Ok(Seen {
+        last_active: r.take()?,
+        created: r.take()?,
+        exempt: r.take::<Option<String>>()?.is_some_and(|v| v == "true"),
+    })
+}
+
+/// Was he away for so long that he counts as disabled? Who never logged in counts from his creation.
+pub fn is_idle(since: Option<&Date>, seen: &Seen) -> bool {
+    let Some(since) = since.filter(|_| !seen.exempt) else {
+        return false;
+    };
+    match (&seen.last_active, &seen.created) {
+        (Some(day), _) => day <= since,
+        (None, Some(at)) => clock::date(at.0) <= since.0,
+        (None, None) => false,
+    }
+}
+
 /// The users with these ids; who is missing is missing.
 pub async fn users<'a>(
     tx: &mut Tx,
     ids: impl IntoIterator<Item = &'a str>,
 ) -> Result<BTreeMap<String, UserFacts>> {
     let mut q = Select::new(
-        "SELECT u.id, COALESCE(l.name, n.name, ''), u.domain_id, d.name, u.enabled, d.enabled, u.default_project_id,
+        "SELECT u.id, COALESCE(l.name, n.name, ''), u.domain_id, d.name, u.enabled, d.enabled,
+                u.last_active_at, u.created_at,
+                (SELECT o.option_value FROM user_option o WHERE o.user_id = u.id AND o.option_id = '1004'),
+                u.default_project_id,
                 (SELECT MAX(COALESCE(p.expires_at_int, 9223372036854775807)) FROM password p
                   WHERE p.local_user_id = l.id AND p.created_at_int =
                         (SELECT MAX(x.created_at_int) FROM password x WHERE x.local_user_id = l.id))
@@ -98,17 +131,19 @@ pub async fn users<'a>(
            LEFT JOIN project d ON d.id = u.domain_id",
     );
     q.is_in("u.id", ids);
+    let since = tx.idle_since().cloned();
     let found = q
         .map(tx, |r| {
             let (id, name, domain_id): (String, String, String) = (r.take()?, r.take()?, r.take()?);
             let domain_name: Option<String> = r.take()?;
             let presence = presence(r.take()?, r.take()?);
+            let idle = is_idle(since.as_ref(), &read_seen(r)?);
             Ok(UserFacts {
                 id,
                 name,
                 domain_name: domain_name.unwrap_or_else(|| domain_id.clone()),
                 domain_id,
-                presence,
+                presence: if idle { Presence::Disabled } else { presence },
                 default_project_id: r.take()?,
                 password_expires_at: r.take::<Option<i64>>()?.filter(|t| *t != i64::MAX),
             })

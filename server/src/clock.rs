@@ -49,6 +49,19 @@ pub fn iso(at: Micros) -> String {
     format_with(at, "%Y-%m-%dT%H:%M:%S%.6fZ")
 }
 
+/// `2026-11-21T19:34:08.000000`, as Keystone writes the end of a password: UTC, and does not say so.
+pub fn iso_bare(at: Micros) -> String {
+    format_with(at, "%Y-%m-%dT%H:%M:%S%.6f")
+}
+
+/// `2026-11-21`, as DATE columns hold it.
+pub fn date(at: Micros) -> String {
+    format_with(at, "%Y-%m-%d")
+}
+
+/// One day, in microseconds.
+pub const DAY: Micros = 86_400 * SECOND;
+
 /// `2026-11-21 19:34:08.000000`, as SQLAlchemy writes DATETIME columns on SQLite.
 pub fn sql_datetime(at: Micros) -> String {
     format_with(at, "%Y-%m-%d %H:%M:%S%.6f")

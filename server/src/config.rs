@@ -202,7 +202,7 @@ impl Config {
                     .optional("security_compliance", "unique_last_password_count")?
                     .unwrap_or(0),
                 minimum_password_age: r.optional("security_compliance", "minimum_password_age")?.unwrap_or(0),
-                password_regex: r.text("security_compliance", "password_regex"),
+                password_regex: r.regex("security_compliance", "password_regex")?,
                 password_regex_description: r.text("security_compliance", "password_regex_description"),
                 change_password_upon_first_use: r.flag(
                     "security_compliance",
@@ -331,6 +331,14 @@ impl Reader<'_> {
                 t.trim().parse().map_err(|_| ConfigError(format!("[{section}] {option}: `{t}` is no number")))
             }
         }
+    }
+
+    fn regex(&mut self, section: &str, option: &str) -> Result<Option<String>, ConfigError> {
+        let text = self.text(section, option);
+        if let Some(Err(e)) = text.as_deref().map(crate::passwords::compile) {
+            return Err(ConfigError(format!("[{section}] {option}: {e}")));
+        }
+        Ok(text)
     }
 
     fn optional(&mut self, section: &str, option: &str) -> Result<Option<u32>, ConfigError> {

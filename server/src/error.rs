@@ -20,6 +20,8 @@ pub enum Error {
     Unauthorized,
     /// 401 with a text that tells a signer what to mend, never a secret.
     UnauthorizedBecause(&'static str),
+    /// 401 for a right password whose time is over, so that its owner knows to change it; with his id.
+    PasswordExpired(String),
     /// 403.
     Forbidden(String),
     /// 404: `Could not find <kind>: <id>.`
@@ -60,7 +62,9 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized | Self::UnauthorizedBecause(_) => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized | Self::UnauthorizedBecause(_) | Self::PasswordExpired(_) => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(..) | Self::NotFoundBecause(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -79,6 +83,9 @@ impl Error {
             }
             Self::Unauthorized => "The request you have made requires authentication.".into(),
             Self::UnauthorizedBecause(m) => (*m).to_owned(),
+            Self::PasswordExpired(id) => {
+                format!("The password is expired and needs to be changed for user: {id}.")
+            }
             Self::NotFound(kind, id) => format!("Could not find {kind}: {id}."),
             Self::MethodNotAllowed => "The method is not allowed for the requested URL.".into(),
             Self::TooLarge => "The request body is larger than this server accepts.".into(),
@@ -133,7 +140,7 @@ impl IntoResponse for Error {
         let headers = response.headers_mut();
         match self {
             // RFC 9110 wants a challenge with each 401; this is the scheme that Keystone names.
-            Self::Unauthorized | Self::UnauthorizedBecause(_) => {
+            Self::Unauthorized | Self::UnauthorizedBecause(_) | Self::PasswordExpired(_) => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Keystone uri=\"/v3\""));
             }
             Self::Settling => {

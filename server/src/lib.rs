@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod credentials;
 pub mod error;
+pub mod groups;
 pub mod http;
 pub mod ids;
 pub mod keypairs;

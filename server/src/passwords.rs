@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use fancy_regex::Regex;
 use hmac::{KeyInit, Mac};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
@@ -15,18 +16,56 @@ use crate::error::{Error, Result};
 /// bcrypt reads no more of a password than this.
 pub const BCRYPT_BYTES: usize = 72;
 
-/// The hasher.
+/// The hasher, and what a password must look like.
 #[derive(Debug)]
 pub struct Passwords {
     cost: u32,
     gate: Arc<Semaphore>,
+    look: Option<Look>,
+}
+
+/// `[security_compliance] password_regex`
+#[derive(Debug)]
+struct Look {
+    /// Nothing when the expression is wrong: then no password fits. The configuration refuses it before.
+    expression: Option<Regex>,
+    words: String,
+}
+
+/// Compiles a `password_regex`. As in Keystone it must fit from the beginning, not to the end.
+pub fn compile(expression: &str) -> Result<Regex, String> {
+    Regex::new(&format!(r"\A(?:{expression})")).map_err(|e| e.to_string())
 }
 
 impl Passwords {
     /// From the configuration.
     pub fn new(config: &Config) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { cost: config.bcrypt_cost, gate: Arc::new(Semaphore::new(cores)) }
+        let rules = &config.compliance;
+        let look = rules.password_regex.as_deref().map(|expression| Look {
+            expression: compile(expression).ok(),
+            words: rules.password_regex_description.clone().unwrap_or_default(),
+        });
+        Self { cost: config.bcrypt_cost, gate: Arc::new(Semaphore::new(cores)), look }
+    }
+
+    /// May this become a password? Never an empty one: it would be no proof of anything.
+    pub fn acceptable(&self, password: &str) -> Result<()> {
+        if password.is_empty() {
+            return Err(Error::field("password", "must not be empty"));
+        }
+        not_too_long(password)?;
+        match &self.look {
+            None => Ok(()),
+            // An expression that gives up fits nothing.
+            Some(look) if look.expression.as_ref().is_some_and(|e| e.is_match(password).unwrap_or(false)) => {
+                Ok(())
+            }
+            Some(look) => Err(Error::BadRequest(format!(
+                "The password does not match the requirements: {}.",
+                look.words.trim_end_matches('.')
+            ))),
+        }
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
@@ -43,14 +82,10 @@ impl Passwords {
 
     /// Hashes with bcrypt. A password that bcrypt would truncate is refused, not truncated.
     pub async fn hash(&self, password: &str) -> Result<String> {
-        if password.len() > BCRYPT_BYTES {
-            return Err(Error::field(
-                "password",
-                "longer than 72 bytes, of which bcrypt would silently ignore the rest",
-            ));
-        }
+        not_too_long(password)?;
         let (password, cost) = (password.to_owned(), self.cost);
-        self.run(move || bcrypt::non_truncating_hash(password.as_bytes(), cost))
+        // The crate's own check counts a closing NUL and so refuses a 72nd byte, which bcrypt does read.
+        self.run(move || bcrypt::hash(password.as_bytes(), cost))
             .await?
             .map_err(|e| Error::Internal(format!("bcrypt: {e}")))
     }
@@ -73,21 +108,31 @@ impl Passwords {
     }
 }
 
+fn not_too_long(password: &str) -> Result<()> {
+    if password.len() > BCRYPT_BYTES {
+        return Err(Error::field(
+            "password",
+            "longer than 72 bytes, of which bcrypt would silently ignore the rest",
+        ));
+    }
+    Ok(())
+}
+
 /// Checks a password against any hash that Keystone 30.0.0 can have written.
 fn verify(password: &str, hash: &str) -> bool {
     let bytes = password.as_bytes();
     // Keystone cut longer ones before hashing, whatever the algorithm, in its default configuration.
     let cut = &bytes[..bytes.len().min(BCRYPT_BYTES)];
     let fits = |candidate: &[u8]| match hash.split('$').nth(1) {
-        Some("2b" | "2a" | "2y") => {
-            bcrypt::verify(&candidate[..candidate.len().min(BCRYPT_BYTES)], hash).unwrap_or(false)
-        }
+        Some("2b" | "2a" | "2y") => bcrypt::verify(cut, hash).unwrap_or(false),
         Some("bcrypt-sha256") => bcrypt_sha256(candidate, hash).unwrap_or(false),
         Some("scrypt") => scrypt_verify(candidate, hash).unwrap_or(false),
         Some("pbkdf2-sha512") => pbkdf2_sha512(candidate, hash).unwrap_or(false),
         _ => false,
     };
-    let ok = fits(bytes) || (bytes.len() > BCRYPT_BYTES && fits(cut));
+    // Plain bcrypt cuts by itself: a second look would only tell, by its time, that there is a hash.
+    let twice = bytes.len() > BCRYPT_BYTES && !hash.starts_with("$2");
+    let ok = fits(bytes) || (twice && fits(cut));
     if ok && bytes.len() > BCRYPT_BYTES {
         tracing::warn!(
             "a password longer than 72 bytes was accepted by a hash that holds its first 72 bytes at most"

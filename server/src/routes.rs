@@ -9,7 +9,7 @@ use axum::routing::{delete, get, post};
 use crate::app::App;
 use crate::error::Error;
 use crate::http::{discovery, log};
-use crate::{credentials, keypairs, tokens, trusts};
+use crate::{credentials, groups, keypairs, tokens, trusts, users};
 
 /// The public listener's routes.
 pub fn public(app: Arc<App>) -> Router {
@@ -33,7 +33,23 @@ pub fn public(app: Arc<App>) -> Router {
         .route("/v3/users/{user_id}/tokens", delete(tokens::http::delete_for_user))
         // catalog: regions, services, endpoints
         // domains, projects, tags
-        // users, groups
+        .route("/v3/users", get(users::http::list).post(users::http::create))
+        .route(
+            "/v3/users/{user_id}",
+            get(users::http::get).patch(users::http::update).delete(users::http::delete),
+        )
+        .route("/v3/users/{user_id}/password", post(users::http::change_password))
+        .route("/v3/users/{user_id}/groups", get(users::http::groups))
+        .route("/v3/groups", get(groups::http::list).post(groups::http::create))
+        .route(
+            "/v3/groups/{group_id}",
+            get(groups::http::get).patch(groups::http::update).delete(groups::http::delete),
+        )
+        .route("/v3/groups/{group_id}/users", get(groups::http::users))
+        .route(
+            "/v3/groups/{group_id}/users/{user_id}",
+            get(groups::http::check).put(groups::http::add).delete(groups::http::remove),
+        )
         // roles, implied roles
         // grants, role assignments
         .route("/v3/OS-TRUST/trusts", get(trusts::http::list).post(trusts::http::create))

@@ -1,6 +1,6 @@
 //! Who calls, and the proof that he may.
 
-use vicar_rules::policy::{Facts, Op, Subject};
+use vicar_rules::policy::{Facts, Op, Scope, Subject};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::token::{Act, Kind};
 
@@ -28,7 +28,7 @@ impl Caller {
             subject: Subject {
                 user: String::new(),
                 roles: Vec::new(),
-                scope: vicar_rules::policy::Scope::Unscoped,
+                scope: Scope::Unscoped,
                 admin_token: true,
             },
         }
@@ -52,6 +52,28 @@ impl Caller {
     /// What the token stands on; the admin token is nobody's delegation.
     pub fn kind(&self) -> Kind {
         self.token.as_ref().map_or(Kind::Login, |t| t.kind)
+    }
+
+    /// The domain of what he makes without naming one: his scope's, else the configured default. The
+    /// admin token is nowhere at home, so it must name one.
+    pub fn home_domain(&self, app: &App) -> Result<String> {
+        match &self.subject.scope {
+            _ if self.subject.admin_token => {
+                Err(Error::field("domain_id", "is required with the admin token, which is in no domain"))
+            }
+            Scope::Domain(id) => Ok(id.clone()),
+            Scope::Unscoped | Scope::Project { .. } | Scope::System => {
+                Ok(app.config.default_domain_id.clone())
+            }
+        }
+    }
+
+    /// The domain that his token is scoped to: its lists show nothing of others.
+    pub fn domain_scope(&self) -> Option<&str> {
+        match &self.subject.scope {
+            Scope::Domain(id) => Some(id),
+            Scope::Unscoped | Scope::Project { .. } | Scope::System => None,
+        }
     }
 
     /// May a token of this kind do this at all?

@@ -1,5 +1,6 @@
 //! HTTP around the resources: the request with its caller, answers, links, pages, the log line.
 
+pub mod bag;
 pub mod caller;
 pub mod discovery;
 pub mod log;

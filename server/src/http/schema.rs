@@ -5,6 +5,13 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 
+/// A name: at least one character that is no space, and no NUL, which not every engine stores.
+pub const NAME: &str = r"^[^\u0000]*[^\s\u0000][^\u0000]*$";
+/// Any text that every engine stores.
+pub const TEXT: &str = r"^[^\u0000]*$";
+/// An id of a domain or project, as Keystone makes and accepts them.
+pub const ID: &str = "^[a-zA-Z0-9-]+$";
+
 /// A compiled schema.
 #[derive(Debug)]
 pub struct Schema(Result<Validator, String>);

@@ -11,6 +11,8 @@ mod value;
 
 use std::path::Path;
 
+use crate::clock::{self, Clock};
+
 pub use value::{Date, DateTime, FromValue, Row, Value};
 
 /// What can go wrong below the resources.
@@ -47,7 +49,15 @@ macro_rules! args {
 
 /// A database.
 #[derive(Debug, Clone)]
-pub struct Store(Engine);
+pub struct Store(Engine, Option<IdleRule>);
+
+/// `[security_compliance] disable_user_account_days_inactive`. It stands here, so that no reader of
+/// users can forget it.
+#[derive(Debug, Clone)]
+struct IdleRule {
+    clock: Clock,
+    days: u32,
+}
 
 #[derive(Debug, Clone)]
 enum Engine {
@@ -57,12 +67,25 @@ enum Engine {
 impl Store {
     /// Opens an SQLite file; it is created when it is not there.
     pub fn sqlite(path: &Path) -> Result<Self> {
-        Ok(Self(Engine::Sqlite(sqlite::Sqlite::open(path)?)))
+        Ok(Self(Engine::Sqlite(sqlite::Sqlite::open(path)?), None))
     }
 
     /// A database in memory that lives as long as this value.
     pub fn memory() -> Result<Self> {
-        Ok(Self(Engine::Sqlite(sqlite::Sqlite::memory()?)))
+        Ok(Self(Engine::Sqlite(sqlite::Sqlite::memory()?), None))
+    }
+
+    /// Counts users as disabled who were not seen for so many days.
+    #[must_use]
+    pub fn counting_idle(self, clock: Clock, days: Option<u32>) -> Self {
+        Self(self.0, days.map(|days| IdleRule { clock, days }))
+    }
+
+    /// The day on or before which a user who was last seen then counts as disabled.
+    fn idle_since(&self) -> Option<Date> {
+        let rule = self.1.as_ref()?;
+        let span = clock::DAY.saturating_mul(rule.days.into());
+        Some(Date(clock::date(rule.clock.now().saturating_sub(span))))
     }
 
     /// The engine's dialect.
@@ -75,23 +98,28 @@ impl Store {
     /// Begins a consistent read.
     pub async fn read(&self) -> Result<Tx> {
         match &self.0 {
-            Engine::Sqlite(s) => Ok(Tx(s.read().await?)),
+            Engine::Sqlite(s) => Ok(Tx(s.read().await?, self.idle_since())),
         }
     }
 
     /// Begins a transaction that may write. What it writes is there after [`Tx::commit`] only.
     pub async fn write(&self) -> Result<Tx> {
         match &self.0 {
-            Engine::Sqlite(s) => Ok(Tx(s.write().await?)),
+            Engine::Sqlite(s) => Ok(Tx(s.write().await?, self.idle_since())),
         }
     }
 }
 
 /// A transaction. Dropped without a commit, it never was.
 #[derive(Debug)]
-pub struct Tx(sqlite::SqliteTx);
+pub struct Tx(sqlite::SqliteTx, Option<Date>);
 
 impl Tx {
+    /// The day on or before which a user who was last seen then counts as disabled, if one does.
+    pub fn idle_since(&self) -> Option<&Date> {
+        self.1.as_ref()
+    }
+
     /// All rows of a query.
     pub async fn all(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
         self.0.query(sql, args)

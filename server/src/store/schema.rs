@@ -889,6 +889,9 @@ pub const OWN: &[Table] = &[
 /// They are no part of [`KEYSTONE`], and every name is prefixed `ix_vicar_`: the parity test leaves
 /// out exactly this prefix. An index too many never disturbs Keystone.
 pub const OWN_INDEXES: &[(&str, Index)] = &[
+    ("password", index("ix_vicar_password_local_user_id", &["local_user_id"])),
+    ("federated_user", index("ix_vicar_federated_user_user_id", &["user_id"])),
+    ("user", index("ix_vicar_user_domain_id", &["domain_id"])),
     ("trust", index("ix_vicar_trust_redelegated_trust_id", &["redelegated_trust_id"])),
     ("trust", index("ix_vicar_trust_trustor_user_id", &["trustor_user_id"])),
     ("trust", index("ix_vicar_trust_trustee_user_id", &["trustee_user_id"])),

@@ -25,7 +25,7 @@ pub enum Value {
 pub struct DateTime(pub Micros);
 
 /// A DATE column, as `YYYY-MM-DD`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date(pub String);
 
 impl From<&str> for Value {

@@ -13,7 +13,7 @@ fn user(u: &UserFacts) -> Value {
         "domain": {"id": u.domain_id, "name": u.domain_name},
         "id": u.id,
         "name": u.name,
-        "password_expires_at": u.password_expires_at.map(clock::iso),
+        "password_expires_at": u.password_expires_at.map(clock::iso_bare),
     })
 }
 

@@ -39,7 +39,12 @@ pub async fn post(req: Req) -> Result<Response> {
         let mut tx = if counts { app.store.write().await? } else { app.store.read().await? };
         let who = match (&who, &deferred) {
             (Some(who), _) => who.clone(),
-            (None, Some(text)) => issue::from_token(&mut tx, &app, text).await?,
+            (None, Some(text)) => {
+                let from = issue::from_token(&mut tx, &app, text).await?;
+                // Rules that were made since the token was issued count.
+                login::satisfies_mfa_in(&mut tx, &app, &from).await?;
+                from
+            }
             (None, None) => return Err(Error::Unauthorized),
         };
         let wanted = match wanted(&mut tx, wanted_raw.as_ref()).await {

@@ -1,0 +1,4 @@
+//! Groups and who is in them.
+
+pub mod http;
+pub mod sql;

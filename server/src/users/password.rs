@@ -1,0 +1,141 @@
+//! Passwords as rows: the newest counts, older ones are kept as long as the history asks.
+
+use vicar_rules::Micros;
+
+use super::sql::{Options, User, local_id_or_new};
+use crate::app::App;
+use crate::args;
+use crate::clock::{DAY, SECOND};
+use crate::error::{Error, Result};
+use crate::http::Permit;
+use crate::store::{DateTime, Tx};
+
+/// Who sets a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Its owner.
+    Owner,
+    /// Somebody who administers users.
+    Administrator,
+}
+
+/// A password that may be written: acceptable and hashed. Made outside of any transaction.
+#[derive(Debug)]
+pub struct New(Option<String>);
+
+impl New {
+    /// Nothing, so that no password fits.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Checks what it must look like, and hashes it.
+    pub async fn from(app: &App, password: &str) -> Result<Self> {
+        app.passwords.acceptable(password)?;
+        Ok(Self(Some(app.passwords.hash(password).await?)))
+    }
+}
+
+/// A stored password.
+#[derive(Debug)]
+struct Stored {
+    id: i64,
+    hash: Option<String>,
+    created: Micros,
+    expires: Option<Micros>,
+}
+
+async fn stored(tx: &mut Tx, local: i64) -> Result<Vec<Stored>> {
+    Ok(tx
+        .map(
+            "SELECT id, password_hash, created_at_int, expires_at_int FROM password
+              WHERE local_user_id = ? ORDER BY created_at_int, id",
+            args![local],
+            |r| Ok(Stored { id: r.take()?, hash: r.take()?, created: r.take()?, expires: r.take()? }),
+        )
+        .await?)
+}
+
+/// The hashes that a new password must not fit, the newest last.
+pub async fn history(tx: &mut Tx, app: &App, local: i64) -> Result<Vec<String>> {
+    let count = app.config.compliance.unique_last_password_count as usize;
+    let all = stored(tx, local).await?;
+    Ok(all.into_iter().rev().take(count).filter_map(|p| p.hash).collect())
+}
+
+/// When a password that is set now expires.
+fn expiry(app: &App, options: &Options, by: By, now: Micros) -> Option<Micros> {
+    let rules = &app.config.compliance;
+    let first_use = by == By::Administrator
+        && rules.change_password_upon_first_use
+        && !options.is_on("ignore_change_password_upon_first_use");
+    if first_use {
+        return Some(now);
+    }
+    let days = rules.password_expires_days.filter(|d| *d > 0 && !options.is_on("ignore_password_expiry"))?;
+    Some(now.saturating_add(DAY.saturating_mul(days.into())) / SECOND * SECOND)
+}
+
+/// Makes this the user's password. Older ones end now.
+pub async fn set(
+    tx: &mut Tx,
+    app: &App,
+    user: &User,
+    new: &New,
+    by: By,
+    now: Micros,
+    permit: &Permit,
+) -> Result<()> {
+    let local = local_id_or_new(tx, user, permit).await?;
+    let old = stored(tx, local).await?;
+    let kept = (app.config.compliance.unique_last_password_count as usize).max(1);
+    let (over, kept) = old.split_at(old.len().saturating_sub(kept));
+    for p in over {
+        tx.run("DELETE FROM password WHERE id = ?", args![p.id]).await?;
+    }
+    for p in kept.iter().filter(|p| p.expires.is_none_or(|e| e > now)) {
+        tx.run(
+            "UPDATE password SET expires_at_int = ?, expires_at = ? WHERE id = ?",
+            args![now, legacy(now), p.id],
+        )
+        .await?;
+    }
+    // The newest is found by this time alone, so no two may be equal.
+    let created = now.max(kept.last().map_or(0, |p| p.created.saturating_add(1)));
+    let expires = expiry(app, &user.options, by, now);
+    tx.run(
+        "INSERT INTO password (local_user_id, self_service, password_hash, created_at_int, created_at,
+             expires_at_int, expires_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        args![
+            local,
+            by == By::Owner,
+            new.0.as_deref(),
+            created,
+            legacy(created),
+            expires,
+            expires.map(legacy),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The older columns beside the exact ones hold whole seconds on some engines, which would round up.
+fn legacy(at: Micros) -> DateTime {
+    DateTime(at / SECOND * SECOND)
+}
+
+/// May the owner change a password that he set himself at this time?
+pub fn old_enough(app: &App, set_at: Micros, now: Micros) -> Result<()> {
+    let days = app.config.compliance.minimum_password_age;
+    let from = set_at.saturating_add(DAY.saturating_mul(days.into()));
+    if now >= from {
+        return Ok(());
+    }
+    let left = (from - now) / DAY;
+    Err(Error::BadRequest(format!(
+        "You cannot change your password at this time: it must be used for {days} day(s) first. \
+         Please try again in {left} day(s), or ask an administrator to reset it."
+    )))
+}
