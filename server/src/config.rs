@@ -90,6 +90,8 @@ pub struct Config {
     pub max_password_length: usize,
     /// `[identity] password_hash_rounds`, bcrypt's cost.
     pub bcrypt_cost: u32,
+    /// `[assignment] prohibited_implied_role`: names of roles that no role may imply.
+    pub prohibited_implied_roles: Vec<String>,
     /// `[security_compliance]`
     pub compliance: Compliance,
     /// `[oslo_policy] enforce_scope`
@@ -192,6 +194,7 @@ impl Config {
             bcrypt_cost: u32::try_from(r.number("identity", "password_hash_rounds", 12)?)
                 .unwrap_or(12)
                 .clamp(4, 31),
+            prohibited_implied_roles: r.list("assignment", "prohibited_implied_role", "admin"),
             compliance: Compliance {
                 lockout_failure_attempts: r.optional("security_compliance", "lockout_failure_attempts")?,
                 lockout_duration: seconds(&mut r, "security_compliance", "lockout_duration", 1800)?,

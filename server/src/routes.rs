@@ -4,12 +4,19 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 
 use crate::app::App;
 use crate::error::Error;
 use crate::http::{discovery, log};
-use crate::{credentials, groups, keypairs, tokens, trusts, users};
+use crate::{credentials, grants, groups, keypairs, roles, tokens, trusts, users};
+
+/// One granted role; on every place that grants are on.
+fn grant<const INHERITED: bool>() -> MethodRouter<Arc<App>> {
+    get(grants::http::check::<INHERITED>)
+        .put(grants::http::create::<INHERITED>)
+        .delete(grants::http::revoke::<INHERITED>)
+}
 
 /// The public listener's routes.
 pub fn public(app: Arc<App>) -> Router {
@@ -50,8 +57,65 @@ pub fn public(app: Arc<App>) -> Router {
             "/v3/groups/{group_id}/users/{user_id}",
             get(groups::http::check).put(groups::http::add).delete(groups::http::remove),
         )
-        // roles, implied roles
-        // grants, role assignments
+        .route("/v3/roles", get(roles::http::list).post(roles::http::create))
+        .route(
+            "/v3/roles/{role_id}",
+            get(roles::http::get).patch(roles::http::update).delete(roles::http::delete),
+        )
+        .route("/v3/roles/{prior_role_id}/implies", get(roles::http::list_implied))
+        .route(
+            "/v3/roles/{prior_role_id}/implies/{implied_role_id}",
+            get(roles::http::get_implied)
+                .head(roles::http::check_implied)
+                .put(roles::http::imply)
+                .delete(roles::http::imply_no_more),
+        )
+        .route("/v3/role_inferences", get(roles::http::inferences))
+        .route("/v3/role_assignments", get(grants::assignments::list))
+        .route("/v3/projects/{project_id}/users/{user_id}/roles", get(grants::http::list::<false>))
+        .route("/v3/projects/{project_id}/users/{user_id}/roles/{role_id}", grant::<false>())
+        .route("/v3/projects/{project_id}/groups/{group_id}/roles", get(grants::http::list::<false>))
+        .route("/v3/projects/{project_id}/groups/{group_id}/roles/{role_id}", grant::<false>())
+        .route("/v3/domains/{domain_id}/users/{user_id}/roles", get(grants::http::list::<false>))
+        .route("/v3/domains/{domain_id}/users/{user_id}/roles/{role_id}", grant::<false>())
+        .route("/v3/domains/{domain_id}/groups/{group_id}/roles", get(grants::http::list::<false>))
+        .route("/v3/domains/{domain_id}/groups/{group_id}/roles/{role_id}", grant::<false>())
+        .route("/v3/system/users/{user_id}/roles", get(grants::http::list::<false>))
+        .route("/v3/system/users/{user_id}/roles/{role_id}", grant::<false>())
+        .route("/v3/system/groups/{group_id}/roles", get(grants::http::list::<false>))
+        .route("/v3/system/groups/{group_id}/roles/{role_id}", grant::<false>())
+        .route(
+            "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/inherited_to_projects",
+            get(grants::http::list::<true>),
+        )
+        .route(
+            "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/{role_id}/inherited_to_projects",
+            grant::<true>(),
+        )
+        .route(
+            "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/inherited_to_projects",
+            get(grants::http::list::<true>),
+        )
+        .route(
+            "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects",
+            grant::<true>(),
+        )
+        .route(
+            "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/inherited_to_projects",
+            get(grants::http::list::<true>),
+        )
+        .route(
+            "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/{role_id}/inherited_to_projects",
+            grant::<true>(),
+        )
+        .route(
+            "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/inherited_to_projects",
+            get(grants::http::list::<true>),
+        )
+        .route(
+            "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects",
+            grant::<true>(),
+        )
         .route("/v3/OS-TRUST/trusts", get(trusts::http::list).post(trusts::http::create))
         .route("/v3/OS-TRUST/trusts/{trust_id}", get(trusts::http::get).delete(trusts::http::delete))
         .route("/v3/OS-TRUST/trusts/{trust_id}/roles", get(trusts::http::roles))

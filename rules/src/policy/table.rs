@@ -113,13 +113,13 @@ operations! {
     DeleteEndpoint, "identity:delete_endpoint", "sp", "rule:admin_required",
         "DELETE /v3/endpoints/{endpoint_id}";
     CheckGrant, "identity:check_grant", "sdp", "rule:admin_required or rule:system_reader or (role:reader and rule:grant_in_domain and rule:role_of_domain)",
-        "GET /v3/{projects|domains}/{id}/{users|groups}/{id}/roles, also inherited";
+        "GET /v3/{projects|domains}/{id}/{users|groups}/{id}/roles/{role_id}, also inherited";
     ListGrants, "identity:list_grants", "sdp", "rule:admin_required or rule:system_reader or (role:reader and rule:grant_in_domain)",
         "GET /v3/{projects|domains}/{id}/{users|groups}/{id}/roles, also inherited";
-    CreateGrant, "identity:create_grant", "sdp", "rule:admin_required or (role:manager and rule:grant_in_domain and rule:domain_managed_target_role)",
-        "PUT /v3/{projects|domains}/{id}/{users|groups}/{id}/roles, also inherited";
-    RevokeGrant, "identity:revoke_grant", "sdp", "rule:admin_required or (role:manager and rule:grant_in_domain and rule:domain_managed_target_role)",
-        "DELETE /v3/{projects|domains}/{id}/{users|groups}/{id}/roles, also inherited";
+    CreateGrant, "identity:create_grant", "sdp", "rule:admin_required or (role:admin and rule:grant_in_domain and rule:role_of_domain) or (role:manager and rule:grant_in_domain and rule:domain_managed_target_role)",
+        "PUT /v3/{projects|domains}/{id}/{users|groups}/{id}/roles/{role_id}, also inherited";
+    RevokeGrant, "identity:revoke_grant", "sdp", "rule:admin_required or (role:admin and rule:grant_in_domain and rule:role_of_domain) or (role:manager and rule:grant_in_domain and rule:domain_managed_target_role)",
+        "DELETE /v3/{projects|domains}/{id}/{users|groups}/{id}/roles/{role_id}, also inherited";
     ListSystemGrantsForUser, "identity:list_system_grants_for_user", "sp", "rule:admin_required or rule:system_reader",
         "HEAD/GET /v3/system/users/{user_id}/roles";
     CheckSystemGrantForUser, "identity:check_system_grant_for_user", "sp", "rule:admin_required or rule:system_reader",
@@ -225,7 +225,7 @@ operations! {
     ListRoleAssignments, "identity:list_role_assignments", "sdp", "rule:admin_required or rule:system_reader or (role:reader and domain_id:%(target.domain_id)s)",
         "GET /v3/role_assignments; HEAD /v3/role_assignments";
     ListRoleAssignmentsForTree, "identity:list_role_assignments_for_tree", "sdp", "rule:admin_required or rule:system_reader or (role:reader and domain_id:%(target.domain_id)s)",
-        "GET /v3/role_assignments?include_subtree";
+        "GET /v3/role_assignments?include_subtree; HEAD /v3/role_assignments?include_subtree";
     S3tokensValidate, "identity:s3tokens_validate", "sdp", "rule:service_or_admin",
         "POST /v3/s3tokens";
     Ec2tokensValidate, "identity:ec2tokens_validate", "sdp", "rule:service_or_admin",

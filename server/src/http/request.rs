@@ -212,20 +212,30 @@ impl Req {
     /// An answer with a list under its name: filtered by the query's `filters`, paged, with links.
     pub fn list(&self, name: &str, items: Vec<Value>, filters: &[&str]) -> Result<Response> {
         let page = self.query.page(items, filters, self.app.config.list_limit)?;
-        let own = match self.query.raw() {
-            "" => format!("{}{}", self.base, self.path),
-            raw => format!("{}{}?{raw}", self.base, self.path),
-        };
         let next =
             page.next.map(|marker| format!("{}{}?{}", self.base, self.path, self.query.with_marker(&marker)));
         let mut body = json!({
             name: page.items,
-            "links": {"next": next, "self": own, "previous": null},
+            "links": {"next": next, "self": self.own_link(), "previous": null},
         });
         if page.truncated {
             body["truncated"] = Value::Bool(true);
         }
         Ok(axum::Json(body).into_response())
+    }
+
+    /// The same, whole: for items without an id, which no marker could name.
+    pub fn whole_list(&self, name: &str, items: Vec<Value>) -> Response {
+        let links = json!({"next": null, "self": self.own_link(), "previous": null});
+        axum::Json(json!({ name: items, "links": links })).into_response()
+    }
+
+    /// A link to what was asked for.
+    fn own_link(&self) -> String {
+        match self.query.raw() {
+            "" => format!("{}{}", self.base, self.path),
+            raw => format!("{}{}?{raw}", self.base, self.path),
+        }
     }
 }
 

@@ -5,10 +5,10 @@ use vicar_rules::delegation::{Granted, Trust};
 use vicar_rules::roles::RoleSet;
 
 use crate::args;
-use crate::authority::NO_DOMAIN;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::http::{Permit, Req};
+use crate::roles;
 use crate::store::{DateTime, Select, Tx};
 
 /// Ids of the roles with this name; more than one when domains have their own.
@@ -90,32 +90,11 @@ pub async fn reasons(tx: &mut Tx, ids: &[&str]) -> Result<std::collections::BTre
 
 /// Whole role objects, as the roles API shows them.
 pub async fn role_objects(tx: &mut Tx, req: &Req, ids: &RoleSet) -> Result<Vec<Json>> {
-    let mut q = Select::new(
-        "SELECT r.id, r.name, r.domain_id, r.description,
-                (SELECT o.option_value FROM role_option o WHERE o.role_id = r.id AND o.option_id = 'IMMU')
-           FROM role r",
-    );
-    q.is_in("r.id", ids).end("ORDER BY r.name");
-    Ok(q.map(tx, |r| {
-        let id: String = r.take()?;
-        let name: String = r.take()?;
-        let domain: String = r.take()?;
-        let description: Option<String> = r.take()?;
-        let immutable: Option<String> = r.take()?;
-        let mut options = Map::new();
-        if let Some(v) = immutable {
-            options.insert("immutable".into(), (v == "true").into());
-        }
-        Ok(json!({
-            "id": id,
-            "name": name,
-            "domain_id": (domain != NO_DOMAIN).then_some(domain),
-            "description": description,
-            "options": options,
-            "links": {"self": req.link(&format!("/roles/{id}"))},
-        }))
+    let roles = roles::sql::find(tx, |q| {
+        q.is_in("r.id", ids);
     })
-    .await?)
+    .await?;
+    Ok(roles.iter().map(|r| r.body(req)).collect())
 }
 
 /// A trust as clients see it, without its roles.
