@@ -11,7 +11,7 @@ use crate::store;
 pub(super) enum Failure {
     /// Anything else.
     Failed(String),
-    /// `doctor` found so many broken things, and has said which.
+    /// `doctor` or `demo` found so many things wrong, and has said which.
     Unwell(usize),
     /// Configuration, policy or TLS files.
     Config(String),

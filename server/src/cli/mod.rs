@@ -14,13 +14,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::demo::{self, Demo};
 use failure::Failure;
 
 /// The table at the end of every help text.
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  the operation failed, or `doctor` found something that is broken
+  1  the operation failed, or `doctor` or `demo` found something that is wrong
   2  the command line cannot be understood
   3  the configuration, the policy file or the TLS files cannot be used
   4  a directory or file cannot be made or written
@@ -44,6 +45,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Play the story of delegated authority on a fresh server in memory, or on a running one, and check each step
+    Demo(Demo),
     /// Run the server. An empty data directory is furnished first, so no other command is needed before
     Serve(serve::Serve),
     /// Create the first objects (domain, roles, administrator, catalog), or give the administrator a new password
@@ -70,6 +73,11 @@ pub fn main() -> ExitCode {
     };
     let done = runtime.block_on(async {
         match cli.command {
+            Command::Demo(c) => match demo::run(c).await {
+                Ok(0) => Ok(()),
+                Ok(wrong) => Err(Failure::Unwell(wrong)),
+                Err(why) => Err(Failure::Failed(why)),
+            },
             Command::Serve(c) => c.run().await,
             Command::Bootstrap(c) => c.run().await,
             Command::Db(c) => c.run().await,

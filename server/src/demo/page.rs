@@ -1,0 +1,270 @@
+//! What the reader sees: one line for each step, what was checked below it, and a count in the end.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io::Write;
+
+use super::client::Answer;
+
+/// Lines are at most this wide.
+const WIDTH: usize = 80;
+/// Where what is told of a step begins, after the mark and the name of who acts.
+const MARGIN: usize = 11;
+
+/// The characters that a terminal can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Letters {
+    Unicode,
+    Ascii,
+}
+
+impl Letters {
+    /// As the locale says, in the order in which POSIX asks for it.
+    fn of_locale() -> Self {
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+            .iter()
+            .filter_map(|name| std::env::var(name).ok())
+            .find(|value| !value.is_empty())
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        if locale.contains("utf-8") || locale.contains("utf8") { Self::Unicode } else { Self::Ascii }
+    }
+
+    fn mark(self, well: bool) -> &'static str {
+        match (self, well) {
+            (Self::Unicode, true) => "✓",
+            (Self::Unicode, false) => "✗",
+            (Self::Ascii, true) => "+",
+            (Self::Ascii, false) => "X",
+        }
+    }
+
+    /// Text as this terminal can show it.
+    fn render(self, text: &str) -> String {
+        match self {
+            Self::Unicode => text.to_owned(),
+            Self::Ascii => {
+                let mut out = String::with_capacity(text.len());
+                for c in text.chars() {
+                    match c {
+                        '├' => out.push('|'),
+                        '└' => out.push('`'),
+                        '─' => out.push('-'),
+                        '│' => out.push('|'),
+                        '→' => out.push_str("->"),
+                        '≤' => out.push_str("<="),
+                        c if c.is_ascii() => out.push(c),
+                        _ => out.push('?'),
+                    }
+                }
+                out
+            }
+        }
+    }
+}
+
+/// Prints, and counts what was checked.
+#[derive(Debug)]
+pub(super) struct Page {
+    letters: Letters,
+    /// Ids by the names under which the story knows them.
+    names: BTreeMap<String, String>,
+    chapters: usize,
+    checks: usize,
+    failed: usize,
+}
+
+impl Page {
+    pub(super) fn new() -> Self {
+        Self { letters: Letters::of_locale(), names: BTreeMap::new(), chapters: 0, checks: 0, failed: 0 }
+    }
+
+    /// From now on `id` is shown as `name`.
+    pub(super) fn name(&mut self, id: &str, name: &str) {
+        self.names.insert(id.to_owned(), name.to_owned());
+    }
+
+    /// The name of an id; an unknown one stays as it is.
+    pub(super) fn named<'a>(&'a self, id: &'a str) -> &'a str {
+        self.names.get(id).map_or(id, String::as_str)
+    }
+
+    /// The names of ids, in their order.
+    pub(super) fn list<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> String {
+        let mut names: Vec<&str> = ids.into_iter().map(|id| self.named(id)).collect();
+        names.sort_unstable();
+        names.join(" ")
+    }
+
+    /// The first lines.
+    pub(super) fn title(&mut self, place: &str) {
+        self.line("The story of delegated authority,");
+        self.line(place);
+    }
+
+    /// The title of a chapter.
+    pub(super) fn chapter(&mut self, title: &str) {
+        self.chapters += 1;
+        self.line("");
+        self.line(&format!("{}. {title}", self.chapters));
+    }
+
+    /// A step with what was checked.
+    pub(super) fn step(&mut self, step: Step) {
+        self.checks += step.checks;
+        self.failed += step.wrong.len();
+        let mark = self.letters.mark(step.wrong.is_empty());
+        let verdict = match step.status {
+            None => String::new(),
+            Some(status @ 200..=299) => format!("allowed {status}"),
+            Some(status) => format!("refused {status}"),
+        };
+        let what = self.readable(&step.what);
+        let room = WIDTH - MARGIN - verdict.len() - 1;
+        let mut lines = wrap(&what, room).into_iter();
+        let first = lines.next().unwrap_or_default();
+        self.line(&format!("{mark} {:<8} {} {verdict}", step.who, pad(&first, room)));
+        for line in lines.chain(wrap(&self.readable(&step.facts.join(", ")), WIDTH - MARGIN)) {
+            self.line(&format!("{:MARGIN$}{line}", ""));
+        }
+        for wrong in &step.wrong {
+            for line in wrap(&self.readable(wrong), WIDTH - MARGIN) {
+                self.line(&format!("{:MARGIN$}{line}", ""));
+            }
+        }
+    }
+
+    /// A line as it is.
+    pub(super) fn line(&mut self, line: &str) {
+        // Nobody reading any more is no reason to leave things behind on a server.
+        let _ = writeln!(std::io::stdout(), "{}", self.letters.render(line.trim_end()));
+    }
+
+    /// The last line.
+    pub(super) fn end(&mut self, told: bool) {
+        let broken_off = if told { "" } else { "The story breaks off here. " };
+        let well = match self.failed {
+            0 => "all as it must be".to_owned(),
+            n => format!("{n} NOT as it must be"),
+        };
+        self.line("");
+        self.line(&format!("{broken_off}{} checks, {well}.", self.checks));
+    }
+
+    /// How many checks failed.
+    pub(super) fn failed(&self) -> usize {
+        self.failed
+    }
+
+    /// A text with names in the place of ids.
+    pub(super) fn readable(&self, text: &str) -> String {
+        self.names.iter().fold(text.to_owned(), |text, (id, name)| text.replace(id.as_str(), name))
+    }
+}
+
+/// Something that somebody does, how it was answered, and what was checked about that.
+#[derive(Debug)]
+pub(super) struct Step {
+    who: &'static str,
+    what: String,
+    status: Option<u16>,
+    checks: usize,
+    facts: Vec<String>,
+    wrong: Vec<String>,
+}
+
+impl Step {
+    pub(super) fn by(who: &'static str, what: impl Into<String>) -> Self {
+        Self { who, what: what.into(), status: None, checks: 0, facts: Vec::new(), wrong: Vec::new() }
+    }
+
+    /// Checks the status. The server's words for a refusal are shown.
+    pub(super) fn answered(mut self, answer: &Answer, expected: u16) -> Self {
+        self.checks += 1;
+        self.status = Some(answer.status);
+        if answer.status != expected {
+            let why = answer.reason().map(|r| format!(" ({r})")).unwrap_or_default();
+            self.wrong.push(format!("status: expected {expected}, got {}{why}", answer.status));
+        } else if let Some(reason) = answer.reason() {
+            self.facts = vec![format!("\"{}\"", reason.trim_end_matches('.'))];
+        }
+        self
+    }
+
+    /// Checks that two things are the same, and shows it.
+    pub(super) fn is(mut self, label: &str, expected: impl Display, got: impl Display) -> Self {
+        let (expected, got) = (expected.to_string(), got.to_string());
+        self.checks += 1;
+        if expected == got {
+            self.facts.push(format!("{label} {got}"));
+        } else {
+            let got = if got.is_empty() { "nothing" } else { &got };
+            self.wrong.push(format!("{label}: expected {expected}, got {got}"));
+        }
+        self
+    }
+
+    /// Checks anything else, and shows it.
+    pub(super) fn holds(mut self, fact: impl Into<String>, true_: bool) -> Self {
+        self.checks += 1;
+        if true_ {
+            self.facts.push(fact.into());
+        } else {
+            self.wrong.push(format!("expected: {}; it is not so", fact.into()));
+        }
+        self
+    }
+
+    /// Shows without checking.
+    pub(super) fn says(mut self, fact: impl Into<String>) -> Self {
+        self.facts.push(fact.into());
+        self
+    }
+}
+
+fn pad(text: &str, width: usize) -> String {
+    let filled = text.chars().count();
+    format!("{text}{}", " ".repeat(width.saturating_sub(filled)))
+}
+
+/// Breaks a text at its blanks. A word that is longer than a line stays whole.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_broken_at_blanks() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("", 7), Vec::<String>::new());
+        assert_eq!(wrap("unbreakable a", 3), ["unbreakable", "a"]);
+    }
+
+    #[test]
+    fn a_terminal_without_unicode_gets_ascii() {
+        let shown = Letters::Ascii.render("├─ a → b └─ ≤ é");
+        assert_eq!(shown, "|- a -> b `- <= ?");
+    }
+
+    #[test]
+    fn a_difference_is_told_and_counted() {
+        let step =
+            Step::by("x", "does it").is("user", "alice", "bob").is("role", "a", "a").holds("late", false);
+        assert_eq!(step.checks, 3);
+        assert_eq!(step.wrong, ["user: expected alice, got bob", "expected: late; it is not so"]);
+        assert_eq!(step.facts, ["role a"]);
+    }
+}

@@ -1,0 +1,538 @@
+//! The story itself: alice lets solum act for her, solum hands it on, a program gets a key, and one
+//! deletion ends it all.
+
+use serde_json::{Map, Value, json};
+use vicar_rules::signature::{SignatureError, SignedRequest, amz_date, sign_v2, sign_v4};
+
+use super::Stop;
+use super::client::{Answer, Client};
+use super::page::{Page, Step};
+use super::stage::{Admin, Stage, Thing};
+use super::tree;
+use crate::clock::{self, SECOND};
+
+const MINUTE: i64 = 60 * SECOND;
+const TRUSTS: &str = "/v3/OS-TRUST/trusts";
+
+/// Tells it from the first to the last chapter.
+pub(super) async fn tell(client: &Client, page: &mut Page, admin: &mut Admin) -> Result<(), Stop> {
+    let stage = admin.furnish(client, page).await?;
+    let alice = json!({"project": {"id": stage.orchard.id}});
+    let service = json!({"project": {"id": stage.services.id}});
+    let alice = enter(client, &stage, &stage.alice, alice).await?.token()?;
+    let service = enter(client, &stage, &stage.ec2_api, service).await?.token()?;
+    let mut story = Story { http: client, page, on: &stage, alice, service };
+    let links = story.delegation().await?;
+    let key = story.key(&links).await?;
+    story.refusals(&links, &key).await?;
+    story.tree_before(&links, &key).await?;
+    story.end(&links, &key).await?;
+    story.aftermath(&links, &key).await
+}
+
+/// A password login.
+async fn enter(client: &Client, on: &Stage, user: &Thing, scope: Value) -> Result<Answer, Stop> {
+    let user = json!({"id": user.id, "password": on.password});
+    client
+        .login(&json!({"auth": {
+            "identity": {"methods": ["password"], "password": {"user": user}},
+            "scope": scope,
+        }}))
+        .await
+}
+
+/// What every chapter needs.
+struct Story<'a> {
+    http: &'a Client,
+    page: &'a mut Page,
+    on: &'a Stage,
+    /// Alice's own token.
+    alice: String,
+    /// The service's.
+    service: String,
+}
+
+/// A trust in the hands of its trustee, with the token that it gave him.
+struct Link<'a> {
+    holder: &'a Thing,
+    id: String,
+    until: String,
+    token: String,
+}
+
+impl Link<'_> {
+    fn path(&self) -> String {
+        format!("{TRUSTS}/{}", self.id)
+    }
+}
+
+/// The chain, and the branch beside it.
+struct Links<'a> {
+    solum: Link<'a>,
+    heat: Link<'a>,
+    aodh: Link<'a>,
+    mistral: Link<'a>,
+}
+
+impl<'a> Links<'a> {
+    fn all(&self) -> [&Link<'a>; 4] {
+        [&self.solum, &self.heat, &self.aodh, &self.mistral]
+    }
+}
+
+/// What the program has. Not to be shown: it holds a secret.
+struct Key {
+    access: String,
+    secret: String,
+    path: String,
+    /// The token that the service got for it.
+    token: String,
+}
+
+/// A trust that somebody asks for.
+struct Ask<'a> {
+    from: &'a Thing,
+    to: &'a Thing,
+    roles: Vec<&'a Thing>,
+    impersonation: bool,
+    with: Value,
+}
+
+impl<'a> Story<'a> {
+    fn ask(&self, from: &'a Thing, to: &'a Thing, roles: &[&'a Thing], with: Value) -> Ask<'a> {
+        Ask { from, to, roles: roles.to_vec(), impersonation: true, with }
+    }
+
+    /// Asks for a trust on orchard.
+    async fn post(&self, token: &str, ask: &Ask<'_>) -> Result<Answer, Stop> {
+        let roles: Vec<Value> = ask.roles.iter().map(|r| json!({"id": r.id})).collect();
+        let mut trust = json!({
+            "trustor_user_id": ask.from.id,
+            "trustee_user_id": ask.to.id,
+            "project_id": self.on.orchard.id,
+            "impersonation": ask.impersonation,
+            "roles": roles,
+        });
+        for (name, value) in ask.with.as_object().unwrap_or(&Map::new()) {
+            trust[name] = value.clone();
+        }
+        self.http.post(token, TRUSTS, &json!({"trust": trust})).await
+    }
+
+    /// Makes a trust and has its trustee take it up. `chain` is everybody through whose hands it went.
+    async fn hand_on(
+        &mut self,
+        (who, token): (&'static str, &str),
+        what: &str,
+        ask: Ask<'a>,
+        hops: u32,
+        chain: &[&Thing],
+    ) -> Result<Link<'a>, Stop> {
+        let made = self.post(token, &ask).await?;
+        let until = made.body["trust"]["expires_at"].as_str().unwrap_or_default().to_owned();
+        let roles = self.page.list(ask.roles.iter().map(|r| r.id.as_str()));
+        self.page.step(
+            Step::by(who, what)
+                .answered(&made, 201)
+                .is("roles", roles, self.page.list(tree::ids(made.list("/trust/roles"))))
+                .is("impersonation", ask.impersonation, &made.body["trust"]["impersonation"])
+                .is("may be handed on", times(hops), shown_times(&made.body["trust"]["redelegation_count"]))
+                .says(format!("until {}", tree::time(&until))),
+        );
+        let id = made.text("/trust/id")?;
+        let token = self.take_up(&ask, &id, &until, chain).await?;
+        Ok(Link { holder: ask.to, id, until, token })
+    }
+
+    /// The trustee's login by a trust, and what his token says.
+    async fn take_up(
+        &mut self,
+        ask: &Ask<'_>,
+        id: &str,
+        until: &str,
+        chain: &[&Thing],
+    ) -> Result<String, Stop> {
+        let answer = self.consume(ask.to, id).await?;
+        let speaks_for = if ask.impersonation { ask.from } else { ask.to };
+        let mut roles: Vec<&str> = ask.roles.iter().map(|r| r.id.as_str()).collect();
+        if ask.roles.iter().any(|r| r.id == self.on.member.id) {
+            // A member is a reader too.
+            roles.push(&self.on.reader.id);
+        }
+        let token = &answer.body["token"];
+        let ends = token["expires_at"].as_str().unwrap_or_default();
+        let names: Vec<&str> = chain.iter().map(|t| t.name).collect();
+        self.page.step(
+            Step::by(ask.to.name, "takes it up and gets a token")
+                .answered(&answer, 201)
+                .is(
+                    "user",
+                    speaks_for.name,
+                    self.page.named(token["user"]["id"].as_str().unwrap_or_default()),
+                )
+                .is("project", self.on.orchard.name, self.project_of(token))
+                .is("roles", self.page.list(roles), self.page.list(tree::ids(answer.list("/token/roles"))))
+                .holds(
+                    format!("until {} ≤ the trust's {}", tree::time(ends), tree::time(until)),
+                    !ends.is_empty() && ends <= until,
+                )
+                .is("chain", names.join(" → "), self.chain_of(token)),
+        );
+        answer.token()
+    }
+
+    async fn consume(&self, who: &Thing, trust: &str) -> Result<Answer, Stop> {
+        enter(self.http, self.on, who, json!({"OS-TRUST:trust": {"id": trust}})).await
+    }
+
+    fn project_of(&self, token: &Value) -> &str {
+        match token.pointer("/project/id").and_then(Value::as_str) {
+            Some(id) if id == self.on.orchard.id => self.on.orchard.name,
+            _ => "another",
+        }
+    }
+
+    /// Everybody in a token's chain, the first trustor first.
+    fn chain_of(&self, token: &Value) -> String {
+        let trust = &token["OS-TRUST:trust"];
+        let mut ids = vec![trust["trustor_user"]["id"].as_str()];
+        match trust["chain"].as_array() {
+            // Of a trust that nobody handed on, its two parties are all there is.
+            None => ids.push(trust["trustee_user"]["id"].as_str()),
+            Some(links) => {
+                ids = vec![links.first().and_then(|l| l["trustor_user_id"].as_str())];
+                ids.extend(links.iter().map(|l| l["trustee_user_id"].as_str()));
+            }
+        }
+        let names: Vec<&str> = ids.into_iter().map(|id| self.page.named(id.unwrap_or("nobody"))).collect();
+        names.join(" → ")
+    }
+
+    async fn delegation(&mut self) -> Result<Links<'a>, Stop> {
+        let on = self.on;
+        let end = |minutes: i64| clock::iso(on.now() / SECOND * SECOND + minutes * MINUTE);
+        self.page.chapter("Alice lets solum act for her");
+        let roles = [&on.member, &on.stack_owner];
+        let with = json!({"allow_redelegation": true, "redelegation_count": 2, "expires_at": end(30)});
+        let ask = self.ask(&on.alice, &on.solum, &roles, with);
+        let alice = self.alice.clone();
+        let solum = self
+            .hand_on(
+                ("alice", &alice),
+                "makes a trust for solum, on orchard",
+                ask,
+                2,
+                &[&on.alice, &on.solum],
+            )
+            .await?;
+
+        self.page.chapter("Solum hands it on, and so does heat: never more, mostly less");
+        let with = json!({"allow_redelegation": true, "expires_at": end(20)});
+        let ask = self.ask(&on.alice, &on.heat, &roles, with);
+        let chain = [&on.alice, &on.solum, &on.heat, &on.aodh];
+        let heat = self
+            .hand_on(("solum", &solum.token), "hands it on to heat, for a shorter time", ask, 1, &chain[..3])
+            .await?;
+        let ask = self.ask(&on.alice, &on.aodh, &[&on.member], json!({"allow_redelegation": true}));
+        let aodh =
+            self.hand_on(("heat", &heat.token), "hands it on to aodh, with one role", ask, 0, &chain).await?;
+        let mut ask = self.ask(&on.alice, &on.mistral, &[&on.reader], json!({"allow_redelegation": true}));
+        ask.impersonation = false;
+        let chain = [&on.alice, &on.solum, &on.mistral];
+        let what = "hands it on to mistral too, who acts in his own name";
+        let mistral = self.hand_on(("solum", &solum.token), what, ask, 1, &chain).await?;
+        Ok(Links { solum, heat, aodh, mistral })
+    }
+
+    async fn key(&mut self, links: &Links<'a>) -> Result<Key, Stop> {
+        let on = self.on;
+        self.page.chapter("A program gets a key that opens one door");
+        let keys = format!("/v3/users/{}/credentials/OS-EC2", on.alice.id);
+        let body = json!({"tenant_id": on.orchard.id, "roles": [{"id": on.reader.id}]});
+        let made = self.http.post(&links.aodh.token, &keys, &body).await?;
+        let access = made.text("/credential/access").unwrap_or_default();
+        let trust = made.text("/credential/trust_id").unwrap_or_default();
+        self.page.step(
+            Step::by("aodh", "makes an EC2 keypair, for the role reader only")
+                .answered(&made, 201)
+                .holds("bound to aodh's trust", trust == links.aodh.id)
+                .is("roles", on.reader.name, self.page.list(tree::ids(made.list("/credential/roles"))))
+                .says(format!("access id {access}")),
+        );
+        let mut key = Key {
+            secret: made.text("/credential/secret")?,
+            path: format!("{keys}/{access}"),
+            token: String::new(),
+            access,
+        };
+        for version in [4, 2] {
+            let signed = key.signed(version, on.now())?;
+            let answer = self.exchange(&signed).await?;
+            let what = format!("exchanges a request that the program signed (v{version})");
+            self.page.step(self.exchanged(what, &answer, links));
+            key.token = answer.token()?;
+        }
+        Ok(key)
+    }
+
+    fn exchanged(&self, what: String, answer: &Answer, links: &Links<'_>) -> Step {
+        let token = &answer.body["token"];
+        let ends = token["expires_at"].as_str().unwrap_or_default();
+        Step::by("ec2-api", what)
+            .answered(answer, 200)
+            .is("user", "alice", self.page.named(token["user"]["id"].as_str().unwrap_or_default()))
+            .is("project", self.on.orchard.name, self.project_of(token))
+            .is("roles", self.on.reader.name, self.page.list(tree::ids(answer.list("/token/roles"))))
+            .holds(
+                format!("until {} ≤ the trust's {}", tree::time(ends), tree::time(&links.aodh.until)),
+                !ends.is_empty() && *ends <= *links.aodh.until,
+            )
+    }
+
+    async fn exchange(&self, signed: &Value) -> Result<Answer, Stop> {
+        self.http.post(&self.service, "/v3/ec2tokens", signed).await
+    }
+
+    fn refused(&mut self, who: &Thing, what: &str, answer: &Answer, status: u16) {
+        self.page.step(Step::by(who.name, what).answered(answer, status));
+    }
+
+    async fn refusals(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
+        self.page.chapter("What is refused, and why");
+        self.refused_escalations(links).await?;
+        self.refused_keys(key).await?;
+        self.refused_strangers(links, key).await
+    }
+
+    /// No link gives more than the one above it.
+    async fn refused_escalations(&mut self, links: &Links<'a>) -> Result<(), Stop> {
+        let on = self.on;
+        let plain = || json!({});
+        let ask = self.ask(&on.alice, &on.heat, &[&on.creator], plain());
+        let a = self.post(&links.solum.token, &ask).await?;
+        self.refused(&on.solum, "hands on alice's role creator, which he was not given", &a, 403);
+        let ask = self.ask(&on.alice, &on.aodh, &[&on.member], json!({"project_id": on.meadow.id}));
+        let a = self.post(&links.heat.token, &ask).await?;
+        self.refused(&on.heat, "hands on alice's role on another project, meadow", &a, 403);
+        let ask = self.ask(&on.alice, &on.aodh, &[&on.member], json!({"expires_at": links.solum.until}));
+        let a = self.post(&links.heat.token, &ask).await?;
+        self.refused(&on.heat, "hands it on for longer than he has it himself", &a, 403);
+        let ask = self.ask(&on.mistral, &on.mallory, &[&on.reader], plain());
+        let a = self.post(&links.mistral.token, &ask).await?;
+        self.refused(&on.mistral, "lets another act in alice's name, as he may not do", &a, 403);
+        let ask = self.ask(&on.alice, &on.mallory, &[&on.member], plain());
+        let a = self.post(&links.aodh.token, &ask).await?;
+        self.refused(&on.aodh, "hands it on once more: that would be a fourth link", &a, 403);
+        let own = json!({"auth": {
+            "identity": {"methods": ["token"], "token": {"id": links.aodh.token}},
+            "scope": {"project": {"id": on.meadow.id}},
+        }});
+        let a = self.http.login(&own).await?;
+        self.refused(&on.aodh, "swaps his token for an ordinary one of alice's", &a, 403);
+        Ok(())
+    }
+
+    /// A key is a leaf, and only its holder can sign with it.
+    async fn refused_keys(&mut self, key: &Key) -> Result<(), Stop> {
+        let on = self.on;
+        let keys = format!("/v3/users/{}/credentials/OS-EC2", on.alice.id);
+        let a = self.http.post(&key.token, &keys, &json!({"tenant_id": on.orchard.id})).await?;
+        self.page.step(Step::by("program", "makes another key with its token").answered(&a, 403));
+        let a = self.http.get(&key.token, "/v3/auth/catalog").await?;
+        self.page.step(Step::by("program", "uses its token on the identity service").answered(&a, 403));
+        let guess = Key {
+            access: key.access.clone(),
+            secret: crate::ids::secret(),
+            path: String::new(),
+            token: String::new(),
+        };
+        let a = self.exchange(&guess.signed(4, on.now())?).await?;
+        self.refused(&on.ec2_api, "exchanges a request with a forged signature", &a, 401);
+        let a = self.exchange(&key.signed(4, on.now() - 20 * MINUTE)?).await?;
+        self.refused(&on.ec2_api, "exchanges a request that was signed 20 minutes ago", &a, 401);
+        Ok(())
+    }
+
+    /// A trust's id is no secret, and a leaked signed request is no token.
+    async fn refused_strangers(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
+        let on = self.on;
+        let stranger = enter(self.http, on, &on.mallory, json!("unscoped")).await?.token()?;
+        let a = self.http.get(&stranger, &links.solum.path()).await?;
+        self.refused(&on.mallory, "reads alice's trust", &a, 403);
+        let a = self.consume(&on.mallory, &links.solum.id).await?;
+        self.refused(&on.mallory, "takes it up, though he is not its trustee", &a, 403);
+        let a = self.http.delete(&stranger, &links.solum.path()).await?;
+        self.refused(&on.mallory, "deletes it", &a, 403);
+        let a = self.http.post(&stranger, "/v3/ec2tokens", &key.signed(4, on.now())?).await?;
+        self.refused(&on.mallory, "exchanges a signed request that he found", &a, 403);
+        Ok(())
+    }
+
+    async fn tree_before(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
+        self.page.chapter("Alice sees everything that acts for her");
+        let lineage = self.lineage(links).await?;
+        let all = nodes(&lineage);
+        let count = |state: &str| all.iter().filter(|n| n["state"] == state).count();
+        let depths: Vec<String> = all.iter().map(|n| n["depth"].to_string()).collect();
+        let keypairs = accesses(&all);
+        self.page.step(
+            Step::by("alice", "asks for the lineage of her trust")
+                .answered(&lineage, 200)
+                .is("trusts", 4, all.len())
+                .is("live", 4, count("live"))
+                .is("depths", "0 1 1 2", depths.join(" "))
+                .holds("the program's key is there", keypairs == [key.access.as_str()]),
+        );
+        self.draw(&lineage);
+        Ok(())
+    }
+
+    async fn lineage(&self, links: &Links<'a>) -> Result<Answer, Stop> {
+        self.http.get(&self.alice, &format!("{}/lineage", links.solum.path())).await
+    }
+
+    fn draw(&mut self, lineage: &Answer) {
+        let lines = tree::draw(self.page, &lineage.body["lineage"]);
+        self.page.line("");
+        for line in lines {
+            self.page.line(&line);
+        }
+    }
+
+    async fn end(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
+        self.page.chapter("Alice takes it back");
+        let step = Step::by("ec2-api", "validates all five tokens that act for alice");
+        let step = self.validate_all(step, links, key, 200).await?;
+        self.page.step(step);
+        let dry = self.http.delete(&self.alice, &format!("{}?dry_run=true", links.solum.path())).await?;
+        let trusts = dry.list("/would_end/trusts").len();
+        let keypairs = dry.list("/would_end/keypairs").len();
+        let still = self.http.get(&self.alice, &links.solum.path()).await?;
+        self.page.step(
+            Step::by("alice", "asks what a deletion would end (dry_run)")
+                .answered(&dry, 200)
+                .is("trusts", 4, trusts)
+                .is("keypairs", 1, keypairs)
+                .holds("nothing has ended yet", still.status == 200),
+        );
+        let a = self.http.delete(&self.alice, &links.solum.path()).await?;
+        self.page.step(Step::by("alice", "deletes her trust for solum").answered(&a, 204));
+        Ok(())
+    }
+
+    /// Validates the links' tokens and the program's.
+    async fn validate_all(
+        &self,
+        mut step: Step,
+        links: &Links<'a>,
+        key: &Key,
+        status: u16,
+    ) -> Result<Step, Stop> {
+        let tokens = links.all().map(|l| l.token.as_str());
+        for token in tokens.into_iter().chain([key.token.as_str()]) {
+            step = step.answered(&self.http.validate(&self.service, token).await?, status);
+        }
+        Ok(step)
+    }
+
+    async fn aftermath(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
+        self.page.chapter("In the same instant everything below is dead");
+        let step = Step::by("ec2-api", "validates the same five tokens");
+        let step = self.validate_all(step, links, key, 404).await?;
+        self.page.step(step);
+        let mut using = Step::by("all four", "use their tokens");
+        let mut consuming = Step::by("all four", "take up their trusts again");
+        let mut reading = Step::by("alice", "reads the four trusts");
+        for link in links.all() {
+            using = using.answered(&self.http.get(&link.token, &link.path()).await?, 401);
+            consuming = consuming.answered(&self.consume(link.holder, &link.id).await?, 401);
+            reading = reading.answered(&self.http.get(&self.alice, &link.path()).await?, 404);
+        }
+        self.page.step(using);
+        self.page.step(consuming);
+        self.page.step(reading);
+        let a = self.exchange(&key.signed(4, self.on.now())?).await?;
+        self.page.step(Step::by("ec2-api", "exchanges a freshly signed request").answered(&a, 401));
+        let a = self.http.get(&self.alice, &key.path).await?;
+        self.page.step(Step::by("alice", "looks for the program's key").answered(&a, 404));
+        let a = self.http.validate(&self.service, &self.alice).await?;
+        self.page.step(Step::by("ec2-api", "validates alice's own token").answered(&a, 200));
+        let lineage = self.lineage(links).await?;
+        let all = nodes(&lineage);
+        let deleted = all.iter().filter(|n| n["state"] == "deleted").count();
+        self.page.step(
+            Step::by("alice", "can still look at what was")
+                .answered(&lineage, 200)
+                .is("trusts", 4, all.len())
+                .is("deleted", 4, deleted)
+                .is("keypairs", 0, accesses(&all).len()),
+        );
+        self.draw(&lineage);
+        Ok(())
+    }
+}
+
+/// The trust of a lineage and everything below it.
+fn nodes(lineage: &Answer) -> Vec<&Value> {
+    let own = lineage.body.pointer("/lineage/trust");
+    own.into_iter().chain(lineage.list("/lineage/subtree")).collect()
+}
+
+/// The access ids of all keypairs in a tree.
+fn accesses<'a>(nodes: &[&'a Value]) -> Vec<&'a str> {
+    let keypairs = nodes.iter().filter_map(|n| n["keypairs"].as_array());
+    keypairs.flatten().filter_map(|k| k["access"].as_str()).collect()
+}
+
+fn times(hops: u32) -> String {
+    match hops {
+        0 => "no more".into(),
+        1 => "once".into(),
+        2 => "twice".into(),
+        n => format!("{n} times"),
+    }
+}
+
+fn shown_times(count: &Value) -> String {
+    match count.as_u64().and_then(|n| u32::try_from(n).ok()) {
+        Some(n) => times(n),
+        None => count.to_string(),
+    }
+}
+
+impl Key {
+    /// What a program sends to a service, as the service gives it to the exchange.
+    fn signed(&self, version: u8, at: i64) -> Result<Value, Stop> {
+        let mut r = SignedRequest {
+            access: self.access.clone(),
+            host: "ec2.example:8788".into(),
+            verb: "GET".into(),
+            path: "/".into(),
+            params: [("Action".to_owned(), "DescribeInstances".to_owned())].into(),
+            ..SignedRequest::default()
+        };
+        let signed = match version {
+            2 => self.sign_2(&mut r, at),
+            _ => sign_v4(&self.secret, &mut r, &amz_date(at), "RegionOne", "ec2").map(drop),
+        };
+        signed.map_err(|e| Stop(format!("a request cannot be signed: {e}")))?;
+        Ok(json!({"credentials": {
+            "access": r.access, "signature": r.signature, "host": r.host, "verb": r.verb, "path": r.path,
+            "params": r.params, "headers": r.headers, "body_hash": r.body_hash,
+        }}))
+    }
+
+    fn sign_2(&self, r: &mut SignedRequest, at: i64) -> Result<(), SignatureError> {
+        let seconds = clock::iso(at).chars().take(19).collect::<String>() + "Z";
+        for (name, value) in [
+            ("AWSAccessKeyId", self.access.as_str()),
+            ("SignatureVersion", "2"),
+            ("SignatureMethod", "HmacSHA256"),
+            ("Timestamp", &seconds),
+        ] {
+            r.params.insert(name.to_owned(), value.to_owned());
+        }
+        r.signature = sign_v2(&self.secret, r)?;
+        Ok(())
+    }
+}
