@@ -5,5 +5,6 @@ mod support;
 mod concurrency;
 mod every_route;
 mod keypairs;
+mod security;
 mod tokens;
 mod trusts;

@@ -1,0 +1,283 @@
+//! Public advisories, as far as these APIs can show them. The id stands in each test's comment; what the
+//! rules' own tests show already is not repeated.
+
+use serde_json::{Value, json};
+use vicar::clock::SECOND;
+
+use crate::support::Cast;
+
+/// Tokens of all kinds that stand on a chain alice → bob → carol → dave, with a keypair.
+fn tokens_of_chain(c: &Cast) -> ([String; 3], Vec<String>) {
+    let chain = c.chain_with(false);
+    let mut tokens = Vec::new();
+    for (user, id) in ["bob", "carol", "dave"].iter().zip(&chain) {
+        tokens.push(c.s.consume(user, id).expect(201).token());
+    }
+    let keypair = c.keypair(&tokens[2], &c.dave, json!({})).expect(201).body["credential"].clone();
+    tokens.push(c.exchange(c.signed(&keypair)).expect(200).token());
+    (chain, tokens)
+}
+
+fn all_are(c: &Cast, tokens: &[String], status: u16) {
+    let admin = c.s.admin();
+    for token in tokens {
+        let headers = [("X-Auth-Token", &*admin), ("X-Subject-Token", &**token)];
+        c.s.call("GET", "/v3/auth/tokens", &headers, None).expect(status);
+    }
+}
+
+/// OSSA-2014-006 / CVE-2014-2237, OSSA-2012-016, and "suspended is not dead, but its tokens are".
+#[test]
+fn disabling_any_agent_kills_the_tokens_of_the_chain_and_enabling_revives_the_trust_only() {
+    for name in ["alice", "bob", "carol", "dave"] {
+        let c = Cast::new();
+        let (chain, tokens) = tokens_of_chain(&c);
+        let id = match name {
+            "alice" => &c.alice,
+            "bob" => &c.bob,
+            "carol" => &c.carol,
+            _ => &c.dave,
+        };
+        let set = |on: bool| {
+            c.s.patch(&c.s.admin(), &format!("/v3/users/{id}"), json!({"user": {"enabled": on}})).expect(200);
+        };
+        all_are(&c, &tokens, 200);
+        set(false);
+        // bob's own token does not hang on carol or dave; the last two hang on everybody.
+        all_are(&c, &tokens[2..], 404);
+        c.s.consume("dave", &chain[2]).expect(401);
+        c.s.clock.advance(SECOND);
+        set(true);
+        all_are(&c, &tokens[2..], 404);
+        c.s.clock.advance(SECOND);
+        let again = c.s.consume("dave", &chain[2]).expect(201).token();
+        all_are(&c, &[again], 200);
+    }
+}
+
+/// Rule 47; OSSA-2014-006.
+#[test]
+fn a_password_change_ends_the_tokens_issued_before_and_leaves_the_trust() {
+    for name in ["alice", "bob"] {
+        let c = Cast::new();
+        let id = c.trust(json!({}));
+        let token = c.s.consume("bob", &id).expect(201).token();
+        let login = c.s.unscoped(name);
+        let user = if name == "alice" { &c.alice } else { &c.bob };
+        let body =
+            json!({"user": {"original_password": format!("{name}-pw"), "password": format!("{name}-pw2")}});
+        c.s.post(&login, &format!("/v3/users/{user}/password"), body).expect(204);
+        all_are(&c, &[token, login], 404);
+        c.s.clock.advance(SECOND);
+        let password = if name == "bob" { "bob-pw2" } else { "bob-pw" };
+        c.s.login("bob", password, json!({"OS-TRUST:trust": {"id": id}})).expect(201);
+    }
+}
+
+/// Rule 27: the bearer sets no password and ends no sessions, whatever roles he carries.
+#[test]
+fn a_delegated_administrator_still_sets_no_password() {
+    let c = Cast::new();
+    c.s.grant(&c.alice, &c.p, "admin");
+    let id = c.trust(json!({"roles": [{"name": "admin"}]}));
+    let token = c.s.consume("bob", &id).expect(201).token();
+    c.s.get(&token, "/v3/users").expect(200);
+    let body = json!({"user": {"password": "taken over"}});
+    c.s.patch(&token, &format!("/v3/users/{}", c.alice), body.clone()).expect(403);
+    c.s.patch(&token, &format!("/v3/users/{}", c.dave), body).expect(403);
+    let body = json!({"user": {"original_password": "alice-pw", "password": "x"}});
+    c.s.post(&token, &format!("/v3/users/{}/password", c.alice), body).expect(403);
+    c.s.delete(&token, &format!("/v3/users/{}/tokens", c.dave)).expect(403);
+    // Nor does it see the trusts of others, or other trusts of alice.
+    let other = c.trust(json!({"trustee_user_id": c.carol}));
+    c.s.get(&token, &format!("/v3/OS-TRUST/trusts/{other}")).expect(403);
+    let list = c.s.get(&token, "/v3/OS-TRUST/trusts").expect(200);
+    assert_eq!(list.body["trusts"].as_array().map(Vec::len), Some(1));
+}
+
+/// Bug 1622310; OSSA-2013-011.
+#[test]
+fn deleting_an_agent_ends_the_trusts_with_all_below() {
+    for name in ["alice", "bob", "carol"] {
+        let c = Cast::new();
+        let (chain, tokens) = tokens_of_chain(&c);
+        let id = match name {
+            "alice" => &c.alice,
+            "bob" => &c.bob,
+            _ => &c.carol,
+        };
+        c.s.delete(&c.s.admin(), &format!("/v3/users/{id}")).expect(204);
+        let first = usize::from(name == "carol");
+        all_are(&c, &tokens[first..], 404);
+        for trust in &chain[first..] {
+            c.s.get(&c.s.admin(), &format!("/v3/OS-TRUST/trusts/{trust}")).expect(404);
+        }
+        c.s.consume("dave", &chain[2]).expect(401);
+        assert_eq!(c.s.sql_text("SELECT id FROM credential", vicar::args![]), None);
+    }
+}
+
+/// OSSA-2012-014 / CVE-2012-4413, OSSA-2012-018, bug 1347909: roles that go and come back.
+#[test]
+fn a_role_that_is_taken_away_and_given_back_revives_the_trust_but_no_token() {
+    let c = Cast::new();
+    let admin = || c.s.admin();
+    let member = c.s.role("member");
+    let grant = format!("/v3/projects/{}/users/{}/roles/{member}", c.p, c.alice);
+    let (chain, tokens) = tokens_of_chain(&c);
+    c.s.delete(&admin(), &grant).expect(204);
+    all_are(&c, &tokens, 404);
+    c.s.consume("dave", &chain[2]).expect(401);
+    // It can be looked at meanwhile, and tells why it gives nothing.
+    let path = format!("/v3/OS-TRUST/trusts/{}/lineage", chain[0]);
+    let tree = c.s.get(&c.s.unscoped("alice"), &path).expect(200);
+    assert_eq!(tree.body["lineage"]["trust"]["state"], "suspended");
+    assert!(tree.body["lineage"]["trust"]["reason"].as_str().expect("a reason").contains(&member));
+    c.s.clock.advance(SECOND);
+    c.s.put(&admin(), &grant).expect(204);
+    all_are(&c, &tokens, 404);
+    c.s.clock.advance(SECOND);
+    let again = c.s.consume("dave", &chain[2]).expect(201).token();
+    all_are(&c, &[again], 200);
+}
+
+/// The same through a group, an inherited grant and an implication.
+#[test]
+fn losses_through_groups_inheritance_and_implications_are_losses() {
+    let c = Cast::new();
+    let admin = || c.s.admin();
+    let special = c.s.role("special");
+    let parent_role = c.s.role("special_parent");
+    let put = |path: &str, status| c.s.put(&admin(), path).expect(status);
+    let group = c.s.post(&admin(), "/v3/groups", json!({"group": {"name": "g"}})).expect(201);
+    let group = group.body["group"]["id"].as_str().expect("an id").to_owned();
+    let by_group = [
+        format!("/v3/groups/{group}/users/{}", c.alice),
+        format!("/v3/projects/{}/groups/{group}/roles/{special}", c.p),
+    ];
+    let inherited =
+        [format!("/v3/OS-INHERIT/domains/default/users/{}/roles/{special}/inherited_to_projects", c.alice)];
+    let implied = [
+        format!("/v3/projects/{}/users/{}/roles/{parent_role}", c.p, c.alice),
+        format!("/v3/roles/{parent_role}/implies/{special}"),
+    ];
+    for ways in [&by_group[..], &inherited, &implied] {
+        for taken in ways {
+            for path in ways {
+                put(path, if path.contains("/implies/") { 201 } else { 204 });
+            }
+            c.s.clock.advance(SECOND);
+            let id = c.trust(json!({"roles": [{"name": "special"}]}));
+            let token = c.s.consume("bob", &id).expect(201).token();
+            all_are(&c, std::slice::from_ref(&token), 200);
+            c.s.delete(&admin(), taken).expect(204);
+            all_are(&c, std::slice::from_ref(&token), 404);
+            c.s.consume("bob", &id).expect(401);
+            c.s.clock.advance(SECOND);
+            put(taken, if taken.contains("/implies/") { 201 } else { 204 });
+            all_are(&c, std::slice::from_ref(&token), 404);
+            c.s.clock.advance(SECOND);
+            let again = c.s.consume("bob", &id).expect(201).token();
+            all_are(&c, &[again], 200);
+            for path in ways {
+                c.s.delete(&admin(), path).expect(204);
+            }
+            c.s.clock.advance(SECOND);
+        }
+    }
+}
+
+/// OSSA-2012-010, CVE-2012-3426, CVE-2026-44394: exchanging never moves an expiry.
+#[test]
+fn a_token_exchanged_five_times_ends_when_the_first_does() {
+    let c = Cast::new();
+    let first = c.s.login("alice", "alice-pw", json!("unscoped")).expect(201);
+    let end = first.body["token"]["expires_at"].clone();
+    let mut token = first.token();
+    for i in 0..5 {
+        c.s.clock.advance(60 * SECOND);
+        let project = if i % 2 == 0 { &c.p } else { &c.q };
+        let auth = json!({"identity": {"methods": ["token"], "token": {"id": token}},
+                          "scope": {"project": {"id": project}}});
+        let next = c.s.auth(auth).expect(201);
+        assert_eq!(next.body["token"]["expires_at"], end);
+        token = next.token();
+    }
+}
+
+/// OSSA-2016-008 / CVE-2016-4911: the chain of audit ids.
+#[test]
+fn revoking_the_root_of_a_chain_of_tokens_ends_what_was_exchanged_for_it() {
+    let c = Cast::new();
+    let id = c.trust(json!({}));
+    let root = c.s.unscoped("bob");
+    let by_token = |scope: Value| {
+        let auth = json!({"identity": {"methods": ["token"], "token": {"id": root}}, "scope": scope});
+        c.s.auth(auth).expect(201)
+    };
+    let trust = by_token(json!({"OS-TRUST:trust": {"id": id}}));
+    let ids = trust.body["token"]["audit_ids"].as_array().expect("audit ids").clone();
+    assert_eq!(ids.len(), 2);
+    let revoke = |query: &str, t: &str| {
+        let headers = [("X-Auth-Token", &*root), ("X-Subject-Token", t)];
+        c.s.call("DELETE", &format!("/v3/auth/tokens{query}"), &headers, None)
+    };
+    let single = by_token(json!("unscoped")).token();
+    revoke("?cascade=false", &single).expect(204);
+    all_are(&c, &[single], 404);
+    all_are(&c, &[trust.token()], 200);
+    revoke("", &root).expect(204);
+    all_are(&c, &[trust.token(), root.clone()], 404);
+}
+
+/// OSSA-2013-003, CVE-2014-2828: repetition costs nothing.
+#[test]
+fn ten_thousand_times_the_same_method_is_one_evaluation() {
+    let c = Cast::new();
+    let methods = vec!["password"; 10_000];
+    let auth = json!({"identity": {"methods": methods, "password": {"user": {
+        "name": "alice", "domain": {"id": "default"}, "password": "alice-pw"}}}});
+    let token = c.s.auth(auth).expect(201);
+    assert_eq!(token.body["token"]["methods"], json!(["password"]));
+}
+
+/// OSSA-2019-006 / CVE-2019-19687 and bug 968696.
+#[test]
+fn a_member_lists_only_his_own_credentials() {
+    let c = Cast::new();
+    c.s.grant(&c.bob, &c.p, "member");
+    let make = |user: &str, id: &str| {
+        let body = json!({"credential": {"type": "totp", "user_id": id, "project_id": c.p, "blob": "SEED"}});
+        c.s.post(&c.s.on(user, &c.p), "/v3/credentials", body).expect(201).body["credential"]["id"].clone()
+    };
+    let (alices, _bobs) = (make("alice", &c.alice), make("bob", &c.bob));
+    let bob = c.s.on("bob", &c.p);
+    let count = |query: &str| {
+        let list = c.s.get(&bob, &format!("/v3/credentials{query}")).expect(200);
+        list.body["credentials"].as_array().map(Vec::len)
+    };
+    assert_eq!(count(""), Some(1));
+    assert_eq!(count("?type=totp"), Some(1));
+    assert_eq!(count(&format!("?user_id={}", c.alice)), Some(0));
+    c.s.get(&bob, &format!("/v3/credentials/{}", alices.as_str().expect("an id"))).expect(403);
+}
+
+/// OSSA-2014-022 / CVE-2014-3520: the project of a trust's token is the trust's.
+#[test]
+fn a_trust_token_reaches_no_other_project() {
+    let c = Cast::new();
+    let id = c.trust(json!({}));
+    let token = c.s.consume("bob", &id).expect(201);
+    assert_eq!(token.body["token"]["project"]["id"], c.p.as_str());
+    let auth = json!({"identity": {"methods": ["token"], "token": {"id": token.token()}},
+                      "scope": {"project": {"id": c.q}}});
+    c.s.auth(auth).expect(403);
+    let projects = c.s.get(&token.token(), "/v3/auth/projects").expect(200);
+    let ids: Vec<&str> = projects.body["projects"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|p| p["id"].as_str())
+        .collect();
+    assert!(!ids.contains(&c.q.as_str()));
+}
