@@ -4,6 +4,8 @@ mod support;
 
 mod concurrency;
 mod every_route;
+mod groups;
 mod keypairs;
 mod tokens;
 mod trusts;
+mod users;
