@@ -76,8 +76,8 @@ pub enum Place<'a> {
 
 fn presence(enabled: Option<bool>, domain_enabled: Option<bool>) -> Presence {
     match (enabled, domain_enabled) {
-        // Keystone reads an unset flag as on.
-        (Some(false), _) => Presence::Disabled,
+        // Keystone reads a flag that is null as off.
+        (None | Some(false), _) => Presence::Disabled,
         (_, Some(false)) => Presence::DomainDisabled,
         _ => Presence::Active,
     }

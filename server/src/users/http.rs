@@ -214,7 +214,9 @@ pub async fn list(req: Req) -> Result<Response> {
     let mut tx = req.read().await?;
     let users = sql::list(&mut tx, |q| {
         q.eq("u.domain_id", scope).eq("u.domain_id", req.query.get("domain_id"));
-        q.eq("COALESCE(l.name, n.name)", req.query.get("name").filter(|_| !by_provider(&req.query)));
+        if let Some(name) = req.query.get("name") {
+            q.and(NAMED, crate::args![name, name, name]);
+        }
         for filter in PROVIDER_FILTERS {
             if let Some(value) = req.query.get(filter) {
                 let link = format!(
@@ -231,9 +233,10 @@ pub async fn list(req: Req) -> Result<Response> {
 /// Filters on a user's link to an identity provider; each is a column of `federated_user`.
 const PROVIDER_FILTERS: [&str; 3] = ["idp_id", "protocol_id", "unique_id"];
 
-fn by_provider(query: &Query) -> bool {
-    PROVIDER_FILTERS.iter().any(|f| query.has(f))
-}
+/// Users of a name, wherever they came from.
+const NAMED: &str = "u.id IN (SELECT user_id FROM local_user WHERE name = ?
+    UNION ALL SELECT user_id FROM nonlocal_user WHERE name = ?
+    UNION ALL SELECT user_id FROM federated_user WHERE display_name = ?)";
 
 /// The answer with a list of users.
 fn bodies(req: &Req, users: Vec<User>, ends: &Ends) -> Result<Response> {

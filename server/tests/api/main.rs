@@ -4,7 +4,9 @@ mod support;
 
 mod concurrency;
 mod every_route;
+mod groups;
 mod keypairs;
 mod security;
 mod tokens;
 mod trusts;
+mod users;
