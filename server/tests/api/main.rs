@@ -2,8 +2,13 @@
 
 mod support;
 
+mod catalog;
 mod concurrency;
+mod discovery;
+mod domains;
 mod every_route;
 mod keypairs;
+mod people;
+mod projects;
 mod tokens;
 mod trusts;
