@@ -478,6 +478,36 @@ pub async fn revoke(tx: &mut Tx, event: &Event, now: Micros) -> Result<()> {
     Ok(())
 }
 
+/// Columns of an event, in the order of [`read_event`].
+const EVENT: &str = "domain_id, project_id, user_id, role_id, trust_id, consumer_id, access_token_id,
+                     audit_id, audit_chain_id, expires_at, issued_before";
+
+fn read_event(r: &mut Row) -> Result<Event> {
+    Ok(Event {
+        domain: r.take()?,
+        project: r.take()?,
+        user: r.take()?,
+        role: r.take()?,
+        trust: r.take()?,
+        consumer: r.take()?,
+        access_token: r.take()?,
+        audit: r.take()?,
+        audit_chain: r.take()?,
+        expires: r.take::<Option<DateTime>>()?.map(|d| d.0),
+        issued_before: r.take::<DateTime>()?.0,
+    })
+}
+
+/// All events recorded after an instant, with the time of their recording, oldest first.
+pub async fn events_since(tx: &mut Tx, since: Option<Micros>) -> Result<Vec<(Event, Micros)>> {
+    let mut q = Select::new(&format!("SELECT {EVENT}, revoked_at FROM revocation_event"));
+    if let Some(since) = since {
+        q.and("revoked_at > ?", args![DateTime(since)]);
+    }
+    q.end("ORDER BY revoked_at, id");
+    q.map(tx, |r| Ok((read_event(r)?, r.take::<DateTime>()?.0))).await
+}
+
 /// The names that an event must carry to concern a token; used to find events by index.
 #[derive(Debug, Default)]
 pub struct Concerned<'a> {
@@ -496,8 +526,6 @@ pub struct Concerned<'a> {
 /// Events that may concern a token. Each branch is one seek in an index, so that the number of
 /// events of others does not matter.
 pub async fn events(tx: &mut Tx, of: &Concerned<'_>) -> Result<Vec<Event>> {
-    const COLUMNS: &str = "domain_id, project_id, user_id, role_id, trust_id, consumer_id, access_token_id,
-                           audit_id, audit_chain_id, expires_at, issued_before";
     let mut sql = String::new();
     let mut args = Vec::new();
     let mut branch = |condition: String, values: &[&str]| {
@@ -505,7 +533,7 @@ pub async fn events(tx: &mut Tx, of: &Concerned<'_>) -> Result<Vec<Event>> {
             sql.push_str(" UNION ALL ");
         }
         sql.push_str(&format!(
-            "SELECT {COLUMNS} FROM revocation_event WHERE {condition} AND issued_before >= ?"
+            "SELECT {EVENT} FROM revocation_event WHERE {condition} AND issued_before >= ?"
         ));
         args.extend(values.iter().map(|v| (*v).into()));
         args.push(DateTime(of.issued).into());
@@ -527,20 +555,5 @@ pub async fn events(tx: &mut Tx, of: &Concerned<'_>) -> Result<Vec<Event>> {
             .into(),
         &[],
     );
-    tx.map(&sql, &args, |r| {
-        Ok(Event {
-            domain: r.take()?,
-            project: r.take()?,
-            user: r.take()?,
-            role: r.take()?,
-            trust: r.take()?,
-            consumer: r.take()?,
-            access_token: r.take()?,
-            audit: r.take()?,
-            audit_chain: r.take()?,
-            expires: r.take::<Option<DateTime>>()?.map(|d| d.0),
-            issued_before: r.take::<DateTime>()?.0,
-        })
-    })
-    .await
+    tx.map(&sql, &args, read_event).await
 }

@@ -9,7 +9,9 @@ use axum::routing::{MethodRouter, delete, get, post};
 use crate::app::App;
 use crate::error::Error;
 use crate::http::{discovery, log};
-use crate::{credentials, grants, groups, keypairs, roles, tokens, trusts, users};
+use crate::{
+    catalog, credentials, domains, grants, groups, keypairs, projects, roles, tokens, trusts, users,
+};
 
 /// One granted role; on every place that grants are on.
 fn grant<const INHERITED: bool>() -> MethodRouter<Arc<App>> {
@@ -38,8 +40,46 @@ pub fn public(app: Arc<App>) -> Router {
         .route("/v3/auth/domains", get(tokens::http::domains))
         .route("/v3/auth/system", get(tokens::http::system))
         .route("/v3/users/{user_id}/tokens", delete(tokens::http::delete_for_user))
+        .route("/v3/OS-REVOKE/events", get(tokens::http::events))
         // catalog: regions, services, endpoints
+        .route("/v3/regions", get(catalog::regions::list).post(catalog::regions::create))
+        .route(
+            "/v3/regions/{region_id}",
+            get(catalog::regions::get)
+                .put(catalog::regions::put)
+                .patch(catalog::regions::update)
+                .delete(catalog::regions::delete),
+        )
+        .route("/v3/services", get(catalog::services::list).post(catalog::services::create))
+        .route(
+            "/v3/services/{service_id}",
+            get(catalog::services::get).patch(catalog::services::update).delete(catalog::services::delete),
+        )
+        .route("/v3/endpoints", get(catalog::endpoints::list).post(catalog::endpoints::create))
+        .route(
+            "/v3/endpoints/{endpoint_id}",
+            get(catalog::endpoints::get).patch(catalog::endpoints::update).delete(catalog::endpoints::delete),
+        )
         // domains, projects, tags
+        .route("/v3/domains", get(domains::http::list).post(domains::http::create))
+        .route(
+            "/v3/domains/{domain_id}",
+            get(domains::http::get).patch(domains::http::update).delete(domains::http::delete),
+        )
+        .route("/v3/projects", get(projects::http::list).post(projects::http::create))
+        .route(
+            "/v3/projects/{project_id}",
+            get(projects::http::get).patch(projects::http::update).delete(projects::http::delete),
+        )
+        .route(
+            "/v3/projects/{project_id}/tags",
+            get(projects::tags::list).put(projects::tags::replace).delete(projects::tags::clear),
+        )
+        .route(
+            "/v3/projects/{project_id}/tags/{tag}",
+            get(projects::tags::get).put(projects::tags::add).delete(projects::tags::remove),
+        )
+        .route("/v3/users/{user_id}/projects", get(projects::http::of_user))
         .route("/v3/users", get(users::http::list).post(users::http::create))
         .route(
             "/v3/users/{user_id}",

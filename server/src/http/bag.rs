@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::error::{Error, Result};
+
 /// The object in an `extra` column; anything else in it counts as nothing.
 pub fn read(text: Option<String>) -> Map<String, Value> {
     match text.as_deref().map(serde_json::from_str) {
@@ -20,4 +22,51 @@ pub fn text(bag: &Map<String, Value>) -> String {
 /// own or are the server's; none of them gets into the bag.
 pub fn keep(bag: &mut Map<String, Value>, body: Map<String, Value>, own: &[&str]) {
     bag.extend(body.into_iter().filter(|(name, _)| !own.contains(&name.as_str())));
+}
+
+/// What is left of a new object's body once the known attributes are taken out. As in Keystone, `a-b`
+/// and `a:b` are stored as `a_b`; a name that would turn into a known one is dropped, so that it
+/// cannot get around a check of that one.
+pub fn rest(body: Map<String, Value>, known: &[&str]) -> Map<String, Value> {
+    body.into_iter()
+        .map(|(k, v)| (k.replace([':', '-'], "_"), v))
+        .filter(|(k, _)| !known.contains(&k.as_str()))
+        .collect()
+}
+
+/// An object for a client: what `extra` holds, then the known attributes, which win.
+pub fn shown(extra: &Map<String, Value>, known: Value) -> Value {
+    let mut out = extra.clone();
+    if let Value::Object(known) = known {
+        out.extend(known);
+    }
+    Value::Object(out)
+}
+
+/// `"id"` in the body of a change may only repeat the id.
+pub fn same_id(body: &Map<String, Value>, id: &str) -> Result<()> {
+    match body.get("id") {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::String(given)) if given == id => Ok(()),
+        Some(_) => Err(Error::BadRequest("id: cannot be changed".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_spelling_never_reaches_a_known_attribute() {
+        let Value::Object(body) = json!({"a-b": 1, "domain-id": "x", "c:d": 2}) else { return };
+        assert_eq!(Value::Object(rest(body, &["domain_id"])), json!({"a_b": 1, "c_d": 2}));
+    }
+
+    #[test]
+    fn known_attributes_win() {
+        let extra = read(Some(r#"{"id": "forged", "more": 1}"#.into()));
+        assert_eq!(shown(&extra, json!({"id": "true"})), json!({"id": "true", "more": 1}));
+        assert!(read(Some("no json".into())).is_empty());
+    }
 }

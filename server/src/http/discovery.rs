@@ -4,8 +4,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::Req;
+use super::{Req, home};
 use crate::error::Result;
+
+/// The other form of these documents: a map of everything that is served.
+const JSON_HOME: &str = "application/json-home";
 
 fn version(req: &Req) -> Value {
     json!({
@@ -20,15 +23,52 @@ fn version(req: &Req) -> Value {
     })
 }
 
-/// `GET /`: 300 with the versions; there is one.
+/// Does the client like a JSON home document better than plain JSON? One that likes both the same, as
+/// browsers do, gets plain JSON.
+fn wants_home(req: &Req) -> bool {
+    let Ok(Some(accept)) = req.header(&header::ACCEPT) else {
+        return false;
+    };
+    let liking = |media: &str| {
+        accept
+            .split(',')
+            .filter_map(|range| {
+                let mut parts = range.split(';').map(str::trim);
+                // The nearer a range names the type, the more its weight counts.
+                let nearness = match parts.next()? {
+                    "*/*" => 0,
+                    "application/*" => 1,
+                    named if named.eq_ignore_ascii_case(media) => 2,
+                    _ => return None,
+                };
+                let weight = parts.find_map(|p| p.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse().ok());
+                Some((nearness, weight.unwrap_or(0.0_f32)))
+            })
+            .max_by_key(|(nearness, _)| *nearness)
+            .map_or(0.0, |(_, weight)| weight)
+    };
+    liking(JSON_HOME) > liking("application/json")
+}
+
+fn home(prefix: &str) -> Response {
+    ([(header::CONTENT_TYPE, JSON_HOME)], axum::Json(home::document(prefix))).into_response()
+}
+
+/// `GET /`: 300 with the versions; there is one. Or a JSON home document.
 pub async fn versions(req: Req) -> Response {
+    if wants_home(&req) {
+        return home("/v3");
+    }
     let body = json!({"versions": {"values": [version(&req)]}});
     let location = req.link("/");
     (StatusCode::MULTIPLE_CHOICES, [(header::LOCATION, location)], axum::Json(body)).into_response()
 }
 
-/// `GET /v3`
+/// `GET /v3`: the version, or a JSON home document.
 pub async fn v3(req: Req) -> Response {
+    if wants_home(&req) {
+        return home("");
+    }
     axum::Json(json!({"version": version(&req)})).into_response()
 }
 

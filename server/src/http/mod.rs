@@ -3,6 +3,7 @@
 pub mod bag;
 pub mod caller;
 pub mod discovery;
+mod home;
 pub mod log;
 pub mod page;
 pub mod request;

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::schema::Schema;
 use crate::error::{Error, Result};
 
 /// A parsed query.
@@ -61,6 +62,15 @@ impl Query {
         self.get(name).is_some_and(|v| {
             !matches!(v.to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off" | "f" | "n")
         })
+    }
+
+    /// Checks the query against a schema: each name's first value, all of them texts.
+    pub fn check(&self, schema: &Schema) -> Result<()> {
+        let mut values = serde_json::Map::new();
+        for (name, value) in &self.pairs {
+            values.entry(name.clone()).or_insert_with(|| value.clone().into());
+        }
+        schema.check("the query", &Value::Object(values))
     }
 
     /// Without anything in it?

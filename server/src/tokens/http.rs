@@ -14,6 +14,7 @@ use super::body;
 use super::issue::{self, Identity, Wanted};
 use super::model::{Asked, Token, TokenScope, validate};
 use crate::authority::{self, Place};
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::http::Req;
 use crate::http::request::{SUBJECT_TOKEN, no_content, with_header};
@@ -356,4 +357,43 @@ pub async fn system(req: Req) -> Result<Response> {
     let held = authority::effective_roles(&mut tx, caller.user_id(), Place::System, &implications).await?;
     let system = if held.is_empty() { vec![] } else { vec![json!({"all": true})] };
     Ok(axum::Json(json!({"system": system, "links": {"self": req.link("/auth/system")}})).into_response())
+}
+
+/// `GET /v3/OS-REVOKE/events`, with `?since=`: what services need to drop remembered tokens.
+pub async fn events(req: Req) -> Result<Response> {
+    req.permit(Op::ListRevokeEvents, &Facts::none()).await?;
+    let since = match req.query.get("since") {
+        None => None,
+        Some(text) => Some(
+            clock::from_client(text)
+                .ok_or_else(|| Error::field("since", "must be a UTC time without an offset"))?,
+        ),
+    };
+    let mut tx = req.read().await?;
+    let items = authority::events_since(&mut tx, since).await?;
+    let items = items.into_iter().map(|(e, at)| {
+        // With an expiry, the domain is the one that the tokens are scoped to.
+        let (domain, scope) = if e.expires.is_some() { (None, e.domain) } else { (e.domain, None) };
+        let fields = [
+            ("user_id", e.user),
+            ("role_id", e.role),
+            ("domain_id", domain),
+            ("domain_scope_id", scope),
+            ("project_id", e.project),
+            ("audit_id", e.audit),
+            ("audit_chain_id", e.audit_chain),
+            ("OS-TRUST:trust_id", e.trust),
+            ("OS-OAUTH1:consumer_id", e.consumer),
+            ("OS-OAUTH1:access_token_id", e.access_token),
+            ("expires_at", e.expires.map(clock::iso)),
+            ("issued_before", Some(clock::iso(e.issued_before))),
+            ("revoked_at", Some(clock::iso(at))),
+        ];
+        fields
+            .into_iter()
+            .filter_map(|(k, v)| Some((k.to_owned(), Value::from(v?))))
+            .collect::<Map<_, _>>()
+            .into()
+    });
+    req.list("events", items.collect(), &[])
 }

@@ -2,10 +2,15 @@
 
 mod support;
 
+mod catalog;
 mod concurrency;
+mod discovery;
+mod domains;
 mod every_route;
 mod groups;
 mod keypairs;
+mod people;
+mod projects;
 mod security;
 mod tokens;
 mod trusts;

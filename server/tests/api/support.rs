@@ -105,7 +105,7 @@ impl Server {
             });
         });
         let (address, app) = port.recv().expect("the server starts");
-        let http = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let http = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
         Self {
             app,
             clock,

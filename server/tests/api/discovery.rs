@@ -1,0 +1,72 @@
+//! Versions and the JSON home document.
+
+use serde_json::json;
+
+use crate::support::{Answer, Server};
+
+fn get(s: &Server, path: &str, accept: &str) -> Answer {
+    let headers: &[(&str, &str)] = if accept.is_empty() { &[] } else { &[("Accept", accept)] };
+    s.call("GET", path, headers, None)
+}
+
+#[test]
+fn the_versions_are_told_without_a_token() {
+    let s = Server::start();
+    let root = get(&s, "/", "").expect(300);
+    assert_eq!(root.header("location"), Some(format!("{}/v3/", s.url).as_str()));
+    let version = &root.body["versions"]["values"][0];
+    assert_eq!((&version["id"], &version["status"]), (&json!("v3.14"), &json!("stable")));
+    for path in ["/v3", "/v3/"] {
+        let v3 = get(&s, path, "").expect(200);
+        assert_eq!(v3.body["version"], *version);
+    }
+    assert_eq!(version["links"][0]["href"], format!("{}/v3/", s.url));
+}
+
+#[test]
+fn a_home_document_is_for_those_who_like_it_best() {
+    let s = Server::start();
+    let home = get(&s, "/v3", "application/json-home").expect(200);
+    assert_eq!(home.header("content-type"), Some("application/json-home"));
+    let rel = "https://docs.openstack.org/api/openstack-identity/3/rel/";
+    let param = "https://docs.openstack.org/api/openstack-identity/3/param/";
+    let resources = &home.body["resources"];
+    assert_eq!(resources[format!("{rel}projects")], json!({"href": "/projects"}));
+    assert_eq!(
+        resources[format!("{rel}project_tags")],
+        json!({
+            "href-template": "/projects/{project_id}/tags/{value}",
+            "href-vars": {"project_id": format!("{param}project_id"), "value": format!("{param}tag_value")},
+        })
+    );
+    let trust = "https://docs.openstack.org/api/openstack-identity/3/ext/OS-TRUST/1.0/";
+    assert_eq!(
+        resources[format!("{trust}rel/trust")]["href-vars"]["trust_id"],
+        format!("{trust}param/trust_id")
+    );
+    let root = get(&s, "/", "application/json;q=0.2, application/json-home").expect(200);
+    assert_eq!(root.body["resources"][format!("{rel}projects")], json!({"href": "/v3/projects"}));
+    for plain in [
+        "",
+        "*/*",
+        "application/json",
+        "text/html",
+        "application/json-home;q=0.5, */*",
+        "application/json, application/json-home",
+        ";;,q=",
+    ] {
+        assert!(get(&s, "/v3", plain).expect(200).body.get("version").is_some(), "{plain}");
+    }
+}
+
+#[test]
+fn everything_in_the_home_document_is_served() {
+    let s = Server::start();
+    let home = get(&s, "/", "application/json-home").expect(200);
+    for (relation, resource) in home.body["resources"].as_object().expect("a map") {
+        let path = resource["href"].as_str().or(resource["href-template"].as_str()).expect("a path");
+        let path = path.replace(['{', '}'], "");
+        let answer = s.get("", &path);
+        assert!(!answer.text.contains("requested URL was not found"), "{relation}: {path}");
+    }
+}
