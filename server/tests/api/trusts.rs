@@ -552,3 +552,80 @@ fn death_is_a_subtree_whoever_the_trustor_of_each_link_is() {
         assert_eq!(c.s.sql_text("SELECT id FROM credential", vicar::args![]), None);
     }
 }
+
+/// A token of the server's own keys with any methods and scope, as a Keystone beside it could issue.
+fn foreign_token(c: &Cast, methods: &[&str], scope: vicar::tokens::fernet::PayloadScope) -> String {
+    let payload = vicar::tokens::fernet::Payload {
+        user: c.alice.clone(),
+        methods: methods.iter().map(|m| (*m).to_owned()).collect(),
+        scope,
+        expires: START + 3600 * SECOND,
+        issued: START,
+        audit_ids: vec![vicar::ids::audit()],
+    };
+    let keys = c.s.app.token_keys.current().expect("keys");
+    payload.encode(&keys, &c.s.app.config.auth_methods).expect("a token")
+}
+
+/// Also CVE-2026-43000, LP#2153453, LP#2158538, and LP#2150089's switch.
+#[test]
+fn rule_05_delegated_methods_have_no_part_in_trusts() {
+    use vicar::tokens::fernet::PayloadScope;
+    let insecure = "[security_compliance]\nallow_insecure_application_credential_trust_escalation = true\n";
+    for (ini, application_credential_may) in [("", false), (insecure, true)] {
+        let c = Cast::with(ini);
+        let id = c.trust(json!({}));
+        c.s.sql_run(
+            "INSERT INTO application_credential (internal_id, id, name, secret_hash, user_id, project_id, unrestricted)
+             VALUES (1, 'appcred', 'a', 'x', ?, ?, ?)",
+            vicar::args![&c.alice, &c.p, true],
+        );
+        c.s.sql_run(
+            "INSERT INTO application_credential_role (application_credential_id, role_id) VALUES (1, ?)",
+            vicar::args![c.s.role("member")],
+        );
+        let project = || PayloadScope::Project(c.p.clone());
+        let by_credential = PayloadScope::ApplicationCredential(c.p.clone(), "appcred".into());
+        let tokens = [
+            (foreign_token(&c, &["application_credential"], by_credential), application_credential_may),
+            (foreign_token(&c, &["oauth1"], project()), false),
+            (foreign_token(&c, &["password", "oauth1"], project()), false),
+            (foreign_token(&c, &["ec2credential"], project()), false),
+            (foreign_token(&c, &[], project()), false),
+            (foreign_token(&c, &["ec2credential"], PayloadScope::Trust(c.p.clone(), id.clone())), false),
+        ];
+        let role = c.s.role("member");
+        let path = format!("/v3/OS-TRUST/trusts/{id}");
+        let list = format!("/v3/OS-TRUST/trusts?trustor_user_id={}", c.alice);
+        let reads = [
+            path.clone(),
+            list,
+            format!("{path}/roles"),
+            format!("{path}/roles/{role}"),
+            format!("{path}/lineage"),
+        ];
+        for (token, may) in tokens {
+            let refused = |status: u16| matches!(status, 401 | 403);
+            for read in &reads {
+                assert_eq!(refused(c.s.get(&token, read).status), !may, "{read}");
+            }
+            let made = c.s.post(&token, "/v3/OS-TRUST/trusts", c.ask(json!({"trustee_user_id": c.carol})));
+            assert_eq!(refused(made.status), !may, "{}", made.text);
+            if !may {
+                assert!(refused(c.s.delete(&token, &path).status));
+            }
+            // None is exchanged for anything (rule 21), nor makes keypairs or secrets (rule 36).
+            for scope in [
+                json!("unscoped"),
+                json!({"project": {"id": c.p}}),
+                json!({"OS-TRUST:trust": {"id": id}}),
+                json!({"odd": 1}),
+            ] {
+                let auth =
+                    json!({"identity": {"methods": ["token"], "token": {"id": token}}, "scope": scope});
+                assert!(refused(c.s.auth(auth).status));
+            }
+            assert!(refused(c.keypair(&token, &c.alice, json!({})).status));
+        }
+    }
+}
