@@ -15,7 +15,6 @@ use crate::keypairs::sql::{self, Credential, PLAIN};
 use crate::keypairs::{self, Draft, MARKERS, blob_object};
 use crate::schema;
 use crate::store::Tx;
-use crate::trusts::http::resolve_roles;
 
 schema!(CREATE, {
     "type": "object",
@@ -26,6 +25,7 @@ schema!(CREATE, {
         "user_id": {"type": "string", "minLength": 1, "maxLength": 64},
         "project_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 64},
         "expires_at": {"type": ["string", "null"], "maxLength": 64},
+        "roles": crate::http::schema::named_roles(),
         // Where a credential comes from is never the client's to say.
         "trust_id": false,
         "app_cred_id": false,
@@ -116,10 +116,7 @@ async fn create_keypair(
         })?;
     check_secret(&blob)?;
     let until = keypairs::http::until(&mut rest)?;
-    let roles = match rest.remove("roles").filter(|r| !r.is_null()) {
-        None => None,
-        Some(named) => Some(resolve_roles(tx, Some(&named)).await?),
-    };
+    let roles = keypairs::http::narrowing(tx, &mut rest).await?;
     rest.remove("expires_at");
     let draft = Draft { user_id, access, blob, extra: rest, ask: KeypairAsk { project, roles, until } };
     keypairs::create(tx, &req.app, caller, draft, permit).await

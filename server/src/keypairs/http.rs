@@ -5,6 +5,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use vicar_rules::keypair::KeypairAsk;
 use vicar_rules::policy::{Fact, Facts, Op};
+use vicar_rules::roles::RoleSet;
 use vicar_rules::token::{Act, Kind};
 
 use super::sql::{self, Credential};
@@ -25,21 +26,7 @@ schema!(CREATE, {
     "properties": {
         "tenant_id": {"type": "string", "minLength": 1, "maxLength": 64},
         "expires_at": {"type": ["string", "null"], "maxLength": 64},
-        "roles": {
-            "type": ["array", "null"],
-            "minItems": 1,
-            "maxItems": 1000,
-            "items": {
-                "type": "object",
-                "properties": {
-                    "id": {"type": "string", "minLength": 1, "maxLength": 64},
-                    "name": {"type": "string", "minLength": 1, "maxLength": 255},
-                },
-                "additionalProperties": false,
-                "minProperties": 1,
-                "maxProperties": 1,
-            },
-        },
+        "roles": crate::http::schema::named_roles(),
         // Where a keypair comes from is never the client's to say.
         "trust_id": false,
         "app_cred_id": false,
@@ -57,6 +44,17 @@ pub fn until(body: &mut serde_json::Map<String, Value>) -> Result<Option<i64>> {
     }
 }
 
+/// The roles that a body narrows a keypair to, if it does.
+pub async fn narrowing(tx: &mut Tx, body: &mut serde_json::Map<String, Value>) -> Result<Option<RoleSet>> {
+    match body.remove("roles") {
+        None | Some(Value::Null) => Ok(None),
+        Some(named) => match resolve_roles(tx, Some(&named)).await? {
+            none if none.is_empty() => Err(Error::field("roles", "must name at least one role")),
+            some => Ok(Some(some)),
+        },
+    }
+}
+
 /// `POST /v3/users/{id}/credentials/OS-EC2`
 pub async fn create(Path(user): Path<String>, req: Req) -> Result<Response> {
     let caller = req.caller().await?;
@@ -66,12 +64,8 @@ pub async fn create(Path(user): Path<String>, req: Req) -> Result<Response> {
     let mut body = req.json()?;
     CREATE.check("request body", &Value::Object(body.clone()))?;
     let until = until(&mut body)?;
-    let named = body.remove("roles").filter(|r| !r.is_null());
     let mut tx = req.write().await?;
-    let roles = match &named {
-        None => None,
-        Some(n) => Some(resolve_roles(&mut tx, Some(n)).await?),
-    };
+    let roles = narrowing(&mut tx, &mut body).await?;
     let project = take_text(&mut body, "tenant_id").unwrap_or_default();
     let mut blob = serde_json::Map::new();
     blob.insert("secret".into(), ids::secret().into());

@@ -31,20 +31,7 @@ schema!(CREATE, {
         "expires_at": {"type": ["string", "null"], "maxLength": 64},
         "allow_redelegation": {"type": ["boolean", "null"]},
         "redelegation_count": {"type": ["integer", "null"], "minimum": 0, "maximum": 2_147_483_647},
-        "roles": {
-            "type": ["array", "null"],
-            "maxItems": 1000,
-            "items": {
-                "type": "object",
-                "properties": {
-                    "id": {"type": "string", "minLength": 1, "maxLength": 64},
-                    "name": {"type": "string", "minLength": 1, "maxLength": 255},
-                },
-                "additionalProperties": false,
-                "minProperties": 1,
-                "maxProperties": 1,
-            },
-        },
+        "roles": crate::http::schema::named_roles(),
     },
 });
 
