@@ -61,6 +61,10 @@ pub struct RoleRef {
     pub id: String,
     /// Its name.
     pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// `options.immutable`, if it was ever set.
+    pub immutable: Option<bool>,
 }
 
 /// Where somebody holds roles.
@@ -275,9 +279,18 @@ pub async fn effective_roles(
 
 /// Roles as tokens show them: each once, domain-specific ones left out.
 pub async fn token_roles(tx: &mut Tx, ids: &RoleSet) -> Result<Vec<RoleRef>> {
-    let mut q = Select::new("SELECT id, name FROM role");
-    q.is_in("id", ids).and("domain_id = ?", args![NO_DOMAIN]).end("ORDER BY name");
-    q.map(tx, |r| Ok(RoleRef { id: r.take()?, name: r.take()? })).await
+    let mut q = Select::new(
+        "SELECT r.id, r.name, r.description,
+                (SELECT o.option_value FROM role_option o WHERE o.role_id = r.id AND o.option_id = 'IMMU')
+           FROM role r",
+    );
+    q.is_in("r.id", ids).and("r.domain_id = ?", args![NO_DOMAIN]).end("ORDER BY r.name");
+    q.map(tx, |r| {
+        let (id, name, description) = (r.take()?, r.take()?, r.take()?);
+        let immutable = r.take::<Option<String>>()?.map(|v| v == "true");
+        Ok(RoleRef { id, name, description, immutable })
+    })
+    .await
 }
 
 const TRUST: &str = "t.id, t.trustor_user_id, t.trustee_user_id, t.project_id, t.impersonation,

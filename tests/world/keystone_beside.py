@@ -215,29 +215,38 @@ def passwords(b):
     }
     for here, there in b.ways():
         for kind, password in samples.items():
+            if here.vicar and len(password.encode()) > 72:
+                # Keystone keeps 72 bytes of it without a word; Vicar says no.
+                answer = here.api.post('/users', here.admin, {'user': {
+                    'name': fresh('user'), 'password': password}})
+                c.status('a password %s is refused by Vicar' % kind, answer, 400)
+                continue
             user = b.person(here, 'member', password=password)
             c.status('%s sets a password %s, %s takes it' % (
                 here.label, kind, there.label),
                 there.api.login_answer(user, password), 201)
             c.status('... and no other', there.api.login_answer(
                 user, 'n' + password), 401)
-        user = b.person(here, 'member', password=samples['of 73 bytes'])
-        old = samples['of 73 bytes']
+        old, new = samples['of 72 bytes'], samples['short'] + ' and longer'
+        user = b.person(here, 'member', password=old)
         there.api.post('/users/%s/password' % user, there.api.login(user, old),
                        {'user': {'original_password': old,
-                                 'password': samples['of 200 bytes']}}).want(204)
+                                 'password': new}}).want(204)
         next_second()
         for side in (here, there):
             c.status('changed on %s: the new one on %s' % (there.label, side.label),
-                     side.api.login_answer(user, samples['of 200 bytes']), 201)
+                     side.api.login_answer(user, new), 201)
             c.status('changed on %s: the old one on %s' % (there.label, side.label),
                      side.api.login_answer(user, old), 401)
-        here.api.patch('/users/' + user, here.admin, {
-            'user': {'password': samples['of 120 bytes in 40 letters']}}).want(200)
+        here.api.patch('/users/' + user, here.admin,
+                       {'user': {'password': 'reset'}}).want(200)
         next_second()
         c.status('reset on %s: the new one on %s' % (here.label, there.label),
-                 there.api.login_answer(
-                     user, samples['of 120 bytes in 40 letters']), 201)
+                 there.api.login_answer(user, 'reset'), 201)
+
+
+def whole(stamp):
+    return stamp and stamp[:19] + '.000000Z'
 
 
 def trusts(b):
@@ -248,6 +257,8 @@ def trusts(b):
         for own in ('links', 'roles_links', 'allow_redelegation'):
             t.pop(own, None)
         t['roles'] = sorted(r['name'] for r in t['roles'])
+        # Keystone stores microseconds and shows none.
+        t['expires_at'] = whole(t['expires_at'])
         return t
 
     for here, there in b.ways():
@@ -266,7 +277,7 @@ def trusts(b):
         second = trust_of(b, there, alice, heat, t1, allow_redelegation=True)
         c.equal('%s redelegates it' % there.label,
                 (second['redelegated_trust_id'], second['redelegation_count'],
-                 second['expires_at']), (first['id'], 2, first['expires_at']))
+                 whole(second['expires_at'])), (first['id'], 2, whole(first['expires_at'])))
         x, y = seen(here, second['id']), seen(there, second['id'])
         c.ok('... and it reads the same on both', x == y, difference(x, y))
         t2 = here.api.login(heat, PW, api.trust(second['id']))

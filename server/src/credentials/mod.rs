@@ -133,7 +133,7 @@ async fn create_other(
     rest: Map<String, Value>,
     permit: &Permit,
 ) -> Result<Credential> {
-    let (encrypted_blob, key_hash) = keypairs::encrypt(&req.app, blob)?;
+    let (encrypted_blob, key_hash) = keypairs::encrypt(&req.app, &kind, blob)?;
     let made = Credential {
         id: ids::uuid(),
         user_id,
@@ -210,7 +210,7 @@ pub async fn update(Path(id): Path<String>, req: Req) -> Result<Response> {
     if found.is_keypair() {
         check_same(&req, &found, &blob)?;
     }
-    (found.encrypted_blob, found.key_hash) = keypairs::encrypt(&req.app, &blob)?;
+    (found.encrypted_blob, found.key_hash) = keypairs::encrypt(&req.app, &found.kind, &blob)?;
     sql::update_blob(&mut tx, &found, &permit).await?;
     let shown = show(&mut tx, &req, caller, &found).await?;
     tx.commit().await?;

@@ -41,11 +41,13 @@ pub fn audit_chain(credential_id: &str) -> String {
     URL_SAFE_NO_PAD.encode(&digest[..16])
 }
 
-/// Encrypts a blob as Keystone does: text and the hash of the key.
-pub fn encrypt(app: &App, blob: &str) -> Result<(String, String)> {
+/// Encrypts a blob as Keystone does: text and the hash of the key. Keystone wraps the blobs of its
+/// own keypairs into one more layer of JSON.
+pub fn encrypt(app: &App, kind: &str, blob: &str) -> Result<(String, String)> {
     let keys = app.credential_keys.current().map_err(Error::Internal)?;
     let seconds = u64::try_from(app.clock.now() / crate::clock::SECOND).unwrap_or(0);
-    match (keys.encrypt(blob.as_bytes(), seconds), keys.primary_hash()) {
+    let plain = if kind == PLAIN { json!(blob).to_string() } else { blob.to_owned() };
+    match (keys.encrypt(plain.as_bytes(), seconds), keys.primary_hash()) {
         (Some(text), Some(hash)) => Ok((text, hash.to_owned())),
         _ => Err(Error::Internal("there is no key for credentials".into())),
     }
@@ -54,7 +56,11 @@ pub fn encrypt(app: &App, blob: &str) -> Result<(String, String)> {
 /// Decrypts a blob; nothing when no key fits.
 pub fn decrypt(app: &App, credential: &Credential) -> Result<Option<String>> {
     let keys = app.credential_keys.current().map_err(Error::Internal)?;
-    Ok(keys.decrypt(&credential.encrypted_blob).and_then(|b| String::from_utf8(b).ok()))
+    let plain = keys.decrypt(&credential.encrypted_blob).and_then(|b| String::from_utf8(b).ok());
+    Ok(plain.map(|text| match serde_json::from_str(&text) {
+        Ok(Value::String(inner)) if credential.kind == PLAIN => inner,
+        _ => text,
+    }))
 }
 
 /// A blob's object.
@@ -121,12 +127,13 @@ pub async fn create(
     if let Some(b) = &bound {
         blob.insert("trust_id".into(), b.trust_id.clone().into());
     }
-    let (encrypted_blob, key_hash) = encrypt(app, &Value::Object(blob).to_string())?;
+    let kind = if bound.is_some() { BOUND } else { PLAIN };
+    let (encrypted_blob, key_hash) = encrypt(app, kind, &Value::Object(blob).to_string())?;
     let id = credential_id(&draft.access);
     let credential = Credential {
         user_id: draft.user_id,
         project_id: Some(draft.ask.project),
-        kind: if bound.is_some() { BOUND } else { PLAIN }.to_owned(),
+        kind: kind.to_owned(),
         extra: Some(Value::Object(draft.extra).to_string()),
         key_hash,
         encrypted_blob,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::model::{Token, TokenScope};
-use crate::authority::{ProjectFacts, UserFacts};
+use crate::authority::{ProjectFacts, RoleRef, UserFacts};
 use crate::clock;
 use crate::error::Result;
 use crate::store::Tx;
@@ -24,6 +24,16 @@ fn project(p: &ProjectFacts) -> Value {
         (None, _) => json!({"id": p.id, "name": p.name}),
     };
     json!({"domain": domain, "id": p.id, "name": p.name})
+}
+
+fn role(r: &RoleRef, whole: bool) -> Value {
+    let mut out = json!({"id": r.id, "name": r.name});
+    if whole {
+        out["domain_id"] = Value::Null;
+        out["description"] = json!(r.description);
+        out["options"] = r.immutable.map_or_else(|| json!({}), |i| json!({"immutable": i}));
+    }
+    out
 }
 
 /// The `token` object, with the catalog unless it is not wanted.
@@ -77,7 +87,9 @@ pub async fn render(tx: &mut Tx, token: &Token, with_catalog: bool) -> Result<Va
         }
     }
     if !matches!(token.scope, TokenScope::Unscoped) {
-        let roles: Vec<Value> = token.roles.iter().map(|r| json!({"id": r.id, "name": r.name})).collect();
+        // In tokens of trusts, Keystone shows whole roles.
+        let whole = token.trust.is_some();
+        let roles: Vec<Value> = token.roles.iter().map(|r| role(r, whole)).collect();
         out.insert("roles".into(), roles.into());
         if with_catalog {
             let catalog = crate::catalog::for_token(tx, token).await?;

@@ -132,7 +132,8 @@ pub async fn seal(
         user: user.to_owned(),
         methods,
         scope,
-        expires,
+        // Whole seconds, as Keystone reads them out of the payload; never later than asked.
+        expires: expires.div_euclid(SECOND) * SECOND,
         // Fernet's own time; whole seconds, so that every validation shows the same.
         issued: now / SECOND * SECOND,
         audit_ids,
