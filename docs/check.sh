@@ -1,0 +1,26 @@
+#!/bin/bash
+# check.sh: do the tests exist that delegation.md names, and the files that the README names? A cell
+# `TEST?` is a rule that names none. The last line is `N passed, M failed`.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+passed=0
+failed=0
+look() {
+  if "${@:2}"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAIL  $1"; fi
+}
+known=$(grep -rhoE 'fn [a-z0-9_]+' rules/tests rules/src server/tests server/src | cut -c4- | sort -u)
+exists() { grep -qxF "$1" <<< "$known"; }
+while read -r name; do
+  look "docs/delegation.md names the test $name, which is not there" exists "$name"
+done < <(grep '^|' docs/delegation.md | grep -oE '`[a-z0-9]+(_[a-z0-9]+){2,}`' | tr -d '`' | grep -vE '^(trustor_user_id|trustee_user_id)$' | sort -u)
+while read -r rule; do
+  look "docs/delegation.md: rule $rule names no test" false
+done < <(sed -nE 's/^\| ([0-9]+) \|.*TEST\?.*/\1/p' docs/delegation.md)
+while read -r path; do
+  look "README.md names $path, which is not there" test -e "$path"
+done < <(grep -oE '`(rules|server|tests|docs)/[A-Za-z0-9_./]+`' README.md ARCHITECTURE.md | cut -d: -f2 | tr -d '`' | sort -u)
+while IFS=: read -r file target; do
+  look "$file links to $target, which is not there" test -e "$(dirname "$file")/$target"
+done < <(grep -oE '\]\([^)#:]+\)' ./*.md docs/*.md docs/decisions/*.md | sed -E 's/\]\(([^)]*)\)/\1/' | sort -u)
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
