@@ -75,8 +75,9 @@ async fn here(page: &mut Page) -> Result<(), Stop> {
 async fn there(page: &mut Page, url: &str, password: &Secret) -> Result<(), Stop> {
     let stop = watch_signals()?;
     let client = Client::new(url, Arc::clone(&stop))?;
-    page.title(&format!("on the server at {url}"));
-    let prefix = format!("vicar-demo-{}-", &crate::ids::uuid()[..6]);
+    let prefix: String = crate::ids::uuid().chars().take(6).collect();
+    let prefix = format!("vicar-demo-{prefix}-");
+    page.title(&format!("on the server at {url}, where the names of all begin with {prefix}"));
     let mut admin = Admin::enter(&client, page, &password.0, &prefix).await?;
     let told = story::tell(&client, page, &mut admin).await;
     // The first signal broke the story off; a second one would leave things behind.
