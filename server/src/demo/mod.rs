@@ -25,7 +25,8 @@ use stage::Admin;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Everything that is made on a running server has a name of its own beginning with `vicar-demo-`, and is
-removed in the end, also when the story breaks off. The exit code is 0 if everything was as it must be.")]
+removed in the end, also when the story breaks off; so is a role member, reader or service if it was
+missing there. The exit code is 0 if everything was as it must be.")]
 pub struct Demo {
     /// Play on a running server; without it, on a fresh one in memory. Plain http only
     #[arg(long, value_name = "URL", requires = "password")]
