@@ -46,14 +46,17 @@ impl Answer {
     /// A text in the body that the story cannot do without.
     pub(super) fn text(&self, pointer: &str) -> Result<String, Stop> {
         let found = self.body.pointer(pointer).and_then(Value::as_str);
-        found
-            .map(str::to_owned)
-            .ok_or_else(|| Stop(format!("the answer has no {}", pointer.replace('/', " "))))
+        found.map(str::to_owned).ok_or_else(|| self.lacks(pointer.trim_start_matches('/')))
+    }
+
+    fn lacks(&self, what: &str) -> Stop {
+        let why = self.reason().map(|r| format!(", {r}")).unwrap_or_default();
+        Stop(format!("the answer has no {} (status {}{why})", what.replace('/', " "), self.status))
     }
 
     /// The token in the header, which the story cannot do without.
     pub(super) fn token(&self) -> Result<String, Stop> {
-        self.token.clone().ok_or_else(|| Stop("the answer has no token".into()))
+        self.token.clone().ok_or_else(|| self.lacks("token"))
     }
 
     /// The list at a pointer; what is no list is empty.

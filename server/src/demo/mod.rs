@@ -25,7 +25,8 @@ use stage::Admin;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Everything that is made on a running server has a name of its own beginning with `vicar-demo-`, and is
-removed in the end, also when the story breaks off. The exit code is 0 if everything was as it must be.")]
+removed in the end, also when the story breaks off; so is a role member, reader or service if it was
+missing there. The exit code is 0 if everything was as it must be.")]
 pub struct Demo {
     /// Play on a running server; without it, on a fresh one in memory. Plain http only
     #[arg(long, value_name = "URL", requires = "password")]
@@ -75,8 +76,9 @@ async fn here(page: &mut Page) -> Result<(), Stop> {
 async fn there(page: &mut Page, url: &str, password: &Secret) -> Result<(), Stop> {
     let stop = watch_signals()?;
     let client = Client::new(url, Arc::clone(&stop))?;
-    page.title(&format!("on the server at {url}"));
-    let prefix = format!("vicar-demo-{}-", &crate::ids::uuid()[..6]);
+    let prefix: String = crate::ids::uuid().chars().take(6).collect();
+    let prefix = format!("vicar-demo-{prefix}-");
+    page.title(&format!("on the server at {url}, where the names of all begin with {prefix}"));
     let mut admin = Admin::enter(&client, page, &password.0, &prefix).await?;
     let told = story::tell(&client, page, &mut admin).await;
     // The first signal broke the story off; a second one would leave things behind.

@@ -96,10 +96,26 @@ impl Page {
         names.join(" ")
     }
 
-    /// The first lines.
+    /// The first lines: what is told, where, and how to read it.
     pub(super) fn title(&mut self, place: &str) {
-        self.line("The story of delegated authority,");
-        self.line(place);
+        let (well, wrong) = (self.letters.mark(true), self.letters.mark(false));
+        self.line("The story of delegated authority");
+        self.line("");
+        self.paragraph(
+            "Alice lets services act for her. Each may hand on what it was given, never more, and a program
+             gets a key. Then she takes it all back with one deletion.",
+        );
+        self.line("");
+        self.paragraph(&format!("Played {place}. Times are UTC."));
+        self.paragraph(&format!(
+            "Each line: who does what, and the server's answer. {well} is as it must be, {wrong} is not."
+        ));
+    }
+
+    fn paragraph(&mut self, text: &str) {
+        for line in wrap(text, WIDTH) {
+            self.line(&line);
+        }
     }
 
     /// The title of a chapter.
@@ -117,6 +133,7 @@ impl Page {
         let verdict = match step.status {
             None => String::new(),
             Some(status @ 200..=299) => format!("allowed {status}"),
+            Some(404) => "gone 404".to_owned(),
             Some(status) => format!("refused {status}"),
         };
         let what = self.readable(&step.what);
@@ -124,13 +141,12 @@ impl Page {
         let mut lines = wrap(&what, room).into_iter();
         let first = lines.next().unwrap_or_default();
         self.line(&format!("{mark} {:<8} {} {verdict}", step.who, pad(&first, room)));
-        for line in lines.chain(wrap(&self.readable(&step.facts.join(", ")), WIDTH - MARGIN)) {
+        let facts: Vec<String> = step.facts.iter().map(|f| self.readable(f)).collect();
+        let mut below: Vec<String> = lines.collect();
+        below.extend(flow(&facts, WIDTH - MARGIN));
+        below.extend(step.wrong.iter().flat_map(|w| wrap(&self.readable(w), WIDTH - MARGIN)));
+        for line in below {
             self.line(&format!("{:MARGIN$}{line}", ""));
-        }
-        for wrong in &step.wrong {
-            for line in wrap(&self.readable(wrong), WIDTH - MARGIN) {
-                self.line(&format!("{:MARGIN$}{line}", ""));
-            }
         }
     }
 
@@ -178,17 +194,22 @@ impl Step {
         Self { who, what: what.into(), status: None, checks: 0, facts: Vec::new(), wrong: Vec::new() }
     }
 
-    /// Checks the status. The server's words for a refusal are shown.
+    /// Checks the status.
     pub(super) fn answered(mut self, answer: &Answer, expected: u16) -> Self {
         self.checks += 1;
         self.status = Some(answer.status);
         if answer.status != expected {
             let why = answer.reason().map(|r| format!(" ({r})")).unwrap_or_default();
             self.wrong.push(format!("status: expected {expected}, got {}{why}", answer.status));
-        } else if let Some(reason) = answer.reason() {
-            self.facts = vec![format!("\"{}\"", reason.trim_end_matches('.'))];
         }
         self
+    }
+
+    /// Checks the status of a refusal, and shows the server's words for it.
+    pub(super) fn refused(self, answer: &Answer, expected: u16) -> Self {
+        let words = answer.reason().unwrap_or_default().trim_end_matches('.');
+        let step = self.answered(answer, expected);
+        if answer.status == expected && !words.is_empty() { step.says(format!("\"{words}\"")) } else { step }
     }
 
     /// Checks that two things are the same, and shows it.
@@ -242,6 +263,22 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Lines of facts, with a semicolon between two. A fact is broken only if it is longer than a line.
+fn flow(facts: &[String], width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (i, fact) in facts.iter().enumerate() {
+        let fact = if i + 1 < facts.len() { format!("{fact};") } else { fact.clone() };
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + fact.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(&fact);
+            }
+            _ => lines.extend(wrap(&fact, width)),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,6 +288,13 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("", 7), Vec::<String>::new());
         assert_eq!(wrap("unbreakable a", 3), ["unbreakable", "a"]);
+    }
+
+    #[test]
+    fn facts_stay_whole_where_they_can() {
+        let facts = ["one two", "three", "four five six seven"].map(str::to_owned);
+        assert_eq!(flow(&facts, 14), ["one two;", "three;", "four five six", "seven"]);
+        assert_eq!(flow(&facts, 15), ["one two; three;", "four five six", "seven"]);
     }
 
     #[test]

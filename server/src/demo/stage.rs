@@ -95,9 +95,10 @@ impl Admin {
             self.make(client, page, "project", ["orchard", "meadow", "services"], &domain).await?;
         let password = ids::password();
         let login = json!({"domain_id": "default", "password": password});
-        let people = ["alice", "solum", "heat", "aodh", "mistral", "ec2-api", "mallory"];
-        let [alice, solum, heat, aodh, mistral, ec2_api, mallory] =
-            self.make(client, page, "user", people, &login).await?;
+        let [alice, mallory] = self.make(client, page, "user", ["alice", "mallory"], &login).await?;
+        let services_users = ["solum", "heat", "aodh", "mistral", "ec2-api"];
+        let [solum, heat, aodh, mistral, ec2_api] =
+            self.make(client, page, "user", services_users, &login).await?;
         let [member, reader, service] = self.look_up(client, page, ["member", "reader", "service"]).await?;
         let [stack_owner, creator] =
             self.make(client, page, "role", ["heat_stack_owner", "creator"], &json!({})).await?;
@@ -200,7 +201,7 @@ impl Admin {
         roles: &[&Thing],
     ) -> Result<(), Stop> {
         let names: Vec<&str> = roles.iter().map(|r| r.name).collect();
-        let what = format!("gives {} on {}: {}", user.name, project.name, names.join(", "));
+        let what = format!("gives {} {} on {}", user.name, names.join(", "), project.name);
         let mut step = Step::by("admin", what);
         for role in roles {
             let path = format!("/v3/projects/{}/users/{}/roles/{}", project.id, user.id, role.id);

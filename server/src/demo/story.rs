@@ -52,7 +52,7 @@ struct Story<'a> {
     service: String,
 }
 
-/// A trust in the hands of its trustee, with the token that it gave him.
+/// A trust in the hands of its trustee, with the token that it gave.
 struct Link<'a> {
     holder: &'a Thing,
     id: String,
@@ -136,7 +136,7 @@ impl<'a> Story<'a> {
                 .answered(&made, 201)
                 .is("roles", roles, self.page.list(tree::ids(made.list("/trust/roles"))))
                 .is("impersonation", ask.impersonation, &made.body["trust"]["impersonation"])
-                .is("may be handed on", times(hops), shown_times(&made.body["trust"]["redelegation_count"]))
+                .is("redelegation_count", hops, &made.body["trust"]["redelegation_count"])
                 .says(format!("until {}", tree::time(&until))),
         );
         let id = made.text("/trust/id")?;
@@ -144,7 +144,7 @@ impl<'a> Story<'a> {
         Ok(Link { holder: ask.to, id, until, token })
     }
 
-    /// The trustee's login by a trust, and what his token says.
+    /// The trustee's login by a trust, and what the token says.
     async fn take_up(
         &mut self,
         ask: &Ask<'_>,
@@ -160,7 +160,6 @@ impl<'a> Story<'a> {
             roles.push(&self.on.reader.id);
         }
         let token = &answer.body["token"];
-        let ends = token["expires_at"].as_str().unwrap_or_default();
         let names: Vec<&str> = chain.iter().map(|t| t.name).collect();
         self.page.step(
             Step::by(ask.to.name, "takes it up and gets a token")
@@ -171,12 +170,9 @@ impl<'a> Story<'a> {
                     self.page.named(token["user"]["id"].as_str().unwrap_or_default()),
                 )
                 .is("project", self.on.orchard.name, self.project_of(token))
+                .is("chain", names.join(" → "), self.chain_of(token))
                 .is("roles", self.page.list(roles), self.page.list(tree::ids(answer.list("/token/roles"))))
-                .holds(
-                    format!("until {} ≤ the trust's {}", tree::time(ends), tree::time(until)),
-                    !ends.is_empty() && ends <= until,
-                )
-                .is("chain", names.join(" → "), self.chain_of(token)),
+                .holds(ends(token, until), within(token, until)),
         );
         answer.token()
     }
@@ -239,7 +235,7 @@ impl<'a> Story<'a> {
         let mut ask = self.ask(&on.alice, &on.mistral, &[&on.reader], json!({"allow_redelegation": true}));
         ask.impersonation = false;
         let chain = [&on.alice, &on.solum, &on.mistral];
-        let what = "hands it on to mistral too, who acts in his own name";
+        let what = "hands it on to mistral too, which acts in its own name";
         let mistral = self.hand_on(("solum", &solum.token), what, ask, 1, &chain).await?;
         Ok(Links { solum, heat, aodh, mistral })
     }
@@ -277,16 +273,14 @@ impl<'a> Story<'a> {
 
     fn exchanged(&self, what: String, answer: &Answer, links: &Links<'_>) -> Step {
         let token = &answer.body["token"];
-        let ends = token["expires_at"].as_str().unwrap_or_default();
+        let methods: Vec<&str> = answer.list("/token/methods").iter().filter_map(Value::as_str).collect();
         Step::by("ec2-api", what)
             .answered(answer, 200)
             .is("user", "alice", self.page.named(token["user"]["id"].as_str().unwrap_or_default()))
             .is("project", self.on.orchard.name, self.project_of(token))
             .is("roles", self.on.reader.name, self.page.list(tree::ids(answer.list("/token/roles"))))
-            .holds(
-                format!("until {} ≤ the trust's {}", tree::time(ends), tree::time(&links.aodh.until)),
-                !ends.is_empty() && *ends <= *links.aodh.until,
-            )
+            .is("methods", "ec2credential", methods.join(" "))
+            .holds(ends(token, &links.aodh.until), within(token, &links.aodh.until))
     }
 
     async fn exchange(&self, signed: &Value) -> Result<Answer, Stop> {
@@ -294,11 +288,11 @@ impl<'a> Story<'a> {
     }
 
     fn refused(&mut self, who: &Thing, what: &str, answer: &Answer, status: u16) {
-        self.page.step(Step::by(who.name, what).answered(answer, status));
+        self.page.step(Step::by(who.name, what).refused(answer, status));
     }
 
     async fn refusals(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
-        self.page.chapter("What is refused, and why");
+        self.page.chapter("What is tried in vain, and what the server says to it");
         self.refused_escalations(links).await?;
         self.refused_keys(key).await?;
         self.refused_strangers(links, key).await
@@ -310,16 +304,16 @@ impl<'a> Story<'a> {
         let plain = || json!({});
         let ask = self.ask(&on.alice, &on.heat, &[&on.creator], plain());
         let a = self.post(&links.solum.token, &ask).await?;
-        self.refused(&on.solum, "hands on alice's role creator, which he was not given", &a, 403);
+        self.refused(&on.solum, "hands on alice's role creator, which it was not given", &a, 403);
         let ask = self.ask(&on.alice, &on.aodh, &[&on.member], json!({"project_id": on.meadow.id}));
         let a = self.post(&links.heat.token, &ask).await?;
         self.refused(&on.heat, "hands on alice's role on another project, meadow", &a, 403);
         let ask = self.ask(&on.alice, &on.aodh, &[&on.member], json!({"expires_at": links.solum.until}));
         let a = self.post(&links.heat.token, &ask).await?;
-        self.refused(&on.heat, "hands it on for longer than he has it himself", &a, 403);
+        self.refused(&on.heat, "hands it on for longer than it has it itself", &a, 403);
         let ask = self.ask(&on.mistral, &on.mallory, &[&on.reader], plain());
         let a = self.post(&links.mistral.token, &ask).await?;
-        self.refused(&on.mistral, "lets another act in alice's name, as he may not do", &a, 403);
+        self.refused(&on.mistral, "lets another act as alice, which it may not itself", &a, 403);
         let ask = self.ask(&on.alice, &on.mallory, &[&on.member], plain());
         let a = self.post(&links.aodh.token, &ask).await?;
         self.refused(&on.aodh, "hands it on once more: that would be a fourth link", &a, 403);
@@ -328,7 +322,7 @@ impl<'a> Story<'a> {
             "scope": {"project": {"id": on.meadow.id}},
         }});
         let a = self.http.login(&own).await?;
-        self.refused(&on.aodh, "swaps his token for an ordinary one of alice's", &a, 403);
+        self.refused(&on.aodh, "swaps its token for an ordinary one of alice's", &a, 403);
         Ok(())
     }
 
@@ -337,9 +331,9 @@ impl<'a> Story<'a> {
         let on = self.on;
         let keys = format!("/v3/users/{}/credentials/OS-EC2", on.alice.id);
         let a = self.http.post(&key.token, &keys, &json!({"tenant_id": on.orchard.id})).await?;
-        self.page.step(Step::by("program", "makes another key with its token").answered(&a, 403));
+        self.page.step(Step::by("program", "makes another key with its token").refused(&a, 403));
         let a = self.http.get(&key.token, "/v3/auth/catalog").await?;
-        self.page.step(Step::by("program", "uses its token on the identity service").answered(&a, 403));
+        self.page.step(Step::by("program", "uses its token on the identity service").refused(&a, 403));
         let guess = Key {
             access: key.access.clone(),
             secret: crate::ids::secret(),
@@ -472,6 +466,22 @@ impl<'a> Story<'a> {
     }
 }
 
+/// A token's end beside its trust's. Times are texts of one form, so their order is that of the texts.
+fn ends(token: &Value, until: &str) -> String {
+    let end = token["expires_at"].as_str().unwrap_or_default();
+    let beside = match end.cmp(until) {
+        std::cmp::Ordering::Less => "before its trust",
+        std::cmp::Ordering::Equal => "like its trust",
+        std::cmp::Ordering::Greater => "not after its trust",
+    };
+    format!("until {}, {beside}", tree::time(end))
+}
+
+/// Does a token end no later than its trust?
+fn within(token: &Value, until: &str) -> bool {
+    token["expires_at"].as_str().is_some_and(|end| end <= until)
+}
+
 /// The trust of a lineage and everything below it.
 fn nodes(lineage: &Answer) -> Vec<&Value> {
     let own = lineage.body.pointer("/lineage/trust");
@@ -482,22 +492,6 @@ fn nodes(lineage: &Answer) -> Vec<&Value> {
 fn accesses<'a>(nodes: &[&'a Value]) -> Vec<&'a str> {
     let keypairs = nodes.iter().filter_map(|n| n["keypairs"].as_array());
     keypairs.flatten().filter_map(|k| k["access"].as_str()).collect()
-}
-
-fn times(hops: u32) -> String {
-    match hops {
-        0 => "no more".into(),
-        1 => "once".into(),
-        2 => "twice".into(),
-        n => format!("{n} times"),
-    }
-}
-
-fn shown_times(count: &Value) -> String {
-    match count.as_u64().and_then(|n| u32::try_from(n).ok()) {
-        Some(n) => times(n),
-        None => count.to_string(),
-    }
 }
 
 impl Key {
