@@ -121,39 +121,44 @@ pub async fn users<'a>(
     tx: &mut Tx,
     ids: impl IntoIterator<Item = &'a str>,
 ) -> Result<BTreeMap<String, UserFacts>> {
-    let mut q = Select::new(
-        "SELECT u.id, COALESCE(l.name, n.name, ''), u.domain_id, d.name, u.enabled, d.enabled,
-                u.last_active_at, u.created_at,
-                (SELECT o.option_value FROM user_option o WHERE o.user_id = u.id AND o.option_id = '1004'),
-                u.default_project_id,
-                (SELECT MAX(COALESCE(p.expires_at_int, 9223372036854775807)) FROM password p
-                  WHERE p.local_user_id = l.id AND p.created_at_int =
-                        (SELECT MAX(x.created_at_int) FROM password x WHERE x.local_user_id = l.id))
-           FROM \"user\" u
-           LEFT JOIN local_user l ON l.user_id = u.id
-           LEFT JOIN nonlocal_user n ON n.user_id = u.id
-           LEFT JOIN project d ON d.id = u.domain_id",
-    );
-    q.is_in("u.id", ids);
+    let ids: Vec<&str> = ids.into_iter().collect();
     let since = tx.idle_since().cloned();
-    let found = q
-        .map(tx, |r| {
-            let (id, name, domain_id): (String, String, String) = (r.take()?, r.take()?, r.take()?);
-            let domain_name: Option<String> = r.take()?;
-            let presence = presence(r.take()?, r.take()?);
-            let idle = is_idle(since.as_ref(), &read_seen(r)?);
-            Ok(UserFacts {
-                id,
-                name,
-                domain_name: domain_name.unwrap_or_else(|| domain_id.clone()),
-                domain_id,
-                presence: if idle { Presence::Disabled } else { presence },
-                default_project_id: r.take()?,
-                password_expires_at: r.take::<Option<i64>>()?.filter(|t| *t != i64::MAX),
-            })
-        })
-        .await?;
-    Ok(found.into_iter().map(|u| (u.id.clone(), u)).collect())
+    let mut out = BTreeMap::new();
+    for part in ids.chunks(PART) {
+        let mut q = Select::new(USER);
+        q.is_in("u.id", part.iter().copied());
+        let found = q.map(tx, |r| read_user(r, since.as_ref())).await?;
+        out.extend(found.into_iter().map(|u| (u.id.clone(), u)));
+    }
+    Ok(out)
+}
+
+const USER: &str = "SELECT u.id, COALESCE(l.name, n.name, ''), u.domain_id, d.name, u.enabled, d.enabled,
+        u.last_active_at, u.created_at,
+        (SELECT o.option_value FROM user_option o WHERE o.user_id = u.id AND o.option_id = '1004'),
+        u.default_project_id,
+        (SELECT MAX(COALESCE(p.expires_at_int, 9223372036854775807)) FROM password p
+          WHERE p.local_user_id = l.id AND p.created_at_int =
+                (SELECT MAX(x.created_at_int) FROM password x WHERE x.local_user_id = l.id))
+   FROM \"user\" u
+   LEFT JOIN local_user l ON l.user_id = u.id
+   LEFT JOIN nonlocal_user n ON n.user_id = u.id
+   LEFT JOIN project d ON d.id = u.domain_id";
+
+fn read_user(r: &mut Row, since: Option<&Date>) -> Result<UserFacts> {
+    let (id, name, domain_id): (String, String, String) = (r.take()?, r.take()?, r.take()?);
+    let domain_name: Option<String> = r.take()?;
+    let presence = presence(r.take()?, r.take()?);
+    let idle = is_idle(since, &read_seen(r)?);
+    Ok(UserFacts {
+        id,
+        name,
+        domain_name: domain_name.unwrap_or_else(|| domain_id.clone()),
+        domain_id,
+        presence: if idle { Presence::Disabled } else { presence },
+        default_project_id: r.take()?,
+        password_expires_at: r.take::<Option<i64>>()?.filter(|t| *t != i64::MAX),
+    })
 }
 
 /// One user.
@@ -233,7 +238,8 @@ async fn assigned(tx: &mut Tx, user: &str, place: Place<'_>) -> Result<RoleSet> 
                      SELECT p.id, p.parent_id, up.depth + 1 FROM project p JOIN up ON p.id = up.parent_id
                       WHERE up.depth < 64)
                  SELECT a.role_id FROM assignment a JOIN up ON a.target_id = up.id
-                  WHERE ((up.depth = 0 AND a.inherited = ?) OR (up.depth > 0 AND a.inherited = ?))
+                  WHERE ((up.depth = 0 AND a.inherited = ? AND a.type IN ('UserProject', 'GroupProject'))
+                      OR (up.depth > 0 AND a.inherited = ?))
                     AND ((a.type IN ('UserProject', 'UserDomain') AND a.actor_id = ?)
                       OR (a.type IN ('GroupProject', 'GroupDomain') AND a.actor_id IN
                             (SELECT group_id FROM user_group_membership WHERE user_id = ?)))",
@@ -319,16 +325,18 @@ fn read_trust(r: &mut Row) -> Result<Trust> {
     })
 }
 
+/// How many ids are asked for at once: engines take so many arguments and no more.
+pub const PART: usize = 500;
+
 async fn with_roles(tx: &mut Tx, mut trusts: Vec<Trust>) -> Result<Vec<Trust>> {
-    if trusts.is_empty() {
-        return Ok(trusts);
-    }
-    let at: BTreeMap<String, usize> = trusts.iter().enumerate().map(|(i, t)| (t.id.clone(), i)).collect();
-    let mut q = Select::new("SELECT trust_id, role_id FROM trust_role");
-    q.is_in("trust_id", trusts.iter().map(|t| t.id.as_str()));
-    for (trust, role) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
-        if let Some(t) = at.get(&trust).and_then(|i| trusts.get_mut(*i)) {
-            t.roles.insert(role);
+    for part in trusts.chunks_mut(PART) {
+        let at: BTreeMap<String, usize> = part.iter().enumerate().map(|(i, t)| (t.id.clone(), i)).collect();
+        let mut q = Select::new("SELECT trust_id, role_id FROM trust_role");
+        q.is_in("trust_id", at.keys());
+        for (trust, role) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
+            if let Some(t) = at.get(&trust).and_then(|i| part.get_mut(*i)) {
+                t.roles.insert(role);
+            }
         }
     }
     Ok(trusts)
@@ -341,26 +349,25 @@ pub async fn chain(tx: &mut Tx, trust: &str) -> Result<Option<Chain>> {
 
 /// Trusts with everything above each; those that are not stored are left out.
 pub async fn chains(tx: &mut Tx, leaves: &[&str]) -> Result<Vec<Chain>> {
-    if leaves.is_empty() {
-        return Ok(Vec::new());
-    }
-    let args: Vec<Value> = leaves.iter().map(|l| (*l).into()).collect();
-    let rows = tx
-        .map(
-            &format!(
-                "WITH RECURSIVE up(id, parent) AS (
+    let mut rows: BTreeMap<String, Trust> = BTreeMap::new();
+    for part in leaves.chunks(PART) {
+        let args: Vec<Value> = part.iter().map(|l| (*l).into()).collect();
+        let found = tx
+            .map(
+                &format!(
+                    "WITH RECURSIVE up(id, parent) AS (
                      SELECT id, redelegated_trust_id FROM trust WHERE id IN ({})
                      UNION
                      SELECT t.id, t.redelegated_trust_id FROM trust t JOIN up ON t.id = up.parent)
                  SELECT {TRUST} FROM trust t JOIN up ON t.id = up.id",
-                marks(leaves.len())
-            ),
-            &args,
-            read_trust,
-        )
-        .await?;
-    let rows: BTreeMap<String, Trust> =
-        with_roles(tx, rows).await?.into_iter().map(|t| (t.id.clone(), t)).collect();
+                    marks(part.len())
+                ),
+                &args,
+                read_trust,
+            )
+            .await?;
+        rows.extend(with_roles(tx, found).await?.into_iter().map(|t| (t.id.clone(), t)));
+    }
     Ok(leaves.iter().filter_map(|leaf| Chain::assemble(leaf, ancestry(&rows, leaf))).collect())
 }
 

@@ -150,9 +150,12 @@ async fn create_other(
 
 /// The credential that a path names, with the right to do `op` to it.
 async fn load(tx: &mut Tx, req: &Req, caller: &Caller, op: Op, id: &str) -> Result<(Credential, Permit)> {
-    let Some(found) = sql::get(tx, id).await? else {
-        caller.permit(&req.app, op, &Facts::none())?;
-        return Err(Error::NotFound("credential", id.to_owned()));
+    let found = match sql::get(tx, id).await? {
+        Some(c) if !keypairs::is_dead(tx, &req.app, &c).await? => c,
+        _ => {
+            caller.permit(&req.app, op, &Facts::none())?;
+            return Err(Error::NotFound("credential", id.to_owned()));
+        }
     };
     may_touch(req, caller, found.is_keypair())?;
     let facts = keypairs::facts(tx, caller, &found).await?;
@@ -184,7 +187,8 @@ pub async fn list(req: Req) -> Result<Response> {
     .await?;
     let mut items = Vec::new();
     for c in &found {
-        if may_touch(&req, caller, c.is_keypair()).is_err() {
+        if may_touch(&req, caller, c.is_keypair()).is_err() || keypairs::is_dead(&mut tx, &req.app, c).await?
+        {
             continue;
         }
         // What is not the bearer's is not there for him.

@@ -121,7 +121,11 @@ async fn load(
     access: &str,
 ) -> Result<Credential> {
     let found = sql::get(tx, &super::credential_id(access)).await?.filter(Credential::is_keypair);
-    let found = found.ok_or_else(|| Error::NotFound("credential", access.to_owned()))?;
+    let missing = || Error::NotFound("credential", access.to_owned());
+    let found = found.ok_or_else(missing)?;
+    if super::is_dead(tx, &req.app, &found).await? {
+        return Err(missing());
+    }
     let facts = super::facts(tx, caller, &found).await?;
     caller.permit(&req.app, op, &facts)?;
     let trustee = match &found.bound {
@@ -164,7 +168,9 @@ pub async fn list(Path(user): Path<String>, req: Req) -> Result<Response> {
     .await?;
     let mut items = Vec::new();
     for c in &found {
-        items.push(show(&mut tx, &req, caller, c, &user).await?);
+        if !super::is_dead(&mut tx, &req.app, c).await? {
+            items.push(show(&mut tx, &req, caller, c, &user).await?);
+        }
     }
     req.list("credentials", items, &[])
 }

@@ -213,6 +213,18 @@ pub async fn shown_blob(
     Ok(Some(json!(object).to_string()))
 }
 
+/// Has the trust ended that the keypair is bound to? Its row may still be there for a moment, when a
+/// Keystone on the same database ended the trust or time did; it is as dead as the trust.
+pub async fn is_dead(tx: &mut Tx, app: &App, credential: &Credential) -> Result<bool> {
+    let Some(b) = &credential.bound else { return Ok(false) };
+    let now = app.clock.now();
+    if b.until.passed(now) {
+        return Ok(true);
+    }
+    let Some(chain) = authority::chain(tx, &b.trust_id).await? else { return Ok(true) };
+    Ok(authority::judge(tx, chain, now).await?.is_none_or(|j| j.standing.ended()))
+}
+
 /// What a token of a trust's keypair is worth: the trust's worth, narrowed as the keypair is. Nothing
 /// when the keypair is gone. Which keypair it was follows from the audit chain.
 pub async fn narrow(

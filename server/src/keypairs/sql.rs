@@ -5,6 +5,7 @@ use vicar_rules::delegation::Until;
 use vicar_rules::roles::RoleSet;
 
 use crate::args;
+use crate::authority;
 use crate::error::Result;
 use crate::http::Permit;
 use crate::store::{Row, Select, Tx};
@@ -123,11 +124,15 @@ pub async fn find(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<Cr
 
 /// Keypairs of trusts: trust, access id, end, narrowed roles.
 pub async fn of_trusts(tx: &mut Tx, trusts: &[&str]) -> Result<Vec<BoundTo>> {
-    let found = find(tx, |q| {
-        q.is_in("k.trust_id", trusts.iter().copied());
-    })
-    .await?;
-    Ok(found.into_iter().filter_map(|c| c.bound).collect())
+    let mut out = Vec::new();
+    for part in trusts.chunks(authority::PART) {
+        let found = find(tx, |q| {
+            q.is_in("k.trust_id", part.iter().copied());
+        })
+        .await?;
+        out.extend(found.into_iter().filter_map(|c| c.bound));
+    }
+    Ok(out)
 }
 
 /// Writes a credential. A keypair's binding is written with it.

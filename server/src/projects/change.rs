@@ -6,6 +6,7 @@ use vicar_rules::revocation::Event;
 
 use super::{KNOWN, Project, sql};
 use crate::app::App;
+use crate::args;
 use crate::authority;
 use crate::error::{Error, Result};
 use crate::http::{Permit, bag};
@@ -192,6 +193,12 @@ async fn revoke(tx: &mut Tx, p: &Project, now: Micros) -> Result<()> {
     if p.is_domain {
         let in_it = Event { domain: Some(p.id.clone()), issued_before: now, ..Event::default() };
         authority::revoke(tx, &in_it, now).await?;
+        // A Keystone on the same database does not ask for the domain of a token's project.
+        let projects = tx.column("SELECT id FROM project WHERE domain_id = ?", args![&p.id]).await?;
+        for id in projects {
+            let on_it = Event { project: Some(id), issued_before: now, ..Event::default() };
+            authority::revoke(tx, &on_it, now).await?;
+        }
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use vicar_rules::delegation::{Granted, Trust};
 use vicar_rules::roles::RoleSet;
 
 use crate::args;
+use crate::authority;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::http::{Permit, Req};
@@ -83,9 +84,13 @@ pub async fn extras(tx: &mut Tx, id: &str) -> Result<(Map<String, Json>, Option<
 
 /// The recorded reasons of ended trusts.
 pub async fn reasons(tx: &mut Tx, ids: &[&str]) -> Result<std::collections::BTreeMap<String, String>> {
-    let mut q = Select::new("SELECT trust_id, reason FROM vicar_trust_state");
-    q.is_in("trust_id", ids.iter().copied()).and("reason IS NOT NULL", &[]);
-    Ok(q.map(tx, |r| Ok((r.take()?, r.take()?))).await?.into_iter().collect())
+    let mut out = std::collections::BTreeMap::new();
+    for part in ids.chunks(authority::PART) {
+        let mut q = Select::new("SELECT trust_id, reason FROM vicar_trust_state");
+        q.is_in("trust_id", part.iter().copied()).and("reason IS NOT NULL", &[]);
+        out.extend(q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await?);
+    }
+    Ok(out)
 }
 
 /// Whole role objects, as the roles API shows them.
