@@ -97,6 +97,7 @@ const RESOURCES: &[(Of, &str, &str)] = &[
         "project_user_role_inherited_to_projects",
         "/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/{role_id}/inherited_to_projects",
     ),
+    (Ext("OS-REVOKE"), "events", "/OS-REVOKE/events"),
     (Ext("OS-TRUST"), "trust", "/OS-TRUST/trusts/{trust_id}"),
     (Ext("OS-TRUST"), "trust_role", "/OS-TRUST/trusts/{trust_id}/roles/{role_id}"),
     (Ext("OS-TRUST"), "trust_roles", "/OS-TRUST/trusts/{trust_id}/roles"),
