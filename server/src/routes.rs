@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, post};
+use tower::ServiceExt;
 
 use crate::app::App;
 use crate::error::Error;
@@ -177,11 +180,27 @@ pub fn public(app: Arc<App>) -> Router {
         )
         .route("/v3/ec2tokens", post(keypairs::exchange::ec2))
         .route("/v3/s3tokens", post(keypairs::exchange::s3));
-    router
+    let router = router
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
         .fallback(|| async {
             Error::NotFoundBecause("The requested URL was not found on this server.".into())
         })
         .layer(from_fn_with_state(Arc::clone(&app), log::around))
-        .with_state(app)
+        .with_state(app);
+    Router::new().fallback_service(router.map_request(without_last_slash))
+}
+
+/// `/v3/projects/` is `/v3/projects`: clients write either.
+fn without_last_slash(mut request: Request) -> Request {
+    let uri = request.uri();
+    let Some(path) = uri.path().strip_suffix('/').filter(|path| !path.is_empty()) else {
+        return request;
+    };
+    let whole = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = whole.parse().ok();
+    if let Ok(shorter) = Uri::from_parts(parts) {
+        *request.uri_mut() = shorter;
+    }
+    request
 }

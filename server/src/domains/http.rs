@@ -101,10 +101,11 @@ pub async fn get(Path(id): Path<String>, req: Req) -> Result<Response> {
 pub async fn update(Path(id): Path<String>, req: Req) -> Result<Response> {
     let caller = req.caller().await?;
     let mut tx = req.write().await?;
+    // Here Keystone says 404 before 403, and OpenStack's own tests want it.
     let domain = look(&mut tx, &id).await?;
-    let permit = caller.permit(&req.app, Op::UpdateDomain, &facts(domain.as_ref()))?;
-    let body = req.member("domain", &UPDATE)?;
     let old = found(id, domain)?;
+    let permit = caller.permit(&req.app, Op::UpdateDomain, &facts(Some(&old)))?;
+    let body = req.member("domain", &UPDATE)?;
     let now = req.app.clock.now();
     let new = projects::update(&mut tx, &old, Wanted::of(body), now, &permit).await?;
     tx.commit().await?;
@@ -116,8 +117,8 @@ pub async fn delete(Path(id): Path<String>, req: Req) -> Result<Response> {
     let caller = req.caller().await?;
     let mut tx = req.write().await?;
     let domain = look(&mut tx, &id).await?;
-    let permit = caller.permit(&req.app, Op::DeleteDomain, &facts(domain.as_ref()))?;
     let domain = found(id, domain)?;
+    let permit = caller.permit(&req.app, Op::DeleteDomain, &facts(Some(&domain)))?;
     projects::remove(&mut tx, &domain, req.app.clock.now(), &permit).await?;
     tx.commit().await?;
     Ok(no_content())

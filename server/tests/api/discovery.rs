@@ -70,3 +70,14 @@ fn everything_in_the_home_document_is_served() {
         assert!(!answer.text.contains("requested URL was not found"), "{relation}: {path}");
     }
 }
+
+#[test]
+fn a_slash_at_the_end_of_a_path_does_not_matter() {
+    let s = Server::start();
+    let t = s.admin();
+    let list = s.get(&t, "/v3/projects/?name=admin").expect(200);
+    assert_eq!(list.body["projects"].as_array().map(Vec::len), Some(1));
+    assert_eq!(list.body["links"]["self"], format!("{}/v3/projects?name=admin", s.url));
+    s.get(&t, "/v3/regions/RegionOne/").expect(200);
+    s.get(&t, "/v3/regions//").expect(404);
+}

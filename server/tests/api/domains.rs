@@ -107,6 +107,9 @@ fn who_may_see_and_change_domains() {
         s.post(who, "/v3/domains", json!({"domain": {"name": "n"}})).expect(403);
         s.patch(who, &at(&d), json!({"domain": {"name": "n"}})).expect(403);
         s.delete(who, &at(&d)).expect(403);
+        // Unlike reading, these tell what is not there, as in Keystone.
+        s.patch(who, &at("nope"), json!({"domain": {"name": "n"}})).expect(404);
+        s.delete(who, &at("nope")).expect(404);
     }
     s.get(&t, &at("nope")).expect(404);
     s.get("", "/v3/domains").expect(401);

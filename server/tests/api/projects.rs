@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::people::{count, grant, group_of, in_db, names, on_domain, on_project, token, user};
-use crate::support::Server;
+use crate::support::{Cast, Server};
 
 #[track_caller]
 fn project(s: &Server, t: &str, body: Value) -> String {
@@ -414,4 +414,64 @@ fn everybody_sees_where_he_holds_roles() {
     let his = token(&s, &u, Value::Null);
     assert_eq!(names(&s.get(&his, "/v3/auth/projects").body, "projects"), ["below", "by group", "direct"]);
     assert_eq!(names(&s.get(&his, "/v3/auth/domains").body, "domains"), [""; 0]);
+}
+
+#[test]
+fn a_delegate_sees_his_own_project_only() {
+    let c = Cast::new();
+    let trust = c.trust(json!({}));
+    let bobs = c.s.consume("bob", &trust).expect(201).token();
+    let alices = c.s.on("alice", &c.p);
+    for path in ["/v3/auth/projects".to_owned(), format!("/v3/users/{}/projects", c.alice)] {
+        let ids = |t: &str| -> Vec<String> {
+            let body = c.s.get(t, &path).expect(200).body;
+            let list = body["projects"].as_array().cloned().unwrap_or_default();
+            list.iter().filter_map(|p| p["id"].as_str().map(str::to_owned)).collect()
+        };
+        assert_eq!(ids(&alices).len(), 2, "{path}");
+        assert_eq!(ids(&bobs), [c.p.as_str()], "{path}");
+    }
+    assert_eq!(c.s.get(&bobs, "/v3/auth/domains").expect(200).body["domains"], json!([]));
+}
+
+#[test]
+fn trusts_end_with_their_project_and_rest_while_it_is_off() {
+    let c = Cast::new();
+    let t = c.s.admin();
+    let [root, _, leaf] = c.chain();
+    let path = format!("/v3/projects/{}", c.p);
+    let set = |on: bool| c.s.patch(&t, &path, json!({"project": {"enabled": on}})).expect(200);
+    let daves = c.s.consume("dave", &leaf).expect(201).token();
+    set(false);
+    c.s.consume("dave", &leaf).expect(401);
+    set(true);
+    // The trust is back; a token from before is not.
+    c.s.validate(&daves).expect(404);
+    c.s.clock.advance(1_000_000);
+    let daves = c.s.consume("dave", &leaf).expect(201).token();
+    c.s.delete(&t, &path).expect(204);
+    c.s.validate(&daves).expect(404);
+    for trust in [&root, &leaf] {
+        c.s.get(&t, &format!("/v3/OS-TRUST/trusts/{trust}")).expect(404);
+    }
+    c.s.consume("dave", &leaf).expect(401);
+}
+
+#[test]
+fn trusts_end_with_their_domain() {
+    let c = Cast::new();
+    let t = c.s.admin();
+    let d = domain(&c.s, &t, "d");
+    let p = project(&c.s, &t, json!({"name": "in d", "domain_id": d}));
+    let guest = user(&c.s, "guest", &d);
+    c.s.grant(&c.alice, &p, "member");
+    // One on a project of the domain, one to a user of the domain.
+    let inside = c.trust(json!({"project_id": p, "roles": [{"name": "member"}]}));
+    let outwards = c.trust(json!({"trustee_user_id": guest}));
+    c.s.patch(&t, &format!("/v3/domains/{d}"), json!({"domain": {"enabled": false}})).expect(200);
+    c.s.consume("bob", &inside).expect(401);
+    c.s.delete(&t, &format!("/v3/domains/{d}")).expect(204);
+    for trust in [&inside, &outwards] {
+        c.s.get(&t, &format!("/v3/OS-TRUST/trusts/{trust}")).expect(404);
+    }
 }
