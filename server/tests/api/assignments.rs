@@ -201,7 +201,7 @@ fn effective_assignments_resolve_groups_inheritance_and_implications() {
     assert_eq!(w.all(&format!("effective&user.id={ann}")), of_ann);
     let leaf = sorted(&[held("ann", "leaf"), held("ben", "leaf")]);
     assert_eq!(w.all(&format!("effective&scope.project.id={}", w.leaf)), leaf);
-    assert_eq!(w.all(&format!("effective&scope.project.id={}", w.top)), [json!(0); 0]);
+    assert!(w.all(&format!("effective&scope.project.id={}", w.top)).is_empty());
     let tree = sorted(&[held("ann", "mid"), held("ann", "leaf"), held("ben", "mid"), held("ben", "leaf")]);
     assert_eq!(w.all(&format!("effective&scope.project.id={}&include_subtree", w.top)), tree);
     assert_eq!(w.all(&format!("effective&scope.project.id={}&include_subtree", w.mid)), tree);

@@ -29,7 +29,8 @@ fn implies(prior: &str, implied: &str) -> String {
 fn a_role_is_made_shown_changed_and_deleted() {
     let s = Server::start();
     let admin = s.admin();
-    let asked = json!({"name": "operator", "id": "mine", "links": 1, "colour": "red", "a": {"b": [1]}, "x-y": 1});
+    let asked =
+        json!({"name": "operator", "id": "mine", "links": 1, "colour": "red", "a": {"b": [1]}, "x-y": 1});
     let made = make(&s, asked).expect(201).body["role"].clone();
     let id = made["id"].as_str().expect("an id").to_owned();
     let path = format!("/v3/roles/{id}");
