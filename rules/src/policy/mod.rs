@@ -281,4 +281,21 @@ mod tests {
         assert!(!policy.allows(Op::CreateTrust, &admin(Scope::System), &trustor));
         assert!(policy.allows(Op::CreateTrust, &subject(&[], Scope::Unscoped), &trustor));
     }
+
+    #[test]
+    fn a_domain_admin_grants_in_his_domain_also_where_administrators_are_of_the_system() {
+        let policy = Policy::with_overrides([("admin_required", "role:admin and system_scope:all")])
+            .expect("the override parses");
+        let admin = subject(&["admin"], Scope::Domain("d".into()));
+        let grant = |user: &str, project: &str| {
+            Facts::none().with(Fact::UserDomain, user).with(Fact::ProjectDomain, project)
+        };
+        for op in [Op::CreateGrant, Op::RevokeGrant] {
+            assert!(policy.allows(op, &admin, &grant("d", "d")));
+            assert!(policy.allows(op, &admin, &grant("d", "d").with(Fact::RoleDomain, "d")));
+            assert!(!policy.allows(op, &admin, &grant("d", "d").with(Fact::RoleDomain, "e")));
+            assert!(!policy.allows(op, &admin, &grant("e", "d")));
+            assert!(!policy.allows(op, &admin, &grant("d", "e")));
+        }
+    }
 }

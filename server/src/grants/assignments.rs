@@ -182,7 +182,7 @@ enum Of<'a> {
     User(&'a str),
     Group(&'a str),
     /// The groups of a user.
-    UsersGroups(&'a str),
+    Memberships(&'a str),
 }
 
 /// On what.
@@ -220,7 +220,7 @@ fn of_condition<'a>(of: Of<'a>, words: &mut Vec<&'static str>) -> Option<(&'stat
             words.retain(|w| w.starts_with("Group"));
             Some(("actor_id = ?", id))
         }
-        Of::UsersGroups(id) => {
+        Of::Memberships(id) => {
             words.retain(|w| w.starts_with("Group"));
             Some(("actor_id IN (SELECT group_id FROM user_group_membership WHERE user_id = ?)", id))
         }
@@ -382,7 +382,7 @@ async fn holders<'a>(tx: &mut Tx, wanted: &'a Wanted) -> Result<Vec<Of<'a>>> {
     if authority::user(tx, user).await?.is_none() {
         return Err(Error::NotFound("user", user.clone()));
     }
-    Ok(vec![Of::User(user), Of::UsersGroups(user)])
+    Ok(vec![Of::User(user), Of::Memberships(user)])
 }
 
 /// Stored assignments that have an effect on what is wanted. Roles are looked at later: a wanted role

@@ -8,6 +8,7 @@ use axum::extract::Path;
 use axum::response::Response;
 use serde::Deserialize;
 use vicar_rules::policy::{Fact, Facts, Op};
+use vicar_rules::revocation::Event;
 
 use super::{Actor, Holding, Target, sql};
 use crate::authority::{self, ProjectFacts};
@@ -245,6 +246,27 @@ pub async fn revoke<const INHERITED: bool>(Path(parts): Path<Parts>, req: Req) -
         return Err(absent(&of, &role));
     }
     before.after(&mut tx, now).await?;
+    // What was taken by name is recorded: given back, it revives no token that carried it before.
+    let project = match (&of.target, of.inherited) {
+        (Target::Project(p), false) => Some(p.clone()),
+        (Target::Project(_) | Target::Domain(_), true) => None,
+        // No delegation stands on a domain or on the system.
+        (Target::Domain(_) | Target::System, _) => return done(tx).await,
+    };
+    for user in users {
+        let event = Event {
+            user: Some(user),
+            project: project.clone(),
+            role: Some(role.clone()),
+            issued_before: now,
+            ..Event::default()
+        };
+        authority::revoke(&mut tx, &event, now).await?;
+    }
+    done(tx).await
+}
+
+async fn done(tx: Tx) -> Result<Response> {
     tx.commit().await?;
     Ok(no_content())
 }

@@ -9,7 +9,7 @@ use super::{Role, sql};
 use crate::authority;
 use crate::error::{Error, Result};
 use crate::http::request::{no_content, take_text};
-use crate::http::{Permit, Req};
+use crate::http::{Permit, Req, bag};
 use crate::ids;
 use crate::schema;
 use crate::trusts::loss::{self, Affected};
@@ -73,6 +73,9 @@ pub async fn list(req: Req) -> Result<Response> {
     req.list("roles", roles.iter().map(|r| r.body(&req)).collect(), &["name", "domain_id"])
 }
 
+/// What has a place of its own, or is the server's.
+const OWN: [&str; 6] = ["id", "name", "domain_id", "description", "options", "links"];
+
 /// Lays what a body tells over a role. What it does not name stays.
 fn apply(role: &mut Role, mut body: Map<String, Value>) {
     if let Some(name) = take_text(&mut body, "name") {
@@ -86,11 +89,7 @@ fn apply(role: &mut Role, mut body: Map<String, Value>) {
     {
         role.immutable = immutable.as_bool();
     }
-    // These are the server's own.
-    for name in ["id", "domain_id", "links"] {
-        body.remove(name);
-    }
-    role.extra.extend(body);
+    bag::keep(&mut role.extra, body, &OWN);
 }
 
 /// `POST /v3/roles`
@@ -105,7 +104,9 @@ pub async fn create(req: Req) -> Result<Response> {
         immutable: None,
         extra: Map::new(),
     };
-    apply(&mut role, body);
+    let known: Map<String, Value> = OWN.iter().filter_map(|n| body.remove_entry(*n)).collect();
+    apply(&mut role, known);
+    role.extra = bag::rest(body, &OWN);
     let permit = caller.permit(&req.app, op(&role, Op::CreateRole, Op::CreateDomainRole), &facts(&role))?;
     let mut tx = req.write().await?;
     sql::insert(&mut tx, &role, &permit).await?;
@@ -145,9 +146,7 @@ fn unlocks(body: &Map<String, Value>) -> bool {
 pub async fn update(Path(id): Path<String>, req: Req) -> Result<Response> {
     let (_, permit) = permitted(&req, &id, Op::UpdateRole, Op::UpdateDomainRole).await?;
     let body = req.member("role", &UPDATE)?;
-    if body.get("id").is_some_and(|other| *other != id) {
-        return Err(Error::field("role.id", "cannot be changed"));
-    }
+    bag::same_id(&body, &id)?;
     let mut tx = req.write().await?;
     // Again, so that nothing happens between looking and writing.
     let mut role = sql::require(&mut tx, &id).await?;

@@ -5,7 +5,7 @@ pub mod sql;
 
 use serde_json::{Map, Value, json};
 
-use crate::http::Req;
+use crate::http::{Req, bag};
 
 /// A role.
 #[derive(Debug, Clone)]
@@ -27,12 +27,11 @@ pub struct Role {
 impl Role {
     /// As clients see it.
     pub fn body(&self, req: &Req) -> Value {
-        let mut out = self.extra.clone();
         let mut options = Map::new();
         if let Some(immutable) = self.immutable {
             options.insert("immutable".into(), immutable.into());
         }
-        let own = json!({
+        let known = json!({
             "id": self.id,
             "name": self.name,
             "domain_id": self.domain_id,
@@ -40,10 +39,7 @@ impl Role {
             "options": options,
             "links": {"self": self.link(req)},
         });
-        if let Value::Object(own) = own {
-            out.extend(own);
-        }
-        Value::Object(out)
+        bag::shown(&self.extra, known)
     }
 
     /// The short form in which implications name it.

@@ -1,12 +1,10 @@
 //! Roles in the database: `role`, `role_option`, `implied_role`, and what goes with a deleted role.
 
-use serde_json::Value as Json;
-
 use super::Role;
 use crate::args;
 use crate::authority::NO_DOMAIN;
 use crate::error::{Error, Result};
-use crate::http::Permit;
+use crate::http::{Permit, bag};
 use crate::store::{self, Row, Select, Tx};
 
 /// `role_option` of `options.immutable`.
@@ -25,7 +23,7 @@ fn read(r: &mut Row) -> store::Result<Role> {
         domain_id: (domain != NO_DOMAIN).then_some(domain),
         description,
         immutable: immutable.and_then(|v| serde_json::from_str(&v).ok()),
-        extra: extra.and_then(|e| serde_json::from_str(&e).ok()).unwrap_or_default(),
+        extra: bag::read(extra),
     })
 }
 
@@ -75,10 +73,6 @@ async fn write_option(tx: &mut Tx, role: &Role) -> Result<()> {
     Ok(())
 }
 
-fn extra(role: &Role) -> String {
-    Json::Object(role.extra.clone()).to_string()
-}
-
 /// Writes a new role.
 pub async fn insert(tx: &mut Tx, role: &Role, _permit: &Permit) -> Result<()> {
     tx.run(
@@ -86,7 +80,7 @@ pub async fn insert(tx: &mut Tx, role: &Role, _permit: &Permit) -> Result<()> {
         args![
             &role.id,
             &role.name,
-            extra(role),
+            bag::text(&role.extra),
             role.domain_id.as_deref().unwrap_or(NO_DOMAIN),
             &role.description,
         ],
@@ -100,7 +94,7 @@ pub async fn insert(tx: &mut Tx, role: &Role, _permit: &Permit) -> Result<()> {
 pub async fn update(tx: &mut Tx, role: &Role, _permit: &Permit) -> Result<()> {
     tx.run(
         "UPDATE role SET name = ?, extra = ?, description = ? WHERE id = ?",
-        args![&role.name, extra(role), &role.description, &role.id],
+        args![&role.name, bag::text(&role.extra), &role.description, &role.id],
     )
     .await
     .map_err(named(role))?;

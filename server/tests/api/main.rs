@@ -1,16 +1,20 @@
 //! Black-box tests over HTTP: each on its own server with its own database and clock.
 
+mod people;
+mod scenery;
 mod support;
 
+mod assignments;
 mod catalog;
 mod concurrency;
 mod discovery;
 mod domains;
 mod every_route;
+mod grants;
 mod groups;
 mod keypairs;
-mod people;
 mod projects;
+mod roles;
 mod security;
 mod tokens;
 mod trusts;
