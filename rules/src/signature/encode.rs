@@ -1,0 +1,62 @@
+//! How text is written down for signing, digested, and compared.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use super::{Outcome, SignatureError};
+
+pub(super) type HmacSha1 = Hmac<Sha1>;
+pub(super) type HmacSha256 = Hmac<Sha256>;
+
+pub(super) fn hmac<M: KeyInit + Mac>(key: &[u8], text: &[u8]) -> Outcome<Vec<u8>> {
+    // A key of any length will do, so this never fails; but a panic is not for this module.
+    let mut mac = <M as KeyInit>::new_from_slice(key).map_err(|_| SignatureError::Malformed("secret"))?;
+    mac.update(text);
+    Ok(mac.finalize().into_bytes().to_vec())
+}
+
+/// A signature of the older schemes: keyed with the secret itself, in base64.
+pub(super) fn base64_hmac<M: KeyInit + Mac>(secret: &str, text: &[u8]) -> Outcome<String> {
+    Ok(STANDARD.encode(hmac::<M>(secret.as_bytes(), text)?))
+}
+
+pub(super) fn same(given: &str, expected: &str) -> bool {
+    given.as_bytes().ct_eq(expected.as_bytes()).into()
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+/// Names and values as they stand in a query, in the order given.
+pub(super) fn encoded<'a>(params: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<(String, String)> {
+    params.into_iter().map(|(name, value)| (percent_encode(name), percent_encode(value))).collect()
+}
+
+/// Encoded names and values, joined to a query.
+pub(super) fn joined(encoded: &[(String, String)]) -> String {
+    let pairs: Vec<_> = encoded.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.join("&")
+}
+
+fn percent_encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
