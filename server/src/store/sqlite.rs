@@ -78,6 +78,9 @@ fn prepare(conn: &Connection) -> Result<()> {
     // Keystone leaves the keys unenforced on SQLite; enforcing them would refuse its own orders of deletion.
     conn.pragma_update(None, "foreign_keys", "off").map_err(convert)?;
     conn.busy_timeout(std::time::Duration::from_secs(10)).map_err(convert)?;
+    // Plans must not hang on the values that are bound: without this, a statement is planned anew for
+    // each of its runs, which costs more than running it.
+    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(convert)?;
     conn.set_prepared_statement_cache_capacity(256);
     Ok(())
 }
@@ -112,10 +115,16 @@ pub(super) struct SqliteTx {
     open: bool,
 }
 
+/// Begins or ends a transaction.
+fn control(conn: &Connection, statement: &str) -> Result<()> {
+    conn.prepare_cached(statement).and_then(|mut s| s.execute([])).map_err(convert)?;
+    Ok(())
+}
+
 impl SqliteTx {
     fn begin(conn: Conn, how: &str) -> Result<Self> {
         let mut tx = Self { conn, open: false };
-        tx.conn()?.execute_batch(how).map_err(convert)?;
+        control(tx.conn()?, how)?;
         tx.open = true;
         Ok(tx)
     }
@@ -157,7 +166,7 @@ impl SqliteTx {
 
     pub(super) fn commit(mut self) -> Result<()> {
         let conn = self.conn()?;
-        let commit = || conn.execute_batch("COMMIT").map_err(convert);
+        let commit = || control(conn, "COMMIT");
         match (&self.conn, tokio::runtime::Handle::try_current()) {
             // A commit waits for the disk: other requests of this thread must not.
             (Conn::Writer(_), Ok(rt))
@@ -178,7 +187,7 @@ impl Drop for SqliteTx {
             && let Ok(conn) = self.conn()
         {
             // If even this fails, the connection is unusable and its next BEGIN says so.
-            let _ = conn.execute_batch("ROLLBACK");
+            let _ = control(conn, "ROLLBACK");
         }
         if let Conn::Reader(conn, home) = &mut self.conn
             && let Some(conn) = conn.take()
