@@ -816,7 +816,7 @@ impl World {
             impersonation: wish.imp && above.is_none_or(|a| a.impersonate),
             roles: set(some).clone(),
             until: until.filter(|t| Until::At(*t) <= latest),
-            uses: (leaf && wish.uses % 4 != 0).then_some(i64::from(wish.uses % 4)),
+            uses: (leaf && !wish.uses.is_multiple_of(4)).then_some(i64::from(wish.uses % 4)),
             allow_redelegation,
             count,
         };
@@ -1925,10 +1925,10 @@ impl Reached {
                 None => "token minted",
             });
         }
-        if let Some(top) = w.last.deleted_trust {
-            if (0..w.trusts.len()).any(|t| t != top && w.below(top, t)) {
-                self.note("deleted with descendants");
-            }
+        if let Some(top) = w.last.deleted_trust
+            && (0..w.trusts.len()).any(|t| t != top && w.below(top, t))
+        {
+            self.note("deleted with descendants");
         }
         for (before, after) in w.standings_before.iter().zip(&w.standings) {
             match (before, after) {
