@@ -482,6 +482,75 @@ fn logs_are_json_when_asked_and_hold_no_secret() {
     assert!(!said.contains("topsecret"));
 }
 
+/// OSSA-2014-021 and its like: at the loudest level, with good requests and broken ones.
+#[test]
+fn not_even_the_loudest_log_holds_a_secret() {
+    let s = Scratch::new();
+    let config = s.config("");
+    let more = ["--config-file", &config, "--log-level", "trace"];
+    let server = serve(&s, &more, &[("VICAR_BOOTSTRAP_PASSWORD", "topsecret")]);
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let send = |path: &str, token: &str, body: String| {
+        let request = agent.post(format!("{}{path}", server.url)).header("X-Auth-Token", token);
+        request.send(body.as_bytes()).expect("an answer")
+    };
+    let password = |secret: &str| {
+        json!({"auth": {"identity": {"methods": ["password"], "password": {"user": {
+            "name": "admin", "domain": {"id": "default"}, "password": secret}}},
+            "scope": {"project": {"name": "admin", "domain": {"id": "default"}}}}})
+        .to_string()
+    };
+    let mut login = send("/auth/tokens", "", password("topsecret"));
+    let token = login.headers()["x-subject-token"].to_str().expect("text").to_owned();
+    let body: Value = serde_json::from_str(&login.body_mut().read_to_string().expect("text")).expect("JSON");
+    let (user, project) = (&body["token"]["user"]["id"], &body["token"]["project"]["id"]);
+    let path = format!("/users/{}/credentials/OS-EC2", user.as_str().expect("an id"));
+    let mut made = send(&path, &token, json!({"tenant_id": project}).to_string());
+    let made: Value = serde_json::from_str(&made.body_mut().read_to_string().expect("text")).expect("JSON");
+    let secret = made["credential"]["secret"].as_str().expect("a secret").to_owned();
+    let blob = "{\"access\": \"a\", \"secret\": \"blobsecret\"}";
+    for (path, body) in [
+        ("/auth/tokens", password("wrongsecret")),
+        ("/auth/tokens", "{\"auth\": {\"password\": \"brokensecret".to_owned()),
+        ("/users", json!({"user": {"name": 5, "password": "schemasecret"}}).to_string()),
+        ("/users", json!({"user": {"name": "n", "password": ["listsecret"]}}).to_string()),
+        ("/credentials", json!({"credential": {"type": "ec2", "user_id": 5, "blob": blob}}).to_string()),
+        (
+            "/credentials",
+            json!({"credential": {"type": "ec2", "user_id": user, "project_id": project,
+            "blob": blob}})
+            .to_string(),
+        ),
+        (
+            "/ec2tokens",
+            json!({"credentials": {"access": "a", "signature": "signsecret", "params": 5}}).to_string(),
+        ),
+        (
+            "/auth/tokens",
+            json!({"auth": {"identity": {"methods": ["token"], "token": {"id": "tokensecret"}}}}).to_string(),
+        ),
+    ] {
+        let answer = send(path, &token, body).body_mut().read_to_string().expect("text");
+        assert!(!answer.contains("secret\"]") && !answer.contains("schemasecret"), "{answer}");
+    }
+    let said = std::fs::read_to_string(s.path("log")).expect("log");
+    assert!(said.contains("POST"), "something was logged");
+    for hidden in [
+        "topsecret",
+        "wrongsecret",
+        "brokensecret",
+        "schemasecret",
+        "listsecret",
+        "blobsecret",
+        "signsecret",
+        "tokensecret",
+        &token,
+        &secret,
+    ] {
+        assert!(!said.contains(hidden), "{hidden} is in the log");
+    }
+}
+
 #[test]
 fn with_a_certificate_everything_is_encrypted_and_links_say_so() {
     let s = Scratch::new();
