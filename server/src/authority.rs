@@ -230,23 +230,7 @@ pub async fn implications(tx: &mut Tx) -> Result<Implications> {
 /// Roles that are assigned to the user or one of his groups at the place, inherited ones included.
 async fn assigned(tx: &mut Tx, user: &str, place: Place<'_>) -> Result<RoleSet> {
     let roles: Vec<String> = match place {
-        Place::Project(id) => {
-            tx.column(
-                "WITH RECURSIVE up(id, parent_id, depth) AS (
-                     SELECT id, parent_id, 0 FROM project WHERE id = ?
-                     UNION
-                     SELECT p.id, p.parent_id, up.depth + 1 FROM project p JOIN up ON p.id = up.parent_id
-                      WHERE up.depth < 64)
-                 SELECT a.role_id FROM assignment a JOIN up ON a.target_id = up.id
-                  WHERE ((up.depth = 0 AND a.inherited = ? AND a.type IN ('UserProject', 'GroupProject'))
-                      OR (up.depth > 0 AND a.inherited = ?))
-                    AND ((a.type IN ('UserProject', 'UserDomain') AND a.actor_id = ?)
-                      OR (a.type IN ('GroupProject', 'GroupDomain') AND a.actor_id IN
-                            (SELECT group_id FROM user_group_membership WHERE user_id = ?)))",
-                args![id, false, true, user, user],
-            )
-            .await?
-        }
+        Place::Project(id) => on_project(tx, user, id).await?,
         Place::Domain(id) => {
             tx.column(
                 "SELECT a.role_id FROM assignment a
@@ -271,6 +255,44 @@ async fn assigned(tx: &mut Tx, user: &str, place: Place<'_>) -> Result<RoleSet> 
         }
     };
     Ok(roles.into_iter().collect())
+}
+
+/// Roles on a project: its own, and those that are inherited from what it is below.
+async fn on_project(tx: &mut Tx, user: &str, id: &str) -> Result<Vec<String>> {
+    // Step by step: there are one or two, which costs less than setting up a recursive query.
+    let mut above: Vec<String> = Vec::new();
+    let mut next = Some(id.to_owned());
+    while let Some(step) = next.take().filter(|s| !above.contains(s)) {
+        next = tx
+            .first("SELECT parent_id FROM project WHERE id = ?", args![&step], |r| r.take::<Option<String>>())
+            .await?
+            .flatten();
+        above.push(step);
+    }
+    let mut above = above.split_off(1);
+    if above.is_empty() {
+        // Nothing is inherited from nowhere; an empty list is no SQL on every engine.
+        above.push(String::new());
+    }
+    let held = format!(
+        "((a.target_id = ? AND a.inherited = ? AND a.type IN ('UserProject', 'GroupProject'))
+          OR (a.target_id IN ({}) AND a.inherited = ?))",
+        marks(above.len())
+    );
+    let sql = format!(
+        "SELECT a.role_id FROM assignment a
+          WHERE a.type IN ('UserProject', 'UserDomain') AND a.actor_id = ? AND {held}
+         UNION ALL
+         SELECT a.role_id FROM assignment a JOIN user_group_membership m ON m.group_id = a.actor_id
+          WHERE a.type IN ('GroupProject', 'GroupDomain') AND m.user_id = ? AND {held}"
+    );
+    let mut args: Vec<Value> = Vec::new();
+    for _ in ["user", "groups"] {
+        args.extend([user.into(), id.into(), false.into()]);
+        args.extend(above.iter().map(Value::from));
+        args.push(true.into());
+    }
+    tx.column(&sql, &args).await
 }
 
 /// Effective roles: assigned ones and all that they imply, domain-specific ones included.
@@ -350,23 +372,19 @@ pub async fn chain(tx: &mut Tx, trust: &str) -> Result<Option<Chain>> {
 /// Trusts with everything above each; those that are not stored are left out.
 pub async fn chains(tx: &mut Tx, leaves: &[&str]) -> Result<Vec<Chain>> {
     let mut rows: BTreeMap<String, Trust> = BTreeMap::new();
-    for part in leaves.chunks(PART) {
-        let args: Vec<Value> = part.iter().map(|l| (*l).into()).collect();
-        let found = tx
-            .map(
-                &format!(
-                    "WITH RECURSIVE up(id, parent) AS (
-                     SELECT id, redelegated_trust_id FROM trust WHERE id IN ({})
-                     UNION
-                     SELECT t.id, t.redelegated_trust_id FROM trust t JOIN up ON t.id = up.parent)
-                 SELECT {TRUST} FROM trust t JOIN up ON t.id = up.id",
-                    marks(part.len())
-                ),
-                &args,
-                read_trust,
-            )
+    let mut wanted: BTreeSet<String> = leaves.iter().map(|l| (*l).to_owned()).collect();
+    // One step up at a time; chains are short, and a circle runs out of rows that are new.
+    while !wanted.is_empty() {
+        let mut parents = BTreeSet::new();
+        for part in wanted.into_iter().collect::<Vec<_>>().chunks(PART) {
+            let found = trusts_where(tx, |q| {
+                q.is_in("t.id", part);
+            })
             .await?;
-        rows.extend(with_roles(tx, found).await?.into_iter().map(|t| (t.id.clone(), t)));
+            parents.extend(found.iter().filter_map(|t| t.parent.clone()));
+            rows.extend(found.into_iter().map(|t| (t.id.clone(), t)));
+        }
+        wanted = parents.into_iter().filter(|p| !rows.contains_key(p)).collect();
     }
     Ok(leaves.iter().filter_map(|leaf| Chain::assemble(leaf, ancestry(&rows, leaf))).collect())
 }
