@@ -150,16 +150,16 @@ async fn create_other(
 
 /// The credential that a path names, with the right to do `op` to it.
 async fn load(tx: &mut Tx, req: &Req, caller: &Caller, op: Op, id: &str) -> Result<(Credential, Permit)> {
-    let found = match sql::get(tx, id).await? {
-        Some(c) if !keypairs::is_dead(tx, &req.app, &c).await? => c,
-        _ => {
-            caller.permit(&req.app, op, &Facts::none())?;
-            return Err(Error::NotFound("credential", id.to_owned()));
-        }
+    let Some(found) = sql::get(tx, id).await? else {
+        caller.permit(&req.app, op, &Facts::none())?;
+        return Err(Error::NotFound("credential", id.to_owned()));
     };
     may_touch(req, caller, found.is_keypair())?;
     let facts = keypairs::facts(tx, caller, &found).await?;
     let permit = caller.permit(&req.app, op, &facts)?;
+    if keypairs::is_dead(tx, &req.app, &found).await? {
+        return Err(Error::NotFound("credential", id.to_owned()));
+    }
     Ok((found, permit))
 }
 
@@ -183,17 +183,31 @@ pub async fn list(req: Req) -> Result<Response> {
     let mut tx = req.read().await?;
     let found = sql::find(&mut tx, |q| {
         q.eq("c.user_id", req.query.get("user_id"));
+        if !caller.allowed(&req.app, Op::GetCredential, &Facts::none()) {
+            // Only what the caller can have a part in; whether he has is asked of each.
+            let me = caller.user_id();
+            q.and(
+                "(c.user_id = ? OR k.trust_id IN (
+                    WITH RECURSIVE mine(id) AS (
+                        SELECT id FROM trust WHERE trustor_user_id = ? OR trustee_user_id = ?
+                        UNION
+                        SELECT t.id FROM trust t JOIN mine ON t.redelegated_trust_id = mine.id)
+                    SELECT id FROM mine))",
+                crate::args![me, me, me],
+            );
+        }
     })
     .await?;
     let mut items = Vec::new();
     for c in &found {
-        if may_touch(&req, caller, c.is_keypair()).is_err() || keypairs::is_dead(&mut tx, &req.app, c).await?
-        {
+        if may_touch(&req, caller, c.is_keypair()).is_err() {
             continue;
         }
         // What is not the bearer's is not there for him.
         let Ok(facts) = keypairs::facts(&mut tx, caller, c).await else { continue };
-        if caller.allowed(&req.app, Op::GetCredential, &facts) {
+        if caller.allowed(&req.app, Op::GetCredential, &facts)
+            && !keypairs::is_dead(&mut tx, &req.app, c).await?
+        {
             items.push(show(&mut tx, &req, caller, c).await?);
         }
     }

@@ -249,24 +249,27 @@ pub async fn revoke<const INHERITED: bool>(Path(parts): Path<Parts>, req: Req) -
     // What was taken by name is recorded: given back, it revives no token that carried it before.
     let project = match (&of.target, of.inherited) {
         (Target::Project(p), false) => Some(p.clone()),
-        (Target::Project(_) | Target::Domain(_), true) => None,
-        // No delegation stands on a domain or on the system.
-        (Target::Domain(_) | Target::System, _) => return done(tx).await,
+        (Target::Project(_) | Target::Domain(_) | Target::System, _) => None,
     };
+    let implications = authority::implications(&mut tx).await?;
     for user in users {
+        // Who holds nothing there any more: whatever he is given next, it is for new tokens.
+        let nothing = match &project {
+            Some(p) => {
+                let place = authority::Place::Project(p);
+                authority::effective_roles(&mut tx, &user, place, &implications).await?.is_empty()
+            }
+            None => false,
+        };
         let event = Event {
             user: Some(user),
             project: project.clone(),
-            role: Some(role.clone()),
+            role: (!nothing).then(|| role.clone()),
             issued_before: now,
             ..Event::default()
         };
         authority::revoke(&mut tx, &event, now).await?;
     }
-    done(tx).await
-}
-
-async fn done(tx: Tx) -> Result<Response> {
     tx.commit().await?;
     Ok(no_content())
 }

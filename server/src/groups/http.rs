@@ -124,6 +124,11 @@ pub async fn update(Path(id): Path<String>, req: Req) -> Result<Response> {
 
 /// `DELETE /v3/groups/{id}`
 pub async fn delete(Path(id): Path<String>, req: Req) -> Result<Response> {
+    req.caller().await?;
+    // Keystone looks before it asks here: what is not there is 404 for anybody with a token.
+    if sql::get(&mut req.read().await?, &id).await?.is_none() {
+        return Err(no_group(&id));
+    }
     let (_, permit) = permitted(&req, Op::DeleteGroup, &id).await?;
     let now = req.app.clock.now();
     let mut tx = req.write().await?;

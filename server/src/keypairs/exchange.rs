@@ -25,7 +25,7 @@ use crate::http::{Permit, Req};
 use crate::ids;
 use crate::store::Tx;
 use crate::tokens::fernet::PayloadScope;
-use crate::tokens::issue;
+use crate::tokens::issue::{self, Draft};
 use crate::tokens::model::Token;
 
 /// How far ahead a signer's clock may be.
@@ -169,6 +169,11 @@ impl Signed {
             }
             Self::S3(r) => {
                 signature::verify_s3(secret, r).map_err(|_| BAD_SIGNATURE)?;
+                if let Some(end) = signature::expires_at_s3(r).map_err(|_| BAD_SIGNATURE)?
+                    && end <= now
+                {
+                    return Err(TOO_OLD);
+                }
                 // The gateway judges the age: only it knows how long a presigned URL was meant to live.
                 match signature::stated_time_s3(r).map_err(|_| BAD_SIGNATURE)? {
                     Some(at) if at > now.saturating_add(AHEAD) => Err(TOO_NEW),
@@ -233,22 +238,23 @@ async fn exchange(req: &Req, signed: &Signed) -> Result<(String, Token)> {
         };
         (found, counted)
     };
-    signed.verify(&found.secret, &app)?;
     let once = signed.once().filter(|_| app.config.refuse_replay);
     // Made by an older Keystone: its binding has still to be recorded.
     let adopt = found.credential.kind == sql::PLAIN && found.credential.bound.is_some();
     let writes = counted || once.is_some() || adopt;
     issue::settled(&app, || async {
         let mut tx = if writes { app.store.write().await? } else { app.store.read().await? };
-        // Read again in this transaction: it may have ended meanwhile.
+        // Read and verified in this transaction: it may have changed hands or ended meanwhile.
+        let proved_at = app.clock.now();
         let found = find(&mut tx, &app, access).await?;
+        signed.verify(&found.secret, &app)?;
         if let Some(fingerprint) = &once {
             use_once(&mut tx, fingerprint, &app).await?;
         }
         if adopt {
             record_binding(&mut tx, &found.credential, app.clock.now()).await?;
         }
-        let issued = issue_for(&mut tx, &app, &found).await?;
+        let issued = issue_for(&mut tx, &app, &found, proved_at).await?;
         if writes {
             tx.commit().await?;
         }
@@ -257,7 +263,7 @@ async fn exchange(req: &Req, signed: &Signed) -> Result<(String, Token)> {
     .await
 }
 
-async fn issue_for(tx: &mut Tx, app: &App, found: &Found) -> Result<(String, Token)> {
+async fn issue_for(tx: &mut Tx, app: &App, found: &Found, proved_at: Micros) -> Result<(String, Token)> {
     let c = &found.credential;
     let project = c.project_id.clone().ok_or(Error::Unauthorized)?;
     let mut until = Until::At(app.clock.now().saturating_add(app.config.token_expiration));
@@ -283,7 +289,8 @@ async fn issue_for(tx: &mut Tx, app: &App, found: &Found) -> Result<(String, Tok
     };
     let audit_ids = vec![ids::audit(), super::audit_chain(&c.id)];
     let methods = vec![EC2_METHOD.to_owned()];
-    let issued = issue::seal(tx, app, &user, methods, scope, until, audit_ids).await?;
+    let draft = Draft { user, methods, scope, until, audit_ids, proved_at };
+    let issued = issue::seal(tx, app, draft).await?;
     if let Some(b) = &c.bound {
         issue::consume(tx, &b.trust_id).await?;
     }

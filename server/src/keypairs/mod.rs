@@ -122,7 +122,7 @@ pub async fn create(
         access: draft.access.clone(),
         roles: bound.roles().cloned(),
         until: bound.until(),
-        creator: caller.token().map(|t| t.root_audit_id().to_owned()),
+        creator: caller.token().and_then(|t| t.payload.audit_ids.first().cloned()),
     });
     if let Some(b) = &bound {
         blob.insert("trust_id".into(), b.trust_id.clone().into());
@@ -186,8 +186,8 @@ pub async fn facts(tx: &mut Tx, caller: &Caller, credential: &Credential) -> Res
 /// its owner and the trust's trustee; never a trust token that did not create it.
 pub async fn shows_secret(tx: &mut Tx, caller: &Caller, credential: &Credential) -> Result<bool> {
     let Some(b) = &credential.bound else { return Ok(true) };
-    let root = caller.token().map(|t| t.root_audit_id());
-    if root.is_some() && root == b.creator.as_deref() {
+    let own = caller.token().and_then(|t| t.payload.audit_ids.first());
+    if own.is_some() && own == b.creator.as_ref() {
         return Ok(true);
     }
     if caller.kind() != Kind::Login {

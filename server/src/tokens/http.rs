@@ -7,8 +7,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use vicar_rules::delegation::Until;
 use vicar_rules::policy::{Fact, Facts, Op};
+use vicar_rules::refusal::Refusal;
 use vicar_rules::revocation::Event;
-use vicar_rules::token::Act;
+use vicar_rules::token::{Act, Kind};
 
 use super::body;
 use super::issue::{self, Identity, Wanted};
@@ -32,9 +33,9 @@ pub async fn post(req: Req) -> Result<Response> {
         }
     };
     let wanted_raw = auth.remove("scope");
-    let (who, deferred) = identify(&req, auth).await?;
     let app = Arc::clone(&req.app);
     let (text, token) = issue::settled(&app, || async {
+        let (who, deferred) = identify(&req, auth.clone()).await?;
         // A counted trust is consumed in the transaction of its token; everything else only reads.
         let counts = wanted_raw.as_ref().is_some_and(|s| s.get("OS-TRUST:trust").is_some());
         let mut tx = if counts { app.store.write().await? } else { app.store.read().await? };
@@ -97,6 +98,7 @@ async fn identify(req: &Req, mut auth: Map<String, Value>) -> Result<(Option<Ide
     if seen.is_empty() {
         return Err(Error::Unauthorized);
     }
+    let proved_at = req.app.clock.now();
     let mut proved: Option<Identity> = None;
     let mut token = None;
     for m in &seen {
@@ -117,6 +119,7 @@ async fn identify(req: &Req, mut auth: Map<String, Value>) -> Result<(Option<Ide
                             until: Until::Never,
                             root_audit_id: None,
                             source: None,
+                            proved_at,
                         });
                     }
                 }
@@ -149,6 +152,7 @@ async fn identify(req: &Req, mut auth: Map<String, Value>) -> Result<(Option<Ide
             }
             from.methods
                 .extend(who.methods.into_iter().filter(|m| !from.methods.contains(m)).collect::<Vec<_>>());
+            from.proved_at = proved_at;
             login::satisfies_mfa(&req.app, &from).await?;
             Ok((Some(from), None))
         }
@@ -236,6 +240,11 @@ async fn subject(req: &Req, op: Op, window: i64) -> Result<(String, Token)> {
     let token = validate(&mut tx, &req.app, &text, asked)
         .await?
         .ok_or_else(|| Error::NotFoundBecause("Failed to validate token".into()))?;
+    // The bearer of a trust sees and ends no session but its own, whatever roles it carries.
+    let own = caller.token().is_some_and(|c| c.payload.audit_ids == token.payload.audit_ids);
+    if caller.kind() == Kind::Trust && !own {
+        return Err(Refusal::DelegatedToken("see or end another token").into());
+    }
     caller.permit(&req.app, op, &facts(&token, caller.token()))?;
     req.line().subject(&token);
     Ok((text, token))
@@ -244,7 +253,6 @@ async fn subject(req: &Req, op: Op, window: i64) -> Result<(String, Token)> {
 /// Whose a token is: its user's; of a trust also the trustee's and every trustor's above. A delegated
 /// caller is the subject of its own token only: the bearer stays in his lane.
 fn facts(token: &Token, caller: Option<&Token>) -> Facts {
-    use vicar_rules::token::Kind;
     let own = caller.is_some_and(|c| c.payload.audit_ids == token.payload.audit_ids);
     if caller.is_some_and(|c| c.kind != Kind::Login) && !own {
         return Facts::none();
@@ -354,7 +362,12 @@ pub async fn system(req: Req) -> Result<Response> {
     caller.permit(&req.app, Op::GetAuthSystem, &Facts::none())?;
     let mut tx = req.read().await?;
     let implications = authority::implications(&mut tx).await?;
-    let held = authority::effective_roles(&mut tx, caller.user_id(), Place::System, &implications).await?;
+    let mut held =
+        authority::effective_roles(&mut tx, caller.user_id(), Place::System, &implications).await?;
+    if caller.kind() != Kind::Login {
+        // A delegated token goes nowhere else.
+        held.clear();
+    }
     let system = if held.is_empty() { vec![] } else { vec![json!({"all": true})] };
     Ok(axum::Json(json!({"system": system, "links": {"self": req.link("/auth/system")}})).into_response())
 }

@@ -1,5 +1,6 @@
 //! Issuing tokens: who is it, where does he want to go, and what ends the token.
 
+use vicar_rules::Micros;
 use vicar_rules::delegation::Until;
 use vicar_rules::token::{self, ScopeKind};
 
@@ -26,6 +27,26 @@ pub struct Identity {
     pub root_audit_id: Option<String>,
     /// The scope of a source token.
     pub source: Option<Source>,
+    /// When the proof began. What was revoked since then ends the new token too: a password that is
+    /// changed while it is being checked opens nothing.
+    pub proved_at: Micros,
+}
+
+/// A token that is about to be sealed.
+#[derive(Debug)]
+pub struct Draft {
+    /// The user that authenticated.
+    pub user: String,
+    /// Login methods.
+    pub methods: Vec<String>,
+    /// The scope.
+    pub scope: PayloadScope,
+    /// When it ends.
+    pub until: Until,
+    /// Its audit ids.
+    pub audit_ids: Vec<String>,
+    /// When the proof began that it rests on.
+    pub proved_at: Micros,
 }
 
 /// What rescoping needs to know of a source token.
@@ -65,6 +86,7 @@ pub async fn from_token(tx: &mut Tx, app: &App, text: &str) -> Result<Identity> 
         until: Until::At(source.payload.expires),
         root_audit_id: Some(source.root_audit_id().to_owned()),
         source: Some(Source { kind: source.kind, scope: source.scope_kind() }),
+        proved_at: app.clock.now(),
     })
 }
 
@@ -97,8 +119,13 @@ pub async fn issue(tx: &mut Tx, app: &App, who: &Identity, wanted: &Wanted) -> R
         Wanted::System => PayloadScope::System("all".into()),
         Wanted::Trust(id) => {
             let chain = authority::chain(tx, id).await?.ok_or(Error::Unauthorized)?;
+            // A dead trust is 401 for everybody, before anything else is said of it.
+            let judged = authority::judge(tx, chain.clone(), now).await?;
+            if judged.is_none_or(|j| j.standing.ended()) {
+                return Err(Error::Unauthorized);
+            }
             let leaf = chain.leaf();
-            if leaf.deleted_at.is_none() && leaf.trustee != who.user {
+            if leaf.trustee != who.user {
                 return Err(Error::Forbidden("User is not a trustee.".into()));
             }
             until = until.min(chain.until());
@@ -107,7 +134,15 @@ pub async fn issue(tx: &mut Tx, app: &App, who: &Identity, wanted: &Wanted) -> R
         }
     };
     let audit_ids = std::iter::once(ids::audit()).chain(who.root_audit_id.clone()).collect();
-    let (text, token) = seal(tx, app, &who.user, who.methods.clone(), scope, until, audit_ids).await?;
+    let draft = Draft {
+        user: who.user.clone(),
+        methods: who.methods.clone(),
+        scope,
+        until,
+        audit_ids,
+        proved_at: who.proved_at,
+    };
+    let (text, token) = seal(tx, app, draft).await?;
     if let Wanted::Trust(id) = wanted {
         consume(tx, id).await?;
     }
@@ -115,28 +150,19 @@ pub async fn issue(tx: &mut Tx, app: &App, who: &Identity, wanted: &Wanted) -> R
 }
 
 /// Encodes a token, and establishes it as validation will: what would not validate is not issued.
-pub async fn seal(
-    tx: &mut Tx,
-    app: &App,
-    user: &str,
-    methods: Vec<String>,
-    scope: PayloadScope,
-    until: Until,
-    audit_ids: Vec<String>,
-) -> Result<(String, Token)> {
-    let now = app.clock.now();
-    let Until::At(expires) = until else {
+pub async fn seal(tx: &mut Tx, app: &App, draft: Draft) -> Result<(String, Token)> {
+    let Until::At(expires) = draft.until else {
         return Err(Error::Internal("a token without an end was about to be issued".into()));
     };
     let payload = Payload {
-        user: user.to_owned(),
-        methods,
-        scope,
+        user: draft.user,
+        methods: draft.methods,
+        scope: draft.scope,
         // Whole seconds, as Keystone reads them out of the payload; never later than asked.
         expires: expires.div_euclid(SECOND) * SECOND,
         // Fernet's own time; whole seconds, so that every validation shows the same.
-        issued: now / SECOND * SECOND,
-        audit_ids,
+        issued: draft.proved_at.min(app.clock.now()).div_euclid(SECOND) * SECOND,
+        audit_ids: draft.audit_ids,
     };
     let keys = app.token_keys.current().map_err(Error::Internal)?;
     let text = payload
@@ -150,9 +176,10 @@ pub async fn seal(
             app.metrics.tokens_issued.inc();
             Ok((text, *token))
         }
-        // Events and tokens know whole seconds: a token of the same second would be born dead.
-        Outcome::Revoked(at) if at / SECOND >= now / SECOND => Err(Error::Settling),
-        Outcome::Revoked(_) | Outcome::Dead => Err(Error::Unauthorized),
+        // Events and tokens know whole seconds: a token of the same second would be born dead. Nor
+        // does it outlive what was revoked since its proof: that is to be given anew.
+        Outcome::Revoked(_) => Err(Error::Settling),
+        Outcome::Dead => Err(Error::Unauthorized),
     }
 }
 
@@ -197,8 +224,8 @@ async fn default_scope(tx: &mut Tx, user: &str) -> Result<PayloadScope> {
     }
 }
 
-/// Runs `attempt`; when a revocation of this very second stands against the new token, waits for the
-/// next second and tries once more. Nothing is held meanwhile.
+/// Runs `attempt`, the proof included; when a revocation of this very second stands against the new
+/// token, waits for the next second and tries once more, from the proof on. Nothing is held meanwhile.
 pub async fn settled<T, F>(app: &App, attempt: impl Fn() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,

@@ -49,7 +49,6 @@ pub async fn create(req: Req) -> Result<Response> {
     for own in OWN {
         body.remove(own);
     }
-    let number = |v: Option<Value>| v.and_then(|v| v.as_i64());
     let until = match take_text(&mut body, "expires_at") {
         None => None,
         Some(text) => Some(clock::from_client(&text).ok_or_else(|| {
@@ -69,9 +68,11 @@ pub async fn create(req: Req) -> Result<Response> {
         impersonation: body.remove("impersonation") == Some(Value::Bool(true)),
         roles: resolve_roles(&mut tx, named.as_ref()).await?,
         until,
-        uses: number(body.remove("remaining_uses")),
+        uses: whole(&mut body, "remaining_uses")?,
         allow_redelegation: body.remove("allow_redelegation") == Some(Value::Bool(true)),
-        count: number(body.remove("redelegation_count")).and_then(|n| u32::try_from(n).ok()),
+        count: whole(&mut body, "redelegation_count")?
+            .map(|n| u32::try_from(n).map_err(|_| Error::field("redelegation_count", "out of range")))
+            .transpose()?,
     };
     body.remove("project_id");
     let granted = grant(&mut tx, &req, caller, &ask).await?;
@@ -81,6 +82,16 @@ pub async fn create(req: Req) -> Result<Response> {
     let shown = sql::body_with_roles(&mut tx, &req, &made, body).await?;
     tx.commit().await?;
     Ok(req.created("trust", shown))
+}
+
+/// An optional whole number. JSON Schema takes `1.0` for one; here it is refused rather than read as absent.
+fn whole(body: &mut Map<String, Value>, name: &str) -> Result<Option<i64>> {
+    match body.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(v) => {
+            v.as_i64().map(Some).ok_or_else(|| Error::field(name, "must be an integer without a fraction"))
+        }
+    }
 }
 
 /// `[{"id"} | {"name"}]` → ids. A name that several roles have is ambiguous.

@@ -2,8 +2,11 @@
 //! they come back; its tokens must not. So a change that can take roles away is framed by
 //! [`before`] and [`Before::after`], which record what fell silent in between as revoked.
 
+use std::collections::BTreeMap;
+
 use vicar_rules::Micros;
 use vicar_rules::revocation::Event;
+use vicar_rules::roles::RoleSet;
 
 use crate::authority;
 use crate::error::Result;
@@ -18,9 +21,9 @@ pub enum Affected<'a> {
     Everybody,
 }
 
-/// The trusts that were live before a change.
+/// The trusts that were live before a change, with what they gave.
 #[derive(Debug)]
-pub struct Before(Vec<String>);
+pub struct Before(BTreeMap<String, RoleSet>);
 
 /// Looks which trusts of the affected trustors are live, at any depth.
 pub async fn before(tx: &mut Tx, affected: Affected<'_>, now: Micros) -> Result<Before> {
@@ -42,24 +45,26 @@ pub async fn before(tx: &mut Tx, affected: Affected<'_>, now: Micros) -> Result<
     Ok(Before(live(tx, &ids, now).await?))
 }
 
-async fn live(tx: &mut Tx, ids: &[String], now: Micros) -> Result<Vec<String>> {
+async fn live(tx: &mut Tx, ids: &[String], now: Micros) -> Result<BTreeMap<String, RoleSet>> {
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let chains = authority::chains(tx, &ids).await?;
     let implications = authority::implications(tx).await?;
     let judged = authority::judge_all(tx, chains, now, &implications).await?;
     Ok(judged
         .into_iter()
-        .filter(|j| j.standing.live().is_some())
-        .map(|j| j.chain.leaf().id.clone())
+        .filter_map(|j| Some((j.chain.leaf().id.clone(), j.standing.live()?.roles.clone())))
         .collect())
 }
 
 impl Before {
-    /// Looks again, and revokes the tokens of every trust that fell silent.
+    /// Looks again, and revokes the tokens of every trust that fell silent or gives less: a keypair of
+    /// it may have stood on just that.
     pub async fn after(self, tx: &mut Tx, now: Micros) -> Result<()> {
-        let still = live(tx, &self.0, now).await?;
-        for trust in self.0.into_iter().filter(|id| !still.contains(id)) {
-            let event = Event { trust: Some(trust), issued_before: now, ..Event::default() };
+        let ids: Vec<String> = self.0.keys().cloned().collect();
+        let still = live(tx, &ids, now).await?;
+        let lost = |id: &String, roles: &RoleSet| still.get(id).is_none_or(|now| !roles.is_subset(now));
+        for (trust, _) in self.0.iter().filter(|(id, roles)| lost(id, roles)) {
+            let event = Event { trust: Some(trust.clone()), issued_before: now, ..Event::default() };
             authority::revoke(tx, &event, now).await?;
         }
         Ok(())

@@ -5,7 +5,8 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
 use vicar_rules::policy::{Fact, Facts, Op};
-use vicar_rules::token::Act;
+use vicar_rules::refusal::Refusal;
+use vicar_rules::token::{Act, Kind};
 
 use super::login::{self, Proven};
 use super::password::{self, By, New};
@@ -365,6 +366,11 @@ pub async fn delete(Path(id): Path<String>, req: Req) -> Result<Response> {
 
 /// `GET /v3/users/{id}/groups`
 pub async fn groups(Path(id): Path<String>, req: Req) -> Result<Response> {
+    let caller = req.caller().await?;
+    if caller.kind() == Kind::Trust && caller.user_id() == id {
+        // Whom it speaks for is no reason to show where else he belongs.
+        return Err(Refusal::DelegatedToken("see its trustor's groups").into());
+    }
     permitted(&req, Op::ListGroupsForUser, &id).await?;
     let scope = req.caller().await?.domain_scope();
     let mut tx = req.read().await?;

@@ -178,6 +178,19 @@ fn rule_39_who_sees_a_trusts_keypair_and_its_secret() {
     assert_eq!(secret(&again), json!(null));
     let by_id = format!("/v3/credentials/{}", vicar::keypairs::credential_id(access));
     assert!(!c.s.get(&again, &by_id).expect(200).text.contains(k["secret"].as_str().expect("a secret")));
+    // Nor does another token of the very same login.
+    let login = c.s.unscoped("dave");
+    let by_token = || {
+        let scope = json!({"OS-TRUST:trust": {"id": third}});
+        c.s.auth(json!({"identity": {"methods": ["token"], "token": {"id": login}}, "scope": scope}))
+            .expect(201)
+            .token()
+    };
+    let (maker, sibling) = (by_token(), by_token());
+    let own = c.keypair(&maker, &c.dave, json!({})).expect(201).body["credential"]["access"].clone();
+    let own = format!("/v3/users/{}/credentials/OS-EC2/{}", c.dave, own.as_str().expect("an access id"));
+    assert!(c.s.get(&maker, &own).expect(200).body["credential"]["secret"].is_string());
+    assert!(c.s.get(&sibling, &own).expect(200).body["credential"]["secret"].is_null());
     // A token of the trust above sees nothing of it.
     let above = c.s.consume("bob", &c.chain_with(false)[0]).expect(201).token();
     c.s.get(&above, &path).expect(403);

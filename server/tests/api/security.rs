@@ -88,6 +88,14 @@ fn a_delegated_administrator_still_sets_no_password() {
     let body = json!({"user": {"original_password": "alice-pw", "password": "x"}});
     c.s.post(&token, &format!("/v3/users/{}/password", c.alice), body).expect(403);
     c.s.delete(&token, &format!("/v3/users/{}/tokens", c.dave)).expect(403);
+    // Nor does it see or end anybody's session, nor where else alice belongs.
+    let session = c.s.unscoped("alice");
+    for method in ["GET", "HEAD", "DELETE"] {
+        let headers = [("X-Auth-Token", &*token), ("X-Subject-Token", &*session)];
+        c.s.call(method, "/v3/auth/tokens", &headers, None).expect(403);
+    }
+    c.s.get(&token, &format!("/v3/users/{}/groups", c.alice)).expect(403);
+    assert_eq!(c.s.get(&token, "/v3/auth/system").expect(200).body["system"], json!([]));
     // Nor does it see the trusts of others, or other trusts of alice.
     let other = c.trust(json!({"trustee_user_id": c.carol}));
     c.s.get(&token, &format!("/v3/OS-TRUST/trusts/{other}")).expect(403);
@@ -282,4 +290,50 @@ fn a_trust_token_reaches_no_other_project() {
         .filter_map(|p| p["id"].as_str())
         .collect();
     assert!(!ids.contains(&c.q.as_str()));
+}
+
+/// A keypair that is narrowed to an implied role stands on the implication.
+#[test]
+fn a_narrowed_keypairs_tokens_stay_dead_when_the_implied_role_comes_back() {
+    let c = Cast::new();
+    let (top, low) = (c.s.role("top"), c.s.role("low"));
+    let implies = format!("/v3/roles/{top}/implies/{low}");
+    c.s.put(&c.s.admin(), &implies).expect(201);
+    c.s.grant(&c.alice, &c.p, "top");
+    let id = c.trust(json!({"roles": [{"name": "top"}]}));
+    let token = c.s.consume("bob", &id).expect(201).token();
+    let k = c.keypair(&token, &c.alice, json!({"roles": [{"name": "low"}]})).expect(201).body["credential"]
+        .clone();
+    let exchanged = c.exchange(c.signed(&k)).expect(200).token();
+    all_are(&c, std::slice::from_ref(&exchanged), 200);
+    c.s.delete(&c.s.admin(), &implies).expect(204);
+    all_are(&c, std::slice::from_ref(&exchanged), 404);
+    c.s.clock.advance(SECOND);
+    c.s.put(&c.s.admin(), &implies).expect(201);
+    all_are(&c, &[exchanged], 404);
+    c.s.clock.advance(SECOND);
+    c.exchange(c.signed(&k)).expect(200);
+}
+
+/// A login that waits out the second of a revocation proves itself anew: what changed meanwhile counts.
+#[test]
+fn a_password_that_is_changed_while_a_login_waits_opens_nothing() {
+    let s = crate::support::Server::live();
+    let admin = s.admin();
+    let user = s.user("victim");
+    let at_the_start_of_a_second = || {
+        while s.clock.now() % SECOND > SECOND / 10 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    at_the_start_of_a_second();
+    s.delete(&admin, &format!("/v3/users/{user}/tokens")).expect(204);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| s.login("victim", "victim-pw", json!("unscoped")).status);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let body = json!({"user": {"password": "changed"}});
+        s.patch(&admin, &format!("/v3/users/{user}"), body).expect(200);
+        assert_eq!(waiting.join().expect("an answer"), 401);
+    });
+    s.login("victim", "changed", json!("unscoped")).expect(201);
 }

@@ -111,9 +111,16 @@ fn rules_06_07_08_parties_project_and_roles() {
 #[test]
 fn rules_09_10_uses_and_expiry() {
     let c = Cast::new();
-    for bad in
-        [json!(0), json!(-1), json!("1"), json!(1.5), json!(true), json!(9_000_000_000_000_000_000_u64)]
-    {
+    for bad in [
+        json!(0),
+        json!(-1),
+        json!("1"),
+        json!(1.5),
+        json!(1.0),
+        json!(2.0),
+        json!(true),
+        json!(9_000_000_000_000_000_000_u64),
+    ] {
         c.make(json!({"remaining_uses": bad})).expect(400);
     }
     c.make(json!({"remaining_uses": 1, "allow_redelegation": true})).expect(400);
@@ -137,6 +144,9 @@ fn rule_11_how_often_it_may_be_redelegated() {
     assert_eq!(count(json!({"allow_redelegation": true, "redelegation_count": null})), 3);
     assert_eq!(count(json!({"allow_redelegation": true, "redelegation_count": 0})), 0);
     c.make(json!({"allow_redelegation": true, "redelegation_count": 4})).expect(403);
+    for float in [0.0, 1.0, 9.0] {
+        c.make(json!({"allow_redelegation": true, "redelegation_count": float})).expect(400);
+    }
     let off = Cast::with("[trust]\nallow_redelegation = false\n");
     off.make(json!({"allow_redelegation": true})).expect(403);
     off.make(json!({})).expect(201);
@@ -242,7 +252,10 @@ fn rule_17_the_dead_are_404_and_listed_by_state() {
     for id in [&expiring, &counted, &deleted] {
         c.s.get(&alice(), &format!("/v3/OS-TRUST/trusts/{id}")).expect(404);
         c.s.get(&c.s.unscoped("dave"), &format!("/v3/OS-TRUST/trusts/{id}")).expect(404);
-        c.s.consume("bob", id).expect(401);
+        // Dead for everybody alike, the trustee or not.
+        for user in ["bob", "alice", "carol"] {
+            c.s.consume(user, id).expect(401);
+        }
     }
     for (state, ids) in [
         ("live", vec![&living]),
