@@ -231,9 +231,7 @@ async fn exchange(req: &Req, signed: &Signed) -> Result<(String, Token)> {
         let mut tx = req.read().await?;
         let found = find(&mut tx, &app, access).await?;
         let counted = match &found.credential.bound {
-            Some(b) => authority::chain(&mut tx, &b.trust_id)
-                .await?
-                .is_some_and(|c| c.leaf().remaining_uses.is_some()),
+            Some(b) => issue::is_counted(&mut tx, &b.trust_id).await?,
             None => false,
         };
         (found, counted)

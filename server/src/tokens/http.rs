@@ -37,7 +37,10 @@ pub async fn post(req: Req) -> Result<Response> {
     let (text, token) = issue::settled(&app, || async {
         let (who, deferred) = identify(&req, auth.clone()).await?;
         // A counted trust is consumed in the transaction of its token; everything else only reads.
-        let counts = wanted_raw.as_ref().is_some_and(|s| s.get("OS-TRUST:trust").is_some());
+        let counts = match wanted_raw.as_ref().and_then(|s| s["OS-TRUST:trust"]["id"].as_str()) {
+            Some(trust) => issue::is_counted(&mut app.store.read().await?, trust).await?,
+            None => false,
+        };
         let mut tx = if counts { app.store.write().await? } else { app.store.read().await? };
         let who = match (&who, &deferred) {
             (Some(who), _) => who.clone(),

@@ -183,14 +183,14 @@ pub async fn seal(tx: &mut Tx, app: &App, draft: Draft) -> Result<(String, Token
     }
 }
 
+/// Does the trust count its uses? That never changes, so it can be asked before the transaction.
+pub async fn is_counted(tx: &mut Tx, trust: &str) -> Result<bool> {
+    Ok(tx.exists("SELECT id FROM trust WHERE id = ? AND remaining_uses IS NOT NULL", args![trust]).await?)
+}
+
 /// One use of a counted trust, exactly: a conditional update, in the transaction of the token.
 pub async fn consume(tx: &mut Tx, trust: &str) -> Result<()> {
-    let counted = tx
-        .first("SELECT remaining_uses FROM trust WHERE id = ?", args![trust], |r| r.take::<Option<i64>>())
-        .await?
-        .flatten()
-        .is_some();
-    if !counted {
+    if !is_counted(tx, trust).await? {
         return Ok(());
     }
     let taken = tx

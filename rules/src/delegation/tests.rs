@@ -1,0 +1,534 @@
+//! One small test for each sentence that these functions decide; the laws over random histories stand in
+//! `tests/laws.rs`.
+
+use super::*;
+
+const NOW: Micros = 1_000;
+const LIMITS: Limits = Limits { allow_redelegation: true, max_redelegation_count: 3 };
+
+fn set(roles: &[&str]) -> RoleSet {
+    roles.iter().map(|r| (*r).to_owned()).collect()
+}
+
+/// admin → member → reader
+fn implied() -> Implications {
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    Implications::new([pair("admin", "member"), pair("member", "reader")])
+}
+
+/// Alice lets Bob be a member of p under her name, and pass it on.
+fn ask() -> Ask {
+    Ask {
+        trustor: "alice".into(),
+        trustee: "bob".into(),
+        project: Some("p".into()),
+        impersonation: true,
+        roles: set(&["member"]),
+        until: None,
+        uses: None,
+        allow_redelegation: true,
+        count: None,
+    }
+}
+
+fn child() -> Ask {
+    Ask { trustee: "carol".into(), ..ask() }
+}
+
+/// What Alice holds: an admin's closure.
+struct World {
+    roles: RoleSet,
+    implications: Implications,
+    project: Presence,
+    away: Vec<(&'static str, Presence)>,
+    now: Micros,
+    limits: Limits,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            roles: set(&["admin", "member", "reader"]),
+            implications: implied(),
+            project: Presence::Active,
+            away: Vec::new(),
+            now: NOW,
+            limits: LIMITS,
+        }
+    }
+}
+
+impl World {
+    fn parties<'a>(&'a self, token_user: &'a str) -> Parties<'a> {
+        Parties {
+            token_user,
+            trustee_exists: true,
+            project: self.project,
+            root_roles: &self.roles,
+            implications: &self.implications,
+            now: self.now,
+        }
+    }
+
+    fn grant(&self, ask: &Ask) -> Result<Trust, Refusal> {
+        grant(ask, &self.parties("alice"), self.limits).map(|g| g.trust)
+    }
+
+    fn standing(&self, chain: &Chain) -> Standing {
+        let mut agents: BTreeMap<String, Presence> =
+            ["alice", "bob", "carol", "dave"].map(|u| (u.to_owned(), Presence::Active)).into();
+        for (user, presence) in &self.away {
+            agents.insert((*user).to_owned(), *presence);
+        }
+        standing(
+            chain,
+            &Facts {
+                now: self.now,
+                implications: &self.implications,
+                root_roles: &self.roles,
+                agents: &agents,
+                project: self.project,
+            },
+        )
+    }
+
+    /// With a token of the chain, so under the name that it speaks for.
+    fn redelegate(&self, ask: &Ask, chain: &Chain) -> Result<Trust, Refusal> {
+        let parties = self.parties(chain.speaks_for());
+        redelegate(ask, chain, &self.standing(chain), &parties, self.limits).map(|g| g.trust)
+    }
+}
+
+fn named(id: &str, trust: Trust) -> Trust {
+    Trust { id: id.into(), ..trust }
+}
+
+fn one(trust: Trust) -> Chain {
+    let trust = named("t0", trust);
+    Chain::assemble("t0", [trust]).expect("it is there")
+}
+
+fn root(ask: &Ask) -> Chain {
+    one(World::default().grant(ask).expect("lawful"))
+}
+
+fn two(above: &Ask, below: &Ask) -> Chain {
+    let parent = root(above);
+    let child = World::default().redelegate(below, &parent).expect("lawful");
+    Chain::assemble("t1", [named("t1", child), parent.leaf().clone()]).expect("it is there")
+}
+
+/// Alice → Bob → Carol, both under Alice's name.
+fn pair() -> Chain {
+    two(&ask(), &child())
+}
+
+fn without_impersonation() -> Ask {
+    Ask { impersonation: false, ..ask() }
+}
+
+#[test]
+fn rule_3_only_the_caller_himself_delegates() {
+    let foreign = Ask { trustor: "carol".into(), ..ask() };
+    assert_eq!(World::default().grant(&foreign), Err(Refusal::NotTheTrustor));
+}
+
+#[test]
+fn rule_6_an_unknown_trustee_is_refused() {
+    let world = World::default();
+    let parties = Parties { trustee_exists: false, ..world.parties("alice") };
+    assert_eq!(grant(&ask(), &parties, LIMITS), Err(Refusal::TrusteeUnknown("bob".into())));
+}
+
+#[test]
+fn rule_6_one_may_trust_oneself() {
+    let own = Ask { trustee: "alice".into(), ..ask() };
+    assert!(World::default().grant(&own).is_ok());
+}
+
+#[test]
+fn rule_7_project_and_roles_go_together() {
+    let grant = |project: Option<&str>, roles: &[&str]| {
+        World::default().grant(&Ask { project: project.map(str::to_owned), roles: set(roles), ..ask() })
+    };
+    assert_eq!(grant(Some("p"), &[]), Err(Refusal::NoRoles));
+    assert_eq!(grant(None, &["member"]), Err(Refusal::RolesWithoutProject));
+    assert_eq!(grant(None, &[]), Err(Refusal::NothingDelegated));
+}
+
+#[test]
+fn rule_8_an_unknown_project_is_refused_and_a_disabled_one_is_not() {
+    let on = |project| World { project, ..World::default() };
+    assert_eq!(on(Presence::Missing).grant(&ask()), Err(Refusal::ProjectUnknown("p".into())));
+    assert!(on(Presence::Disabled).grant(&ask()).is_ok());
+}
+
+#[test]
+fn rule_8_a_role_must_be_held_with_all_that_it_implies() {
+    let holding = |roles| World { roles, ..World::default() };
+    assert!(holding(set(&["member", "reader"])).grant(&ask()).is_ok());
+    assert_eq!(holding(set(&["reader"])).grant(&ask()), Err(Refusal::RoleNotHeld("member".into())));
+    assert_eq!(holding(set(&["member"])).grant(&ask()), Err(Refusal::RoleNotHeld("reader".into())));
+}
+
+#[test]
+fn rule_9_uses_are_at_least_one_and_countable() {
+    let grant = |uses| World::default().grant(&Ask { uses: Some(uses), allow_redelegation: false, ..ask() });
+    assert_eq!(grant(3).expect("lawful").remaining_uses, Some(3));
+    for wrong in [0, -1, i64::MIN, i64::from(i32::MAX) + 1, i64::MAX] {
+        assert_eq!(grant(wrong), Err(Refusal::UsesNotPositive), "{wrong}");
+    }
+}
+
+#[test]
+fn rule_9_uses_are_refused_where_redelegation_is_allowed() {
+    let counted = Ask { uses: Some(3), ..ask() };
+    assert_eq!(World::default().grant(&counted), Err(Refusal::UsesOnRedelegable));
+}
+
+#[test]
+fn rule_10_the_end_lies_in_the_future() {
+    let grant = |until| World::default().grant(&Ask { until: Some(until), ..ask() });
+    assert_eq!(grant(NOW), Err(Refusal::ExpiryPast));
+    assert_eq!(grant(NOW + 1).expect("lawful").until, Until::At(NOW + 1));
+}
+
+#[test]
+fn rule_11_the_depth_follows_from_what_is_allowed_and_stated() {
+    let hops = |allow_redelegation, count| {
+        let ask = Ask { allow_redelegation, count, ..ask() };
+        World::default().grant(&ask).map(|t| t.hops)
+    };
+    assert_eq!(hops(false, None), Ok(0));
+    assert_eq!(hops(false, Some(9)), Ok(0));
+    assert_eq!(hops(true, None), Ok(3));
+    assert_eq!(hops(true, Some(0)), Ok(0));
+    assert_eq!(hops(true, Some(2)), Ok(2));
+    assert_eq!(hops(true, Some(4)), Err(Refusal::DepthAboveMaximum { asked: 4, maximum: 3 }));
+}
+
+#[test]
+fn rule_11_redelegation_can_be_off_on_the_whole_server() {
+    let off = World { limits: Limits { allow_redelegation: false, ..LIMITS }, ..World::default() };
+    assert_eq!(off.grant(&ask()), Err(Refusal::RedelegationOff));
+    let leaf = Ask { allow_redelegation: false, ..ask() };
+    assert!(off.grant(&leaf).is_ok());
+    // Nor below what was made before it was switched off.
+    assert_eq!(off.redelegate(&leaf, &root(&ask())), Err(Refusal::RedelegationOff));
+}
+
+#[test]
+fn rule_22_a_trust_gives_its_roles_and_what_they_imply() {
+    let gives = World::default().standing(&root(&ask()));
+    assert_eq!(gives.live().expect("live").roles, set(&["member", "reader"]));
+}
+
+#[test]
+fn rule_23_a_role_that_the_root_lost_suspends_the_whole_chain() {
+    let lost = World { roles: set(&["reader"]), ..World::default() };
+    for chain in [root(&ask()), pair()] {
+        assert_eq!(lost.standing(&chain), Standing::Suspended(Suspended::Role("member".into())));
+    }
+}
+
+#[test]
+fn rule_23_any_disabled_agent_suspends_and_any_deleted_one_ends() {
+    let chain = pair();
+    for user in ["alice", "bob", "carol"] {
+        let world = |presence| World { away: vec![(user, presence)], ..World::default() };
+        for off in [Presence::Disabled, Presence::DomainDisabled] {
+            assert_eq!(world(off).standing(&chain), Standing::Suspended(Suspended::Agent(user.into())));
+        }
+        assert_eq!(
+            world(Presence::Missing).standing(&chain),
+            Standing::Ended(Ended::Broken(Broken::AgentGone(user.into())))
+        );
+    }
+}
+
+#[test]
+fn rule_23_a_disabled_project_suspends_and_a_deleted_one_ends() {
+    let on = |project| World { project, ..World::default() }.standing(&pair());
+    for off in [Presence::Disabled, Presence::DomainDisabled] {
+        assert_eq!(on(off), Standing::Suspended(Suspended::Project));
+    }
+    assert_eq!(on(Presence::Missing), Standing::Ended(Ended::Broken(Broken::ProjectGone)));
+}
+
+#[test]
+fn rule_23_a_trust_without_a_project_gives_nothing() {
+    let nowhere = Trust { project: None, ..root(&ask()).leaf().clone() };
+    assert_eq!(World::default().standing(&one(nowhere)), Standing::Ended(Ended::Broken(Broken::ProjectGone)));
+}
+
+#[test]
+fn rule_23_what_is_below_an_ended_trust_has_ended() {
+    let chain = pair();
+    let change = |parent: fn(&mut Trust)| {
+        let mut above = chain.root().clone();
+        parent(&mut above);
+        let rows = [above, chain.leaf().clone()];
+        World::default().standing(&Chain::assemble("t1", rows).expect("it is there"))
+    };
+    let gone = Standing::Ended(Ended::Broken(Broken::AncestorEnded("t0".into())));
+    assert_eq!(change(|t| t.deleted_at = Some(1)), gone);
+    assert_eq!(change(|t| t.until = Until::At(NOW)), gone);
+    assert_eq!(change(|t| t.remaining_uses = Some(0)), gone);
+}
+
+#[test]
+fn rule_23_a_missing_ancestor_breaks_the_chain() {
+    let orphan = Chain::assemble("t1", [pair().leaf().clone()]).expect("it is there");
+    assert_eq!(
+        World::default().standing(&orphan),
+        Standing::Ended(Ended::Broken(Broken::AncestorMissing("t0".into())))
+    );
+}
+
+#[test]
+fn rule_24_a_chain_ends_with_its_earliest_link() {
+    let parent = Ask { until: Some(NOW + 50), ..ask() };
+    let below = Ask { until: Some(NOW + 20), ..child() };
+    let chain = two(&parent, &below);
+    let at = |now| World { now, ..World::default() }.standing(&chain);
+    assert_eq!(chain.until(), Until::At(NOW + 20));
+    assert_eq!(at(NOW).live().expect("live").until, Until::At(NOW + 20));
+    assert!(at(NOW + 19).live().is_some());
+    assert_eq!(at(NOW + 20), Standing::Ended(Ended::Expired));
+}
+
+#[test]
+fn rule_24_a_row_that_outlives_its_parent_gains_nothing() {
+    let parent = Ask { until: Some(NOW + 50), ..ask() };
+    let chain = two(&parent, &child());
+    let longer = Trust { until: Until::Never, ..chain.leaf().clone() };
+    let chain = Chain::assemble("t1", [chain.root().clone(), longer]).expect("it is there");
+    let gives = World::default().standing(&chain);
+    assert_eq!(gives.live().expect("live").until, Until::At(NOW + 50));
+}
+
+#[test]
+fn rule_30_the_child_is_in_the_name_that_the_token_speaks_for() {
+    let world = World::default();
+    let by = |trustor: &str| Ask { trustor: trustor.into(), impersonation: false, ..child() };
+    let imp = root(&ask());
+    assert!(world.redelegate(&by("alice"), &imp).is_ok());
+    assert_eq!(world.redelegate(&by("bob"), &imp), Err(Refusal::NotTheTrustor));
+    let plain = root(&without_impersonation());
+    assert!(world.redelegate(&by("bob"), &plain).is_ok());
+    assert_eq!(world.redelegate(&by("alice"), &plain), Err(Refusal::NotTheTrustor));
+}
+
+#[test]
+fn rule_30_the_name_comes_from_the_chain_and_not_from_the_caller() {
+    let world = World::default();
+    let chain = root(&ask());
+    let foreign = Ask { trustor: "dave".into(), ..child() };
+    let live = world.standing(&chain);
+    assert_eq!(
+        redelegate(&foreign, &chain, &live, &world.parties("dave"), LIMITS),
+        Err(Refusal::NotTheTrustor)
+    );
+}
+
+#[test]
+fn rule_30_the_parent_comes_from_the_chain_alone() {
+    assert_eq!(pair().leaf().parent.as_deref(), Some("t0"));
+}
+
+#[test]
+fn rule_30_nothing_is_made_below_what_gives_nothing() {
+    let chain = root(&ask());
+    let off = World { away: vec![("bob", Presence::Disabled)], ..World::default() };
+    let later = World { now: NOW + 50, ..World::default() };
+    let short = root(&Ask { until: Some(NOW + 50), ..ask() });
+    for refused in [off.redelegate(&child(), &chain), later.redelegate(&child(), &short)] {
+        let refusal = refused.expect_err("refused");
+        assert!(matches!(refusal, Refusal::ParentNotLive(_)));
+        // A dead thing is absent, never forbidden, whatever else is wrong with the request.
+        assert_eq!(refusal.class(), crate::refusal::Class::Absent);
+    }
+}
+
+#[test]
+fn rule_31_counts_go_3_2_1_0_and_no_further() {
+    let world = World::default();
+    let mut chain = root(&ask());
+    let mut counts = vec![chain.leaf().hops];
+    while let Ok(next) = world.redelegate(&child(), &chain) {
+        counts.push(next.hops);
+        let id = format!("t{}", chain.links().len());
+        let rows = chain.links().iter().cloned().chain([named(&id, next)]);
+        chain = Chain::assemble(&id, rows).expect("it is there");
+    }
+    assert_eq!(counts, [3, 2, 1, 0]);
+    assert_eq!(world.redelegate(&child(), &chain), Err(Refusal::DepthExhausted));
+}
+
+#[test]
+fn rule_31_a_stated_count_must_be_the_parents_minus_one() {
+    let state = |count| {
+        let ask = Ask { count: Some(count), ..child() };
+        World::default().redelegate(&ask, &root(&super::tests::ask()))
+    };
+    assert_eq!(state(2).expect("lawful").hops, 2);
+    assert_eq!(state(0).expect("a leaf").hops, 0);
+    for other in [1, 3, 4] {
+        assert_eq!(state(other), Err(Refusal::DepthStated { possible: 2 }));
+    }
+}
+
+#[test]
+fn rule_31_lowering_the_maximum_breaks_no_living_chain() {
+    let lowered = World { limits: Limits { max_redelegation_count: 1, ..LIMITS }, ..World::default() };
+    let chain = root(&ask());
+    assert!(lowered.standing(&chain).live().is_some());
+    assert_eq!(lowered.redelegate(&child(), &chain).expect("lawful").hops, 2);
+}
+
+#[test]
+fn rule_32_uses_are_counted_on_a_leaf_only() {
+    let counted = |allow_redelegation| {
+        let ask = Ask { uses: Some(2), allow_redelegation, ..child() };
+        World::default().redelegate(&ask, &root(&super::tests::ask()))
+    };
+    assert_eq!(counted(false).expect("a leaf").remaining_uses, Some(2));
+    assert_eq!(counted(true), Err(Refusal::UsesOnRedelegable));
+}
+
+#[test]
+fn rule_33_an_omitted_end_is_the_parents_and_a_later_one_is_refused() {
+    let parent = root(&Ask { until: Some(NOW + 50), ..ask() });
+    let ends = |until| {
+        let ask = Ask { until, ..child() };
+        World::default().redelegate(&ask, &parent).map(|t| t.until)
+    };
+    assert_eq!(ends(None), Ok(Until::At(NOW + 50)));
+    assert_eq!(ends(Some(NOW + 50)), Ok(Until::At(NOW + 50)));
+    assert_eq!(ends(Some(NOW + 51)), Err(Refusal::OutlivesParent));
+    assert_eq!(ends(Some(NOW)), Err(Refusal::ExpiryPast));
+}
+
+#[test]
+fn rule_33_an_end_may_be_given_where_the_parent_has_none() {
+    let ask = Ask { until: Some(NOW + 5), ..child() };
+    let made = World::default().redelegate(&ask, &root(&super::tests::ask()));
+    assert_eq!(made.expect("lawful").until, Until::At(NOW + 5));
+}
+
+#[test]
+fn rule_34_only_roles_of_the_parents_closure() {
+    let pass_on = |role: &str| {
+        let ask = Ask { roles: set(&[role]), ..child() };
+        World::default().redelegate(&ask, &root(&super::tests::ask()))
+    };
+    // Implied by what was delegated.
+    assert!(pass_on("reader").is_ok());
+    // Held by Alice, and not delegated.
+    assert_eq!(pass_on("admin"), Err(Refusal::RoleOutsideParent("admin".into())));
+}
+
+#[test]
+fn rule_34_no_other_project_and_not_none() {
+    for project in [Some("q".to_owned()), None] {
+        let ask = Ask { project, ..child() };
+        assert_eq!(
+            World::default().redelegate(&ask, &root(&super::tests::ask())),
+            Err(Refusal::OtherProject)
+        );
+    }
+}
+
+#[test]
+fn rule_34_impersonation_may_be_dropped_and_not_gained() {
+    let dropped = Ask { impersonation: false, ..child() };
+    let chain = two(&ask(), &dropped);
+    assert!(!World::default().standing(&chain).live().expect("live").impersonate);
+    let gained = Ask { trustor: "bob".into(), ..child() };
+    assert_eq!(
+        World::default().redelegate(&gained, &root(&without_impersonation())),
+        Err(Refusal::ImpersonationGained)
+    );
+}
+
+#[test]
+fn rule_34_a_role_that_the_link_above_no_longer_implies_is_not_given() {
+    let chain = two(&ask(), &Ask { roles: set(&["reader"]), ..child() });
+    let unlinked = World { implications: Implications::default(), ..World::default() };
+    assert_eq!(unlinked.standing(&chain), Standing::Suspended(Suspended::Role("reader".into())));
+}
+
+#[test]
+fn rows_that_no_redelegation_makes_are_unlawful() {
+    let plain = two(&without_impersonation(), &Ask { trustor: "bob".into(), ..without_impersonation() });
+    let change = |child: fn(&mut Trust)| {
+        let mut below = plain.leaf().clone();
+        child(&mut below);
+        let chain = Chain::assemble("t1", [plain.root().clone(), below]).expect("it is there");
+        World::default().standing(&chain)
+    };
+    assert!(change(|_| {}).live().is_some());
+    let unlawful = Standing::Ended(Ended::Broken(Broken::Unlawful("t1".into())));
+    assert_eq!(change(|t| t.project = Some("q".into())), unlawful);
+    assert_eq!(change(|t| t.hops = 3), unlawful);
+    assert_eq!(change(|t| t.impersonation = true), unlawful);
+    assert_eq!(change(|t| t.trustor = "alice".into()), unlawful);
+}
+
+#[test]
+fn every_trustor_above_owns_what_is_below() {
+    let chain =
+        two(&without_impersonation(), &Ask { trustor: "bob".into(), impersonation: false, ..child() });
+    assert!(chain.has_trustor("alice") && chain.has_trustor("bob"));
+    assert!(!chain.has_trustor("carol"));
+}
+
+#[test]
+fn rule_35_to_oneself_and_back_to_alice() {
+    for trustee in ["bob", "alice"] {
+        let chain = two(&ask(), &Ask { trustee: trustee.into(), ..ask() });
+        assert!(World::default().standing(&chain).live().is_some());
+    }
+}
+
+#[test]
+fn rule_35_a_circle_of_rows_gives_nothing_and_ends_every_walk() {
+    let chain = pair();
+    let closed = Trust { parent: Some("t1".into()), ..chain.root().clone() };
+    let rows = [closed, chain.leaf().clone()];
+    for id in ["t0", "t1"] {
+        let chain = Chain::assemble(id, rows.clone()).expect("it is there");
+        assert_eq!(chain.links().len(), 2);
+        assert!(chain.has_trustor("alice"));
+        assert!(matches!(
+            World::default().standing(&chain),
+            Standing::Ended(Ended::Broken(Broken::Unlawful(_)))
+        ));
+        assert_eq!(subtree(id, &rows), BTreeSet::from(["t0", "t1"]));
+    }
+}
+
+#[test]
+fn a_use_is_taken_until_none_is_left() {
+    let leaf = Ask { uses: Some(2), allow_redelegation: false, ..ask() };
+    let two = World::default().grant(&leaf).expect("lawful");
+    let one = consume(two).expect("two are left");
+    assert_eq!(one.remaining_uses, Some(1));
+    let none = consume(one).expect("one is left");
+    assert_eq!(consume(none.clone()), None);
+    assert_eq!(World::default().standing(&super::tests::one(none)), Standing::Ended(Ended::Exhausted));
+}
+
+#[test]
+fn a_subtree_is_all_that_is_below_and_nothing_beside() {
+    let base = root(&ask()).leaf().clone();
+    let row = |id: &str, parent: Option<&str>| Trust {
+        id: id.into(),
+        parent: parent.map(str::to_owned),
+        ..base.clone()
+    };
+    let rows =
+        [row("a", None), row("b", Some("a")), row("c", Some("b")), row("d", Some("a")), row("e", None)];
+    assert_eq!(subtree("a", &rows), BTreeSet::from(["a", "b", "c", "d"]));
+    assert_eq!(subtree("b", &rows), BTreeSet::from(["b", "c"]));
+}
