@@ -64,6 +64,13 @@ def free_port():
         return s.getsockname()[1]
 
 
+def answers(port):
+    """Can it be reached? For what does not speak HTTP."""
+    with socket.socket() as s:
+        s.settimeout(5)
+        return s.connect_ex(('127.0.0.1', port)) == 0
+
+
 def vicar_bin():
     named = os.environ.get('VICAR_BIN')
     if named:
@@ -81,6 +88,7 @@ class Server:
     kind = None
     ready_path = None                # below the root of the server
     ready_statuses = ()
+    patience = 10                    # seconds to end in; 0: it is killed at once
 
     def __init__(self, port=None, password=PASSWORD):
         self.port = port or free_port()
@@ -97,29 +105,41 @@ class Server:
         raise NotImplementedError
 
     def start(self):
+        self.launch()
+        return self.wait()
+
+    def launch(self):
+        """Start it without waiting. From the main thread only: what a thread
+        started dies with that thread."""
         args, more = self.command()
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
                 args, env=dict(os.environ, **more), stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, cwd=self.dir, start_new_session=True,
                 preexec_fn=_die_with_parent)
+
+    def wait(self):
+        """Until it serves."""
         end = time.monotonic() + STARTUP_SECONDS
         while True:
             if self.process.poll() is not None:
                 self._fail('ended with status %s' % self.process.returncode)
-            try:
-                status = urllib.request.urlopen(self.root + self.ready_path,
-                                                timeout=5).status
-            except urllib.error.HTTPError as e:
-                status = e.code
-            except OSError:
-                status = None
-            if status in self.ready_statuses:
+            if self.ready():
                 return self
             if time.monotonic() > end:
-                self._fail('not ready after %d s (%s%s: %s)' % (
-                    STARTUP_SECONDS, self.root, self.ready_path, status))
+                self._fail('not ready after %d s' % STARTUP_SECONDS)
             time.sleep(0.1)
+
+    def ready(self):
+        """Does it serve?"""
+        try:
+            status = urllib.request.urlopen(self.root + self.ready_path,
+                                            timeout=5).status
+        except urllib.error.HTTPError as e:
+            status = e.code
+        except OSError:
+            return False
+        return status in self.ready_statuses
 
     def _fail(self, why):
         with open(self.log, errors='replace') as f:
@@ -131,7 +151,9 @@ class Server:
         p, self.process = self.process, None
         if p is None:
             return
-        for number, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
+        for number, patience in ((signal.SIGTERM, self.patience), (signal.SIGKILL, 10)):
+            if not patience:
+                continue
             try:
                 os.killpg(p.pid, number)
             except ProcessLookupError:
@@ -178,7 +200,7 @@ class Vicar(Server):
     ready_path = '/healthz'
     ready_statuses = (200,)
 
-    def __init__(self, config=None, store=None, settings=None, **kw):
+    def __init__(self, config=None, store=None, settings=None, log_format='text', **kw):
         """`config`, `store`: the keystone.conf to serve, and what it points to.
 
         `settings` {section: {option: value}} are written into a vicar.conf of
@@ -186,6 +208,7 @@ class Vicar(Server):
         """
         super().__init__(**kw)
         self.config = config
+        self.log_format = log_format
         data = os.path.join(self.dir, 'data')
         self.data = None if config else data
         self.store = store or Store(os.path.join(data, 'vicar.db'),
@@ -205,7 +228,8 @@ class Vicar(Server):
 
     def command(self):
         return ([vicar_bin(), 'serve', *self.place(),
-                 '--listen', '127.0.0.1:%d' % self.port],
+                 '--listen', '127.0.0.1:%d' % self.port,
+                 '--log-format', self.log_format],
                 {'VICAR_BOOTSTRAP_PASSWORD': self.password})
 
     def rotate_fernet(self):

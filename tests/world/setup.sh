@@ -1,12 +1,13 @@
 #!/bin/bash
-# setup.sh [clients|keystone|tempest]...      (no name: all three)
+# setup.sh [clients|keystone|tempest|heat|services]...      (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
 # An environment is made anew only when its requirements file has changed.
+# `services` is none: it installs Debian's MariaDB and RabbitMQ, without starting them.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients keystone tempest
+[ $# -gt 0 ] || set -- clients keystone tempest heat services
 
 want=()
 probe=$(mktemp -d)
@@ -14,21 +15,33 @@ python3 -m venv "$probe/v" >/dev/null 2>&1 || want+=(python3-venv)
 rm -rf "$probe"
 for name in "$@"; do
   case $name in
-    keystone)     # uwsgi comes as source
+    keystone|heat)     # uwsgi comes as source
       command -v cc >/dev/null || want+=(gcc libc6-dev)
       [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ] || want+=(python3-dev);;
     clients|tempest) ;;
+    services)
+      command -v mariadbd >/dev/null || want+=(mariadb-server)
+      [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || want+=(rabbitmq-server);;
     *) echo "setup.sh: no such environment: $name" >&2; exit 2;;
   esac
 done
 if [ ${#want[@]} -gt 0 ]; then
-  as_root=(); [ "$(id -u)" = 0 ] || as_root=(sudo)
-  "${as_root[@]}" apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq "${want[@]}"
+  as_root=(); [ "$(id -u)" = 0 ] || as_root=(sudo -n)
+  # The tests start servers of their own: those of the packages stay down.
+  deny=/usr/sbin/policy-rc.d
+  if [ ! -e $deny ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $deny >/dev/null
+    "${as_root[@]}" chmod 755 $deny
+    trap '"${as_root[@]}" rm -f $deny' EXIT
+  fi
+  apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600)
+  "${apt[@]}" update
+  "${apt[@]}" install -y --no-install-recommends "${want[@]}"
 fi
 
 mkdir -p "$cache"
 for name in "$@"; do
+  [ "$name" != services ] || continue
   list=$here/requirements-$name.txt
   env=$cache/$name
   stamp=$({ python3 --version; cat "$list"; } | sha256sum | cut -d' ' -f1)

@@ -81,8 +81,9 @@ pub async fn create(req: Req) -> Result<Response> {
     let project = take_text(&mut body, "project_id");
     let mut tx = req.write().await?;
     let made = if keypair {
-        // The sibling door asks for more than reading too; both ask the same.
-        let permit = caller.permit(&req.app, Op::Ec2CreateCredential, &facts)?;
+        // The sibling door asks for more than reading too; both ask the same. It knows no domain scope,
+        // but the administrator of a domain makes keypairs here, as Heat's does for its stack users.
+        let permit = caller.permit_beside(&req.app, Op::Ec2CreateCredential, &facts)?;
         let project = project.ok_or_else(|| Error::field("project_id", "is required for type ec2"))?;
         create_keypair(&mut tx, &req, caller, user, project, &blob, body, &permit).await?
     } else {

@@ -90,6 +90,16 @@ impl Caller {
         }
     }
 
+    /// Asks the rule of a sibling operation, after the operation's own was asked: its kinds of scope do
+    /// not matter then.
+    pub fn permit_beside(&self, app: &App, op: Op, facts: &Facts) -> Result<Permit> {
+        if app.policy.allows_in_any_scope(op, &self.subject, facts) {
+            Ok(Permit(()))
+        } else {
+            Err(Error::not_permitted(op.row().name))
+        }
+    }
+
     /// Whether the policy allows it, for filtering lists.
     pub fn allowed(&self, app: &App, op: Op, facts: &Facts) -> bool {
         app.policy.allows(op, &self.subject, facts)

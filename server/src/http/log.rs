@@ -28,6 +28,7 @@ struct Fields {
     project: Option<String>,
     chain: Option<String>,
     subject: Option<String>,
+    actor: Option<String>,
 }
 
 impl Line {
@@ -38,6 +39,7 @@ impl Line {
         f.audit_ids = Some(token.payload.audit_ids.join(" "));
         f.project = token.project().map(|p| p.id.clone());
         f.chain = chain_of(token);
+        f.actor = Some(actor_of(token));
     }
 
     /// Which token the call is about or gave out, by its audit ids.
@@ -47,7 +49,16 @@ impl Line {
         if f.chain.is_none() {
             f.chain = chain_of(token);
         }
+        if f.actor.is_none() {
+            f.actor = Some(actor_of(token));
+        }
     }
+}
+
+/// Whose doing it is: the trustee of the last link for a delegated token, otherwise its user.
+fn actor_of(token: &Token) -> String {
+    let last = token.trust.as_ref().map(|judged| judged.chain.leaf());
+    last.map_or(&token.user.id, |link| &link.trustee).clone()
 }
 
 /// `alice>solum(t1) alice>heat(t2)`: trustor, trustee and trust of each link, root first.
@@ -126,6 +137,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
         audit_ids = f.audit_ids,
         subject = f.subject,
         chain = f.chain,
+        actor = f.actor,
         "request"
     );
     response
