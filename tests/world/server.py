@@ -14,6 +14,7 @@ end with the script, and their scratch folders go, unless VICAR_KEEP is set.
 import argparse
 import atexit
 import collections
+import configparser
 import ctypes
 import grp
 import os
@@ -81,6 +82,7 @@ class Server:
     kind = None
     ready_path = None                # below the root of the server
     ready_statuses = ()
+    settings = None                  # the file that `change_ini` may change
 
     def __init__(self, port=None, password=PASSWORD):
         self.port = port or free_port()
@@ -97,29 +99,39 @@ class Server:
         raise NotImplementedError
 
     def start(self):
+        self.launch()
+        return self.wait()
+
+    def launch(self):
+        """Begin the process; `wait` is until it answers."""
         args, more = self.command()
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
                 args, env=dict(os.environ, **more), stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, cwd=self.dir, start_new_session=True,
                 preexec_fn=_die_with_parent)
+
+    def wait(self):
         end = time.monotonic() + STARTUP_SECONDS
-        while True:
+        while not self.answers():
             if self.process.poll() is not None:
                 self._fail('ended with status %s' % self.process.returncode)
-            try:
-                status = urllib.request.urlopen(self.root + self.ready_path,
-                                                timeout=5).status
-            except urllib.error.HTTPError as e:
-                status = e.code
-            except OSError:
-                status = None
-            if status in self.ready_statuses:
-                return self
             if time.monotonic() > end:
-                self._fail('not ready after %d s (%s%s: %s)' % (
-                    STARTUP_SECONDS, self.root, self.ready_path, status))
+                self._fail('not ready after %d s (%s%s)' % (
+                    STARTUP_SECONDS, self.root, self.ready_path))
             time.sleep(0.1)
+        return self
+
+    def answers(self):
+        """Is it ready?"""
+        try:
+            status = urllib.request.urlopen(self.root + self.ready_path,
+                                            timeout=5).status
+        except urllib.error.HTTPError as e:
+            status = e.code
+        except OSError:
+            status = None
+        return status in self.ready_statuses
 
     def _fail(self, why):
         with open(self.log, errors='replace') as f:
@@ -193,9 +205,9 @@ class Vicar(Server):
                                     os.path.join(data, 'credential-keys'))
         self.extra = []
         if settings:
-            own = os.path.join(self.dir, 'vicar.conf')
-            write_ini(own, settings)
-            self.extra = ['--config-file', own]
+            self.settings = os.path.join(self.dir, 'vicar.conf')
+            write_ini(self.settings, settings)
+            self.extra = ['--config-file', self.settings]
 
     def place(self):
         """The arguments that tell every command which store is meant."""
@@ -212,6 +224,20 @@ class Vicar(Server):
         return self.run(vicar_bin(), 'keys', 'rotate', *self.place())
 
 
+class Memcached(Server):
+    """A cache for the services."""
+    kind = 'memcached'
+    ready_path = ''
+
+    def command(self):
+        return (['memcached', '-l', '127.0.0.1', '-p', str(self.port), '-m', '16',
+                 '-u', pwd.getpwuid(os.getuid()).pw_name], {})
+
+    def answers(self):
+        with socket.socket() as s:
+            return s.connect_ex(('127.0.0.1', self.port)) == 0
+
+
 class Keystone(Server):
     """A Keystone 30.0.0 under uwsgi."""
     kind = 'keystone'
@@ -226,7 +252,7 @@ class Keystone(Server):
         self.store = store or Store(os.path.join(self.dir, 'keystone.db'),
                                     os.path.join(self.dir, 'fernet-keys'),
                                     os.path.join(self.dir, 'credential-keys'))
-        self.config = os.path.join(self.dir, 'keystone.conf')
+        self.config = self.settings = os.path.join(self.dir, 'keystone.conf')
         sections = {
             'DEFAULT': {'log_file': os.path.join(self.dir, 'keystone.log')},
             'database': {'connection': 'sqlite:///' + self.store.database},
@@ -285,6 +311,14 @@ class Keystone(Server):
         self.manage('credential_migrate', *self.owner())
         self.manage('credential_rotate', *self.owner())
         self.manage('credential_migrate', *self.owner())
+
+
+def change_ini(path, sections):
+    """Some options anew, the others as they are."""
+    now = configparser.RawConfigParser(default_section='')
+    now.read(path)
+    now.read_dict(sections)
+    write_ini(path, {name: dict(now[name]) for name in now.sections()})
 
 
 def write_ini(path, sections):

@@ -1,12 +1,12 @@
 #!/bin/bash
-# setup.sh [clients|keystone|tempest]...      (no name: all three)
+# setup.sh [clients|gateways|keystone|tempest]...      (no name: all four)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
 # An environment is made anew only when its requirements file has changed.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients keystone tempest
+[ $# -gt 0 ] || set -- clients gateways keystone tempest
 
 want=()
 probe=$(mktemp -d)
@@ -17,6 +17,8 @@ for name in "$@"; do
     keystone)     # uwsgi comes as source
       command -v cc >/dev/null || want+=(gcc libc6-dev)
       [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ] || want+=(python3-dev);;
+    gateways)     # their caches
+      command -v memcached >/dev/null || want+=(memcached);;
     clients|tempest) ;;
     *) echo "setup.sh: no such environment: $name" >&2; exit 2;;
   esac
