@@ -42,9 +42,7 @@ import sign                                                      # noqa: E402
 
 PASSWORD = 'a password for everybody'
 SHORT = 6                  # seconds that the first tokens live
-CACHED = 2                 # seconds that the caches keep
 WHOLE = 1                  # caches count in whole seconds
-SLACK = 0.7                # and this machine may be busy
 
 
 class Services(server.Server):
@@ -75,6 +73,7 @@ class World:
     def __init__(self, checks, srv):
         self.c, self.server, self.url = checks, srv, srv.url
         self.vicar = srv.kind == 'vicar'
+        self.kept = 3 if self.vicar else 6      # seconds that the caches keep
         self.api = api.Api(srv.url)
         self.ports, self.processes, self.families = {}, [], 0
         self._root = None
@@ -217,8 +216,8 @@ class World:
             plain=echo('plain'),
             lenient=echo('lenient', service_token_roles_required=False),
             delayed=echo('delayed', delay_auth_decision=True),
-            cached=echo('cached', token_cache_time=CACHED),
-            memcached=echo('memcached', token_cache_time=CACHED,
+            cached=echo('cached', token_cache_time=self.kept),
+            memcached=echo('memcached', token_cache_time=self.kept,
                            memcached_servers=cache,
                            memcache_security_strategy='ENCRYPT',
                            memcache_secret_key='the key of the cache'),
@@ -256,8 +255,8 @@ class World:
             ec2_direct={'app': 'echo', 'filters': [ec2, auth_token('ec2')]},
             old_s3_direct=old_s3(self.server.root),
             s3=s3(secret_cache_duration='0'),
-            s3_caching=s3(secret_cache_duration=str(CACHED)),
-            s3_caching_as_admin=s3(secret_cache_duration=str(CACHED),
+            s3_caching=s3(secret_cache_duration=str(self.kept)),
+            s3_caching_as_admin=s3(secret_cache_duration=str(self.kept),
                                    username='s3reader'),
             relay={'app': 'relay', 'filters': [], 'app_conf': {
                 'to': self.server.root, 'login': {
@@ -537,6 +536,14 @@ def ends(f):
 
     alices = f.tokens['login']
     grant = '/projects/%s/users/%s/roles/%s' % (f.p, f.alice, w.roles['stack_owner'])
+    appcred = w.appcreds and '/users/%s/application_credentials/%s' % (
+        f.alice, f.appcred['id'])
+
+    def trustor_gone():
+        if appcred:       # on SQLite a Keystone forgets the rows below it
+            delete(appcred, alices)()
+        delete('/users/' + f.alice)()
+
     domain_off = change('domain', f.domain, enabled=False)
     every = [
         ('a trust\'s token is revoked',
@@ -565,15 +572,14 @@ def ends(f):
          change('user', f.alice, password='another'), None, ['all']),
         ('the trustee\'s password is changed',
          change('user', f.bob, password='another'), None, [*TRUSTS, "bob's login"]),
-        ('the trustor is deleted', delete('/users/' + f.alice), None, ['all']),
+        ('the trustor is deleted', trustor_gone, None, ['all']),
         ('the trustee is deleted', delete('/users/' + f.bob), None,
          [*TRUSTS, "bob's login"]),
         ('the project is deleted', delete('/projects/' + f.p), None, ['all']),
     ]
     if w.appcreds:
-        every.append(('the application credential is deleted', delete(
-            '/users/%s/application_credentials/%s' % (f.alice, f.appcred['id']),
-            alices), None, ['application credential']))
+        every.append(('the application credential is deleted',
+                      delete(appcred, alices), None, ['application credential']))
     if w.vicar:
         path = '/users/%s/credentials/OS-EC2/' % f.alice
         every += [
@@ -601,8 +607,14 @@ def ended(w):
         if not w.vicar:
             want.update(KEYSTONE.get(what, {}))
         w.say('%s: 401 for %s' % (what, ', '.join(dead)), w.statuses(f.tokens), want)
+        if 'role' in what:
+            roles = w.call(f.tokens['login']).body['headers']['X-Roles']
+            w.c.equal('... and the login is without it', sorted(roles.split(',')),
+                      ['member', 'reader'])
         if undo and w.vicar:          # Keystone's come back to life
             undo()
+            if 'role' in what:        # a token from before does not get a role again
+                want.update(login=401, keypair=401)
             w.say('... and that is taken back: they stay dead',
                   w.statuses(f.tokens), want)
     f = Family(w, 'uses')
@@ -611,12 +623,20 @@ def ended(w):
     tokens = [w.login(f.dave, api.trust(t['id'])) for _ in range(2)]
     w.c.status('a third use of two', w.api.login_answer(
         f.dave, PASSWORD, api.trust(t['id'])), 401, *(() if w.vicar else (403, 404)))
-    w.c.equal('the tokens of a used up trust go on', [
-        w.call(x).status for x in tokens], [200, 200] if w.vicar else [401, 401])
+    w.c.equal('a used up trust\'s tokens are dead', [
+        w.call(x).status for x in tokens], [401, 401])
 
 
-# where Keystone 30.0.0 answers otherwise
-KEYSTONE = {}
+# where Keystone 30.0.0 answers otherwise: a chain is looked at in its last link only,
+# and what suspends it is 403 at validation, which the middleware takes for an outage
+KEYSTONE = {
+    'the trustor is disabled': dict.fromkeys(TRUSTS, 503),
+    'the trustee is disabled': dict.fromkeys(('child', 'leaf'), 503),
+    'one in the middle of the chain is disabled': {'leaf': 503},
+    'the delegated role is taken away': dict(
+        dict.fromkeys(TRUSTS, 503), **{'application credential': 200}),
+    'the trustee\'s password is changed': dict.fromkeys(('child', 'leaf'), 200),
+}
 
 
 def last_good(w, tokens, services, patience):
@@ -637,7 +657,7 @@ def last_good(w, tokens, services, patience):
 def caches(w):
     """How long a cache keeps alive what has ended."""
     c, f = w.c, Family(w, 'caches')
-    expires = api.stamp(4)
+    expires = api.stamp(w.kept + 2)
     timed = w.api.trust(f.tokens['login'], f.alice, f.dave, f.p, ['stack_owner'],
                         expires_at=expires)
     timed = w.login(f.dave, api.trust(timed['id']))
@@ -658,16 +678,19 @@ def caches(w):
     w.say('without a cache all are dead at once', w.statuses(tokens),
           dict.fromkeys(tokens, 401))
     for name in services[1:]:
-        w.say('%s: still let through' % name, w.statuses(tokens, name),
-              dict.fromkeys(tokens, 200))
-    seen, left = last_good(w, tokens, services[1:], CACHED + WHOLE + 5)
+        got = w.statuses(tokens, name)
+        if time.monotonic() - began < w.kept - WHOLE:
+            w.say('%s: still let through' % name, got, dict.fromkeys(tokens, 200))
+        else:
+            c.skip('%s: still let through' % name, 'this machine is too slow')
+    seen, left = last_good(w, tokens, services[1:], w.kept + WHOLE + 5)
     c.ok('and then no more', not left, left)
     for name in services[1:]:
         last = max((t for (_, s), t in seen.items() if s == name), default=over)
         c.ok('%s: let through for %.1f s after the end, and %.1f s after the first '
              'time, at most token_cache_time = %d s' % (
-                 name, last - over, last - began, CACHED),
-             last - primed <= CACHED + WHOLE + SLACK)
+                 name, last - over, last - began, w.kept),
+             last - primed <= w.kept + WHOLE)
     time.sleep(max(0, api.when(expires).timestamp() + 0.1 - time.time()))
     for name in (*services, 'long'):
         c.status('%s: a cached token ends with its trust\'s time' % name,
@@ -739,8 +762,9 @@ def interplay(w):
         ruled, 'typed', '/v1/others/1', serving=w.svc_token()), 200)
     w.api.delete('/users/%s/application_credentials/%s' % (
         w.svc, w.own_credential['id']), w.svc_token()).want(204)
+    # Keystone answers 404 to the dead login, and the middleware blames the client
     c.status('the middleware\'s application credential is deleted: 503',
-             w.call(t['login'], 'appcred'), 503)
+             w.call(t['login'], 'appcred'), 503 if w.vicar else 401)
 
 
 # signed requests
@@ -765,10 +789,10 @@ def ec2_request(port, pair, version, age=0, secret=None):
         with sign._botocore_time(age):
             signer.add_auth(request)
     else:
-        real = botocore.auth.get_current_datetime
-        with sign._botocore_time(age):
-            botocore.auth.SigV2Auth(keys).add_auth(request)
-        del real
+        signer = botocore.auth.SigV2Auth(keys)
+        signer.add_auth(request)
+        params['Timestamp'] = api.stamp(-age)[:19] + 'Z'
+        params['Signature'] = signer.calc_signature(request, params)[1]
     return requests.Request('POST', url, data=request.data,
                             headers=dict(request.headers.items()))
 
@@ -895,30 +919,42 @@ def s3(w):
 
 
 def s3_secrets(w, f, pairs):
-    """s3token keeps secrets: what ended lives on in its cache, or does not."""
-    c = w.c
-    for name in ('s3_caching', 's3_caching_as_admin'):
-        for kind, (pair, _) in pairs.items():
-            c.equal('%s: %s' % (name, kind), s3_get(w, pair, name=name)[0], 200)
+    """s3token keeps secrets: what ended lives on in its cache, or does not.
+
+    It reads them with its own login, which a service's alone may not.
+    """
+    c, login = w.c, f.tokens['login']
+    mine = {'s3_caching': w.keypair(login, f.p), 's3_caching_as_admin': f.pair}
+    asked = {(name, kind): mine.get(name, pair) if kind == 'keypair' else pair
+             for name in ('s3', 's3_caching', 's3_caching_as_admin')
+             for kind, (pair, _) in pairs.items()}
+
+    def answers():
+        return {k: s3_get(w, pair, name=k[0])[0] for k, pair in asked.items()}
+
     began = time.monotonic()
-    w.api.delete('/OS-TRUST/trusts/' + f.trust, f.tokens['login']).want(204)
-    w.api.delete('/users/%s/credentials/OS-EC2/%s' % (f.alice, f.pair[0]),
-                 f.tokens['login']).want(204)
-    got = {}
-    for name in ('s3', 's3_caching', 's3_caching_as_admin'):
-        for kind, (pair, _) in pairs.items():
-            got[name, kind] = s3_get(w, pair, name=name)[0]
-    want = dict.fromkeys(got, 403)
-    # an administrator reads the secret of a login's keypair, so that it is kept
+    w.say('s3token with a cache: all go through', answers(), dict.fromkeys(asked, 200))
+    primed = time.monotonic()
+    w.api.delete('/OS-TRUST/trusts/' + f.trust, login).want(204)
+    for access, _ in mine.values():
+        w.api.delete('/users/%s/credentials/OS-EC2/%s' % (f.alice, access),
+                     login).want(204)
+    want = dict.fromkeys(asked, 403)
     want['s3_caching_as_admin', 'keypair'] = 200
-    c.equal('after the end: a trust\'s keypair is never kept, a login\'s only where '
-            'an administrator\'s login fetches it', got, want)
-    while s3_get(w, f.pair, name='s3_caching_as_admin')[0] == 200 \
-            and time.monotonic() < began + 10:
-        time.sleep(0.05)
-    gone = time.monotonic() - began
-    c.ok('... for %.1f s, secret_cache_duration is %d' % (gone, CACHED),
-         gone <= CACHED + WHOLE + SLACK)
+    got = answers()
+    if time.monotonic() - began > w.kept - WHOLE:
+        c.skip('a login\'s keypair is still kept', 'this machine is too slow')
+        del got['s3_caching_as_admin', 'keypair']
+    w.say('after the end: a trust\'s keypair is never kept, a login\'s only where an '
+          'administrator\'s login fetches it', got, want)
+    last = primed
+    while time.monotonic() < primed + w.kept + WHOLE + 5:
+        asked = time.monotonic()
+        if s3_get(w, f.pair, name='s3_caching_as_admin')[0] != 200:
+            break
+        last = asked
+    c.ok('... for %.1f s, secret_cache_duration is %d' % (last - primed, w.kept),
+         last - primed <= w.kept + WHOLE)
 
 
 def away(w):
@@ -997,6 +1033,7 @@ def play(checks, options):
     kind = server.Keystone if options.keystone else server.Vicar
     settings = {'identity': {'password_hash_rounds': 4},
                 'token': {'expiration': SHORT, 'allow_expired_window': 600}}
+    harness.env_bin('gateways', 'python')
     with contextlib.ExitStack() as stack:
         memcached = server.Memcached()
         memcached.launch()

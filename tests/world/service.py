@@ -113,10 +113,21 @@ class Server(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def setup_environ(self):
+        super().setup_environ()
+        del self.base_environ['CONTENT_LENGTH']      # absent, not empty
+
 
 class Handler(wsgiref.simple_server.WSGIRequestHandler):
     def address_string(self):              # no name service
         return self.client_address[0]
+
+    def get_environ(self):
+        env = super().get_environ()
+        env['RAW_PATH_INFO'] = self.path.partition('?')[0]   # as Swift's server does
+        if 'Content-Type' not in self.headers:               # no type is made up
+            del env['CONTENT_TYPE']
+        return env
 
 
 def made(pipeline):
