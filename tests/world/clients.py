@@ -6,8 +6,7 @@
                                        as they must hold there: a test of the tests
     clients.py URL --password SECRET   on a server that runs (.../v3); add --keystone
                                        if it is one
-    --only PART...                     some of: chain keypairs plain nonimp counted
-                                       middleware sdk cli
+    --only PART...                     some of: chain plain nonimp counted sdk cli
 
 Cast: alice trusts solum, solum hands on to heat, heat to aodh; a service user
 exchanges signed requests. All with keystoneauth1 and keystoneclient here; the same
@@ -676,65 +675,11 @@ def counted(w):
     c.equal('and no login is left', use(t), False)
 
 
-def middleware(w):
-    """keystonemiddleware's auth_token in front of a service, as they all have it."""
-    import logging
-
-    import webob
-    from keystonemiddleware import auth_token
-    logging.getLogger('keystonemiddleware').setLevel(logging.CRITICAL)
-    c = w.c
-    seen = {}
-
-    def service(environ, start_response):
-        seen.clear()
-        seen.update({k: v for k, v in environ.items() if k.startswith('HTTP_X_')})
-        start_response('200 OK', [('Content-Type', 'text/plain')])
-        return [b'through']
-
-    app = auth_token.AuthProtocol(service, {
-        'auth_type': 'password', 'auth_url': w.url, 'www_authenticate_uri': w.url,
-        'username': w.name('svc'), 'password': w.passwords['svc'],
-        'user_domain_id': 'default', 'project_id': w.ids['services'],
-        'token_cache_time': '-1', 'service_token_roles_required': True,
-        'service_token_roles': 'service', 'oslo_config_config': None})
-
-    def call(token):
-        request = webob.Request.blank('/', headers={'X-Auth-Token': token})
-        return request.get_response(app).status_int
-
-    trust = w.alice.trusts.create(w.ids['solum'], w.ids['alice'],
-                                  role_names=w.delegated, project=w.ids['p'],
-                                  impersonation=True)
-    session = w.session('solum', trust=trust.id)
-    token = session.get_token()
-    c.equal('a trust token goes through', call(token), 200)
-    c.equal('as alice on her project',
-            (seen.get('HTTP_X_USER_ID'), seen.get('HTTP_X_PROJECT_ID')),
-            (w.ids['alice'], w.ids['p']))
-    c.equal('with the trust\'s roles', sorted(seen.get('HTTP_X_ROLES', '').split(',')),
-            w.effective)
-    ec2 = None
-    if w.vicar:
-        pair = w.client(session).ec2.create(w.ids['alice'], w.ids['p'])
-        ec2 = w.exchange('/ec2tokens', sign.ec2_v4_header(pair.access, pair.secret)
-                         ).headers['X-Subject-Token']
-        c.equal('a keypair\'s token goes through', call(ec2), 200)
-        c.equal('with the trust\'s roles too',
-                sorted(seen.get('HTTP_X_ROLES', '').split(',')), w.effective)
-    c.equal('a token that is none', call('gAAAAABnonsense'), 401)
-    w.alice.trusts.delete(trust.id)
-    c.equal('a dead trust token is 401, not 503', call(token), 401)
-    if ec2:
-        c.equal('a dead keypair token is 401, not 503', call(ec2), 401)
-
-
 PARTS = {
     'chain': ('an impersonating chain of three, and keypairs below it', chain),
     'plain': ('a plain keypair', plain_keypair),
     'nonimp': ('chains without impersonation', non_impersonating),
     'counted': ('counted trusts', counted),
-    'middleware': ('auth_token in front of a service', middleware),
     'sdk': ('openstacksdk', sdk_story.play),
     'cli': ('the openstack command', cli_story.play),
 }

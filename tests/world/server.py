@@ -14,6 +14,7 @@ end with the script, and their scratch folders go, unless VICAR_KEEP is set.
 import argparse
 import atexit
 import collections
+import configparser
 import ctypes
 import grp
 import os
@@ -89,6 +90,7 @@ class Server:
     ready_path = None                # below the root of the server
     ready_statuses = ()
     patience = 10                    # seconds to end in; 0: it is killed at once
+    settings = None                  # the file that `change_ini` may change
 
     def __init__(self, port=None, password=PASSWORD):
         self.port = port or free_port()
@@ -121,14 +123,13 @@ class Server:
     def wait(self):
         """Until it serves."""
         end = time.monotonic() + STARTUP_SECONDS
-        while True:
+        while not self.ready():
             if self.process.poll() is not None:
                 self._fail('ended with status %s' % self.process.returncode)
-            if self.ready():
-                return self
             if time.monotonic() > end:
                 self._fail('not ready after %d s' % STARTUP_SECONDS)
             time.sleep(0.1)
+        return self
 
     def ready(self):
         """Does it serve?"""
@@ -216,9 +217,9 @@ class Vicar(Server):
                                     os.path.join(data, 'credential-keys'))
         self.extra = []
         if settings:
-            own = os.path.join(self.dir, 'vicar.conf')
-            write_ini(own, settings)
-            self.extra = ['--config-file', own]
+            self.settings = os.path.join(self.dir, 'vicar.conf')
+            write_ini(self.settings, settings)
+            self.extra = ['--config-file', self.settings]
 
     def place(self):
         """The arguments that tell every command which store is meant."""
@@ -236,6 +237,19 @@ class Vicar(Server):
         return self.run(vicar_bin(), 'keys', 'rotate', *self.place())
 
 
+class Memcached(Server):
+    """A cache for the services."""
+    kind = 'memcached'
+    ready_path = ''
+
+    def command(self):
+        return (['memcached', '-l', '127.0.0.1', '-p', str(self.port), '-m', '16',
+                 '-u', pwd.getpwuid(os.getuid()).pw_name], {})
+
+    def ready(self):
+        return answers(self.port)
+
+
 class Keystone(Server):
     """A Keystone 30.0.0 under uwsgi."""
     kind = 'keystone'
@@ -250,7 +264,7 @@ class Keystone(Server):
         self.store = store or Store(os.path.join(self.dir, 'keystone.db'),
                                     os.path.join(self.dir, 'fernet-keys'),
                                     os.path.join(self.dir, 'credential-keys'))
-        self.config = os.path.join(self.dir, 'keystone.conf')
+        self.config = self.settings = os.path.join(self.dir, 'keystone.conf')
         sections = {
             'DEFAULT': {'log_file': os.path.join(self.dir, 'keystone.log')},
             'database': {'connection': 'sqlite:///' + self.store.database},
@@ -309,6 +323,14 @@ class Keystone(Server):
         self.manage('credential_migrate', *self.owner())
         self.manage('credential_rotate', *self.owner())
         self.manage('credential_migrate', *self.owner())
+
+
+def change_ini(path, sections):
+    """Some options anew, the others as they are."""
+    now = configparser.RawConfigParser(default_section='')
+    now.read(path)
+    now.read_dict(sections)
+    write_ini(path, {name: dict(now[name]) for name in now.sections()})
 
 
 def write_ini(path, sections):

@@ -1,5 +1,5 @@
 #!/bin/bash
-# setup.sh [clients|keystone|tempest|heat|services]...      (no name: all)
+# setup.sh [clients|gateways|keystone|tempest|heat|services]...      (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
 # An environment is made anew only when its requirements file has changed.
@@ -7,7 +7,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients keystone tempest heat services
+[ $# -gt 0 ] || set -- clients gateways keystone tempest heat services
 
 want=()
 probe=$(mktemp -d)
@@ -18,6 +18,8 @@ for name in "$@"; do
     keystone|heat)     # uwsgi comes as source
       command -v cc >/dev/null || want+=(gcc libc6-dev)
       [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ] || want+=(python3-dev);;
+    gateways)     # their caches
+      command -v memcached >/dev/null || want+=(memcached);;
     clients|tempest) ;;
     services)
       command -v mariadbd >/dev/null || want+=(mariadb-server)

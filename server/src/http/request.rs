@@ -119,12 +119,21 @@ impl Req {
         first.to_str().map(Some).map_err(|_| Error::BadRequest(format!("{name}: not readable as text")))
     }
 
+    /// A token in a header. What is not readable as text is a token that we did not make, like any other:
+    /// 401, or 404 for a subject. Middleware would take a 400 for an outage of ours.
+    pub fn token_header(&self, name: &HeaderName) -> Result<Option<&str>> {
+        match self.headers.get(name) {
+            Some(bytes) if bytes.to_str().is_err() => Ok(Some("")),
+            _ => self.header(name),
+        }
+    }
+
     /// Who calls: 401 when there is no valid token, 403 when it is of a kind that may do nothing here.
     pub async fn caller(&self) -> Result<&Caller> {
         let caller = self
             .caller
             .get_or_try_init(|| async {
-                let text = self.header(&AUTH_TOKEN)?.ok_or(Error::Unauthorized)?;
+                let text = self.token_header(&AUTH_TOKEN)?.ok_or(Error::Unauthorized)?;
                 if let Some(admin) = &self.app.config.admin_token {
                     use subtle::ConstantTimeEq;
                     if bool::from(admin.0.as_bytes().ct_eq(text.as_bytes())) {

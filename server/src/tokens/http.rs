@@ -233,7 +233,7 @@ fn text(map: &Map<String, Value>, name: &str, at: &str) -> Result<Option<String>
 async fn subject(req: &Req, op: Op, window: i64) -> Result<(String, Token)> {
     let caller = req.caller().await?;
     let text = req
-        .header(&SUBJECT_TOKEN)?
+        .token_header(&SUBJECT_TOKEN)?
         .ok_or_else(|| Error::field("X-Subject-Token", "the header is required"))?
         .to_owned();
     let understands =

@@ -409,7 +409,7 @@ pub async fn of_group(req: &Req, group: &str) -> Result<Response> {
 /// token is needed; one that comes along must be valid and no delegated one.
 pub async fn change_password(Path(id): Path<String>, req: Req) -> Result<Response> {
     let began = req.app.clock.now();
-    let permit = match req.header(&AUTH_TOKEN)? {
+    let permit = match req.token_header(&AUTH_TOKEN)? {
         Some(_) => {
             let caller = req.caller().await?;
             caller.may(&req.app, Act::Password)?;

@@ -237,8 +237,10 @@ fn forged_truncated_reencoded_and_foreign_tokens() {
         "\u{e9}",
         &"A".repeat(60_000),
     ] {
-        let answer = c.s.call("GET", "/v3/auth/catalog", &[("X-Auth-Token", bad)], None);
-        assert!(matches!(answer.status, 400 | 401 | 431), "{bad:.40}: {}", answer.status);
+        c.s.call("GET", "/v3/auth/catalog", &[("X-Auth-Token", bad)], None).expect(401);
+        // Middleware takes 404 for a bad token, and every other refusal for an outage of ours.
+        let headers = [("X-Auth-Token", &*token), ("X-Subject-Token", bad)];
+        c.s.call("GET", "/v3/auth/tokens", &headers, None).expect(404);
     }
     // The same token with padding is the same token: revoking one revokes the other.
     let padded = format!("{token}{}", "=".repeat((4 - token.len() % 4) % 4));
