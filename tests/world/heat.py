@@ -315,8 +315,7 @@ def deferred(w):
         outputs = stack.outputs()
         c.equal('the stack waits', stack.status(), 'CREATE_IN_PROGRESS')
         url = json.loads(outputs['cfn_signal'])['alarm_url']
-        done = json.dumps({'status': 'SUCCESS', 'Status': 'SUCCESS', 'Reason': 'up', 'UniqueId': '1',
-                           'Data': 'done'}).encode()
+        done = json.dumps({'status': 'SUCCESS', 'reason': 'up', 'id': '1', 'data': 'x'}).encode()
         # The stack's users stand for programs inside instances; they have logins of their own.
         status, text = fetch(url, 'PUT', done)
         c.equal('a wait condition is signalled by its pre-signed URL', (status, text[:80]), (200, text[:80]))
