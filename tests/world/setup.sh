@@ -22,7 +22,7 @@ for name in "$@"; do
       command -v memcached >/dev/null || want+=(memcached);;
     clients|tempest) ;;
     services)
-      command -v mariadbd >/dev/null || want+=(mariadb-server)
+      command -v mariadbd >/dev/null || want+=(mariadb-server-core mariadb-client)
       [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || want+=(rabbitmq-server);;
     *) echo "setup.sh: no such environment: $name" >&2; exit 2;;
   esac
