@@ -15,7 +15,6 @@ import argparse
 import atexit
 import collections
 import configparser
-import ctypes
 import grp
 import os
 import pwd
@@ -54,9 +53,19 @@ for _s in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(_s, _end_on_signal)
 
 
-def _die_with_parent():
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+class _Keeper:
+    """keeper.py, which ends our servers when we are killed."""
+    process = None
+
+    def tell(self, *words):
+        if not self.process:
+            self.process = subprocess.Popen(
+                [sys.executable, os.path.join(harness.HERE, 'keeper.py')], text=True,
+                stdin=subprocess.PIPE, start_new_session=True)
+        print(*words, file=self.process.stdin, flush=True)
+
+
+_keeper = _Keeper()
 
 
 def free_port():
@@ -111,14 +120,13 @@ class Server:
         return self.wait()
 
     def launch(self):
-        """Start it without waiting. From the main thread only: what a thread
-        started dies with that thread."""
+        """Start it without waiting."""
         args, more = self.command()
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
                 args, env=dict(os.environ, **more), stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, cwd=self.dir, start_new_session=True,
-                preexec_fn=_die_with_parent)
+                stdout=log, stderr=log, cwd=self.dir, start_new_session=True)
+        _keeper.tell('+', self.process.pid, self.dir)
 
     def wait(self):
         """Until it serves."""
@@ -168,6 +176,7 @@ class Server:
             os.killpg(p.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+        _keeper.tell('-', p.pid)
 
     def stop(self):
         self.halt()
