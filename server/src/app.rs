@@ -44,11 +44,15 @@ impl App {
             None => Policy::shipped().map_err(|e| e.to_string())?,
         };
         policy.enforce_scope = config.enforce_scope;
+        let metrics = match store.gauges() {
+            Some(pool) => Metrics::default().with_pool(pool),
+            None => Metrics::default(),
+        };
         Ok(Arc::new(Self {
             token_keys: KeyRing::new(config.fernet_keys.clone(), false),
             credential_keys: KeyRing::new(config.credential_keys.clone(), true),
             passwords: Passwords::new(&config),
-            metrics: Metrics::default(),
+            metrics,
             policy,
             store: store.counting_idle(clock.clone(), config.compliance.disable_user_account_days_inactive),
             config,

@@ -59,6 +59,12 @@ pub fn date(at: Micros) -> String {
     format_with(at, "%Y-%m-%d")
 }
 
+/// The number of a day written `2026-11-21`, counted from 1970-01-01.
+pub fn day(text: &str) -> Option<i32> {
+    let day = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    i32::try_from(day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp().div_euclid(86_400)).ok()
+}
+
 /// One day, in microseconds.
 pub const DAY: Micros = 86_400 * SECOND;
 

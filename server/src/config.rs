@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use vicar_rules::Micros;
 
 use crate::clock::SECOND;
+use crate::store::url::{self, Location, Settings};
 
 /// A configuration that cannot be used; the text names file, section and option.
 #[derive(Debug)]
@@ -58,8 +60,8 @@ pub struct Compliance {
 /// Everything that is configured.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `[database] connection`, as the SQLite file that it names.
-    pub database: PathBuf,
+    /// `[database]`
+    pub database: Settings,
     /// `[fernet_tokens] key_repository`
     pub fernet_keys: PathBuf,
     /// `[fernet_tokens] max_active_keys`
@@ -158,10 +160,7 @@ impl Config {
 
     fn from_ini(ini: &Ini, data_dir: &Path) -> Result<Self, ConfigError> {
         let mut r = Reader { ini, asked: BTreeSet::new() };
-        let database = match r.text("database", "connection") {
-            None => data_dir.join("vicar.db"),
-            Some(url) => sqlite_path(&url)?,
-        };
+        let database = r.database(data_dir)?;
         let seconds =
             |r: &mut Reader<'_>, s, o, default: i64| Ok(r.number(s, o, default)?.saturating_mul(SECOND));
         let config = Self {
@@ -244,24 +243,12 @@ impl Config {
             reap_interval: seconds(&mut r, "delegation", "reap_interval", 60)?,
             unknown: Vec::new(),
         };
-        let unknown = r.unknown();
+        let mut unknown = r.unknown();
+        if let Location::Server(at) = &config.database.location {
+            unknown.extend(at.unknown.iter().map(|name| format!("[database] connection, parameter {name}")));
+        }
         Ok(Self { unknown, ..config })
     }
-}
-
-/// `sqlite:////absolute` or `sqlite:///relative`, with or without a driver and a query.
-fn sqlite_path(url: &str) -> Result<PathBuf, ConfigError> {
-    let wrong = || {
-        // The URL may hold a password: name the scheme only.
-        let scheme = url.split(':').next().unwrap_or_default();
-        ConfigError(format!("[database] connection: `{scheme}` is not served by this version; sqlite is"))
-    };
-    let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
-    if scheme.split('+').next() != Some("sqlite") {
-        return Err(wrong());
-    }
-    let path = rest.strip_prefix('/').ok_or_else(wrong)?;
-    Ok(PathBuf::from(path.split('?').next().unwrap_or(path)))
 }
 
 /// oslo's INI: sections, `key = value`, continuation lines, comments; the last of a key wins.
@@ -321,6 +308,37 @@ impl Reader<'_> {
         let found = self.ini.values.get(&key).filter(|v| !v.is_empty()).cloned();
         self.asked.insert(key);
         found
+    }
+
+    fn database(&mut self, data_dir: &Path) -> Result<Settings, ConfigError> {
+        let location = match self.text("database", "connection") {
+            None => Location::Sqlite(data_dir.join("vicar.db")),
+            Some(url) => {
+                url::parse(&url).map_err(|e| ConfigError(format!("[database] connection: {e}")))?
+            }
+        };
+        let usual = Settings::of(location);
+        let count = |r: &mut Self, option, usual: usize| {
+            let n = r.optional("database", option)?;
+            Ok::<_, ConfigError>(n.map_or(usual, |n| usize::try_from(n).unwrap_or(usual)))
+        };
+        let seconds = |r: &mut Self, option, usual: Duration| {
+            let n = r.optional("database", option)?;
+            Ok::<_, ConfigError>(n.map_or(usual, |n| Duration::from_secs(n.into())))
+        };
+        Ok(Settings {
+            max_pool_size: count(self, "max_pool_size", usual.max_pool_size)?,
+            max_overflow: count(self, "max_overflow", usual.max_overflow)?,
+            pool_timeout: seconds(self, "pool_timeout", usual.pool_timeout)?,
+            // oslo: -1 is for ever.
+            max_retries: u32::try_from(self.number("database", "max_retries", 10)?).ok(),
+            retry_interval: seconds(self, "retry_interval", usual.retry_interval)?,
+            recycle: seconds(self, "connection_recycle_time", usual.recycle)?,
+            connect_timeout: seconds(self, "connect_timeout", usual.connect_timeout)?,
+            statement_timeout: seconds(self, "statement_timeout", usual.statement_timeout)?,
+            lock_timeout: seconds(self, "lock_timeout", usual.lock_timeout)?,
+            location: usual.location,
+        })
     }
 
     fn path(&mut self, section: &str, option: &str, default: &Path) -> PathBuf {
@@ -401,7 +419,7 @@ expiration=60
 like = this
 ";
         let c = Config::from_text(text, Path::new("/data")).expect("reads");
-        assert_eq!(c.database, Path::new("/var/lib/keystone/keystone.db"));
+        assert_eq!(c.database.location.to_string(), "/var/lib/keystone/keystone.db");
         assert_eq!(c.auth_methods, ["password", "token", "ec2credential"]);
         assert_eq!(c.token_expiration, 60 * SECOND);
         assert_eq!(c.fernet_keys, Path::new("/data/fernet-keys"));
@@ -412,9 +430,13 @@ like = this
     #[test]
     fn says_what_is_wrong_without_the_password() {
         let e =
-            Config::from_text("[database]\nconnection = mysql+pymysql://k:topsecret@h/k\n", Path::new("/d"))
-                .expect_err("not served yet");
-        assert!(e.0.contains("mysql+pymysql") && !e.0.contains("topsecret"), "{e}");
+            Config::from_text("[database]\nconnection = oracle+x://k:topsecret@h/k\n", Path::new("/d"))
+                .expect_err("not served");
+        assert!(e.0.contains("oracle+x") && !e.0.contains("topsecret"), "{e}");
+        let text = "[database]\nconnection = mysql://k:topsecret@h/k?odd=1\nmax_retries = -1\n";
+        let c = Config::from_text(text, Path::new("/d")).expect("reads");
+        assert!(!format!("{c:?}").contains("topsecret"));
+        assert_eq!((c.unknown.len(), c.database.max_retries), (1, None));
         assert!(Config::from_text("[token]\nexpiration = soon\n", Path::new("/d")).is_err());
     }
 }

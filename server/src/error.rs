@@ -38,9 +38,15 @@ pub enum Error {
     Unavailable(String, u32),
     /// 503 for a second: a revocation of this very second would end the new token at its birth.
     Settling,
+    /// Somebody else was in the way: the request is run again, and in the end 503.
+    Again(String),
     /// 500: our fault. The text is for the log only.
     Internal(String),
 }
+
+/// Marks an answer in the place of which the request is run again (`http/log.rs`); with what was in the way.
+#[derive(Debug, Clone)]
+pub struct RunAgain(pub String);
 
 impl Error {
     /// 400 about a field.
@@ -70,7 +76,7 @@ impl Error {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unavailable(..) | Self::Settling => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(..) | Self::Settling | Self::Again(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -89,7 +95,7 @@ impl Error {
             Self::NotFound(kind, id) => format!("Could not find {kind}: {id}."),
             Self::MethodNotAllowed => "The method is not allowed for the requested URL.".into(),
             Self::TooLarge => "The request body is larger than this server accepts.".into(),
-            Self::Unavailable(..) | Self::Settling => {
+            Self::Unavailable(..) | Self::Settling | Self::Again(_) => {
                 "The service is temporarily unavailable. Please try again.".into()
             }
             Self::Internal(_) => {
@@ -101,7 +107,7 @@ impl Error {
     /// What only the log may know.
     pub fn detail(&self) -> Option<&str> {
         match self {
-            Self::Internal(d) | Self::Unavailable(d, _) => Some(d),
+            Self::Internal(d) | Self::Unavailable(d, _) | Self::Again(d) => Some(d),
             _ => None,
         }
     }
@@ -111,7 +117,9 @@ impl From<store::Error> for Error {
     fn from(e: store::Error) -> Self {
         match e {
             store::Error::Duplicate => Self::Conflict("Conflict occurred: it exists already.".into()),
+            store::Error::Again(d) => Self::Again(d),
             store::Error::Unavailable(d) => Self::Unavailable(d, 1),
+            store::Error::Refused(d) => Self::BadRequest(d),
             store::Error::Broken(d) => Self::Internal(d),
         }
     }
@@ -131,14 +139,16 @@ impl From<Refusal> for Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
-        if let Some(detail) = self.detail() {
+        if let Self::Again(detail) = &self {
+            tracing::debug!(detail, "a transaction did not come about");
+        } else if let Some(detail) = self.detail() {
             tracing::error!(status = status.as_u16(), detail, "request failed");
         }
         let title = status.canonical_reason().unwrap_or("Error");
         let body = json!({"error": {"code": status.as_u16(), "message": self.message(), "title": title}});
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
-        match self {
+        match &self {
             // RFC 9110 wants a challenge with each 401; this is the scheme that Keystone names.
             Self::Unauthorized | Self::UnauthorizedBecause(_) | Self::PasswordExpired(_) => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Keystone uri=\"/v3\""));
@@ -147,9 +157,15 @@ impl IntoResponse for Error {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Unavailable(_, seconds) => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+            }
+            Self::Again(_) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
+        }
+        if let Self::Again(detail) = self {
+            response.extensions_mut().insert(RunAgain(detail));
         }
         response
     }

@@ -35,6 +35,11 @@ pub fn secret() -> String {
     hex::encode(bytes::<16>())
 }
 
+/// Any number below a limit, for pauses.
+pub fn below(limit: u64) -> u64 {
+    u64::from_le_bytes(bytes::<8>()).checked_rem(limit).unwrap_or(0)
+}
+
 /// A password for people: 22 characters.
 pub fn password() -> String {
     URL_SAFE_NO_PAD.encode(bytes::<16>())

@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::store::Gauges;
+
 /// Labels of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
@@ -32,6 +34,8 @@ pub struct Metrics {
     pub tokens_issued: Counter,
     /// Trusts that ended, with all below them.
     pub trusts_ended: Counter,
+    /// Requests that were run again because of somebody else's transaction.
+    pub database_retries: Counter,
     /// Dead trusts that the reaper has still to remove.
     pub dead_trusts: Gauge,
 }
@@ -43,17 +47,45 @@ impl Default for Metrics {
         let duration = Histogram::new(exponential_buckets(0.0001, 4.0, 10));
         let tokens_issued = Counter::default();
         let trusts_ended = Counter::default();
+        let database_retries = Counter::default();
         let dead_trusts = Gauge::default();
         registry.register("http_requests", "Requests served", requests.clone());
         registry.register("http_request_duration_seconds", "How long requests took", duration.clone());
         registry.register("tokens_issued", "Tokens issued", tokens_issued.clone());
         registry.register("trusts_ended", "Trusts that ended, descendants included", trusts_ended.clone());
+        registry.register(
+            "database_retries",
+            "Requests run again because another transaction was in the way",
+            database_retries.clone(),
+        );
         registry.register("dead_trusts", "Dead trusts that are still stored", dead_trusts.clone());
-        Self { registry: Mutex::new(registry), requests, duration, tokens_issued, trusts_ended, dead_trusts }
+        Self {
+            registry: Mutex::new(registry),
+            requests,
+            duration,
+            tokens_issued,
+            trusts_ended,
+            database_retries,
+            dead_trusts,
+        }
     }
 }
 
 impl Metrics {
+    /// Adds the counts of the pool of connections.
+    pub fn with_pool(self, pool: &Gauges) -> Self {
+        let mut registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let database = registry.sub_registry_with_prefix("database");
+        database.register("connections_open", "Connections to the database", pool.open.clone());
+        database.register("connections_used", "Connections that a request uses", pool.used.clone());
+        database.register("waiting", "Requests that wait for a connection or to write", pool.waiting.clone());
+        database.register("connections_made", "Connections that were made", pool.made.clone());
+        database.register("connections_refused", "Connections that could not be made", pool.refused.clone());
+        database.register("connections_lost", "Connections that were lost in use", pool.lost.clone());
+        drop(registry);
+        self
+    }
+
     /// The text that Prometheus reads.
     pub fn render(&self) -> String {
         let mut out = String::new();

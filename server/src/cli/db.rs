@@ -25,20 +25,20 @@ impl Db {
 }
 
 async fn sync(at: &Place) -> Result<(), Failure> {
-    let path = at.config()?.database;
-    let store = place::open_or_create(&path).await?;
+    let database = at.config()?.database;
+    let store = place::open_or_create(&database).await?;
     let done = migrate::sync(&store, place::clock().now()).await?;
     say(format_args!(
         "{}: {}",
-        path.display(),
+        database.location,
         if done { "the schema is there now" } else { "nothing to do" }
     ));
     Ok(())
 }
 
 async fn version(at: &Place) -> Result<(), Failure> {
-    let path = at.config()?.database;
-    let store = place::open(&path).await?;
+    let database = at.config()?.database;
+    let store = place::open(&database).await?;
     let state = migrate::state(&mut store.read().await?).await?;
     let keystone = match state.keystone.join(" ") {
         none if none.is_empty() => "none".to_owned(),

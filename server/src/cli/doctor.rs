@@ -12,6 +12,7 @@ use super::{keys as cli_keys, say};
 use crate::args;
 use crate::clock::{SECOND, iso};
 use crate::config::Config;
+use crate::store::url::Location;
 use crate::store::{DateTime, Store, Tx, migrate};
 use crate::tokens::keys::{self, KeyRing};
 use crate::trusts::flush;
@@ -172,19 +173,20 @@ fn key_repository(f: &mut Findings, about: &str, dir: &Path, null_key: bool) {
 }
 
 async fn database(f: &mut Findings, config: &Config) {
-    let path = &config.database;
-    if !path.exists() {
-        let text = format!("{} is not there; `vicar serve` or `vicar db sync` makes it", path.display());
-        return f.add(Verdict::Fail, "database", text);
+    if let Location::Sqlite(path) = &config.database.location {
+        if !path.exists() {
+            let text = format!("{} is not there; `vicar serve` or `vicar db sync` makes it", path.display());
+            return f.add(Verdict::Fail, "database", text);
+        }
+        f.judge(
+            !is_open(path),
+            Verdict::Warn,
+            "database, permissions",
+            "for its owner alone",
+            format_args!("others can open {}; chmod 600 it", path.display()),
+        );
     }
-    f.judge(
-        !is_open(path),
-        Verdict::Warn,
-        "database, permissions",
-        "for its owner alone",
-        format_args!("others can open {}; chmod 600 it", path.display()),
-    );
-    let store = match place::open(path).await {
+    let store = match place::open(&config.database).await {
         Ok(store) => store,
         Err(e) => return f.add(Verdict::Fail, "database", e),
     };
@@ -196,7 +198,13 @@ async fn database(f: &mut Findings, config: &Config) {
 async fn contents(f: &mut Findings, config: &Config, store: &Store) -> Result<(), Failure> {
     let mut tx = store.read().await?;
     match tx.fault().await? {
-        None => f.add(Verdict::Ok, "database", format_args!("{} is whole", config.database.display())),
+        None => {
+            let how = match config.database.location {
+                Location::Sqlite(_) => "is whole",
+                Location::Server(_) => "answers",
+            };
+            f.add(Verdict::Ok, "database", format_args!("{} {how}", config.database.location));
+        }
         Some(fault) => {
             let text = format!("{fault}; stop the server and restore a backup");
             f.add(Verdict::Fail, "database", text);

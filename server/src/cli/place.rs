@@ -7,7 +7,8 @@ use clap::Args;
 use super::failure::Failure;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::store::{Store, migrate};
+use crate::store::url::{Location, Settings};
+use crate::store::{self, Store, migrate};
 
 /// A database up to this size is checked whole at every start, which takes a fraction of a second;
 /// larger ones by `vicar doctor`.
@@ -62,23 +63,40 @@ pub(super) fn private_file(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::rename(&tmp, path).map_err(wrong)
 }
 
-/// Opens the database; an absent one is made, for its owner alone. Its schema is left as it is.
-pub(super) async fn open_or_create(path: &Path) -> Result<Store, Failure> {
+/// Opens the database; an absent file is made, for its owner alone. Its schema is left as it is.
+pub(super) async fn open_or_create(database: &Settings) -> Result<Store, Failure> {
     use std::os::unix::fs::OpenOptionsExt;
-    directory(path.parent().unwrap_or(Path::new("")))?;
-    std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|e| Failure::Place(format!("{}: the database cannot be opened: {e}", path.display())))?;
-    open(path).await
+    if let Location::Sqlite(path) = &database.location {
+        directory(path.parent().unwrap_or(Path::new("")))?;
+        std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(|e| Failure::Place(format!("{}: the database cannot be opened: {e}", path.display())))?;
+    }
+    open(database).await
 }
 
 /// Opens a database that is there.
-pub(super) async fn open(path: &Path) -> Result<Store, Failure> {
+pub(super) async fn open(database: &Settings) -> Result<Store, Failure> {
+    match &database.location {
+        Location::Sqlite(path) => open_file(path, database).await,
+        Location::Server(_) => {
+            let store = Store::open(database)?;
+            look(&store).await.map_err(|e| Failure::Database(format!("{}: {e}", database.location)))?;
+            Ok(store)
+        }
+    }
+}
+
+async fn look(store: &Store) -> store::Result<()> {
+    migrate::state(&mut store.read().await?).await.map(drop)
+}
+
+async fn open_file(path: &Path, database: &Settings) -> Result<Store, Failure> {
     let size = std::fs::metadata(path)
         .map_err(|e| {
             let hint = "`vicar db sync` makes one, and `vicar serve` furnishes it too";
@@ -88,9 +106,9 @@ pub(super) async fn open(path: &Path) -> Result<Store, Failure> {
     let damaged = |e: String| {
         Failure::Database(format!("{}: {e}; restore it from a backup if it is damaged", path.display()))
     };
-    let store = Store::sqlite(path).map_err(|e| damaged(e.to_string()))?;
+    let store = Store::open(database).map_err(|e| damaged(e.to_string()))?;
+    look(&store).await.map_err(|e| damaged(e.to_string()))?;
     let mut tx = store.read().await.map_err(|e| damaged(e.to_string()))?;
-    migrate::state(&mut tx).await.map_err(|e| damaged(e.to_string()))?;
     if size <= CHECKED_AT_START
         && let Some(fault) = tx.fault().await.map_err(|e| damaged(e.to_string()))?
     {
@@ -101,15 +119,15 @@ pub(super) async fn open(path: &Path) -> Result<Store, Failure> {
 }
 
 /// Opens a database whose schema this program can work with as it is.
-pub(super) async fn open_current(path: &Path) -> Result<Store, Failure> {
-    let store = open(path).await?;
+pub(super) async fn open_current(database: &Settings) -> Result<Store, Failure> {
+    let store = open(database).await?;
     let state = migrate::state(&mut store.read().await?).await?;
     if state.is_current() {
         Ok(store)
     } else {
         Err(Failure::Database(format!(
             "{}: the schema is not current; `vicar db sync` brings it there",
-            path.display()
+            database.location
         )))
     }
 }

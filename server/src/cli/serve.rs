@@ -177,7 +177,7 @@ impl Serve {
         if let Some(at) = monitor.and_then(|m| m.local_addr().ok()) {
             say(format_args!("  metrics        http://{at}/metrics"));
         }
-        say(format_args!("  database       {}", start::shown(&started.app.config.database)));
+        say(format_args!("  database       {}", start::shown(&started.app.config.database.location)));
         if let Some(first) = &started.first {
             say("  administrator  admin, on project admin");
             match &first.generated {

@@ -1,6 +1,6 @@
 //! What `serve` does before it serves: it opens what is there, and furnishes what is empty.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::failure::Failure;
@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::bootstrap::{self, Plan};
 use crate::config::Config;
 use crate::ids;
+use crate::store::url::{Location, Settings};
 use crate::store::{Store, migrate};
 use crate::tokens::keys;
 
@@ -36,9 +37,9 @@ pub(super) fn clouds(at: &Place) -> PathBuf {
 /// Opens the installation; `url` is what a new one's catalog names.
 pub(super) async fn start(at: &Place, config: Config, url: &str) -> Result<Started, Failure> {
     let clock = place::clock();
-    let store = place::open_or_create(&config.database).await?;
+    let store = reach(&config.database).await?;
     if migrate::sync(&store, clock.now()).await? {
-        tracing::info!(database = %config.database.display(), "the schema was brought to the current version");
+        tracing::info!(database = %config.database.location, "the schema was brought to the current version");
     }
     let empty = bootstrap::is_needed(&mut store.read().await?).await?;
     if empty {
@@ -157,9 +158,30 @@ pub(super) fn url(config: &Config, address: std::net::SocketAddr, encrypted: boo
     format!("{}://{address}", if encrypted { "https" } else { "http" })
 }
 
-/// The data directory as an operator wants to read it.
-pub(super) fn shown(path: &Path) -> String {
-    place::absolute(path).display().to_string()
+/// The database as an operator wants to read it.
+pub(super) fn shown(database: &Location) -> String {
+    match database {
+        Location::Sqlite(path) => place::absolute(path).display().to_string(),
+        Location::Server(_) => database.to_string(),
+    }
+}
+
+/// Opens the database. A server of it that starts at the same time as this one is waited for, as long as
+/// `[database] max_retries` and `retry_interval` say.
+async fn reach(database: &Settings) -> Result<Store, Failure> {
+    let mut tries: u32 = 0;
+    loop {
+        let failure = match place::open_or_create(database).await {
+            Err(failure @ Failure::Database(_)) if matches!(database.location, Location::Server(_)) => failure,
+            other => return other,
+        };
+        if database.max_retries.is_some_and(|limit| tries >= limit) {
+            return Err(failure);
+        }
+        tries += 1;
+        tracing::warn!(tries, "the database cannot be reached yet: {failure}");
+        tokio::time::sleep(database.retry_interval).await;
+    }
 }
 
 #[cfg(test)]
@@ -175,7 +197,7 @@ mod tests {
 
     #[test]
     fn an_address_for_everybody_is_reached_here() {
-        let config = Config::defaults(Path::new("/d")).expect("defaults");
+        let config = Config::defaults(std::path::Path::new("/d")).expect("defaults");
         let at = |a: &str| url(&config, a.parse().expect("an address"), false);
         assert_eq!(at("0.0.0.0:5000"), "http://127.0.0.1:5000");
         assert_eq!(at("[::]:5000"), "http://[::1]:5000");

@@ -66,8 +66,9 @@ pub async fn grant(tx: &mut Tx, of: &Holding, role: &str, _permit: &Permit) -> R
         of.table()
     );
     match tx.run(&sql, &of.args_with(role)).await {
-        // Somebody else was faster.
-        Ok(_) | Err(store::Error::Duplicate) => Ok(()),
+        Ok(_) => Ok(()),
+        // Somebody else was faster; the next run finds it.
+        Err(store::Error::Duplicate) => Err(store::Error::Again("the same grant at once".into()).into()),
         Err(e) => Err(e.into()),
     }
 }

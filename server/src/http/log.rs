@@ -3,15 +3,17 @@
 //! besides method and path.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
+use crate::error::RunAgain;
 use crate::http::request::read_body;
 use crate::ids;
 use crate::metrics::RequestLabels;
@@ -74,16 +76,38 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id")
 
 /// Reads the body before anything else, so that no handler leaves a part of it unread on a connection
 /// that the client means to use again.
-async fn whole(request: Request, limit: usize) -> Result<Request, Response> {
+async fn whole(request: Request, limit: usize) -> Result<(Parts, Bytes), Response> {
     let (parts, body) = request.into_parts();
     match read_body(body, limit).await {
-        Ok(bytes) => Ok(Request::from_parts(parts, Body::from(bytes))),
+        Ok(bytes) => Ok((parts, bytes)),
         Err(e) => {
             let mut response = e.into_response();
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             Err(response)
         }
     }
+}
+
+/// How often a request is run at most.
+const RUNS: u32 = 6;
+
+/// Runs a handler, and again when somebody else's transaction was in the way of its own. A handler is a
+/// function of the request and of the database, and such a transaction never was, so this is the one place
+/// for it. The pauses grow, and no two are alike: who met once shall not meet again.
+async fn run(app: &App, parts: Parts, body: Bytes, next: Next) -> Response {
+    for run in 1..RUNS {
+        let request = Request::from_parts(parts.clone(), Body::from(body.clone()));
+        let response = next.clone().run(request).await;
+        let Some(RunAgain(why)) = response.extensions().get() else { return response };
+        app.metrics.database_retries.inc();
+        tracing::debug!(run, why, "the request is run again");
+        tokio::time::sleep(Duration::from_millis(ids::below(8 << run))).await;
+    }
+    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    if let Some(RunAgain(why)) = response.extensions().get() {
+        tracing::error!(status = 503, detail = why, "request failed, each time that it was run");
+    }
+    response
 }
 
 /// A method as a label. Clients can make up methods; they must not make up series.
@@ -113,7 +137,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |p| p.as_str().to_owned());
     let mut response = match whole(request, app.config.max_body).await {
-        Ok(request) => next.run(request).await,
+        Ok((parts, body)) => run(&app, parts, body, next).await,
         Err(refused) => refused,
     };
     let headers = response.headers_mut();

@@ -843,8 +843,15 @@ pub const OWN: &[Table] = &[
     // Which of our own migrations have been applied.
     Table {
         name: "vicar_schema",
-        columns: &[integer("version"), datetime("applied_at")],
+        columns: &[integer("version"), datetime("applied_at"), integer("serves_from").null()],
         primary_key: &["version"],
+        ..Table::EMPTY
+    },
+    // One row, which a writer takes before anything else where a server is shared by replicas.
+    Table {
+        name: "vicar_guard",
+        columns: &[integer("id"), bigint("turn")],
+        primary_key: &["id"],
         ..Table::EMPTY
     },
     // What a key pair made for a trust carries besides its credential. `roles` is a JSON list of

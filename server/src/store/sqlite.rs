@@ -1,4 +1,5 @@
-//! SQLite: many readers on snapshots, one writer. Statements run inline: they take microseconds.
+//! SQLite: many readers on snapshots, one writer. Statements run inline: they take microseconds
+//! (docs/decisions/0006-engines.md).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +21,9 @@ struct Inner {
     writer: Arc<tokio::sync::Mutex<Connection>>,
     readers: Mutex<Vec<Connection>>,
 }
+
+/// The query for the names of all tables.
+pub(super) const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
 
 /// Idle readers that are kept; a burst may open more.
 const READERS_KEPT: usize = 16;
@@ -206,7 +210,7 @@ impl ToSql for Value {
             Self::Null => ToSqlOutput::Owned(rusqlite::types::Value::Null),
             Self::Int(i) => (*i).into(),
             Self::Bool(b) => i64::from(*b).into(),
-            Self::Text(t) => ToSqlOutput::Borrowed(ValueRef::Text(t.as_bytes())),
+            Self::Text(t) | Self::Date(t) => ToSqlOutput::Borrowed(ValueRef::Text(t.as_bytes())),
             Self::DateTime(t) => clock::sql_datetime(*t).into(),
         })
     }

@@ -18,6 +18,8 @@ pub enum Value {
     Bool(bool),
     /// A DATETIME.
     DateTime(Micros),
+    /// A DATE, as `YYYY-MM-DD`.
+    Date(String),
 }
 
 /// A DATETIME column, as microseconds since the epoch.
@@ -72,7 +74,7 @@ impl From<DateTime> for Value {
 
 impl From<Date> for Value {
     fn from(v: Date) -> Self {
-        Self::Text(v.0)
+        Self::Date(v.0)
     }
 }
 
@@ -102,8 +104,15 @@ fn wrong(wanted: &str, found: &Value) -> Error {
         Value::Text(_) => "text",
         Value::Bool(_) => "a boolean",
         Value::DateTime(_) => "a time",
+        Value::Date(_) => "a date",
     };
     Error::Broken(format!("expected {wanted}, found {kind}"))
+}
+
+impl FromValue for Value {
+    fn from_value(v: Value) -> Result<Self> {
+        Ok(v)
+    }
 }
 
 impl FromValue for String {
@@ -155,7 +164,10 @@ impl FromValue for DateTime {
 
 impl FromValue for Date {
     fn from_value(v: Value) -> Result<Self> {
-        String::from_value(v).map(Self)
+        match v {
+            Value::Date(d) | Value::Text(d) => Ok(Self(d)),
+            other => Err(wrong("a date", &other)),
+        }
     }
 }
 

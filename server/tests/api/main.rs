@@ -7,6 +7,7 @@ mod support;
 mod assignments;
 mod catalog;
 mod concurrency;
+mod database;
 mod discovery;
 mod domains;
 mod every_route;

@@ -9,8 +9,7 @@ use crate::support::{START, Server};
 
 /// Runs something in a transaction and keeps it.
 pub fn in_db<T>(s: &Server, work: impl AsyncFnOnce(&mut Tx) -> T) -> T {
-    let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-    rt.block_on(async {
+    s.runtime.block_on(async {
         let mut tx = s.app.store.write().await.expect("a transaction");
         let out = work(&mut tx).await;
         tx.commit().await.expect("commit");

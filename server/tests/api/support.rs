@@ -13,6 +13,8 @@ use vicar::config::Config;
 use vicar::store::{Store, migrate};
 use vicar::tokens::keys;
 
+use crate::database::Database;
+
 /// The administrator's password on every test server.
 pub const PASSWORD: &str = "secret";
 
@@ -24,6 +26,8 @@ pub struct Server {
     dir: PathBuf,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
+    pub runtime: tokio::runtime::Handle,
+    database: Option<Database>,
     http: ureq::Agent,
 }
 
@@ -80,11 +84,15 @@ impl Server {
         let dir = std::env::temp_dir().join(format!("vicar-test-{}", vicar::ids::uuid()));
         std::fs::create_dir_all(&dir).expect("scratch folder");
         let ini = format!("[identity]\npassword_hash_rounds = 4\n{ini}");
-        let config = Config::from_text(&ini, &dir).expect("configuration");
+        let mut config = Config::from_text(&ini, &dir).expect("configuration");
+        let database = Database::take();
+        if let Some(database) = &database {
+            config.database.location = database.location();
+        }
         keys::setup(&config.fernet_keys).expect("token keys");
         keys::setup(&config.credential_keys).expect("credential keys");
         // In a file, as in life: readers and the writer are apart.
-        let store = Store::sqlite(&config.database).expect("database");
+        let store = Store::open(&config.database).expect("database");
         let (ready, port) = std::sync::mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let held = clock.clone();
@@ -102,14 +110,15 @@ impl Server {
                 let address = listener.local_addr().expect("an address");
                 let plan = Plan::usual(PASSWORD.into(), &format!("http://{address}"));
                 bootstrap::run(&app, &plan).await.expect("bootstrap");
-                ready.send((address, Arc::clone(&app))).expect("the test waits");
+                let runtime = tokio::runtime::Handle::current();
+                ready.send((address, Arc::clone(&app), runtime)).expect("the test waits");
                 let stop = async {
                     let _ = stopped.await;
                 };
                 vicar::http::serve::serve(listener, None, vicar::routes::public(app), stop).await;
             });
         });
-        let (address, app) = port.recv().expect("the server starts");
+        let (address, app, runtime) = port.recv().expect("the server starts");
         let http = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
         Self {
             app,
@@ -118,6 +127,8 @@ impl Server {
             dir,
             stop: Some(stop),
             thread: Some(thread),
+            runtime,
+            database,
             http,
         }
     }
@@ -225,6 +236,9 @@ impl Drop for Server {
             let _ = thread.join();
         }
         let _ = std::fs::remove_dir_all(&self.dir);
+        if let Some(database) = self.database.take().filter(|_| !std::thread::panicking()) {
+            database.give_back();
+        }
     }
 }
 
@@ -232,8 +246,7 @@ impl Drop for Server {
 /// not depend on the HTTP of another.
 impl Server {
     fn sql(&self, sql: &str, args: &[vicar::store::Value]) {
-        let rt = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
-        rt.block_on(async {
+        self.runtime.block_on(async {
             let mut tx = self.app.store.write().await.expect("a transaction");
             tx.run(sql, args).await.expect(sql);
             tx.commit().await.expect("a commit");
@@ -242,10 +255,16 @@ impl Server {
 
     /// The first column of the first row, as text.
     pub fn sql_text(&self, sql: &str, args: &[vicar::store::Value]) -> Option<String> {
-        let rt = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
-        rt.block_on(async {
+        use vicar::store::Value;
+        self.runtime.block_on(async {
             let mut tx = self.app.store.read().await.expect("a transaction");
-            tx.first(sql, args, |r| r.take::<Option<String>>()).await.expect(sql).flatten()
+            match tx.first(sql, args, |r| r.take::<Value>()).await.expect(sql)? {
+                Value::Null => None,
+                Value::Int(n) => Some(n.to_string()),
+                Value::Bool(b) => Some(u8::from(b).to_string()),
+                Value::DateTime(at) => Some(vicar::clock::sql_datetime(at)),
+                Value::Text(t) | Value::Date(t) => Some(t),
+            }
         })
     }
 

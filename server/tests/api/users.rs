@@ -10,8 +10,7 @@ const SECOND: i64 = 1_000_000;
 
 /// Runs statements in the server's database, for what other parts of the API make.
 pub fn in_database(s: &Server, statements: &[(&str, &[store::Value])]) {
-    let rt = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
-    rt.block_on(async {
+    s.runtime.block_on(async {
         let mut tx = s.app.store.write().await.expect("a transaction");
         for (sql, args) in statements {
             tx.run(sql, args).await.expect(sql);
@@ -22,8 +21,7 @@ pub fn in_database(s: &Server, statements: &[(&str, &[store::Value])]) {
 
 /// How many rows a query finds.
 fn count(s: &Server, sql: &str, args: &[store::Value]) -> usize {
-    let rt = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
-    rt.block_on(async {
+    s.runtime.block_on(async {
         let mut tx = s.app.store.read().await.expect("a transaction");
         tx.all(sql, args).await.expect(sql).len()
     })

@@ -1,0 +1,240 @@
+//! MariaDB and MySQL: their words, their types, their errors.
+//!
+//! A session has `autocommit` off: the first statement begins a transaction, so that a read costs no round
+//! trip more than its queries.
+
+use sqlx::mysql::{
+    MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow, MySqlSslMode,
+    MySqlValueRef,
+};
+use sqlx::{Arguments, ConnectOptions, Connection, Decode, Executor, Row as _, TypeInfo as _, ValueRef};
+
+use super::server::{Done, Failure, Words};
+use super::url::{Server, Settings, TlsMode};
+use super::{Error, Row, Value};
+use crate::clock;
+
+pub(super) const WORDS: Words = Words {
+    begin_read: None,
+    // The row's lock is waited for before the first query takes the snapshot. It is a change, so that
+    // Galera's certification sees two writers on two nodes as what they are.
+    begin_write: "UPDATE vicar_guard SET turn = turn + 1 WHERE id = 1",
+    // A change of the schema commits by itself here; each step can be done again.
+    // An index on a table of millions takes its time.
+    begin_schema: "SET NAMES utf8mb4 /*M!100300 , max_statement_time = 0, idle_transaction_timeout = 0 */",
+    tables: "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
+};
+
+/// Statements that a connection keeps prepared. A server has a limit for all of its connections together
+/// (max_prepared_stmt_count, 16382 unless it was changed).
+const PREPARED: usize = 250;
+
+pub(super) fn options(server: &Server) -> MySqlConnectOptions {
+    let mut o = MySqlConnectOptions::new()
+        .host(&server.host)
+        .port(server.port.unwrap_or(3306))
+        .database(&server.name)
+        .statement_cache_capacity(PREPARED)
+        .charset("utf8mb4")
+        // The session is set up by `connect`.
+        .pipes_as_concat(false)
+        .no_engine_substitution(false)
+        .timezone(None)
+        .set_names(false)
+        .ssl_mode(match server.tls.mode {
+            TlsMode::Disable => MySqlSslMode::Disabled,
+            TlsMode::Prefer => MySqlSslMode::Preferred,
+            TlsMode::Require => MySqlSslMode::Required,
+            TlsMode::VerifyCa => MySqlSslMode::VerifyCa,
+            TlsMode::VerifyFull => MySqlSslMode::VerifyIdentity,
+        });
+    if let Some(socket) = &server.socket {
+        o = o.socket(socket);
+    }
+    if let Some(user) = &server.user {
+        o = o.username(user);
+    }
+    if let Some(password) = &server.password {
+        o = o.password(&password.0);
+    }
+    if let Some(ca) = &server.tls.ca {
+        o = o.ssl_ca(ca);
+    }
+    if let (Some(cert), Some(key)) = (&server.tls.cert, &server.tls.key) {
+        o = o.ssl_client_cert(cert).ssl_client_key(key);
+    }
+    o.disable_statement_logging()
+}
+
+pub(super) async fn connect(
+    o: &MySqlConnectOptions,
+    settings: &Settings,
+    writes: bool,
+) -> Result<MySqlConnection, Failure> {
+    let mut conn = MySqlConnection::connect_with(o).await.map_err(convert)?;
+    let statement = settings.statement_timeout.as_secs().max(1);
+    // In comments that MariaDB alone reads: what MySQL has not, or calls otherwise.
+    let set = format!(
+        "SET NAMES utf8mb4, time_zone = '+00:00', innodb_lock_wait_timeout = {lock},
+             sql_mode = IF(VERSION() LIKE '%MariaDB%', 'TRADITIONAL,ANSI_QUOTES',
+                           'TRADITIONAL,ANSI_QUOTES,TIME_TRUNCATE_FRACTIONAL');
+         SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, {access};
+         SET autocommit = 0
+             /*M!100300 , max_statement_time = {statement}, idle_transaction_timeout = {statement} */",
+        lock = settings.lock_timeout.as_secs().max(1),
+        access = if writes { "READ WRITE" } else { "READ ONLY" },
+    );
+    conn.execute(set.as_str()).await.map_err(convert)?;
+    let galera = conn.fetch_optional("SHOW VARIABLES LIKE 'wsrep_sync_wait'").await.map_err(convert)?;
+    if galera.is_some() {
+        // A node answers only when it has applied what was committed anywhere before it was asked.
+        conn.execute("SET SESSION wsrep_sync_wait = 7").await.map_err(convert)?;
+    }
+    conn.execute("ROLLBACK").await.map_err(convert)?;
+    Ok(conn)
+}
+
+/// Statements without arguments, as many as are in the text.
+pub(super) async fn script(conn: &mut MySqlConnection, sql: &str) -> Result<Done, Failure> {
+    let done = conn.execute(sql).await.map_err(convert)?;
+    Ok(Done { rows: Vec::new(), changed: done.rows_affected() })
+}
+
+pub(super) async fn query(conn: &mut MySqlConnection, sql: &str, args: &[Value]) -> Result<Done, Failure> {
+    let bound = bind(args).map_err(Failure::kept)?;
+    let rows = sqlx::query_with(sql, bound).fetch_all(conn).await.map_err(convert)?;
+    let rows = rows.iter().map(read).collect::<super::Result<Vec<Row>>>().map_err(Failure::kept)?;
+    Ok(Done { rows, changed: 0 })
+}
+
+/// The driver asks for the count of rows that were found, whether or not a value changed: what the other
+/// engines count too.
+pub(super) async fn run(conn: &mut MySqlConnection, sql: &str, args: &[Value]) -> Result<Done, Failure> {
+    let bound = bind(args).map_err(Failure::kept)?;
+    let done = sqlx::query_with(sql, bound).execute(conn).await.map_err(convert)?;
+    Ok(Done { rows: Vec::new(), changed: done.rows_affected() })
+}
+
+fn bind(args: &[Value]) -> super::Result<MySqlArguments> {
+    let mut bound = MySqlArguments::default();
+    for value in args {
+        match value {
+            Value::Null => bound.add(None::<i64>),
+            Value::Int(n) => bound.add(*n),
+            Value::Bool(b) => bound.add(i64::from(*b)),
+            Value::Text(t) | Value::Date(t) => bound.add(t.as_str()),
+            Value::DateTime(at) => bound.add(time(*at)?.as_str()),
+        }
+        .map_err(|e| Error::Broken(e.to_string()))?;
+    }
+    Ok(bound)
+}
+
+/// A time as a literal. A column drops what is below a second, as Keystone's do.
+fn time(at: i64) -> super::Result<String> {
+    let text = clock::sql_datetime(at);
+    // Years of four digits are what a DATETIME can be.
+    if text.len() == 26 { Ok(text) } else { Err(Error::Refused("a time is out of range".into())) }
+}
+
+fn read(row: &MySqlRow) -> super::Result<Row> {
+    let mut values = Vec::with_capacity(row.len());
+    for i in 0..row.len() {
+        let value = row.try_get_raw(i).map_err(|e| Error::Broken(e.to_string()))?;
+        values.push(decode(value).map_err(|e| Error::Broken(e.to_string()))?);
+    }
+    Ok(Row::new(values))
+}
+
+fn decode(value: MySqlValueRef<'_>) -> Result<Value, sqlx::error::BoxDynError> {
+    if value.is_null() {
+        return Ok(Value::Null);
+    }
+    let ty = value.type_info().name().to_owned();
+    Ok(match ty.as_str() {
+        "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" | "YEAR" => {
+            Value::Int(Decode::<sqlx::MySql>::decode(value)?)
+        }
+        unsigned if unsigned.ends_with(" UNSIGNED") => {
+            let n: u64 = Decode::<sqlx::MySql>::decode(value)?;
+            Value::Int(i64::try_from(n)?)
+        }
+        "DATETIME" | "TIMESTAMP" => {
+            let time = calendar(Decode::<sqlx::MySql>::decode(value)?);
+            Value::DateTime(clock::from_sql_datetime(&time).ok_or("no time")?)
+        }
+        "DATE" => {
+            let time = calendar(Decode::<sqlx::MySql>::decode(value)?);
+            Value::Date(time.split(' ').next().unwrap_or_default().to_owned())
+        }
+        "FLOAT" | "DOUBLE" | "TIME" | "BIT" => return Err(format!("a column of the type {ty}").into()),
+        // Characters of any length, words of enumerations, and sums.
+        _ => {
+            let bytes: &[u8] = Decode::<sqlx::MySql>::decode(value)?;
+            Value::Text(String::from_utf8_lossy(bytes).into_owned())
+        }
+    })
+}
+
+/// A time in the binary form: how many bytes follow, year, month, day; hour, minute, second; microseconds.
+/// Those at the end that are zero are left out.
+fn calendar(bytes: &[u8]) -> String {
+    let at = |i: usize| bytes.get(i).copied().unwrap_or(0);
+    let year = u16::from_le_bytes([at(1), at(2)]);
+    let micros = u32::from_le_bytes([at(8), at(9), at(10), at(11)]);
+    format!(
+        "{year:04}-{:02}-{:02} {:02}:{:02}:{:02}.{micros:06}",
+        at(3),
+        at(4),
+        at(5),
+        at(6),
+        at(7)
+    )
+}
+
+fn convert(e: sqlx::Error) -> Failure {
+    let sqlx::Error::Database(e) = e else {
+        return Failure::of_connection(&e);
+    };
+    let Some(e) = e.try_downcast_ref::<MySqlDatabaseError>() else {
+        return Failure::kept(Error::Broken("an error of another driver".into()));
+    };
+    // Numbers: MariaDB's documentation, "MariaDB Error Code Reference".
+    let text = || format!("{} ({})", e.message(), e.number());
+    match e.number() {
+        1062 | 1586 => Failure::kept(Error::Duplicate),
+        // A deadlock, which is also how Galera refuses what another node was faster with; a record that
+        // changed since the snapshot; a table whose definition did.
+        1213 | 1020 | 1412 | 1615 => Failure::kept(Error::Again(text())),
+        // The others wrote for too long; a statement took too long.
+        1205 | 1969 | 3024 => Failure::kept(Error::Unavailable(text())),
+        // A Galera node that is not part of its cluster; a server that only reads: another may do.
+        1047 | 1290 | 1836 => Failure::lost(Error::Again(text())),
+        // Shutting down, or the connection was ended from outside.
+        1053 | 1317 | 1927 | 1159 | 1161 | 4031 => Failure::lost(Error::Again(text())),
+        1040 | 1203 | 1226 | 1461 => Failure::lost(Error::Unavailable(text())),
+        1406 => Failure::kept(Error::Refused("a value is longer than the database keeps".into())),
+        1264 | 1690 => Failure::kept(Error::Refused("a number is out of range".into())),
+        1366 | 1300 | 3854 | 3988 => {
+            Failure::kept(Error::Refused("a text has characters that the database cannot keep".into()))
+        }
+        1292 | 1411 => Failure::kept(Error::Refused("a time is out of range".into())),
+        // There already: steps of the schema may be done again.
+        1050 | 1060 | 1061 => Failure::kept(Error::Duplicate),
+        _ => Failure::kept(Error::Broken(text())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_fit_a_column_or_are_refused() {
+        assert_eq!(clock::sql_datetime(0).get(..19), Some("1970-01-01 00:00:00"));
+        assert!(time(0).is_ok());
+        assert!(matches!(time(i64::MAX), Err(Error::Refused(_))));
+        assert_eq!(calendar(&[4, 0xea, 7, 11, 21]), "2026-11-21 00:00:00.000000");
+        assert_eq!(calendar(&[11, 0xea, 7, 11, 21, 23, 59, 1, 1, 0, 0, 0]), "2026-11-21 23:59:01.000001");
+    }
+}
