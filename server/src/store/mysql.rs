@@ -3,6 +3,8 @@
 //! A session has `autocommit` off: the first statement begins a transaction, so that a read costs no round
 //! trip more than its queries.
 
+use std::borrow::Cow;
+
 use sqlx::mysql::{
     MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow, MySqlSslMode,
     MySqlValueRef,
@@ -100,9 +102,22 @@ pub(super) async fn script(conn: &mut MySqlConnection, sql: &str) -> Result<Done
     Ok(Done { rows: Vec::new(), changed: done.rows_affected() })
 }
 
+/// A text of characters that a column cannot have is in no row of it. The server does not say so, but that
+/// it cannot compare; then null is compared in its place, which is equal to nothing.
 pub(super) async fn query(conn: &mut MySqlConnection, sql: &str, args: &[Value]) -> Result<Done, Failure> {
+    let (sql, args) = &exact(sql, args);
     let bound = bind(args).map_err(Failure::kept)?;
-    let rows = sqlx::query_with(sql, bound).fetch_all(conn).await.map_err(convert)?;
+    let rows = match sqlx::query_with(sql, bound).fetch_all(&mut *conn).await {
+        Err(sqlx::Error::Database(e)) if number(e.as_ref()) == Some(INCOMPARABLE) => {
+            let plain = |arg: &Value| match arg {
+                Value::Text(t) if t.chars().any(|c| c > '\u{ffff}') => Value::Null,
+                other => other.clone(),
+            };
+            let bound = bind(&args.iter().map(plain).collect::<Vec<_>>()).map_err(Failure::kept)?;
+            sqlx::query_with(sql, bound).fetch_all(conn).await.map_err(convert)?
+        }
+        other => other.map_err(convert)?,
+    };
     let rows = rows.iter().map(read).collect::<super::Result<Vec<Row>>>().map_err(Failure::kept)?;
     Ok(Done { rows, changed: 0 })
 }
@@ -110,9 +125,60 @@ pub(super) async fn query(conn: &mut MySqlConnection, sql: &str, args: &[Value])
 /// The driver asks for the count of rows that were found, whether or not a value changed: what the other
 /// engines count too.
 pub(super) async fn run(conn: &mut MySqlConnection, sql: &str, args: &[Value]) -> Result<Done, Failure> {
+    let (sql, args) = &exact(sql, args);
     let bound = bind(args).map_err(Failure::kept)?;
     let done = sqlx::query_with(sql, bound).execute(conn).await.map_err(convert)?;
     Ok(Done { rows: Vec::new(), changed: done.rows_affected() })
+}
+
+/// Makes conditions exact. The collation of Keystone's columns takes `a`, `A`, `á` and `a ` for the same; an id
+/// or an access key that is merely similar must find nothing, as on the other engines. So `id = ?` becomes
+/// `(id = ? AND BINARY id = ?)`, of which the first part finds by index and the second compares; likewise `IN`.
+/// Names stay as the collation has them: it is what makes them unique here, and how Keystone finds them.
+fn exact<'a>(sql: &'a str, args: &'a [Value]) -> (Cow<'a, str>, Cow<'a, [Value]>) {
+    if !args.iter().any(|arg| matches!(arg, Value::Text(_))) || sql.starts_with("INSERT INTO") && !sql.contains("WHERE") {
+        return (Cow::Borrowed(sql), Cow::Borrowed(args));
+    }
+    let mut text = String::with_capacity(sql.len() * 2);
+    let mut values = Vec::with_capacity(args.len() * 2);
+    let mut left = args;
+    let mut rest = sql;
+    // What is assigned is no condition.
+    if let Some(at) = sql.find(" SET ").and_then(|set| sql.get(set..)?.find(" WHERE ").map(|w| set + w)) {
+        let (assigned, conditions) = sql.split_at(at);
+        let (taken, others) = left.split_at(assigned.matches('?').count().min(left.len()));
+        text.push_str(assigned);
+        values.extend_from_slice(taken);
+        (left, rest) = (others, conditions);
+    }
+    while let Some(at) = rest.find('?') {
+        let (before, after) = rest.split_at(at);
+        let (list, after) = if before.ends_with(" IN (") {
+            after.split_at(after.find(')').map_or(after.len(), |end| end + 1))
+        } else {
+            after.split_at(1)
+        };
+        let (taken, others) = left.split_at(list.matches('?').count().min(left.len()));
+        let compared = before.strip_suffix(" = ").map(|b| (b, " = "));
+        let compared = compared.or_else(|| before.strip_suffix(" IN (").map(|b| (b, " IN (")));
+        let column = compared.map(|(b, how)| {
+            let start = b.rfind(|c: char| !(c.is_ascii_alphanumeric() || "_.\"".contains(c))).map_or(0, |i| i + 1);
+            (b.split_at(start), how)
+        });
+        match column {
+            Some(((head, column), how))
+                if matches!(taken.first(), Some(Value::Text(_))) && !column.ends_with("name") && !column.is_empty() =>
+            {
+                text.push_str(&format!("{head}({column}{how}{list} AND BINARY {column}{how}{list})"));
+                values.extend_from_slice(taken);
+            }
+            _ => text.extend([before, list]),
+        }
+        values.extend_from_slice(taken);
+        (left, rest) = (others, after);
+    }
+    text.push_str(rest);
+    (Cow::Owned(text), Cow::Owned(values))
 }
 
 fn bind(args: &[Value]) -> super::Result<MySqlArguments> {
@@ -192,6 +258,13 @@ fn calendar(bytes: &[u8]) -> String {
     )
 }
 
+/// "Illegal mix of collations": Keystone's tables are of characters of three bytes.
+const INCOMPARABLE: u16 = 1267;
+
+fn number(e: &dyn sqlx::error::DatabaseError) -> Option<u16> {
+    e.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
+}
+
 fn convert(e: sqlx::Error) -> Failure {
     let sqlx::Error::Database(e) = e else {
         return Failure::of_connection(&e);
@@ -215,8 +288,10 @@ fn convert(e: sqlx::Error) -> Failure {
         1040 | 1203 | 1226 | 1461 => Failure::lost(Error::Unavailable(text())),
         1406 => Failure::kept(Error::Refused("a value is longer than the database keeps".into())),
         1264 | 1690 => Failure::kept(Error::Refused("a number is out of range".into())),
-        1366 | 1300 | 3854 | 3988 => {
-            Failure::kept(Error::Refused("a text has characters that the database cannot keep".into()))
+        1366 | INCOMPARABLE | 1300 | 3854 | 3988 => {
+            // … for column `database`.`table`.`name` at row 1
+            let name = e.message().rsplit('`').nth(1).filter(|_| e.number() == 1366).unwrap_or("a text");
+            Failure::kept(Error::Refused(format!("{name}: has characters that the database cannot keep")))
         }
         1292 | 1411 => Failure::kept(Error::Refused("a time is out of range".into())),
         // There already: steps of the schema may be done again.
@@ -228,6 +303,33 @@ fn convert(e: sqlx::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn conditions_are_exact() {
+        let check = |sql: &str, args: &[Value]| {
+            let (sql, args) = exact(sql, args);
+            (sql.into_owned(), args.into_owned())
+        };
+        let (a, b, c): (Value, Value, Value) = ("a".into(), "b".into(), "c".into());
+        let args = [a.clone(), Value::Int(1), b.clone(), c.clone()];
+        assert_eq!(
+            check("UPDATE t SET x = ?, y = ? WHERE t.id = ? AND name = ?", &args),
+            (
+                "UPDATE t SET x = ?, y = ? WHERE (t.id = ? AND BINARY t.id = ?) AND name = ?".to_owned(),
+                vec![a.clone(), Value::Int(1), b.clone(), b.clone(), c.clone()]
+            )
+        );
+        let args = [Value::Bool(true), a.clone(), b.clone(), c.clone()];
+        assert_eq!(
+            check("SELECT 1 FROM t WHERE on = ? AND (id IN (?, ?) OR \"user\" = ?)", &args),
+            (
+                "SELECT 1 FROM t WHERE on = ? AND ((id IN (?, ?) AND BINARY id IN (?, ?)) OR (\"user\" = ? AND BINARY \"user\" = ?))".to_owned(),
+                vec![Value::Bool(true), a.clone(), b.clone(), a.clone(), b.clone(), c.clone(), c.clone()]
+            )
+        );
+        let insert = "INSERT INTO t (a, b) VALUES (?, ?)";
+        assert_eq!(check(insert, &[a.clone(), b.clone()]), (insert.to_owned(), vec![a, b]));
+    }
 
     #[test]
     fn times_fit_a_column_or_are_refused() {
