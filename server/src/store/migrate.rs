@@ -222,7 +222,7 @@ async fn create(tx: &mut Tx, before: &State, now: Micros) -> Result<()> {
     for statement in keystone.chain(others).flat_map(|t| ddl(t, dialect)) {
         tx.change(&statement).await?;
     }
-    for (table, index) in OWN_INDEXES {
+    for (table, index) in OWN_INDEXES.iter().filter(|own| own.1.scope.covers(dialect)) {
         tx.change(&index_ddl(table, index, dialect)).await?;
     }
     // All rows in one transaction, on every engine: with them the database is whole.

@@ -85,6 +85,11 @@ impl Database {
         made.name
     }
 
+    /// Runs a statement on it.
+    pub fn execute(&self, sql: &str) {
+        execute(&self.name, &[sql.to_owned()]);
+    }
+
     /// Where it is.
     pub fn location(&self) -> Location {
         url::parse(&self.url()).expect("a URL")
@@ -109,5 +114,48 @@ impl Database {
         });
         execute(&self.name, &std::iter::once(off.to_owned()).chain(empty).collect::<Vec<_>>());
         FREE.lock().expect("a lock").push(self.name);
+    }
+}
+
+/// A transaction on a connection of its own.
+pub struct Rival {
+    commit: std::sync::mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Rival {
+    pub fn begin(database: &Database, statements: &[&str]) -> Self {
+        let mut script: Vec<String> = statements.iter().map(|s| (*s).to_owned()).collect();
+        script.insert(0, "BEGIN".into());
+        if dialect() == Dialect::Mysql {
+            script.insert(0, "SET sql_mode = 'ANSI_QUOTES'".into());
+        }
+        let name = database.name.clone();
+        let (begun, is_begun) = std::sync::mpsc::channel();
+        let (commit, committed) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            // The connection is kept between the two.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+            if dialect() == Dialect::Postgres {
+                let mut c = runtime.block_on(PgConnection::connect(&at(&name))).expect("connects");
+                script.iter().for_each(|s| drop(runtime.block_on(c.execute(s.as_str())).expect(s)));
+                begun.send(()).expect("the test waits");
+                let _ = committed.recv();
+                runtime.block_on(c.execute("COMMIT")).expect("commits");
+            } else {
+                let mut c = runtime.block_on(MySqlConnection::connect(&at(&name))).expect("connects");
+                script.iter().for_each(|s| drop(runtime.block_on(c.execute(s.as_str())).expect(s)));
+                begun.send(()).expect("the test waits");
+                let _ = committed.recv();
+                runtime.block_on(c.execute("COMMIT")).expect("commits");
+            }
+        });
+        is_begun.recv().expect("begins");
+        Self { commit, thread }
+    }
+
+    pub fn commit(self) {
+        self.commit.send(()).expect("it waits");
+        self.thread.join().expect("commits");
     }
 }

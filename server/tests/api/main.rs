@@ -10,6 +10,7 @@ mod concurrency;
 mod database;
 mod discovery;
 mod domains;
+mod engines;
 mod every_route;
 mod grants;
 mod groups;

@@ -10,10 +10,11 @@ use vicar::app::App;
 use vicar::bootstrap::{self, Plan};
 use vicar::clock::{Clock, SECOND};
 use vicar::config::Config;
+use vicar::store::schema::Dialect;
 use vicar::store::{Store, migrate};
 use vicar::tokens::keys;
 
-use crate::database::Database;
+use crate::database::{Database, Rival};
 
 /// The administrator's password on every test server.
 pub const PASSWORD: &str = "secret";
@@ -23,7 +24,7 @@ pub struct Server {
     pub app: Arc<App>,
     pub clock: Clock,
     pub url: String,
-    dir: PathBuf,
+    dir: Option<PathBuf>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
     pub runtime: tokio::runtime::Handle,
@@ -91,11 +92,23 @@ impl Server {
         }
         keys::setup(&config.fernet_keys).expect("token keys");
         keys::setup(&config.credential_keys).expect("credential keys");
+        let mut server = Self::run(config, clock, Some(dir));
+        server.database = database;
+        server
+    }
+
+    /// Another server on the same database and keys.
+    pub fn replica(&self) -> Self {
+        Self::run(self.app.config.clone(), self.clock.clone(), None)
+    }
+
+    fn run(config: Config, clock: Clock, dir: Option<PathBuf>) -> Self {
         // In a file, as in life: readers and the writer are apart.
         let store = Store::open(&config.database).expect("database");
         let (ready, port) = std::sync::mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let held = clock.clone();
+        let is_first = dir.is_some();
         let thread = std::thread::spawn(move || {
             let rt = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
@@ -108,8 +121,10 @@ impl Server {
                 let listener =
                     vicar::http::serve::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port");
                 let address = listener.local_addr().expect("an address");
-                let plan = Plan::usual(PASSWORD.into(), &format!("http://{address}"));
-                bootstrap::run(&app, &plan).await.expect("bootstrap");
+                if is_first {
+                    let plan = Plan::usual(PASSWORD.into(), &format!("http://{address}"));
+                    bootstrap::run(&app, &plan).await.expect("bootstrap");
+                }
                 let runtime = tokio::runtime::Handle::current();
                 ready.send((address, Arc::clone(&app), runtime)).expect("the test waits");
                 let stop = async {
@@ -128,9 +143,32 @@ impl Server {
             stop: Some(stop),
             thread: Some(thread),
             runtime,
-            database,
+            database: None,
             http,
         }
+    }
+
+    /// Which engine the tests run on, if it is not SQLite.
+    pub fn engine(&self) -> Option<Dialect> {
+        self.database.as_ref().map(|_| self.app.store.dialect())
+    }
+
+    /// Another store on the same database.
+    pub fn another_store(&self) -> Store {
+        Store::open(&self.app.config.database).expect("opens")
+    }
+
+    /// Changes the schema, behind the server's back.
+    pub fn change(&self, sql: &str) {
+        match &self.database {
+            Some(database) => database.execute(sql),
+            None => self.sql(sql, &[]),
+        }
+    }
+
+    /// Somebody else's transaction, open until it is committed.
+    pub fn rival(&self, statements: &[&str]) -> Rival {
+        Rival::begin(self.database.as_ref().expect("a server of databases"), statements)
     }
 
     /// Any request.
@@ -235,7 +273,9 @@ impl Drop for Server {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let _ = std::fs::remove_dir_all(&self.dir);
+        if let Some(dir) = &self.dir {
+            let _ = std::fs::remove_dir_all(dir);
+        }
         if let Some(database) = self.database.take().filter(|_| !std::thread::panicking()) {
             database.give_back();
         }

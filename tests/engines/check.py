@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Vicar on PostgreSQL and MariaDB: real servers, installed if need be, started in scratch folders.
+
+    check.py [postgresql|mariadb]... [--only PART...] [-- ARGUMENTS OF THE SUITE...]
+
+Parts: suite     the black-box tests of the API (server/tests/api), each on a database of the server
+       schema    what `vicar db sync` makes is what `keystone-manage db_sync` makes; what that made is adopted
+       program   the commands, and what clients see when the database goes away and comes back
+"""
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, '..', 'world'), os.path.join(HERE, '..', 'keystone')]
+import harness                                                   # noqa: E402
+
+harness.run_in('keystone')
+
+import schema                                                    # noqa: E402
+import servers                                                   # noqa: E402
+
+DRIVERS = {'postgresql': 'postgresql+psycopg2', 'mariadb': 'mysql+pymysql'}
+PASSWORD = 'geheim-und-lang'
+
+
+def cargo(*args, **env):
+    return subprocess.run(['cargo', *args], cwd=harness.REPO, env={**os.environ, **env}, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def vicar(db, *args, database='vicar', more=''):
+    """Runs a command of the program on a database; gives the code and what was said."""
+    done = subprocess.run([binary(), *args, *configured(db, database, more)], text=True, cwd=db.folder,
+                          env={**os.environ, 'OS_BOOTSTRAP_PASSWORD': PASSWORD}, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
+    return done.returncode, done.stdout
+
+
+def binary():
+    return os.environ.get('VICAR_BIN') or os.path.join(harness.REPO, 'target', 'debug', 'vicar')
+
+
+def configured(db, database, more=''):
+    """Options for a configuration that names the database, with a password in the URL."""
+    conf = db.path(database + '.conf')
+    url = with_driver(db, database)
+    if database == 'vicar':
+        url = re.sub('//[a-z]+@', '//vicar:%s@' % PASSWORD, url)
+    with open(conf, 'w') as f:
+        f.write('[identity]\npassword_hash_rounds = 4\n[database]\nconnection = %s\n%s\n' % (url, more))
+    return '--config-file', conf, '--data-dir', db.path('data-' + database)
+
+
+def with_driver(db, database):
+    return '%s/%s' % (db.url.replace(db.url.split(':')[0], DRIVERS[db.kind], 1), database)
+
+
+def suite(c, db, args):
+    began = time.monotonic()
+    done = cargo('test', '--locked', '-p', 'vicar', '--test', 'api', *args, VICAR_TEST_DATABASE=db.url + '/')
+    result = re.search(r'test result: .* (\d+) passed; (\d+) failed', done.stdout)
+    passed, failed = map(int, result.groups()) if result else (0, 0)
+    c.passed += passed
+    name = 'the suite on %s: %d passed, %d failed (%d s)' % (db.kind, passed, failed, time.monotonic() - began)
+    c.ok(name, done.returncode == 0 and passed and not failed, done.stdout[-8000:])
+
+
+def keystone_schema(db):
+    """A database that Keystone's own migrations made."""
+    name = 'keystone'
+    db.make_database(name)
+    conf = db.path('keystone.conf')
+    with open(conf, 'w') as f:
+        f.write('[database]\nconnection = %s\n' % with_driver(db, name))
+    subprocess.run([harness.env_bin('keystone', 'keystone-manage'), '--config-file', conf, 'db_sync'], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return '%s/%s' % (db.url, name)
+
+
+def schemas(c, db):
+    theirs = keystone_schema(db)
+    ours = db.make_database('ours')
+    c.equal('%s: db sync makes the schema' % db.kind, vicar(db, 'db', 'sync', database='ours')[0], 0)
+    passed, failed = schema.compare(schema.connect(ours), schema.connect(theirs))
+    c.passed += passed
+    c.ok("%s: %d tables are Keystone's, %d are not" % (db.kind, passed, failed), passed > 40 and not failed)
+    before = contents(db, 'keystone')
+    code, said = vicar(db, 'db', 'sync', database='keystone')
+    c.ok('%s: a database of Keystone is adopted' % db.kind, code == 0, said)
+    c.equal('%s: and nothing in it was rewritten' % db.kind, contents(db, 'keystone'), before)
+    passed, failed = schema.compare(schema.connect(theirs), schema.connect(ours))
+    c.ok('%s: its tables are as before' % db.kind, passed > 40 and not failed)
+    c.equal('%s: Keystone finds it current' % db.kind, subprocess.run(
+        [harness.env_bin('keystone', 'keystone-manage'), '--config-file', db.path('keystone.conf'), 'db_sync',
+         '--check'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode, 0)
+    db.make_database('odd')
+    db.sql('CREATE TABLE project (id INTEGER)', 'odd')
+    code, said = vicar(db, 'db', 'sync', database='odd')
+    c.ok("%s: somebody else's tables are left alone" % db.kind, code == 5 and 'project' in said, said)
+
+
+def contents(db, name):
+    at = schema.connect('%s/%s' % (db.url, name))
+    quote = '`' if db.kind == 'mariadb' else '"'
+    return {t: sorted(map(str, at.rows('SELECT * FROM %s%s%s' % (quote, t, quote)))) for t in at.names('table')}
+
+
+def program(c, db):
+    kind = db.kind
+    db.make_database('vicar')
+    if kind == 'mariadb':
+        db.sql("CREATE USER vicar IDENTIFIED BY '%s'; GRANT ALL ON vicar.* TO vicar" % PASSWORD)
+    code, said = vicar(db, 'db', 'version')
+    c.ok('%s: db version of an empty database is 5' % kind, code == 5 and 'keystone: none' in said, said)
+    together = [subprocess.Popen([binary(), 'db', 'sync', *configured(db, 'vicar')], stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True) for _ in range(3)]
+    said = [p.communicate()[0] for p in together]
+    c.ok('%s: three make the schema at once, and it is made once' % kind,
+         all(p.returncode == 0 for p in together) and sum('is there now' in s for s in said) >= 1, said)
+    code, said = vicar(db, 'db', 'version')
+    c.ok('%s: db version' % kind, code == 0 and '30.0.0' in said, said)
+    for args in (['keys', 'setup'], ['bootstrap'], ['bootstrap'], ['doctor'], ['trust', 'flush']):
+        code, said = vicar(db, *args)
+        c.ok('%s: %s' % (kind, ' '.join(args)), code == 0 and PASSWORD not in said, said)
+    port = servers.free_port()
+    url = 'http://127.0.0.1:%d' % port
+    more = 'connect_timeout = 2\npool_timeout = 2'
+    with open(db.path('served'), 'w') as log:
+        served = subprocess.Popen([binary(), 'serve', '--listen', '127.0.0.1:%d' % port, '--metrics-listen', 'off',
+                                   '--log-level', 'debug', *configured(db, 'vicar', more)], stdout=log, stderr=log)
+    try:
+        c.equal('%s: a login' % kind, until(lambda: login(url)[0], 201), 201)
+        db.stop(servers.signal.SIGKILL)
+        status, headers, _ = login(url)
+        c.ok('%s: without the database 503, and when to come back' % kind,
+             status == 503 and headers.get('Retry-After'), (status, dict(headers)))
+        code, said = vicar(db, 'doctor', more=more)
+        c.ok('%s: doctor says so' % kind, code == 1 and 'cannot connect' in said and PASSWORD not in said, said)
+        db.start()
+        c.equal('%s: and with it the next login is good' % kind, login(url)[0], 201)
+    finally:
+        served.terminate()
+        served.wait(20)
+    said = open(db.path('served')).read()
+    c.ok('%s: no log line shows the password of the URL' % kind, PASSWORD not in said)
+
+
+def login(url):
+    body = {'auth': {'identity': {'methods': ['password'], 'password': {'user': {
+        'name': 'admin', 'domain': {'id': 'default'}, 'password': PASSWORD}}}}}
+    request = urllib.request.Request(url + '/v3/auth/tokens', json.dumps(body).encode(),
+                                     {'Content-Type': 'application/json'})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as e:
+        return e.code, e.headers, e.read()
+    except OSError as e:
+        return 0, {}, str(e)
+
+
+def until(ask, wanted):
+    end = time.monotonic() + 20
+    while (got := ask()) != wanted and time.monotonic() < end:
+        time.sleep(0.1)
+    return got
+
+
+def play(c, kind, only, args):
+    with servers.ENGINES[kind]() as db:
+        if 'suite' in only:
+            c.part('the suite (%s)' % kind, suite, c, db, args)
+        if 'schema' in only:
+            c.part('the schema (%s)' % kind, schemas, c, db)
+        if 'program' in only:
+            c.part('the program (%s)' % kind, program, c, db)
+
+
+def main():
+    parts = ['suite', 'schema', 'program']
+    mine, _, rest = ' '.join(sys.argv[1:]).partition(' -- ')
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('engine', nargs='*', choices=[*servers.ENGINES, []])
+    parser.add_argument('--only', nargs='+', choices=parts, default=parts)
+    options = parser.parse_args(mine.split())
+    # SIGTERM ends the servers too.
+    servers.signal.signal(servers.signal.SIGTERM, lambda *_: sys.exit(143))
+    c = harness.Checks()
+    built = cargo('build', '--locked', '-p', 'vicar')
+    if c.ok('the program builds', built.returncode == 0, built.stdout[-3000:]):
+        for kind in options.engine or servers.ENGINES:
+            c.part('servers (%s)' % kind, play, c, kind, options.only, rest.split())
+    sys.exit(c.close())
+
+
+if __name__ == '__main__':
+    main()
