@@ -102,7 +102,8 @@ pub async fn state(tx: &mut Tx) -> Result<State> {
     };
     let (mut own, mut serves_from) = (None, 0);
     if has("vicar_schema") {
-        own = number(tx, "SELECT MAX(version) FROM vicar_schema").await?;
+        // Empty, it was made a moment ago.
+        own = number(tx, "SELECT MAX(version) FROM vicar_schema").await?.or(Some(UNFINISHED));
     }
     // The column came with version 2.
     if own.is_some_and(|v| v >= 2) {

@@ -87,10 +87,17 @@ pub(super) async fn connect(
         access = if writes { "READ WRITE" } else { "READ ONLY" },
     );
     conn.execute(set.as_str()).await.map_err(convert)?;
-    let galera = conn.fetch_optional("SHOW VARIABLES LIKE 'wsrep_sync_wait'").await.map_err(convert)?;
-    if galera.is_some() {
-        // A node answers only when it has applied what was committed anywhere before it was asked.
-        conn.execute("SET SESSION wsrep_sync_wait = 7").await.map_err(convert)?;
+    let there = "SHOW VARIABLES WHERE Variable_name IN ('wsrep_sync_wait', 'innodb_snapshot_isolation')";
+    for row in conn.fetch_all(there).await.map_err(convert)? {
+        let name: String = row.try_get(0).map_err(convert)?;
+        let set = if name.starts_with("wsrep") {
+            // A node of Galera answers only when it has applied what was committed anywhere before.
+            "SET SESSION wsrep_sync_wait = 7"
+        } else {
+            // What changed since it was read is not changed again, but the transaction begun anew.
+            "SET SESSION innodb_snapshot_isolation = ON"
+        };
+        conn.execute(set).await.map_err(convert)?;
     }
     conn.execute("ROLLBACK").await.map_err(convert)?;
     Ok(conn)
