@@ -89,6 +89,8 @@ impl Server {
         let database = Database::take();
         if let Some(database) = &database {
             config.database.location = database.location();
+            // A request that took a second connection while it holds one would wait for itself.
+            (config.database.max_pool_size, config.database.max_overflow) = (1, 0);
         }
         keys::setup(&config.fernet_keys).expect("token keys");
         keys::setup(&config.credential_keys).expect("credential keys");
