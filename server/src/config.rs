@@ -313,9 +313,7 @@ impl Reader<'_> {
     fn database(&mut self, data_dir: &Path) -> Result<Settings, ConfigError> {
         let location = match self.text("database", "connection") {
             None => Location::Sqlite(data_dir.join("vicar.db")),
-            Some(url) => {
-                url::parse(&url).map_err(|e| ConfigError(format!("[database] connection: {e}")))?
-            }
+            Some(url) => url::parse(&url).map_err(|e| ConfigError(format!("[database] connection: {e}")))?,
         };
         let usual = Settings::of(location);
         let count = |r: &mut Self, option, usual: usize| {
@@ -429,9 +427,8 @@ like = this
 
     #[test]
     fn says_what_is_wrong_without_the_password() {
-        let e =
-            Config::from_text("[database]\nconnection = oracle+x://k:topsecret@h/k\n", Path::new("/d"))
-                .expect_err("not served");
+        let e = Config::from_text("[database]\nconnection = oracle+x://k:topsecret@h/k\n", Path::new("/d"))
+            .expect_err("not served");
         assert!(e.0.contains("oracle+x") && !e.0.contains("topsecret"), "{e}");
         let text = "[database]\nconnection = mysql://k:topsecret@h/k?odd=1\nmax_retries = -1\n";
         let c = Config::from_text(text, Path::new("/d")).expect("reads");

@@ -6,6 +6,7 @@
 Parts: suite     the black-box tests of the API (server/tests/api), each on a database of the server
        schema    what `vicar db sync` makes is what `keystone-manage db_sync` makes; what that made is adopted
        program   the commands, and what clients see when the database goes away and comes back
+       tls       the connection to the database, encrypted
 """
 import argparse
 import json
@@ -35,9 +36,9 @@ def cargo(*args, **env):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def vicar(db, *args, database='vicar', more=''):
+def vicar(db, *args, database='vicar', more='', query='', who=''):
     """Runs a command of the program on a database; gives the code and what was said."""
-    done = subprocess.run([binary(), *args, *configured(db, database, more)], text=True, cwd=db.folder,
+    done = subprocess.run([binary(), *args, *configured(db, database, more, query, who)], text=True, cwd=db.folder,
                           env={**os.environ, 'OS_BOOTSTRAP_PASSWORD': PASSWORD}, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
     return done.returncode, done.stdout
@@ -47,12 +48,16 @@ def binary():
     return os.environ.get('VICAR_BIN') or os.path.join(harness.REPO, 'target', 'debug', 'vicar')
 
 
-def configured(db, database, more=''):
+def configured(db, database, more='', query='', who=''):
     """Options for a configuration that names the database, with a password in the URL."""
     conf = db.path(database + '.conf')
     url = with_driver(db, database)
     if database == 'vicar':
-        url = re.sub('//[a-z]+@', '//vicar:%s@' % PASSWORD, url)
+        who = 'vicar:' + PASSWORD
+    if who:
+        url = re.sub('//[a-z]+@', '//%s@' % who, url)
+    if query:
+        url += '?' + query
     with open(conf, 'w') as f:
         f.write('[identity]\npassword_hash_rounds = 4\n[database]\nconnection = %s\n%s\n' % (url, more))
     return '--config-file', conf, '--data-dir', db.path('data-' + database)
@@ -152,6 +157,25 @@ def program(c, db):
     c.ok('%s: no log line shows the password of the URL' % kind, PASSWORD not in said)
 
 
+def tls(c, db):
+    db.make_database('secure')
+    db.encrypt()
+    good, other = db.path('ca.pem'), db.path('other.pem')
+    verify, without = {
+        'postgresql': ('sslmode=verify-full&sslrootcert=%s', 'sslmode=disable'),
+        'mariadb': ('ssl_verify_identity=true&ssl_ca=%s', 'ssl_disabled=true')}[db.kind]
+    for what, query, code in (('of the right authority', verify % good, 0), ('of another', verify % other, 5),
+                              ('that nobody asks for', '', 0), ('switched off', without, 0)):
+        got, said = vicar(db, 'db', 'sync', database='secure', query=query)
+        c.ok('%s, a certificate %s: %d' % (db.kind, what, code), got == code, said)
+    if db.kind == 'mariadb':
+        db.sql('CREATE USER only IDENTIFIED BY "x" REQUIRE SSL;'
+               'GRANT ALL ON secure.* TO only')
+        for query, code in (('ssl_ca=' + good, 0), (without, 5)):
+            got, said = vicar(db, 'db', 'version', database='secure', query=query, who='only:x')
+            c.ok('mariadb, an account that must be encrypted: %d' % code, got == code, said)
+
+
 def login(url):
     body = {'auth': {'identity': {'methods': ['password'], 'password': {'user': {
         'name': 'admin', 'domain': {'id': 'default'}, 'password': PASSWORD}}}}}
@@ -181,10 +205,12 @@ def play(c, kind, only, args):
             c.part('the schema (%s)' % kind, schemas, c, db)
         if 'program' in only:
             c.part('the program (%s)' % kind, program, c, db)
+        if 'tls' in only:
+            c.part('encryption (%s)' % kind, tls, c, db)
 
 
 def main():
-    parts = ['suite', 'schema', 'program']
+    parts = ['suite', 'schema', 'program', 'tls']
     mine, _, rest = ' '.join(sys.argv[1:]).partition(' -- ')
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('engine', nargs='*', choices=[*servers.ENGINES, []])

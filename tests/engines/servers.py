@@ -123,6 +123,26 @@ class Database:
                 self.process.kill()
                 self.process.wait()
 
+    def encrypt(self):
+        """Makes an authority and a certificate for 127.0.0.1, and starts again with them."""
+        def openssl(*args):
+            self.run('openssl', *args)
+        def at(name):
+            return self.path(name)
+        new = ('req', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=vicar test', '-keyout')
+        with open(at('leaf.ext'), 'w') as f:
+            f.write('subjectAltName=IP:127.0.0.1\n')
+        openssl(*new, at('ca.key'), '-x509', '-days', '2', '-out', at('ca.pem'))
+        openssl(*new, at('leaf.key'), '-out', at('leaf.csr'))
+        openssl('x509', '-req', '-in', at('leaf.csr'), '-CA', at('ca.pem'), '-CAkey', at('ca.key'), '-days', '2',
+                '-CAcreateserial', '-extfile', at('leaf.ext'), '-out', at('leaf.pem'))
+        openssl(*new, at('other.key'), '-x509', '-days', '2', '-out', at('other.pem'))
+        self.stop()
+        self.encrypted = True
+        self.start()
+
+    encrypted = False
+
     def make_database(self, name):
         self.sql('CREATE DATABASE %s %s' % (name, self.options))
         return '%s/%s' % (self.url, name)
@@ -138,7 +158,9 @@ class Postgres(Database):
                  '--locale=C.UTF-8', '--no-sync')
 
     def command(self):
-        options = ['fsync=off', 'full_page_writes=off', 'max_connections=300',
+        tls = ['ssl=on', 'ssl_cert_file=' + self.path('leaf.pem'), 'ssl_key_file=' + self.path('leaf.key')]
+        options = (tls if self.encrypted else []) + [
+                   'fsync=off', 'full_page_writes=off', 'max_connections=300',
                    'listen_addresses=127.0.0.1', 'port=%d' % self.port, 'unix_socket_directories=' + self.folder]
         return [self.beside('postgres'), '-D', self.path('data')] + [
             w for o in options for w in ('-c', o)]
@@ -178,7 +200,9 @@ class Mariadb(Database):
         return [program('mariadbd'), '--no-defaults', '--datadir=' + self.path('data'), '--socket=s',
                 '--pid-file=' + self.path('pid'), '--bind-address=127.0.0.1', '--port=%d' % self.port,
                 '--innodb-flush-log-at-trx-commit=2', '--skip-innodb-doublewrite', '--debug-no-sync',
-                '--max-connections=400', '--skip-name-resolve']
+                '--max-connections=400', '--skip-name-resolve'] + ([
+                    '--ssl-cert=' + self.path('leaf.pem'), '--ssl-key=' + self.path('leaf.key'),
+                    '--ssl-ca=' + self.path('ca.pem')] if self.encrypted else [])
 
     @property
     def url(self):

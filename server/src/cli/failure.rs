@@ -74,7 +74,9 @@ impl From<store::Error> for Failure {
 impl From<Error> for Failure {
     fn from(e: Error) -> Self {
         match e {
-            Error::Internal(detail) | Error::Unavailable(detail, _) | Error::Again(detail) => Self::Database(detail),
+            Error::Internal(detail) | Error::Unavailable(detail, _) | Error::Again(detail) => {
+                Self::Database(detail)
+            }
             other => Self::Failed(other.message()),
         }
     }

@@ -172,7 +172,9 @@ async fn reach(database: &Settings) -> Result<Store, Failure> {
     let mut tries: u32 = 0;
     loop {
         let failure = match place::open_or_create(database).await {
-            Err(failure @ Failure::Database(_)) if matches!(database.location, Location::Server(_)) => failure,
+            Err(failure @ Failure::Database(_)) if matches!(database.location, Location::Server(_)) => {
+                failure
+            }
             other => return other,
         };
         if database.max_retries.is_some_and(|limit| tries >= limit) {

@@ -96,7 +96,8 @@ mod tests {
     fn finds_the_columns_of_arguments() {
         let sql = "INSERT INTO \"user\" (id, extra, enabled, domain_id)\n VALUES (?, '{}', ?, ?)";
         assert_eq!(targets(sql), Some(("user", vec![Some("id"), Some("enabled"), Some("domain_id")])));
-        let sql = "UPDATE trust SET remaining_uses = remaining_uses - 1, \"x\" = ?, y = y + ?, z = ? WHERE id = ?";
+        let sql =
+            "UPDATE trust SET remaining_uses = remaining_uses - 1, \"x\" = ?, y = y + ?, z = ? WHERE id = ?";
         assert_eq!(targets(sql), Some(("trust", vec![Some("x"), None, Some("z")])));
         assert_eq!(targets("DELETE FROM trust WHERE id = ?"), None);
     }

@@ -143,7 +143,9 @@ pub(super) async fn run(conn: &mut MySqlConnection, sql: &str, args: &[Value]) -
 /// `(id = ? AND BINARY id = ?)`, of which the first part finds by index and the second compares; likewise `IN`.
 /// Names stay as the collation has them: it is what makes them unique here, and how Keystone finds them.
 fn exact<'a>(sql: &'a str, args: &'a [Value]) -> (Cow<'a, str>, Cow<'a, [Value]>) {
-    if !args.iter().any(|arg| matches!(arg, Value::Text(_))) || sql.starts_with("INSERT INTO") && !sql.contains("WHERE") {
+    if !args.iter().any(|arg| matches!(arg, Value::Text(_)))
+        || sql.starts_with("INSERT INTO") && !sql.contains("WHERE")
+    {
         return (Cow::Borrowed(sql), Cow::Borrowed(args));
     }
     let mut text = String::with_capacity(sql.len() * 2);
@@ -169,12 +171,15 @@ fn exact<'a>(sql: &'a str, args: &'a [Value]) -> (Cow<'a, str>, Cow<'a, [Value]>
         let compared = before.strip_suffix(" = ").map(|b| (b, " = "));
         let compared = compared.or_else(|| before.strip_suffix(" IN (").map(|b| (b, " IN (")));
         let column = compared.map(|(b, how)| {
-            let start = b.rfind(|c: char| !(c.is_ascii_alphanumeric() || "_.\"".contains(c))).map_or(0, |i| i + 1);
+            let start =
+                b.rfind(|c: char| !(c.is_ascii_alphanumeric() || "_.\"".contains(c))).map_or(0, |i| i + 1);
             (b.split_at(start), how)
         });
         match column {
             Some(((head, column), how))
-                if matches!(taken.first(), Some(Value::Text(_))) && !column.ends_with("name") && !column.is_empty() =>
+                if matches!(taken.first(), Some(Value::Text(_)))
+                    && !column.ends_with("name")
+                    && !column.is_empty() =>
             {
                 text.push_str(&format!("{head}({column}{how}{list} AND BINARY {column}{how}{list})"));
                 values.extend_from_slice(taken);
@@ -255,14 +260,7 @@ fn calendar(bytes: &[u8]) -> String {
     let at = |i: usize| bytes.get(i).copied().unwrap_or(0);
     let year = u16::from_le_bytes([at(1), at(2)]);
     let micros = u32::from_le_bytes([at(8), at(9), at(10), at(11)]);
-    format!(
-        "{year:04}-{:02}-{:02} {:02}:{:02}:{:02}.{micros:06}",
-        at(3),
-        at(4),
-        at(5),
-        at(6),
-        at(7)
-    )
+    format!("{year:04}-{:02}-{:02} {:02}:{:02}:{:02}.{micros:06}", at(3), at(4), at(5), at(6), at(7))
 }
 
 /// "Illegal mix of collations": Keystone's tables are of characters of three bytes.

@@ -238,7 +238,12 @@ impl Server {
             *slot = Some(self.0.connect(true).await?);
         }
         self.0.gauges.used.inc();
-        Ok(ServerTx { held: Held::Writer(slot), home: Arc::clone(&self.0), state: State::Begun, patient: false })
+        Ok(ServerTx {
+            held: Held::Writer(slot),
+            home: Arc::clone(&self.0),
+            state: State::Begun,
+            patient: false,
+        })
     }
 }
 
@@ -293,7 +298,9 @@ impl Inner {
         };
         let made: std::result::Result<Link, Failure> = match timeout(limit, made).await {
             Ok(made) => made,
-            Err(_) => Err(Failure::lost(Error::Unavailable(format!("no answer within {} s", limit.as_secs())))),
+            Err(_) => {
+                Err(Failure::lost(Error::Unavailable(format!("no answer within {} s", limit.as_secs()))))
+            }
         };
         match made {
             Ok(link) => {
@@ -356,7 +363,8 @@ impl ServerTx {
             Held::Writer(slot) => slot.as_mut(),
             Held::Nothing => None,
         };
-        kept.and_then(|k| k.link.as_mut()).ok_or_else(|| Error::Broken("the connection was given back".into()))
+        kept.and_then(|k| k.link.as_mut())
+            .ok_or_else(|| Error::Broken("the connection was given back".into()))
     }
 
     async fn step(&mut self, step: Step<'_>) -> Result<Done> {

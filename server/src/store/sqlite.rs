@@ -23,7 +23,8 @@ struct Inner {
 }
 
 /// The query for the names of all tables.
-pub(super) const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
+pub(super) const TABLES: &str =
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
 
 /// Idle readers that are kept; a burst may open more.
 const READERS_KEPT: usize = 16;

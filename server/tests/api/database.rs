@@ -8,10 +8,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sqlx::{Connection, Executor, MySqlConnection, PgConnection};
+use vicar::store::Store;
 use vicar::store::migrate::{self, ROOT_DOMAIN};
 use vicar::store::schema::{Dialect, KEYSTONE, OWN};
 use vicar::store::url::{self, Location, Settings};
-use vicar::store::Store;
 
 static FREE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static MADE: AtomicUsize = AtomicUsize::new(0);
@@ -135,7 +135,8 @@ impl Rival {
         let (commit, committed) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             // The connection is kept between the two.
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
             if dialect() == Dialect::Postgres {
                 let mut c = runtime.block_on(PgConnection::connect(&at(&name))).expect("connects");
                 script.iter().for_each(|s| drop(runtime.block_on(c.execute(s.as_str())).expect(s)));

@@ -16,7 +16,8 @@ use crate::support::{Cast, Server};
 fn an_id_is_found_as_it_is_written_and_not_otherwise() {
     let c = Cast::new();
     let admin = c.s.admin();
-    for id in [c.bob.to_uppercase(), format!("{}%20", c.bob), format!("{}%00", c.bob), "%F0%9F%98%80".into()] {
+    for id in [c.bob.to_uppercase(), format!("{}%20", c.bob), format!("{}%00", c.bob), "%F0%9F%98%80".into()]
+    {
         let path = format!("/v3/users/{id}");
         c.s.get(&admin, &path).expect(404);
         c.s.patch(&admin, &path, json!({"user": {"enabled": false}})).expect(404);
@@ -46,11 +47,13 @@ fn what_no_database_can_hold_is_refused_by_name() {
     // 255 characters are not 255 bytes.
     role(&"ö".repeat(255)).expect(201);
     let token = c.s.on("alice", &c.p);
-    for (field, value) in [("remaining_uses", json!(1_i64 << 40)), ("redelegation_count", json!(1_i64 << 40))] {
+    for (field, value) in [("remaining_uses", json!(1_i64 << 40)), ("redelegation_count", json!(1_i64 << 40))]
+    {
         let answer = c.s.post(&token, "/v3/OS-TRUST/trusts", c.ask(json!({ field: value })));
         assert!((400..404).contains(&answer.status), "{field}: {}", answer.text);
     }
-    let far = c.s.post(&token, "/v3/OS-TRUST/trusts", c.ask(json!({"expires_at": "9999-12-31T23:59:59.999999Z"})));
+    let far =
+        c.s.post(&token, "/v3/OS-TRUST/trusts", c.ask(json!({"expires_at": "9999-12-31T23:59:59.999999Z"})));
     assert!([201, 400].contains(&far.status), "{}", far.text);
     // What fits some and not others is kept or refused, and never our fault.
     for name in ["😀", "\u{1}", "a\u{301}", "\u{ffff}"] {
@@ -150,7 +153,8 @@ fn who_was_in_the_way_is_waited_for_and_the_request_run_again() {
     let admin = c.s.admin();
     let (path, user) = (format!("/v3/users/{}", c.carol), c.carol.clone());
     // Somebody who takes no guard, as a Keystone beside us, changes the row and keeps it for a while.
-    let other = c.s.rival(&[&format!("UPDATE \"user\" SET extra = '{{\"by\": \"other\"}}' WHERE id = '{user}'")]);
+    let other =
+        c.s.rival(&[&format!("UPDATE \"user\" SET extra = '{{\"by\": \"other\"}}' WHERE id = '{user}'")]);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| c.s.patch(&admin, &path, json!({"user": {"email": "c@x"}})));
         std::thread::sleep(std::time::Duration::from_millis(300));
@@ -179,7 +183,9 @@ fn a_schema_is_brought_up_and_a_newer_one_is_served() {
     let store = s.another_store();
     let state = |store: &Store| {
         let store = store.clone();
-        s.runtime.block_on(async move { migrate::state(&mut store.read().await.expect("begins")).await.expect("reads") })
+        s.runtime.block_on(async move {
+            migrate::state(&mut store.read().await.expect("begins")).await.expect("reads")
+        })
     };
     let sync = |store: &Store| {
         let store = store.clone();
@@ -210,7 +216,8 @@ fn many_make_the_schema_at_once() {
     let Some(database) = Database::bare() else { return };
     let made = std::thread::scope(|scope| {
         let one = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
             runtime.block_on(async {
                 let settings = vicar::store::url::Settings::of(database.location());
                 migrate::sync(&Store::open(&settings).expect("opens"), SECOND).await.expect("makes it")
