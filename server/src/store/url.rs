@@ -341,8 +341,12 @@ mod tests {
         assert_eq!(s.socket, Some("/run/mysqld/s.sock".into()));
         assert_eq!((s.tls.mode, s.unknown), (TlsMode::VerifyCa, vec!["read_timeout".to_owned()]));
         assert_eq!(server("mysql://u:p@ss@h/n").password, Some(Secret("p@ss".into())));
-        assert!(matches!(parse("sqlite:////var/k.db"), Ok(Location::Sqlite(p)) if p == "/var/k.db"));
-        assert!(matches!(parse("sqlite:///k.db?x=1"), Ok(Location::Sqlite(p)) if p == "k.db"));
+        assert!(
+            matches!(parse("sqlite:////var/k.db"), Ok(Location::Sqlite(p)) if p == std::path::Path::new("/var/k.db"))
+        );
+        assert!(
+            matches!(parse("sqlite:///k.db?x=1"), Ok(Location::Sqlite(p)) if p == std::path::Path::new("k.db"))
+        );
     }
 
     #[test]

@@ -139,13 +139,17 @@ impl Rival {
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
             if dialect() == Dialect::Postgres {
                 let mut c = runtime.block_on(PgConnection::connect(&at(&name))).expect("connects");
-                script.iter().for_each(|s| drop(runtime.block_on(c.execute(s.as_str())).expect(s)));
+                for s in &script {
+                    runtime.block_on(c.execute(s.as_str())).expect(s);
+                }
                 begun.send(()).expect("the test waits");
                 let _ = committed.recv();
                 runtime.block_on(c.execute("COMMIT")).expect("commits");
             } else {
                 let mut c = runtime.block_on(MySqlConnection::connect(&at(&name))).expect("connects");
-                script.iter().for_each(|s| drop(runtime.block_on(c.execute(s.as_str())).expect(s)));
+                for s in &script {
+                    runtime.block_on(c.execute(s.as_str())).expect(s);
+                }
                 begun.send(()).expect("the test waits");
                 let _ = committed.recv();
                 runtime.block_on(c.execute("COMMIT")).expect("commits");
