@@ -274,10 +274,21 @@ fn what_cannot_work_is_one_clear_line_and_a_code_of_its_own() {
     expect(&serve(&["--config-file", &missing]), 3, "nowhere");
     let bad = s.file("bad.conf", "[token]\nexpiration = soon\n");
     expect(&serve(&["--config-file", &bad]), 3, "[token] expiration");
-    let mysql = s.file("mysql.conf", "[database]\nconnection = mysql+pymysql://u:hidden@h/k\n");
-    let refused = serve(&["--config-file", &mysql]);
-    expect(&refused, 3, "mysql+pymysql");
+    let odd = s.file("odd.conf", "[database]\nconnection = oracle+x://u:hidden@h/k\n");
+    let refused = serve(&["--config-file", &odd]);
+    expect(&refused, 3, "oracle+x");
     assert!(!String::from_utf8_lossy(&refused.stderr).contains("hidden"));
+    // 5: a server of databases that is not there, tried as often as is configured. Nobody listens on port 1.
+    for scheme in ["mysql+pymysql", "postgresql"] {
+        let away = format!(
+            "[database]\nconnection = {scheme}://u:hidden@127.0.0.1:1/k\nmax_retries = 1\nretry_interval = 0\n"
+        );
+        let away = s.file("away.conf", away);
+        let failed = serve(&["--config-file", &away]);
+        expect(&failed, 5, "@127.0.0.1:1/k");
+        let said = String::from_utf8_lossy(&failed.stderr);
+        assert!(said.contains("tries=1") && !said.contains("tries=2") && !said.contains("hidden"), "{said}");
+    }
     expect(&serve(&["--tls-cert", &missing, "--tls-key", &missing]), 3, "nowhere");
     assert!(!s.data().exists(), "nothing of this touches the data folder");
     let rules = s.file("policy.yaml", "\"identity:get_user\": \"role:\n");

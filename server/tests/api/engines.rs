@@ -164,7 +164,9 @@ fn who_was_in_the_way_is_waited_for_and_the_request_run_again() {
     let body = c.s.get(&admin, &path).expect(200).body;
     assert_eq!((&body["user"]["email"], &body["user"]["by"]), (&json!("c@x"), &json!("other")));
     let metrics = c.s.app.metrics.render();
-    assert!(metrics.contains("\nvicar_database_connections_open ") && !metrics.contains("connections_open 0"));
+    assert!(
+        metrics.contains("\nvicar_database_connections_open ") && !metrics.contains("connections_open 0")
+    );
     let ran_again = !metrics.contains("vicar_database_retries_total 0");
     // PostgreSQL says that the row has changed since the snapshot; MariaDB changes what is there now.
     assert!(ran_again || dialect == Dialect::Mysql, "{metrics}");
