@@ -138,7 +138,7 @@ impl Store {
     pub async fn read(&self) -> Result<Tx> {
         Ok(self.tx(match &self.0 {
             Engine::Sqlite(s) => Inner::Sqlite(s.read().await?),
-            Engine::Server(s) => Inner::Server(s.read().await?),
+            Engine::Server(s) => Inner::Server(Box::new(Box::pin(s.read()).await?)),
         }))
     }
 
@@ -146,7 +146,7 @@ impl Store {
     pub async fn write(&self) -> Result<Tx> {
         Ok(self.tx(match &self.0 {
             Engine::Sqlite(s) => Inner::Sqlite(s.write().await?),
-            Engine::Server(s) => Inner::Server(s.write().await?),
+            Engine::Server(s) => Inner::Server(Box::new(Box::pin(s.write()).await?)),
         }))
     }
 
@@ -154,7 +154,7 @@ impl Store {
     async fn change_schema(&self) -> Result<Tx> {
         Ok(self.tx(match &self.0 {
             Engine::Sqlite(s) => Inner::Sqlite(s.write().await?),
-            Engine::Server(s) => Inner::Server(s.change_schema().await?),
+            Engine::Server(s) => Inner::Server(Box::new(Box::pin(s.change_schema()).await?)),
         }))
     }
 
@@ -168,10 +168,11 @@ impl Store {
     }
 }
 
+/// What servers need is kept out of line, so that requests on SQLite stay small.
 #[derive(Debug)]
 enum Inner {
     Sqlite(sqlite::SqliteTx),
-    Server(server::ServerTx),
+    Server(Box<server::ServerTx>),
 }
 
 /// A transaction. Dropped without a commit, it never was. After an error of any statement nothing more can
@@ -207,7 +208,7 @@ impl Tx {
         self.sound()?;
         let rows = match &mut self.inner {
             Inner::Sqlite(tx) => tx.query(sql, args),
-            Inner::Server(tx) => tx.query(sql, &limits::findable(args)).await,
+            Inner::Server(tx) => Box::pin(tx.query(sql, &limits::findable(args))).await,
         };
         self.note(rows)
     }
@@ -249,7 +250,7 @@ impl Tx {
         limits::written(self.dialect, sql, args)?;
         let changed = match &mut self.inner {
             Inner::Sqlite(tx) => tx.run(sql, args),
-            Inner::Server(tx) => tx.run(sql, args).await,
+            Inner::Server(tx) => Box::pin(tx.run(sql, args)).await,
         };
         self.note(changed)
     }
@@ -260,7 +261,7 @@ impl Tx {
         self.sound()?;
         let done = match &mut self.inner {
             Inner::Sqlite(tx) => tx.run(sql, &[]).map(drop),
-            Inner::Server(tx) => match tx.script(sql).await {
+            Inner::Server(tx) => match Box::pin(tx.script(sql)).await {
                 Err(Error::Duplicate) if self.dialect == schema::Dialect::Mysql => Ok(()),
                 other => other,
             },
@@ -283,7 +284,7 @@ impl Tx {
         self.sound()?;
         match self.inner {
             Inner::Sqlite(tx) => tx.commit(),
-            Inner::Server(tx) => tx.commit().await,
+            Inner::Server(tx) => Box::pin(tx.commit()).await,
         }
     }
 }
