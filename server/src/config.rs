@@ -137,13 +137,7 @@ impl std::fmt::Debug for Secret {
 impl Config {
     /// Reads the files in their order (later ones win); `data_dir` is where unset paths lie.
     pub fn load(files: &[PathBuf], data_dir: &Path) -> Result<Self, ConfigError> {
-        let mut ini = Ini::default();
-        for file in files {
-            let text =
-                std::fs::read_to_string(file).map_err(|e| ConfigError(format!("{}: {e}", file.display())))?;
-            ini.read(&text).map_err(|e| ConfigError(format!("{}: {e}", file.display())))?;
-        }
-        Self::from_ini(&ini, data_dir)
+        Self::from_ini(&Ini::of(files)?, data_dir)
     }
 
     /// Without any file.
@@ -158,7 +152,8 @@ impl Config {
         Self::from_ini(&ini, data_dir)
     }
 
-    fn from_ini(ini: &Ini, data_dir: &Path) -> Result<Self, ConfigError> {
+    /// From files that were read already.
+    pub fn from_ini(ini: &Ini, data_dir: &Path) -> Result<Self, ConfigError> {
         let mut r = Reader { ini, asked: BTreeSet::new() };
         let database = r.database(data_dir)?;
         let seconds =
@@ -252,12 +247,41 @@ impl Config {
 }
 
 /// oslo's INI: sections, `key = value`, continuation lines, comments; the last of a key wins.
-#[derive(Debug, Default)]
-struct Ini {
+#[derive(Default)]
+pub struct Ini {
     values: BTreeMap<(String, String), String>,
 }
 
+/// Names only: values may be secrets.
+impl std::fmt::Debug for Ini {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.values.keys()).finish()
+    }
+}
+
 impl Ini {
+    /// Reads files in their order; later ones win.
+    pub fn of(files: &[PathBuf]) -> Result<Self, ConfigError> {
+        let mut ini = Self::default();
+        for file in files {
+            let wrong = |e: String| ConfigError(format!("{}: {e}", file.display()));
+            let text = std::fs::read_to_string(file).map_err(|e| wrong(e.to_string()))?;
+            ini.read(&text).map_err(wrong)?;
+        }
+        Ok(ini)
+    }
+
+    /// What an option was set to; nothing, as in oslo, when that is empty.
+    pub fn value(&self, section: &str, option: &str) -> Option<&str> {
+        let value = self.values.get(&(section.to_owned(), option.to_owned()))?;
+        Some(value.as_str()).filter(|v| !v.is_empty())
+    }
+
+    /// All that is set, as section and option.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.keys().map(|(section, option)| (section.as_str(), option.as_str()))
+    }
+
     fn read(&mut self, text: &str) -> Result<(), String> {
         let mut section = String::from("DEFAULT");
         let mut last: Option<(String, String)> = None;

@@ -1,0 +1,67 @@
+//! What holds while a Keystone goes on serving the same database.
+
+use vicar_rules::Micros;
+
+use super::Report;
+use crate::clock::iso;
+use crate::config::{Config, Ini};
+use crate::store::url::Location;
+
+pub(super) fn judge(r: &mut Report, ini: &Ini, config: &Config, now: Micros) {
+    caches(r, ini);
+    r.differs(
+        "keypairs of trusts",
+        "are made here only; the Keystone refuses them, and shows them as credentials of type ec2-trust",
+    );
+    r.differs("trusts that count uses", "every use that is taken here counts exactly. Of uses that a Keystone hands out at the same instant, in several processes, its own code can lose one; see docs/adopting.md");
+    if let Location::Sqlite(_) = config.database.location {
+        r.differs("SQLite", "both must run on this machine, as users who may write the file; the Keystone answers 500 when it waits for a write for too long");
+    }
+    r.ok("clock", format_args!("{} here; all machines must agree to a second", iso(now)));
+}
+
+fn is_on(ini: &Ini, section: &str, option: &str, default: bool) -> bool {
+    ini.value(section, option).map_or(default, |v| {
+        matches!(v.to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on" | "t" | "y")
+    })
+}
+
+fn caches(r: &mut Report, ini: &Ini) {
+    r.ok("caches here", "nothing is cached here: what the Keystone ends is refused by the next request");
+    let backend = ini.value("cache", "backend").unwrap_or("dogpile.cache.null");
+    if !is_on(ini, "cache", "enabled", false) || backend == "dogpile.cache.null" {
+        return r.ok(
+            "caches there",
+            "off ([cache] enabled, backend): what is ended here is refused there by the next request",
+        );
+    }
+    let seconds = |section: &str| -> u64 {
+        let own = ini.value(section, "cache_time").and_then(|t| t.trim().parse().ok());
+        let all = || ini.value("cache", "expiration_time").and_then(|t| t.trim().parse().ok()).unwrap_or(600);
+        own.unwrap_or_else(all)
+    };
+    let token = is_on(ini, "token", "caching", true);
+    let facts = ["identity", "resource", "role", "assignment", "credential"];
+    let longest =
+        facts.iter().filter(|s| is_on(ini, s, "caching", true)).map(|s| seconds(s)).max().unwrap_or(0);
+    let text = if token {
+        format!(
+            "the Keystone remembers tokens for {} s ([token] cache_time, [cache] expiration_time): a token that it has seen stays good there so long after it was ended here. Set `[token] caching = false` in its file while both serve",
+            seconds("token")
+        )
+    } else {
+        "[token] caching is off: a token that is ended here is refused there by the next request".to_owned()
+    };
+    if token {
+        r.todo("caches there", text)
+    } else {
+        r.ok("caches there", text)
+    }
+    if longest > 0 {
+        let more = longest + if token { seconds("token") } else { 0 };
+        r.todo(
+            "caches there",
+            format_args!("users, projects, roles and credentials are remembered for {longest} s: so long the Keystone still lets in whom this server disabled, with roles that it took, and what it then gives out may last {more} s in all. `[cache] enabled = false` in its file while both serve ends this"),
+        );
+    }
+}
