@@ -13,7 +13,7 @@ pub(super) fn judge(r: &mut Report, ini: &Ini, config: &Config, now: Micros) {
         "keypairs of trusts",
         "are made here only; the Keystone refuses them, and shows them as credentials of type ec2-trust",
     );
-    r.differs("trusts that count uses", "every use that is taken here counts exactly. Of uses that a Keystone hands out at the same instant, in several processes, its own code can lose one; see docs/adopting.md");
+    r.differs("trusts that count uses", "both count exactly, whoever hands out the use; a login that fails at the Keystone after it took its use has used it up, here a failed one costs nothing");
     if let Location::Sqlite(_) = config.database.location {
         r.differs("SQLite", "both must run on this machine, as users who may write the file; the Keystone answers 500 when it waits for a write for too long");
     }
@@ -35,9 +35,11 @@ fn caches(r: &mut Report, ini: &Ini) {
             "off ([cache] enabled, backend): what is ended here is refused there by the next request",
         );
     }
+    let number = |section, option| -> Option<u64> { ini.value(section, option)?.trim().parse().ok() };
     let seconds = |section: &str| -> u64 {
-        let own = ini.value(section, "cache_time").and_then(|t| t.trim().parse().ok());
-        let all = || ini.value("cache", "expiration_time").and_then(|t| t.trim().parse().ok()).unwrap_or(600);
+        // Users have a default of their own.
+        let own = number(section, "cache_time").or((section == "identity").then_some(600));
+        let all = || number("cache", "expiration_time").unwrap_or(600);
         own.unwrap_or_else(all)
     };
     let token = is_on(ini, "token", "caching", true);

@@ -11,7 +11,7 @@ use super::{Report, Verdict};
 use crate::args;
 use crate::clock::{SECOND, iso};
 use crate::config::Config;
-use crate::store::schema::{ALEMBIC_HEADS, OWN, OWN_INDEXES};
+use crate::store::schema::{ALEMBIC_HEADS, Dialect, OWN, OWN_INDEXES};
 use crate::store::url::Location;
 use crate::store::{DateTime, Tx, Value, migrate};
 use crate::tokens::keys::KeyRing;
@@ -40,7 +40,7 @@ async fn look(r: &mut Report, config: &Config) -> Result {
         return Ok(());
     }
     r.ok("database", format_args!("{} can be read", config.database.location));
-    if !schema(r, &mut tx).await? {
+    if !schema(r, &mut tx, store.dialect()).await? {
         return Ok(());
     }
     let now = place::clock().now();
@@ -61,7 +61,7 @@ async fn count(tx: &mut Tx, sql: &str, args: &[Value]) -> Result<i64> {
 }
 
 /// Is it a schema that everything else can be asked of?
-async fn schema(r: &mut Report, tx: &mut Tx) -> Result<bool> {
+async fn schema(r: &mut Report, tx: &mut Tx, dialect: Dialect) -> Result<bool> {
     let state = migrate::state(tx).await?;
     if !state.is_known() {
         let found =
@@ -79,7 +79,7 @@ async fn schema(r: &mut Report, tx: &mut Tx) -> Result<bool> {
             format_args!(
                 "are not there; `vicar db sync` adds {} tables (vicar_*) and {} indexes (ix_vicar_*), and changes nothing of the Keystone's. The database's user needs the right to make them",
                 OWN.len(),
-                OWN_INDEXES.len()
+                OWN_INDEXES.iter().filter(|own| own.1.scope.covers(dialect)).count()
             ),
         ),
     }
