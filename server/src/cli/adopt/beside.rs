@@ -35,7 +35,7 @@ fn caches(r: &mut Report, ini: &Ini) {
             "off ([cache] enabled, backend): what is ended here is refused there by the next request",
         );
     }
-    let number = |section, option| -> Option<u64> { ini.value(section, option)?.trim().parse().ok() };
+    let number = |section: &str, option| -> Option<u64> { ini.value(section, option)?.trim().parse().ok() };
     let seconds = |section: &str| -> u64 {
         // Users have a default of their own.
         let own = number(section, "cache_time").or((section == "identity").then_some(600));
@@ -63,7 +63,7 @@ fn caches(r: &mut Report, ini: &Ini) {
         let more = longest + if token { seconds("token") } else { 0 };
         r.todo(
             "caches there",
-            format_args!("users, projects, roles and credentials are remembered for {longest} s: so long the Keystone still lets in whom this server disabled, with roles that it took, and what it then gives out may last {more} s in all. `[cache] enabled = false` in its file while both serve ends this"),
+            format_args!("users, projects, roles and credentials are remembered for {longest} s: so long the Keystone still gives out tokens with roles that were taken here, on projects that were disabled here, for keypairs that were deleted here, and what it gave out may last {more} s in all. `[cache] enabled = false` in its file while both serve ends this"),
         );
     }
 }
