@@ -185,9 +185,7 @@ impl Config {
             default_domain_id: r.text("identity", "default_domain_id").unwrap_or_else(|| "default".into()),
             max_password_length: usize::try_from(r.number("identity", "max_password_length", 4096)?)
                 .unwrap_or(4096),
-            bcrypt_cost: u32::try_from(r.number("identity", "password_hash_rounds", 12)?)
-                .unwrap_or(12)
-                .clamp(4, 31),
+            bcrypt_cost: r.bcrypt_cost()?,
             prohibited_implied_roles: r.list("assignment", "prohibited_implied_role", "admin"),
             compliance: Compliance {
                 lockout_failure_attempts: r.optional("security_compliance", "lockout_failure_attempts")?,
@@ -363,6 +361,15 @@ impl Reader<'_> {
         })
     }
 
+    /// Rounds of another algorithm than bcrypt are counted otherwise: as a cost of bcrypt's, they would make a
+    /// login last for years.
+    fn bcrypt_cost(&mut self) -> Result<u32, ConfigError> {
+        let algorithm = self.text("identity", "password_hash_algorithm");
+        let rounds = self.number("identity", "password_hash_rounds", 12)?;
+        let rounds = if algorithm.is_none_or(|a| a.starts_with("bcrypt")) { rounds } else { 12 };
+        Ok(u32::try_from(rounds).unwrap_or(12).clamp(4, 31))
+    }
+
     fn path(&mut self, section: &str, option: &str, default: &Path) -> PathBuf {
         self.text(section, option).map_or_else(|| default.to_owned(), PathBuf::from)
     }
@@ -447,6 +454,19 @@ like = this
         assert_eq!(c.fernet_keys, Path::new("/data/fernet-keys"));
         assert_eq!(c.unknown, ["[nothing] like"]);
         assert!(!format!("{c:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn rounds_of_another_hash_are_not_bcrypts() {
+        let cost = |ini: &str| {
+            let text = format!("[identity]\n{ini}");
+            Config::from_text(&text, Path::new("/d")).expect("reads").bcrypt_cost
+        };
+        assert_eq!(cost("password_hash_rounds = 10"), 10);
+        assert_eq!(cost("password_hash_algorithm = bcrypt_sha256\npassword_hash_rounds = 11"), 11);
+        // Keystone's own words for the others: iterations, and a power of two.
+        assert_eq!(cost("password_hash_algorithm = pbkdf2_sha512\npassword_hash_rounds = 25000"), 12);
+        assert_eq!(cost("password_hash_algorithm = scrypt\npassword_hash_rounds = 16"), 12);
     }
 
     #[test]

@@ -34,7 +34,6 @@ const SENSES: &[(&str, &str, Sense)] = &[
     ("identity", "driver", Unless(&["sql"], Fail, "is not `sql`: users whose passwords an LDAP or another service checks cannot log in here")),
     ("identity", "domain_specific_drivers_enabled", Unless(OFF, Todo, "is on: users of domains with a driver of their own cannot log in here; which they are stands below, under Users")),
     ("identity", "domain_configurations_from_database", Unless(OFF, Differs, "is on: configurations of domains are neither read nor served here")),
-    ("identity", "password_hash_algorithm", Unless(&["bcrypt"], Differs, "is not `bcrypt`: hashes of it are verified here, and new passwords are stored as bcrypt, which the Keystone verifies")),
     ("catalog", "driver", Unless(&["sql"], Fail, "is not `sql`: the catalog is served from the database alone")),
     ("oslo_messaging_notifications", "driver", Unless(&["noop"], Differs, "is set: what is done here is told to nobody. Who follows the Keystone's notifications (metering, audit, cleaners) misses it")),
     ("*", "driver", DRIVER),
@@ -328,6 +327,9 @@ fn meanings(r: &mut Report, ini: &Ini, config: &Config) {
     }
     if config.token_expiration <= 0 || config.auth_ttl <= 0 {
         r.fail("lifetimes", "[token] expiration and [credential] auth_ttl must be greater than 0");
+    }
+    if ini.value("identity", "password_hash_algorithm").is_some_and(|a| a != "bcrypt") {
+        r.differs("[identity] password_hash_algorithm", "is not `bcrypt`: its hashes are verified here, and new passwords are stored as bcrypt, which a Keystone verifies whatever it says");
     }
     if config.max_password_length > crate::passwords::BCRYPT_BYTES {
         r.differs(
