@@ -535,8 +535,7 @@ class World:
         s = self.side()
         s.api.revoke(s.admin, t.id).want(204)
         self.m.event('revoked', audit=t.audit)
-        if s.vicar:
-            self.m.event('revoked above', chain=t.audit)
+        self.m.event('revoked above', chain=t.audit)
         self.check_token(t)
         for other in self.m.tokens:
             if other.chain == t.audit:
