@@ -100,6 +100,7 @@ class Server:
     ready_statuses = ()
     patience = 10                    # seconds to end in; 0: it is killed at once
     settings = None                  # the file that `change_ini` may change
+    popen = {}                       # options for its processes: whose they are
 
     def __init__(self, port=None, password=PASSWORD):
         self.port = port or free_port()
@@ -125,7 +126,8 @@ class Server:
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
                 args, env=dict(os.environ, **more), stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, cwd=self.dir, start_new_session=True)
+                stdout=log, stderr=log, cwd=self.dir, start_new_session=True,
+                **self.popen)
         _keeper.tell('+', self.process.pid, self.dir)
 
     def wait(self):
@@ -193,11 +195,12 @@ class Server:
     def __exit__(self, *_):
         self.stop()
 
-    def run(self, *args, **more):
+    def run(self, *args, input='', **more):
         """A command of the same program on the same store, to its end."""
         done = subprocess.run(args, cwd=self.dir, env=dict(os.environ, **more),
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=300)
+                              input=input, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=300,
+                              **self.popen)
         if done.returncode:
             raise RuntimeError('%s: status %d\n%s' % (
                 ' '.join(args), done.returncode, done.stdout[-4000:]))

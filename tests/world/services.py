@@ -1,55 +1,180 @@
-"""What OpenStack's services need besides an identity server: a database, a message bus.
+"""Databases, and what OpenStack's services need besides: a message bus.
 
-Debian's packages (`setup.sh services`), run from scratch folders on free loopback ports by
-whoever runs the tests. Nothing of theirs outlives a test, so nothing is made durable.
+Debian's packages (`setup.sh services databases`), run from scratch folders on free loopback
+ports by whoever runs the tests. Nothing of theirs outlives a test, so nothing is made durable
+unless a test that kills them asks for it.
 """
 import getpass
+import glob
 import os
+import pwd
+import signal
 import socket
 import subprocess
+import time
 
 import server
 from server import free_port
 
 
-class MariaDb(server.Server):
-    """A MariaDB; anybody on this machine who knows a password of `create` may use it."""
-    kind = 'mariadb'
+class Database(server.Server):
+    """A database server. `create` makes a database, and a user of the same name to whom it
+    belongs; `url` is what `[database] connection` says of it."""
     patience = 0
 
-    def __init__(self, settings=()):
+    def __init__(self, settings=(), durable=False):
+        """`durable`: what it has said yes to survives its own end by SIGKILL."""
         super().__init__()
-        self.socket = os.path.join(self.dir, 'socket')
+        del self.url                    # it is the database's here, not the server's
         self.data = os.path.join(self.dir, 'data')
         self.settings = list(settings)
+        self.durable = durable
+        self.passwords = {}
+
+    def sql(self, text, database=None):
+        """Runs it as the database's administrator; the rows as text, tabs in between."""
+        raise NotImplementedError
+
+    def url(self, name):
+        return '%s://%s:%s@127.0.0.1:%d/%s' % (
+            self.scheme, name, self.passwords[name], self.port, name)
+
+    def freeze(self):
+        """All of its processes stand still: connections stay, nothing answers."""
+        for pid in self.processes():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self):
+        for pid in self.processes():
+            os.kill(pid, signal.SIGCONT)
+
+    def processes(self):
+        pids = [self.process.pid]
+        for pid in pids:
+            for path in glob.glob('/proc/%d/task/*/children' % pid):
+                with open(path) as f:
+                    pids += map(int, f.read().split())
+        return pids
+
+
+class MariaDb(Database):
+    """A MariaDB; anybody on this machine who knows a password of `create` may use it."""
+    kind = 'mariadb'
+    scheme = 'mysql+pymysql'
+
+    def __init__(self, settings=(), durable=False):
+        super().__init__(settings, durable)
+        self.socket = os.path.join(self.dir, 'socket')
 
     def command(self):
         if not os.path.exists(self.data):
             self.run('mariadb-install-db', '--no-defaults', '--datadir=' + self.data,
                      '--user=' + getpass.getuser(), '--skip-test-db',
                      '--auth-root-authentication-method=normal')
+        haste = ['--innodb-flush-log-at-trx-commit=0', '--skip-innodb-doublewrite']
         return (['mariadbd', '--no-defaults', '--datadir=' + self.data,
                  '--user=' + getpass.getuser(), '--socket=' + self.socket,
                  '--port=%d' % self.port, '--bind-address=127.0.0.1',
                  '--pid-file=' + os.path.join(self.dir, 'pid'),
                  '--skip-name-resolve', '--max-connections=400',
-                 '--innodb-flush-log-at-trx-commit=0', '--skip-innodb-doublewrite',
-                 '--character-set-server=utf8mb4', *self.settings], {})
+                 '--character-set-server=utf8mb4', *([] if self.durable else haste),
+                 *self.settings], {})
 
     def ready(self):
         done = subprocess.run(['mariadb-admin', '--no-defaults', '--socket=' + self.socket,
                                '--user=root', 'ping'], capture_output=True)
         return done.returncode == 0
 
-    def sql(self, text):
-        """Runs it as the database's administrator; the rows as text."""
+    def sql(self, text, database=None):
         return self.run('mariadb', '--no-defaults', '--socket=' + self.socket,
-                        '--user=root', '--batch', '--skip-column-names', '--execute', text)
+                        '--user=root', '--batch', '--skip-column-names', '--execute', text,
+                        *([database] if database else []))
 
     def create(self, name, password):
-        """A database, and a user of the same name to whom it belongs."""
+        self.passwords[name] = password
         self.sql("CREATE DATABASE `{0}`; CREATE USER `{0}`@`%` IDENTIFIED BY '{1}';"
                  "GRANT ALL ON `{0}`.* TO `{0}`@`%`".format(name, password))
+
+    def dump(self, name):
+        """All of a database while it is in use, as of one instant; SQL."""
+        return self.run('mariadb-dump', '--no-defaults', '--socket=' + self.socket,
+                        '--user=root', '--single-transaction', name)
+
+    def restore(self, name, dumped):
+        self.run('mariadb', '--no-defaults', '--socket=' + self.socket, '--user=root', name,
+                 input=dumped)
+
+
+class PostgreSql(Database):
+    """A PostgreSQL; anybody on this machine who knows a password of `create` may use it."""
+    kind = 'postgresql'
+    scheme = 'postgresql'
+
+    def __init__(self, settings=(), durable=False):
+        super().__init__(settings, durable)
+        self.user = None
+        if os.geteuid() == 0:           # it refuses to be run by root
+            who = pwd.getpwnam('nobody')
+            self.user = dict(user=who.pw_uid, group=who.pw_gid, extra_groups=[])
+            os.chown(self.dir, who.pw_uid, who.pw_gid)
+
+    @property
+    def popen(self):
+        return self.user or {}
+
+    @staticmethod
+    def program(name):
+        """The newest one's. What /usr/bin has under such names looks for a server of the
+        system's."""
+        return sorted(glob.glob('/usr/lib/postgresql/*/bin/' + name))[-1]
+
+    def command(self):
+        if not os.path.exists(self.data):
+            self.run(self.program('initdb'), '-D', self.data, '-U', 'root', '-A', 'trust',
+                     '-E', 'UTF8', '--locale=C.UTF-8', *([] if self.durable else ['--no-sync']))
+            with open(os.path.join(self.data, 'pg_hba.conf'), 'w') as f:
+                f.write('local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n')
+        haste = ['fsync=off', 'full_page_writes=off']
+        options = ['listen_addresses=127.0.0.1', 'port=%d' % self.port, 'max_connections=300',
+                   'unix_socket_directories=' + self.dir, 'shared_buffers=64MB',
+                   *([] if self.durable else haste), *self.settings]
+        return ([self.program('postgres'), '-D', self.data]
+                + [word for o in options for word in ('-c', o)], {})
+
+    def start(self):
+        for _ in range(100):             # what was killed has children that still end
+            try:
+                return super().start()
+            except RuntimeError as e:
+                if 'still in use' not in str(e) and 'is still running' not in str(e):
+                    raise
+                time.sleep(0.1)
+        raise RuntimeError('it does not start again')
+
+    def ready(self):
+        return subprocess.run(self.client('psql', 'postgres', '-c', 'SELECT 1'),
+                              capture_output=True).returncode == 0
+
+    def client(self, program, name, *more):
+        return [self.program(program), '-h', self.dir, '-p', str(self.port), '-U', 'root',
+                *more, name]
+
+    def sql(self, text, database=None):
+        return self.run(*self.client('psql', database or 'postgres', '-X', '-q', '-A', '-t',
+                                     '-F', '\t', '-v', 'ON_ERROR_STOP=1'), input=text)
+
+    def create(self, name, password):
+        self.passwords[name] = password
+        self.sql('CREATE ROLE "{0}" LOGIN PASSWORD \'{1}\';\n'
+                 'CREATE DATABASE "{0}" OWNER "{0}";'.format(name, password))
+
+    def dump(self, name):
+        """All of a database while it is in use, as of one instant; SQL."""
+        return self.run(*self.client('pg_dump', name, '--no-owner'))
+
+    def restore(self, name, dumped):
+        # Whoever serves it shall own it.
+        self.sql('SET ROLE "%s";\n%s' % (name, dumped), name)
 
 
 class RabbitMq(server.Server):
