@@ -74,8 +74,8 @@ class Load:
         a = self.apis[0]
         self.admin = a.admin(password)
         self.roles = a.role_ids(self.admin)
-        self.project = a.make(self.admin, 'project', name='services-of-the-load')
-        name = 'service-of-the-load'
+        name = 'service-of-the-load-' + secrets.token_hex(4)
+        self.project = a.make(self.admin, 'project', name=name)
         user = a.make(self.admin, 'user', name=name, password='pw')
         a.grant(self.admin, self.roles['service'], user, self.project)
         self.service = a.login(user, 'pw', api.project(self.project))

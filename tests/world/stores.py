@@ -139,18 +139,29 @@ class Site:
 
     def rows(self, sql):
         """Rows as lists of texts; nothing is None."""
+        return self.answers([sql])[0]
+
+    def answers(self, queries):
+        """The rows of each of these queries."""
         if self.engine == 'sqlite':
             at = sqlite3.connect('file:%s?mode=ro' % self.database.path(self.name), uri=True,
                                  timeout=30)
             try:
-                return [[None if x is None else str(x) for x in row] for row in at.execute(sql)]
+                return [[[None if x is None else str(x) for x in row] for row in at.execute(q)]
+                        for q in queries]
             finally:
                 at.close()
+        # One client for all of them: a line between two answers.
+        script = ''.join("%s;\nSELECT '====';\n" % q for q in queries)
         if self.engine == 'mariadb':
-            sql = 'SET SESSION sql_mode = CONCAT(@@sql_mode, ",ANSI_QUOTES"); ' + sql
-        said = self.database.sql(sql, self.name)
-        return [[None if x in ('NULL', '') else x for x in line.split('\t')]
-                for line in said.splitlines()]
+            script = 'SET SESSION sql_mode = CONCAT(@@sql_mode, ",ANSI_QUOTES");\n' + script
+        answers = [[]]
+        for line in self.database.sql(script, self.name).splitlines():
+            if line == '====':
+                answers.append([])
+            else:
+                answers[-1].append([None if x in ('NULL', '') else x for x in line.split('\t')])
+        return answers[:-1]
 
     def kill_database(self):
         self.database.process.send_signal(signal.SIGKILL)
@@ -267,9 +278,6 @@ WHOLE = [
 
 def halves(site):
     """[(what, ids)] of everything that an interrupted change left in between."""
-    found = []
-    for what, sql in WHOLE:
-        rows = site.rows(sql)
-        if rows:
-            found.append((what, [r[0] for r in rows[:5]]))
-    return found
+    answers = site.answers([sql for _, sql in WHOLE])
+    return [(what, [r[0] for r in rows[:5]])
+            for (what, _), rows in zip(WHOLE, answers) if rows]
