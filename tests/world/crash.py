@@ -63,7 +63,7 @@ class Run:
         if whom != 'database':
             self.vicar.kill()
         if whom != 'vicar':
-            self.site.kill_database()
+            self.site.database.kill()
         self.load.stop.set()
         if whom != 'vicar':
             self.site.database.start()

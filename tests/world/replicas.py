@@ -17,8 +17,11 @@ import collections
 import concurrent.futures
 import http.client
 import json
+import os
 import random
 import secrets
+import shutil
+import sqlite3
 import sys
 import threading
 import time
@@ -563,7 +566,7 @@ def away(s):
              took < BACK_SECONDS, [x[0] for x in got])
 
     without('the database stands still', db.freeze, db.thaw)
-    without('the database is killed', s.site.kill_database, db.start)
+    without('the database is killed', db.kill, db.start)
     gone = s.any().login(user, PW, api.project(s.p))
     db.freeze()
     threads = [threading.Thread(target=lambda: answer(s.apis[0], 'DELETE', '/v3/auth/tokens',
@@ -583,7 +586,6 @@ def away(s):
 
 def locked(s):
     """SQLite: somebody else writes for a second. Reads go on, writes wait for him."""
-    import sqlite3
     c = s.c
     user = s.person('member')
     token = s.any().login(user, PW, api.project(s.p))
@@ -611,8 +613,6 @@ def locked(s):
 
 def backup(s):
     """Everything that docs/replicas.md tells to keep, taken while there is a load."""
-    import os
-    import shutil
     c, site = s.c, s.site
     owner, own, actor = s.pair()
     t = s.trust(own, owner, actor, allow_redelegation=True)
@@ -625,8 +625,7 @@ def backup(s):
         time.sleep(0.4)
         dumped = site.database.dump(site.name)
     later = s.trust(own, owner, actor, expires_at=api.stamp(4000))
-    other = stores.Site(site.engine, fresh=False)
-    other.count = 0
+    other = stores.Site(site.engine, replicas=0, fresh=False, durable=False)
     try:
         other.begin()
         other.database.restore(other.name, dumped)
@@ -659,7 +658,8 @@ PARTS = ['ends', 'uses', 'chains', 'twins', 'rotation', 'rolling', 'backup', 'aw
 
 def play(c, engine, options):
     limits = {} if engine == 'sqlite' else {'database': LIMITS}
-    with stores.Site(engine, replicas=options.replicas, settings=limits) as site:
+    with stores.Site(engine, replicas=options.replicas, settings=limits,
+                     durable=False) as site:
         s = Scene(c, site)
         s.stalest, s.rows_of = 0, site.rows
         n = options.times

@@ -71,7 +71,7 @@ class MariaDb(Database):
             self.run('mariadb-install-db', '--no-defaults', '--datadir=' + self.data,
                      '--user=' + getpass.getuser(), '--skip-test-db',
                      '--auth-root-authentication-method=normal')
-        haste = ['--innodb-flush-log-at-trx-commit=0', '--skip-innodb-doublewrite']
+        haste = ['--innodb-flush-log-at-trx-commit=2', '--skip-innodb-doublewrite']
         return (['mariadbd', '--no-defaults', '--datadir=' + self.data,
                  '--user=' + getpass.getuser(), '--socket=' + self.socket,
                  '--port=%d' % self.port, '--bind-address=127.0.0.1',

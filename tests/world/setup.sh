@@ -1,13 +1,14 @@
 #!/bin/bash
-# setup.sh [clients|gateways|keystone|tempest|heat|services]...      (no name: all)
+# setup.sh [clients|gateways|keystone|tempest|heat|services|databases]...      (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
 # An environment is made anew only when its requirements file has changed.
-# `services` is none: it installs Debian's MariaDB and RabbitMQ, without starting them.
+# `services` and `databases` are none: they install Debian's MariaDB and RabbitMQ, and PostgreSQL and
+# MariaDB, without starting them.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients gateways keystone tempest heat services
+[ $# -gt 0 ] || set -- clients gateways keystone tempest heat services databases
 
 want=()
 probe=$(mktemp -d)
@@ -21,6 +22,9 @@ for name in "$@"; do
     gateways)     # their caches
       command -v memcached >/dev/null || want+=(memcached);;
     clients|tempest) ;;
+    databases)
+      command -v mariadbd >/dev/null || want+=(mariadb-server)
+      compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || want+=(postgresql);;
     services)
       command -v mariadbd >/dev/null || want+=(mariadb-server-core mariadb-client)
       [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || want+=(rabbitmq-server);;
@@ -43,7 +47,7 @@ fi
 
 mkdir -p "$cache"
 for name in "$@"; do
-  [ "$name" != services ] || continue
+  case $name in services|databases) continue;; esac
   list=$here/requirements-$name.txt
   env=$cache/$name
   stamp=$({ python3 --version; cat "$list"; } | sha256sum | cut -d' ' -f1)

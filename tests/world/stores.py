@@ -3,7 +3,7 @@
     with Site('postgresql', replicas=3) as site:
         site.vicars, site.vicars[0].url        # running, bootstrapped
         site.rows('SELECT id FROM trust')      # what the API does not show
-        site.database.kill()                   # SIGKILL; .start(), .freeze(), .thaw()
+        site.database.kill()                     # SIGKILL; .start(), .freeze(), .thaw()
 
 The engines: `sqlite` (a file; its "server" is nothing), `postgresql`, `mariadb` (real servers of
 services.py, durable, in scratch folders).
@@ -11,7 +11,6 @@ services.py, durable, in scratch folders).
 import glob
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import tempfile
@@ -79,12 +78,11 @@ SERVERS = {'sqlite': File, 'postgresql': services.PostgreSql, 'mariadb': service
 class Site:
     """One database, one set of keys, and the Vicars that share them."""
 
-    def __init__(self, engine, replicas=1, settings=None, fresh=True, database=None, name=NAME):
-        """`fresh`: bootstrapped. Otherwise the database and the keys are filled by the caller
-        before `begin`."""
-        self.engine, self.name, self.fresh = engine, name, fresh
-        self.own_database = database is None
-        self.database = database or SERVERS[engine](durable=True)
+    def __init__(self, engine, replicas=1, settings=None, fresh=True, durable=True):
+        """`fresh`: bootstrapped. Otherwise the caller fills database and keys. `durable`: what
+        the database has said yes to survives its SIGKILL."""
+        self.engine, self.name, self.fresh = engine, NAME, fresh
+        self.database = SERVERS[engine](durable=durable)
         self.dir = tempfile.mkdtemp(prefix='vicar-world-site-')
         self.conf = os.path.join(self.dir, 'vicar.conf')
         self.fernet = os.path.join(self.dir, 'fernet-keys')
@@ -94,8 +92,7 @@ class Site:
         self.count = replicas
 
     def begin(self):
-        if self.own_database:
-            self.database.start()
+        self.database.start()
         self.database.create(self.name, 'p%s4ss' % self.name)
         sections = {
             'database': {'connection': self.database.url(self.name)},
@@ -163,15 +160,10 @@ class Site:
                 answers[-1].append([None if x in ('NULL', '') else x for x in line.split('\t')])
         return answers[:-1]
 
-    def kill_database(self):
-        self.database.process.send_signal(signal.SIGKILL)
-        self.database.process.wait()
-
     def stop(self):
         for v in self.vicars:
             v.stop()
-        if self.own_database:
-            self.database.stop()
+        self.database.stop()
         if not os.environ.get('VICAR_KEEP'):
             shutil.rmtree(self.dir, ignore_errors=True)
 
@@ -192,11 +184,6 @@ class Replica(server.Vicar):
     def command(self):
         args, more = super().command()
         return args + ['--metrics-listen', 'off', '--log-level', 'warn'], more
-
-    def kill(self):
-        """SIGKILL, and gone."""
-        self.process.kill()
-        self.process.wait()
 
     def until_ready(self, seconds=60, path='/readyz'):
         """From now to the first good answer, in seconds; it may be starting."""
