@@ -647,6 +647,14 @@ def backup(s):
             b.login_answer(actor, PW, api.trust(dead)).status), (404, 401))
         c.equal('... what was made after the dump is not there',
                 b.get('/OS-TRUST/trusts/' + later, s.admin).status, 404)
+        v.halt()
+        shutil.rmtree(other.fernet)
+        other.command('keys', 'setup')
+        v.start()
+        c.equal('... with new token keys no token of before is good',
+                b.get('/auth/tokens', s.admin, headers={'X-Subject-Token': token.id}).status, 401)
+        c.equal('... and the trust yields one to who logs in', b.login_answer(
+            actor, PW, api.trust(t)).status, 201)
     finally:
         other.stop()
         if site.engine == 'sqlite':
