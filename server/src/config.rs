@@ -137,13 +137,7 @@ impl std::fmt::Debug for Secret {
 impl Config {
     /// Reads the files in their order (later ones win); `data_dir` is where unset paths lie.
     pub fn load(files: &[PathBuf], data_dir: &Path) -> Result<Self, ConfigError> {
-        let mut ini = Ini::default();
-        for file in files {
-            let text =
-                std::fs::read_to_string(file).map_err(|e| ConfigError(format!("{}: {e}", file.display())))?;
-            ini.read(&text).map_err(|e| ConfigError(format!("{}: {e}", file.display())))?;
-        }
-        Self::from_ini(&ini, data_dir)
+        Self::from_ini(&Ini::of(files)?, data_dir)
     }
 
     /// Without any file.
@@ -158,7 +152,8 @@ impl Config {
         Self::from_ini(&ini, data_dir)
     }
 
-    fn from_ini(ini: &Ini, data_dir: &Path) -> Result<Self, ConfigError> {
+    /// From files that were read already.
+    pub fn from_ini(ini: &Ini, data_dir: &Path) -> Result<Self, ConfigError> {
         let mut r = Reader { ini, asked: BTreeSet::new() };
         let database = r.database(data_dir)?;
         let seconds =
@@ -190,9 +185,7 @@ impl Config {
             default_domain_id: r.text("identity", "default_domain_id").unwrap_or_else(|| "default".into()),
             max_password_length: usize::try_from(r.number("identity", "max_password_length", 4096)?)
                 .unwrap_or(4096),
-            bcrypt_cost: u32::try_from(r.number("identity", "password_hash_rounds", 12)?)
-                .unwrap_or(12)
-                .clamp(4, 31),
+            bcrypt_cost: r.bcrypt_cost()?,
             prohibited_implied_roles: r.list("assignment", "prohibited_implied_role", "admin"),
             compliance: Compliance {
                 lockout_failure_attempts: r.optional("security_compliance", "lockout_failure_attempts")?,
@@ -252,12 +245,41 @@ impl Config {
 }
 
 /// oslo's INI: sections, `key = value`, continuation lines, comments; the last of a key wins.
-#[derive(Debug, Default)]
-struct Ini {
+#[derive(Default)]
+pub struct Ini {
     values: BTreeMap<(String, String), String>,
 }
 
+/// Names only: values may be secrets.
+impl std::fmt::Debug for Ini {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.values.keys()).finish()
+    }
+}
+
 impl Ini {
+    /// Reads files in their order; later ones win.
+    pub fn of(files: &[PathBuf]) -> Result<Self, ConfigError> {
+        let mut ini = Self::default();
+        for file in files {
+            let wrong = |e: String| ConfigError(format!("{}: {e}", file.display()));
+            let text = std::fs::read_to_string(file).map_err(|e| wrong(e.to_string()))?;
+            ini.read(&text).map_err(wrong)?;
+        }
+        Ok(ini)
+    }
+
+    /// What an option was set to; nothing, as in oslo, when that is empty.
+    pub fn value(&self, section: &str, option: &str) -> Option<&str> {
+        let value = self.values.get(&(section.to_owned(), option.to_owned()))?;
+        Some(value.as_str()).filter(|v| !v.is_empty())
+    }
+
+    /// All that is set, as section and option.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.keys().map(|(section, option)| (section.as_str(), option.as_str()))
+    }
+
     fn read(&mut self, text: &str) -> Result<(), String> {
         let mut section = String::from("DEFAULT");
         let mut last: Option<(String, String)> = None;
@@ -337,6 +359,15 @@ impl Reader<'_> {
             lock_timeout: seconds(self, "lock_timeout", usual.lock_timeout)?,
             location: usual.location,
         })
+    }
+
+    /// Rounds of another algorithm than bcrypt are counted otherwise: as a cost of bcrypt's, they would make a
+    /// login last for years.
+    fn bcrypt_cost(&mut self) -> Result<u32, ConfigError> {
+        let algorithm = self.text("identity", "password_hash_algorithm");
+        let rounds = self.number("identity", "password_hash_rounds", 12)?;
+        let rounds = if algorithm.is_none_or(|a| a.starts_with("bcrypt")) { rounds } else { 12 };
+        Ok(u32::try_from(rounds).unwrap_or(12).clamp(4, 31))
     }
 
     fn path(&mut self, section: &str, option: &str, default: &Path) -> PathBuf {
@@ -423,6 +454,19 @@ like = this
         assert_eq!(c.fernet_keys, Path::new("/data/fernet-keys"));
         assert_eq!(c.unknown, ["[nothing] like"]);
         assert!(!format!("{c:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn rounds_of_another_hash_are_not_bcrypts() {
+        let cost = |ini: &str| {
+            let text = format!("[identity]\n{ini}");
+            Config::from_text(&text, Path::new("/d")).expect("reads").bcrypt_cost
+        };
+        assert_eq!(cost("password_hash_rounds = 10"), 10);
+        assert_eq!(cost("password_hash_algorithm = bcrypt_sha256\npassword_hash_rounds = 11"), 11);
+        // Keystone's own words for the others: iterations, and a power of two.
+        assert_eq!(cost("password_hash_algorithm = pbkdf2_sha512\npassword_hash_rounds = 25000"), 12);
+        assert_eq!(cost("password_hash_algorithm = scrypt\npassword_hash_rounds = 16"), 12);
     }
 
     #[test]

@@ -17,6 +17,13 @@ pub fn load(file: &Path) -> Result<Policy, String> {
         .map_err(|e| format!("{}: {e}", file.display()))
 }
 
+/// The names that a file overrides, when the whole of it is understood.
+pub fn names(file: &Path) -> Result<Vec<String>, String> {
+    load(file)?;
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    Ok(parse(&text)?.into_iter().map(|(name, _)| name).collect())
+}
+
 fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
     if text.trim_start().starts_with('{') {
         let map: serde_json::Map<String, serde_json::Value> =

@@ -796,6 +796,196 @@ fn the_doctor_finds_what_is_wrong() {
     expect(&run(&s, &["doctor"]), 1, "FAIL  configuration");
 }
 
+/// What a Keystone left: a database without our tables, in its mode of journalling, and its keys.
+fn keystones(ini: &str) -> Scratch {
+    let s = graveyard(ini);
+    let ours = ["vicar_schema", "vicar_guard", "vicar_keypair", "vicar_trust_state", "vicar_replay"];
+    let drops: Vec<String> = ours.iter().map(|t| format!("DROP TABLE {t}")).collect();
+    let mut all: Vec<(&str, &[vicar::store::Value])> =
+        drops.iter().map(|d| (d.as_str(), [].as_slice())).collect();
+    all.push(("DELETE FROM credential", &[]));
+    sql(&s, &all);
+    let at = |name: &str| s.data().join(name).display().to_string();
+    s.config(&format!(
+        "{ini}\n[database]\nconnection = sqlite:///{}\n[fernet_tokens]\nkey_repository = {}\n[credential]\nkey_repository = {}\n",
+        at("vicar.db"),
+        at("fernet-keys"),
+        at("credential-keys")
+    ));
+    s
+}
+
+#[test]
+fn adopting_is_thought_through_before_anything_is_changed() {
+    let s = Scratch::new();
+    expect(&run(&s, &["doctor", "--adopt"]), 1, "FAIL     files: none: name the Keystone's");
+    expect(&run(&s, &["doctor", "--json"]), 2, "--adopt");
+    let s = keystones("");
+    let insert = "INSERT INTO credential (id, user_id, type, key_hash, encrypted_blob) VALUES ('lost', 'u', 'cert', 'h', 'b')";
+    sql(&s, &[(insert, &[])]);
+    let before = contents(&s.0);
+    let all = run(&s, &["doctor", "--adopt"]);
+    assert_eq!(contents(&s.0), before, "nothing is made, nothing is changed");
+    for line in [
+        "ok       honoured as they stand: [credential] key_repository, [database] connection, [fernet_tokens] key_repository, [identity] password_hash_rounds",
+        "differs  [auth] methods: external, oauth1, mapped, application_credential",
+        "ok       token keys: 2 keys in",
+        "todo     our own tables: are not there; `vicar db sync` adds",
+        "ok       passwords: 1 bcrypt",
+        "FAIL     keys: 1 fit none of the credential keys",
+        "ok       trusts: 1 live, 0 of them made from others",
+        "differs  broken chains: 3 trusts hang on one that is deleted, gone or over",
+        "differs  dead trusts: 2 deleted and 2 over",
+        "ok       caches there: off",
+        "1 failed; nothing was changed",
+    ] {
+        expect(&all, 1, line);
+    }
+    sql(&s, &[("DELETE FROM credential", &[])]);
+    expect(&run(&s, &["doctor", "--adopt"]), 0, "0 failed");
+}
+
+#[test]
+fn adopting_says_what_each_option_of_a_keystone_means() {
+    let s = keystones("");
+    let base = std::fs::read_to_string(s.path("vicar.conf")).expect("read");
+    let says = |ini: &str, code: i32, lines: &[&str]| {
+        s.file("vicar.conf", format!("{base}\n{ini}"));
+        let all = run(&s, &["doctor", "--adopt"]);
+        for line in lines {
+            expect(&all, code, line);
+        }
+    };
+    says("[token]\nprovider = jws\n", 1, &["FAIL     [token] provider: is not `fernet`"]);
+    says(
+        "[identity]\ndriver = ldap\npassword_hash_algorithm = scrypt\n[assignment]\ndriver = sql\n[catalog]\ndriver = templated\n",
+        1,
+        &[
+            "FAIL     [identity] driver: is not `sql`",
+            "differs  [identity] password_hash_algorithm",
+            "FAIL     [catalog] driver",
+            "ok       ignored without consequence: [assignment] driver",
+        ],
+    );
+    says(
+        "[cache]\nenabled = true\nbackend = dogpile.cache.pymemcache\nexpiration_time = 60\n[token]\ncaching = false\n[identity]\ncache_time = 90\n",
+        0,
+        &[
+            "ok       caches here: nothing is cached here",
+            "ok       caches there: [token] caching is off",
+            "todo     caches there: users, projects, roles and credentials are remembered for 90 s",
+        ],
+    );
+    says(
+        "[DEFAULT]\nadmin_token = s3cret\nlog_dir = /var/log/$name\npublic_endpoint = http://$host:5000\n[trust]\nallow_redelegation = no\n[odd]\nthing = s3cret\n[oslo_policy]\nenforce_new_defaults = 0\n[tokenless_auth]\ntrusted_issuer = CN=x\n",
+        1,
+        &[
+            "todo     [DEFAULT] admin_token",
+            "todo     [DEFAULT] public_endpoint: holds a `$`",
+            "differs  [trust] allow_redelegation: is off",
+            "todo     unknown: [odd] thing",
+            "differs  [oslo_policy] enforce_new_defaults",
+            "FAIL     [tokenless_auth] trusted_issuer",
+        ],
+    );
+    let all = run(&s, &["doctor", "--adopt"]);
+    assert!(!String::from_utf8_lossy(&all.stdout).contains("s3cret"), "values are not shown");
+    says("[token]\nexpiration = soon\n", 1, &["FAIL     files: configuration: [token] expiration"]);
+
+    // What a Keystone finds by itself: beside its file, and in its defaults.
+    let policy = s.file("policy.yaml", "\"identity:get_user\": \"role:x\"\n\"identity:get_limit\": \"!\"\n");
+    says(
+        "",
+        0,
+        &[
+            &format!("todo     [oslo_policy] policy_file: is not set, and {policy} is there"),
+            "differs  rules: nothing here asks for identity:get_limit",
+        ],
+    );
+    std::fs::create_dir(s.path("vicar.conf.d")).expect("made");
+    std::fs::write(s.path("vicar.conf.d/10-more.conf"), "[token]\n").expect("written");
+    says("", 0, &["a Keystone reads it too; give its files in this order"]);
+    s.file("policy.yaml", "\"identity:get_user\": \"role:x or (\"\n");
+    says("", 1, &["FAIL     rules: "]);
+    s.file("policy.yaml", "");
+    s.config("");
+    expect(&run(&s, &["doctor", "--adopt"]), 1, "FAIL     [database] connection: is not set");
+    expect(
+        &run(&s, &["doctor", "--adopt"]),
+        1,
+        "todo     [fernet_tokens] key_repository: is not set: a Keystone then uses /etc/keystone/fernet-keys",
+    );
+}
+
+#[test]
+fn adopting_counts_who_and_what_would_be_left_behind() {
+    let s = keystones("");
+    let domain = "INSERT INTO project (id, name, domain_id, is_domain, enabled) VALUES ('acme', 'Acme', '<<keystone.domain.root>>', 1, 1)";
+    let user = "INSERT INTO \"user\" (id, domain_id, enabled) VALUES (?, 'acme', 1)";
+    let trusts = "UPDATE trust SET impersonation = 1, project_id = 'p', redelegation_count = 2";
+    let wide =
+        trust("wide", None, &[("redelegated_trust_id", "live".into()), ("redelegation_count", 2i64.into())]);
+    let narrow = trust("narrow", Some(1), &[("redelegated_trust_id", "live".into())]);
+    sql(
+        &s,
+        &[
+            (domain, &[]),
+            (user, args!["ldap"]),
+            (user, args!["saml"]),
+            (user, args!["old"]),
+            (user, args!["careful"]),
+            ("INSERT INTO id_mapping VALUES ('ldap', 'acme', 'cn=l', 'user')", &[]),
+            ("INSERT INTO federated_user (user_id, idp_id, protocol_id, unique_id) VALUES ('saml', 'i', 'saml2', 'x')", &[]),
+            ("INSERT INTO local_user (id, user_id, domain_id, name) VALUES (77, 'old', 'acme', 'old')", &[]),
+            ("INSERT INTO password (local_user_id, password_hash, created_at, created_at_int, self_service)
+               VALUES (77, '$scrypt$ln=1$a$b', '2020-01-01 00:00:00', 1, 0)", &[]),
+            ("INSERT INTO password (local_user_id, password_hash, created_at, created_at_int, self_service)
+               VALUES (77, '$6$rounds=1$a$b', '2020-01-01 00:00:00', 2, 0)", &[]),
+            ("INSERT INTO user_option VALUES ('careful', 'MFAR', '[[\"password\", \"external\"]]')", &[]),
+            ("INSERT INTO application_credential (id, name, secret_hash, user_id) VALUES ('a', 'robot', 'h', 'old')", &[]),
+            ("INSERT INTO registered_limit (id, resource_name, default_limit) VALUES ('r', 'cores', 1)", &[]),
+            ("INSERT INTO endpoint_group VALUES ('g', 'g', NULL, '{}')", &[]),
+            (trusts, &[]),
+            (&wide.0, &wide.1),
+            (&narrow.0, &narrow.1),
+            ("INSERT INTO revocation_event (user_id, issued_before, revoked_at) VALUES ('u', '2126-01-01 00:00:00', '2126-01-01 00:00:00')", &[]),
+        ],
+    );
+    let before = contents(&s.0);
+    let all = run(&s, &["doctor", "--adopt"]);
+    assert_eq!(contents(&s.0), before);
+    for line in [
+        "FAIL     users of LDAP: 1 in the domain Acme",
+        "FAIL     federated users: 1: ",
+        "FAIL     passwords: 1 with a hash that neither",
+        "FAIL     users who need a second factor: 1: ",
+        "FAIL     application credentials: 1: ",
+        "FAIL     registered limits: 1: ",
+        "differs  endpoint groups: 1: honoured in the catalog",
+        "differs  wider than their parent: ",
+        "FAIL     revocations from the future: 1: ",
+    ] {
+        expect(&all, 1, line);
+    }
+    let json: Value =
+        serde_json::from_slice(&run(&s, &["doctor", "--adopt", "--json"]).stdout).expect("JSON");
+    let failed =
+        json["findings"].as_array().expect("a list").iter().filter(|f| f["verdict"] == "FAIL").count();
+    assert_eq!(json["failed"], json!(failed));
+    sql(
+        &s,
+        &[(
+            "UPDATE alembic_version SET version_num = 'x' WHERE version_num = (SELECT MAX(version_num) FROM alembic_version)",
+            &[],
+        )],
+    );
+    expect(&run(&s, &["doctor", "--adopt"]), 1, "Upgrade the Keystone first");
+    for key in ["0", "1"] {
+        std::fs::remove_file(s.data().join("fernet-keys").join(key)).expect("removed");
+    }
+    expect(&run(&s, &["doctor", "--adopt"]), 1, "FAIL     token keys: ");
+}
+
 #[test]
 fn every_command_explains_itself() {
     for command in ["serve", "bootstrap", "db", "keys", "doctor", "trust"] {

@@ -8,7 +8,7 @@ use vicar_rules::Micros;
 
 use super::failure::Failure;
 use super::place::{self, Place};
-use super::{keys as cli_keys, say};
+use super::{adopt, keys as cli_keys, say};
 use crate::args;
 use crate::clock::{SECOND, iso};
 use crate::config::Config;
@@ -21,6 +21,13 @@ use crate::trusts::flush;
 pub(super) struct Doctor {
     #[command(flatten)]
     at: Place,
+    /// Look at a Keystone's configuration (--config-file), database and keys, and say what will work here, what
+    /// differs and what to do, before anything is changed
+    #[arg(long)]
+    adopt: bool,
+    /// Say it as JSON
+    #[arg(long, requires = "adopt")]
+    json: bool,
 }
 
 /// How a check came out.
@@ -66,6 +73,9 @@ impl Findings {
 
 impl Doctor {
     pub(super) async fn run(self) -> Result<(), Failure> {
+        if self.adopt {
+            return adopt::run(&self.at, self.json).await;
+        }
         let mut f = Findings::default();
         match self.at.config() {
             Err(e) => f.add(Verdict::Fail, "configuration", format_args!("{e}; nothing else was looked at")),
@@ -135,7 +145,7 @@ fn policy(f: &mut Findings, config: &Config) {
 }
 
 /// May others than the owner read it?
-fn is_open(path: &Path) -> bool {
+pub(super) fn is_open(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|m| m.mode() & 0o077 != 0)
 }
 
@@ -186,7 +196,7 @@ async fn database(f: &mut Findings, config: &Config) {
             format_args!("others can open {}; chmod 600 it", path.display()),
         );
     }
-    let store = match place::open(&config.database).await {
+    let store = match place::look(&config.database).await {
         Ok(store) => store,
         Err(e) => return f.add(Verdict::Fail, "database", e),
     };
@@ -229,7 +239,7 @@ async fn contents(f: &mut Findings, config: &Config, store: &Store) -> Result<()
 }
 
 /// 2026-01-01: no clock that is right shows less.
-const NOT_BEFORE: Micros = 1_767_225_600 * SECOND;
+pub(super) const NOT_BEFORE: Micros = 1_767_225_600 * SECOND;
 
 async fn clock(f: &mut Findings, config: &Config, tx: &mut Tx, now: Micros) -> Result<(), Failure> {
     f.judge(

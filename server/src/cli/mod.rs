@@ -1,5 +1,6 @@
 //! The command line: what an operator does with the program.
 
+mod adopt;
 mod bootstrap;
 mod db;
 mod doctor;

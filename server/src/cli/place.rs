@@ -82,21 +82,32 @@ pub(super) async fn open_or_create(database: &Settings) -> Result<Store, Failure
 
 /// Opens a database that is there.
 pub(super) async fn open(database: &Settings) -> Result<Store, Failure> {
+    opened(database, Store::open).await
+}
+
+/// Opens a database that is there, to look only.
+pub(super) async fn look(database: &Settings) -> Result<Store, Failure> {
+    opened(database, Store::look).await
+}
+
+type Opener = fn(&Settings) -> store::Result<Store>;
+
+async fn opened(database: &Settings, opener: Opener) -> Result<Store, Failure> {
     match &database.location {
-        Location::Sqlite(path) => open_file(path, database).await,
+        Location::Sqlite(path) => open_file(path, database, opener).await,
         Location::Server(_) => {
-            let store = Store::open(database)?;
-            look(&store).await.map_err(|e| Failure::Database(format!("{}: {e}", database.location)))?;
+            let store = opener(database)?;
+            answers(&store).await.map_err(|e| Failure::Database(format!("{}: {e}", database.location)))?;
             Ok(store)
         }
     }
 }
 
-async fn look(store: &Store) -> store::Result<()> {
+async fn answers(store: &Store) -> store::Result<()> {
     migrate::state(&mut store.read().await?).await.map(drop)
 }
 
-async fn open_file(path: &Path, database: &Settings) -> Result<Store, Failure> {
+async fn open_file(path: &Path, database: &Settings, opener: Opener) -> Result<Store, Failure> {
     let size = std::fs::metadata(path)
         .map_err(|e| {
             let hint = "`vicar db sync` makes one, and `vicar serve` furnishes it too";
@@ -106,8 +117,8 @@ async fn open_file(path: &Path, database: &Settings) -> Result<Store, Failure> {
     let damaged = |e: String| {
         Failure::Database(format!("{}: {e}; restore it from a backup if it is damaged", path.display()))
     };
-    let store = Store::open(database).map_err(|e| damaged(e.to_string()))?;
-    look(&store).await.map_err(|e| damaged(e.to_string()))?;
+    let store = opener(database).map_err(|e| damaged(e.to_string()))?;
+    answers(&store).await.map_err(|e| damaged(e.to_string()))?;
     let mut tx = store.read().await.map_err(|e| damaged(e.to_string()))?;
     if size <= CHECKED_AT_START
         && let Some(fault) = tx.fault().await.map_err(|e| damaged(e.to_string()))?

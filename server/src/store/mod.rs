@@ -91,6 +91,14 @@ impl Store {
         }
     }
 
+    /// The same to look only: nothing is made, and not a byte of a file changes.
+    pub fn look(settings: &url::Settings) -> Result<Self> {
+        match &settings.location {
+            url::Location::Sqlite(path) => Ok(Self(Engine::Sqlite(sqlite::Sqlite::look(path)?), None)),
+            url::Location::Server(_) => Self::open(settings),
+        }
+    }
+
     /// Opens an SQLite file; it is created when it is not there.
     pub fn sqlite(path: &Path) -> Result<Self> {
         Ok(Self(Engine::Sqlite(sqlite::Sqlite::open(path)?), None))

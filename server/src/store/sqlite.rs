@@ -14,10 +14,22 @@ use crate::clock;
 #[derive(Debug, Clone)]
 pub(super) struct Sqlite(Arc<Inner>);
 
+/// What a connection may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Everything; a file that is not there is made.
+    Make,
+    /// Everything, in a file that is there.
+    Use,
+    /// Look. Not a byte of the file changes, its mode of journalling neither.
+    Look,
+}
+
 #[derive(Debug)]
 struct Inner {
     /// Nothing for a database in memory, which has one connection only.
     path: Option<PathBuf>,
+    how: How,
     writer: Arc<tokio::sync::Mutex<Connection>>,
     readers: Mutex<Vec<Connection>>,
 }
@@ -31,19 +43,26 @@ const READERS_KEPT: usize = 16;
 
 impl Sqlite {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let writer = connect(path, true)?;
-        Ok(Self::over(Some(path.to_owned()), writer))
+        let writer = connect(path, How::Make)?;
+        Ok(Self::over(Some(path.to_owned()), How::Use, writer))
+    }
+
+    /// Opens a file that nothing may change.
+    pub(super) fn look(path: &Path) -> Result<Self> {
+        let writer = connect(path, How::Look)?;
+        Ok(Self::over(Some(path.to_owned()), How::Look, writer))
     }
 
     pub(super) fn memory() -> Result<Self> {
         let writer = Connection::open_in_memory().map_err(convert)?;
         prepare(&writer)?;
-        Ok(Self::over(None, writer))
+        Ok(Self::over(None, How::Use, writer))
     }
 
-    fn over(path: Option<PathBuf>, writer: Connection) -> Self {
+    fn over(path: Option<PathBuf>, how: How, writer: Connection) -> Self {
         Self(Arc::new(Inner {
             path,
+            how,
             writer: Arc::new(tokio::sync::Mutex::new(writer)),
             readers: Mutex::new(Vec::new()),
         }))
@@ -56,7 +75,7 @@ impl Sqlite {
         let idle = self.0.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let conn = match idle {
             Some(c) => c,
-            None => connect(path, false)?,
+            None => connect(path, self.0.how)?,
         };
         SqliteTx::begin(Conn::Reader(Some(conn), Arc::clone(&self.0)), "BEGIN")
     }
@@ -67,14 +86,47 @@ impl Sqlite {
     }
 }
 
-fn connect(path: &Path, create: bool) -> Result<Connection> {
+fn connect(path: &Path, how: How) -> Result<Connection> {
+    if how == How::Look {
+        return connect_to_look(path);
+    }
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
+    flags.set(OpenFlags::SQLITE_OPEN_CREATE, how == How::Make);
     let conn = Connection::open_with_flags(path, flags).map_err(convert)?;
     // The write-ahead log lets readers go on beside a writer, a Keystone on the same file included.
     conn.pragma_update(None, "journal_mode", "wal").map_err(convert)?;
     prepare(&conn)?;
     Ok(conn)
+}
+
+fn connect_to_look(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let quiet = path.to_str().filter(|_| is_quiet(path));
+    let conn = match quiet {
+        // Else the files of the log would be made, and belong to whoever looks.
+        Some(text) => {
+            let text = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            let uri = format!("file:{text}?immutable=1");
+            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
+        }
+        None => Connection::open_with_flags(path, flags),
+    };
+    let conn = conn.map_err(convert)?;
+    prepare(&conn)?;
+    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(convert)?;
+    Ok(conn)
+}
+
+/// Is it a file with a write-ahead log that nobody has open? Whoever does has the log beside it.
+fn is_quiet(path: &Path) -> bool {
+    use std::io::Read;
+    let mut head = [0; 20];
+    let read = std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut head));
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    // The format of the file says 2 for a write-ahead log.
+    read.is_ok() && head[18] == 2 && !Path::new(&log).exists()
 }
 
 fn prepare(conn: &Connection) -> Result<()> {

@@ -328,7 +328,7 @@ pub async fn satisfies_mfa_in(tx: &mut Tx, app: &App, who: &Identity) -> Result<
 /// Is one of the rules, each a list of methods, satisfied? Methods that this server does not know are
 /// left out of a rule, and a rule of nothing else counts for nothing, so that a change of the
 /// configuration locks nobody out. No rule at all is satisfied by anything.
-fn fit(rules: &Value, proven: &[String], known: &[String]) -> bool {
+pub fn fit(rules: &Value, proven: &[String], known: &[String]) -> bool {
     let rules: Vec<BTreeSet<&str>> = rules
         .as_array()
         .into_iter()

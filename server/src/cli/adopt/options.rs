@@ -1,0 +1,431 @@
+//! What each option of a `keystone.conf` means here.
+
+use std::path::{Path, PathBuf};
+
+use vicar_rules::policy::OPERATIONS;
+
+use super::super::place::Place;
+use super::{Report, Verdict};
+use crate::config::{Config, Ini};
+
+/// What comes of an option that has no meaning here.
+#[derive(Debug, Clone, Copy)]
+enum Sense {
+    /// Nothing.
+    Idle,
+    /// Nothing with these values; with others, this.
+    Unless(&'static [&'static str], Verdict, &'static str),
+    /// This, whatever the value.
+    Says(Verdict, &'static str),
+}
+
+use Sense::{Idle, Says, Unless};
+use Verdict::{Differs, Fail, Todo};
+
+const OFF: &[&str] = &["false", "off"];
+const DRIVER: Sense =
+    Unless(&["sql"], Fail, "is not `sql`: what it keeps is not in the database, and not served here");
+
+/// The first that fits counts; `*` ends a prefix, or stands for any.
+#[rustfmt::skip]
+const SENSES: &[(&str, &str, Sense)] = &[
+    ("token", "provider", Unless(&["fernet"], Fail, "is not `fernet`: tokens of the Keystone are not understood here, nor ours there. Change it there first, and wait for `[token] expiration`")),
+    ("credential", "provider", Unless(&["fernet"], Fail, "is not `fernet`: stored credentials cannot be read here")),
+    ("identity", "driver", Unless(&["sql"], Fail, "is not `sql`: users whose passwords an LDAP or another service checks cannot log in here")),
+    ("identity", "domain_specific_drivers_enabled", Unless(OFF, Todo, "is on: users of domains with a driver of their own cannot log in here; which they are stands below, under Users")),
+    ("identity", "domain_configurations_from_database", Unless(OFF, Differs, "is on: configurations of domains are neither read nor served here")),
+    ("catalog", "driver", Unless(&["sql"], Fail, "is not `sql`: the catalog is served from the database alone")),
+    ("oslo_messaging_notifications", "driver", Unless(&["noop"], Differs, "is set: what is done here is told to nobody. Who follows the Keystone's notifications (metering, audit, cleaners) misses it")),
+    ("*", "driver", DRIVER),
+    ("auth", "*", Says(Fail, "is a plugin for a login method: it does not run here")),
+    ("tokenless_auth", "trusted_issuer", Says(Fail, "is set: requests that a certificate speaks for are not served here")),
+    ("tokenless_auth", "*", Idle),
+    ("oslo_policy", "enforce_new_defaults", Unless(&["true"], Differs, "is off: the old, wider defaults are not among the shipped rules; whoever relies on them is refused. Overrides in policy.yaml can name them")),
+    ("oslo_policy", "policy_dirs", Says(Todo, "is set: directories of policies are not read here; put their rules into `[oslo_policy] policy_file`")),
+    ("oslo_policy", "remote*", Says(Todo, "is set: nobody is asked over the net here")),
+    ("oslo_policy", "*", Idle),
+    ("security_compliance", "allow_insecure_admin_trust_cross_project_credentials_access", Unless(OFF, Differs, "is on: a trust's token never sees other credentials here")),
+    ("security_compliance", "*", Idle),
+    ("resource", "admin_project*", Says(Differs, "is set: no project is special here, and tokens do not say `is_admin_project`")),
+    ("resource", "*_url_safe", Unless(&["off"], Differs, "is on: names are not checked for it here")),
+    ("credential", "user_limit", Unless(&["-1"], Differs, "is set: credentials are not counted here")),
+    ("application_credential", "user_limit", Idle),
+    ("endpoint_filter", "return_all_endpoints_if_no_filter", Unless(&["true"], Differs, "is off: a project for which no endpoint is named sees all of them here")),
+    ("*", "list_limit", Says(Differs, "is not looked at; `[DEFAULT] list_limit` is")),
+    ("oslo_middleware", "enable_proxy_headers_parsing", Unless(OFF, Todo, "is on: X-Forwarded headers are not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with; the Keystone understands it too")),
+    ("DEFAULT", "secure_proxy_ssl_header", Says(Todo, "is not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with")),
+    ("oslo_middleware", "*", Idle),
+    ("cors*", "allowed_origin", Says(Differs, "is set: no CORS headers are sent here; a proxy in front can add them")),
+    ("cors*", "*", Idle),
+    ("federation", "trusted_dashboard", Says(Differs, "is set: single sign-on is not served here")),
+    ("saml", "idp_entity_id", Says(Differs, "is set: no assertions are made here for other Keystones")),
+    ("database", "slave_connection", Says(Differs, "is not used: everything is read where it is written")),
+    ("database", "*", Idle),
+    ("cache", "*", Idle),
+    ("memcache", "*", Idle),
+    ("*", "caching", Idle),
+    ("*", "cache_time", Idle),
+    ("token", "*", Idle),
+    ("credential", "*", Idle),
+    ("identity", "*", Idle),
+    ("resource", "*", Idle),
+    ("assignment", "*", Idle),
+    ("catalog", "*", Idle),
+    ("trust", "*", Idle),
+    ("revoke", "*", Idle),
+    ("role", "*", Idle),
+    ("policy", "*", Idle),
+    ("fernet_tokens", "*", Idle),
+    ("fernet_receipts", "*", Idle),
+    ("receipt", "*", Idle),
+    ("jwt_tokens", "*", Idle),
+    ("ldap", "*", Idle),
+    ("identity_mapping", "*", Idle),
+    ("shadow_users", "*", Idle),
+    ("domain_config", "*", Idle),
+    ("application_credential", "*", Idle),
+    ("endpoint_filter", "*", Idle),
+    ("endpoint_policy", "*", Idle),
+    ("unified_limit", "*", Idle),
+    ("federation", "*", Idle),
+    ("saml", "*", Idle),
+    ("oauth*", "*", Idle),
+    ("totp", "*", Idle),
+    ("api", "*", Idle),
+    ("wsgi", "*", Idle),
+    ("healthcheck", "*", Idle),
+    ("profiler*", "*", Idle),
+    ("oslo_messaging*", "*", Idle),
+    ("oslo_concurrency", "*", Idle),
+    ("eventlet_server*", "*", Idle),
+    ("paste_deploy", "*", Idle),
+    ("ssl", "*", Idle),
+    ("DEFAULT", "config_source", Says(Todo, "names a source of options that is not read here; put them into the file")),
+    ("DEFAULT", "debug", Idle),
+    ("DEFAULT", "verbose", Idle),
+    ("DEFAULT", "log*", Idle),
+    ("DEFAULT", "use_*", Idle),
+    ("DEFAULT", "syslog*", Idle),
+    ("DEFAULT", "watch_log_file", Idle),
+    ("DEFAULT", "default_log_levels", Idle),
+    ("DEFAULT", "publish_errors", Idle),
+    ("DEFAULT", "instance_*", Idle),
+    ("DEFAULT", "rate_limit_*", Idle),
+    ("DEFAULT", "max_logfile*", Idle),
+    ("DEFAULT", "fatal_deprecations", Idle),
+    ("DEFAULT", "transport_url", Idle),
+    ("DEFAULT", "control_exchange", Idle),
+    ("DEFAULT", "rpc_*", Idle),
+    ("DEFAULT", "executor_thread_pool_size", Idle),
+    ("DEFAULT", "notification_*", Idle),
+    ("DEFAULT", "default_publisher_id", Idle),
+    ("DEFAULT", "max_param_size", Idle),
+    ("DEFAULT", "max_token_size", Idle),
+    ("DEFAULT", "max_db_limit", Idle),
+    ("DEFAULT", "strict_password_check", Idle),
+    ("DEFAULT", "insecure_debug", Idle),
+    ("DEFAULT", "shell_completion", Idle),
+    ("DEFAULT", "admin_endpoint", Idle),
+    ("DEFAULT", "tempdir", Idle),
+];
+
+fn fits(pattern: &str, name: &str) -> bool {
+    match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
+        (Some(start), _) => name.starts_with(start),
+        (None, Some(end)) => name.ends_with(end),
+        (None, None) => pattern == name,
+    }
+}
+
+fn sense(section: &str, option: &str) -> Option<Sense> {
+    SENSES.iter().find(|(s, o, _)| fits(s, section) && fits(o, option)).map(|found| found.2)
+}
+
+/// oslo's many words for yes and no as one each; other words in small letters.
+fn plain(value: &str) -> String {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "1" | "yes" | "on" | "t" | "y" => "true".to_owned(),
+        // `off` stays: some options have it as a word of theirs.
+        "0" | "no" | "f" | "n" => "false".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+pub(super) fn judge(r: &mut Report, at: &Place, ini: &Ini, config: &Config) {
+    named(r, ini, config);
+    substitutions(r, ini, config);
+    directories(r, at, ini);
+    absent(r, ini, config);
+    methods(r, config);
+    meanings(r, ini, config);
+    r.group("Policy");
+    policy(r, at, ini, config);
+}
+
+/// Every option that stands in the files.
+fn named(r: &mut Report, ini: &Ini, config: &Config) {
+    let (mut honoured, mut idle, mut strange) = (Vec::new(), Vec::new(), Vec::new());
+    let mut spoken = Vec::new();
+    for (section, option) in ini.names() {
+        let name = format!("[{section}] {option}");
+        let Some(value) = ini.value(section, option) else { continue };
+        if !config.unknown.contains(&name) {
+            honoured.push(name);
+            continue;
+        }
+        match sense(section, option) {
+            Some(Idle) => idle.push(name),
+            Some(Unless(values, ..)) if values.contains(&plain(value).as_str()) => idle.push(name),
+            Some(Unless(_, verdict, text) | Says(verdict, text)) => spoken.push((verdict, name, text)),
+            None => strange.push(name),
+        }
+    }
+    if !honoured.is_empty() {
+        r.ok("honoured as they stand", honoured.join(", "));
+    }
+    if !idle.is_empty() {
+        r.ok("ignored without consequence", idle.join(", "));
+    }
+    for (verdict, name, text) in spoken {
+        r.add(verdict, &name, text);
+    }
+    if !strange.is_empty() {
+        let text = "no options of a Keystone 30.0.0 as it ships; if a plugin or a proxy reads them, nothing here does";
+        r.todo("unknown", format_args!("{}: {text}", strange.join(", ")));
+    }
+    for name in config.unknown.iter().filter(|n| n.contains(", parameter ")) {
+        r.differs(name, "is not understood; the connection is made without it");
+    }
+}
+
+/// oslo puts other options' values in the place of `$name`.
+fn substitutions(r: &mut Report, ini: &Ini, config: &Config) {
+    for (section, option) in ini.names() {
+        let name = format!("[{section}] {option}");
+        let is_pattern = option.ends_with("regex") || option == "connection" || option == "admin_token";
+        if ini.value(section, option).is_some_and(|v| v.contains('$'))
+            && !is_pattern
+            && !config.unknown.contains(&name)
+        {
+            r.todo(
+                &name,
+                "holds a `$`: names of other options are not replaced here; write the value itself",
+            );
+        }
+    }
+}
+
+/// What a Keystone reads besides the files that it is given.
+fn directories(r: &mut Report, at: &Place, ini: &Ini) {
+    for file in &at.config_files {
+        let Some(stem) = file.file_name().and_then(|n| n.to_str()) else { continue };
+        let dir = file.with_file_name(format!("{stem}.d"));
+        let more = files_of(&dir);
+        if !more.is_empty() {
+            let list: Vec<String> = more.iter().map(|p| format!("--config-file {}", p.display())).collect();
+            r.todo(
+                &dir.display().to_string(),
+                format_args!(
+                    "a Keystone reads it too; give its files in this order, after the first: {}",
+                    list.join(" ")
+                ),
+            );
+        }
+    }
+    let on = ini.value("identity", "domain_specific_drivers_enabled").map(plain);
+    if on.as_deref() == Some("true") {
+        let dir =
+            PathBuf::from(ini.value("identity", "domain_config_dir").unwrap_or("/etc/keystone/domains"));
+        let names: Vec<String> = files_of(&dir)
+            .iter()
+            .filter_map(|p| {
+                Some(p.file_name()?.to_str()?.strip_prefix("keystone.")?.strip_suffix(".conf")?.to_owned())
+            })
+            .collect();
+        if !names.is_empty() {
+            r.fail(
+                "domains with a driver of their own",
+                format_args!("{}: their users cannot log in here", names.join(", ")),
+            );
+        }
+    }
+}
+
+fn files_of(dir: &Path) -> Vec<PathBuf> {
+    let mut out: Vec<PathBuf> = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(|e| Some(e.ok()?.path()))
+        .filter(|p| p.is_file() && !p.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b".")))
+        .collect();
+    out.sort();
+    out
+}
+
+/// Options that are not in the files, and whose defaults are not the same here and there.
+fn absent(r: &mut Report, ini: &Ini, config: &Config) {
+    if ini.value("database", "connection").is_none() {
+        r.fail(
+            "[database] connection",
+            format_args!("is not set, so {} would be used, which is no Keystone's", config.database.location),
+        );
+    }
+    for (section, usual) in
+        [("fernet_tokens", "/etc/keystone/fernet-keys"), ("credential", "/etc/keystone/credential-keys")]
+    {
+        if ini.value(section, "key_repository").is_none() {
+            let at = match section {
+                "credential" => &config.credential_keys,
+                _ => &config.fernet_keys,
+            };
+            r.todo(
+                &format!("[{section}] key_repository"),
+                format_args!(
+                    "is not set: a Keystone then uses {usual}, this server {}. Say it: `[{section}] key_repository = {usual}`",
+                    at.display()
+                ),
+            );
+        }
+    }
+}
+
+/// Logins that are served here.
+const SERVED: &[&str] = &["password", "token", "ec2credential"];
+
+fn methods(r: &mut Report, config: &Config) {
+    let others: Vec<&str> =
+        config.auth_methods.iter().map(String::as_str).filter(|m| !SERVED.contains(m)).collect();
+    if others.is_empty() {
+        r.ok("[auth] methods", "all of them are served");
+    } else {
+        r.differs(
+            "[auth] methods",
+            format_args!(
+                "{}: keep their place in the list, which is part of every token, but nobody logs in with them here",
+                others.join(", ")
+            ),
+        );
+    }
+    if !config.auth_methods.iter().any(|m| m == "ec2credential") {
+        r.todo("[auth] methods", "ec2credential is missing, so ec2tokens and s3tokens answer 503; add it at the end of the list, in the Keystone's file too");
+    }
+}
+
+/// Options that are honoured here, and mean more or less than there.
+fn meanings(r: &mut Report, ini: &Ini, config: &Config) {
+    let allowed = config.trust.allow_redelegation;
+    if !allowed {
+        r.differs("[trust] allow_redelegation", "is off, which a Keystone never looks at: here it refuses further redelegation. Existing chains go on");
+    } else if ini.value("trust", "allow_redelegation").is_none() {
+        r.ok(
+            "[trust] allow_redelegation",
+            "redelegation is on, as in a Keystone, which never looks at this option",
+        );
+    }
+    if config.admin_token.is_some() {
+        r.todo("[DEFAULT] admin_token", "is set: whoever knows it is an administrator, here too; remove it");
+    }
+    if config.token_expiration <= 0 || config.auth_ttl <= 0 {
+        r.fail("lifetimes", "[token] expiration and [credential] auth_ttl must be greater than 0");
+    }
+    if ini.value("identity", "password_hash_algorithm").is_some_and(|a| a != "bcrypt") {
+        r.differs("[identity] password_hash_algorithm", "is not `bcrypt`: its hashes are verified here, and new passwords are stored as bcrypt, which a Keystone verifies whatever it says");
+    }
+    if config.max_password_length > crate::passwords::BCRYPT_BYTES {
+        r.differs(
+            "passwords",
+            "longer ones than 72 bytes cannot be set here; those that the Keystone cut go on working",
+        );
+    }
+    if ini.value("DEFAULT", "public_endpoint").is_none() {
+        r.ok("[DEFAULT] public_endpoint", "is not set: links begin with the Host that the client sent");
+    }
+    if config.compliance.lockout_failure_attempts.is_none() {
+        r.differs("failed logins", "are not counted here, as no lock-out is configured");
+    }
+}
+
+fn policy(r: &mut Report, at: &Place, ini: &Ini, config: &Config) {
+    let beside = at.config_files.first().and_then(|f| f.parent()).unwrap_or(Path::new("."));
+    let usual = beside.join("policy.yaml");
+    let Some(file) = &config.policy_file else {
+        if usual.exists() {
+            let text = format!(
+                "is not set, and {0} is there, which a Keystone reads then; set it: `policy_file = {0}`",
+                usual.display()
+            );
+            r.todo("[oslo_policy] policy_file", text);
+            overrides(r, &usual);
+        } else {
+            r.ok(
+                "rules",
+                "no overrides; the shipped ones are the Keystone's, with what docs/compatibility.md lists",
+            );
+        }
+        return extra(r, ini, beside);
+    };
+    let there = beside.join(file);
+    if file.is_relative() && there.exists() && !file.exists() {
+        r.todo(
+            "[oslo_policy] policy_file",
+            format_args!("{} is looked for beside the configuration by a Keystone, here in the directory that the server is started in; write {}", file.display(), there.display()),
+        );
+        overrides(r, &there);
+    } else if file.exists() {
+        overrides(r, file);
+    } else {
+        r.ok(
+            "rules",
+            format_args!("{} is not there, so there are no overrides, as in a Keystone", file.display()),
+        );
+    }
+    extra(r, ini, beside);
+}
+
+/// Directories of policies, which a Keystone reads without being told.
+fn extra(r: &mut Report, ini: &Ini, beside: &Path) {
+    let dir = beside.join("policy.d");
+    if ini.value("oslo_policy", "policy_dirs").is_none() && !files_of(&dir).is_empty() {
+        r.todo(
+            &dir.display().to_string(),
+            "a Keystone reads it too; put its rules into `[oslo_policy] policy_file`",
+        );
+    }
+}
+
+fn overrides(r: &mut Report, file: &Path) {
+    let names = match crate::policy_file::names(file) {
+        Ok(names) => names,
+        Err(e) => return r.fail("rules", format_args!("{e}; the server will not start")),
+    };
+    let (served, others): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|n| !n.contains(':') || OPERATIONS.iter().any(|o| o.name == n));
+    r.ok(
+        "rules",
+        format_args!("{} is understood; {} of its rules are honoured", file.display(), served.len()),
+    );
+    if !others.is_empty() {
+        r.differs("rules", format_args!("nothing here asks for {}; they guard nothing", others.join(", ")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_finds_the_first_line_that_fits() {
+        let says = |s: &str, o: &str| format!("{:?}", sense(s, o));
+        assert!(says("token", "provider").contains("fernet"));
+        assert!(says("assignment", "driver").contains("sql"));
+        assert!(says("token", "cache_time").contains("Idle"));
+        assert!(says("resource", "name_url_safe").contains("off"));
+        assert!(says("auth", "password").contains("plugin"));
+        assert!(sense("DEFAULT", "log_file").is_some() && sense("DEFAULT", "odd").is_none());
+        assert!(sense("odd", "odd").is_none());
+        assert_eq!(
+            (plain("Yes"), plain("off"), plain("No"), plain("SQL")),
+            ("true".into(), "off".into(), "false".into(), "sql".into())
+        );
+    }
+}
