@@ -20,6 +20,8 @@ import sign
 ALIVE, MAYBE, DEAD = 0, 1, 2
 WORDS = {ALIVE: 'alive', MAYBE: 'unknown', DEAD: 'dead'}
 NAMES = itertools.count(1)
+# Away, or a proxy before it says so: nobody knows whether it was done.
+NO_ANSWER = (502, 503, 504)
 LARGE = 45                     # so many things, and a family takes part no more
 # What a dead one is answered with. A login that is refused is 401; who is no trustee, 403.
 REFUSED = (401, 403, 404)
@@ -121,7 +123,7 @@ class Worker:
                 load.unanswered += 1
             return None
         family.note(self.number, what, r.status)
-        if r.status == 503:
+        if r.status in NO_ANSWER:
             with load.lock:
                 load.unanswered += 1
             load.stop.wait(0.05)
