@@ -180,6 +180,13 @@ class Server:
             pass
         _keeper.tell('-', p.pid)
 
+    def kill(self):
+        """SIGKILL, as the kernel does it to who uses too much; `start` brings it back."""
+        p, self.process = self.process, None
+        p.kill()
+        p.wait()
+        _keeper.tell('-', p.pid)
+
     def stop(self):
         self.halt()
         if self in _running:

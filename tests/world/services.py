@@ -61,6 +61,7 @@ class MariaDb(Database):
     """A MariaDB; anybody on this machine who knows a password of `create` may use it."""
     kind = 'mariadb'
     scheme = 'mysql+pymysql'
+    account = getpass.getuser()         # whose its processes are
 
     def __init__(self, settings=(), durable=False):
         super().__init__(settings, durable)
@@ -69,11 +70,11 @@ class MariaDb(Database):
     def command(self):
         if not os.path.exists(self.data):
             self.run('mariadb-install-db', '--no-defaults', '--datadir=' + self.data,
-                     '--user=' + getpass.getuser(), '--skip-test-db',
+                     '--user=' + self.account, '--skip-test-db',
                      '--auth-root-authentication-method=normal')
-        haste = ['--innodb-flush-log-at-trx-commit=0', '--skip-innodb-doublewrite']
+        haste = ['--innodb-flush-log-at-trx-commit=2', '--skip-innodb-doublewrite']
         return (['mariadbd', '--no-defaults', '--datadir=' + self.data,
-                 '--user=' + getpass.getuser(), '--socket=' + self.socket,
+                 '--user=' + self.account, '--socket=' + self.socket,
                  '--port=%d' % self.port, '--bind-address=127.0.0.1',
                  '--pid-file=' + os.path.join(self.dir, 'pid'),
                  '--skip-name-resolve', '--max-connections=400',
@@ -133,7 +134,7 @@ class PostgreSql(Database):
             self.run(self.program('initdb'), '-D', self.data, '-U', 'root', '-A', 'trust',
                      '-E', 'UTF8', '--locale=C.UTF-8', *([] if self.durable else ['--no-sync']))
             with open(os.path.join(self.data, 'pg_hba.conf'), 'w') as f:
-                f.write('local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n')
+                f.write('local all,replication all trust\nhost all all 127.0.0.1/32 scram-sha-256\n')
         haste = ['fsync=off', 'full_page_writes=off']
         options = ['listen_addresses=127.0.0.1', 'port=%d' % self.port, 'max_connections=300',
                    'unix_socket_directories=' + self.dir, 'shared_buffers=64MB',

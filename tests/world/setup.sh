@@ -1,13 +1,15 @@
 #!/bin/bash
-# setup.sh [clients|gateways|keystone|tempest|heat|services]...      (no name: all)
+# setup.sh [clients|gateways|keystone|tempest|heat|services|databases|cluster]...      (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
 # An environment is made anew only when its requirements file has changed.
-# `services` is none: it installs Debian's MariaDB and RabbitMQ, without starting them.
+# The last three are none: Debian's packages, whose own servers are not started. `services` is what
+# Heat needs, `databases` what Vicar can use, `cluster` what makes several machines of one.
 set -eu
+PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients gateways keystone tempest heat services
+[ $# -gt 0 ] || set -- clients gateways keystone tempest heat services databases cluster
 
 want=()
 probe=$(mktemp -d)
@@ -24,6 +26,15 @@ for name in "$@"; do
     services)
       command -v mariadbd >/dev/null || want+=(mariadb-server-core mariadb-client)
       [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || want+=(rabbitmq-server);;
+    databases)
+      command -v mariadbd >/dev/null || want+=(mariadb-server-core mariadb-client)
+      compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || want+=(postgresql);;
+    cluster)
+      command -v wsrep_sst_rsync >/dev/null || want+=(mariadb-server)
+      [ -e /usr/lib/galera/libgalera_smm.so ] || want+=(galera-4)
+      for program in haproxy rsync lsof; do
+        command -v $program >/dev/null || want+=($program)
+      done;;
     *) echo "setup.sh: no such environment: $name" >&2; exit 2;;
   esac
 done
@@ -43,7 +54,7 @@ fi
 
 mkdir -p "$cache"
 for name in "$@"; do
-  [ "$name" != services ] || continue
+  case $name in services|databases|cluster) continue;; esac
   list=$here/requirements-$name.txt
   env=$cache/$name
   stamp=$({ python3 --version; cat "$list"; } | sha256sum | cut -d' ' -f1)

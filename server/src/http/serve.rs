@@ -3,14 +3,16 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
@@ -18,6 +20,9 @@ use super::request::Encrypted;
 
 /// How long requests under way may take once the server stops.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long one who has connected, and has not asked for anything yet, may take to begin once the server
+/// stops: his request may be on its way.
+const FIRST: Duration = Duration::from_millis(500);
 /// How long a client may take for its request's head.
 const HEAD: Duration = Duration::from_secs(20);
 
@@ -44,56 +49,97 @@ pub async fn serve(
     router: Router,
     stop: impl Future<Output = ()>,
 ) {
-    let graceful = GracefulShutdown::new();
+    // Every connection holds a receiver: it hears of the end there, and is over when it has dropped it.
+    let (tell, told) = watch::channel(false);
+    let begin = |stream: TcpStream| {
+        let _ = stream.set_nodelay(true);
+        let (router, tls, told) = (router.clone(), tls.clone(), told.clone());
+        tokio::spawn(async move { connection(stream, tls, router, told).await });
+    };
     let mut stop = std::pin::pin!(stop);
     loop {
-        let stream = tokio::select! {
+        tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok((stream, _)) => begin(stream),
                 // Out of file descriptors, or the peer is gone already: neither ends the server.
                 Err(e) => {
                     tracing::warn!(error = %e, "a connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(20)).await;
-                    continue;
                 }
             },
             () = &mut stop => break,
-        };
-        let _ = stream.set_nodelay(true);
-        let watcher = graceful.watcher();
-        let (router, tls) = (router.clone(), tls.clone());
-        tokio::spawn(async move { connection(stream, tls, router, watcher).await });
+        }
     }
-    // Whoever comes now shall be refused, and try elsewhere, not wait in a queue that nobody serves.
-    drop(listener);
+    // Who waits in the kernel's queue has connected, and would be cut off. Whoever comes later shall be
+    // refused, and try elsewhere.
+    waiting(listener).into_iter().for_each(begin);
+    drop(told);
+    let _ = tell.send(true);
     tokio::select! {
-        () = graceful.shutdown() => {}
+        () = tell.closed() => {}
         () = tokio::time::sleep(GRACE) => tracing::warn!("requests under way were cut off"),
     }
+}
+
+/// Closes the port; gives the connections that nobody had accepted.
+fn waiting(listener: TcpListener) -> Vec<TcpStream> {
+    // The runtime hears of connections late, the kernel knows of them now.
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    std::iter::from_fn(|| listener.accept().ok())
+        .filter_map(|(stream, _)| {
+            stream.set_nonblocking(true).ok()?;
+            TcpStream::from_std(stream).ok()
+        })
+        .collect()
 }
 
 async fn connection(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     router: Router,
-    watcher: hyper_util::server::graceful::Watcher,
+    told: watch::Receiver<bool>,
 ) {
-    let encrypted = Encrypted(tls.is_some());
+    match tls {
+        None => converse(stream, Encrypted(false), router, told).await,
+        Some(acceptor) => {
+            if let Ok(Ok(stream)) = tokio::time::timeout(HEAD, acceptor.accept(stream)).await {
+                converse(stream, Encrypted(true), router, told).await;
+            }
+        }
+    }
+}
+
+/// Answers what one connection asks, until it ends or the server does.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    encrypted: Encrypted,
+    router: Router,
+    mut told: watch::Receiver<bool>,
+) {
+    let asked = Arc::new(AtomicBool::new(false));
+    let has_asked = Arc::clone(&asked);
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(encrypted);
         router.clone().oneshot(request)
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).half_close(true);
-    let done = match tls {
-        None => watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned()).await,
-        Some(acceptor) => match tokio::time::timeout(HEAD, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => {
-                watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned()).await
-            }
-            Ok(Err(_)) | Err(_) => return,
-        },
+    let mut talk = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let stopping = async {
+        // An error means that the server is gone altogether.
+        let _ = told.wait_for(|stopped| *stopped).await;
+        if !has_asked.load(Ordering::Relaxed) {
+            tokio::time::sleep(FIRST).await;
+        }
+    };
+    let done = tokio::select! {
+        done = talk.as_mut() => done,
+        () = stopping => {
+            talk.as_mut().graceful_shutdown();
+            talk.await
+        }
     };
     if let Err(e) = done {
         tracing::debug!(error = %e, "a connection ended early");

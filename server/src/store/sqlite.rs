@@ -82,7 +82,7 @@ impl Sqlite {
 
     pub(super) async fn write(&self) -> Result<SqliteTx> {
         let guard = Arc::clone(&self.0.writer).lock_owned().await;
-        SqliteTx::begin(Conn::Writer(guard), "BEGIN IMMEDIATE")
+        patiently(|| SqliteTx::begin(Conn::Writer(guard), "BEGIN IMMEDIATE"))
     }
 }
 
@@ -172,6 +172,16 @@ pub(super) struct SqliteTx {
     open: bool,
 }
 
+/// Does what waits for the disk, or for another process that writes. Other requests of this thread do not.
+fn patiently<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::try_current() {
+        Ok(rt) if rt.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread => {
+            tokio::task::block_in_place(work)
+        }
+        _ => work(),
+    }
+}
+
 /// Begins or ends a transaction.
 fn control(conn: &Connection, statement: &str) -> Result<()> {
     conn.prepare_cached(statement).and_then(|mut s| s.execute([])).map_err(convert)?;
@@ -224,14 +234,9 @@ impl SqliteTx {
     pub(super) fn commit(mut self) -> Result<()> {
         let conn = self.conn()?;
         let commit = || control(conn, "COMMIT");
-        match (&self.conn, tokio::runtime::Handle::try_current()) {
-            // A commit waits for the disk: other requests of this thread must not.
-            (Conn::Writer(_), Ok(rt))
-                if rt.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread =>
-            {
-                tokio::task::block_in_place(commit)?;
-            }
-            _ => commit()?,
+        match &self.conn {
+            Conn::Writer(_) => patiently(commit)?,
+            Conn::Reader(..) => commit()?,
         }
         self.open = false;
         Ok(())

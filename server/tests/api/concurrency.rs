@@ -1,10 +1,11 @@
 //! What must hold when many do the same at once.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::Cast;
+use crate::support::{Cast, Server};
 
 /// Consumers at once.
 const PARALLEL: usize = 64;
@@ -118,4 +119,39 @@ fn interleaved_users_never_get_each_others_answers() {
             });
         }
     });
+}
+
+#[test]
+fn reads_go_on_while_another_process_writes() {
+    let s = Server::start();
+    let (admin, alice) = (s.admin(), s.user("alice"));
+    let other = s.another_store();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let mut longest = Duration::ZERO;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+            runtime.block_on(async {
+                let writing = other.write().await.expect("nobody else writes");
+                begun.send(()).expect("the test waits");
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                drop(writing);
+            });
+        });
+        begins.recv().expect("it begins");
+        for i in 0..4 {
+            let (s, admin, path) = (&s, &admin, format!("/v3/users/{alice}"));
+            scope.spawn(move || {
+                s.patch(admin, &path, json!({"user": {"description": i.to_string()}})).expect(200);
+            });
+        }
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(1) {
+            let asked = Instant::now();
+            s.validate(&admin).expect(200);
+            longest = longest.max(asked.elapsed());
+        }
+    });
+    assert!(longest < Duration::from_millis(700), "{longest:?}");
 }

@@ -18,6 +18,7 @@ mod keypairs;
 mod projects;
 mod roles;
 mod security;
+mod stopping;
 mod tokens;
 mod trusts;
 mod users;
