@@ -415,7 +415,7 @@ class World:
                            roles <= self.m.trust_roles(t), roles)
         else:
             self.check(what + ' is refused', r.status == 401 if side.vicar
-                       else r.status in (401, 403, 404), r.status)
+                       else 400 <= r.status < 500, r.status)
 
     def check_pair(self, pair):
         body = sign.ec2_v2(pair.access, pair.secret)
@@ -535,8 +535,7 @@ class World:
         s = self.side()
         s.api.revoke(s.admin, t.id).want(204)
         self.m.event('revoked', audit=t.audit)
-        if s.vicar:
-            self.m.event('revoked above', chain=t.audit)
+        self.m.event('revoked above', chain=t.audit)
         self.check_token(t)
         for other in self.m.tokens:
             if other.chain == t.audit:
@@ -1065,7 +1064,9 @@ def uses(c, place):
 
     for k in (1, 5, 20):
         trust = v.trust(token, alice, bob, p, ['member'], remaining_uses=k)
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        # On SQLite two processes of a Keystone keep each other waiting, for minutes at worst.
+        with concurrent.futures.ThreadPoolExecutor(
+                2 if place.engine == 'sqlite' else 8) as pool:
             # Keystone is slower: it begins, and Vicar joins in.
             order = [1] * 4 + [1, 1, 0] * k + [0, 1] * 4
             asked = [(n, pool.submit(attempt, n, trust['id'])) for n in order]

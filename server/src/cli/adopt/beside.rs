@@ -18,7 +18,7 @@ pub(super) fn judge(r: &mut Report, ini: &Ini, config: &Config, now: Micros) {
         "both count them exactly; when many come at once, the Keystone may refuse one although a use is left",
     );
     if let Location::Sqlite(_) = config.database.location {
-        r.differs("SQLite", "both must run on this machine, as users who may write the file; the Keystone answers 500 when it waits for a write for too long");
+        r.differs("SQLite", "both must run on this machine, as users who may write the file; a Keystone whose processes write at the same time answers late there, or 500");
     }
     r.ok("clock", format_args!("{} here; all machines must agree to a second", iso(now)));
 }

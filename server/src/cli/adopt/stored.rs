@@ -142,7 +142,7 @@ async fn times(r: &mut Report, tx: &mut Tx, now: Micros) -> Result {
     let n = count(
         tx,
         "SELECT COUNT(*) FROM revocation_event WHERE issued_before > ? OR revoked_at > ?",
-        args![soon.clone(), soon],
+        args![soon, soon],
     )
     .await?;
     r.none_or(Verdict::Fail, "revocations from the future", n, "a clock was wrong, here or there; logins that such a revocation covers are refused until its time has come");
