@@ -228,7 +228,7 @@ def ends(s, times):
             stale, own, others, asked = [], [], [], 0
             for i in range(times):
                 act = make()
-                doer = s.apis[i % len(s.apis)]
+                doer = s.rng.choice(s.apis)
                 rest = [a for a in s.apis if a is not doer]
                 watchers = [Watcher(a, s.admin, act.token.id) for a in rest]
                 for w in watchers:
@@ -671,7 +671,7 @@ def play(c, engine, options):
         s = Scene(c, site)
         s.stalest, s.rows_of = 0, site.rows
         n = options.times
-        run = {'ends': lambda: ends(s, 3 * n), 'uses': lambda: uses(s, 2 * n),
+        run = {'ends': lambda: ends(s, 2 * n), 'uses': lambda: uses(s, 2 * n),
                'chains': lambda: chains(s, 12 * n), 'twins': lambda: twins(s, 3 * n),
                'rotation': lambda: rotation(s, 4 * n), 'rolling': lambda: rolling(s),
                'backup': lambda: backup(s), 'away': lambda: away(s)}
