@@ -25,6 +25,7 @@ import harness                                                   # noqa: E402
 harness.run_in('keystone')
 
 import schema                                                    # noqa: E402
+import server                                                    # noqa: E402
 import servers                                                   # noqa: E402
 
 DRIVERS = {'postgresql': 'postgresql+psycopg2', 'mariadb': 'mysql+pymysql'}
@@ -38,7 +39,7 @@ def cargo(*args, **env):
 
 def vicar(db, *args, database='vicar', more='', query='', who=''):
     """Runs a command of the program on a database; gives the code and what was said."""
-    done = subprocess.run([binary(), *args, *configured(db, database, more, query, who)], text=True, cwd=db.folder,
+    done = subprocess.run([binary(), *args, *configured(db, database, more, query, who)], text=True, cwd=db.dir,
                           env={**os.environ, 'OS_BOOTSTRAP_PASSWORD': PASSWORD}, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
     return done.returncode, done.stdout
@@ -55,7 +56,7 @@ def configured(db, database, more='', query='', who=''):
     if database == 'vicar':
         who = 'vicar:' + PASSWORD
     if who:
-        url = re.sub('//[a-z]+@', '//%s@' % who, url)
+        url = re.sub('//[a-z:]+@', '//%s@' % who, url)
     if query:
         url += '?' + query
     with open(conf, 'w') as f:
@@ -64,12 +65,12 @@ def configured(db, database, more='', query='', who=''):
 
 
 def with_driver(db, database):
-    return '%s/%s' % (db.url.replace(db.url.split(':')[0], DRIVERS[db.kind], 1), database)
+    return '%s/%s' % (db.at.replace(db.at.split(':')[0], DRIVERS[db.kind], 1), database)
 
 
 def suite(c, db, args):
     began = time.monotonic()
-    done = cargo('test', '--locked', '-p', 'vicar', '--test', 'api', *args, VICAR_TEST_DATABASE=db.url + '/')
+    done = cargo('test', '--locked', '-p', 'vicar', '--test', 'api', *args, VICAR_TEST_DATABASE=db.at + '/')
     result = re.search(r'test result: .* (\d+) passed; (\d+) failed', done.stdout)
     passed, failed = map(int, result.groups()) if result else (0, 0)
     c.passed += passed
@@ -86,7 +87,7 @@ def keystone_schema(db):
         f.write('[database]\nconnection = %s\n' % with_driver(db, name))
     subprocess.run([harness.env_bin('keystone', 'keystone-manage'), '--config-file', conf, 'db_sync'], check=True,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return '%s/%s' % (db.url, name)
+    return '%s/%s' % (db.at, name)
 
 
 def schemas(c, db):
@@ -112,7 +113,7 @@ def schemas(c, db):
 
 
 def contents(db, name):
-    at = schema.connect('%s/%s' % (db.url, name))
+    at = schema.connect('%s/%s' % (db.at, name))
     quote = '`' if db.kind == 'mariadb' else '"'
     return {t: sorted(map(str, at.rows('SELECT * FROM %s%s%s' % (quote, t, quote)))) for t in at.names('table')}
 
@@ -120,8 +121,9 @@ def contents(db, name):
 def program(c, db):
     kind = db.kind
     db.make_database('vicar')
-    if kind == 'mariadb':
-        db.sql("CREATE USER vicar IDENTIFIED BY '%s'; GRANT ALL ON vicar.* TO vicar" % PASSWORD)
+    db.sql({'mariadb': "CREATE USER vicar IDENTIFIED BY '%s'; GRANT ALL ON vicar.* TO vicar",
+            'postgresql': "CREATE ROLE vicar LOGIN PASSWORD '%s'; ALTER DATABASE vicar OWNER TO vicar",
+            }[kind] % PASSWORD)
     code, said = vicar(db, 'db', 'version')
     c.ok('%s: db version of an empty database is 5' % kind, code == 5 and 'keystone: none' in said, said)
     together = [subprocess.Popen([binary(), 'db', 'sync', *configured(db, 'vicar')], stdout=subprocess.PIPE,
@@ -134,7 +136,7 @@ def program(c, db):
     for args in (['keys', 'setup'], ['bootstrap'], ['bootstrap'], ['doctor'], ['trust', 'flush']):
         code, said = vicar(db, *args)
         c.ok('%s: %s' % (kind, ' '.join(args)), code == 0 and PASSWORD not in said, said)
-    port = servers.free_port()
+    port = server.free_port()
     url = 'http://127.0.0.1:%d' % port
     more = 'connect_timeout = 2\npool_timeout = 2'
     with open(db.path('served'), 'w') as log:
@@ -142,7 +144,7 @@ def program(c, db):
                                    '--log-level', 'debug', *configured(db, 'vicar', more)], stdout=log, stderr=log)
     try:
         c.equal('%s: a login' % kind, until(lambda: login(url)[0], 201), 201)
-        db.stop(servers.signal.SIGKILL)
+        db.kill()
         status, headers, _ = login(url)
         c.ok('%s: without the database 503, and when to come back' % kind,
              status == 503 and headers.get('Retry-After'), (status, dict(headers)))
@@ -216,8 +218,6 @@ def main():
     parser.add_argument('engine', nargs='*', choices=[*servers.ENGINES, []])
     parser.add_argument('--only', nargs='+', choices=parts, default=parts)
     options = parser.parse_args(mine.split())
-    # SIGTERM ends the servers too.
-    servers.signal.signal(servers.signal.SIGTERM, lambda *_: sys.exit(143))
     c = harness.Checks()
     built = cargo('build', '--locked', '-p', 'vicar')
     if c.ok('the program builds', built.returncode == 0, built.stdout[-3000:]):
