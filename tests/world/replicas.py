@@ -612,7 +612,7 @@ def locked(s):
 
 
 def backup(s):
-    """Everything that docs/replicas.md tells to keep, taken while there is a load."""
+    """Everything that docs/backup.md tells to keep, taken while there is a load."""
     c, site = s.c, s.site
     owner, own, actor = s.pair()
     t = s.trust(own, owner, actor, allow_redelegation=True)
