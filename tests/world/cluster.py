@@ -41,6 +41,7 @@ class GaleraNode(services.MariaDb):
     """A node of a cluster on this machine: every port of it is its own."""
     kind = 'galera'
     patience = 20
+    startup = 240                   # to be let in again can take a minute
 
     def __init__(self, name):
         super().__init__(durable=True)
@@ -240,6 +241,9 @@ class Cluster:
             len(seen), bad, 100 * bad / len(seen)), seen)
         unclean = collections.Counter(s for s in seen if s in (500, 501))
         self.c.equal('no 500 among them', dict(unclean), {})
+        for v in self.vicars if unclean else []:
+            with open(v.log, errors='replace') as f:
+                print(''.join('      ' + line for line in f if 'status=500' in line), flush=True)
         counts = self.load.counts
         self.c.ok('there was a load: ' + ', '.join('%s %d' % k for k in sorted(counts.items())),
                   all(counts.get(k) for k in ('users made', 'trusts made', 'trusts redelegated',
@@ -300,7 +304,11 @@ class Galera(Cluster):
 
         three.isolate(True)
         self.event('n3 is cut off')
-        time.sleep(max(8, self.pause))      # until the others have noticed: 5 s
+        time.sleep(max(8, self.pause))      # until all have noticed: 5 s
+        for _ in range(20):
+            if three.status('cluster_status') != 'Primary':
+                break
+            time.sleep(1)
         self.cut_off(three, self.vicars[2])
         three.isolate(False)
         self.event('n3 is let in again')

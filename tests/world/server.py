@@ -98,6 +98,7 @@ class Server:
     kind = None
     ready_path = None                # below the root of the server
     ready_statuses = ()
+    startup = STARTUP_SECONDS        # seconds to begin to serve in
     patience = 10                    # seconds to end in; 0: it is killed at once
     settings = None                  # the file that `change_ini` may change
     popen = {}                       # options for its processes: whose they are
@@ -132,12 +133,12 @@ class Server:
 
     def wait(self):
         """Until it serves."""
-        end = time.monotonic() + STARTUP_SECONDS
+        end = time.monotonic() + self.startup
         while not self.ready():
             if self.process.poll() is not None:
                 self._fail('ended with status %s' % self.process.returncode)
             if time.monotonic() > end:
-                self._fail('not ready after %d s' % STARTUP_SECONDS)
+                self._fail('not ready after %d s' % self.startup)
             time.sleep(0.1)
         return self
 

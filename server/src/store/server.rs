@@ -442,8 +442,11 @@ impl ServerTx {
                 self.state = State::Over;
                 Ok(())
             }
-            // Nobody knows whether it was done: doing it again might do it twice.
-            Err(e) if was_lost => Err(Error::Unavailable(format!("at the end of a transaction: {e}"))),
+            // Nobody knows whether it was done: doing it again might do it twice. That holds too for an error
+            // of which we do not know what it leaves behind (a Galera node that is being let in has such).
+            Err(e) if was_lost || matches!(e, Error::Broken(_)) => {
+                Err(Error::Unavailable(format!("at the end of a transaction: {e}")))
+            }
             Err(e) => Err(e),
         }
     }
