@@ -360,7 +360,8 @@ class Standby(services.PostgreSql):
     def command(self):
         if not os.path.exists(self.data):
             self.run(self.program('pg_basebackup'), '-h', self.primary.dir, '-p', str(self.primary.port),
-                     '-U', 'root', '-D', self.data, '-R', '-X', 'stream', '--no-sync')
+                     '-U', 'root', '-D', self.data, '-R', '-X', 'stream', '--no-sync',
+                     '--checkpoint=fast')
         return super().command()
 
     def ready(self):
