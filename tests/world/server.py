@@ -30,6 +30,8 @@ import urllib.request
 
 import harness
 
+# Where Debian has database servers, and users have no path to.
+os.environ['PATH'] += ':/usr/sbin:/sbin'
 PASSWORD = 'secret-of-the-administrator'
 STARTUP_SECONDS = 90
 
