@@ -20,15 +20,19 @@ pub(super) const WORDS: Words = Words {
     begin_read: None,
     // The row's lock is waited for before the first query takes the snapshot. It is a change, so that
     // Galera's certification sees two writers on two nodes as what they are.
-    begin_write: "UPDATE vicar_guard SET turn = turn + 1 WHERE id = 1",
+    begin_write: |ticket| format!("UPDATE vicar_guard SET turn = {ticket} WHERE id = 1"),
+    // The column does not take null.
+    is_still: Some(|ticket| {
+        format!("UPDATE vicar_guard SET turn = IF(turn = {ticket}, turn, NULL) WHERE id = 1")
+    }),
     // A change of the schema commits by itself here; each step can be done again.
     // An index on a table of millions takes its time.
     begin_schema: "SET NAMES utf8mb4 /*M!100300 , max_statement_time = 0, idle_transaction_timeout = 0 */",
     tables: "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
 };
 
-/// Statements that a connection keeps prepared. A server has a limit for all of its connections together
-/// (max_prepared_stmt_count, 16382 unless it was changed).
+/// Statements that a connection keeps prepared from one transaction to the next. A server has a limit for all
+/// of its connections together (max_prepared_stmt_count, 16382 unless it was changed).
 const PREPARED: usize = 250;
 
 pub(super) fn options(server: &Server) -> MySqlConnectOptions {
@@ -36,7 +40,8 @@ pub(super) fn options(server: &Server) -> MySqlConnectOptions {
         .host(&server.host)
         .port(server.port.unwrap_or(3306))
         .database(&server.name)
-        .statement_cache_capacity(PREPARED)
+        // Within a transaction none is closed: see `tidy`.
+        .statement_cache_capacity(usize::MAX)
         .charset("utf8mb4")
         // The session is set up by `connect`.
         .pipes_as_concat(false)
@@ -103,10 +108,19 @@ pub(super) async fn connect(
     Ok(conn)
 }
 
+/// Closes prepared statements when there are too many; between transactions, so that within one it is seen
+/// whether a statement had to be prepared.
+pub(super) async fn tidy(conn: &mut MySqlConnection) -> Result<(), Failure> {
+    if conn.cached_statements_size() > PREPARED {
+        conn.clear_cached_statements().await.map_err(convert)?;
+    }
+    Ok(())
+}
+
 /// Statements without arguments, as many as are in the text.
 pub(super) async fn script(conn: &mut MySqlConnection, sql: &str) -> Result<Done, Failure> {
     let done = conn.execute(sql).await.map_err(convert)?;
-    Ok(Done { rows: Vec::new(), changed: done.rows_affected() })
+    Ok(Done { changed: done.rows_affected(), ..Done::default() })
 }
 
 /// A text of characters that a column cannot have is in no row of it. The server does not say so, but that
@@ -114,6 +128,7 @@ pub(super) async fn script(conn: &mut MySqlConnection, sql: &str) -> Result<Done
 pub(super) async fn query(conn: &mut MySqlConnection, sql: &str, args: &[Value]) -> Result<Done, Failure> {
     let (sql, args) = &exact(sql, args);
     let bound = bind(args).map_err(Failure::kept)?;
+    let known = conn.cached_statements_size();
     let rows = match sqlx::query_with(sql, bound).fetch_all(&mut *conn).await {
         Err(sqlx::Error::Database(e)) if number(e.as_ref()) == Some(INCOMPARABLE) => {
             let plain = |arg: &Value| match arg {
@@ -121,12 +136,12 @@ pub(super) async fn query(conn: &mut MySqlConnection, sql: &str, args: &[Value])
                 other => other.clone(),
             };
             let bound = bind(&args.iter().map(plain).collect::<Vec<_>>()).map_err(Failure::kept)?;
-            sqlx::query_with(sql, bound).fetch_all(conn).await.map_err(convert)?
+            sqlx::query_with(sql, bound).fetch_all(&mut *conn).await.map_err(convert)?
         }
         other => other.map_err(convert)?,
     };
     let rows = rows.iter().map(read).collect::<super::Result<Vec<Row>>>().map_err(Failure::kept)?;
-    Ok(Done { rows, changed: 0 })
+    Ok(Done { rows, prepared: conn.cached_statements_size() > known, ..Done::default() })
 }
 
 /// The driver asks for the count of rows that were found, whether or not a value changed: what the other
@@ -134,8 +149,10 @@ pub(super) async fn query(conn: &mut MySqlConnection, sql: &str, args: &[Value])
 pub(super) async fn run(conn: &mut MySqlConnection, sql: &str, args: &[Value]) -> Result<Done, Failure> {
     let (sql, args) = &exact(sql, args);
     let bound = bind(args).map_err(Failure::kept)?;
-    let done = sqlx::query_with(sql, bound).execute(conn).await.map_err(convert)?;
-    Ok(Done { rows: Vec::new(), changed: done.rows_affected() })
+    let known = conn.cached_statements_size();
+    let done = sqlx::query_with(sql, bound).execute(&mut *conn).await.map_err(convert)?;
+    let prepared = conn.cached_statements_size() > known;
+    Ok(Done { changed: done.rows_affected(), prepared, ..Done::default() })
 }
 
 /// Makes conditions exact. The collation of Keystone's columns takes `a`, `A`, `á` and `a ` for the same; an id
@@ -284,6 +301,10 @@ fn convert(e: sqlx::Error) -> Failure {
         // A deadlock, which is also how Galera refuses what another node was faster with; a record that
         // changed since the snapshot; a table whose definition did.
         1213 | 1020 | 1412 | 1615 => Failure::kept(Error::Again(text())),
+        // What a row hangs on is not there any more: somebody else ended it, or a node took it back. The number
+        // at the guard is another's.
+        1216 | 1452 => Failure::lost(Error::Again(text())),
+        1048 if e.message().contains("'turn'") => Failure::kept(Error::Again(text())),
         // The others wrote for too long; a statement took too long.
         1205 | 1969 | 3024 => Failure::kept(Error::Unavailable(text())),
         // A Galera node that is not part of its cluster; a server that only reads: another may do.

@@ -29,7 +29,10 @@ pub(super) const WORDS: Words = Words {
     begin_read: Some("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
     // The lock comes before the first query, so the snapshot shows all that earlier writers did. In one
     // message, so that it costs one round trip.
-    begin_write: "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE vicar_guard IN EXCLUSIVE MODE",
+    begin_write: |_| {
+        "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE vicar_guard IN EXCLUSIVE MODE".to_owned()
+    },
+    is_still: None,
     // Of two that make the schema one waits, for as long as that takes.
     begin_schema: "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
          SELECT pg_advisory_xact_lock(6215337182143)",
@@ -98,14 +101,14 @@ pub(super) async fn query(conn: &mut PgConnection, sql: &str, args: &[Value]) ->
     let bound = bind(conn, &sql, args).await?;
     let rows = sqlx::query_with(&sql, bound).fetch_all(conn).await.map_err(convert)?;
     let rows = rows.iter().map(read).collect::<super::Result<Vec<Row>>>().map_err(Failure::kept)?;
-    Ok(Done { rows, changed: 0 })
+    Ok(Done { rows, ..Done::default() })
 }
 
 pub(super) async fn run(conn: &mut PgConnection, sql: &str, args: &[Value]) -> Result<Done, Failure> {
     let sql = numbered(sql);
     let bound = bind(conn, &sql, args).await?;
     let done = sqlx::query_with(&sql, bound).execute(conn).await.map_err(convert)?;
-    Ok(Done { rows: Vec::new(), changed: done.rows_affected() })
+    Ok(Done { changed: done.rows_affected(), ..Done::default() })
 }
 
 /// `?` becomes `$1`, `$2`, … outside of quotes.

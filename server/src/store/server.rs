@@ -17,14 +17,18 @@ use tokio::time::timeout;
 use super::schema::Dialect;
 use super::url::{self, Settings};
 use super::{Error, Result, Row, Value, mysql, postgres};
+use crate::ids;
 
 /// What an engine says otherwise than the others.
 pub(super) struct Words {
     /// Begins a read, where that takes a statement.
     pub(super) begin_read: Option<&'static str>,
-    /// Begins a write and takes the guard: who has it is the only writer of all replicas, and sees all that
-    /// earlier ones wrote.
-    pub(super) begin_write: &'static str,
+    /// Begins a write and takes the guard, leaving a number there: who has it is the only writer of all
+    /// replicas, and sees all that earlier ones wrote.
+    pub(super) begin_write: fn(i64) -> String,
+    /// Fails when it is not the transaction that left this number at the guard. Nothing, where a server
+    /// never takes a transaction back without saying so.
+    pub(super) is_still: Option<fn(i64) -> String>,
     /// Begins a change of the schema.
     pub(super) begin_schema: &'static str,
     /// Names the tables that are there.
@@ -36,6 +40,8 @@ pub(super) struct Words {
 pub(super) struct Done {
     pub(super) rows: Vec<Row>,
     pub(super) changed: u64,
+    /// The server was made to prepare the statement first.
+    pub(super) prepared: bool,
 }
 
 /// Why a statement failed, and whether its connection can be used any more.
@@ -144,6 +150,17 @@ impl Kept {
         }));
     }
 
+    /// Makes it ready for the next transaction; says whether it can be used on.
+    async fn tidy(&mut self) -> bool {
+        match &mut self.link {
+            Some(Link::Mysql(c)) => {
+                matches!(timeout(Duration::from_secs(1), mysql::tidy(c)).await, Ok(Ok(())))
+            }
+            Some(Link::Postgres(_)) => true,
+            None => false,
+        }
+    }
+
     /// Undoes what is open; says whether the connection can be used on.
     async fn roll_back(&mut self) -> bool {
         let Some(link) = &mut self.link else { return false };
@@ -200,15 +217,19 @@ impl Server {
     pub(super) async fn read(&self) -> Result<ServerTx> {
         let place = self.0.wait(Arc::clone(&self.0.places).acquire_owned()).await?;
         let place = place.map_err(|_| Error::Unavailable("the pool is closed".into()))?;
-        let kept = match self.0.idle_one() {
+        let mut kept = match self.0.idle_one() {
             Some(kept) => kept,
             None => self.0.connect(false).await?,
         };
+        if !kept.tidy().await {
+            kept = self.0.connect(false).await?;
+        }
         self.0.gauges.used.inc();
         Ok(ServerTx {
             held: Held::Reader(Some(kept), Some(place)),
             home: Arc::clone(&self.0),
             state: State::New,
+            ticket: None,
             patient: false,
         })
     }
@@ -216,7 +237,9 @@ impl Server {
     /// A transaction that writes, and has the guard.
     pub(super) async fn write(&self) -> Result<ServerTx> {
         let mut tx = self.writer().await?;
-        tx.step(Step::Script(self.0.words().begin_write)).await?;
+        let ticket = i64::try_from(ids::below(1 << 62)).unwrap_or_default();
+        tx.step(Step::Script(&(self.0.words().begin_write)(ticket))).await?;
+        tx.ticket = Some(ticket);
         Ok(tx)
     }
 
@@ -234,6 +257,11 @@ impl Server {
         if let Some(old) = slot.take_if(|kept| self.0.is_old(kept)) {
             old.close();
         }
+        if let Some(kept) = slot.as_mut()
+            && !kept.tidy().await
+        {
+            *slot = None;
+        }
         if slot.is_none() {
             *slot = Some(self.0.connect(true).await?);
         }
@@ -242,6 +270,7 @@ impl Server {
             held: Held::Writer(slot),
             home: Arc::clone(&self.0),
             state: State::Begun,
+            ticket: None,
             patient: false,
         })
     }
@@ -352,6 +381,8 @@ pub(super) struct ServerTx {
     held: Held,
     home: Arc<Inner>,
     state: State,
+    /// The number that it left at the guard.
+    ticket: Option<i64>,
     /// May a statement take as long as it takes?
     patient: bool,
 }
@@ -382,6 +413,9 @@ impl ServerTx {
         match done {
             Ok(done) => {
                 self.state = State::Begun;
+                if done.prepared {
+                    Box::pin(self.look_at_guard()).await?;
+                }
                 Ok(done)
             }
             Err(Failure { error, lost: false }) => {
@@ -394,6 +428,21 @@ impl ServerTx {
                 Err(error)
             }
         }
+    }
+
+    /// A statement had to be prepared. A node of Galera that has taken the transaction back, for one of
+    /// another node, says so in answer to the next command, but not when that prepares a statement
+    /// (MariaDB 10.11): what follows is then another transaction, of which the beginning is missing. Nor is
+    /// what was prepared so to be trusted; the connection goes.
+    async fn look_at_guard(&mut self) -> Result<()> {
+        let (Some(ticket), Some(is_still)) = (self.ticket, self.home.words().is_still) else {
+            return Ok(());
+        };
+        let looked = self.step(Step::Script(&is_still(ticket))).await;
+        if looked.is_err() {
+            self.forget();
+        }
+        looked.map(drop)
     }
 
     /// Closes the connection.
@@ -435,7 +484,12 @@ impl ServerTx {
         if self.state == State::New {
             return Ok(());
         }
-        let done = self.step(Step::Script("COMMIT")).await;
+        // In one message, of which the rest is not run when the first part fails.
+        let commit = match (self.ticket, self.home.words().is_still) {
+            (Some(ticket), Some(is_still)) => is_still(ticket) + "; COMMIT",
+            _ => "COMMIT".to_owned(),
+        };
+        let done = self.step(Step::Script(&commit)).await;
         let was_lost = self.state == State::Over;
         match done {
             Ok(_) => {
@@ -447,7 +501,10 @@ impl ServerTx {
             Err(e) if was_lost || matches!(e, Error::Broken(_)) => {
                 Err(Error::Unavailable(format!("at the end of a transaction: {e}")))
             }
-            Err(e) => Err(e),
+            Err(e) => {
+                self.forget();
+                Err(e)
+            }
         }
     }
 }

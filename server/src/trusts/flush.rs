@@ -1,10 +1,15 @@
 //! Trusts that are over: finding them, ending what nobody ended, and removing what ended long enough ago.
 //! The reaper, `vicar trust flush` and `vicar doctor` share these.
+//!
+//! Queries look for candidates only. What is ended is ended because the rules say that it is over, and what is
+//! removed is looked at by itself before: a query that a database answers wrongly must cost nobody a trust.
 
 use vicar_rules::Micros;
+use vicar_rules::delegation::{Ended, Standing};
 
 use super::end::{self, Why};
 use crate::args;
+use crate::authority;
 use crate::error::Result;
 use crate::http::Permit;
 use crate::keypairs;
@@ -17,9 +22,8 @@ pub const BATCH: usize = 100;
 const EXPIRED: &str = "((COALESCE(t.expires_at_int, 0) <> 0 AND t.expires_at_int <= ?)
     OR (COALESCE(t.expires_at_int, 0) = 0 AND t.expires_at <= ?))";
 
-/// `t` hangs on a trust that is deleted or gone.
-const BROKEN: &str = "(t.redelegated_trust_id IS NOT NULL AND NOT EXISTS (
-    SELECT p.id FROM trust p WHERE p.id = t.redelegated_trust_id AND p.deleted_at IS NULL))";
+/// `t` hangs on a trust, `p`, that is deleted or gone.
+const BROKEN: &str = "t.redelegated_trust_id IS NOT NULL AND (p.id IS NULL OR p.deleted_at IS NOT NULL)";
 
 /// `t` counts uses, and none is left.
 const EXHAUSTED: &str = "t.remaining_uses <= 0";
@@ -80,14 +84,15 @@ pub async fn count(tx: &mut Tx, now: Micros) -> Result<Dead> {
     Ok(dead)
 }
 
-/// Trusts that are over and that nobody has ended, with the reason: at most `limit` for each reason.
+/// Trusts that seem to be over and that nobody has ended, with the reason: at most `limit` for each reason.
 async fn over(tx: &mut Tx, which: &Which, now: Micros, limit: usize) -> Result<Vec<(String, Why)>> {
     let time = args![now, DateTime(now)];
     let reasons: [(&str, &[crate::store::Value], Why); 3] =
         [(EXPIRED, time, Why::Expired), (EXHAUSTED, &[], Why::Exhausted), (BROKEN, &[], Why::Broken)];
     let mut out: Vec<(String, Why)> = Vec::new();
     for (condition, args, why) in reasons {
-        let mut q = Select::new("SELECT t.id FROM trust t");
+        let mut q =
+            Select::new("SELECT t.id FROM trust t LEFT JOIN trust p ON p.id = t.redelegated_trust_id");
         q.and("t.deleted_at IS NULL", &[]).and(condition, args);
         which.narrow(&mut q);
         q.end(&format!("ORDER BY t.id LIMIT {}", i64::try_from(limit).unwrap_or(i64::MAX)));
@@ -100,10 +105,20 @@ async fn over(tx: &mut Tx, which: &Which, now: Micros, limit: usize) -> Result<V
 /// Ends some of the trusts that are over, each with all below it; says how many ended. Nothing left to
 /// end is 0.
 pub async fn end_some(tx: &mut Tx, which: &Which, now: Micros, permit: &Permit) -> Result<usize> {
+    let found: Vec<String> = over(tx, which, now, BATCH).await?.into_iter().map(|(id, _)| id).collect();
+    let ids: Vec<&str> = found.iter().map(String::as_str).collect();
+    let chains = authority::chains(tx, &ids).await?;
+    let implications = authority::implications(tx).await?;
     let mut ended = 0;
-    for (id, why) in over(tx, which, now, BATCH).await? {
+    for judged in authority::judge_all(tx, chains, now, &implications).await? {
+        let why = match judged.standing {
+            Standing::Ended(Ended::Expired) => Why::Expired,
+            Standing::Ended(Ended::Exhausted) => Why::Exhausted,
+            Standing::Ended(Ended::Broken(_)) => Why::Broken,
+            Standing::Ended(Ended::Deleted) | Standing::Suspended(_) | Standing::Live(_) => continue,
+        };
         // One that ended with another of this list is left as it is.
-        ended += end::subtree(tx, &id, why, now, permit).await?.len();
+        ended += end::subtree(tx, &judged.chain.leaf().id, why, now, permit).await?.len();
     }
     Ok(ended)
 }
@@ -112,14 +127,14 @@ pub async fn end_some(tx: &mut Tx, which: &Which, now: Micros, permit: &Permit) 
 async fn orphaned_keypairs(tx: &mut Tx) -> Result<Vec<String>> {
     Ok(tx
         .column(
-            "SELECT k.credential_id FROM vicar_keypair k WHERE NOT EXISTS (
-                 SELECT t.id FROM trust t WHERE t.id = k.trust_id AND t.deleted_at IS NULL)
+            "SELECT k.credential_id FROM vicar_keypair k LEFT JOIN trust t ON t.id = k.trust_id
+              WHERE t.id IS NULL OR t.deleted_at IS NOT NULL
              UNION
-             SELECT c.id FROM credential c WHERE c.type = ? AND NOT EXISTS (
-                 SELECT k.credential_id FROM vicar_keypair k WHERE k.credential_id = c.id)
+             SELECT c.id FROM credential c LEFT JOIN vicar_keypair k ON k.credential_id = c.id
+              WHERE c.type = ? AND k.credential_id IS NULL
              UNION
-             SELECT k.credential_id FROM vicar_keypair k WHERE NOT EXISTS (
-                 SELECT c.id FROM credential c WHERE c.id = k.credential_id)",
+             SELECT k.credential_id FROM vicar_keypair k LEFT JOIN credential c ON c.id = k.credential_id
+              WHERE c.id IS NULL",
             args![keypairs::sql::BOUND],
         )
         .await?)
@@ -127,11 +142,41 @@ async fn orphaned_keypairs(tx: &mut Tx) -> Result<Vec<String>> {
 
 /// Removes keypairs that belong to no trust any more; says how many.
 pub async fn remove_orphaned_keypairs(tx: &mut Tx, permit: &Permit) -> Result<usize> {
-    let found = orphaned_keypairs(tx).await?;
-    for id in &found {
-        keypairs::sql::delete(tx, id, permit).await?;
+    let mut removed = 0;
+    for id in orphaned_keypairs(tx).await? {
+        let trust: Vec<String> =
+            tx.column("SELECT trust_id FROM vicar_keypair WHERE credential_id = ?", args![&id]).await?;
+        let is_bound = !stored(tx, &trust, Stored::Alive).await?.is_empty()
+            && tx.exists("SELECT id FROM credential WHERE id = ?", args![&id]).await?;
+        if !is_bound {
+            keypairs::sql::delete(tx, &id, permit).await?;
+            removed += 1;
+        }
     }
-    Ok(found.len())
+    Ok(removed)
+}
+
+/// Which rows of trusts are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    /// Those that nobody deleted.
+    Alive,
+    /// Every one.
+    AtAll,
+}
+
+/// Those of some trusts that are stored.
+async fn stored(tx: &mut Tx, ids: &[String], how: Stored) -> Result<Vec<String>> {
+    let mut out = Vec::new();
+    for part in ids.chunks(authority::PART) {
+        let mut q = Select::new("SELECT id FROM trust");
+        q.is_in("id", part.iter().map(String::as_str));
+        if how == Stored::Alive {
+            q.and("deleted_at IS NULL", &[]);
+        }
+        out.extend(q.map(tx, |r| r.take::<String>()).await?);
+    }
+    Ok(out)
 }
 
 /// Removes some of the deleted trusts that ended at or before `cutoff`; says how many. Nothing left to
@@ -159,7 +204,21 @@ async fn remove(tx: &mut Tx, id: &str, permit: &Permit) -> Result<()> {
 
 /// Removes rows that speak of a trust which is not stored: what a Keystone's `trust_flush` leaves behind.
 pub async fn remove_leftovers(tx: &mut Tx, _permit: &Permit) -> Result<u64> {
-    let roles = "DELETE FROM trust_role WHERE trust_id NOT IN (SELECT id FROM trust)";
-    let states = "DELETE FROM vicar_trust_state WHERE trust_id NOT IN (SELECT id FROM trust)";
-    Ok(tx.run(roles, &[]).await? + tx.run(states, &[]).await?)
+    let mut removed = 0;
+    for table in ["trust_role", "vicar_trust_state"] {
+        let found: Vec<String> = tx
+            .column(
+                &format!(
+                    "SELECT DISTINCT r.trust_id FROM {table} r LEFT JOIN trust t ON t.id = r.trust_id
+                      WHERE t.id IS NULL"
+                ),
+                &[],
+            )
+            .await?;
+        let there = stored(tx, &found, Stored::AtAll).await?;
+        for id in found.iter().filter(|id| !there.contains(id)) {
+            removed += tx.run(&format!("DELETE FROM {table} WHERE trust_id = ?"), args![id]).await?;
+        }
+    }
+    Ok(removed)
 }

@@ -77,6 +77,38 @@ fn after_an_error_a_transaction_is_over_on_every_engine() {
     });
 }
 
+/// A node of Galera can do so without a word. Here the transaction itself does what looks the same.
+#[test]
+fn what_a_server_took_back_in_between_is_not_half_committed() {
+    let s = Server::start();
+    let store = &s.app.store;
+    if store.dialect() != Dialect::Mysql {
+        return;
+    }
+    let insert = "INSERT INTO vicar_replay (fingerprint, seen_until) VALUES (?, ?)";
+    let others_turn = "UPDATE vicar_guard SET turn = turn + 1 WHERE id = ?";
+    s.runtime.block_on(async {
+        // Seen at once, when a statement has to be prepared.
+        let mut tx = store.write().await.expect("begins");
+        tx.run(insert, args!["one", 1_i64]).await.expect("inserts");
+        assert!(matches!(tx.run("ROLLBACK", args![]).await, Err(Error::Again(_))));
+        assert!(tx.commit().await.is_err());
+        // Seen at the end, when none has.
+        let mut tx = store.write().await.expect("begins");
+        tx.run(insert, args!["two", 1_i64]).await.expect("inserts");
+        tx.run(others_turn, args![2_i64]).await.expect("nobody's");
+        tx.commit().await.expect("commits");
+        let mut tx = store.write().await.expect("begins");
+        tx.run(others_turn, args![1_i64]).await.expect("known by now");
+        tx.run(insert, args!["three", 1_i64]).await.expect("inserts");
+        assert!(matches!(tx.commit().await, Err(Error::Again(_))));
+        let mut tx = store.read().await.expect("begins");
+        let there: Vec<String> =
+            tx.column("SELECT fingerprint FROM vicar_replay", args![]).await.expect("reads");
+        assert_eq!(there, ["two"]);
+    });
+}
+
 #[test]
 fn the_count_of_a_change_is_of_rows_that_were_found() {
     let s = Server::start();
