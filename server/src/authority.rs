@@ -489,15 +489,75 @@ pub async fn judge_all(
         .collect())
 }
 
-/// Writes a revocation event as Keystone stores it: whole seconds, and every event is dropped once no
-/// token can be as old.
+/// Records a revocation. A Keystone on the same database looks at the last link of a chain alone; so that it
+/// honours what concerns somebody further up, the trusts below him get the event as one of their own.
 pub async fn revoke(tx: &mut Tx, event: &Event, now: Micros) -> Result<()> {
-    let second = DateTime(event.issued_before / crate::clock::SECOND * crate::clock::SECOND);
-    tx.run(
-        "INSERT INTO revocation_event (domain_id, project_id, user_id, role_id, trust_id, consumer_id,
-             access_token_id, issued_before, expires_at, revoked_at, audit_id, audit_chain_id)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        args![
+    let mut events = vec![event.clone()];
+    for trust in below_the_concerned(tx, event).await? {
+        events.push(Event { user: None, domain: None, trust: Some(trust), ..event.clone() });
+    }
+    for some in events.chunks(AT_ONCE) {
+        write_events(tx, some, now).await?;
+    }
+    Ok(())
+}
+
+/// Trusts below those in which somebody takes part whom an event concerns, but not as the last of the chain.
+async fn below_the_concerned(tx: &mut Tx, event: &Event) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    let (condition, args) = match (&event.user, &event.domain) {
+        _ if event.trust.is_some() || event.audit.is_some() || event.audit_chain.is_some() => {
+            return Ok(found);
+        }
+        (Some(user), _) => ("(t.trustor_user_id = ? OR t.trustee_user_id = ?)", args![user, user].to_vec()),
+        // With an end it is about tokens scoped to the domain.
+        (None, Some(domain)) if event.expires.is_none() => (
+            "(t.trustor_user_id IN (SELECT id FROM \"user\" WHERE domain_id = ?)
+              OR t.trustee_user_id IN (SELECT id FROM \"user\" WHERE domain_id = ?))",
+            args![domain, domain].to_vec(),
+        ),
+        _ => return Ok(found),
+    };
+    let children = |condition: &str, args: &[Value]| {
+        let mut q = Select::new(
+            "SELECT c.id, c.trustor_user_id, c.trustee_user_id
+               FROM trust t JOIN trust c ON c.redelegated_trust_id = t.id",
+        );
+        q.and("c.deleted_at IS NULL", &[]).and(condition, args);
+        q.eq("c.project_id", event.project.as_deref());
+        q
+    };
+    let mut level = vec![children(condition, &args)];
+    while !level.is_empty() {
+        let mut next = BTreeSet::new();
+        for q in level {
+            for (id, trustor, trustee) in
+                q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?, r.take::<String>()?))).await?
+            {
+                let is_seen = event.user.as_ref().is_some_and(|u| *u == trustor || *u == trustee);
+                if !is_seen && found.insert(id.clone()) {
+                    next.insert(id);
+                }
+            }
+        }
+        let next: Vec<Value> = next.into_iter().map(Value::from).collect();
+        level =
+            next.chunks(PART).map(|ids| children(&format!("t.id IN ({})", marks(ids.len())), ids)).collect();
+    }
+    Ok(found)
+}
+
+/// So many events are written by one statement.
+const AT_ONCE: usize = 20;
+
+/// Writes events as Keystone stores them: whole seconds, and every event is dropped once no token can be as
+/// old.
+async fn write_events(tx: &mut Tx, events: &[Event], now: Micros) -> Result<()> {
+    let second = |at: Micros| DateTime(at / crate::clock::SECOND * crate::clock::SECOND);
+    let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; events.len()].join(", ");
+    let mut args: Vec<Value> = Vec::with_capacity(events.len() * 12);
+    for event in events {
+        args.extend_from_slice(args![
             &event.domain,
             &event.project,
             &event.user,
@@ -505,12 +565,20 @@ pub async fn revoke(tx: &mut Tx, event: &Event, now: Micros) -> Result<()> {
             &event.trust,
             &event.consumer,
             &event.access_token,
-            second,
+            second(event.issued_before),
             event.expires.map(DateTime),
-            DateTime(now / crate::clock::SECOND * crate::clock::SECOND),
+            second(now),
             &event.audit,
             &event.audit_chain,
-        ],
+        ]);
+    }
+    tx.run(
+        &format!(
+            "INSERT INTO revocation_event (domain_id, project_id, user_id, role_id, trust_id, consumer_id,
+                 access_token_id, issued_before, expires_at, revoked_at, audit_id, audit_chain_id)
+             VALUES {rows}"
+        ),
+        &args,
     )
     .await?;
     Ok(())

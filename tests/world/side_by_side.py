@@ -49,7 +49,7 @@ ENGINES = ['sqlite', 'postgresql', 'mariadb']
 DIFFER = {
     'suspended above': 'someone further up a chain is disabled or gone: dead here, '
                        'Keystone asks for the trustees of the chain alone',
-    'event above': 'an event of someone, or of a trust, further up a chain: dead here, '
+    'event above': 'an event that Keystone recorded of someone further up a chain: dead here, '
                    'Keystone looks at the token\'s own trust alone',
     'narrower end': 'a child with an end under a parent without one: Keystone refuses it',
     'counted leaf': 'a redelegated trust that counts uses: Keystone makes none',
@@ -237,13 +237,19 @@ class Model:
     def trust_roles(self, trust):
         return self.expand(trust.roles)
 
-    def event(self, why, **match):
-        """A revocation that is recorded: all tokens that fit are dead for ever."""
+    def event(self, why, by=None, **match):
+        """A revocation that is recorded: all tokens that fit are dead for ever. Vicar records what
+        concerns a user for the trusts below him too, which Keystone would not see otherwise."""
         role = match.pop('role', None)
+        everywhere = bool(by and by.vicar and 'user' in match)
+        if everywhere:
+            for x in self.trusts:
+                if any(match['user'] in (y.trustor, y.trustee) for y in x.chain()):
+                    x.trustor.last_event = x.trustee.last_event = time.time()
         for t in self.tokens:
             if t.revoked or not self.fits(t, match, True):
                 continue
-            own = self.fits(t, match)
+            own = self.fits(t, match, everywhere)
             if role is not None:
                 (t.taken if own else t.taken_above).add(role)
             elif own:
@@ -538,7 +544,7 @@ class World:
             self.check('its role was taken: on %s' % side.label, not side.ask(t)[0])
         if s.vicar:
             # Here that is recorded, as an event of the user and the role.
-            self.m.event('a role taken', user=u, role='reader')
+            self.m.event('a role taken', by=s, user=u, role='reader')
             u.last_event = time.time()
 
     def revoke(self):
@@ -563,7 +569,7 @@ class World:
         else:
             s.api.patch('/users/' + u.id, s.admin, {'user': {'password': new}}).want(200)
         u.password = new
-        self.m.event('password', user=u)
+        self.m.event('password', by=s, user=u)
         u.last_event = time.time()
         self.all_of(lambda t: u in t.parties())
         for side in (self.v, self.k):
@@ -580,7 +586,7 @@ class World:
         s, u = self.side(), self.user()
         s.api.patch('/users/' + u.id, s.admin, {'user': {'enabled': False}}).want(200)
         u.enabled = False
-        self.m.event('disabled', user=u)
+        self.m.event('disabled', by=s, user=u)
         u.last_event = time.time()
         self.all_of(lambda t: u in t.parties())
         self.check_login(u)
@@ -598,7 +604,7 @@ class World:
         s, u = self.side(), self.pick(u for u in self.m.users if not u.gone)
         s.api.delete('/users/' + u.id, s.admin).want(204)
         u.gone = True
-        self.m.event('user gone', user=u)
+        self.m.event('user gone', by=s, user=u)
         for g in self.m.groups:
             g.members.discard(u)
         for t in self.m.trusts:
@@ -669,7 +675,7 @@ class World:
         before = self.alive_trusts()
         s.api.delete('/groups/%s/users/%s' % (g.id, u.id), s.admin).want(204)
         g.members.discard(u)
-        self.m.event('left a group', user=u)
+        self.m.event('left a group', by=s, user=u)
         u.last_event = time.time()
         self.lost(s, before)
         self.all_of(lambda t: u in t.parties())
@@ -701,9 +707,9 @@ class World:
         self.lost(s, before)
         if s.vicar:
             if self.m.held(u, p):
-                self.m.event('a role taken', user=u, project=p, role=role)
+                self.m.event('a role taken', by=s, user=u, project=p, role=role)
             else:
-                self.m.event('all roles taken', user=u, project=p)
+                self.m.event('all roles taken', by=s, user=u, project=p)
             u.last_event = time.time()
         self.all_of(lambda t: u in t.parties() and t.project is p)
 

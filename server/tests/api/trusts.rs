@@ -566,6 +566,61 @@ fn death_is_a_subtree_whoever_the_trustor_of_each_link_is() {
     }
 }
 
+/// A Keystone on the same database looks at a token's own trust, its trustor and its trustee, and at nobody
+/// further up: what concerns those is recorded for each trust below, too.
+#[test]
+fn what_ends_tokens_of_the_middle_is_recorded_for_what_is_below() {
+    let c = Cast::new();
+    let [_, second, third] = c.chain();
+    let admin = c.s.admin();
+    let mut known = 0;
+    let mut new_events = || {
+        let all = c.s.get(&admin, "/v3/OS-REVOKE/events").expect(200).body["events"].clone();
+        let all = all.as_array().expect("a list").clone();
+        let new: Vec<Value> = all.iter().skip(known).cloned().collect();
+        known = all.len();
+        new
+    };
+    new_events();
+    let trusts = |events: &[Value]| {
+        let mut ids: Vec<String> =
+            events.iter().filter_map(|e| e["OS-TRUST:trust_id"].as_str().map(str::to_owned)).collect();
+        ids.sort();
+        ids
+    };
+    let dave = c.s.consume("dave", &third).expect(201).token();
+    // Bob is the trustee of the first: neither trustor nor trustee of what is below.
+    c.s.patch(&admin, &format!("/v3/users/{}", c.bob), json!({"user": {"password": "new"}})).expect(200);
+    let mut below = vec![second.clone(), third.clone()];
+    below.sort();
+    let events = new_events();
+    assert_eq!(trusts(&events), below, "{events:?}");
+    assert!(events.iter().all(|e| e["user_id"].is_null() != e["OS-TRUST:trust_id"].is_null()));
+    c.s.validate(&dave).expect(404);
+    // Carol is the second's trustee, which Keystone sees; the third's are alice and dave.
+    c.s.delete(&admin, &format!("/v3/users/{}/tokens", c.carol)).expect(204);
+    assert_eq!(trusts(&new_events()), [third.clone()]);
+    // Alice is the trustor of each.
+    c.s.delete(&admin, &format!("/v3/users/{}/tokens", c.alice)).expect(204);
+    assert!(trusts(&new_events()).is_empty());
+    // Whole domains.
+    c.s.clock.advance(2 * SECOND);
+    let domain = c.s.post(&admin, "/v3/domains", json!({"domain": {"name": "d"}})).expect(201);
+    let domain = domain.body["domain"]["id"].as_str().expect("an id").to_owned();
+    let user = json!({"user": {"name": "erin", "password": "erin-pw", "domain_id": domain}});
+    let erin = c.s.post(&admin, "/v3/users", user).expect(201).body["user"]["id"].clone();
+    let erin = erin.as_str().expect("an id");
+    let first = c.trust(json!({"trustee_user_id": erin, "allow_redelegation": true}));
+    let auth = json!({"identity": {"methods": ["password"], "password": {"user": {
+        "id": erin, "password": "erin-pw"}}}, "scope": {"OS-TRUST:trust": {"id": first}}});
+    let login = c.s.auth(auth).expect(201);
+    let ask = c.ask(json!({"trustee_user_id": c.dave}));
+    let made = c.s.post(&login.token(), "/v3/OS-TRUST/trusts", ask).expect(201).body["trust"]["id"].clone();
+    new_events();
+    c.s.patch(&admin, &format!("/v3/domains/{domain}"), json!({"domain": {"enabled": false}})).expect(200);
+    assert_eq!(trusts(&new_events()), [made.as_str().expect("an id")]);
+}
+
 /// A token of the server's own keys with any methods and scope, as a Keystone beside it could issue.
 fn foreign_token(c: &Cast, methods: &[&str], scope: vicar::tokens::fernet::PayloadScope) -> String {
     let payload = vicar::tokens::fernet::Payload {
