@@ -11,9 +11,9 @@ use vicar_rules::Micros;
 
 use crate::app::App;
 use crate::args;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::Permit;
-use crate::store::{DateTime, Tx};
+use crate::store::{DateTime, Patience, Tx};
 use crate::trusts::flush::{self, Which};
 
 /// What one round did.
@@ -61,43 +61,77 @@ pub async fn round(app: &App) -> Result<Round> {
     let mut done = Round { ended: end_all(app, &Which::default(), now, &permit).await?, ..Round::default() };
     done.purged =
         purge_all(app, &Which::default(), now.saturating_sub(app.config.retention), &permit).await?;
-    let mut tx = app.store.write().await?;
-    done.keypairs = flush::remove_orphaned_keypairs(&mut tx, &permit).await?;
-    flush::remove_leftovers(&mut tx, &permit).await?;
-    done.revocations = prune(&mut tx, app, now, &permit).await?;
-    tx.commit().await?;
+    done.keypairs = remove_rest(app, &permit).await?;
+    done.revocations = patiently(app, Chore::Forget(now), &permit).await? as u64;
     let dead = flush::count(&mut app.store.read().await?, now).await?;
     app.metrics.dead_trusts.set(i64::try_from(dead.trusts()).unwrap_or(i64::MAX));
     app.metrics.trusts_ended.inc_by(done.ended as u64);
     Ok(done)
 }
 
+/// What is done in one transaction.
+#[derive(Debug, Clone, Copy)]
+enum Chore<'a> {
+    /// Ends some trusts that are over.
+    End(&'a Which, Micros),
+    /// Removes some that ended long enough ago.
+    Purge(&'a Which, Micros),
+    /// Removes what hangs on no trust any more.
+    Rest,
+    /// Forgets revocations.
+    Forget(Micros),
+}
+
+/// Does it, and again when another transaction was in its way; says how much was done.
+async fn patiently(app: &App, chore: Chore<'_>, permit: &Permit) -> Result<usize> {
+    let mut patience = Patience::default();
+    loop {
+        match once(app, chore, permit).await {
+            Err(Error::Again(_)) if patience.again().await => {}
+            done => return done,
+        }
+    }
+}
+
+async fn once(app: &App, chore: Chore<'_>, permit: &Permit) -> Result<usize> {
+    let mut tx = app.store.write().await?;
+    let done = match chore {
+        Chore::End(which, now) => flush::end_some(&mut tx, which, now, permit).await?,
+        Chore::Purge(which, cutoff) => flush::purge_some(&mut tx, which, cutoff, permit).await?,
+        Chore::Rest => {
+            flush::remove_leftovers(&mut tx, permit).await?;
+            flush::remove_orphaned_keypairs(&mut tx, permit).await?
+        }
+        Chore::Forget(now) => usize::try_from(prune(&mut tx, app, now, permit).await?).unwrap_or(usize::MAX),
+    };
+    tx.commit().await?;
+    Ok(done)
+}
+
+/// Does it until nothing is left to do.
+async fn all(app: &App, chore: Chore<'_>, permit: &Permit) -> Result<usize> {
+    let mut done = 0;
+    loop {
+        match patiently(app, chore, permit).await? {
+            0 => return Ok(done),
+            some => done += some,
+        }
+    }
+}
+
 /// Ends every trust that is over.
 pub async fn end_all(app: &App, which: &Which, now: Micros, permit: &Permit) -> Result<usize> {
-    let mut ended = 0;
-    loop {
-        let mut tx = app.store.write().await?;
-        let some = flush::end_some(&mut tx, which, now, permit).await?;
-        tx.commit().await?;
-        if some == 0 {
-            return Ok(ended);
-        }
-        ended += some;
-    }
+    all(app, Chore::End(which, now), permit).await
 }
 
 /// Removes every ended trust that ended at or before `cutoff`.
 pub async fn purge_all(app: &App, which: &Which, cutoff: Micros, permit: &Permit) -> Result<usize> {
-    let mut purged = 0;
-    loop {
-        let mut tx = app.store.write().await?;
-        let some = flush::purge_some(&mut tx, which, cutoff, permit).await?;
-        tx.commit().await?;
-        if some == 0 {
-            return Ok(purged);
-        }
-        purged += some;
-    }
+    all(app, Chore::Purge(which, cutoff), permit).await
+}
+
+/// Removes what hangs on no trust any more; says how many keypairs that were.
+pub async fn remove_rest(app: &App, permit: &Permit) -> Result<usize> {
+    patiently(app, Chore::Rest, permit).await
 }
 
 /// Forgets revocations and fingerprints that are of no use any more. Keystone forgets a revocation once

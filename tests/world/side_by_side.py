@@ -2,7 +2,7 @@
 """A Keystone 30.0.0 and Vicar at once on one database and one set of keys, at random.
 
     side_by_side.py [--engine sqlite postgresql mariadb] [--seconds N] [--seed S]
-                    [--only adopt mix uses caches]
+                    [--only adopt mix middle uses caches]
 
 Keystone makes the store (two processes of it serve it), `vicar doctor --adopt` looks at
 it and changes nothing, `vicar db sync` adopts it. Then
@@ -11,6 +11,7 @@ it and changes nothing, `vicar db sync` adopts it. Then
   what must hold. After each step both are asked about what the step touched, and about
   some of everything else: each accepts what the other did, and nothing that one ended
   lives on in the other. Where they differ on purpose, the model says so by name (`DIFFER`).
+- somebody in the middle of a chain loses his tokens on Vicar: those below are dead on both;
 - trusts with k uses, consumed through both at the same time;
 - the same Keystone with caches: how long it honours what Vicar ended; Vicar the other way
   round. The bounds are those that `vicar doctor --adopt` and docs/adopting.md state.
@@ -1106,6 +1107,52 @@ def uses(c, place):
             w.startswith('Vicar') and w != 'Vicar 401' for w in other), other)
 
 
+def middle(c, place):
+    """What Vicar ends of somebody in the middle of a chain, where Keystone does not look."""
+    v, k = api.Api(place.vicar.url), api.Api(place.keystone.url)
+    admin, there = v.admin(place.vicar.password), k.admin(place.keystone.password)
+    member = v.role_ids(admin)['member']
+    far = v.make(admin, 'domain', name=fresh('far'))
+    p = v.make(admin, 'project', name=fresh('p'), domain_id='default')
+    alice, bob, carol, dave = (
+        v.make(admin, 'user', name=fresh('u'), domain_id=d, password='x')
+        for d in ('default', far, 'default', 'default'))
+    v.grant(admin, member, alice, p)
+
+    def below(token, trustee, hops, life):
+        return v.trust(token, alice, trustee, p, ['member'], expires_at=api.stamp(life),
+                       **({'allow_redelegation': True, 'redelegation_count': hops} if hops else {}))
+
+    first = below(v.login(alice, 'x', api.project(p)), bob, 2, 900)
+    second = below(v.login(bob, 'x', api.trust(first['id'])), carol, 1, 800)
+    third = below(v.login(carol, 'x', api.trust(second['id'])), dave, 0, 700)
+    user, domain = '/users/' + bob, '/domains/' + far
+    grant = '/projects/%s/users/%s/roles/%s' % (p, bob, member)
+
+    def switch(path, kind):
+        v.patch(path, admin, {kind: {'enabled': False}}).want(200)
+        v.patch(path, admin, {kind: {'enabled': True}}).want(200)
+
+    for what, before, act in (
+            ('has a new password', None,
+             lambda: v.patch(user, admin, {'user': {'password': 'y'}}).want(200)),
+            ('has all tokens revoked', None, lambda: v.delete(user + '/tokens', admin).want(204)),
+            ('is disabled and enabled', None, lambda: switch(user, 'user')),
+            ('is of a domain that is disabled and enabled', None, lambda: switch(domain, 'domain')),
+            ('loses the role himself', lambda: v.put(grant, admin).want(204),
+             lambda: v.delete(grant, admin).want(204))):
+        if before:
+            before()
+        tokens = [s.login(dave, 'x', api.trust(third['id'])) for s in (v, k)]
+        c.ok('before: valid on both', all(s.validate(a, t.id).status == 200
+                                          for s, a in ((v, admin), (k, there)) for t in tokens))
+        act()
+        got = [s.validate(a, t.id).status for s, a in ((v, admin), (k, there)) for t in tokens]
+        c.ok('somebody in the middle %s: tokens below are dead on both' % what,
+             all(status in (401, 403, 404) for status in got), got)
+        next_second()
+
+
 # Keystone's caches
 
 LIFE = 4              # [cache] expiration_time
@@ -1322,13 +1369,15 @@ def play(c, engine, options):
         place = c.part('a Keystone on %s' % engine, Place, stack, engine)
         if not place:
             return
-        only = options.only or ['adopt', 'mix', 'uses', 'caches', 'back']
+        only = options.only or ['adopt', 'mix', 'middle', 'uses', 'caches', 'back']
         if 'adopt' in only:
             c.part('doctor --adopt (%s)' % engine, adopt, c, place)
         if not place.vicar:
             place.adopt()
         if 'mix' in only:
             c.part('a random mix (%s)' % engine, mix, c, place, options.seconds, options.seed)
+        if 'middle' in only:
+            c.part('the middle of a chain (%s)' % engine, middle, c, place)
         if 'uses' in only:
             c.part('counted uses (%s)' % engine, uses, c, place)
         if 'caches' in only and (engine == options.engine[0] or options.only):
@@ -1344,7 +1393,7 @@ def main():
     parser.add_argument('--seconds', type=float, default=20)
     parser.add_argument('--seed', type=int, default=1, help='-1: a new one')
     parser.add_argument('--only', nargs='+',
-                        choices=['adopt', 'mix', 'uses', 'caches', 'back'])
+                        choices=['adopt', 'mix', 'middle', 'uses', 'caches', 'back'])
     options = parser.parse_args()
     if options.seed < 0:
         options.seed = secrets.randbelow(10 ** 6)

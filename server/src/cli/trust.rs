@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::clock;
 use crate::http::Permit;
 use crate::reaper;
-use crate::trusts::flush::{self, Which};
+use crate::trusts::flush::Which;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Trust {
@@ -68,10 +68,7 @@ impl Flush {
         // The day itself is not yet before it.
         let cutoff = self.date.map_or(now, |d| d - 1);
         let purged = reaper::purge_all(&app, &which, cutoff, &permit).await?;
-        let mut tx = app.store.write().await?;
-        let keypairs = flush::remove_orphaned_keypairs(&mut tx, &permit).await?;
-        flush::remove_leftovers(&mut tx, &permit).await?;
-        tx.commit().await?;
+        let keypairs = reaper::remove_rest(&app, &permit).await?;
         say(format_args!(
             "{purged} trusts removed ({ended} of those that are over had not been ended), {keypairs} keypairs without a trust removed"
         ));

@@ -3,7 +3,7 @@
 //! besides method and path.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
@@ -17,6 +17,7 @@ use crate::error::RunAgain;
 use crate::http::request::read_body;
 use crate::ids;
 use crate::metrics::RequestLabels;
+use crate::store::Patience;
 use crate::tokens::model::Token;
 
 /// What handlers add to the line.
@@ -88,26 +89,22 @@ async fn whole(request: Request, limit: usize) -> Result<(Parts, Bytes), Respons
     }
 }
 
-/// How often a request is run at most.
-const RUNS: u32 = 6;
-
 /// Runs a handler, and again when somebody else's transaction was in the way of its own. A handler is a
 /// function of the request and of the database, and such a transaction never was, so this is the one place
-/// for it. The pauses grow, and no two are alike: who met once shall not meet again.
+/// for it.
 async fn run(app: &App, parts: Parts, body: Bytes, next: Next) -> Response {
-    for run in 1..RUNS {
+    let mut patience = Patience::default();
+    loop {
         let request = Request::from_parts(parts.clone(), Body::from(body.clone()));
         let response = next.clone().run(request).await;
         let Some(RunAgain(why)) = response.extensions().get() else { return response };
+        if !patience.again().await {
+            tracing::error!(status = 503, detail = why, "request failed, each time that it was run");
+            return response;
+        }
         app.metrics.database_retries.inc();
-        tracing::debug!(run, why, "the request is run again");
-        tokio::time::sleep(Duration::from_millis(ids::below(8 << run))).await;
+        tracing::debug!(why, "the request is run again");
     }
-    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
-    if let Some(RunAgain(why)) = response.extensions().get() {
-        tracing::error!(status = 503, detail = why, "request failed, each time that it was run");
-    }
-    response
 }
 
 /// A method as a label. Clients can make up methods; they must not make up series.

@@ -10,6 +10,7 @@
 mod limits;
 pub mod migrate;
 mod mysql;
+mod patience;
 mod postgres;
 pub mod schema;
 mod server;
@@ -21,6 +22,7 @@ use std::path::Path;
 
 use crate::clock::{self, Clock};
 
+pub use patience::Patience;
 pub use server::Gauges;
 pub use value::{Date, DateTime, FromValue, Row, Value};
 
