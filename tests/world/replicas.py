@@ -431,6 +431,20 @@ def rotation(s, seconds):
     c.equal('new keys of credentials: a keypair is good at every replica', set(got), {200})
 
 
+def expand(s):
+    """What the next version may do while this one serves (decision 0009): every kind of change that a step
+    can have. Replicas that start afterwards find a schema that is newer than their own."""
+    (version,), = s.site.rows('SELECT MAX(version) FROM vicar_schema')
+    s.site.change([
+        'CREATE TABLE vicar_next (id INTEGER NOT NULL PRIMARY KEY)',
+        'ALTER TABLE vicar_trust_state ADD COLUMN next_note VARCHAR(16)',
+        'ALTER TABLE vicar_keypair ADD COLUMN next_count INTEGER DEFAULT 0 NOT NULL',
+        'CREATE INDEX ix_vicar_next_external ON vicar_trust_state (external)',
+        'CREATE INDEX ix_vicar_next_deleted_at ON trust (deleted_at)',
+        'INSERT INTO vicar_schema (version, applied_at, serves_from) '
+        "VALUES (%d, '2026-01-01 00:00:00', %s)" % (int(version) + 1, version)])
+
+
 def rolling(s):
     """A client as a load balancer is: one replica after the other, the next one when a
     connection is refused, and nothing else is forgiven."""
@@ -478,7 +492,9 @@ def rolling(s):
     for x in threads:
         x.start()
     took = []
-    for _ in range(2):
+    for turn in range(2):
+        if turn:
+            expand(s)
         for v in s.site.vicars:
             began = time.monotonic()
             v.halt()
@@ -489,8 +505,8 @@ def rolling(s):
     over.set()
     for x in threads:
         x.join(60)
-    c.ok('two rolling restarts of %d replicas, %d requests, %d refused connections: no request '
-         'failed' % (len(s.apis), counts['requests'], counts['refused connections']),
+    c.ok('two rolling restarts of %d replicas, in between a step of the next version\'s schema: '
+         '%d requests, %d refused connections, no request failed' % (len(s.apis), counts['requests'], counts['refused connections']),
          not failed and counts['requests'] > 100, '%d: %s' % (len(failed), failed[:5]))
     print('      a restart took at most %.0f ms' % (1000 * max(took)))
 

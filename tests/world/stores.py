@@ -138,6 +138,19 @@ class Site:
         """Rows as lists of texts; nothing is None."""
         return self.answers([sql])[0]
 
+    def change(self, statements):
+        """Does what a program of another version might do to the database."""
+        if self.engine != 'sqlite':
+            self.database.sql(''.join(x + ';\n' for x in statements), self.name)
+            return
+        at = sqlite3.connect(self.database.path(self.name), timeout=30)
+        try:
+            with at:
+                for x in statements:
+                    at.execute(x)
+        finally:
+            at.close()
+
     def answers(self, queries):
         """The rows of each of these queries."""
         if self.engine == 'sqlite':
