@@ -940,6 +940,13 @@ class Place:
                     out[path] = (f.read(), os.stat(path).st_mtime_ns)
         return out
 
+    def poor(self, poor):
+        """Takes the right to make tables from the database's user, or gives it back."""
+        self.database.sql({
+            'postgresql': 'ALTER DATABASE keystone OWNER TO %s' % ('root' if poor else 'keystone'),
+            'mariadb': '%s CREATE, INDEX ON keystone.* %s keystone' % (
+                ('REVOKE', 'FROM') if poor else ('GRANT', 'TO'))}[self.engine])
+
     def adopt(self):
         self.keystone.run(server.vicar_bin(), 'db', 'sync', '--config-file',
                           self.keystone.config)
@@ -964,6 +971,14 @@ def adopt(c, place):
                  'ok       passwords: 1 bcrypt', 'ok       caches there: off',
                  'ok       federated users: none', '0 failed; nothing was changed'):
         c.ok('it says `%s`' % line.strip(), line in said, said)
+    if place.engine != 'sqlite':
+        can = "ok       rights: the database's user may make our tables and indexes"
+        c.ok('it says `%s`' % can[9:], can in said, said)
+        place.poor(True)
+        code, said = place.doctor()
+        c.ok('its user may not: it says `rights: ... lacks ...`', code == 0 and
+             "todo     rights: the database's user lacks" in said and 'CREATE' in said, said)
+        place.poor(False)
     c.ok('database and keys are what they were', place.state() == before)
 
     k = api.Api(place.keystone.url)

@@ -77,13 +77,63 @@ async fn schema(r: &mut Report, tx: &mut Tx, dialect: Dialect) -> Result<bool> {
         _ => r.todo(
             "our own tables",
             format_args!(
-                "are not there; `vicar db sync` adds {} tables (vicar_*) and {} indexes (ix_vicar_*), and changes nothing of the Keystone's. The database's user needs the right to make them",
+                "are not there; `vicar db sync` adds {} tables (vicar_*) and {} indexes (ix_vicar_*), and changes nothing of the Keystone's",
                 OWN.len(),
                 OWN_INDEXES.iter().filter(|own| own.1.scope.covers(dialect)).count()
             ),
         ),
     }
+    rights(r, tx, dialect).await?;
     Ok(true)
+}
+
+/// May the database's user do what `vicar db sync` does?
+async fn rights(r: &mut Report, tx: &mut Tx, dialect: Dialect) -> Result {
+    let missing: Vec<String> = match dialect {
+        Dialect::Sqlite => return Ok(()),
+        Dialect::Postgres => {
+            let indexed: BTreeSet<&str> = OWN_INDEXES.iter().map(|own| own.0).collect();
+            let foreign: Vec<String> = tx
+                .column(
+                    "SELECT CAST(tablename AS VARCHAR) FROM pg_tables
+                      WHERE schemaname = current_schema() AND NOT pg_has_role(tableowner, 'USAGE')",
+                    &[],
+                )
+                .await?;
+            let makes = "SELECT CAST(has_schema_privilege(current_schema(), 'CREATE') AS INTEGER)";
+            let schema = (count(tx, makes, &[]).await? == 0).then(|| "CREATE on the schema".to_owned());
+            let indexes = foreign.iter().filter(|t| indexed.contains(t.as_str()));
+            let indexes = indexes.map(|t| format!("ownership of {t} (for an index)"));
+            schema.into_iter().chain(indexes).collect()
+        }
+        Dialect::Mysql => {
+            let me = "grantee = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')";
+            let held: Vec<String> = tx
+                .column(
+                    &format!(
+                        "SELECT privilege_type FROM information_schema.user_privileges WHERE {me}
+                         UNION SELECT privilege_type FROM information_schema.schema_privileges
+                          WHERE {me} AND DATABASE() LIKE table_schema"
+                    ),
+                    &[],
+                )
+                .await?;
+            let needed = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX"];
+            needed.into_iter().filter(|n| !held.iter().any(|h| h == n)).map(str::to_owned).collect()
+        }
+    };
+    if missing.is_empty() {
+        r.ok("rights", "the database's user may make our tables and indexes");
+    } else {
+        r.todo(
+            "rights",
+            format_args!(
+                "the database's user lacks, as far as can be seen, {}; have `vicar db sync` done by one who has it",
+                missing.join(", ")
+            ),
+        );
+    }
+    Ok(())
 }
 
 /// What a Keystone's own bootstrap leaves, and what is needed here.
