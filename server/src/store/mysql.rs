@@ -127,31 +127,33 @@ pub(super) async fn script(conn: &mut MySqlConnection, sql: &str) -> Result<Done
 /// it cannot compare; then null is compared in its place, which is equal to nothing.
 pub(super) async fn query(conn: &mut MySqlConnection, sql: &str, args: &[Value]) -> Result<Done, Failure> {
     let (sql, args) = &exact(sql, args);
-    let bound = bind(args).map_err(Failure::kept)?;
     let known = conn.cached_statements_size();
-    let rows = match sqlx::query_with(sql, bound).fetch_all(&mut *conn).await {
-        Err(sqlx::Error::Database(e)) if number(e.as_ref()) == Some(INCOMPARABLE) => {
-            let plain = |arg: &Value| match arg {
-                Value::Text(t) if t.chars().any(|c| c > '\u{ffff}') => Value::Null,
-                other => other.clone(),
-            };
-            let bound = bind(&args.iter().map(plain).collect::<Vec<_>>()).map_err(Failure::kept)?;
-            sqlx::query_with(sql, bound).fetch_all(&mut *conn).await.map_err(convert)?
-        }
-        other => other.map_err(convert)?,
-    };
-    let rows = rows.iter().map(read).collect::<super::Result<Vec<Row>>>().map_err(Failure::kept)?;
-    Ok(Done { rows, prepared: conn.cached_statements_size() > known, ..Done::default() })
+    let bound = bind(args).map_err(Failure::kept)?;
+    let mut found = sqlx::query_with(sql, bound).fetch_all(&mut *conn).await;
+    if matches!(&found, Err(sqlx::Error::Database(e)) if number(e.as_ref()) == Some(INCOMPARABLE)) {
+        let plain = |arg: &Value| match arg {
+            Value::Text(t) if t.chars().any(|c| c > '\u{ffff}') => Value::Null,
+            other => other.clone(),
+        };
+        let bound = bind(&args.iter().map(plain).collect::<Vec<_>>()).map_err(Failure::kept)?;
+        found = sqlx::query_with(sql, bound).fetch_all(&mut *conn).await;
+    }
+    let prepared = conn.cached_statements_size() > known;
+    let found = found.map_err(|e| convert(e).suspected_if(prepared))?;
+    let rows = found.iter().map(read).collect::<super::Result<Vec<Row>>>().map_err(Failure::kept)?;
+    Ok(Done { rows, prepared, ..Done::default() })
 }
 
 /// The driver asks for the count of rows that were found, whether or not a value changed: what the other
-/// engines count too.
+/// engines count too. A statement that fails right after it was prepared takes its connection with it: see
+/// [`super::server::ServerTx`], which looks at the guard after one that did not.
 pub(super) async fn run(conn: &mut MySqlConnection, sql: &str, args: &[Value]) -> Result<Done, Failure> {
     let (sql, args) = &exact(sql, args);
     let bound = bind(args).map_err(Failure::kept)?;
     let known = conn.cached_statements_size();
-    let done = sqlx::query_with(sql, bound).execute(&mut *conn).await.map_err(convert)?;
+    let done = sqlx::query_with(sql, bound).execute(&mut *conn).await;
     let prepared = conn.cached_statements_size() > known;
+    let done = done.map_err(|e| convert(e).suspected_if(prepared))?;
     Ok(Done { changed: done.rows_affected(), prepared, ..Done::default() })
 }
 
@@ -303,7 +305,7 @@ fn convert(e: sqlx::Error) -> Failure {
         1213 | 1020 | 1412 | 1615 => Failure::kept(Error::Again(text())),
         // What a row hangs on is not there any more: somebody else ended it, or a node took it back. The number
         // at the guard is another's.
-        1216 | 1452 => Failure::lost(Error::Again(text())),
+        1216 | 1452 => Failure::suspect(Error::Again(text())),
         1048 if e.message().contains("'turn'") => Failure::kept(Error::Again(text())),
         // The others wrote for too long; a statement took too long.
         1205 | 1969 | 3024 => Failure::kept(Error::Unavailable(text())),

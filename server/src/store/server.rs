@@ -44,20 +44,40 @@ pub(super) struct Done {
     pub(super) prepared: bool,
 }
 
-/// Why a statement failed, and whether its connection can be used any more.
+/// Why a statement failed, and what becomes of its connection.
 #[derive(Debug)]
 pub(super) struct Failure {
     error: Error,
-    lost: bool,
+    link: After,
+}
+
+/// What becomes of a connection after an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// It is used on.
+    Kept,
+    /// Nobody knows what it is worth: it is closed.
+    Suspect,
+    /// It is gone, and the others of its time most likely with it.
+    Lost,
 }
 
 impl Failure {
     pub(super) fn kept(error: Error) -> Self {
-        Self { error, lost: false }
+        Self { error, link: After::Kept }
     }
 
     pub(super) fn lost(error: Error) -> Self {
-        Self { error, lost: true }
+        Self { error, link: After::Lost }
+    }
+
+    pub(super) fn suspect(error: Error) -> Self {
+        Self { error, link: After::Suspect }
+    }
+
+    /// The same of a connection that is no good any more, whatever the error was.
+    pub(super) fn suspected_if(self, suspect: bool) -> Self {
+        if suspect && self.link == After::Kept { Self::suspect(self.error) } else { self }
     }
 
     /// An error that did not come from the server, but on the way to it.
@@ -418,13 +438,15 @@ impl ServerTx {
                 }
                 Ok(done)
             }
-            Err(Failure { error, lost: false }) => {
-                self.state = State::Begun;
-                Err(error)
-            }
-            Err(Failure { error, lost: true }) => {
-                self.forget();
-                self.home.lost();
+            Err(Failure { error, link }) => {
+                match link {
+                    After::Kept => self.state = State::Begun,
+                    After::Suspect => self.forget(),
+                    After::Lost => {
+                        self.forget();
+                        self.home.lost();
+                    }
+                }
                 Err(error)
             }
         }
