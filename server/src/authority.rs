@@ -553,7 +553,7 @@ const AT_ONCE: usize = 20;
 /// Writes events as Keystone stores them: whole seconds, and every event is dropped once no token can be as
 /// old.
 async fn write_events(tx: &mut Tx, events: &[Event], now: Micros) -> Result<()> {
-    let second = |at: Micros| DateTime(at / crate::clock::SECOND * crate::clock::SECOND);
+    let second = |at: Micros| DateTime(at / clock::SECOND * clock::SECOND);
     let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; events.len()].join(", ");
     let mut args: Vec<Value> = Vec::with_capacity(events.len() * 12);
     for event in events {

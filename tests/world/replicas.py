@@ -506,7 +506,8 @@ def rolling(s):
     for x in threads:
         x.join(60)
     c.ok('two rolling restarts of %d replicas, in between a step of the next version\'s schema: '
-         '%d requests, %d refused connections, no request failed' % (len(s.apis), counts['requests'], counts['refused connections']),
+         '%d requests, %d refused connections, no request failed' % (
+             len(s.apis), counts['requests'], counts['refused connections']),
          not failed and counts['requests'] > 100, '%d: %s' % (len(failed), failed[:5]))
     print('      a restart took at most %.0f ms' % (1000 * max(took)))
 

@@ -105,9 +105,14 @@ async fn over(tx: &mut Tx, which: &Which, now: Micros, limit: usize) -> Result<V
 /// Ends some of the trusts that are over, each with all below it; says how many ended. Nothing left to
 /// end is 0.
 pub async fn end_some(tx: &mut Tx, which: &Which, now: Micros, permit: &Permit) -> Result<usize> {
-    let found: Vec<String> = over(tx, which, now, BATCH).await?.into_iter().map(|(id, _)| id).collect();
-    let ids: Vec<&str> = found.iter().map(String::as_str).collect();
-    let chains = authority::chains(tx, &ids).await?;
+    let found = over(tx, which, now, BATCH).await?;
+    let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
+    end_those(tx, &ids, now, permit).await
+}
+
+/// Ends those of some trusts that are over by the rules, each with all below it; says how many ended.
+pub async fn end_those(tx: &mut Tx, ids: &[&str], now: Micros, permit: &Permit) -> Result<usize> {
+    let chains = authority::chains(tx, ids).await?;
     let implications = authority::implications(tx).await?;
     let mut ended = 0;
     for judged in authority::judge_all(tx, chains, now, &implications).await? {

@@ -566,6 +566,43 @@ fn death_is_a_subtree_whoever_the_trustor_of_each_link_is() {
     }
 }
 
+/// What a query finds for the reaper is a candidate. A database once named every redelegated trust.
+#[test]
+fn the_reaper_ends_what_the_rules_judge_to_be_over_and_nothing_else() {
+    use vicar::http::Permit;
+    use vicar::trusts::flush::end_those;
+
+    let c = Cast::new();
+    let [first, second, third] = c.chain();
+    let expiring = c.trust(json!({"expires_at": iso(START + 5 * SECOND)}));
+    let suspended = c.trust(json!({"trustee_user_id": c.dave}));
+    let admin = c.s.admin();
+    c.s.patch(&admin, &format!("/v3/users/{}", c.dave), json!({"user": {"enabled": false}})).expect(200);
+    let named = [first.as_str(), &second, &third, &expiring, &suspended, "not-there"];
+    let end = || {
+        let permit = Permit::own("a test plays the reaper");
+        c.s.runtime.block_on(async {
+            let mut tx = c.s.app.store.write().await.expect("begins");
+            let ended = end_those(&mut tx, &named, c.s.app.clock.now(), &permit).await.expect("ends");
+            tx.commit().await.expect("commits");
+            ended
+        })
+    };
+    assert_eq!(end(), 0);
+    c.s.clock.advance(5 * SECOND);
+    assert_eq!(end(), 1);
+    // Its parent was deleted by somebody who knows no subtrees.
+    c.s.sql_run(
+        "UPDATE trust SET deleted_at = ? WHERE id = ?",
+        vicar::args![vicar::store::DateTime(START), &second],
+    );
+    assert_eq!(end(), 1);
+    for (id, deleted) in [(&first, false), (&third, true), (&expiring, true), (&suspended, false)] {
+        let gone = "SELECT id FROM trust WHERE id = ? AND deleted_at IS NOT NULL";
+        assert_eq!(c.s.sql_text(gone, vicar::args![id]).is_some(), deleted);
+    }
+}
+
 /// A Keystone on the same database looks at a token's own trust, its trustor and its trustee, and at nobody
 /// further up: what concerns those is recorded for each trust below, too.
 #[test]
