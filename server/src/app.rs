@@ -5,12 +5,12 @@ use std::sync::Arc;
 use vicar_rules::policy::Policy;
 use vicar_rules::token::Switches;
 
+use crate::auth::keys::KeyRing;
+use crate::auth::passwords::Passwords;
 use crate::clock::Clock;
 use crate::config::{Config, Ec2Keys};
 use crate::metrics::Metrics;
-use crate::passwords::Passwords;
 use crate::store::Store;
-use crate::tokens::keys::KeyRing;
 
 /// The parts, put together once. Handlers get it by reference; parts do not know each other.
 #[derive(Debug)]

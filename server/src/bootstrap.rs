@@ -7,9 +7,9 @@ use vicar_rules::revocation::Event;
 
 use crate::app::App;
 use crate::args;
-use crate::authority::{self, NO_DOMAIN};
 use crate::clock::SECOND;
 use crate::error::Result;
+use crate::facts::{self, NO_DOMAIN};
 use crate::http::Permit;
 use crate::ids;
 use crate::store::migrate::ROOT_DOMAIN;
@@ -217,7 +217,7 @@ async fn user(tx: &mut Tx, plan: &Plan, domain: &str, hash: Option<&str>, now: M
             if hash.is_some() {
                 // What the old password opened is shut.
                 let event = Event { user: Some(id.clone()), issued_before: now, ..Event::default() };
-                authority::revoke(tx, &event, now).await?;
+                facts::revoke(tx, &event, now).await?;
             }
             (id, local)
         }

@@ -13,8 +13,8 @@ use crate::app::App;
 use crate::args;
 use crate::error::{Error, Result};
 use crate::http::Permit;
+use crate::resources::trusts::flush::{self, Which};
 use crate::store::{DateTime, Patience, Tx};
-use crate::trusts::flush::{self, Which};
 
 /// What one round did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -10,10 +10,11 @@ use axum::routing::{MethodRouter, delete, get, post};
 use tower::ServiceExt;
 
 use crate::app::App;
+use crate::auth;
 use crate::error::Error;
 use crate::http::{discovery, log};
-use crate::{
-    catalog, credentials, domains, grants, groups, keypairs, projects, roles, tokens, trusts, users,
+use crate::resources::{
+    catalog, credentials, domains, grants, groups, keypairs, projects, roles, trusts, users,
 };
 
 /// One granted role; on every place that grants are on.
@@ -33,17 +34,14 @@ pub fn public(app: Arc<App>) -> Router {
         .route("/readyz", get(discovery::readyz))
         .route(
             "/v3/auth/tokens",
-            get(tokens::http::get)
-                .head(tokens::http::head)
-                .post(tokens::http::post)
-                .delete(tokens::http::delete),
+            get(auth::http::get).head(auth::http::head).post(auth::http::post).delete(auth::http::delete),
         )
-        .route("/v3/auth/catalog", get(tokens::http::catalog))
-        .route("/v3/auth/projects", get(tokens::http::projects))
-        .route("/v3/auth/domains", get(tokens::http::domains))
-        .route("/v3/auth/system", get(tokens::http::system))
-        .route("/v3/users/{user_id}/tokens", delete(tokens::http::delete_for_user))
-        .route("/v3/OS-REVOKE/events", get(tokens::http::events))
+        .route("/v3/auth/catalog", get(auth::http::catalog))
+        .route("/v3/auth/projects", get(auth::http::projects))
+        .route("/v3/auth/domains", get(auth::http::domains))
+        .route("/v3/auth/system", get(auth::http::system))
+        .route("/v3/users/{user_id}/tokens", delete(auth::http::delete_for_user))
+        .route("/v3/OS-REVOKE/events", get(auth::http::events))
         // catalog: regions, services, endpoints
         .route("/v3/regions", get(catalog::regions::list).post(catalog::regions::create))
         .route(
@@ -178,8 +176,8 @@ pub fn public(app: Arc<App>) -> Router {
             "/v3/users/{user_id}/credentials/OS-EC2/{access}",
             get(keypairs::http::get).delete(keypairs::http::delete),
         )
-        .route("/v3/ec2tokens", post(keypairs::exchange::ec2))
-        .route("/v3/s3tokens", post(keypairs::exchange::s3));
+        .route("/v3/ec2tokens", post(auth::exchange::ec2))
+        .route("/v3/s3tokens", post(auth::exchange::s3));
     let router = router
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
         .fallback(|| async {

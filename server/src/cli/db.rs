@@ -42,8 +42,8 @@ async fn version(at: &Place) -> Result<(), Failure> {
     let state = migrate::state(&mut store.read().await?).await?;
     let keystone = match state.keystone.join(" ") {
         none if none.is_empty() => "none".to_owned(),
-        marks if state.is_known() => format!("{marks} (30.0.0)"),
-        marks => format!("{marks} (not known here)"),
+        placeholders if state.is_known() => format!("{placeholders} (30.0.0)"),
+        placeholders => format!("{placeholders} (not known here)"),
     };
     say(format_args!("keystone: {keystone}"));
     say(format_args!("vicar: {}", state.own.map_or_else(|| "none".to_owned(), |v| v.to_string())));

@@ -10,12 +10,12 @@ use super::failure::Failure;
 use super::place::{self, Place};
 use super::{adopt, keys as cli_keys, say};
 use crate::args;
+use crate::auth::keys::{self, KeyRing};
 use crate::clock::{SECOND, iso};
 use crate::config::Config;
+use crate::resources::trusts::flush;
 use crate::store::url::Location;
 use crate::store::{DateTime, Store, Tx, migrate};
-use crate::tokens::keys::{self, KeyRing};
-use crate::trusts::flush;
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {

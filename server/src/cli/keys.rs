@@ -8,10 +8,10 @@ use super::failure::Failure;
 use super::place::{self, Place};
 use super::say;
 use crate::args;
+use crate::auth::keys::{self, KeyRing};
 use crate::clock::SECOND;
 use crate::config::Config;
 use crate::store::{Store, Tx};
-use crate::tokens::keys::{self, KeyRing};
 
 /// As many keys as Keystone keeps for credentials: staged, primary, and the one before.
 const CREDENTIAL_KEYS: usize = 3;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::failure::Failure;
 use super::place::{self, Place};
 use crate::app::App;
+use crate::auth::keys;
 use crate::bootstrap::{self, Plan};
 use crate::config::Config;
 use crate::ids;
 use crate::store::url::{Location, Settings};
 use crate::store::{Store, migrate};
-use crate::tokens::keys;
 
 /// The variable with the administrator's first password.
 pub(super) const PASSWORD: &str = "VICAR_BOOTSTRAP_PASSWORD";

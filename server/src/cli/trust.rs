@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::clock;
 use crate::http::Permit;
 use crate::reaper;
-use crate::trusts::flush::Which;
+use crate::resources::trusts::flush::Which;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Trust {

@@ -10,12 +10,12 @@ use tokio::task::JoinHandle;
 
 use super::Stop;
 use crate::app::App;
+use crate::auth::keys;
 use crate::bootstrap::{self, Plan};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::serve;
 use crate::store::{Store, migrate};
-use crate::tokens::keys;
 use crate::{ids, routes};
 
 /// bcrypt's least cost: these passwords live for seconds, and the story logs in often.

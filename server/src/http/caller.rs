@@ -5,8 +5,8 @@ use vicar_rules::refusal::Refusal;
 use vicar_rules::token::{Act, Kind};
 
 use crate::app::App;
+use crate::auth::token::Token;
 use crate::error::{Error, Result};
-use crate::tokens::model::Token;
 
 /// A caller with a valid token, or with the configured admin token.
 #[derive(Debug)]

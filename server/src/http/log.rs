@@ -13,12 +13,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
+use crate::auth::token::Token;
 use crate::error::RunAgain;
 use crate::http::request::read_body;
 use crate::ids;
 use crate::metrics::RequestLabels;
 use crate::store::Patience;
-use crate::tokens::model::Token;
 
 /// What handlers add to the line.
 #[derive(Debug, Clone, Default)]

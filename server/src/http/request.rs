@@ -17,9 +17,9 @@ use super::log::Line;
 use super::page::Query;
 use super::schema::Schema;
 use crate::app::App;
+use crate::auth::token::{Asked, validate};
 use crate::error::{Error, Result};
 use crate::store::Tx;
-use crate::tokens::model::{Asked, validate};
 
 /// The header with the caller's token.
 pub const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");

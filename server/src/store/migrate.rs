@@ -1,6 +1,6 @@
 //! Creating and adopting databases.
 //!
-//! Keystone's tables are created when there are none, with its own version marks, and left alone when there
+//! Keystone's tables are created when there are none, with its own version placeholders, and left alone when there
 //! are. `vicar_schema` records the steps that our own tables went through.
 //!
 //! # How the next version adds a step
@@ -60,7 +60,7 @@ pub const ROOT_DOMAIN: &str = "<<keystone.domain.root>>";
 /// What a database holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// Keystone's marks; empty when its tables are not there.
+    /// Keystone's placeholders; empty when its tables are not there.
     pub keystone: Vec<String>,
     /// Our version, if our tables are there.
     pub own: Option<i64>,
@@ -125,7 +125,7 @@ const ASIDE: std::time::Duration = std::time::Duration::from_millis(250);
 /// do so at once.
 ///
 /// # Errors
-/// A database whose Keystone marks are not those that we know is refused untouched.
+/// A database whose Keystone placeholders are not those that we know is refused untouched.
 pub async fn sync(store: &Store, now: Micros) -> Result<bool> {
     let mut done = try_sync(store, now).await;
     for _ in 1..TRIES {

@@ -346,7 +346,7 @@ impl Select {
         } else {
             self.sql.push_str(column);
             self.sql.push_str(" IN (");
-            self.sql.push_str(&marks(values.len()));
+            self.sql.push_str(&placeholders(values.len()));
             self.sql.push(')');
             self.args.extend(values);
         }
@@ -366,7 +366,10 @@ impl Select {
     }
 }
 
+/// How many ids are asked for at once: engines take so many arguments and no more.
+pub const CHUNK: usize = 500;
+
 /// `?, ?, ?`
-pub fn marks(n: usize) -> String {
+pub fn placeholders(n: usize) -> String {
     vec!["?"; n].join(", ")
 }

@@ -196,7 +196,7 @@ fn rule_39_who_sees_a_trusts_keypair_and_its_secret() {
     // Another token of the same trust sees it, but not its secret.
     let again = c.s.consume("dave", &third).expect(201).token();
     assert_eq!(secret(&again), json!(null));
-    let by_id = format!("/v3/credentials/{}", vicar::keypairs::credential_id(access));
+    let by_id = format!("/v3/credentials/{}", vicar::resources::keypairs::credential_id(access));
     assert!(!c.s.get(&again, &by_id).expect(200).text.contains(k["secret"].as_str().expect("a secret")));
     // Nor does another token of the very same login.
     let login = c.s.unscoped("dave");

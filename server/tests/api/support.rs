@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use vicar::app::App;
+use vicar::auth::keys;
 use vicar::bootstrap::{self, Plan};
 use vicar::clock::{Clock, SECOND};
 use vicar::config::Config;
 use vicar::store::schema::Dialect;
 use vicar::store::{Store, migrate};
-use vicar::tokens::keys;
 
 use crate::database::{Database, Rival};
 

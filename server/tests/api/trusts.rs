@@ -570,7 +570,7 @@ fn death_is_a_subtree_whoever_the_trustor_of_each_link_is() {
 #[test]
 fn the_reaper_ends_what_the_rules_judge_to_be_over_and_nothing_else() {
     use vicar::http::Permit;
-    use vicar::trusts::flush::end_those;
+    use vicar::resources::trusts::flush::end_those;
 
     let c = Cast::new();
     let [first, second, third] = c.chain();
@@ -659,8 +659,8 @@ fn what_ends_tokens_of_the_middle_is_recorded_for_what_is_below() {
 }
 
 /// A token of the server's own keys with any methods and scope, as a Keystone beside it could issue.
-fn foreign_token(c: &Cast, methods: &[&str], scope: vicar::tokens::fernet::PayloadScope) -> String {
-    let payload = vicar::tokens::fernet::Payload {
+fn foreign_token(c: &Cast, methods: &[&str], scope: vicar::auth::fernet::PayloadScope) -> String {
+    let payload = vicar::auth::fernet::Payload {
         user: c.alice.clone(),
         methods: methods.iter().map(|m| (*m).to_owned()).collect(),
         scope,
@@ -675,7 +675,7 @@ fn foreign_token(c: &Cast, methods: &[&str], scope: vicar::tokens::fernet::Paylo
 /// Also CVE-2026-43000, LP#2153453, LP#2158538, and LP#2150089's switch.
 #[test]
 fn rule_05_delegated_methods_have_no_part_in_trusts() {
-    use vicar::tokens::fernet::PayloadScope;
+    use vicar::auth::fernet::PayloadScope;
     let insecure = "[security_compliance]\nallow_insecure_application_credential_trust_escalation = true\n";
     for (ini, application_credential_may) in [("", false), (insecure, true)] {
         let c = Cast::with(ini);

@@ -9,13 +9,13 @@ use super::super::doctor::{NOT_BEFORE, is_open};
 use super::super::{failure::Failure, place};
 use super::{Report, Verdict};
 use crate::args;
+use crate::auth::keys::KeyRing;
+use crate::auth::login;
 use crate::clock::{SECOND, iso};
 use crate::config::Config;
 use crate::store::schema::{ALEMBIC_HEADS, Dialect, OWN, OWN_INDEXES};
 use crate::store::url::Location;
 use crate::store::{DateTime, Tx, Value, migrate};
-use crate::tokens::keys::KeyRing;
-use crate::users::login;
 
 type Result<T = ()> = std::result::Result<T, Failure>;
 

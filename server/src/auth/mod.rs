@@ -1,0 +1,12 @@
+//! Login, tokens and their keys, the exchange of keypairs: who somebody is and what a token is worth.
+
+mod application_credential;
+pub mod exchange;
+pub mod fernet;
+pub mod http;
+pub mod issue;
+pub mod keys;
+pub mod login;
+pub mod passwords;
+pub mod render;
+pub mod token;

@@ -1,0 +1,107 @@
+//! Tokens as clients see them.
+
+use serde_json::{Map, Value, json};
+
+use super::token::{Token, TokenScope};
+use crate::clock;
+use crate::error::Result;
+use crate::facts::{ProjectFacts, RoleRef, UserFacts};
+use crate::store::Tx;
+
+fn user(u: &UserFacts) -> Value {
+    json!({
+        "domain": {"id": u.domain_id, "name": u.domain_name},
+        "id": u.id,
+        "name": u.name,
+        "password_expires_at": u.password_expires_at.map(clock::iso_bare),
+    })
+}
+
+fn project(p: &ProjectFacts) -> Value {
+    // A domain that is used as a project stands for its own domain.
+    let domain = match (&p.domain_id, &p.domain_name) {
+        (Some(id), name) => json!({"id": id, "name": name}),
+        (None, _) => json!({"id": p.id, "name": p.name}),
+    };
+    json!({"domain": domain, "id": p.id, "name": p.name})
+}
+
+fn role(r: &RoleRef, whole: bool) -> Value {
+    let mut out = json!({"id": r.id, "name": r.name});
+    if whole {
+        out["domain_id"] = Value::Null;
+        out["description"] = json!(r.description);
+        out["options"] = r.immutable.map_or_else(|| json!({}), |i| json!({"immutable": i}));
+    }
+    out
+}
+
+/// The `token` object, with the catalog unless it is not wanted.
+pub async fn render(tx: &mut Tx, token: &Token, with_catalog: bool) -> Result<Value> {
+    let mut out = Map::new();
+    out.insert("methods".into(), json!(token.payload.methods));
+    out.insert("user".into(), user(&token.user));
+    out.insert("audit_ids".into(), json!(token.payload.audit_ids));
+    out.insert("expires_at".into(), clock::iso(token.payload.expires).into());
+    out.insert("issued_at".into(), clock::iso(token.payload.issued).into());
+    if let Some(judged) = &token.trust {
+        let leaf = judged.chain.leaf();
+        let mut trust = json!({
+            "id": leaf.id,
+            "trustor_user": {"id": leaf.trustor},
+            "trustee_user": {"id": leaf.trustee},
+            "impersonation": leaf.impersonation,
+        });
+        if leaf.parent.is_some() {
+            trust["redelegated_trust_id"] = json!(leaf.parent);
+            trust["redelegation_count"] = json!(leaf.hops);
+            trust["chain"] = judged
+                .chain
+                .links()
+                .iter()
+                .map(|t| {
+                    json!({
+                        "trust_id": t.id,
+                        "trustor_user_id": t.trustor,
+                        "trustee_user_id": t.trustee,
+                        "impersonation": t.impersonation,
+                    })
+                })
+                .collect();
+        }
+        out.insert("OS-TRUST:trust".into(), trust);
+    }
+    match &token.scope {
+        TokenScope::Unscoped => {}
+        TokenScope::Project(p) => {
+            out.insert("project".into(), project(p));
+            if token.trust.is_none() {
+                out.insert("is_domain".into(), p.is_domain.into());
+            }
+        }
+        TokenScope::Domain(d) => {
+            out.insert("domain".into(), json!({"id": d.id, "name": d.name}));
+        }
+        TokenScope::System => {
+            out.insert("system".into(), json!({"all": true}));
+        }
+    }
+    if !matches!(token.scope, TokenScope::Unscoped) {
+        // In tokens of trusts, Keystone shows whole roles.
+        let whole = token.trust.is_some();
+        let roles: Vec<Value> = token.roles.iter().map(|r| role(r, whole)).collect();
+        out.insert("roles".into(), roles.into());
+        if with_catalog {
+            let catalog = crate::resources::catalog::for_token(tx, token).await?;
+            out.insert("catalog".into(), catalog);
+        }
+    }
+    if let Some(a) = &token.application_credential {
+        let mut shown = json!({"id": a.id, "name": a.name, "restricted": !a.unrestricted});
+        if let Some(rules) = &a.access_rules {
+            shown["access_rules"] = rules.clone();
+        }
+        out.insert("application_credential".into(), shown);
+    }
+    Ok(Value::Object(out))
+}

@@ -1,0 +1,27 @@
+//! The facts that authority is judged by: rows of one transaction as the rules' plain data.
+//!
+//! Every door (token login, validation, keypair exchange, redelegation) comes through here, so that
+//! a rule holds at all of them or at none.
+
+pub mod projects;
+pub mod revocations;
+pub mod roles;
+pub mod trusts;
+pub mod users;
+
+use vicar_rules::delegation::Presence;
+
+pub use projects::{ProjectFacts, domain, domain_named, project, project_named};
+pub use revocations::{RevocationQuery, events, events_since, revoke};
+pub use roles::{NO_DOMAIN, Place, RoleRef, effective_roles, implications, token_roles};
+pub use trusts::{EvaluatedTrust, chain, chains, evaluate, evaluate_all, subtree, trusts_where};
+pub use users::{Activity, UserFacts, is_inactive, read_activity, user};
+
+pub(super) fn presence(enabled: Option<bool>, domain_enabled: Option<bool>) -> Presence {
+    match (enabled, domain_enabled) {
+        // Keystone reads a flag that is null as off.
+        (None | Some(false), _) => Presence::Disabled,
+        (_, Some(false)) => Presence::DomainDisabled,
+        _ => Presence::Active,
+    }
+}

@@ -1,0 +1,187 @@
+//! Revocation events as Keystone stores them.
+
+use std::collections::BTreeSet;
+
+use vicar_rules::Micros;
+use vicar_rules::revocation::Event;
+
+use crate::args;
+use crate::clock;
+use crate::store::{CHUNK, DateTime, Result, Row, Select, Tx, Value, placeholders};
+
+/// Records a revocation. A Keystone on the same database looks at the last link of a chain alone; so that it
+/// honours what concerns somebody further up, the trusts below him get the event as one of their own.
+pub async fn revoke(tx: &mut Tx, event: &Event, now: Micros) -> Result<()> {
+    let mut events = vec![event.clone()];
+    for trust in below_the_concerned(tx, event).await? {
+        events.push(Event { user: None, domain: None, trust: Some(trust), ..event.clone() });
+    }
+    for some in events.chunks(AT_ONCE) {
+        write_events(tx, some, now).await?;
+    }
+    Ok(())
+}
+
+/// Trusts below those in which somebody takes part whom an event concerns, but not as the last of the chain.
+async fn below_the_concerned(tx: &mut Tx, event: &Event) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    let (condition, args) = match (&event.user, &event.domain) {
+        _ if event.trust.is_some() || event.audit.is_some() || event.audit_chain.is_some() => {
+            return Ok(found);
+        }
+        (Some(user), _) => ("(t.trustor_user_id = ? OR t.trustee_user_id = ?)", args![user, user].to_vec()),
+        // With an end it is about tokens scoped to the domain.
+        (None, Some(domain)) if event.expires.is_none() => (
+            "(t.trustor_user_id IN (SELECT id FROM \"user\" WHERE domain_id = ?)
+              OR t.trustee_user_id IN (SELECT id FROM \"user\" WHERE domain_id = ?))",
+            args![domain, domain].to_vec(),
+        ),
+        _ => return Ok(found),
+    };
+    let children = |condition: &str, args: &[Value]| {
+        let mut q = Select::new(
+            "SELECT c.id, c.trustor_user_id, c.trustee_user_id
+               FROM trust t JOIN trust c ON c.redelegated_trust_id = t.id",
+        );
+        q.and("c.deleted_at IS NULL", &[]).and(condition, args);
+        q.eq("c.project_id", event.project.as_deref());
+        q
+    };
+    let mut level = vec![children(condition, &args)];
+    while !level.is_empty() {
+        let mut next = BTreeSet::new();
+        for q in level {
+            for (id, trustor, trustee) in
+                q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?, r.take::<String>()?))).await?
+            {
+                let is_seen = event.user.as_ref().is_some_and(|u| *u == trustor || *u == trustee);
+                if !is_seen && found.insert(id.clone()) {
+                    next.insert(id);
+                }
+            }
+        }
+        let next: Vec<Value> = next.into_iter().map(Value::from).collect();
+        level = next
+            .chunks(CHUNK)
+            .map(|ids| children(&format!("t.id IN ({})", placeholders(ids.len())), ids))
+            .collect();
+    }
+    Ok(found)
+}
+
+/// So many events are written by one statement.
+const AT_ONCE: usize = 20;
+
+/// Writes events as Keystone stores them: whole seconds, and every event is dropped once no token can be as
+/// old.
+async fn write_events(tx: &mut Tx, events: &[Event], now: Micros) -> Result<()> {
+    let second = |at: Micros| DateTime(at / clock::SECOND * clock::SECOND);
+    let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; events.len()].join(", ");
+    let mut args: Vec<Value> = Vec::with_capacity(events.len() * 12);
+    for event in events {
+        args.extend_from_slice(args![
+            &event.domain,
+            &event.project,
+            &event.user,
+            &event.role,
+            &event.trust,
+            &event.consumer,
+            &event.access_token,
+            second(event.issued_before),
+            event.expires.map(DateTime),
+            second(now),
+            &event.audit,
+            &event.audit_chain,
+        ]);
+    }
+    tx.run(
+        &format!(
+            "INSERT INTO revocation_event (domain_id, project_id, user_id, role_id, trust_id, consumer_id,
+                 access_token_id, issued_before, expires_at, revoked_at, audit_id, audit_chain_id)
+             VALUES {rows}"
+        ),
+        &args,
+    )
+    .await?;
+    Ok(())
+}
+
+/// Columns of an event, in the order of [`read_event`].
+const EVENT: &str = "domain_id, project_id, user_id, role_id, trust_id, consumer_id, access_token_id,
+                     audit_id, audit_chain_id, expires_at, issued_before";
+
+fn read_event(r: &mut Row) -> Result<Event> {
+    Ok(Event {
+        domain: r.take()?,
+        project: r.take()?,
+        user: r.take()?,
+        role: r.take()?,
+        trust: r.take()?,
+        consumer: r.take()?,
+        access_token: r.take()?,
+        audit: r.take()?,
+        audit_chain: r.take()?,
+        expires: r.take::<Option<DateTime>>()?.map(|d| d.0),
+        issued_before: r.take::<DateTime>()?.0,
+    })
+}
+
+/// All events recorded after an instant, with the time of their recording, oldest first.
+pub async fn events_since(tx: &mut Tx, since: Option<Micros>) -> Result<Vec<(Event, Micros)>> {
+    let mut q = Select::new(&format!("SELECT {EVENT}, revoked_at FROM revocation_event"));
+    if let Some(since) = since {
+        q.and("revoked_at > ?", args![DateTime(since)]);
+    }
+    q.end("ORDER BY revoked_at, id");
+    q.map(tx, |r| Ok((read_event(r)?, r.take::<DateTime>()?.0))).await
+}
+
+/// The names that an event must carry to concern a token; used to find events by index.
+#[derive(Debug, Default)]
+pub struct RevocationQuery<'a> {
+    /// Users that take part in the token.
+    pub users: Vec<&'a str>,
+    /// Its trusts.
+    pub trusts: Vec<&'a str>,
+    /// Its project.
+    pub project: Option<&'a str>,
+    /// Its audit ids.
+    pub audit_ids: Vec<&'a str>,
+    /// Events of this time or later.
+    pub issued: Micros,
+}
+
+/// Events that may concern a token. Each branch is one seek in an index, so that the number of
+/// events of others does not matter.
+pub async fn events(tx: &mut Tx, of: &RevocationQuery<'_>) -> Result<Vec<Event>> {
+    let mut sql = String::new();
+    let mut args = Vec::new();
+    let mut branch = |condition: String, values: &[&str]| {
+        if !sql.is_empty() {
+            sql.push_str(" UNION ALL ");
+        }
+        sql.push_str(&format!(
+            "SELECT {EVENT} FROM revocation_event WHERE {condition} AND issued_before >= ?"
+        ));
+        args.extend(values.iter().map(|v| (*v).into()));
+        args.push(DateTime(of.issued).into());
+    };
+    branch(
+        format!("user_id IN ({})", placeholders(of.users.len().max(1))),
+        if of.users.is_empty() { &[""] } else { &of.users },
+    );
+    if let Some(project) = of.project {
+        branch("project_id = ? AND user_id IS NULL".into(), &[project]);
+    }
+    branch(format!("audit_id IN ({})", placeholders(of.audit_ids.len())), &of.audit_ids);
+    branch(format!("audit_chain_id IN ({})", placeholders(of.audit_ids.len())), &of.audit_ids);
+    if !of.trusts.is_empty() {
+        branch(format!("trust_id IN ({})", placeholders(of.trusts.len())), &of.trusts);
+    }
+    branch(
+        "user_id IS NULL AND project_id IS NULL AND audit_id IS NULL AND trust_id IS NULL AND audit_chain_id IS NULL"
+            .into(),
+        &[],
+    );
+    tx.map(&sql, &args, read_event).await
+}

@@ -1,0 +1,133 @@
+//! Who holds which roles where, and the roles as tokens show them.
+
+use vicar_rules::roles::{Implications, RoleSet};
+
+use crate::args;
+use crate::store::{Result, Select, Tx, Value, placeholders};
+
+/// `role.domain_id` of a role that is no domain's.
+pub const NO_DOMAIN: &str = "<<null>>";
+/// A role as tokens show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleRef {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// `options.immutable`, if it was ever set.
+    pub immutable: Option<bool>,
+}
+
+/// Where somebody holds roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// A project.
+    Project(&'a str),
+    /// A domain.
+    Domain(&'a str),
+    /// The system.
+    System,
+}
+/// The implied-role relation, whole: it is small.
+pub async fn implications(tx: &mut Tx) -> Result<Implications> {
+    let pairs = tx
+        .map("SELECT prior_role_id, implied_role_id FROM implied_role", &[], |r| Ok((r.take()?, r.take()?)))
+        .await?;
+    Ok(Implications::new(pairs))
+}
+
+/// Roles that are assigned to the user or one of his groups at the place, inherited ones included.
+async fn assigned(tx: &mut Tx, user: &str, place: Place<'_>) -> Result<RoleSet> {
+    let roles: Vec<String> = match place {
+        Place::Project(id) => on_project(tx, user, id).await?,
+        Place::Domain(id) => {
+            tx.column(
+                "SELECT a.role_id FROM assignment a
+                  WHERE a.target_id = ? AND a.inherited = ?
+                    AND ((a.type = 'UserDomain' AND a.actor_id = ?)
+                      OR (a.type = 'GroupDomain' AND a.actor_id IN
+                            (SELECT group_id FROM user_group_membership WHERE user_id = ?)))",
+                args![id, false, user, user],
+            )
+            .await?
+        }
+        Place::System => {
+            tx.column(
+                "SELECT a.role_id FROM system_assignment a
+                  WHERE a.target_id = 'system' AND a.inherited = ?
+                    AND ((a.type = 'UserSystem' AND a.actor_id = ?)
+                      OR (a.type = 'GroupSystem' AND a.actor_id IN
+                            (SELECT group_id FROM user_group_membership WHERE user_id = ?)))",
+                args![false, user, user],
+            )
+            .await?
+        }
+    };
+    Ok(roles.into_iter().collect())
+}
+
+/// Roles on a project: its own, and those that are inherited from what it is below.
+async fn on_project(tx: &mut Tx, user: &str, id: &str) -> Result<Vec<String>> {
+    // Step by step: there are one or two, which costs less than setting up a recursive query.
+    let mut above: Vec<String> = Vec::new();
+    let mut next = Some(id.to_owned());
+    while let Some(step) = next.take().filter(|s| !above.contains(s)) {
+        next = tx
+            .first("SELECT parent_id FROM project WHERE id = ?", args![&step], |r| r.take::<Option<String>>())
+            .await?
+            .flatten();
+        above.push(step);
+    }
+    let mut above = above.split_off(1);
+    if above.is_empty() {
+        // Nothing is inherited from nowhere; an empty list is no SQL on every engine.
+        above.push(String::new());
+    }
+    let held = format!(
+        "((a.target_id = ? AND a.inherited = ? AND a.type IN ('UserProject', 'GroupProject'))
+          OR (a.target_id IN ({}) AND a.inherited = ?))",
+        placeholders(above.len())
+    );
+    let sql = format!(
+        "SELECT a.role_id FROM assignment a
+          WHERE a.type IN ('UserProject', 'UserDomain') AND a.actor_id = ? AND {held}
+         UNION ALL
+         SELECT a.role_id FROM assignment a JOIN user_group_membership m ON m.group_id = a.actor_id
+          WHERE a.type IN ('GroupProject', 'GroupDomain') AND m.user_id = ? AND {held}"
+    );
+    let mut args: Vec<Value> = Vec::new();
+    for _ in ["user", "groups"] {
+        args.extend([user.into(), id.into(), false.into()]);
+        args.extend(above.iter().map(Value::from));
+        args.push(true.into());
+    }
+    tx.column(&sql, &args).await
+}
+
+/// Effective roles: assigned ones and all that they imply, domain-specific ones included.
+pub async fn effective_roles(
+    tx: &mut Tx,
+    user: &str,
+    place: Place<'_>,
+    implications: &Implications,
+) -> Result<RoleSet> {
+    Ok(implications.closure(&assigned(tx, user, place).await?))
+}
+
+/// Roles as tokens show them: each once, domain-specific ones left out.
+pub async fn token_roles(tx: &mut Tx, ids: &RoleSet) -> Result<Vec<RoleRef>> {
+    let mut q = Select::new(
+        "SELECT r.id, r.name, r.description,
+                (SELECT o.option_value FROM role_option o WHERE o.role_id = r.id AND o.option_id = 'IMMU')
+           FROM role r",
+    );
+    q.is_in("r.id", ids).and("r.domain_id = ?", args![NO_DOMAIN]).end("ORDER BY r.name");
+    q.map(tx, |r| {
+        let (id, name, description) = (r.take()?, r.take()?, r.take()?);
+        let immutable = r.take::<Option<String>>()?.map(|v| v == "true");
+        Ok(RoleRef { id, name, description, immutable })
+    })
+    .await
+}

@@ -1,0 +1,178 @@
+//! Trusts and chains as stored, and their evaluation with the facts of one transaction.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use vicar_rules::Micros;
+use vicar_rules::delegation::{self, Chain, Facts, Presence, Standing, Trust, Until};
+use vicar_rules::roles::{Implications, RoleSet};
+
+use super::users::users;
+use super::{Place, ProjectFacts, UserFacts, effective_roles, implications, project};
+use crate::args;
+use crate::store::{CHUNK, DateTime, Result, Row, Select, Tx};
+
+const TRUST: &str = "t.id, t.trustor_user_id, t.trustee_user_id, t.project_id, t.impersonation,
+     COALESCE(t.expires_at_int, 0), t.expires_at, t.remaining_uses, t.redelegation_count,
+     t.redelegated_trust_id, t.deleted_at";
+
+fn read_trust(r: &mut Row) -> Result<Trust> {
+    let (id, trustor, trustee) = (r.take()?, r.take()?, r.take()?);
+    let (project, impersonation) = (r.take()?, r.take()?);
+    let exact: i64 = r.take()?;
+    // Rows from before the exact column hold the legacy one only.
+    let legacy: Option<DateTime> = r.take()?;
+    let until = Until::from_option(if exact != 0 { Some(exact) } else { legacy.map(|d| d.0) });
+    Ok(Trust {
+        id,
+        trustor,
+        trustee,
+        project,
+        impersonation,
+        roles: RoleSet::new(),
+        until,
+        remaining_uses: r.take()?,
+        hops: r.take::<Option<u32>>()?.unwrap_or(0),
+        parent: r.take()?,
+        deleted_at: r.take::<Option<DateTime>>()?.map(|d| d.0),
+    })
+}
+
+async fn with_roles(tx: &mut Tx, mut trusts: Vec<Trust>) -> Result<Vec<Trust>> {
+    for part in trusts.chunks_mut(CHUNK) {
+        let at: BTreeMap<String, usize> = part.iter().enumerate().map(|(i, t)| (t.id.clone(), i)).collect();
+        let mut q = Select::new("SELECT trust_id, role_id FROM trust_role");
+        q.is_in("trust_id", at.keys());
+        for (trust, role) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
+            if let Some(t) = at.get(&trust).and_then(|i| part.get_mut(*i)) {
+                t.roles.insert(role);
+            }
+        }
+    }
+    Ok(trusts)
+}
+
+/// A trust with everything above it; nothing when it is not stored. Deleted rows are included.
+pub async fn chain(tx: &mut Tx, trust: &str) -> Result<Option<Chain>> {
+    Ok(chains(tx, &[trust]).await?.pop())
+}
+
+/// Trusts with everything above each; those that are not stored are left out.
+pub async fn chains(tx: &mut Tx, leaves: &[&str]) -> Result<Vec<Chain>> {
+    let mut rows: BTreeMap<String, Trust> = BTreeMap::new();
+    let mut wanted: BTreeSet<String> = leaves.iter().map(|l| (*l).to_owned()).collect();
+    // One step up at a time; chains are short, and a circle runs out of rows that are new.
+    while !wanted.is_empty() {
+        let mut parents = BTreeSet::new();
+        for part in wanted.into_iter().collect::<Vec<_>>().chunks(CHUNK) {
+            let found = trusts_where(tx, |q| {
+                q.is_in("t.id", part);
+            })
+            .await?;
+            parents.extend(found.iter().filter_map(|t| t.parent.clone()));
+            rows.extend(found.into_iter().map(|t| (t.id.clone(), t)));
+        }
+        wanted = parents.into_iter().filter(|p| !rows.contains_key(p)).collect();
+    }
+    Ok(leaves.iter().filter_map(|leaf| Chain::assemble(leaf, ancestry(&rows, leaf))).collect())
+}
+
+/// The rows on the way up from one leaf, so that a chain is not put together from a whole list.
+fn ancestry(rows: &BTreeMap<String, Trust>, leaf: &str) -> Vec<Trust> {
+    let mut out: Vec<Trust> = Vec::new();
+    let mut next = rows.get(leaf);
+    while let Some(t) = next.filter(|t| out.iter().all(|o| o.id != t.id)) {
+        out.push(t.clone());
+        next = t.parent.as_ref().and_then(|p| rows.get(p));
+    }
+    out
+}
+
+/// A trust and everything below it, in no order. Deleted rows are included.
+pub async fn subtree(tx: &mut Tx, trust: &str) -> Result<Vec<Trust>> {
+    let rows = tx
+        .map(
+            &format!(
+                "WITH RECURSIVE down(id) AS (
+                     SELECT id FROM trust WHERE id = ?
+                     UNION
+                     SELECT t.id FROM trust t JOIN down ON t.redelegated_trust_id = down.id)
+                 SELECT {TRUST} FROM trust t JOIN down ON t.id = down.id"
+            ),
+            args![trust],
+            read_trust,
+        )
+        .await?;
+    with_roles(tx, rows).await
+}
+
+/// Trusts that fit a condition on `t`, with their roles.
+pub async fn trusts_where(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<Trust>> {
+    let mut q = Select::new(&format!("SELECT {TRUST} FROM trust t"));
+    build(&mut q);
+    let rows = q.map(tx, read_trust).await?;
+    with_roles(tx, rows).await
+}
+
+/// A chain with its worth at an instant, and the facts that tokens need of it.
+#[derive(Debug, Clone)]
+pub struct EvaluatedTrust {
+    /// The chain.
+    pub chain: Chain,
+    /// What it is worth.
+    pub standing: Standing,
+    /// Its users.
+    pub users: BTreeMap<String, UserFacts>,
+    /// Its project.
+    pub project: Option<ProjectFacts>,
+}
+
+/// Judges a chain at an instant.
+pub async fn evaluate(tx: &mut Tx, chain: Chain, now: Micros) -> Result<Option<EvaluatedTrust>> {
+    let implications = implications(tx).await?;
+    Ok(evaluate_all(tx, vec![chain], now, &implications).await?.pop())
+}
+
+/// Judges chains at one instant; what they share is read once.
+pub async fn evaluate_all(
+    tx: &mut Tx,
+    chains: Vec<Chain>,
+    now: Micros,
+    implications: &Implications,
+) -> Result<Vec<EvaluatedTrust>> {
+    let ids: BTreeSet<&str> = chains.iter().flat_map(Chain::agents).collect();
+    let users = users(tx, ids).await?;
+    let agents: BTreeMap<String, Presence> = users.iter().map(|(id, u)| (id.clone(), u.presence)).collect();
+    let mut projects: BTreeMap<String, Option<ProjectFacts>> = BTreeMap::new();
+    let mut held: BTreeMap<(String, String), RoleSet> = BTreeMap::new();
+    for chain in &chains {
+        let Some(id) = &chain.leaf().project else { continue };
+        if !projects.contains_key(id) {
+            projects.insert(id.clone(), project(tx, id).await?);
+        }
+        let key = (chain.root().trustor.clone(), id.clone());
+        if let Entry::Vacant(slot) = held.entry(key) {
+            let trustor = &chain.root().trustor;
+            slot.insert(effective_roles(tx, trustor, Place::Project(id), implications).await?);
+        }
+    }
+    let nothing = RoleSet::new();
+    Ok(chains
+        .into_iter()
+        .map(|chain| {
+            let project = chain.leaf().project.as_ref().and_then(|id| projects.get(id).cloned().flatten());
+            let key = (chain.root().trustor.clone(), chain.leaf().project.clone().unwrap_or_default());
+            let facts = Facts {
+                now,
+                implications,
+                root_roles: held.get(&key).unwrap_or(&nothing),
+                agents: &agents,
+                project: project.as_ref().map_or(Presence::Missing, |p| p.presence),
+            };
+            let standing = delegation::standing(&chain, &facts);
+            let users = chain.agents().into_iter().filter_map(|id| users.get_key_value(id));
+            let users = users.map(|(id, u)| (id.clone(), u.clone())).collect();
+            EvaluatedTrust { chain, standing, users, project }
+        })
+        .collect())
+}

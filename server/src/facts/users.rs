@@ -1,0 +1,108 @@
+//! Users, as far as authority depends on them.
+
+use std::collections::BTreeMap;
+
+use vicar_rules::Micros;
+use vicar_rules::delegation::Presence;
+
+use super::presence;
+use crate::clock;
+use crate::store::{CHUNK, Date, DateTime, Result, Row, Select, Tx};
+
+/// A user, as far as authority cares.
+#[derive(Debug, Clone)]
+pub struct UserFacts {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its domain.
+    pub domain_id: String,
+    /// Its domain's name.
+    pub domain_name: String,
+    /// Is it there and switched on?
+    pub presence: Presence,
+    /// Its default project.
+    pub default_project_id: Option<String>,
+    /// When its password expires.
+    pub password_expires_at: Option<Micros>,
+}
+
+/// When a user was last seen, and whether he may stay away as long as he likes.
+#[derive(Debug)]
+pub struct Activity {
+    last_active: Option<Date>,
+    created: Option<DateTime>,
+    exempt: bool,
+}
+
+/// Reads `last_active_at`, `created_at` and the value of option 1004 (`ignore_user_inactivity`).
+pub fn read_activity(r: &mut Row) -> Result<Activity> {
+    Ok(Activity {
+        last_active: r.take()?,
+        created: r.take()?,
+        exempt: r.take::<Option<String>>()?.is_some_and(|v| v == "true"),
+    })
+}
+
+/// Was he away for so long that he counts as disabled? Who never logged in counts from his creation.
+pub fn is_inactive(since: Option<&Date>, seen: &Activity) -> bool {
+    let Some(since) = since.filter(|_| !seen.exempt) else {
+        return false;
+    };
+    match (&seen.last_active, &seen.created) {
+        (Some(day), _) => day <= since,
+        (None, Some(at)) => clock::date(at.0) <= since.0,
+        (None, None) => false,
+    }
+}
+
+/// The users with these ids; who is missing is missing.
+pub async fn users<'a>(
+    tx: &mut Tx,
+    ids: impl IntoIterator<Item = &'a str>,
+) -> Result<BTreeMap<String, UserFacts>> {
+    let ids: Vec<&str> = ids.into_iter().collect();
+    let since = tx.idle_since().cloned();
+    let mut out = BTreeMap::new();
+    for part in ids.chunks(CHUNK) {
+        let mut q = Select::new(USER);
+        q.is_in("u.id", part.iter().copied());
+        let found = q.map(tx, |r| read_user(r, since.as_ref())).await?;
+        out.extend(found.into_iter().map(|u| (u.id.clone(), u)));
+    }
+    Ok(out)
+}
+
+const USER: &str = "SELECT u.id, COALESCE(l.name, n.name, ''), u.domain_id, d.name, u.enabled, d.enabled,
+        u.last_active_at, u.created_at,
+        (SELECT o.option_value FROM user_option o WHERE o.user_id = u.id AND o.option_id = '1004'),
+        u.default_project_id,
+        (SELECT MAX(COALESCE(p.expires_at_int, 9223372036854775807)) FROM password p
+          WHERE p.local_user_id = l.id AND p.created_at_int =
+                (SELECT MAX(x.created_at_int) FROM password x WHERE x.local_user_id = l.id))
+   FROM \"user\" u
+   LEFT JOIN local_user l ON l.user_id = u.id
+   LEFT JOIN nonlocal_user n ON n.user_id = u.id
+   LEFT JOIN project d ON d.id = u.domain_id";
+
+fn read_user(r: &mut Row, since: Option<&Date>) -> Result<UserFacts> {
+    let (id, name, domain_id): (String, String, String) = (r.take()?, r.take()?, r.take()?);
+    let domain_name: Option<String> = r.take()?;
+    let presence = presence(r.take()?, r.take()?);
+    let idle = is_inactive(since, &read_activity(r)?);
+    Ok(UserFacts {
+        id,
+        name,
+        domain_name: domain_name.unwrap_or_else(|| domain_id.clone()),
+        domain_id,
+        presence: if idle { Presence::Disabled } else { presence },
+        default_project_id: r.take()?,
+        password_expires_at: r.take::<Option<i64>>()?.filter(|t| *t != i64::MAX),
+    })
+}
+
+/// One user.
+pub async fn user(tx: &mut Tx, id: &str) -> Result<Option<UserFacts>> {
+    Ok(users(tx, [id]).await?.remove(id))
+}

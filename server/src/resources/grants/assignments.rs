@@ -1,0 +1,703 @@
+//! `GET /v3/role_assignments`: who holds what where, as stored, or (`effective`) as it works: groups
+//! resolved into their members, inherited roles on each project below, implied roles added.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+use vicar_rules::policy::{Fact, Facts, Op, Scope};
+use vicar_rules::roles::Implications;
+
+use super::{Actor, Target};
+use crate::args;
+use crate::error::{Error, Result};
+use crate::facts::{self, NO_DOMAIN, ProjectFacts};
+use crate::http::{Caller, Req};
+use crate::schema;
+use crate::store::migrate::ROOT_DOMAIN;
+use crate::store::{self, Row, Select, Tx};
+
+/// So many ids go into one query.
+const BATCH: usize = 500;
+
+schema! {QUERY, {
+    "type": "object",
+    "properties": {
+        "group.id": {"pattern": "^[a-zA-Z0-9-]{1,64}$"},
+        "role.id": {"pattern": "^[a-zA-Z0-9-]{1,64}$"},
+        "scope.domain.id": {"pattern": "^[a-zA-Z0-9-]{1,64}$"},
+        "scope.project.id": {"pattern": "^[a-zA-Z0-9-]{1,64}$"},
+    },
+}}
+
+/// Where an assignment comes from that is not stored as it is shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Via {
+    /// The group whose member the user is.
+    group: Option<String>,
+    /// The project or domain above, from which it is inherited.
+    above: Option<Target>,
+    /// The role that implies it.
+    role: Option<String>,
+}
+
+/// One assignment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Assignment {
+    actor: Actor,
+    target: Target,
+    role: String,
+    inherited: bool,
+    via: Via,
+}
+
+/// What the query asks for.
+#[derive(Debug, Default)]
+struct Wanted {
+    user: Option<String>,
+    group: Option<String>,
+    role: Option<String>,
+    project: Option<String>,
+    domain: Option<String>,
+    system: bool,
+    inherited: Option<bool>,
+    effective: bool,
+    names: bool,
+    subtree: bool,
+}
+
+impl Wanted {
+    fn of(req: &Req) -> Result<Self> {
+        const IDS: [&str; 4] = ["group.id", "role.id", "scope.domain.id", "scope.project.id"];
+        let q = &req.query;
+        let asked: Map<String, Value> = IDS.iter().map(|n| ((*n).to_owned(), q.get(n).into())).collect();
+        QUERY.check("query", &asked.into())?;
+        let text = |name: &str| q.get(name).filter(|v| !v.is_empty()).map(str::to_owned);
+        let wanted = Self {
+            user: text("user.id"),
+            group: text("group.id"),
+            role: text("role.id"),
+            project: text("scope.project.id"),
+            domain: text("scope.domain.id"),
+            system: q.get("scope.system") == Some("all"),
+            inherited: q.get("scope.OS-INHERIT:inherited_to").map(|v| v == "projects"),
+            effective: q.flag("effective"),
+            names: q.flag("include_names"),
+            subtree: q.flag("include_subtree"),
+        };
+        wanted.consistent(q.has("include_subtree"), text("scope.system").is_some())?;
+        Ok(wanted)
+    }
+
+    /// An assignment has one holder and one scope; what can only be empty is a mistake.
+    fn consistent(&self, subtree_named: bool, system_named: bool) -> Result<()> {
+        let refuse = |text: &str| Err(Error::BadRequest(text.to_owned()));
+        if subtree_named && self.project.is_none() {
+            return refuse("include_subtree needs scope.project.id");
+        }
+        if self.user.is_some() && self.group.is_some() {
+            return refuse("user.id and group.id exclude each other");
+        }
+        let scopes = [self.project.is_some(), self.domain.is_some(), system_named];
+        if scopes.iter().filter(|s| **s).count() > 1 {
+            return refuse("scope.project.id, scope.domain.id and scope.system exclude each other");
+        }
+        if self.effective && self.group.is_some() {
+            return refuse("effective shows users only, so it cannot be filtered by group.id");
+        }
+        if self.effective && self.domain.is_some() && self.inherited == Some(true) {
+            return refuse(
+                "effective shows inherited roles on projects, so it cannot go with scope.domain.id",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// `GET /v3/role_assignments`
+pub async fn list(req: Req) -> Result<Response> {
+    let caller = req.caller().await?;
+    let wanted = Wanted::of(&req)?;
+    let mut tx = req.read().await?;
+    let project = match &wanted.project {
+        Some(id) => facts::project(&mut tx, id).await?,
+        None => None,
+    };
+    permit(&req, caller, &wanted, project.as_ref())?;
+    if project.is_none()
+        && let Some(id) = wanted.project.as_ref().filter(|_| wanted.effective || wanted.subtree)
+    {
+        return Err(Error::NotFound("project", id.clone()));
+    }
+    let mut found = match (wanted.effective, wanted.system) {
+        (false, _) => stored(&mut tx, &wanted).await?,
+        (true, true) => effective_on_system(&mut tx, &wanted).await?,
+        (true, false) => effective(&mut tx, &wanted, project.as_ref()).await?,
+    };
+    if let (Scope::Domain(domain), false) = (&caller.subject().scope, wanted.subtree) {
+        only_in_domain(&mut tx, &mut found, domain).await?;
+    }
+    let names = if wanted.names { Some(Names::of(&mut tx, &found).await?) } else { None };
+    let items = found.iter().map(|a| body(&req, a, names.as_ref())).collect();
+    Ok(req.whole_list("role_assignments", items))
+}
+
+/// A list is about the domain of the caller's token, a tree about the domain of its project.
+fn permit(req: &Req, caller: &Caller, wanted: &Wanted, project: Option<&ProjectFacts>) -> Result<()> {
+    let facts = Facts::none();
+    if wanted.subtree {
+        let domain = project.and_then(|p| p.domain_id.as_ref());
+        let facts = facts
+            .with_opt(Fact::ProjectId, project.map(|p| &p.id))
+            .with_opt(Fact::ProjectDomain, domain)
+            .with_opt(Fact::ListDomain, domain);
+        caller.permit(&req.app, Op::ListRoleAssignmentsForTree, &facts)?;
+    } else {
+        let facts = match &caller.subject().scope {
+            Scope::Domain(id) => facts.with(Fact::ListDomain, id),
+            Scope::Unscoped | Scope::Project { .. } | Scope::System => facts,
+        };
+        caller.permit(&req.app, Op::ListRoleAssignments, &facts)?;
+    }
+    Ok(())
+}
+
+/// Keeps what is on the domain or on its projects.
+async fn only_in_domain(tx: &mut Tx, found: &mut Vec<Assignment>, domain: &str) -> Result<()> {
+    let projects: BTreeSet<String> = projects_in(tx, domain).await?.into_iter().collect();
+    found.retain(|a| match &a.target {
+        Target::Domain(id) => id == domain,
+        Target::Project(id) => projects.contains(id),
+        Target::System => false,
+    });
+    Ok(())
+}
+
+// What is stored.
+
+/// Whose assignments to read.
+#[derive(Debug, Clone, Copy)]
+enum Of<'a> {
+    Anybody,
+    User(&'a str),
+    Group(&'a str),
+    /// The groups of a user.
+    Memberships(&'a str),
+}
+
+/// On what.
+#[derive(Debug, Clone, Copy)]
+enum On<'a> {
+    Anything,
+    Projects(&'a [String]),
+    Domain(&'a str),
+}
+
+fn read(r: &mut Row) -> store::Result<Option<Assignment>> {
+    let (kind, actor, target): (String, String, String) = (r.take()?, r.take()?, r.take()?);
+    let (role, inherited) = (r.take()?, r.take()?);
+    let (actor, target) = match kind.as_str() {
+        "UserProject" => (Actor::User(actor), Target::Project(target)),
+        "UserDomain" => (Actor::User(actor), Target::Domain(target)),
+        "UserSystem" => (Actor::User(actor), Target::System),
+        "GroupProject" => (Actor::Group(actor), Target::Project(target)),
+        "GroupDomain" => (Actor::Group(actor), Target::Domain(target)),
+        "GroupSystem" => (Actor::Group(actor), Target::System),
+        _ => return Ok(None),
+    };
+    Ok(Some(Assignment { actor, target, role, inherited, via: Via::default() }))
+}
+
+/// The part of a `type` that says who holds it, with a condition on the holder's id.
+fn of_condition<'a>(of: Of<'a>, words: &mut Vec<&'static str>) -> Option<(&'static str, &'a str)> {
+    match of {
+        Of::Anybody => None,
+        Of::User(id) => {
+            words.retain(|w| w.starts_with("User"));
+            Some(("actor_id = ?", id))
+        }
+        Of::Group(id) => {
+            words.retain(|w| w.starts_with("Group"));
+            Some(("actor_id = ?", id))
+        }
+        Of::Memberships(id) => {
+            words.retain(|w| w.starts_with("Group"));
+            Some(("actor_id IN (SELECT group_id FROM user_group_membership WHERE user_id = ?)", id))
+        }
+    }
+}
+
+/// Assignments on projects and domains as they are stored.
+async fn rows(
+    tx: &mut Tx,
+    of: Of<'_>,
+    on: On<'_>,
+    inherited: Option<bool>,
+    role: Option<&str>,
+) -> Result<Vec<Assignment>> {
+    let mut words = vec!["UserProject", "UserDomain", "GroupProject", "GroupDomain"];
+    let holder = of_condition(of, &mut words);
+    let mut batches: Vec<Option<&[String]>> = vec![None];
+    match on {
+        On::Anything => {}
+        On::Domain(_) => words.retain(|w| w.ends_with("Domain")),
+        On::Projects(ids) => {
+            words.retain(|w| w.ends_with("Project"));
+            batches = ids.chunks(BATCH).map(Some).collect();
+        }
+    }
+    let mut out = Vec::new();
+    for batch in batches {
+        let mut q = Select::new("SELECT type, actor_id, target_id, role_id, inherited FROM assignment");
+        q.is_in("type", words.iter().copied()).eq("inherited", inherited).eq("role_id", role);
+        if let Some((condition, id)) = holder {
+            q.and(condition, args![id]);
+        }
+        if let On::Domain(id) = on {
+            q.and("target_id = ?", args![id]);
+        }
+        if let Some(ids) = batch {
+            q.is_in("target_id", ids);
+        }
+        q.end("ORDER BY type, target_id, actor_id, role_id, inherited");
+        out.extend(q.map(tx, read).await?.into_iter().flatten());
+    }
+    Ok(out)
+}
+
+/// Assignments on the system as they are stored.
+async fn system_rows(tx: &mut Tx, of: Of<'_>, role: Option<&str>) -> Result<Vec<Assignment>> {
+    let mut words = vec!["UserSystem", "GroupSystem"];
+    let holder = of_condition(of, &mut words);
+    let mut q = Select::new("SELECT type, actor_id, target_id, role_id, inherited FROM system_assignment");
+    q.and("target_id = 'system'", &[]).is_in("type", words.iter().copied()).eq("role_id", role);
+    if let Some((condition, id)) = holder {
+        q.and(condition, args![id]);
+    }
+    q.end("ORDER BY type, actor_id, role_id");
+    Ok(q.map(tx, read).await?.into_iter().flatten().collect())
+}
+
+/// The list without `effective`.
+async fn stored(tx: &mut Tx, wanted: &Wanted) -> Result<Vec<Assignment>> {
+    let of = match (&wanted.user, &wanted.group) {
+        (Some(user), _) => Of::User(user),
+        (None, Some(group)) => Of::Group(group),
+        (None, None) => Of::Anybody,
+    };
+    let role = wanted.role.as_deref();
+    let mut found = Vec::new();
+    if !wanted.system {
+        let projects = own_projects(tx, wanted).await?;
+        let on = match (&wanted.project, &wanted.domain) {
+            (Some(_), _) => On::Projects(&projects),
+            (None, Some(domain)) => On::Domain(domain),
+            (None, None) => On::Anything,
+        };
+        found = rows(tx, of, on, wanted.inherited, role).await?;
+    }
+    if wanted.system || (wanted.project.is_none() && wanted.domain.is_none()) {
+        found.extend(system_rows(tx, of, role).await?);
+    }
+    Ok(found)
+}
+
+// Trees.
+
+/// The wanted project, and with `include_subtree` everything below it.
+async fn own_projects(tx: &mut Tx, wanted: &Wanted) -> Result<Vec<String>> {
+    let Some(project) = &wanted.project else {
+        return Ok(Vec::new());
+    };
+    let mut own = vec![project.clone()];
+    if wanted.subtree {
+        own.extend(below(tx, project).await?);
+    }
+    Ok(own)
+}
+
+/// The projects below one, at any depth.
+async fn below(tx: &mut Tx, project: &str) -> Result<Vec<String>> {
+    Ok(tx
+        .column(
+            "WITH RECURSIVE down(id) AS (
+                 SELECT id FROM project WHERE parent_id = ?
+                 UNION
+                 SELECT p.id FROM project p JOIN down ON p.parent_id = down.id)
+             SELECT id FROM down WHERE id <> ?",
+            args![project, project],
+        )
+        .await?)
+}
+
+/// The projects above one, its domain as the last.
+async fn above(tx: &mut Tx, project: &str) -> Result<Vec<String>> {
+    Ok(tx
+        .column(
+            "WITH RECURSIVE up(id, parent_id) AS (
+                 SELECT id, parent_id FROM project WHERE id = ?
+                 UNION
+                 SELECT p.id, p.parent_id FROM project p JOIN up ON p.id = up.parent_id)
+             SELECT id FROM up WHERE id <> ?",
+            args![project, project],
+        )
+        .await?)
+}
+
+/// The projects of a domain.
+async fn projects_in(tx: &mut Tx, domain: &str) -> Result<Vec<String>> {
+    Ok(tx
+        .column("SELECT id FROM project WHERE domain_id = ? AND is_domain = ?", args![domain, false])
+        .await?)
+}
+
+// What works.
+
+/// The list with `effective`, on projects and domains.
+async fn effective(tx: &mut Tx, wanted: &Wanted, project: Option<&ProjectFacts>) -> Result<Vec<Assignment>> {
+    let own = own_projects(tx, wanted).await?;
+    let mut found = Vec::new();
+    for of in holders(tx, wanted).await? {
+        found.extend(sources(tx, of, wanted, project, &own).await?);
+    }
+    let found = Expansion::over(tx, wanted, &own).await?.expand(tx, found).await?;
+    finish(tx, found, wanted).await
+}
+
+/// The list with `effective`, on the system.
+async fn effective_on_system(tx: &mut Tx, wanted: &Wanted) -> Result<Vec<Assignment>> {
+    let mut found = Vec::new();
+    for of in holders(tx, wanted).await? {
+        found.extend(system_rows(tx, of, None).await?);
+    }
+    let found = Expansion::over(tx, wanted, &[]).await?.expand(tx, found).await?;
+    finish(tx, found, wanted).await
+}
+
+/// Anybody, or the wanted user and his groups.
+async fn holders<'a>(tx: &mut Tx, wanted: &'a Wanted) -> Result<Vec<Of<'a>>> {
+    let Some(user) = &wanted.user else {
+        return Ok(vec![Of::Anybody]);
+    };
+    if facts::user(tx, user).await?.is_none() {
+        return Err(Error::NotFound("user", user.clone()));
+    }
+    Ok(vec![Of::User(user), Of::Memberships(user)])
+}
+
+/// Stored assignments that have an effect on what is wanted. Roles are looked at later: a wanted role
+/// may follow from another.
+async fn sources(
+    tx: &mut Tx,
+    of: Of<'_>,
+    wanted: &Wanted,
+    project: Option<&ProjectFacts>,
+    own: &[String],
+) -> Result<Vec<Assignment>> {
+    // Domains inherit nothing.
+    let inherited = if wanted.domain.is_some() { Some(false) } else { wanted.inherited };
+    let mut found = Vec::new();
+    if inherited != Some(true) {
+        let on = match (&wanted.domain, project) {
+            (Some(domain), _) => On::Domain(domain),
+            (None, Some(_)) => On::Projects(own),
+            (None, None) => On::Anything,
+        };
+        found.extend(rows(tx, of, on, Some(false), None).await?);
+    }
+    if inherited != Some(false) {
+        match project {
+            None => found.extend(rows(tx, of, On::Anything, Some(true), None).await?),
+            Some(project) => {
+                if let Some(domain) = &project.domain_id {
+                    found.extend(rows(tx, of, On::Domain(domain), Some(true), None).await?);
+                }
+                let mut from = above(tx, &project.id).await?;
+                if own.len() > 1 {
+                    from.extend_from_slice(own);
+                }
+                found.extend(rows(tx, of, On::Projects(&from), Some(true), None).await?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Turns stored assignments into what they mean for users on projects.
+struct Expansion<'a> {
+    wanted: &'a Wanted,
+    own: &'a [String],
+    members: BTreeMap<String, Vec<String>>,
+    trees: BTreeMap<Target, Vec<String>>,
+}
+
+impl<'a> Expansion<'a> {
+    async fn over(tx: &mut Tx, wanted: &'a Wanted, own: &'a [String]) -> Result<Self> {
+        let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        if wanted.user.is_none() {
+            let pairs = tx
+                .map(
+                    "SELECT group_id, user_id FROM user_group_membership
+                      WHERE group_id IN (SELECT actor_id FROM assignment WHERE type IN ('GroupProject', 'GroupDomain'))
+                         OR group_id IN (SELECT actor_id FROM system_assignment WHERE type = 'GroupSystem')
+                      ORDER BY group_id, user_id",
+                    &[],
+                    |r| Ok((r.take::<String>()?, r.take::<String>()?)),
+                )
+                .await?;
+            for (group, user) in pairs {
+                members.entry(group).or_default().push(user);
+            }
+        }
+        Ok(Self { wanted, own, members, trees: BTreeMap::new() })
+    }
+
+    async fn expand(mut self, tx: &mut Tx, found: Vec<Assignment>) -> Result<Vec<Assignment>> {
+        let mut out = Vec::new();
+        for one in found {
+            let targets = self.targets(tx, &one).await?;
+            for holder in self.users(one) {
+                if !holder.inherited {
+                    out.push(holder);
+                    continue;
+                }
+                out.extend(targets.iter().map(|project| {
+                    let mut on = holder.clone();
+                    on.inherited = false;
+                    on.via.above = Some(std::mem::replace(&mut on.target, Target::Project(project.clone())));
+                    on
+                }));
+            }
+        }
+        Ok(out)
+    }
+
+    /// One assignment for each user whom it concerns.
+    fn users(&self, one: Assignment) -> Vec<Assignment> {
+        let Actor::Group(group) = &one.actor else {
+            return vec![one];
+        };
+        let members: Vec<&String> = match &self.wanted.user {
+            // Only groups of this user were read.
+            Some(user) => vec![user],
+            None => self.members.get(group).into_iter().flatten().collect(),
+        };
+        let via = Via { group: Some(group.clone()), ..Via::default() };
+        members
+            .into_iter()
+            .map(|user| Assignment { actor: Actor::User(user.clone()), via: via.clone(), ..one.clone() })
+            .collect()
+    }
+
+    /// The projects on which an inherited assignment works, as far as they are wanted.
+    async fn targets(&mut self, tx: &mut Tx, one: &Assignment) -> Result<Vec<String>> {
+        if !one.inherited {
+            return Ok(Vec::new());
+        }
+        let inside =
+            self.own.len() > 1 && self.own.iter().any(|id| one.target == Target::Project(id.clone()));
+        if !self.own.is_empty() && !inside {
+            return Ok(self.own.to_vec());
+        }
+        if let Some(known) = self.trees.get(&one.target) {
+            return Ok(known.clone());
+        }
+        let found = match &one.target {
+            Target::Project(id) => below(tx, id).await?,
+            Target::Domain(id) => projects_in(tx, id).await?,
+            Target::System => Vec::new(),
+        };
+        self.trees.insert(one.target.clone(), found.clone());
+        Ok(found)
+    }
+}
+
+/// Adds implied roles, each with the role that implies it; every assignment stands once.
+fn with_implied(found: Vec<Assignment>, implications: &Implications) -> Vec<Assignment> {
+    let mut seen: BTreeSet<Assignment> = BTreeSet::new();
+    let mut out = Vec::new();
+    let mut todo: Vec<Assignment> = found.into_iter().rev().collect();
+    while let Some(one) = todo.pop() {
+        if !seen.insert(one.clone()) {
+            continue;
+        }
+        for implied in implications.of(&one.role).iter().rev() {
+            let mut next = one.clone();
+            next.via.role = Some(std::mem::replace(&mut next.role, implied.clone()));
+            todo.push(next);
+        }
+        out.push(one);
+    }
+    out
+}
+
+/// Implied roles in, roles of domains (which no token shows) out, then the filter by role.
+async fn finish(tx: &mut Tx, found: Vec<Assignment>, wanted: &Wanted) -> Result<Vec<Assignment>> {
+    let implications = facts::implications(tx).await?;
+    let global: BTreeSet<String> =
+        tx.column("SELECT id FROM role WHERE domain_id = ?", args![NO_DOMAIN]).await?.into_iter().collect();
+    let mut out = with_implied(found, &implications);
+    out.retain(|a| global.contains(&a.role) && wanted.role.as_ref().is_none_or(|r| *r == a.role));
+    Ok(out)
+}
+
+// What is shown.
+
+/// A name, with the domain's id and name.
+#[derive(Debug, Clone, Default)]
+struct Name {
+    name: String,
+    domain: Option<(String, String)>,
+}
+
+/// Names of everything in a list.
+#[derive(Debug, Default)]
+struct Names {
+    users: BTreeMap<String, Name>,
+    groups: BTreeMap<String, Name>,
+    projects: BTreeMap<String, Name>,
+    roles: BTreeMap<String, Name>,
+}
+
+async fn names(tx: &mut Tx, sql: &str, ids: &BTreeSet<&str>) -> Result<BTreeMap<String, Name>> {
+    let ids: Vec<&str> = ids.iter().copied().collect();
+    let mut out = BTreeMap::new();
+    for batch in ids.chunks(BATCH) {
+        let mut q = Select::new(sql);
+        q.is_in("x.id", batch.iter().copied());
+        let found = q
+            .map(tx, |r| {
+                let (id, name): (String, Option<String>) = (r.take()?, r.take()?);
+                let (domain, domain_name): (Option<String>, Option<String>) = (r.take()?, r.take()?);
+                let domain = domain.filter(|d| d != NO_DOMAIN && d != ROOT_DOMAIN);
+                let domain = domain.map(|d| (d, domain_name.unwrap_or_default()));
+                Ok((id, Name { name: name.unwrap_or_default(), domain }))
+            })
+            .await?;
+        out.extend(found);
+    }
+    Ok(out)
+}
+
+impl Names {
+    async fn of(tx: &mut Tx, found: &[Assignment]) -> Result<Self> {
+        let (mut users, mut groups, mut projects, mut roles) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for a in found {
+            roles.insert(a.role.as_str());
+            match &a.actor {
+                Actor::User(id) => users.insert(id.as_str()),
+                Actor::Group(id) => groups.insert(id.as_str()),
+            };
+            if let Target::Project(id) | Target::Domain(id) = &a.target {
+                projects.insert(id.as_str());
+            }
+        }
+        Ok(Self {
+            users: names(
+                tx,
+                "SELECT x.id, COALESCE(l.name, n.name), x.domain_id, d.name FROM \"user\" x
+                   LEFT JOIN local_user l ON l.user_id = x.id LEFT JOIN nonlocal_user n ON n.user_id = x.id
+                   LEFT JOIN project d ON d.id = x.domain_id",
+                &users,
+            )
+            .await?,
+            groups: names(
+                tx,
+                "SELECT x.id, x.name, x.domain_id, d.name FROM \"group\" x
+                   LEFT JOIN project d ON d.id = x.domain_id",
+                &groups,
+            )
+            .await?,
+            projects: names(
+                tx,
+                "SELECT x.id, x.name, x.domain_id, d.name FROM project x
+                   LEFT JOIN project d ON d.id = x.domain_id",
+                &projects,
+            )
+            .await?,
+            roles: names(
+                tx,
+                "SELECT x.id, x.name, x.domain_id, d.name FROM role x
+                   LEFT JOIN project d ON d.id = x.domain_id",
+                &roles,
+            )
+            .await?,
+        })
+    }
+}
+
+/// Something by its id; with names also by name and domain. What is gone has empty names.
+fn named(id: &str, names: Option<&BTreeMap<String, Name>>) -> Value {
+    let Some(names) = names else {
+        return json!({"id": id});
+    };
+    let found = names.get(id).cloned().unwrap_or_default();
+    let (domain, domain_name) = found.domain.unwrap_or_default();
+    json!({"id": id, "name": found.name, "domain": {"id": domain, "name": domain_name}})
+}
+
+/// The same for what has no domain of its own to show.
+fn plain(id: &str, names: Option<&BTreeMap<String, Name>>) -> Value {
+    match names {
+        None => json!({"id": id}),
+        Some(names) => json!({"id": id, "name": names.get(id).map_or("", |n| n.name.as_str())}),
+    }
+}
+
+fn role_body(id: &str, names: Option<&BTreeMap<String, Name>>) -> Value {
+    match names.and_then(|n| n.get(id)) {
+        Some(Name { domain: Some(_), .. }) => named(id, names),
+        Some(Name { domain: None, .. }) | None => plain(id, names),
+    }
+}
+
+/// An assignment as Keystone shows it; its link is the grant that it comes from.
+fn body(req: &Req, a: &Assignment, names: Option<&Names>) -> Value {
+    let mut scope = match &a.target {
+        Target::Project(id) => json!({"project": named(id, names.map(|n| &n.projects))}),
+        Target::Domain(id) => json!({"domain": plain(id, names.map(|n| &n.projects))}),
+        Target::System => json!({"system": {"all": true}}),
+    };
+    let inherited = a.inherited || a.via.above.is_some();
+    if inherited {
+        scope["OS-INHERIT:inherited_to"] = "projects".into();
+    }
+    let mut links = json!({"assignment": req.link(&grant_path(a, inherited))});
+    let (kind, actor) = match &a.actor {
+        Actor::User(id) => ("user", named(id, names.map(|n| &n.users))),
+        Actor::Group(id) => ("group", named(id, names.map(|n| &n.groups))),
+    };
+    if let Some(group) = &a.via.group {
+        links["membership"] = req.link(&format!("/groups/{group}/users/{}", a.actor.id())).into();
+    }
+    if let Some(prior) = &a.via.role {
+        // Keystone's own words, the order of the two included.
+        links["prior_role"] = req.link(&format!("/prior_role/{}/implies/{prior}", a.role)).into();
+    }
+    json!({
+        "scope": scope,
+        kind: actor,
+        "role": role_body(&a.role, names.map(|n| &n.roles)),
+        "links": links,
+    })
+}
+
+fn grant_path(a: &Assignment, inherited: bool) -> String {
+    let target = match a.via.above.as_ref().unwrap_or(&a.target) {
+        Target::Project(id) => format!("/projects/{id}"),
+        Target::Domain(id) => format!("/domains/{id}"),
+        Target::System => "/system".to_owned(),
+    };
+    let actor = match (&a.via.group, &a.actor) {
+        (Some(group), _) => format!("/groups/{group}"),
+        (None, Actor::User(id)) => format!("/users/{id}"),
+        (None, Actor::Group(id)) => format!("/groups/{id}"),
+    };
+    let role = a.via.role.as_ref().unwrap_or(&a.role);
+    if inherited {
+        format!("/OS-INHERIT{target}{actor}/roles/{role}/inherited_to_projects")
+    } else {
+        format!("{target}{actor}/roles/{role}")
+    }
+}

@@ -1,0 +1,99 @@
+//! Grants in the database: `assignment`, and `system_assignment` for the system.
+
+use super::{Actor, Holding, Target};
+use crate::args;
+use crate::error::Result;
+use crate::http::Permit;
+use crate::resources::roles::{self, Role};
+use crate::store::{self, Tx, Value};
+
+impl Holding {
+    fn table(&self) -> &'static str {
+        match self.target {
+            Target::System => "system_assignment",
+            Target::Project(_) | Target::Domain(_) => "assignment",
+        }
+    }
+
+    /// The word that stands in the column `type`.
+    fn kind(&self) -> &'static str {
+        match (&self.actor, &self.target) {
+            (Actor::User(_), Target::Project(_)) => "UserProject",
+            (Actor::User(_), Target::Domain(_)) => "UserDomain",
+            (Actor::User(_), Target::System) => "UserSystem",
+            (Actor::Group(_), Target::Project(_)) => "GroupProject",
+            (Actor::Group(_), Target::Domain(_)) => "GroupDomain",
+            (Actor::Group(_), Target::System) => "GroupSystem",
+        }
+    }
+
+    /// Arguments of [`MATCH`].
+    fn args(&self) -> Vec<Value> {
+        args![self.kind(), self.actor.id(), self.target.id(), self.inherited].to_vec()
+    }
+
+    fn args_with(&self, role: &str) -> Vec<Value> {
+        let mut args = self.args();
+        args.push(role.into());
+        args
+    }
+}
+
+const MATCH: &str = "type = ? AND actor_id = ? AND target_id = ? AND inherited = ?";
+
+/// The roles that are granted; none that follow from others.
+pub async fn roles(tx: &mut Tx, of: &Holding) -> Result<Vec<Role>> {
+    let condition = format!("r.id IN (SELECT role_id FROM {} WHERE {MATCH})", of.table());
+    roles::sql::find(tx, |q| {
+        q.and(&condition, &of.args());
+    })
+    .await
+}
+
+/// Is the role granted?
+pub async fn exists(tx: &mut Tx, of: &Holding, role: &str) -> Result<bool> {
+    let sql = format!("SELECT role_id FROM {} WHERE {MATCH} AND role_id = ?", of.table());
+    Ok(tx.exists(&sql, &of.args_with(role)).await?)
+}
+
+/// Grants the role. What is granted already stays.
+pub async fn grant(tx: &mut Tx, of: &Holding, role: &str, _permit: &Permit) -> Result<()> {
+    if exists(tx, of, role).await? {
+        return Ok(());
+    }
+    let sql = format!(
+        "INSERT INTO {} (type, actor_id, target_id, inherited, role_id) VALUES (?, ?, ?, ?, ?)",
+        of.table()
+    );
+    match tx.run(&sql, &of.args_with(role)).await {
+        Ok(_) => Ok(()),
+        // Somebody else was faster; the next run finds it.
+        Err(store::Error::Duplicate) => Err(store::Error::Again("the same grant at once".into()).into()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Takes the role back; says whether it was granted.
+pub async fn revoke(tx: &mut Tx, of: &Holding, role: &str, _permit: &Permit) -> Result<bool> {
+    let sql = format!("DELETE FROM {} WHERE {MATCH} AND role_id = ?", of.table());
+    Ok(tx.run(&sql, &of.args_with(role)).await? > 0)
+}
+
+/// The users whom a grant concerns.
+pub async fn users_of(tx: &mut Tx, actor: &Actor) -> Result<Vec<String>> {
+    match actor {
+        Actor::User(id) => Ok(vec![id.clone()]),
+        Actor::Group(id) => {
+            Ok(tx.column("SELECT user_id FROM user_group_membership WHERE group_id = ?", args![id]).await?)
+        }
+    }
+}
+
+/// The domain of a user or group that is there.
+pub async fn domain_of(tx: &mut Tx, actor: &Actor) -> Result<Option<String>> {
+    let sql = match actor {
+        Actor::User(_) => "SELECT domain_id FROM \"user\" WHERE id = ?",
+        Actor::Group(_) => "SELECT domain_id FROM \"group\" WHERE id = ?",
+    };
+    Ok(tx.first(sql, args![actor.id()], |r| r.take()).await?)
+}

@@ -1,0 +1,12 @@
+//! What the API is about: one folder or file for each resource.
+
+pub mod catalog;
+pub mod credentials;
+pub mod domains;
+pub mod grants;
+pub mod groups;
+pub mod keypairs;
+pub mod projects;
+pub mod roles;
+pub mod trusts;
+pub mod users;

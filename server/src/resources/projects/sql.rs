@@ -1,0 +1,250 @@
+//! Rows of projects, with their tags and options.
+
+use std::collections::BTreeMap;
+
+use super::Project;
+use crate::args;
+use crate::http::{Permit, bag};
+use crate::store::migrate::ROOT_DOMAIN;
+use crate::store::{Result, Row, Select, Tx};
+
+/// `project_option` of the option `immutable`.
+const IMMUTABLE: &str = "IMMU";
+
+const COLUMNS: &str =
+    "p.id, p.name, p.domain_id, p.description, p.enabled, p.parent_id, p.is_domain, p.extra";
+
+/// How deep a hierarchy is followed: far beyond any limit, so that a circle in the rows ends too.
+const DEEPEST: i64 = 64;
+
+/// What to look for by equality; what is absent does not matter.
+#[derive(Debug, Default)]
+pub struct Filter<'a> {
+    /// In this domain.
+    pub domain_id: Option<&'a str>,
+    /// Right below this project or domain.
+    pub parent_id: Option<&'a str>,
+    /// Of this name.
+    pub name: Option<&'a str>,
+    /// Domains only, or no domains.
+    pub is_domain: Option<bool>,
+}
+
+fn read(r: &mut Row) -> Result<Project> {
+    let (id, name) = (r.take()?, r.take()?);
+    let domain_id: String = r.take()?;
+    Ok(Project {
+        id,
+        name,
+        domain_id: (domain_id != ROOT_DOMAIN).then_some(domain_id),
+        description: r.take()?,
+        // An unset flag is off, as in Keystone.
+        enabled: r.take::<Option<bool>>()?.unwrap_or(false),
+        parent_id: r.take()?,
+        is_domain: r.take()?,
+        extra: bag::read(r.take()?),
+        tags: Vec::new(),
+        immutable: None,
+    })
+}
+
+/// Limits a query over a table of parts to the owners, unless they are too many to name.
+fn of_owners(q: &mut Select, column: &str, owners: &[Project]) {
+    if owners.len() <= 500 {
+        q.is_in(column, owners.iter().map(|p| p.id.as_str()));
+    }
+}
+
+/// Adds what is kept in other tables.
+async fn whole(tx: &mut Tx, mut projects: Vec<Project>) -> Result<Vec<Project>> {
+    if projects.is_empty() {
+        return Ok(projects);
+    }
+    let mut q = Select::new("SELECT project_id, name FROM project_tag");
+    of_owners(&mut q, "project_id", &projects);
+    q.end("ORDER BY project_id, name");
+    let mut tags: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (id, tag) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
+        tags.entry(id).or_default().push(tag);
+    }
+    let mut q = Select::new("SELECT project_id, option_value FROM project_option");
+    q.and("option_id = ?", args![IMMUTABLE]);
+    of_owners(&mut q, "project_id", &projects);
+    let options: BTreeMap<String, Option<String>> =
+        q.map(tx, |r| Ok((r.take()?, r.take()?))).await?.into_iter().collect();
+    for p in &mut projects {
+        p.tags = tags.remove(&p.id).unwrap_or_default();
+        p.immutable = options.get(&p.id).and_then(|v| match v.as_deref() {
+            Some("true" | "1") => Some(true),
+            Some("false" | "0") => Some(false),
+            _ => None,
+        });
+    }
+    Ok(projects)
+}
+
+/// A project or a domain.
+pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<Project>> {
+    let found = by_ids(tx, &[id]).await?;
+    // Some databases compare without case.
+    Ok(found.into_iter().find(|p| p.id == id))
+}
+
+/// Those with these ids.
+pub async fn by_ids<S: AsRef<str>>(tx: &mut Tx, ids: &[S]) -> Result<Vec<Project>> {
+    let mut found = Vec::new();
+    for some in ids.chunks(500) {
+        let mut q = Select::new(&format!("SELECT {COLUMNS} FROM project p"));
+        q.and("p.id <> ?", args![ROOT_DOMAIN]).is_in("p.id", some.iter().map(AsRef::as_ref));
+        found.extend(q.map(tx, read).await?);
+    }
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    whole(tx, found).await
+}
+
+/// Those that fit, by id.
+pub async fn list(tx: &mut Tx, filter: &Filter<'_>) -> Result<Vec<Project>> {
+    let mut q = Select::new(&format!("SELECT {COLUMNS} FROM project p"));
+    q.and("p.id <> ?", args![ROOT_DOMAIN])
+        .eq("p.domain_id", filter.domain_id)
+        .eq("p.parent_id", filter.parent_id)
+        .eq("p.name", filter.name)
+        .eq("p.is_domain", filter.is_domain)
+        .end("ORDER BY p.id");
+    let found = q.map(tx, read).await?;
+    whole(tx, found).await
+}
+
+/// What is above a project, nearest first, its domain last.
+pub async fn parents(tx: &mut Tx, id: &str) -> Result<Vec<Project>> {
+    let found = tx
+        .map(
+            &format!(
+                "WITH RECURSIVE up(id, depth) AS (
+                     SELECT parent_id, 1 FROM project WHERE id = ?
+                     UNION
+                     SELECT p.parent_id, up.depth + 1 FROM project p JOIN up ON p.id = up.id
+                      WHERE up.depth < {DEEPEST})
+                 SELECT {COLUMNS} FROM project p JOIN up ON p.id = up.id ORDER BY up.depth"
+            ),
+            args![id],
+            read,
+        )
+        .await?;
+    whole(tx, found).await
+}
+
+/// What is below a project or a domain, upper levels first.
+pub async fn subtree(tx: &mut Tx, id: &str) -> Result<Vec<Project>> {
+    let found = tx
+        .map(
+            &format!(
+                "WITH RECURSIVE down(id, depth) AS (
+                     SELECT id, 1 FROM project WHERE parent_id = ?
+                     UNION
+                     SELECT p.id, down.depth + 1 FROM project p JOIN down ON p.parent_id = down.id
+                      WHERE down.depth < {DEEPEST})
+                 SELECT {COLUMNS} FROM project p JOIN down ON p.id = down.id ORDER BY down.depth, p.id"
+            ),
+            args![id],
+            read,
+        )
+        .await?;
+    whole(tx, found).await
+}
+
+/// Ids of what is below any of these.
+pub async fn ids_below(tx: &mut Tx, roots: &[String]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for some in roots.chunks(500) {
+        let placeholders = crate::store::placeholders(some.len());
+        let args: Vec<_> = some.iter().map(Into::into).collect();
+        let sql = format!(
+            "WITH RECURSIVE down(id, depth) AS (
+                 SELECT id, 1 FROM project WHERE parent_id IN ({placeholders})
+                 UNION
+                 SELECT p.id, down.depth + 1 FROM project p JOIN down ON p.parent_id = down.id
+                  WHERE down.depth < {DEEPEST})
+             SELECT DISTINCT id FROM down"
+        );
+        found.extend(tx.column::<String>(&sql, &args).await?);
+    }
+    Ok(found)
+}
+
+/// Is anything right below it?
+pub async fn has_children(tx: &mut Tx, id: &str) -> Result<bool> {
+    tx.exists("SELECT id FROM project WHERE parent_id = ? LIMIT 1", args![id]).await
+}
+
+/// Stores a new one.
+pub async fn insert(tx: &mut Tx, p: &Project, permit: &Permit) -> Result<()> {
+    tx.run(
+        "INSERT INTO project (id, name, extra, description, enabled, domain_id, parent_id, is_domain)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        args![
+            &p.id,
+            &p.name,
+            bag::text(&p.extra),
+            &p.description,
+            p.enabled,
+            p.domain_id.as_deref().unwrap_or(ROOT_DOMAIN),
+            &p.parent_id,
+            p.is_domain,
+        ],
+    )
+    .await?;
+    write_parts(tx, p, permit).await
+}
+
+/// Stores what can change of one.
+pub async fn save(tx: &mut Tx, p: &Project, permit: &Permit) -> Result<()> {
+    tx.run(
+        "UPDATE project SET name = ?, extra = ?, description = ?, enabled = ? WHERE id = ?",
+        args![&p.name, bag::text(&p.extra), &p.description, p.enabled, &p.id],
+    )
+    .await?;
+    write_parts(tx, p, permit).await
+}
+
+async fn write_parts(tx: &mut Tx, p: &Project, _permit: &Permit) -> Result<()> {
+    tx.run("DELETE FROM project_tag WHERE project_id = ?", args![&p.id]).await?;
+    for tag in &p.tags {
+        tx.run("INSERT INTO project_tag (project_id, name) VALUES (?, ?)", args![&p.id, tag]).await?;
+    }
+    tx.run("DELETE FROM project_option WHERE project_id = ?", args![&p.id]).await?;
+    if let Some(immutable) = p.immutable {
+        tx.run(
+            "INSERT INTO project_option (project_id, option_id, option_value) VALUES (?, ?, ?)",
+            args![&p.id, IMMUTABLE, if immutable { "true" } else { "false" }],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Removes the row and everything that refers to it, but for trusts and keypairs.
+pub async fn delete(tx: &mut Tx, id: &str, _permit: &Permit) -> Result<()> {
+    const STATEMENTS: &[&str] = &[
+        "DELETE FROM application_credential_role WHERE application_credential_id IN
+             (SELECT internal_id FROM application_credential WHERE project_id = ?)",
+        "DELETE FROM application_credential_access_rule WHERE application_credential_id IN
+             (SELECT internal_id FROM application_credential WHERE project_id = ?)",
+        "DELETE FROM application_credential WHERE project_id = ?",
+        "DELETE FROM credential WHERE project_id = ?",
+        "DELETE FROM access_token WHERE project_id = ?",
+        "DELETE FROM request_token WHERE requested_project_id = ?",
+        "DELETE FROM \"limit\" WHERE project_id = ?",
+        "DELETE FROM project_endpoint WHERE project_id = ?",
+        "DELETE FROM project_endpoint_group WHERE project_id = ?",
+        "DELETE FROM project_tag WHERE project_id = ?",
+        "DELETE FROM project_option WHERE project_id = ?",
+        "UPDATE \"user\" SET default_project_id = NULL WHERE default_project_id = ?",
+        "DELETE FROM assignment WHERE target_id = ?",
+        "DELETE FROM project WHERE id = ?",
+    ];
+    for statement in STATEMENTS {
+        tx.run(statement, args![id]).await?;
+    }
+    Ok(())
+}

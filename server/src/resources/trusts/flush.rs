@@ -1,0 +1,229 @@
+//! Trusts that are over: finding them, ending what nobody ended, and removing what ended long enough ago.
+//! The reaper, `vicar trust flush` and `vicar doctor` share these.
+//!
+//! Queries look for candidates only. What is ended is ended because the rules say that it is over, and what is
+//! removed is looked at by itself before: a query that a database answers wrongly must cost nobody a trust.
+
+use vicar_rules::Micros;
+use vicar_rules::delegation::{Ended, Standing};
+
+use super::end::{self, Why};
+use crate::args;
+use crate::error::Result;
+use crate::facts;
+use crate::http::Permit;
+use crate::resources::keypairs;
+use crate::store::{CHUNK, DateTime, Select, Tx};
+
+/// So many trusts are ended or removed in one transaction, so that logins are not kept waiting.
+pub const BATCH: usize = 100;
+
+/// The time of `t` has come. Rows from before Keystone's exact column hold the legacy one only.
+const EXPIRED: &str = "((COALESCE(t.expires_at_int, 0) <> 0 AND t.expires_at_int <= ?)
+    OR (COALESCE(t.expires_at_int, 0) = 0 AND t.expires_at <= ?))";
+
+/// `t` hangs on a trust, `p`, that is deleted or gone.
+const BROKEN: &str = "t.redelegated_trust_id IS NOT NULL AND (p.id IS NULL OR p.deleted_at IS NOT NULL)";
+
+/// `t` counts uses, and none is left.
+const EXHAUSTED: &str = "t.remaining_uses <= 0";
+
+/// Which trusts are meant; nothing means all.
+#[derive(Debug, Clone, Default)]
+pub struct Which {
+    /// Those on this project.
+    pub project: Option<String>,
+    /// Those of this trustor.
+    pub trustor: Option<String>,
+    /// Those for this trustee.
+    pub trustee: Option<String>,
+}
+
+impl Which {
+    fn narrow(&self, q: &mut Select) {
+        q.eq("t.project_id", self.project.as_deref());
+        q.eq("t.trustor_user_id", self.trustor.as_deref());
+        q.eq("t.trustee_user_id", self.trustee.as_deref());
+    }
+}
+
+/// How many trusts are stored that yield nothing any more and never will.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dead {
+    /// Deleted: kept for those who ask how they ended.
+    pub deleted: usize,
+    /// Not deleted, but their time is over.
+    pub expired: usize,
+    /// Not deleted, but their uses are consumed.
+    pub exhausted: usize,
+    /// Not deleted, but what they hang on is.
+    pub broken: usize,
+    /// Keypairs whose trust is deleted or gone.
+    pub keypairs: usize,
+}
+
+impl Dead {
+    /// All trusts together; one that is dead for two reasons counts twice.
+    pub fn trusts(&self) -> usize {
+        self.deleted + self.expired + self.exhausted + self.broken
+    }
+}
+
+/// Counts what is dead.
+pub async fn count(tx: &mut Tx, now: Micros) -> Result<Dead> {
+    let mut dead = Dead { keypairs: orphaned_keypairs(tx).await?.len(), ..Dead::default() };
+    let deleted: Vec<i64> = tx.column("SELECT COUNT(*) FROM trust WHERE deleted_at IS NOT NULL", &[]).await?;
+    dead.deleted = deleted.first().map_or(0, |n| usize::try_from(*n).unwrap_or(0));
+    for (_, why) in over(tx, &Which::default(), now, usize::MAX).await? {
+        match why {
+            Why::Expired => dead.expired += 1,
+            Why::Exhausted => dead.exhausted += 1,
+            _ => dead.broken += 1,
+        }
+    }
+    Ok(dead)
+}
+
+/// Trusts that seem to be over and that nobody has ended, with the reason: at most `limit` for each reason.
+async fn over(tx: &mut Tx, which: &Which, now: Micros, limit: usize) -> Result<Vec<(String, Why)>> {
+    let time = args![now, DateTime(now)];
+    let reasons: [(&str, &[crate::store::Value], Why); 3] =
+        [(EXPIRED, time, Why::Expired), (EXHAUSTED, &[], Why::Exhausted), (BROKEN, &[], Why::Broken)];
+    let mut out: Vec<(String, Why)> = Vec::new();
+    for (condition, args, why) in reasons {
+        let mut q =
+            Select::new("SELECT t.id FROM trust t LEFT JOIN trust p ON p.id = t.redelegated_trust_id");
+        q.and("t.deleted_at IS NULL", &[]).and(condition, args);
+        which.narrow(&mut q);
+        q.end(&format!("ORDER BY t.id LIMIT {}", i64::try_from(limit).unwrap_or(i64::MAX)));
+        let ids: Vec<String> = q.map(tx, |r| r.take()).await?;
+        out.extend(ids.into_iter().map(|id| (id, why)));
+    }
+    Ok(out)
+}
+
+/// Ends some of the trusts that are over, each with all below it; says how many ended. Nothing left to
+/// end is 0.
+pub async fn end_some(tx: &mut Tx, which: &Which, now: Micros, permit: &Permit) -> Result<usize> {
+    let found = over(tx, which, now, BATCH).await?;
+    let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
+    end_those(tx, &ids, now, permit).await
+}
+
+/// Ends those of some trusts that are over by the rules, each with all below it; says how many ended.
+pub async fn end_those(tx: &mut Tx, ids: &[&str], now: Micros, permit: &Permit) -> Result<usize> {
+    let chains = facts::chains(tx, ids).await?;
+    let implications = facts::implications(tx).await?;
+    let mut ended = 0;
+    for judged in facts::evaluate_all(tx, chains, now, &implications).await? {
+        let why = match judged.standing {
+            Standing::Ended(Ended::Expired) => Why::Expired,
+            Standing::Ended(Ended::Exhausted) => Why::Exhausted,
+            Standing::Ended(Ended::Broken(_)) => Why::Broken,
+            Standing::Ended(Ended::Deleted) | Standing::Suspended(_) | Standing::Live(_) => continue,
+        };
+        // One that ended with another of this list is left as it is.
+        ended += end::subtree(tx, &judged.chain.leaf().id, why, now, permit).await?.len();
+    }
+    Ok(ended)
+}
+
+/// Keypairs of trusts, whose trust was deleted or removed by somebody who knows no keypairs: a Keystone.
+async fn orphaned_keypairs(tx: &mut Tx) -> Result<Vec<String>> {
+    Ok(tx
+        .column(
+            "SELECT k.credential_id FROM vicar_keypair k LEFT JOIN trust t ON t.id = k.trust_id
+              WHERE t.id IS NULL OR t.deleted_at IS NOT NULL
+             UNION
+             SELECT c.id FROM credential c LEFT JOIN vicar_keypair k ON k.credential_id = c.id
+              WHERE c.type = ? AND k.credential_id IS NULL
+             UNION
+             SELECT k.credential_id FROM vicar_keypair k LEFT JOIN credential c ON c.id = k.credential_id
+              WHERE c.id IS NULL",
+            args![keypairs::sql::BOUND],
+        )
+        .await?)
+}
+
+/// Removes keypairs that belong to no trust any more; says how many.
+pub async fn remove_orphaned_keypairs(tx: &mut Tx, permit: &Permit) -> Result<usize> {
+    let mut removed = 0;
+    for id in orphaned_keypairs(tx).await? {
+        let trust: Vec<String> =
+            tx.column("SELECT trust_id FROM vicar_keypair WHERE credential_id = ?", args![&id]).await?;
+        let is_bound = !stored(tx, &trust, Stored::Alive).await?.is_empty()
+            && tx.exists("SELECT id FROM credential WHERE id = ?", args![&id]).await?;
+        if !is_bound {
+            keypairs::sql::delete(tx, &id, permit).await?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Which rows of trusts are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    /// Those that nobody deleted.
+    Alive,
+    /// Every one.
+    AtAll,
+}
+
+/// Those of some trusts that are stored.
+async fn stored(tx: &mut Tx, ids: &[String], how: Stored) -> Result<Vec<String>> {
+    let mut out = Vec::new();
+    for part in ids.chunks(CHUNK) {
+        let mut q = Select::new("SELECT id FROM trust");
+        q.is_in("id", part.iter().map(String::as_str));
+        if how == Stored::Alive {
+            q.and("deleted_at IS NULL", &[]);
+        }
+        out.extend(q.map(tx, |r| r.take::<String>()).await?);
+    }
+    Ok(out)
+}
+
+/// Removes some of the deleted trusts that ended at or before `cutoff`; says how many. Nothing left to
+/// remove is 0. A trust ended when it was deleted, or when its time was over if that was earlier.
+pub async fn purge_some(tx: &mut Tx, which: &Which, cutoff: Micros, permit: &Permit) -> Result<usize> {
+    let mut q = Select::new("SELECT t.id FROM trust t");
+    q.and("t.deleted_at IS NOT NULL", &[]);
+    q.and(&format!("(t.deleted_at <= ? OR {EXPIRED})"), args![DateTime(cutoff), cutoff, DateTime(cutoff)]);
+    which.narrow(&mut q);
+    q.end(&format!("ORDER BY t.id LIMIT {BATCH}"));
+    let found: Vec<String> = q.map(tx, |r| r.take()).await?;
+    for id in &found {
+        remove(tx, id, permit).await?;
+    }
+    Ok(found.len())
+}
+
+async fn remove(tx: &mut Tx, id: &str, permit: &Permit) -> Result<()> {
+    keypairs::sql::delete_of_trust(tx, id, permit).await?;
+    tx.run("DELETE FROM trust_role WHERE trust_id = ?", args![id]).await?;
+    tx.run("DELETE FROM vicar_trust_state WHERE trust_id = ?", args![id]).await?;
+    tx.run("DELETE FROM trust WHERE id = ?", args![id]).await?;
+    Ok(())
+}
+
+/// Removes rows that speak of a trust which is not stored: what a Keystone's `trust_flush` leaves behind.
+pub async fn remove_leftovers(tx: &mut Tx, _permit: &Permit) -> Result<u64> {
+    let mut removed = 0;
+    for table in ["trust_role", "vicar_trust_state"] {
+        let found: Vec<String> = tx
+            .column(
+                &format!(
+                    "SELECT DISTINCT r.trust_id FROM {table} r LEFT JOIN trust t ON t.id = r.trust_id
+                      WHERE t.id IS NULL"
+                ),
+                &[],
+            )
+            .await?;
+        let there = stored(tx, &found, Stored::AtAll).await?;
+        for id in found.iter().filter(|id| !there.contains(id)) {
+            removed += tx.run(&format!("DELETE FROM {table} WHERE trust_id = ?"), args![id]).await?;
+        }
+    }
+    Ok(removed)
+}

@@ -1,0 +1,5 @@
+//! Users, their passwords and options.
+
+pub mod http;
+pub mod password;
+pub mod sql;

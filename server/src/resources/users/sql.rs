@@ -1,0 +1,383 @@
+//! Users in the database: a row of `user`, a name in `local_user`, options, and an open bag `extra`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use vicar_rules::Micros;
+use vicar_rules::revocation::Event;
+
+use crate::args;
+use crate::clock::{self, SECOND};
+use crate::error::{Error, Result};
+use crate::facts::{self, Activity};
+use crate::http::{Permit, Req, bag};
+use crate::resources::trusts;
+use crate::store::{self, Date, DateTime, Row, Select, Tx};
+
+/// Ids of options in `user_option`, with their names.
+const OPTIONS: [(&str, &str); 7] = [
+    ("1000", "ignore_change_password_upon_first_use"),
+    ("1001", "ignore_password_expiry"),
+    ("1002", "ignore_lockout_failure_attempts"),
+    ("1003", "lock_password"),
+    ("1004", "ignore_user_inactivity"),
+    ("MFAR", "multi_factor_auth_rules"),
+    ("MFAE", "multi_factor_auth_enabled"),
+];
+
+/// A user's options by name.
+#[derive(Debug, Clone, Default)]
+pub struct Options(Map<String, Value>);
+
+impl Options {
+    /// Is this one set to true?
+    pub fn is_on(&self, name: &str) -> bool {
+        self.0.get(name) == Some(&Value::Bool(true))
+    }
+
+    /// The value of one.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// With changes over it: null takes an option away, what is not named stays.
+    pub fn changed(mut self, by: &Map<String, Value>) -> Self {
+        for (name, value) in by {
+            if value.is_null() {
+                self.0.remove(name);
+            } else {
+                self.0.insert(name.clone(), value.clone());
+            }
+        }
+        self
+    }
+}
+
+/// A user.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its domain.
+    pub domain_id: String,
+    /// The stored flag.
+    pub switched_on: bool,
+    /// Was it away for so long that it counts as disabled?
+    pub idle: bool,
+    /// The project that a login without a scope goes to.
+    pub default_project_id: Option<String>,
+    /// When its password expires.
+    pub password_expires_at: Option<Micros>,
+    /// Its options.
+    pub options: Options,
+    /// What clients keep with it.
+    pub extra: Map<String, Value>,
+}
+
+impl User {
+    /// Switched on, and seen lately enough.
+    pub fn enabled(&self) -> bool {
+        self.switched_on && !self.idle
+    }
+
+    /// As clients see it.
+    pub fn body(&self, req: &Req) -> Value {
+        let mut out = self.extra.clone();
+        out.insert("id".into(), json!(self.id));
+        out.insert("name".into(), json!(self.name));
+        out.insert("domain_id".into(), json!(self.domain_id));
+        out.insert("enabled".into(), json!(self.enabled()));
+        if let Some(project) = &self.default_project_id {
+            out.insert("default_project_id".into(), json!(project));
+        }
+        out.insert("password_expires_at".into(), json!(self.password_expires_at.map(clock::iso_bare)));
+        out.insert("options".into(), Value::Object(self.options.0.clone()));
+        out.insert("links".into(), json!({"self": req.link(&format!("/users/{}", self.id))}));
+        Value::Object(out)
+    }
+}
+
+const USER: &str = "SELECT u.id, COALESCE(l.name, n.name,
+            (SELECT MIN(f.display_name) FROM federated_user f WHERE f.user_id = u.id), ''),
+        u.domain_id, u.enabled, u.last_active_at, u.created_at,
+        (SELECT o.option_value FROM user_option o WHERE o.user_id = u.id AND o.option_id = '1004'),
+        u.default_project_id,
+        (SELECT MAX(COALESCE(p.expires_at_int, 9223372036854775807)) FROM password p
+          WHERE p.local_user_id = l.id AND p.created_at_int =
+                (SELECT MAX(x.created_at_int) FROM password x WHERE x.local_user_id = l.id)),
+        u.extra
+   FROM \"user\" u
+   LEFT JOIN local_user l ON l.user_id = u.id
+   LEFT JOIN nonlocal_user n ON n.user_id = u.id";
+
+fn read_user(r: &mut Row, since: Option<&Date>) -> store::Result<User> {
+    let (id, name, domain_id) = (r.take()?, r.take()?, r.take()?);
+    let switched_on = r.take::<Option<bool>>()?.unwrap_or(false);
+    let seen: Activity = facts::read_activity(r)?;
+    Ok(User {
+        id,
+        name,
+        domain_id,
+        switched_on,
+        idle: facts::is_inactive(since, &seen),
+        default_project_id: r.take()?,
+        password_expires_at: r.take::<Option<i64>>()?.filter(|t| *t != i64::MAX),
+        options: Options::default(),
+        extra: bag::read(r.take()?),
+    })
+}
+
+/// Users that fit conditions on `u`, `l` (`local_user`), in the order of their ids.
+pub async fn list(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<User>> {
+    let mut q = Select::new(USER);
+    build(&mut q);
+    q.end("ORDER BY u.id");
+    let since = tx.idle_since().cloned();
+    let mut users = q.map(tx, |r| read_user(r, since.as_ref())).await?;
+    // So many at a time that every engine takes the statement.
+    for some in users.chunks_mut(500) {
+        let mut options = options_of(tx, some.iter().map(|u| u.id.as_str())).await?;
+        for user in some {
+            user.options = options.remove(&user.id).unwrap_or_default();
+        }
+    }
+    Ok(users)
+}
+
+/// A user by id.
+pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<User>> {
+    let one = |q: &mut Select| {
+        q.eq("u.id", Some(id));
+    };
+    Ok(list(tx, one).await?.pop())
+}
+
+async fn options_of<'a>(
+    tx: &mut Tx,
+    users: impl Iterator<Item = &'a str>,
+) -> Result<BTreeMap<String, Options>> {
+    let mut q = Select::new("SELECT user_id, option_id, option_value FROM user_option");
+    q.is_in("user_id", users);
+    let rows =
+        q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?, r.take::<Option<String>>()?))).await?;
+    let mut out: BTreeMap<String, Options> = BTreeMap::new();
+    for (user, id, text) in rows {
+        let name = OPTIONS.iter().find(|o| o.0 == id).map(|o| o.1);
+        let value = text.and_then(|t| serde_json::from_str(&t).ok());
+        if let (Some(name), Some(value)) = (name, value) {
+            out.entry(user).or_default().0.insert(name.into(), value);
+        }
+    }
+    Ok(out)
+}
+
+/// The options of one user.
+pub async fn options(tx: &mut Tx, user: &str) -> Result<Options> {
+    Ok(options_of(tx, std::iter::once(user)).await?.remove(user).unwrap_or_default())
+}
+
+/// Links to identity providers, as clients see them: `[{"idp_id", "protocols": […]}]`.
+pub async fn federated(tx: &mut Tx, user: &str) -> Result<Vec<Value>> {
+    let rows = tx
+        .map(
+            "SELECT idp_id, protocol_id, unique_id FROM federated_user WHERE user_id = ? ORDER BY idp_id, id",
+            args![user],
+            |r| Ok((r.take::<String>()?, r.take::<String>()?, r.take::<String>()?)),
+        )
+        .await?;
+    let mut out: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for (idp, protocol, unique) in rows {
+        out.entry(idp).or_default().push(json!({"protocol_id": protocol, "unique_id": unique}));
+    }
+    Ok(out.into_iter().map(|(idp, protocols)| json!({"idp_id": idp, "protocols": protocols})).collect())
+}
+
+fn taken(name: &str, domain: &str) -> impl FnOnce(store::Error) -> Error {
+    let detail = format!("Duplicate entry found with name {name} at domain ID {domain}");
+    move |e| match e {
+        store::Error::Duplicate => Error::taken("user", &detail),
+        other => other.into(),
+    }
+}
+
+/// Writes a new user, without a password.
+pub async fn insert(tx: &mut Tx, user: &User, now: Micros, permit: &Permit) -> Result<()> {
+    tx.run(
+        "INSERT INTO \"user\" (id, extra, enabled, default_project_id, created_at, domain_id)
+         VALUES (?, ?, ?, ?, ?, ?)",
+        args![
+            &user.id,
+            bag::text(&user.extra),
+            user.switched_on,
+            &user.default_project_id,
+            DateTime(now / SECOND * SECOND),
+            &user.domain_id,
+        ],
+    )
+    .await?;
+    insert_name(tx, user).await?;
+    write_options(tx, user, permit).await
+}
+
+async fn insert_name(tx: &mut Tx, user: &User) -> Result<()> {
+    tx.run(
+        "INSERT INTO local_user (user_id, domain_id, name) VALUES (?, ?, ?)",
+        args![&user.id, &user.domain_id, &user.name],
+    )
+    .await
+    .map_err(taken(&user.name, &user.domain_id))?;
+    Ok(())
+}
+
+/// Writes what may have changed of a user.
+pub async fn update(tx: &mut Tx, user: &User, permit: &Permit) -> Result<()> {
+    tx.run(
+        "UPDATE \"user\" SET extra = ?, enabled = ?, default_project_id = ? WHERE id = ?",
+        args![bag::text(&user.extra), user.switched_on, &user.default_project_id, &user.id,],
+    )
+    .await?;
+    write_options(tx, user, permit).await
+}
+
+/// Writes a user's new name.
+pub async fn rename(tx: &mut Tx, user: &User, _permit: &Permit) -> Result<()> {
+    let changed = tx
+        .run("UPDATE local_user SET name = ? WHERE user_id = ?", args![&user.name, &user.id])
+        .await
+        .map_err(taken(&user.name, &user.domain_id))?;
+    // One that came from elsewhere has no local name yet.
+    if changed == 0 && local_id(tx, &user.id).await?.is_none() {
+        insert_name(tx, user).await?;
+    }
+    Ok(())
+}
+
+/// The key of a user's local account; passwords hang on it.
+pub async fn local_id(tx: &mut Tx, user: &str) -> Result<Option<i64>> {
+    Ok(tx.first("SELECT id FROM local_user WHERE user_id = ?", args![user], |r| r.take()).await?)
+}
+
+/// The same; a user who came from elsewhere gets one.
+pub async fn local_id_or_new(tx: &mut Tx, user: &User, _permit: &Permit) -> Result<i64> {
+    if let Some(id) = local_id(tx, &user.id).await? {
+        return Ok(id);
+    }
+    insert_name(tx, user).await?;
+    let made = local_id(tx, &user.id).await?;
+    made.ok_or_else(|| Error::Internal("a local account is gone right after its making".into()))
+}
+
+async fn write_options(tx: &mut Tx, user: &User, _permit: &Permit) -> Result<()> {
+    tx.run("DELETE FROM user_option WHERE user_id = ?", args![&user.id]).await?;
+    for (id, name) in OPTIONS {
+        if let Some(value) = user.options.get(name) {
+            tx.run(
+                "INSERT INTO user_option (user_id, option_id, option_value) VALUES (?, ?, ?)",
+                args![&user.id, id, value.to_string()],
+            )
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Forgets failed logins.
+pub async fn forget_failures(tx: &mut Tx, user: &str, _permit: &Permit) -> Result<()> {
+    tx.run(
+        "UPDATE local_user SET failed_auth_count = 0, failed_auth_at = NULL
+          WHERE user_id = ? AND failed_auth_count <> 0",
+        args![user],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes that a user was seen today.
+pub async fn seen_today(tx: &mut Tx, user: &str, now: Micros, _permit: &Permit) -> Result<()> {
+    let today = Date(clock::date(now));
+    tx.run("UPDATE \"user\" SET last_active_at = ? WHERE id = ?", args![today, user]).await?;
+    Ok(())
+}
+
+/// Ends every token in which a user takes part.
+pub async fn end_tokens(tx: &mut Tx, user: &str, now: Micros, _permit: &Permit) -> Result<()> {
+    let event = Event { user: Some(user.to_owned()), issued_before: now, ..Event::default() };
+    Ok(facts::revoke(tx, &event, now).await?)
+}
+
+/// What goes with a user, in an order that foreign keys allow. `?` is the user's id.
+const GOES_WITH_HIM: [&str; 15] = [
+    "DELETE FROM application_credential_access_rule WHERE application_credential_id IN
+         (SELECT internal_id FROM application_credential WHERE user_id = ?)",
+    "DELETE FROM application_credential_role WHERE application_credential_id IN
+         (SELECT internal_id FROM application_credential WHERE user_id = ?)",
+    "DELETE FROM application_credential WHERE user_id = ?",
+    "DELETE FROM access_rule WHERE user_id = ?",
+    "DELETE FROM assignment WHERE type IN ('UserProject', 'UserDomain') AND actor_id = ?",
+    "DELETE FROM system_assignment WHERE type = 'UserSystem' AND actor_id = ?",
+    "DELETE FROM user_group_membership WHERE user_id = ?",
+    "DELETE FROM expiring_user_group_membership WHERE user_id = ?",
+    "DELETE FROM password WHERE local_user_id IN (SELECT id FROM local_user WHERE user_id = ?)",
+    "DELETE FROM local_user WHERE user_id = ?",
+    "DELETE FROM nonlocal_user WHERE user_id = ?",
+    "DELETE FROM federated_user WHERE user_id = ?",
+    "DELETE FROM user_option WHERE user_id = ?",
+    "DELETE FROM id_mapping WHERE public_id = ?",
+    "DELETE FROM \"user\" WHERE id = ?",
+];
+
+/// Deletes a user with everything that is his: trusts in which he takes part and all below them,
+/// credentials, grants, memberships, passwords; and ends his tokens.
+pub async fn delete(tx: &mut Tx, user: &str, now: Micros, permit: &Permit) -> Result<()> {
+    trusts::end::user_gone(tx, user, now, permit).await?;
+    for statement in GOES_WITH_HIM {
+        tx.run(statement, args![user]).await?;
+    }
+    end_tokens(tx, user, now, permit).await
+}
+
+/// How a filter compares with the end of a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compare {
+    /// `lt`
+    Before,
+    /// `lte`
+    NotAfter,
+    /// `gt`
+    After,
+    /// `gte`
+    NotBefore,
+    /// `eq`
+    Same,
+    /// `neq`
+    Other,
+}
+
+impl Compare {
+    /// The words of `password_expires_at=<word>:<time>`.
+    pub fn named(word: &str) -> Option<Self> {
+        Some(match word {
+            "lt" => Self::Before,
+            "lte" => Self::NotAfter,
+            "gt" => Self::After,
+            "gte" => Self::NotBefore,
+            "eq" => Self::Same,
+            "neq" => Self::Other,
+            _ => return None,
+        })
+    }
+
+    /// Does it hold? A password that never expires fits no comparison.
+    pub fn holds(self, found: Option<Micros>, wanted: Micros) -> bool {
+        found.is_some_and(|found| match self {
+            Self::Before => found < wanted,
+            Self::NotAfter => found <= wanted,
+            Self::After => found > wanted,
+            Self::NotBefore => found >= wanted,
+            Self::Same => found == wanted,
+            Self::Other => found != wanted,
+        })
+    }
+}
