@@ -5,10 +5,10 @@ use std::sync::Arc;
 use vicar_rules::policy::Policy;
 use vicar_rules::token::Switches;
 
-use crate::auth::keys::KeyRing;
-use crate::auth::passwords::Passwords;
 use crate::clock::Clock;
 use crate::config::{Config, Ec2Keys};
+use crate::crypto::keys::KeyRing;
+use crate::crypto::passwords::Passwords;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -54,7 +54,7 @@ impl App {
             passwords: Passwords::new(&config),
             metrics,
             policy,
-            store: store.counting_idle(clock.clone(), config.compliance.disable_user_account_days_inactive),
+            store: store.with_clock(clock.clone(), config.compliance.disable_user_account_days_inactive),
             config,
             clock,
         }))

@@ -38,15 +38,15 @@ pub enum Error {
     Unavailable(String, u32),
     /// 503 for a second: a revocation of this very second would end the new token at its birth.
     Settling,
+    /// The handler is to be run again in a transaction that may write.
+    NeedsWriter,
+    /// The handler is to be run again once its slow work is done.
+    Pending,
     /// Somebody else was in the way: the request is run again, and in the end 503.
     Again(String),
     /// 500: our fault. The text is for the log only.
     Internal(String),
 }
-
-/// Marks an answer in the place of which the request is run again (`http/log.rs`); with what was in the way.
-#[derive(Debug, Clone)]
-pub struct RunAgain(pub String);
 
 impl Error {
     /// 400 about a field.
@@ -77,7 +77,7 @@ impl Error {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unavailable(..) | Self::Settling | Self::Again(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NeedsWriter | Self::Pending | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -98,7 +98,7 @@ impl Error {
             Self::Unavailable(..) | Self::Settling | Self::Again(_) => {
                 "The service is temporarily unavailable. Please try again.".into()
             }
-            Self::Internal(_) => {
+            Self::NeedsWriter | Self::Pending | Self::Internal(_) => {
                 "An unexpected error prevented the server from fulfilling your request.".into()
             }
         }
@@ -108,6 +108,7 @@ impl Error {
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Internal(d) | Self::Unavailable(d, _) | Self::Again(d) => Some(d),
+            Self::NeedsWriter | Self::Pending => Some("a handler was not run again"),
             _ => None,
         }
     }
@@ -118,6 +119,7 @@ impl From<store::Error> for Error {
         match e {
             store::Error::Duplicate => Self::Conflict("Conflict occurred: it exists already.".into()),
             store::Error::Again(d) => Self::Again(d),
+            store::Error::NeedsWriter => Self::NeedsWriter,
             store::Error::Unavailable(d) => Self::Unavailable(d, 1),
             store::Error::Refused(d) => Self::BadRequest(d),
             store::Error::Broken(d) => Self::Internal(d),
@@ -139,9 +141,7 @@ impl From<Refusal> for Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
-        if let Self::Again(detail) = &self {
-            tracing::debug!(detail, "a transaction did not come about");
-        } else if let Some(detail) = self.detail() {
+        if let Some(detail) = self.detail() {
             tracing::error!(status = status.as_u16(), detail, "request failed");
         }
         let title = status.canonical_reason().unwrap_or("Error");
@@ -163,9 +163,6 @@ impl IntoResponse for Error {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
-        }
-        if let Self::Again(detail) = self {
-            response.extensions_mut().insert(RunAgain(detail));
         }
         response
     }

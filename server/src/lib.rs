@@ -6,11 +6,14 @@
 
 pub mod app;
 pub mod auth;
+pub mod authz;
 pub mod bootstrap;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod crypto;
 pub mod demo;
+pub mod dispatch;
 pub mod error;
 pub mod facts;
 pub mod http;

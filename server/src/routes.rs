@@ -1,204 +1,174 @@
-//! Every route, on one screen. `GET` serves `HEAD` too unless a route says otherwise.
+//! Every route, on one screen. `GET` serves `HEAD` too unless a line says otherwise.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::Uri;
-use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, delete, get, post};
-use tower::ServiceExt;
 
 use crate::app::App;
-use crate::auth;
-use crate::error::Error;
-use crate::http::{discovery, log};
+use crate::dispatch::{self, Route, discovery};
+use crate::resources::catalog::{endpoints, regions, services};
+use crate::resources::grants::{assignments, http as grants};
+use crate::resources::projects::tags;
+use crate::resources::tokens::{exchange, http as tokens};
+use crate::resources::users::http as users;
 use crate::resources::{
-    catalog, credentials, domains, grants, groups, keypairs, projects, roles, trusts, users,
+    credentials, domains::http as domains, groups::http as groups, keypairs::http as keypairs,
 };
+use crate::resources::{projects::http as projects, roles::http as roles, trusts::http as trusts};
+use crate::routes;
 
-/// One granted role; on every place that grants are on.
-fn grant<const INHERITED: bool>() -> MethodRouter<Arc<App>> {
-    get(grants::http::check::<INHERITED>)
-        .put(grants::http::create::<INHERITED>)
-        .delete(grants::http::revoke::<INHERITED>)
+/// The public listener's router.
+pub fn public(app: Arc<App>) -> Router {
+    dispatch::router(app, ROUTES)
 }
 
 /// The public listener's routes.
-pub fn public(app: Arc<App>) -> Router {
-    let router = Router::new()
-        .route("/", get(discovery::versions))
-        .route("/v3", get(discovery::v3))
-        .route("/v3/", get(discovery::v3))
-        .route("/healthz", get(discovery::healthz))
-        .route("/readyz", get(discovery::readyz))
-        .route(
-            "/v3/auth/tokens",
-            get(auth::http::get).head(auth::http::head).post(auth::http::post).delete(auth::http::delete),
-        )
-        .route("/v3/auth/catalog", get(auth::http::catalog))
-        .route("/v3/auth/projects", get(auth::http::projects))
-        .route("/v3/auth/domains", get(auth::http::domains))
-        .route("/v3/auth/system", get(auth::http::system))
-        .route("/v3/users/{user_id}/tokens", delete(auth::http::delete_for_user))
-        .route("/v3/OS-REVOKE/events", get(auth::http::events))
-        // catalog: regions, services, endpoints
-        .route("/v3/regions", get(catalog::regions::list).post(catalog::regions::create))
-        .route(
-            "/v3/regions/{region_id}",
-            get(catalog::regions::get)
-                .put(catalog::regions::put)
-                .patch(catalog::regions::update)
-                .delete(catalog::regions::delete),
-        )
-        .route("/v3/services", get(catalog::services::list).post(catalog::services::create))
-        .route(
-            "/v3/services/{service_id}",
-            get(catalog::services::get).patch(catalog::services::update).delete(catalog::services::delete),
-        )
-        .route("/v3/endpoints", get(catalog::endpoints::list).post(catalog::endpoints::create))
-        .route(
-            "/v3/endpoints/{endpoint_id}",
-            get(catalog::endpoints::get).patch(catalog::endpoints::update).delete(catalog::endpoints::delete),
-        )
-        // domains, projects, tags
-        .route("/v3/domains", get(domains::http::list).post(domains::http::create))
-        .route(
-            "/v3/domains/{domain_id}",
-            get(domains::http::get).patch(domains::http::update).delete(domains::http::delete),
-        )
-        .route("/v3/projects", get(projects::http::list).post(projects::http::create))
-        .route(
-            "/v3/projects/{project_id}",
-            get(projects::http::get).patch(projects::http::update).delete(projects::http::delete),
-        )
-        .route(
-            "/v3/projects/{project_id}/tags",
-            get(projects::tags::list).put(projects::tags::replace).delete(projects::tags::clear),
-        )
-        .route(
-            "/v3/projects/{project_id}/tags/{tag}",
-            get(projects::tags::get).put(projects::tags::add).delete(projects::tags::remove),
-        )
-        .route("/v3/users/{user_id}/projects", get(projects::http::of_user))
-        .route("/v3/users", get(users::http::list).post(users::http::create))
-        .route(
-            "/v3/users/{user_id}",
-            get(users::http::get).patch(users::http::update).delete(users::http::delete),
-        )
-        .route("/v3/users/{user_id}/password", post(users::http::change_password))
-        .route("/v3/users/{user_id}/groups", get(users::http::groups))
-        .route("/v3/groups", get(groups::http::list).post(groups::http::create))
-        .route(
-            "/v3/groups/{group_id}",
-            get(groups::http::get).patch(groups::http::update).delete(groups::http::delete),
-        )
-        .route("/v3/groups/{group_id}/users", get(groups::http::users))
-        .route(
-            "/v3/groups/{group_id}/users/{user_id}",
-            get(groups::http::check).put(groups::http::add).delete(groups::http::remove),
-        )
-        .route("/v3/roles", get(roles::http::list).post(roles::http::create))
-        .route(
-            "/v3/roles/{role_id}",
-            get(roles::http::get).patch(roles::http::update).delete(roles::http::delete),
-        )
-        .route("/v3/roles/{prior_role_id}/implies", get(roles::http::list_implied))
-        .route(
-            "/v3/roles/{prior_role_id}/implies/{implied_role_id}",
-            get(roles::http::get_implied)
-                .head(roles::http::check_implied)
-                .put(roles::http::imply)
-                .delete(roles::http::imply_no_more),
-        )
-        .route("/v3/role_inferences", get(roles::http::inferences))
-        .route("/v3/role_assignments", get(grants::assignments::list))
-        .route("/v3/projects/{project_id}/users/{user_id}/roles", get(grants::http::list::<false>))
-        .route("/v3/projects/{project_id}/users/{user_id}/roles/{role_id}", grant::<false>())
-        .route("/v3/projects/{project_id}/groups/{group_id}/roles", get(grants::http::list::<false>))
-        .route("/v3/projects/{project_id}/groups/{group_id}/roles/{role_id}", grant::<false>())
-        .route("/v3/domains/{domain_id}/users/{user_id}/roles", get(grants::http::list::<false>))
-        .route("/v3/domains/{domain_id}/users/{user_id}/roles/{role_id}", grant::<false>())
-        .route("/v3/domains/{domain_id}/groups/{group_id}/roles", get(grants::http::list::<false>))
-        .route("/v3/domains/{domain_id}/groups/{group_id}/roles/{role_id}", grant::<false>())
-        .route("/v3/system/users/{user_id}/roles", get(grants::http::list::<false>))
-        .route("/v3/system/users/{user_id}/roles/{role_id}", grant::<false>())
-        .route("/v3/system/groups/{group_id}/roles", get(grants::http::list::<false>))
-        .route("/v3/system/groups/{group_id}/roles/{role_id}", grant::<false>())
-        .route(
-            "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/inherited_to_projects",
-            get(grants::http::list::<true>),
-        )
-        .route(
-            "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/{role_id}/inherited_to_projects",
-            grant::<true>(),
-        )
-        .route(
-            "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/inherited_to_projects",
-            get(grants::http::list::<true>),
-        )
-        .route(
-            "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects",
-            grant::<true>(),
-        )
-        .route(
-            "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/inherited_to_projects",
-            get(grants::http::list::<true>),
-        )
-        .route(
-            "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/{role_id}/inherited_to_projects",
-            grant::<true>(),
-        )
-        .route(
-            "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/inherited_to_projects",
-            get(grants::http::list::<true>),
-        )
-        .route(
-            "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects",
-            grant::<true>(),
-        )
-        .route("/v3/OS-TRUST/trusts", get(trusts::http::list).post(trusts::http::create))
-        .route("/v3/OS-TRUST/trusts/{trust_id}", get(trusts::http::get).delete(trusts::http::delete))
-        .route("/v3/OS-TRUST/trusts/{trust_id}/roles", get(trusts::http::roles))
-        .route("/v3/OS-TRUST/trusts/{trust_id}/roles/{role_id}", get(trusts::http::role))
-        .route("/v3/OS-TRUST/trusts/{trust_id}/lineage", get(trusts::http::lineage))
-        .route("/v3/users/{user_id}/delegations", get(trusts::http::delegations))
-        .route("/v3/credentials", get(credentials::list).post(credentials::create))
-        .route(
-            "/v3/credentials/{credential_id}",
-            get(credentials::get).patch(credentials::update).delete(credentials::delete),
-        )
-        .route(
-            "/v3/users/{user_id}/credentials/OS-EC2",
-            get(keypairs::http::list).post(keypairs::http::create),
-        )
-        .route(
-            "/v3/users/{user_id}/credentials/OS-EC2/{access}",
-            get(keypairs::http::get).delete(keypairs::http::delete),
-        )
-        .route("/v3/ec2tokens", post(auth::exchange::ec2))
-        .route("/v3/s3tokens", post(auth::exchange::s3));
-    let router = router
-        .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
-        .fallback(|| async {
-            Error::NotFoundBecause("The requested URL was not found on this server.".into())
-        })
-        .layer(from_fn_with_state(Arc::clone(&app), log::around))
-        .with_state(app);
-    Router::new().fallback_service(router.map_request(without_last_slash))
-}
+#[rustfmt::skip]
+pub static ROUTES: &[Route] = routes! {
+    GET    "/" [] public: plain discovery::versions;
+    GET    "/v3" [] public: plain discovery::v3;
 
-/// `/v3/projects/` is `/v3/projects`: clients write either.
-fn without_last_slash(mut request: Request) -> Request {
-    let uri = request.uri();
-    let Some(path) = uri.path().strip_suffix('/').filter(|path| !path.is_empty()) else {
-        return request;
-    };
-    let whole = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = whole.parse().ok();
-    if let Ok(shorter) = Uri::from_parts(parts) {
-        *request.uri_mut() = shorter;
-    }
-    request
-}
+    // tokens
+    POST   "/v3/auth/tokens" [] login: write tokens::issue;
+    GET    "/v3/auth/tokens" [ValidateToken]: read tokens::validate;
+    HEAD   "/v3/auth/tokens" [CheckToken]: read tokens::check;
+    DELETE "/v3/auth/tokens" [RevokeToken]: write tokens::revoke;
+    GET    "/v3/auth/catalog" [GetAuthCatalog]: read tokens::catalog;
+    GET    "/v3/auth/projects" [GetAuthProjects]: read tokens::projects;
+    GET    "/v3/auth/domains" [GetAuthDomains]: read tokens::domains;
+    GET    "/v3/auth/system" [GetAuthSystem]: read tokens::system;
+    DELETE "/v3/users/{user_id}/tokens" [RevokeTokensForUser]: write tokens::revoke_for_user;
+    GET    "/v3/OS-REVOKE/events" [ListRevokeEvents]: read tokens::events;
+    POST   "/v3/ec2tokens" [Ec2tokensValidate]: write exchange::ec2;
+    POST   "/v3/s3tokens" [S3tokensValidate]: write exchange::s3;
+
+    // catalog
+    GET    "/v3/regions" [ListRegions]: read regions::list;
+    POST   "/v3/regions" [CreateRegion]: write regions::create;
+    GET    "/v3/regions/{region_id}" [GetRegion]: read regions::get;
+    PUT    "/v3/regions/{region_id}" [CreateRegion]: write regions::put;
+    PATCH  "/v3/regions/{region_id}" [UpdateRegion]: write regions::update;
+    DELETE "/v3/regions/{region_id}" [DeleteRegion]: write regions::delete;
+    GET    "/v3/services" [ListServices]: read services::list;
+    POST   "/v3/services" [CreateService]: write services::create;
+    GET    "/v3/services/{service_id}" [GetService]: read services::get;
+    PATCH  "/v3/services/{service_id}" [UpdateService]: write services::update;
+    DELETE "/v3/services/{service_id}" [DeleteService]: write services::delete;
+    GET    "/v3/endpoints" [ListEndpoints]: read endpoints::list;
+    POST   "/v3/endpoints" [CreateEndpoint]: write endpoints::create;
+    GET    "/v3/endpoints/{endpoint_id}" [GetEndpoint]: read endpoints::get;
+    PATCH  "/v3/endpoints/{endpoint_id}" [UpdateEndpoint]: write endpoints::update;
+    DELETE "/v3/endpoints/{endpoint_id}" [DeleteEndpoint]: write endpoints::delete;
+
+    // domains and projects
+    GET    "/v3/domains" [ListDomains]: read domains::list;
+    POST   "/v3/domains" [CreateDomain]: write domains::create;
+    GET    "/v3/domains/{domain_id}" [GetDomain]: read domains::get;
+    PATCH  "/v3/domains/{domain_id}" [UpdateDomain]: write domains::update;
+    DELETE "/v3/domains/{domain_id}" [DeleteDomain]: write domains::delete;
+    GET    "/v3/projects" [ListProjects]: read projects::list;
+    POST   "/v3/projects" [CreateProject]: write projects::create;
+    GET    "/v3/projects/{project_id}" [GetProject]: read projects::get;
+    PATCH  "/v3/projects/{project_id}" [UpdateProject]: write projects::update;
+    DELETE "/v3/projects/{project_id}" [DeleteProject]: write projects::delete;
+    GET    "/v3/projects/{project_id}/tags" [ListProjectTags]: read tags::list;
+    PUT    "/v3/projects/{project_id}/tags" [UpdateProjectTags]: write tags::replace;
+    DELETE "/v3/projects/{project_id}/tags" [DeleteProjectTags]: write tags::clear;
+    GET    "/v3/projects/{project_id}/tags/{tag}" [GetProjectTag]: read tags::get;
+    PUT    "/v3/projects/{project_id}/tags/{tag}" [CreateProjectTag]: write tags::add;
+    DELETE "/v3/projects/{project_id}/tags/{tag}" [DeleteProjectTag]: write tags::remove;
+    GET    "/v3/users/{user_id}/projects" [ListUserProjects]: read projects::of_user;
+
+    // users and groups
+    GET    "/v3/users" [ListUsers]: read users::list;
+    POST   "/v3/users" [CreateUser]: write users::create;
+    GET    "/v3/users/{user_id}" [GetUser]: read users::get;
+    PATCH  "/v3/users/{user_id}" [UpdateUser]: write users::update;
+    DELETE "/v3/users/{user_id}" [DeleteUser]: write users::delete;
+    POST   "/v3/users/{user_id}/password" [ChangePassword] optional: write users::change_password;
+    GET    "/v3/users/{user_id}/groups" [ListGroupsForUser]: read users::groups;
+    GET    "/v3/groups" [ListGroups]: read groups::list;
+    POST   "/v3/groups" [CreateGroup]: write groups::create;
+    GET    "/v3/groups/{group_id}" [GetGroup]: read groups::get;
+    PATCH  "/v3/groups/{group_id}" [UpdateGroup]: write groups::update;
+    DELETE "/v3/groups/{group_id}" [DeleteGroup]: write groups::delete;
+    GET    "/v3/groups/{group_id}/users" [ListUsersInGroup]: read groups::users;
+    GET    "/v3/groups/{group_id}/users/{user_id}" [CheckUserInGroup]: read groups::check;
+    PUT    "/v3/groups/{group_id}/users/{user_id}" [AddUserToGroup]: write groups::add;
+    DELETE "/v3/groups/{group_id}/users/{user_id}" [RemoveUserFromGroup]: write groups::remove;
+
+    // roles
+    GET    "/v3/roles" [ListRoles, ListDomainRoles]: read roles::list;
+    POST   "/v3/roles" [CreateRole, CreateDomainRole]: write roles::create;
+    GET    "/v3/roles/{role_id}" [GetRole, GetDomainRole]: read roles::get;
+    PATCH  "/v3/roles/{role_id}" [UpdateRole, UpdateDomainRole]: write roles::update;
+    DELETE "/v3/roles/{role_id}" [DeleteRole, DeleteDomainRole]: write roles::delete;
+    GET    "/v3/roles/{prior_role_id}/implies" [ListImpliedRoles]: read roles::list_implied;
+    GET    "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [GetImpliedRole]: read roles::get_implied;
+    HEAD   "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [CheckImpliedRole, GetImpliedRole]: read roles::check_implied;
+    PUT    "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [CreateImpliedRole]: write roles::imply;
+    DELETE "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [DeleteImpliedRole]: write roles::delete_implication;
+    GET    "/v3/role_inferences" [ListRoleInferenceRules]: read roles::inferences;
+
+    // grants
+    GET    "/v3/role_assignments" [ListRoleAssignments, ListRoleAssignmentsForTree]: read assignments::list;
+    GET    "/v3/projects/{project_id}/users/{user_id}/roles" [ListGrants]: read grants::list::<false>;
+    GET    "/v3/projects/{project_id}/users/{user_id}/roles/{role_id}" [CheckGrant]: read grants::check::<false>;
+    PUT    "/v3/projects/{project_id}/users/{user_id}/roles/{role_id}" [CreateGrant]: write grants::create::<false>;
+    DELETE "/v3/projects/{project_id}/users/{user_id}/roles/{role_id}" [RevokeGrant]: write grants::revoke::<false>;
+    GET    "/v3/projects/{project_id}/groups/{group_id}/roles" [ListGrants]: read grants::list::<false>;
+    GET    "/v3/projects/{project_id}/groups/{group_id}/roles/{role_id}" [CheckGrant]: read grants::check::<false>;
+    PUT    "/v3/projects/{project_id}/groups/{group_id}/roles/{role_id}" [CreateGrant]: write grants::create::<false>;
+    DELETE "/v3/projects/{project_id}/groups/{group_id}/roles/{role_id}" [RevokeGrant]: write grants::revoke::<false>;
+    GET    "/v3/domains/{domain_id}/users/{user_id}/roles" [ListGrants]: read grants::list::<false>;
+    GET    "/v3/domains/{domain_id}/users/{user_id}/roles/{role_id}" [CheckGrant]: read grants::check::<false>;
+    PUT    "/v3/domains/{domain_id}/users/{user_id}/roles/{role_id}" [CreateGrant]: write grants::create::<false>;
+    DELETE "/v3/domains/{domain_id}/users/{user_id}/roles/{role_id}" [RevokeGrant]: write grants::revoke::<false>;
+    GET    "/v3/domains/{domain_id}/groups/{group_id}/roles" [ListGrants]: read grants::list::<false>;
+    GET    "/v3/domains/{domain_id}/groups/{group_id}/roles/{role_id}" [CheckGrant]: read grants::check::<false>;
+    PUT    "/v3/domains/{domain_id}/groups/{group_id}/roles/{role_id}" [CreateGrant]: write grants::create::<false>;
+    DELETE "/v3/domains/{domain_id}/groups/{group_id}/roles/{role_id}" [RevokeGrant]: write grants::revoke::<false>;
+    GET    "/v3/system/users/{user_id}/roles" [ListSystemGrantsForUser]: read grants::list::<false>;
+    GET    "/v3/system/users/{user_id}/roles/{role_id}" [CheckSystemGrantForUser]: read grants::check::<false>;
+    PUT    "/v3/system/users/{user_id}/roles/{role_id}" [CreateSystemGrantForUser]: write grants::create::<false>;
+    DELETE "/v3/system/users/{user_id}/roles/{role_id}" [RevokeSystemGrantForUser]: write grants::revoke::<false>;
+    GET    "/v3/system/groups/{group_id}/roles" [ListSystemGrantsForGroup]: read grants::list::<false>;
+    GET    "/v3/system/groups/{group_id}/roles/{role_id}" [CheckSystemGrantForGroup]: read grants::check::<false>;
+    PUT    "/v3/system/groups/{group_id}/roles/{role_id}" [CreateSystemGrantForGroup]: write grants::create::<false>;
+    DELETE "/v3/system/groups/{group_id}/roles/{role_id}" [RevokeSystemGrantForGroup]: write grants::revoke::<false>;
+    GET    "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/inherited_to_projects" [ListGrants]: read grants::list::<true>;
+    GET    "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [CheckGrant]: read grants::check::<true>;
+    PUT    "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [CreateGrant]: write grants::create::<true>;
+    DELETE "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [RevokeGrant]: write grants::revoke::<true>;
+    GET    "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/inherited_to_projects" [ListGrants]: read grants::list::<true>;
+    GET    "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [CheckGrant]: read grants::check::<true>;
+    PUT    "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [CreateGrant]: write grants::create::<true>;
+    DELETE "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [RevokeGrant]: write grants::revoke::<true>;
+    GET    "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/inherited_to_projects" [ListGrants]: read grants::list::<true>;
+    GET    "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [CheckGrant]: read grants::check::<true>;
+    PUT    "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [CreateGrant]: write grants::create::<true>;
+    DELETE "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [RevokeGrant]: write grants::revoke::<true>;
+    GET    "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/inherited_to_projects" [ListGrants]: read grants::list::<true>;
+    GET    "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [CheckGrant]: read grants::check::<true>;
+    PUT    "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [CreateGrant]: write grants::create::<true>;
+    DELETE "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [RevokeGrant]: write grants::revoke::<true>;
+
+    // delegations
+    GET    "/v3/OS-TRUST/trusts" [ListTrusts, ListTrustsForTrustor, ListTrustsForTrustee]: read trusts::list;
+    POST   "/v3/OS-TRUST/trusts" [CreateTrust]: write trusts::create;
+    GET    "/v3/OS-TRUST/trusts/{trust_id}" [GetTrust]: read trusts::get;
+    DELETE "/v3/OS-TRUST/trusts/{trust_id}" [DeleteTrust, RenounceTrust]: write trusts::delete;
+    GET    "/v3/OS-TRUST/trusts/{trust_id}/roles" [ListRolesForTrust]: read trusts::roles;
+    GET    "/v3/OS-TRUST/trusts/{trust_id}/roles/{role_id}" [GetRoleForTrust]: read trusts::role;
+    GET    "/v3/OS-TRUST/trusts/{trust_id}/lineage" [GetTrustLineage]: read trusts::lineage;
+    GET    "/v3/users/{user_id}/delegations" [ListUserDelegations]: read trusts::delegations;
+    GET    "/v3/credentials" [ListCredentials, GetCredential]: read credentials::list;
+    POST   "/v3/credentials" [CreateCredential, Ec2CreateCredential]: write credentials::create;
+    GET    "/v3/credentials/{credential_id}" [GetCredential]: read credentials::get;
+    PATCH  "/v3/credentials/{credential_id}" [UpdateCredential]: write credentials::update;
+    DELETE "/v3/credentials/{credential_id}" [DeleteCredential]: write credentials::delete;
+    GET    "/v3/users/{user_id}/credentials/OS-EC2" [Ec2ListCredentials]: read keypairs::list;
+    POST   "/v3/users/{user_id}/credentials/OS-EC2" [Ec2CreateCredential]: write keypairs::create;
+    GET    "/v3/users/{user_id}/credentials/OS-EC2/{credential_id}" [Ec2GetCredential]: read keypairs::get;
+    DELETE "/v3/users/{user_id}/credentials/OS-EC2/{credential_id}" [Ec2DeleteCredential]: write keypairs::delete;
+};

@@ -726,7 +726,7 @@ fn credential_keys_rotate_only_when_nothing_gets_lost() {
     run(&s, &["keys", "setup"]);
     expect(&run(&s, &["bootstrap", "--bootstrap-password", "pw"]), 0, "");
     let dir = s.data().join("credential-keys");
-    let ring = || vicar::auth::keys::KeyRing::new(dir.clone(), true).current().expect("keys");
+    let ring = || vicar::crypto::keys::KeyRing::new(dir.clone(), true).current().expect("keys");
     let blob = ring().encrypt(b"{\"secret\": 1}", 5).expect("encrypts");
     let hash = ring().primary_hash().expect("a key").to_owned();
     let insert = "INSERT INTO credential (id, user_id, type, key_hash, encrypted_blob) VALUES ('c', 'u', 'totp', ?, ?)";

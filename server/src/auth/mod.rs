@@ -3,10 +3,7 @@
 mod application_credential;
 pub mod exchange;
 pub mod fernet;
-pub mod http;
 pub mod issue;
-pub mod keys;
 pub mod login;
-pub mod passwords;
 pub mod render;
 pub mod token;

@@ -8,9 +8,9 @@ use super::failure::Failure;
 use super::place::{self, Place};
 use super::say;
 use crate::args;
-use crate::auth::keys::{self, KeyRing};
 use crate::clock::SECOND;
 use crate::config::Config;
+use crate::crypto::keys::{self, KeyRing};
 use crate::store::{Store, Tx};
 
 /// As many keys as Keystone keeps for credentials: staged, primary, and the one before.

@@ -87,7 +87,7 @@ pub(super) async fn open(database: &Settings) -> Result<Store, Failure> {
 
 /// Opens a database that is there, to look only.
 pub(super) async fn look(database: &Settings) -> Result<Store, Failure> {
-    opened(database, Store::look).await
+    opened(database, Store::open_read_only).await
 }
 
 type Opener = fn(&Settings) -> store::Result<Store>;

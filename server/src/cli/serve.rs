@@ -18,7 +18,8 @@ use super::start::{self, Started};
 use super::{EXIT_CODES, say};
 use crate::app::App;
 use crate::config::Config;
-use crate::http::{discovery, serve};
+use crate::dispatch::discovery;
+use crate::http::serve;
 use crate::{reaper, routes};
 
 /// Where the metrics are when nothing is said.

@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 
 use super::Stop;
 use crate::app::App;
-use crate::auth::keys;
 use crate::bootstrap::{self, Plan};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::crypto::keys;
 use crate::http::serve;
 use crate::store::{Store, migrate};
 use crate::{ids, routes};

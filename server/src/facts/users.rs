@@ -63,7 +63,7 @@ pub async fn users<'a>(
     ids: impl IntoIterator<Item = &'a str>,
 ) -> Result<BTreeMap<String, UserFacts>> {
     let ids: Vec<&str> = ids.into_iter().collect();
-    let since = tx.idle_since().cloned();
+    let since = tx.inactive_since().cloned();
     let mut out = BTreeMap::new();
     for part in ids.chunks(CHUNK) {
         let mut q = Select::new(USER);

@@ -1,14 +1,18 @@
-//! HTTP around the resources: the request with its caller, answers, links, pages, the log line.
+//! HTTP around the resources: the request, answers, links, pages, the log line. Knows no resource.
 
 pub mod bag;
-pub mod caller;
-pub mod discovery;
-mod home;
-pub mod log;
+pub mod line;
+pub mod links;
 pub mod page;
 pub mod request;
 pub mod schema;
 pub mod serve;
 
-pub use caller::{Caller, Permit};
-pub use request::Req;
+pub use line::{Line, TokenIds};
+pub use links::Links;
+pub use request::Request;
+
+// Until every handler is on sessions.
+pub use crate::authz::Caller;
+pub type Req = Request;
+pub struct Permit;

@@ -8,5 +8,6 @@ pub mod groups;
 pub mod keypairs;
 pub mod projects;
 pub mod roles;
+pub mod tokens;
 pub mod trusts;
 pub mod users;

@@ -191,7 +191,7 @@ async fn take(tx: &mut Tx, step: &Step, now: Micros) -> Result<()> {
 }
 
 async fn record(tx: &mut Tx, step: &Step, now: Micros) -> Result<()> {
-    tx.run(
+    tx.statement(
         "INSERT INTO vicar_schema (version, applied_at, serves_from) VALUES (?, ?, ?)",
         args![step.version, DateTime(now), step.serves_from],
     )
@@ -201,7 +201,7 @@ async fn record(tx: &mut Tx, step: &Step, now: Micros) -> Result<()> {
 
 /// The row that a writer changes first where locking it is locking all.
 async fn guard(tx: &mut Tx) -> Result<()> {
-    tx.run("INSERT INTO vicar_guard (id, turn) VALUES (?, ?)", args![1_i64, 0_i64]).await?;
+    tx.statement("INSERT INTO vicar_guard (id, turn) VALUES (?, ?)", args![1_i64, 0_i64]).await?;
     Ok(())
 }
 
@@ -213,7 +213,7 @@ async fn create(tx: &mut Tx, before: &State, now: Micros) -> Result<()> {
         for statement in first.into_iter().flat_map(|t| ddl(t, dialect)) {
             tx.change(&statement).await?;
         }
-        tx.run(
+        tx.statement(
             "INSERT INTO vicar_schema (version, applied_at) VALUES (?, ?)",
             args![UNFINISHED, DateTime(now)],
         )
@@ -234,15 +234,15 @@ async fn create(tx: &mut Tx, before: &State, now: Micros) -> Result<()> {
     for step in STEPS {
         record(tx, step, now).await?;
     }
-    tx.run("DELETE FROM vicar_schema WHERE version = ?", args![UNFINISHED]).await?;
+    tx.statement("DELETE FROM vicar_schema WHERE version = ?", args![UNFINISHED]).await?;
     Ok(())
 }
 
 async fn fill_keystone(tx: &mut Tx) -> Result<()> {
     for head in ALEMBIC_HEADS {
-        tx.run("INSERT INTO alembic_version (version_num) VALUES (?)", args![*head]).await?;
+        tx.statement("INSERT INTO alembic_version (version_num) VALUES (?)", args![*head]).await?;
     }
-    tx.run(
+    tx.statement(
         "INSERT INTO project (id, name, extra, description, enabled, domain_id, parent_id, is_domain)
          VALUES (?, ?, '{}', '', ?, ?, NULL, ?)",
         args![ROOT_DOMAIN, ROOT_DOMAIN, false, ROOT_DOMAIN, true],

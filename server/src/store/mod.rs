@@ -2,8 +2,8 @@
 //!
 //! SQL stands beside the resource that it belongs to, in one dialect: quoted names, `?` for
 //! arguments, nothing that one engine alone understands. [`Store::read`] gives a consistent
-//! snapshot, [`Store::write`] a transaction; both are a [`Tx`], and one that is dropped is undone. Writes
-//! come one after the other, over all replicas.
+//! snapshot, a [`Tx`]; [`Store::write`] a [`WriteTx`], which reads likewise and writes for who brings a
+//! [`Proof`]. One that is dropped is undone. Writes come one after the other, over all replicas.
 //!
 //! What an engine says in its own words stands in the file of its name, and in [`schema`].
 
@@ -18,7 +18,10 @@ mod sqlite;
 pub mod url;
 mod value;
 
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
+
+use vicar_rules::Micros;
 
 use crate::clock::{self, Clock};
 
@@ -34,6 +37,8 @@ pub enum Error {
     /// Somebody else was in the way, or the connection went before anything was committed: the same
     /// again, from its beginning, is likely to succeed.
     Again(String),
+    /// A rehearsal has come to its first write: the same is to be done in a transaction that may.
+    NeedsWriter,
     /// The engine is busy or away.
     Unavailable(String),
     /// A value is not one that the database can hold; in words for the client.
@@ -46,6 +51,7 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Duplicate => f.write_str("a key exists already"),
+            Self::NeedsWriter => f.write_str("a rehearsal cannot write"),
             Self::Again(what) => write!(f, "the transaction did not come about: {what}"),
             Self::Unavailable(what) => write!(f, "the database is unavailable: {what}"),
             Self::Refused(what) => f.write_str(what),
@@ -65,16 +71,18 @@ macro_rules! args {
     ($($v:expr),* $(,)?) => { &[$($crate::store::Value::from($v)),*] };
 }
 
+/// What lets a transaction write: the proof that somebody was asked and agreed. Implemented in `authz` alone,
+/// for what its policy check gives out and for what the server does by itself.
+pub trait Proof: Sync {}
+
 /// A database.
 #[derive(Debug, Clone)]
-pub struct Store(Engine, Option<IdleRule>);
-
-/// `[security_compliance] disable_user_account_days_inactive`. It stands here, so that no reader of
-/// users can forget it.
-#[derive(Debug, Clone)]
-struct IdleRule {
+pub struct Store {
+    engine: Engine,
     clock: Clock,
-    days: u32,
+    /// `[security_compliance] disable_user_account_days_inactive`. It is kept here, so that no reader of
+    /// users can forget it.
+    inactive_days: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -83,50 +91,68 @@ enum Engine {
     Server(server::Server),
 }
 
+impl From<Engine> for Store {
+    fn from(engine: Engine) -> Self {
+        Self { engine, clock: Clock::system(), inactive_days: None }
+    }
+}
+
 impl Store {
-    /// The database of a configuration. A file is opened, and made when it is not there; a server is
+    /// The database of a configuration. A file is opened, and created when it is not there; a server is
     /// asked for nothing yet.
+    ///
+    /// # Errors
+    /// When a file cannot be opened.
     pub fn open(settings: &url::Settings) -> Result<Self> {
         match &settings.location {
             url::Location::Sqlite(path) => Self::sqlite(path),
-            url::Location::Server(at) => Ok(Self(Engine::Server(server::Server::new(at, settings)), None)),
+            url::Location::Server(at) => Ok(Engine::Server(server::Server::new(at, settings)).into()),
         }
     }
 
-    /// The same to look only: nothing is made, and not a byte of a file changes.
-    pub fn look(settings: &url::Settings) -> Result<Self> {
+    /// The same for reading only: nothing is created, and not a byte of a file changes.
+    ///
+    /// # Errors
+    /// When a file cannot be opened.
+    pub fn open_read_only(settings: &url::Settings) -> Result<Self> {
         match &settings.location {
-            url::Location::Sqlite(path) => Ok(Self(Engine::Sqlite(sqlite::Sqlite::look(path)?), None)),
+            url::Location::Sqlite(path) => Ok(Engine::Sqlite(sqlite::Sqlite::look(path)?).into()),
             url::Location::Server(_) => Self::open(settings),
         }
     }
 
     /// Opens an SQLite file; it is created when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
     pub fn sqlite(path: &Path) -> Result<Self> {
-        Ok(Self(Engine::Sqlite(sqlite::Sqlite::open(path)?), None))
+        Ok(Engine::Sqlite(sqlite::Sqlite::open(path)?).into())
     }
 
     /// A database in memory that lives as long as this value.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
     pub fn memory() -> Result<Self> {
-        Ok(Self(Engine::Sqlite(sqlite::Sqlite::memory()?), None))
+        Ok(Engine::Sqlite(sqlite::Sqlite::memory()?).into())
     }
 
-    /// Counts users as disabled who were not seen for so many days.
+    /// With another clock than the system's, and with the number of days without a login after which a
+    /// user counts as disabled.
     #[must_use]
-    pub fn counting_idle(self, clock: Clock, days: Option<u32>) -> Self {
-        Self(self.0, days.map(|days| IdleRule { clock, days }))
+    pub fn with_clock(self, clock: Clock, inactive_days: Option<u32>) -> Self {
+        Self { clock, inactive_days, ..self }
     }
 
     /// The day on or before which a user who was last seen then counts as disabled.
-    fn idle_since(&self) -> Option<Date> {
-        let rule = self.1.as_ref()?;
-        let span = clock::DAY.saturating_mul(rule.days.into());
-        Some(Date(clock::date(rule.clock.now().saturating_sub(span))))
+    fn inactive_since(&self) -> Option<Date> {
+        let span = clock::DAY.saturating_mul(self.inactive_days?.into());
+        Some(Date(clock::date(self.clock.now().saturating_sub(span))))
     }
 
     /// The engine's dialect.
     pub fn dialect(&self) -> schema::Dialect {
-        match &self.0 {
+        match &self.engine {
             Engine::Sqlite(_) => schema::Dialect::Sqlite,
             Engine::Server(s) => s.dialect(),
         }
@@ -134,38 +160,60 @@ impl Store {
 
     /// Counts of the pool of connections, where there is one.
     pub fn gauges(&self) -> Option<&Gauges> {
-        match &self.0 {
+        match &self.engine {
             Engine::Sqlite(_) => None,
             Engine::Server(s) => Some(s.gauges()),
         }
     }
 
     fn tx(&self, inner: Inner) -> Tx {
-        Tx { inner, dialect: self.dialect(), idle_since: self.idle_since(), failed: false }
+        Tx { inner, dialect: self.dialect(), inactive_since: self.inactive_since(), failed: false }
+    }
+
+    fn writing(&self, tx: Tx, rehearsal: bool) -> WriteTx {
+        WriteTx { tx, rehearsal, at_commit: Vec::new(), store: self.clone() }
     }
 
     /// Begins a consistent read.
+    ///
+    /// # Errors
+    /// When the database is away or busy.
     pub async fn read(&self) -> Result<Tx> {
-        Ok(self.tx(match &self.0 {
+        Ok(self.tx(match &self.engine {
             Engine::Sqlite(s) => Inner::Sqlite(s.read().await?),
             Engine::Server(s) => Inner::Server(Box::new(Box::pin(s.read()).await?)),
         }))
     }
 
-    /// Begins a transaction that may write. What it writes is there after [`Tx::commit`] only.
-    pub async fn write(&self) -> Result<Tx> {
-        Ok(self.tx(match &self.0 {
+    /// Begins a transaction that may write: waits for its turn, one writer at a time over all replicas. What
+    /// it writes is there after [`WriteTx::commit`] only.
+    ///
+    /// # Errors
+    /// When the database is away, or the turn does not come.
+    pub async fn write(&self) -> Result<WriteTx> {
+        let tx = self.tx(match &self.engine {
             Engine::Sqlite(s) => Inner::Sqlite(s.write().await?),
             Engine::Server(s) => Inner::Server(Box::new(Box::pin(s.write()).await?)),
-        }))
+        });
+        Ok(self.writing(tx, false))
+    }
+
+    /// Begins a read that plays a writing transaction up to its first write, which ends in
+    /// [`Error::NeedsWriter`]. So what is refused, or has nothing to write, never waits for its turn.
+    ///
+    /// # Errors
+    /// When the database is away or busy.
+    pub async fn rehearse(&self) -> Result<WriteTx> {
+        Ok(self.writing(self.read().await?, true))
     }
 
     /// Begins a transaction that changes the schema.
-    async fn change_schema(&self) -> Result<Tx> {
-        Ok(self.tx(match &self.0 {
+    async fn change_schema(&self) -> Result<WriteTx> {
+        let tx = self.tx(match &self.engine {
             Engine::Sqlite(s) => Inner::Sqlite(s.write().await?),
             Engine::Server(s) => Inner::Server(Box::new(Box::pin(s.change_schema()).await?)),
-        }))
+        });
+        Ok(self.writing(tx, false))
     }
 
     /// The query for the names of all tables.
@@ -185,20 +233,20 @@ enum Inner {
     Server(Box<server::ServerTx>),
 }
 
-/// A transaction. Dropped without a commit, it never was. After an error of any statement nothing more can
-/// be done with it, whichever engine it is.
+/// A transaction that reads: one consistent snapshot. After an error of any statement nothing more can be done
+/// with it, whichever engine it is.
 #[derive(Debug)]
 pub struct Tx {
     inner: Inner,
     dialect: schema::Dialect,
-    idle_since: Option<Date>,
+    inactive_since: Option<Date>,
     failed: bool,
 }
 
 impl Tx {
     /// The day on or before which a user who was last seen then counts as disabled, if one does.
-    pub fn idle_since(&self) -> Option<&Date> {
-        self.idle_since.as_ref()
+    pub fn inactive_since(&self) -> Option<&Date> {
+        self.inactive_since.as_ref()
     }
 
     fn sound(&self) -> Result<()> {
@@ -214,6 +262,9 @@ impl Tx {
     }
 
     /// All rows of a query.
+    ///
+    /// # Errors
+    /// When the engine refuses or is away.
     pub async fn all(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
         self.sound()?;
         let rows = match &mut self.inner {
@@ -224,6 +275,9 @@ impl Tx {
     }
 
     /// All rows, each read by `read`.
+    ///
+    /// # Errors
+    /// As [`Tx::all`], or when a row is not what `read` expects.
     pub async fn map<T>(
         &mut self,
         sql: &str,
@@ -234,6 +288,9 @@ impl Tx {
     }
 
     /// The first row, if there is one.
+    ///
+    /// # Errors
+    /// As [`Tx::map`].
     pub async fn first<T>(
         &mut self,
         sql: &str,
@@ -244,43 +301,26 @@ impl Tx {
     }
 
     /// The first column of all rows.
+    ///
+    /// # Errors
+    /// As [`Tx::map`].
     pub async fn column<T: FromValue>(&mut self, sql: &str, args: &[Value]) -> Result<Vec<T>> {
         self.map(sql, args, |r| r.take()).await
     }
 
-    /// Is there a row?
+    /// Whether there is a row.
+    ///
+    /// # Errors
+    /// As [`Tx::all`].
     pub async fn exists(&mut self, sql: &str, args: &[Value]) -> Result<bool> {
         Ok(!self.all(sql, args).await?.is_empty())
     }
 
-    /// Runs a statement; says how many rows it found and changed.
-    pub async fn run(&mut self, sql: &str, args: &[Value]) -> Result<u64> {
-        self.sound()?;
-        limits::characters(args)?;
-        limits::written(self.dialect, sql, args)?;
-        let changed = match &mut self.inner {
-            Inner::Sqlite(tx) => tx.run(sql, args),
-            Inner::Server(tx) => Box::pin(tx.run(sql, args)).await,
-        };
-        self.note(changed)
-    }
-
-    /// Runs a statement that changes the schema. What MariaDB has already is left as it is: it cannot undo
-    /// such a change, so a step that was interrupted is done again.
-    async fn change(&mut self, sql: &str) -> Result<()> {
-        self.sound()?;
-        let done = match &mut self.inner {
-            Inner::Sqlite(tx) => tx.run(sql, &[]).map(drop),
-            Inner::Server(tx) => match Box::pin(tx.script(sql)).await {
-                Err(Error::Duplicate) if self.dialect == schema::Dialect::Mysql => Ok(()),
-                other => other,
-            },
-        };
-        self.note(done)
-    }
-
     /// What is wrong with the file, as far as the engine can tell by reading all of it. A server looks after
     /// its files itself.
+    ///
+    /// # Errors
+    /// As [`Tx::all`].
     pub async fn fault(&mut self) -> Result<Option<String>> {
         if self.dialect != schema::Dialect::Sqlite {
             return Ok(None);
@@ -288,14 +328,137 @@ impl Tx {
         let found: Vec<String> = self.column("PRAGMA quick_check(1)", &[]).await?;
         Ok(found.into_iter().find(|line| line != "ok"))
     }
+}
 
-    /// Makes everything durable.
-    pub async fn commit(self) -> Result<()> {
-        self.sound()?;
-        match self.inner {
-            Inner::Sqlite(tx) => tx.commit(),
-            Inner::Server(tx) => Box::pin(tx.commit()).await,
+/// Text and arguments of a statement.
+pub type Statement = (String, Vec<Value>);
+
+/// Makes a statement for the instant of the commit.
+type AtCommit = Box<dyn Fn(Micros) -> Statement + Send + Sync>;
+
+/// A transaction that may write, given a [`Proof`]. Dropped without a commit, it never was.
+pub struct WriteTx {
+    tx: Tx,
+    rehearsal: bool,
+    at_commit: Vec<AtCommit>,
+    store: Store,
+}
+
+impl std::fmt::Debug for WriteTx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriteTx")
+            .field("tx", &self.tx)
+            .field("rehearsal", &self.rehearsal)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Deref for WriteTx {
+    type Target = Tx;
+
+    fn deref(&self) -> &Tx {
+        &self.tx
+    }
+}
+
+impl DerefMut for WriteTx {
+    fn deref_mut(&mut self) -> &mut Tx {
+        &mut self.tx
+    }
+}
+
+impl WriteTx {
+    fn needs_writer(&self) -> Result<()> {
+        if self.rehearsal { Err(Error::NeedsWriter) } else { Ok(()) }
+    }
+
+    /// Runs a statement that writes; returns how many rows it found and changed.
+    ///
+    /// # Errors
+    /// [`Error::NeedsWriter`] in a rehearsal, [`Error::Refused`] for a value that the column cannot hold,
+    /// otherwise as the engine says.
+    pub async fn run(&mut self, _proof: &impl Proof, sql: &str, args: &[Value]) -> Result<u64> {
+        self.needs_writer()?;
+        self.statement(sql, args).await
+    }
+
+    pub(super) async fn statement(&mut self, sql: &str, args: &[Value]) -> Result<u64> {
+        let tx = &mut self.tx;
+        tx.sound()?;
+        limits::characters(args)?;
+        limits::written(tx.dialect, sql, args)?;
+        let changed = match &mut tx.inner {
+            Inner::Sqlite(tx) => tx.run(sql, args),
+            Inner::Server(tx) => Box::pin(tx.run(sql, args)).await,
+        };
+        tx.note(changed)
+    }
+
+    /// Leaves a statement for the moment of the commit, made for its instant: what has to be later than
+    /// everything that can happen before it is seen by others.
+    ///
+    /// # Errors
+    /// [`Error::NeedsWriter`] in a rehearsal.
+    pub fn at_commit(
+        &mut self,
+        _proof: &impl Proof,
+        statement: impl Fn(Micros) -> Statement + Send + Sync + 'static,
+    ) -> Result<()> {
+        self.needs_writer()?;
+        self.at_commit.push(Box::new(statement));
+        Ok(())
+    }
+
+    /// Runs a statement that changes the schema. What MariaDB has already is left as it is: it cannot undo
+    /// such a change, so a step that was interrupted is done again.
+    async fn change(&mut self, sql: &str) -> Result<()> {
+        let tx = &mut self.tx;
+        tx.sound()?;
+        let done = match &mut tx.inner {
+            Inner::Sqlite(tx) => tx.run(sql, &[]).map(drop),
+            Inner::Server(inner) => match Box::pin(inner.script(sql)).await {
+                Err(Error::Duplicate) if tx.dialect == schema::Dialect::Mysql => Ok(()),
+                other => other,
+            },
+        };
+        tx.note(done)
+    }
+
+    /// Runs what was left for the commit, and makes everything durable.
+    ///
+    /// Events and tokens know whole seconds. When the commit took into the next second, a token may have been
+    /// issued in that second before others could see the events; then they are written once more, for the
+    /// later instant, before this returns.
+    ///
+    /// # Errors
+    /// [`Error::Again`] when nothing was committed and the same is likely to succeed; [`Error::Unavailable`]
+    /// when it is not known whether it was, or when only the events could not be written once more.
+    pub async fn commit(mut self) -> Result<()> {
+        let statements = std::mem::take(&mut self.at_commit);
+        let store = self.store.clone();
+        let mut instant = self.finish(&statements).await?;
+        while !statements.is_empty() && store.clock.now() / clock::SECOND != instant / clock::SECOND {
+            let again = async { store.write().await?.finish(&statements).await };
+            instant = Box::pin(again).await.map_err(|e| match e {
+                Error::Again(text) => Error::Unavailable(format!("after a commit: {text}")),
+                other => other,
+            })?;
         }
+        Ok(())
+    }
+
+    async fn finish(mut self, at_commit: &[AtCommit]) -> Result<Micros> {
+        self.tx.sound()?;
+        let instant = self.store.clock.now();
+        for make in at_commit {
+            let (sql, args) = make(instant);
+            self.statement(&sql, &args).await?;
+        }
+        match self.tx.inner {
+            Inner::Sqlite(tx) => tx.commit()?,
+            Inner::Server(tx) => Box::pin(tx.commit()).await?,
+        }
+        Ok(instant)
     }
 }
 

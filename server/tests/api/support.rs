@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use vicar::app::App;
-use vicar::auth::keys;
 use vicar::bootstrap::{self, Plan};
 use vicar::clock::{Clock, SECOND};
 use vicar::config::Config;
+use vicar::crypto::keys;
 use vicar::store::schema::Dialect;
 use vicar::store::{Store, migrate};
 

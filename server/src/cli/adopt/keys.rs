@@ -4,9 +4,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::Report;
-use crate::auth::keys::{self, KeyRing};
 use crate::clock::{SECOND, iso};
 use crate::config::Config;
+use crate::crypto::keys::{self, KeyRing};
 
 pub(super) fn judge(r: &mut Report, config: &Config) {
     repository(r, "token keys", &config.fernet_keys, false);

@@ -331,7 +331,7 @@ fn meanings(r: &mut Report, ini: &Ini, config: &Config) {
     if ini.value("identity", "password_hash_algorithm").is_some_and(|a| a != "bcrypt") {
         r.differs("[identity] password_hash_algorithm", "is not `bcrypt`: its hashes are verified here, and new passwords are stored as bcrypt, which a Keystone verifies whatever it says");
     }
-    if config.max_password_length > crate::auth::passwords::BCRYPT_BYTES {
+    if config.max_password_length > crate::crypto::passwords::BCRYPT_BYTES {
         r.differs(
             "passwords",
             "longer ones than 72 bytes cannot be set here; those that the Keystone cut go on working",

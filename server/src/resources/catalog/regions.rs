@@ -1,15 +1,15 @@
 //! `/v3/regions`
 
-use axum::extract::Path;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vicar_rules::policy::{Facts, Op};
 
 use crate::args;
+use crate::authz::{Authorized, Caller, NoObject, Object, Proposed, Reading, Writing};
 use crate::error::{Error, Result};
-use crate::http::request::{no_content, take_text};
-use crate::http::{Permit, Req, bag};
-use crate::store::{self, Row, Select, Tx};
+use crate::http::request::{created, no_content, one, take_text};
+use crate::http::{Links, bag};
+use crate::store::{self, Proof, Row, Select, Tx, WriteTx};
 use crate::{ids, schema};
 
 schema!(CREATE, {
@@ -58,16 +58,28 @@ impl Region {
         })
     }
 
-    fn shown(&self, req: &Req) -> Value {
+    fn to_json(&self, links: &Links) -> Value {
         bag::shown(
             &self.extra,
             json!({
                 "id": self.id,
                 "description": self.description,
                 "parent_region_id": self.parent_region_id,
-                "links": {"self": req.link(&format!("/regions/{}", self.id))},
+                "links": {"self": links.to(&format!("/regions/{}", self.id))},
             }),
         )
+    }
+}
+
+impl Object for Region {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none())
+    }
+}
+
+impl Object for Proposed<Region> {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none())
     }
 }
 
@@ -75,18 +87,22 @@ fn missing(id: &str) -> Error {
     Error::NotFound("region", id.to_owned())
 }
 
-async fn look(tx: &mut Tx, id: &str) -> Result<Region> {
+async fn find(tx: &mut Tx, id: &str) -> Result<Region> {
     let found = tx.first(&format!("{COLUMNS} WHERE id = ?"), args![id], Region::read).await?;
     found.filter(|r| r.id == id).ok_or_else(|| missing(id))
 }
 
-/// Is there a region of this id?
+/// Whether there is a region with this id.
+///
+/// # Errors
+/// When the database fails.
 pub async fn exists(tx: &mut Tx, id: &str) -> Result<bool> {
     Ok(tx.exists("SELECT id FROM region WHERE id = ?", args![id]).await?)
 }
 
-async fn insert(tx: &mut Tx, region: &Region, _permit: &Permit) -> Result<()> {
+async fn insert(tx: &mut WriteTx, proof: &impl CreatesRegion, region: &Region) -> Result<()> {
     tx.run(
+        proof,
         "INSERT INTO region (id, description, parent_region_id, extra) VALUES (?, ?, ?, ?)",
         args![&region.id, &region.description, &region.parent_region_id, bag::text(&region.extra)],
     )
@@ -98,91 +114,99 @@ async fn insert(tx: &mut Tx, region: &Region, _permit: &Permit) -> Result<()> {
     Ok(())
 }
 
-/// Makes a region of this id if there is none: clients of old times name regions without making them.
-pub async fn ensure(tx: &mut Tx, id: &str, permit: &Permit) -> Result<()> {
+/// Proofs that cover the creation of a region: a region's own, and an endpoint's that names one.
+pub trait CreatesRegion: Proof {}
+
+impl CreatesRegion for Authorized<Proposed<Region>> {}
+
+/// Creates a region with this id if there is none: older clients name regions without creating them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ensure(tx: &mut WriteTx, proof: &impl CreatesRegion, id: &str) -> Result<()> {
     if exists(tx, id).await? {
         return Ok(());
     }
     let region =
         Region { id: id.to_owned(), description: String::new(), parent_region_id: None, extra: Map::new() };
-    insert(tx, &region, permit).await
+    insert(tx, proof, &region).await
 }
 
 /// `POST /v3/regions`: with the client's id, or a new one.
-pub async fn create(req: Req) -> Result<Response> {
-    let permit = req.permit(Op::CreateRegion, &Facts::none()).await?;
-    let mut body = req.member("region", &CREATE)?;
+pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
+    s.authorize(Op::CreateRegion, NoObject)?;
+    let mut body = s.member("region", &CREATE)?;
     let id = take_text(&mut body, "id").filter(|id| !id.is_empty()).unwrap_or_else(ids::uuid);
-    store_new(&req, id, body, &permit).await
+    store_new(s, id, body).await
 }
 
-/// `PUT /v3/regions/{id}`: makes one of that id; it never replaces one.
-pub async fn put(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let permit = req.permit(Op::CreateRegion, &Facts::none()).await?;
-    let body = req.member("region", &CREATE)?;
+/// `PUT /v3/regions/{id}`: creates one with that id; it never replaces one.
+pub async fn put(s: &mut Writing<'_>) -> Result<Response> {
+    s.authorize(Op::CreateRegion, NoObject)?;
+    let body = s.member("region", &CREATE)?;
+    let id = s.param("region_id")?;
     if id.chars().count() > 255 {
         return Err(Error::field("id", "is longer than 255 characters"));
     }
-    if body.get("id").is_some_and(|given| *given != id.as_str()) {
-        return Err(Error::field("id", "is another than that of the URL"));
+    if body.get("id").is_some_and(|given| *given != id) {
+        return Err(Error::field("id", "differs from that of the URL"));
     }
-    store_new(&req, id, body, &permit).await
+    store_new(s, id.to_owned(), body).await
 }
 
-async fn store_new(req: &Req, id: String, mut body: Map<String, Value>, permit: &Permit) -> Result<Response> {
+async fn store_new(s: &mut Writing<'_>, id: String, mut body: Map<String, Value>) -> Result<Response> {
     let region = Region {
         description: take_text(&mut body, "description").unwrap_or_default(),
         parent_region_id: take_text(&mut body, "parent_region_id"),
         extra: bag::rest(body, KNOWN),
         id,
     };
-    let mut tx = req.write().await?;
+    let region = s.authorize(Op::CreateRegion, Proposed(region))?;
     if let Some(parent) = &region.parent_region_id
-        && !exists(&mut tx, parent).await?
+        && !exists(&mut s.tx, parent).await?
     {
         return Err(missing(parent));
     }
-    insert(&mut tx, &region, permit).await?;
-    tx.commit().await?;
-    Ok(req.created("region", region.shown(req)))
+    insert(&mut s.tx, &region, &region).await?;
+    Ok(created("region", region.to_json(s.links())))
 }
 
 /// `GET /v3/regions`
-pub async fn list(req: Req) -> Result<Response> {
-    req.permit(Op::ListRegions, &Facts::none()).await?;
-    req.query.check(&QUERY)?;
+pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
+    s.authorize(Op::ListRegions, NoObject)?;
+    s.request.query.check(&QUERY)?;
     let mut q = Select::new(COLUMNS);
-    q.eq("parent_region_id", req.query.get("parent_region_id")).end("ORDER BY id");
-    let mut tx = req.read().await?;
-    let items = q.map(&mut tx, Region::read).await?.iter().map(|r| r.shown(&req)).collect();
-    req.list("regions", items, &["parent_region_id"])
+    q.eq("parent_region_id", s.request.query.get("parent_region_id")).end("ORDER BY id");
+    let items = q.map(&mut s.tx, Region::read).await?.iter().map(|r| r.to_json(s.links())).collect();
+    s.list("regions", items, &["parent_region_id"])
 }
 
 /// `GET /v3/regions/{id}`
-pub async fn get(Path(id): Path<String>, req: Req) -> Result<Response> {
-    req.permit(Op::GetRegion, &Facts::none()).await?;
-    let mut tx = req.read().await?;
-    Ok(req.one("region", look(&mut tx, &id).await?.shown(&req)))
+pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
+    s.authorize(Op::GetRegion, NoObject)?;
+    let region = find(&mut s.tx, s.request.param("region_id")?).await?;
+    Ok(one("region", region.to_json(s.links())))
 }
 
 /// `PATCH /v3/regions/{id}`
-pub async fn update(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let permit = req.permit(Op::UpdateRegion, &Facts::none()).await?;
-    let mut body = req.member("region", &UPDATE)?;
-    bag::same_id(&body, &id)?;
-    let mut tx = req.write().await?;
-    let mut region = look(&mut tx, &id).await?;
+pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
+    s.authorize(Op::UpdateRegion, NoObject)?;
+    let id = s.param("region_id")?;
+    let mut body = s.member("region", &UPDATE)?;
+    bag::same_id(&body, id)?;
+    let stored = find(&mut s.tx, id).await?;
+    let stored = s.authorize(Op::UpdateRegion, stored)?;
+    let mut region = stored.clone();
     if let Some(description) = body.remove("description") {
         region.description = description.as_str().unwrap_or_default().to_owned();
     }
     if let Some(parent) = body.remove("parent_region_id") {
         region.parent_region_id = parent.as_str().map(str::to_owned);
-        check_parent(&mut tx, &region).await?;
+        check_parent(&mut s.tx, &region).await?;
     }
     bag::keep(&mut region.extra, body, KNOWN);
-    save(&mut tx, &region, &permit).await?;
-    tx.commit().await?;
-    Ok(req.one("region", region.shown(&req)))
+    save(&mut s.tx, &stored, &region).await?;
+    Ok(one("region", region.to_json(s.links())))
 }
 
 /// The new parent is there, and not below the region itself.
@@ -211,37 +235,39 @@ async fn below(tx: &mut Tx, id: &str) -> Result<Vec<String>> {
     Ok(tx.column(sql, args![id]).await?)
 }
 
-async fn save(tx: &mut Tx, region: &Region, _permit: &Permit) -> Result<()> {
+async fn save(tx: &mut WriteTx, stored: &Authorized<Region>, region: &Region) -> Result<()> {
     tx.run(
+        stored,
         "UPDATE region SET description = ?, parent_region_id = ?, extra = ? WHERE id = ?",
-        args![&region.description, &region.parent_region_id, bag::text(&region.extra), &region.id],
+        args![&region.description, &region.parent_region_id, bag::text(&region.extra), &stored.id],
     )
     .await?;
     Ok(())
 }
 
 /// `DELETE /v3/regions/{id}`: with everything below it, unless an endpoint is in any of them.
-pub async fn delete(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let permit = req.permit(Op::DeleteRegion, &Facts::none()).await?;
-    let mut tx = req.write().await?;
-    look(&mut tx, &id).await?;
-    let all = below(&mut tx, &id).await?;
-    for region in &all {
-        if tx.exists("SELECT id FROM endpoint WHERE region_id = ? LIMIT 1", args![region]).await? {
+pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
+    s.authorize(Op::DeleteRegion, NoObject)?;
+    let region = find(&mut s.tx, s.request.param("region_id")?).await?;
+    let region = s.authorize(Op::DeleteRegion, region)?;
+    let all = below(&mut s.tx, &region.id).await?;
+    for id in &all {
+        if s.tx.exists("SELECT id FROM endpoint WHERE region_id = ? LIMIT 1", args![id]).await? {
             return Err(Error::Forbidden(format!(
-                "Unable to delete region {id} because it or its child regions have associated endpoints."
+                "Unable to delete region {} because it or its child regions have associated endpoints.",
+                region.id
             )));
         }
     }
-    for region in &all {
-        remove(&mut tx, region, &permit).await?;
-    }
-    tx.commit().await?;
+    remove(&mut s.tx, &region, &all).await?;
     Ok(no_content())
 }
 
-async fn remove(tx: &mut Tx, id: &str, _permit: &Permit) -> Result<()> {
-    tx.run("DELETE FROM policy_association WHERE region_id = ?", args![id]).await?;
-    tx.run("DELETE FROM region WHERE id = ?", args![id]).await?;
+/// Deletes a region, and with it those below it.
+async fn remove(tx: &mut WriteTx, region: &Authorized<Region>, with: &[String]) -> Result<()> {
+    for id in with {
+        tx.run(region, "DELETE FROM policy_association WHERE region_id = ?", args![id]).await?;
+        tx.run(region, "DELETE FROM region WHERE id = ?", args![id]).await?;
+    }
     Ok(())
 }

@@ -331,7 +331,7 @@ impl Changes {
             sql::rename(tx, &user, permit).await?;
         }
         let woken = flag == Some(true) && before.idle;
-        if flag == Some(true) && tx.idle_since().is_some() {
+        if flag == Some(true) && tx.inactive_since().is_some() {
             sql::seen_today(tx, &user.id, now, permit).await?;
             user.idle = false;
         }

@@ -134,7 +134,7 @@ pub async fn list(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<Us
     let mut q = Select::new(USER);
     build(&mut q);
     q.end("ORDER BY u.id");
-    let since = tx.idle_since().cloned();
+    let since = tx.inactive_since().cloned();
     let mut users = q.map(tx, |r| read_user(r, since.as_ref())).await?;
     // So many at a time that every engine takes the statement.
     for some in users.chunks_mut(500) {

@@ -1,12 +1,15 @@
-//! Who calls, and the proof that he may.
+//! Who calls.
 
-use vicar_rules::policy::{Facts, Op, Scope, Subject};
+use subtle::ConstantTimeEq;
+use vicar_rules::Micros;
+use vicar_rules::policy::{Scope, Subject};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::token::{Act, Kind};
 
 use crate::app::App;
-use crate::auth::token::Token;
+use crate::auth::token::{Token, ValidateOptions, validate};
 use crate::error::{Error, Result};
+use crate::store::Tx;
 
 /// A caller with a valid token, or with the configured admin token.
 #[derive(Debug)]
@@ -16,6 +19,20 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The caller behind the text of a token.
+    ///
+    /// # Errors
+    /// 401 when it is not valid.
+    pub async fn authenticate(tx: &mut Tx, app: &App, text: &str, now: Micros) -> Result<Self> {
+        if let Some(admin) = &app.config.admin_token
+            && bool::from(admin.0.as_bytes().ct_eq(text.as_bytes()))
+        {
+            return Ok(Self::admin_token());
+        }
+        let token = validate(tx, app, text, now, ValidateOptions::default()).await?;
+        Ok(Self::with(token.ok_or(Error::Unauthorized)?))
+    }
+
     /// With a token.
     pub fn with(token: Token) -> Self {
         Self { subject: token.subject(), token: Some(token) }
@@ -39,7 +56,7 @@ impl Caller {
         self.token.as_ref()
     }
 
-    /// The caller, as policy sees him.
+    /// The caller, as policy sees them.
     pub fn subject(&self) -> &Subject {
         &self.subject
     }
@@ -54,8 +71,11 @@ impl Caller {
         self.token.as_ref().map_or(Kind::Login, |t| t.kind)
     }
 
-    /// The domain of what he makes without naming one: his scope's, else the configured default. The
-    /// admin token is nowhere at home, so it must name one.
+    /// The domain of what the caller creates without naming one: that of the token's scope, else the
+    /// configured default.
+    ///
+    /// # Errors
+    /// 400 for the admin token, which is in no domain and must name one.
     pub fn home_domain(&self, app: &App) -> Result<String> {
         match &self.subject.scope {
             _ if self.subject.admin_token => {
@@ -68,7 +88,7 @@ impl Caller {
         }
     }
 
-    /// The domain that his token is scoped to: its lists show nothing of others.
+    /// The domain that the token is scoped to: its lists show nothing of others.
     pub fn domain_scope(&self) -> Option<&str> {
         match &self.subject.scope {
             Scope::Domain(id) => Some(id),
@@ -79,42 +99,5 @@ impl Caller {
     /// May a token of this kind do this at all?
     pub fn may(&self, app: &App, act: Act) -> Result<(), Refusal> {
         vicar_rules::token::may(self.kind(), act, app.switches())
-    }
-
-    /// Asks the policy. The permit is what writing functions of the store want to see.
-    pub fn permit(&self, app: &App, op: Op, facts: &Facts) -> Result<Permit> {
-        if app.policy.allows(op, &self.subject, facts) {
-            Ok(Permit(()))
-        } else {
-            Err(Error::not_permitted(op.row().name))
-        }
-    }
-
-    /// Asks the rule of a sibling operation, after the operation's own was asked: its kinds of scope do
-    /// not matter then.
-    pub fn permit_beside(&self, app: &App, op: Op, facts: &Facts) -> Result<Permit> {
-        if app.policy.allows_in_any_scope(op, &self.subject, facts) {
-            Ok(Permit(()))
-        } else {
-            Err(Error::not_permitted(op.row().name))
-        }
-    }
-
-    /// Whether the policy allows it, for filtering lists.
-    pub fn allowed(&self, app: &App, op: Op, facts: &Facts) -> bool {
-        app.policy.allows(op, &self.subject, facts)
-    }
-}
-
-/// The proof that somebody was asked and said yes. Functions that change anything take one, so that
-/// code which has not asked cannot call them.
-#[derive(Debug)]
-pub struct Permit(());
-
-impl Permit {
-    /// For what the server does of itself: bootstrap, reaping, the consequences of a login.
-    /// The reason stands in the code that asks for it, never in a request.
-    pub fn own(_reason: &'static str) -> Self {
-        Self(())
     }
 }

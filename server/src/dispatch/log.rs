@@ -2,7 +2,7 @@
 //! acts for whom. Never a secret: the line is built from ids and from nothing that a client sent
 //! besides method and path.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
@@ -13,64 +13,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
-use crate::auth::token::Token;
-use crate::error::RunAgain;
+use crate::http::Line;
 use crate::http::request::read_body;
 use crate::ids;
 use crate::metrics::RequestLabels;
-use crate::store::Patience;
-
-/// What handlers add to the line.
-#[derive(Debug, Clone, Default)]
-pub struct Line(Arc<Mutex<Fields>>);
-
-#[derive(Debug, Default)]
-struct Fields {
-    user: Option<String>,
-    audit_ids: Option<String>,
-    project: Option<String>,
-    chain: Option<String>,
-    subject: Option<String>,
-    actor: Option<String>,
-}
-
-impl Line {
-    /// Who calls.
-    pub fn caller(&self, token: &Token) {
-        let mut f = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        f.user = Some(token.user.id.clone());
-        f.audit_ids = Some(token.payload.audit_ids.join(" "));
-        f.project = token.project().map(|p| p.id.clone());
-        f.chain = chain_of(token);
-        f.actor = Some(actor_of(token));
-    }
-
-    /// Which token the call is about or gave out, by its audit ids.
-    pub fn subject(&self, token: &Token) {
-        let mut f = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        f.subject = Some(token.payload.audit_ids.join(" "));
-        if f.chain.is_none() {
-            f.chain = chain_of(token);
-        }
-        if f.actor.is_none() {
-            f.actor = Some(actor_of(token));
-        }
-    }
-}
-
-/// Whose doing it is: the trustee of the last link for a delegated token, otherwise its user.
-fn actor_of(token: &Token) -> String {
-    let last = token.trust.as_ref().map(|judged| judged.chain.leaf());
-    last.map_or(&token.user.id, |link| &link.trustee).clone()
-}
-
-/// `alice>solum(t1) alice>heat(t2)`: trustor, trustee and trust of each link, root first.
-fn chain_of(token: &Token) -> Option<String> {
-    let judged = token.trust.as_ref()?;
-    let links: Vec<String> =
-        judged.chain.links().iter().map(|t| format!("{}>{}({})", t.trustor, t.trustee, t.id)).collect();
-    Some(links.join(" "))
-}
 
 /// The header with the request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
@@ -86,24 +32,6 @@ async fn whole(request: Request, limit: usize) -> Result<(Parts, Bytes), Respons
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             Err(response)
         }
-    }
-}
-
-/// Runs a handler, and again when somebody else's transaction was in the way of its own. A handler is a
-/// function of the request and of the database, and such a transaction never was, so this is the one place
-/// for it.
-async fn run(app: &App, parts: Parts, body: Bytes, next: Next) -> Response {
-    let mut patience = Patience::default();
-    loop {
-        let request = Request::from_parts(parts.clone(), Body::from(body.clone()));
-        let response = next.clone().run(request).await;
-        let Some(RunAgain(why)) = response.extensions().get() else { return response };
-        if !patience.again().await {
-            tracing::error!(status = 503, detail = why, "request failed, each time that it was run");
-            return response;
-        }
-        app.metrics.database_retries.inc();
-        tracing::debug!(why, "the request is run again");
     }
 }
 
@@ -134,7 +62,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |p| p.as_str().to_owned());
     let mut response = match whole(request, app.config.max_body).await {
-        Ok((parts, body)) => run(&app, parts, body, next).await,
+        Ok((parts, body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
         Err(refused) => refused,
     };
     let headers = response.headers_mut();
@@ -146,7 +74,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     let took = started.elapsed();
     app.metrics.requests.get_or_create(&RequestLabels { method: method_label(&method), route, status }).inc();
     app.metrics.duration.observe(took.as_secs_f64());
-    let f = line.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let f = line.fields();
     tracing::info!(
         request_id = id,
         %method,

@@ -1,21 +1,27 @@
 //! Versions, health.
 
+use std::sync::Arc;
+
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::{Req, home};
-use crate::error::Result;
+use super::home;
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::http::Request;
+use crate::http::request::ok;
 
 /// The other form of these documents: a map of everything that is served.
 const JSON_HOME: &str = "application/json-home";
 
-fn version(req: &Req) -> Value {
+fn version(request: &Request) -> Value {
     json!({
         "id": "v3.14",
         "status": "stable",
         "updated": "2020-04-07T00:00:00Z",
-        "links": [{"rel": "self", "href": req.link("/")}],
+        "links": [{"rel": "self", "href": request.links.to("/")}],
         "media-types": [{
             "base": "application/json",
             "type": "application/vnd.openstack.identity-v3+json",
@@ -25,8 +31,8 @@ fn version(req: &Req) -> Value {
 
 /// Does the client like a JSON home document better than plain JSON? One that likes both the same, as
 /// browsers do, gets plain JSON.
-fn wants_home(req: &Req) -> bool {
-    let Ok(Some(accept)) = req.header(&header::ACCEPT) else {
+fn wants_home(request: &Request) -> bool {
+    let Ok(Some(accept)) = request.header(&header::ACCEPT) else {
         return false;
     };
     let liking = |media: &str| {
@@ -55,21 +61,21 @@ fn home(prefix: &str) -> Response {
 }
 
 /// `GET /`: 300 with the versions; there is one. Or a JSON home document.
-pub async fn versions(req: Req) -> Response {
-    if wants_home(&req) {
-        return home("/v3");
+pub fn versions(request: &Request) -> Result<Response> {
+    if wants_home(request) {
+        return Ok(home("/v3"));
     }
-    let body = json!({"versions": {"values": [version(&req)]}});
-    let location = req.link("/");
-    (StatusCode::MULTIPLE_CHOICES, [(header::LOCATION, location)], axum::Json(body)).into_response()
+    let body = json!({"versions": {"values": [version(request)]}});
+    let location = request.links.to("/");
+    Ok((StatusCode::MULTIPLE_CHOICES, [(header::LOCATION, location)], axum::Json(body)).into_response())
 }
 
 /// `GET /v3`: the version, or a JSON home document.
-pub async fn v3(req: Req) -> Response {
-    if wants_home(&req) {
-        return home("");
+pub fn v3(request: &Request) -> Result<Response> {
+    if wants_home(request) {
+        return Ok(home(""));
     }
-    axum::Json(json!({"version": version(&req)})).into_response()
+    Ok(ok(json!({"version": version(request)})))
 }
 
 /// `GET /healthz`: the process lives.
@@ -78,11 +84,10 @@ pub async fn healthz() -> &'static str {
 }
 
 /// `GET /readyz`: database and keys can be used.
-pub async fn readyz(req: Req) -> Result<&'static str> {
-    let unavailable = |e: String| crate::error::Error::Unavailable(e, 1);
-    req.app.token_keys.current().map_err(unavailable)?;
-    req.app.credential_keys.current().map_err(unavailable)?;
-    let mut tx = req.read().await?;
-    crate::store::migrate::state(&mut tx).await?;
+pub async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str> {
+    let unavailable = |e: String| Error::Unavailable(e, 1);
+    app.token_keys.current().map_err(unavailable)?;
+    app.credential_keys.current().map_err(unavailable)?;
+    crate::store::migrate::state(&mut app.store.read().await?).await?;
     Ok("ready\n")
 }

@@ -1,0 +1,11 @@
+//! Who may do what: the caller, the session with its one transaction, and the proof that writes ask for.
+
+mod authorized;
+mod caller;
+mod session;
+mod slow;
+
+pub use authorized::{Authorized, NoObject, Object, Proposed, System};
+pub use caller::Caller;
+pub use session::{Reading, Session, Writing};
+pub use slow::SlowWork;

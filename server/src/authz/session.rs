@@ -1,0 +1,189 @@
+//! One request, one transaction: who calls, what is asked, and the transaction in which all of it happens.
+//!
+//! Handlers get a session and end in an answer or an error. They cannot commit: `dispatch` does, once the
+//! answer is rendered. So a handler can be run again at any time, and is, when another transaction was in its
+//! way. A handler of a [`Writing`] session is first rehearsed on a read, up to its first write, so that
+//! nothing refused ever waits for the one writer; then it is run in the writer's transaction from its
+//! beginning, so that no permission is older than the write that it allows.
+
+use axum::response::Response;
+use serde_json::{Map, Value};
+use vicar_rules::Micros;
+use vicar_rules::policy::{Fact, Facts, Op};
+use vicar_rules::token::Act;
+
+use super::{Authorized, Caller, Object, SlowWork};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::http::schema::Schema;
+use crate::http::{Links, Request};
+use crate::metrics::Metrics;
+use crate::store::{Tx, WriteTx};
+
+/// A session that reads.
+pub type Reading<'r> = Session<'r, Tx>;
+/// A session that may write.
+pub type Writing<'r> = Session<'r, WriteTx>;
+
+/// What is left for the time after the commit.
+type AfterCommit = Box<dyn FnOnce(&Metrics) + Send>;
+
+/// A request inside its transaction.
+pub struct Session<'r, T> {
+    /// The server's parts.
+    pub app: &'r App,
+    /// The request.
+    pub request: &'r Request,
+    /// The transaction.
+    pub tx: T,
+    /// The instant of this session. No later than the transaction's snapshot.
+    pub now: Micros,
+    /// Password hashes.
+    pub slow: &'r mut SlowWork,
+    caller: Option<&'r Caller>,
+    ops: &'static [Op],
+    after_commit: Vec<AfterCommit>,
+}
+
+impl<T> std::fmt::Debug for Session<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("path", &self.request.path).finish_non_exhaustive()
+    }
+}
+
+impl<'r, T> Session<'r, T> {
+    /// Puts a session together; `ops` are the operations that the route declares.
+    pub fn new(
+        app: &'r App,
+        request: &'r Request,
+        tx: T,
+        now: Micros,
+        slow: &'r mut SlowWork,
+        caller: Option<&'r Caller>,
+        ops: &'static [Op],
+    ) -> Self {
+        Self { app, request, tx, now, slow, caller, ops, after_commit: Vec::new() }
+    }
+
+    /// The transaction, and what is to be done after its commit.
+    pub fn finish(self) -> (T, impl FnOnce(&Metrics)) {
+        let after = self.after_commit;
+        (self.tx, move |metrics: &Metrics| after.into_iter().for_each(|f| f(metrics)))
+    }
+
+    /// Who calls.
+    ///
+    /// # Errors
+    /// 401 on a route that takes no token, or none was given.
+    pub fn caller(&self) -> Result<&'r Caller> {
+        self.caller.ok_or(Error::Unauthorized)
+    }
+
+    /// Whether a token of the caller's kind may do this at all.
+    ///
+    /// # Errors
+    /// 403 when it may not.
+    pub fn may(&self, act: Act) -> Result<()> {
+        Ok(self.caller()?.may(self.app, act)?)
+    }
+
+    /// Asks the policy, and gives the object back with the proof.
+    ///
+    /// # Errors
+    /// 403 when it is not allowed.
+    pub fn authorize<O: Object>(&self, op: Op, object: O) -> Result<Authorized<O>> {
+        let facts = object.facts(self.caller()?)?;
+        self.check(op, facts)?;
+        Ok(Authorized::new(op, object))
+    }
+
+    /// The same for an object that may be absent: who is not allowed is told so before they learn whether it
+    /// exists.
+    ///
+    /// # Errors
+    /// 403 when it is not allowed, otherwise `missing` when there is no object.
+    pub fn authorize_found<O: Object>(
+        &self,
+        op: Op,
+        object: Option<O>,
+        missing: impl FnOnce() -> Error,
+    ) -> Result<Authorized<O>> {
+        match object {
+            Some(object) => self.authorize(op, object),
+            None => {
+                self.check(op, Facts::none())?;
+                Err(missing())
+            }
+        }
+    }
+
+    /// Asks the rule of a sibling operation after the route's own: the scopes that it allows do not matter.
+    ///
+    /// # Errors
+    /// 403 when it is not allowed.
+    pub fn authorize_beside<O: Object>(&self, op: Op, object: O) -> Result<Authorized<O>> {
+        let caller = self.caller()?;
+        let facts = self.with_path(object.facts(caller)?);
+        if self.app.policy.allows_in_any_scope(op, caller.subject(), &facts) {
+            Ok(Authorized::new(op, object))
+        } else {
+            Err(Error::not_permitted(op.row().name))
+        }
+    }
+
+    /// Whether the policy allows it: for lists that show to each what is theirs.
+    ///
+    /// # Errors
+    /// 401 without a caller.
+    pub fn allows(&self, op: Op, facts: &Facts) -> Result<bool> {
+        let facts = self.with_path(facts.clone());
+        Ok(self.app.policy.allows(op, self.caller()?.subject(), &facts))
+    }
+
+    fn check(&self, op: Op, facts: Facts) -> Result<()> {
+        if !self.ops.contains(&op) {
+            return Err(Error::Internal(format!("the route does not declare {}", op.row().name)));
+        }
+        if self.allows(op, &facts)? { Ok(()) } else { Err(Error::not_permitted(op.row().name)) }
+    }
+
+    /// The user that the path names is a fact, as in Keystone.
+    fn with_path(&self, facts: Facts) -> Facts {
+        facts.with_opt(Fact::PathUser, self.request.param_opt("user_id"))
+    }
+
+    /// A variable part of the path.
+    ///
+    /// # Errors
+    /// Ours: the route has no such part.
+    pub fn param(&self, name: &str) -> Result<&'r str> {
+        self.request.param(name)
+    }
+
+    /// What links in the answer begin with.
+    pub fn links(&self) -> &'r Links {
+        &self.request.links
+    }
+
+    /// The object under `name` in the body, checked against its schema.
+    ///
+    /// # Errors
+    /// 400 that names the field.
+    pub fn member(&self, name: &str, schema: &Schema) -> Result<Map<String, Value>> {
+        self.request.member(name, schema)
+    }
+
+    /// An answer with a list: filtered by the query's `filters`, paged, with links.
+    ///
+    /// # Errors
+    /// 400 for a page that cannot be.
+    pub fn list(&self, name: &str, items: Vec<Value>, filters: &[&str]) -> Result<Response> {
+        self.request.list(name, items, filters, self.app.config.list_limit)
+    }
+
+    /// Leaves something for the time after the commit, such as a counter: it is not done when the
+    /// transaction did not come about.
+    pub fn after_commit(&mut self, what: impl FnOnce(&Metrics) + Send + 'static) {
+        self.after_commit.push(Box::new(what));
+    }
+}

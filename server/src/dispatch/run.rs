@@ -1,0 +1,211 @@
+//! Runs handlers: authenticates, opens the transaction, commits, and runs again what has to be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{RawPathParams, Request as HttpRequest, State};
+use axum::http::{Method, Uri, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, get};
+use tower::ServiceExt;
+use vicar_rules::Micros;
+use vicar_rules::token::Act;
+
+use super::route::{Auth, Handler, Route};
+use super::{discovery, log};
+use crate::app::App;
+use crate::authz::{Caller, Session, SlowWork};
+use crate::clock::SECOND;
+use crate::error::{Error, Result};
+use crate::http::Request;
+use crate::http::request::{AUTH_TOKEN, read_body};
+use crate::store::{Patience, Tx};
+
+/// The router of a list of routes.
+pub fn router(app: Arc<App>, routes: &'static [Route]) -> Router {
+    let mut paths: BTreeMap<&'static str, (MethodRouter<Arc<App>>, Vec<&'static str>)> = BTreeMap::new();
+    for route in routes {
+        let (methods, names) = paths.entry(route.path).or_default();
+        let handler = move |State(app): State<Arc<App>>, params: RawPathParams, request: HttpRequest| async move {
+            answer(route, &app, params, request).await
+        };
+        *methods = std::mem::take(methods).on(filter(&route.method), handler);
+        names.push(route.method.as_str());
+        if route.method == Method::GET {
+            names.push("HEAD");
+        }
+    }
+    // Health needs no transaction: it is asked for when the database is away.
+    let mut router =
+        Router::new().route("/healthz", get(discovery::healthz)).route("/readyz", get(discovery::readyz));
+    for (path, (methods, mut names)) in paths {
+        names.push("OPTIONS");
+        names.sort_unstable();
+        names.dedup();
+        let allow = names.join(", ");
+        let options = move || std::future::ready([(header::ALLOW, allow)].into_response());
+        router = router.route(path, methods.options(options));
+    }
+    let router = router
+        .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
+        .fallback(|| async {
+            Error::NotFoundBecause("The requested URL was not found on this server.".into())
+        })
+        .layer(from_fn_with_state(Arc::clone(&app), log::around))
+        .with_state(app);
+    Router::new().fallback_service(router.map_request(tidy_path))
+}
+
+fn filter(method: &Method) -> MethodFilter {
+    MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET)
+}
+
+/// `/v3/projects/` and `//v3//projects` are `/v3/projects`: clients write all of these.
+fn tidy_path(mut request: HttpRequest) -> HttpRequest {
+    let uri = request.uri();
+    let path = uri.path();
+    if path == "/" || !(path.contains("//") || path.ends_with('/')) {
+        return request;
+    }
+    let tidy: String = path.split('/').filter(|part| !part.is_empty()).flat_map(|part| ["/", part]).collect();
+    let tidy = if tidy.is_empty() { "/".to_owned() } else { tidy };
+    let whole = uri.query().map_or_else(|| tidy.clone(), |query| format!("{tidy}?{query}"));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = whole.parse().ok();
+    if let Ok(shorter) = Uri::from_parts(parts) {
+        *request.uri_mut() = shorter;
+    }
+    request
+}
+
+async fn answer(route: &'static Route, app: &App, params: RawPathParams, request: HttpRequest) -> Response {
+    match read(app, params, request).await {
+        Ok(request) => run(route, app, &request).await,
+        Err(e) => e.into_response(),
+    }
+}
+
+async fn read(app: &App, params: RawPathParams, request: HttpRequest) -> Result<Request> {
+    let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let (parts, body): (_, Body) = request.into_parts();
+    let body = read_body(body, app.config.max_body).await?;
+    Request::new(parts, body, params, app.config.public_endpoint.as_deref())
+}
+
+/// Runs a handler until it has an answer. Each run is a transaction of its own, and one that did not commit
+/// never was; so this is the one place for trying again.
+async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
+    let began = app.clock.now();
+    let mut slow = SlowWork::default();
+    let mut patience = Patience::default();
+    let mut has_waited = false;
+    let mut has_writer = false;
+    let error = loop {
+        match attempt(route, app, request, &mut slow, has_writer).await {
+            Ok(response) => return response,
+            Err(Error::NeedsWriter) if !has_writer => has_writer = true,
+            Err(Error::Pending) => {
+                has_writer = false;
+                if let Err(e) = slow.perform(&app.passwords).await {
+                    break e;
+                }
+            }
+            Err(Error::Settling) if !has_waited => {
+                (has_waited, has_writer) = (true, false);
+                next_second(app).await;
+            }
+            Err(Error::Again(why)) => {
+                if !patience.again().await {
+                    break Error::Again(why);
+                }
+                has_writer = false;
+                app.metrics.database_retries.inc();
+                tracing::debug!(why, "the request is run again");
+            }
+            Err(e) => break e,
+        }
+    };
+    if route.auth == Auth::Login && matches!(error, Error::Unauthorized) {
+        pad_timing(app, began).await;
+    }
+    error.into_response()
+}
+
+/// One run, in one transaction.
+async fn attempt(
+    route: &'static Route,
+    app: &App,
+    request: &Request,
+    slow: &mut SlowWork,
+    has_writer: bool,
+) -> Result<Response> {
+    match route.handler {
+        Handler::Plain(handler) => handler(request),
+        Handler::Read(handler) => {
+            let mut tx = app.store.read().await?;
+            // Before the snapshot, which the first statement takes: what is revoked later is not older.
+            let now = app.clock.now();
+            let caller = caller(route, app, request, &mut tx, now).await?;
+            let mut session = Session::new(app, request, tx, now, slow, caller.as_ref(), route.ops);
+            let response = handler(&mut session).await?;
+            let (_, after) = session.finish();
+            after(&app.metrics);
+            Ok(response)
+        }
+        Handler::Write(handler) => {
+            let mut tx = if has_writer { app.store.write().await? } else { app.store.rehearse().await? };
+            let now = app.clock.now();
+            let caller = caller(route, app, request, &mut tx, now).await?;
+            let mut session = Session::new(app, request, tx, now, slow, caller.as_ref(), route.ops);
+            let response = handler(&mut session).await?;
+            let (tx, after) = session.finish();
+            if has_writer {
+                tx.commit().await?;
+            }
+            after(&app.metrics);
+            Ok(response)
+        }
+    }
+}
+
+async fn caller(
+    route: &Route,
+    app: &App,
+    request: &Request,
+    tx: &mut Tx,
+    now: Micros,
+) -> Result<Option<Caller>> {
+    let text = match route.auth {
+        Auth::Login | Auth::Public => return Ok(None),
+        Auth::Required => Some(request.token_header(&AUTH_TOKEN)?.ok_or(Error::Unauthorized)?),
+        Auth::Optional => request.token_header(&AUTH_TOKEN)?,
+    };
+    let Some(text) = text else { return Ok(None) };
+    let caller = Caller::authenticate(tx, app, text, now).await?;
+    if let Some(token) = caller.token() {
+        request.line.caller(token.ids());
+    }
+    caller.may(app, Act::Use)?;
+    Ok(Some(caller))
+}
+
+/// Waits for the next second: a revocation of this very second stands against a new token.
+async fn next_second(app: &App) {
+    let rest = SECOND - app.clock.now().rem_euclid(SECOND);
+    tokio::time::sleep(Duration::from_micros(u64::try_from(rest).unwrap_or(0) + 1000)).await;
+}
+
+/// Failed logins are answered in steps of this length.
+const STEP: Micros = 50_000;
+
+/// Waits for the end of the step: what an attempt cost beyond the hash (a row to read, a failure to
+/// count) is less than a step, and so does not show.
+async fn pad_timing(app: &App, began: Micros) {
+    let spent = app.clock.now().saturating_sub(began);
+    let rest = (STEP - spent.rem_euclid(STEP)) % STEP;
+    tokio::time::sleep(Duration::from_micros(u64::try_from(rest).unwrap_or(0))).await;
+}

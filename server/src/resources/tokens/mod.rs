@@ -1,0 +1,3 @@
+//! `/v3/auth`, `/v3/OS-REVOKE`, `/v3/ec2tokens` and `/v3/s3tokens`.
+
+pub mod http;
