@@ -6,8 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rmpv::Value as Pack;
 use vicar_rules::Micros;
 
-use super::keys::Keys;
 use crate::clock::SECOND;
+use crate::crypto::keys::Keys;
 
 /// What a token says of itself. Everything else is looked up.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +57,11 @@ const LONGEST: usize = 1024;
 /// as in Keystone.
 fn to_bits(methods: &[String], configured: &[String]) -> u64 {
     configured.iter().take(63).enumerate().filter(|(_, m)| methods.contains(m)).map(|(i, _)| 1 << i).sum()
+}
+
+/// Those of some methods that a token can name, in the order in which it names them.
+pub fn known_methods(methods: &[String], configured: &[String]) -> Vec<String> {
+    from_bits(to_bits(methods, configured), configured)
 }
 
 fn from_bits(bits: u64, configured: &[String]) -> Vec<String> {

@@ -127,13 +127,27 @@ pub struct EvaluatedTrust {
     pub project: Option<ProjectFacts>,
 }
 
-/// Judges a chain at an instant.
+/// Evaluates a chain at an instant.
 pub async fn evaluate(tx: &mut Tx, chain: Chain, now: Micros) -> Result<Option<EvaluatedTrust>> {
     let implications = implications(tx).await?;
     Ok(evaluate_all(tx, vec![chain], now, &implications).await?.pop())
 }
 
-/// Judges chains at one instant; what they share is read once.
+/// A stored trust, evaluated in its chain; nothing when it is not stored. Deleted ones are included.
+///
+/// # Errors
+/// When the database fails.
+pub async fn evaluated_trust(
+    tx: &mut Tx,
+    trust: &str,
+    now: Micros,
+    implications: &Implications,
+) -> Result<Option<EvaluatedTrust>> {
+    let chains = chains(tx, &[trust]).await?;
+    Ok(evaluate_all(tx, chains, now, implications).await?.pop())
+}
+
+/// Evaluates chains at one instant; what they share is read once.
 pub async fn evaluate_all(
     tx: &mut Tx,
     chains: Vec<Chain>,
