@@ -25,8 +25,8 @@ pub fn read_roles(text: &str) -> RoleSet {
     serde_json::from_str(text).unwrap_or_default()
 }
 
-/// What a token of a trust's keypair is worth: the trust's authority, narrowed as the keypair is. Nothing
-/// when the keypair is gone. Which keypair it was follows from the audit chain.
+/// What a token of a trust's keypair is worth: the trust's authority, narrowed as the keypair is, and the
+/// roles that it is narrowed to. Nothing when the keypair is gone. Which keypair it was follows from the audit chain.
 ///
 /// # Errors
 /// When the database fails.
@@ -37,7 +37,7 @@ pub async fn narrow(
     authority: &Authority,
     implications: &Implications,
     now: Micros,
-) -> Result<Option<Authority>> {
+) -> Result<Option<(Authority, Option<RoleSet>)>> {
     let Some(root) = payload.audit_ids.get(1) else { return Ok(None) };
     let bound = tx
         .first(
@@ -49,5 +49,6 @@ pub async fn narrow(
         .await?;
     let Some((roles, until)) = bound else { return Ok(None) };
     let roles: Option<RoleSet> = roles.as_deref().map(read_roles);
-    Ok(keypair::exchange(authority, roles.as_ref(), Until::from_option(until), implications, now))
+    let narrowed = keypair::exchange(authority, roles.as_ref(), Until::from_option(until), implications, now);
+    Ok(narrowed.map(|authority| (authority, roles)))
 }

@@ -2,6 +2,7 @@
 
 use vicar_rules::Micros;
 use vicar_rules::delegation::Presence;
+use vicar_rules::loss::{self, Carried, Carries};
 use vicar_rules::policy::{Scope, Subject};
 use vicar_rules::revocation::{self, Claims};
 use vicar_rules::roles::{Implications, RoleSet};
@@ -86,6 +87,11 @@ impl Token {
             },
             admin_token: false,
         }
+    }
+
+    /// Whose roles it rests on: for a trust's token those of the first trustor.
+    pub fn holder(&self) -> &str {
+        self.trust.as_ref().map_or(&self.payload.user, |t| &t.chain.root().trustor)
     }
 
     /// Who is behind it, for the log line.
@@ -192,13 +198,13 @@ pub async fn evaluate(
     if payload.expires.saturating_add(window) <= now {
         return Ok(Outcome::Dead);
     }
-    let Some(token) = resolve(tx, payload, kind, known, now, options).await? else {
+    let Some((token, carries)) = resolve(tx, payload, kind, known, now, options).await? else {
         return Ok(Outcome::Dead);
     };
     if token.user.presence != Presence::Active {
         return Ok(Outcome::Dead);
     }
-    Ok(match revoked_at(tx, &token).await? {
+    Ok(match revoked_at(tx, &token, carries).await? {
         Some(at) => Outcome::Revoked(at),
         None => Outcome::Valid(Box::new(token)),
     })
@@ -209,7 +215,7 @@ async fn held(tx: &mut Tx, user: &str, place: Place<'_>, implications: &Implicat
     Ok(facts::effective_roles(tx, user, place, implications).await?)
 }
 
-/// Resolves the scope and the roles in it.
+/// Resolves the scope and the roles in it, and which of them, as stored, the token carries.
 async fn resolve(
     tx: &mut Tx,
     payload: Payload,
@@ -217,13 +223,14 @@ async fn resolve(
     known: Known,
     now: Micros,
     options: ValidateOptions,
-) -> Result<Option<Token>> {
+) -> Result<Option<(Token, Carries)>> {
     let implications = match known.implications {
         Some(known) => known,
         None => facts::implications(tx).await?,
     };
     let mut application_credential = None;
     let mut trust = None;
+    let mut carries = Carries::All;
     let user = &payload.user;
     let (scope, roles) = match &payload.scope {
         PayloadScope::Unscoped => (TokenScope::Unscoped, RoleSet::new()),
@@ -254,6 +261,7 @@ async fn resolve(
                 return Ok(None);
             }
             application_credential = Some(shown);
+            carries = Carries::These(given.clone());
             (TokenScope::Project(project), given.intersection(&held).cloned().collect())
         }
         PayloadScope::Trust(project, id) | PayloadScope::Narrowed(project, id) => {
@@ -269,12 +277,17 @@ async fn resolve(
             let Some(mut authority) = evaluated.standing.live().cloned() else {
                 return Ok(None);
             };
+            let mut own = leaf.roles.clone();
             if kind == Kind::Ec2 {
                 match keypair::narrow(tx, &payload, &evaluated.chain, &authority, &implications, now).await? {
-                    Some(narrowed) => authority = narrowed,
+                    Some((narrowed, roles)) => {
+                        authority = narrowed;
+                        own = roles.unwrap_or(own);
+                    }
                     None => return Ok(None),
                 }
             }
+            carries = Carries::These(own);
             let Some(project) = active(evaluated.project.take()) else {
                 return Ok(None);
             };
@@ -292,15 +305,35 @@ async fn resolve(
         None => facts::user(tx, user).await?,
     };
     let Some(user) = user else { return Ok(None) };
-    Ok(Some(Token { payload, kind, user, scope, roles, trust, application_credential }))
+    let token = Token { payload, kind, user, scope, roles, trust, application_credential };
+    Ok(Some((token, carries)))
 }
 
 fn active(project: Option<ProjectFacts>) -> Option<ProjectFacts> {
     project.filter(|p| p.presence == Presence::Active)
 }
 
+/// When the latest act happened that ended the token: a revocation, or roles that were taken away.
+async fn revoked_at(tx: &mut Tx, token: &Token, carries: Carries) -> Result<Option<Micros>> {
+    let event = ended_by_event(tx, token).await?;
+    let place = match &token.scope {
+        TokenScope::Unscoped => return Ok(event),
+        TokenScope::Project(p) => loss::Place::Project(p.id.clone()),
+        TokenScope::Domain(d) => loss::Place::Domain(d.id.clone()),
+        TokenScope::System => loss::Place::System,
+    };
+    let carried = Carried {
+        holder: token.holder(),
+        place: &place,
+        above: &[],
+        roles: carries,
+        issued: token.payload.issued,
+    };
+    Ok(event.max(facts::lost_at(tx, &carried).await?))
+}
+
 /// The latest revocation event that ends the token, if there is one.
-async fn revoked_at(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
+async fn ended_by_event(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
     let mut users = vec![token.user.id.as_str()];
     let mut domains = vec![token.user.domain_id.as_str()];
     let mut trusts = Vec::new();
@@ -335,6 +368,7 @@ async fn revoked_at(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
     }
     let claims = Claims {
         users,
+        holder: token.holder(),
         domains,
         domain_scope,
         project,

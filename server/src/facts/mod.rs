@@ -3,6 +3,8 @@
 //! Every door (token login, validation, keypair exchange, redelegation) comes through here, so that
 //! a rule holds at all of them or at none.
 
+mod holdings;
+mod losses;
 pub mod projects;
 pub mod revocations;
 pub mod roles;
@@ -11,6 +13,7 @@ pub mod users;
 
 use vicar_rules::delegation::Presence;
 
+pub use losses::{RoleLossGuard, holders_of, lost_at};
 pub use projects::{ProjectFacts, domain, domain_named, project, project_named};
 pub use revocations::{RevocationQuery, events, events_since, revoke};
 pub use roles::{NO_DOMAIN, Place, RoleRef, effective_roles, implications, token_roles};

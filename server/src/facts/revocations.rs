@@ -22,6 +22,11 @@ pub async fn revoke(tx: &mut WriteTx, proof: &impl Proof, event: Event) -> Resul
     for trust in below_the_concerned(tx, &events[0]).await? {
         events.push(Event { user: None, domain: None, trust: Some(trust), ..events[0].clone() });
     }
+    record_events(tx, proof, &events)
+}
+
+/// Leaves events for the instant of the commit, just as they are.
+pub(super) fn record_events(tx: &mut WriteTx, proof: &impl Proof, events: &[Event]) -> Result<()> {
     for some in events.chunks(AT_ONCE) {
         let some = some.to_vec();
         tx.at_commit(proof, move |instant| insert_events(&some, instant))?;
@@ -33,7 +38,7 @@ pub async fn revoke(tx: &mut WriteTx, proof: &impl Proof, event: Event) -> Resul
 async fn below_the_concerned(tx: &mut Tx, event: &Event) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     let (condition, args) = match (&event.user, &event.domain) {
-        _ if event.trust.is_some() || event.audit.is_some() || event.audit_chain.is_some() => {
+        _ if event.trust.is_some() || event.role.is_some() || event.audit.is_some() || event.audit_chain.is_some() => {
             return Ok(found);
         }
         (Some(user), _) => ("(t.trustor_user_id = ? OR t.trustee_user_id = ?)", args![user, user].to_vec()),
