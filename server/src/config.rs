@@ -70,6 +70,8 @@ pub struct Config {
     pub credential_keys: PathBuf,
     /// `[credential] auth_ttl`: how old a signed request may be (minutes in the file).
     pub auth_ttl: Micros,
+    /// `[credential] user_limit`: how many credentials a user may have (-1 in the file: any number).
+    pub credential_user_limit: Option<u32>,
     /// `[credential] refuse_replay`
     pub refuse_replay: bool,
     /// `[credential] allow_untimed_signatures`
@@ -166,6 +168,7 @@ impl Config {
                 .max(1),
             credential_keys: r.path("credential", "key_repository", &data_dir.join("credential-keys")),
             auth_ttl: r.number("credential", "auth_ttl", 15)?.saturating_mul(60 * SECOND),
+            credential_user_limit: r.limit("credential", "user_limit")?,
             refuse_replay: r.flag("credential", "refuse_replay", false)?,
             allow_untimed_signatures: r.flag("credential", "allow_untimed_signatures", true)?,
             token_expiration: seconds(&mut r, "token", "expiration", 3600)?,
@@ -400,6 +403,11 @@ impl Reader<'_> {
                 .map(Some)
                 .map_err(|_| ConfigError(format!("[{section}] {option}: `{t}` is no number"))),
         }
+    }
+
+    /// A number of which any below zero means that there is no limit.
+    fn limit(&mut self, section: &str, option: &str) -> Result<Option<u32>, ConfigError> {
+        Ok(u32::try_from(self.number(section, option, -1)?).ok())
     }
 
     fn flag(&mut self, section: &str, option: &str, default: bool) -> Result<bool, ConfigError> {

@@ -48,7 +48,6 @@ const SENSES: &[(&str, &str, Sense)] = &[
     ("security_compliance", "*", Idle),
     ("resource", "admin_project*", Says(Differs, "is set: no project is special here, and tokens do not say `is_admin_project`")),
     ("resource", "*_url_safe", Unless(&["off"], Differs, "is on: names are not checked for it here")),
-    ("credential", "user_limit", Unless(&["-1"], Differs, "is set: credentials are not counted here")),
     ("application_credential", "user_limit", Idle),
     ("endpoint_filter", "return_all_endpoints_if_no_filter", Unless(&["true"], Differs, "is off: a project for which no endpoint is named sees all of them here")),
     ("*", "list_limit", Says(Differs, "is not looked at; `[DEFAULT] list_limit` is")),

@@ -1,16 +1,18 @@
 //! `/v3/endpoints`
 
-use axum::extract::Path;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vicar_rules::policy::{Facts, Op};
 
-use super::{regions, services, url};
+use super::regions::{self, CreatesRegion};
+use super::sql::{self, DeletesEndpoint};
+use super::url;
 use crate::args;
+use crate::authz::{Authorized, Caller, NoObject, Object, Proposed, Reading, Writing};
 use crate::error::{Error, Result};
-use crate::http::request::{no_content, take_text};
-use crate::http::{Permit, Req, bag};
-use crate::store::{self, Row, Select, Tx};
+use crate::http::request::{created, no_content, one, take_text};
+use crate::http::{Links, bag};
+use crate::store::{self, Row, Select, Tx, WriteTx};
 use crate::{ids, schema};
 
 fn properties() -> Value {
@@ -67,11 +69,11 @@ pub struct Endpoint {
     pub interface: String,
     /// Its service.
     pub service_id: String,
-    /// Its URL, with gaps.
+    /// Its URL, with variable parts.
     pub url: String,
     /// Its region, if it is in one.
     pub region_id: Option<String>,
-    /// Do catalogs show it?
+    /// Whether catalogs show it.
     pub enabled: bool,
     /// All other attributes.
     pub extra: Map<String, Value>,
@@ -90,7 +92,7 @@ impl Endpoint {
         })
     }
 
-    fn shown(&self, req: &Req) -> Value {
+    fn to_json(&self, links: &Links) -> Value {
         bag::shown(
             &self.extra,
             json!({
@@ -101,21 +103,21 @@ impl Endpoint {
                 "region_id": self.region_id,
                 "region": self.region_id,
                 "enabled": self.enabled,
-                "links": {"self": req.link(&format!("/endpoints/{}", self.id))},
+                "links": {"self": links.to(&format!("/endpoints/{}", self.id))},
             }),
         )
     }
 
-    /// Its URL can be filled in, its service and its region are there.
-    async fn check(&self, tx: &mut Tx) -> Result<()> {
+    /// Its URL can be filled in, its service is there, and its region too unless it is made with it.
+    async fn check(&self, tx: &mut Tx, new_region: Option<&str>) -> Result<()> {
         if !url::is_sound(&self.url) {
-            return Err(Error::field("url", "has a gap that cannot be filled in"));
+            return Err(Error::field("url", "has a variable part that cannot be filled in"));
         }
-        if !services::exists(tx, &self.service_id).await? {
+        if !sql::service_exists(tx, &self.service_id).await? {
             return Err(Error::field("service_id", "there is no such service"));
         }
-        match &self.region_id {
-            Some(id) if !regions::exists(tx, id).await? => {
+        match self.region_id.as_deref() {
+            Some(id) if new_region != Some(id) && !regions::exists(tx, id).await? => {
                 Err(Error::field("region_id", "there is no such region"))
             }
             _ => Ok(()),
@@ -123,59 +125,102 @@ impl Endpoint {
     }
 }
 
+impl Object for Endpoint {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none())
+    }
+}
+
+impl Object for Proposed<Endpoint> {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none())
+    }
+}
+
+impl CreatesRegion for Authorized<Proposed<Endpoint>> {}
+impl CreatesRegion for Authorized<Endpoint> {}
+impl DeletesEndpoint for Authorized<Endpoint> {}
+
 /// Every enabled endpoint, for catalogs.
+///
+/// # Errors
+/// When the database fails.
 pub(super) async fn enabled(tx: &mut Tx) -> Result<Vec<Endpoint>> {
     let mut q = Select::new(COLUMNS);
     q.eq("enabled", Some(true)).end("ORDER BY id");
     Ok(q.map(tx, Endpoint::read).await?)
 }
 
-async fn look(tx: &mut Tx, id: &str) -> Result<Endpoint> {
+async fn find(tx: &mut Tx, id: &str) -> Result<Endpoint> {
     let found = tx.first(&format!("{COLUMNS} WHERE id = ?"), args![id], Endpoint::read).await?;
     found.filter(|e| e.id == id).ok_or_else(|| Error::NotFound("endpoint", id.to_owned()))
 }
 
-/// The region that a body names: `region_id` must be there; `region` is the old way, which makes it.
-/// Nothing when the body names none.
-async fn region(
-    tx: &mut Tx,
-    body: &mut Map<String, Value>,
-    permit: &Permit,
-) -> Result<Option<Option<String>>> {
-    let named = body.remove("region_id").map(|id| id.as_str().map(str::to_owned));
-    let old = take_text(body, "region");
-    match (named, old) {
-        (Some(Some(id)), _) => Ok(Some(Some(id))),
-        (_, Some(old)) => {
-            regions::ensure(tx, &old, permit).await?;
-            Ok(Some(Some(old)))
+/// What a body says of the region.
+enum RegionChange {
+    /// Nothing.
+    Keep,
+    /// `region_id`: it must be there, or is none.
+    Set(Option<String>),
+    /// `region`, the old way, which makes it.
+    Ensure(String),
+}
+
+impl RegionChange {
+    fn take(body: &mut Map<String, Value>) -> Self {
+        let named = body.remove("region_id").map(|id| id.as_str().map(str::to_owned));
+        let old = take_text(body, "region");
+        match (named, old) {
+            (Some(Some(id)), _) => Self::Set(Some(id)),
+            (_, Some(old)) => Self::Ensure(old),
+            (Some(None), None) => Self::Set(None),
+            (None, None) => Self::Keep,
         }
-        (named, None) => Ok(named),
+    }
+
+    fn over(&self, stored: Option<String>) -> Option<String> {
+        match self {
+            Self::Keep => stored,
+            Self::Set(id) => id.clone(),
+            Self::Ensure(id) => Some(id.clone()),
+        }
+    }
+
+    /// The region that is made if it is not there.
+    fn new_region(&self) -> Option<&str> {
+        match self {
+            Self::Ensure(id) => Some(id),
+            Self::Keep | Self::Set(_) => None,
+        }
     }
 }
 
 /// `POST /v3/endpoints`
-pub async fn create(req: Req) -> Result<Response> {
-    let permit = req.permit(Op::CreateEndpoint, &Facts::none()).await?;
-    let mut body = req.member("endpoint", &CREATE)?;
-    let mut tx = req.write().await?;
+pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
+    s.authorize(Op::CreateEndpoint, NoObject)?;
+    let mut body = s.member("endpoint", &CREATE)?;
+    let region = RegionChange::take(&mut body);
     let endpoint = Endpoint {
         id: ids::uuid(),
         interface: take_text(&mut body, "interface").unwrap_or_default(),
         service_id: take_text(&mut body, "service_id").unwrap_or_default(),
         url: take_text(&mut body, "url").unwrap_or_default(),
-        region_id: region(&mut tx, &mut body, &permit).await?.flatten(),
+        region_id: region.over(None),
         enabled: body.remove("enabled").is_none_or(|e| e == true),
         extra: bag::rest(body, KNOWN),
     };
-    endpoint.check(&mut tx).await?;
-    insert(&mut tx, &endpoint, &permit).await?;
-    tx.commit().await?;
-    Ok(req.created("endpoint", endpoint.shown(&req)))
+    let endpoint = s.authorize(Op::CreateEndpoint, Proposed(endpoint))?;
+    endpoint.check(&mut s.tx, region.new_region()).await?;
+    if let Some(id) = region.new_region() {
+        regions::ensure(&mut s.tx, &endpoint, id).await?;
+    }
+    insert(&mut s.tx, &endpoint).await?;
+    Ok(created("endpoint", endpoint.to_json(s.links())))
 }
 
-async fn insert(tx: &mut Tx, e: &Endpoint, _permit: &Permit) -> Result<()> {
+async fn insert(tx: &mut WriteTx, e: &Authorized<Proposed<Endpoint>>) -> Result<()> {
     tx.run(
+        e,
         "INSERT INTO endpoint (id, interface, service_id, url, region_id, enabled, extra)
          VALUES (?, ?, ?, ?, ?, ?, ?)",
         args![&e.id, &e.interface, &e.service_id, &e.url, &e.region_id, e.enabled, bag::text(&e.extra)],
@@ -185,77 +230,66 @@ async fn insert(tx: &mut Tx, e: &Endpoint, _permit: &Permit) -> Result<()> {
 }
 
 /// `GET /v3/endpoints`
-pub async fn list(req: Req) -> Result<Response> {
-    req.permit(Op::ListEndpoints, &Facts::none()).await?;
-    req.query.check(&QUERY)?;
+pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
+    s.authorize(Op::ListEndpoints, NoObject)?;
+    let query = &s.request.query;
+    query.check(&QUERY)?;
     let mut q = Select::new(COLUMNS);
-    q.eq("service_id", req.query.get("service_id"))
-        .eq("interface", req.query.get("interface"))
-        .eq("region_id", req.query.get("region_id"))
+    q.eq("service_id", query.get("service_id"))
+        .eq("interface", query.get("interface"))
+        .eq("region_id", query.get("region_id"))
         .end("ORDER BY id");
-    let mut tx = req.read().await?;
-    let items = q.map(&mut tx, Endpoint::read).await?.iter().map(|e| e.shown(&req)).collect();
-    req.list("endpoints", items, &["interface", "service_id", "region_id", "enabled"])
+    let items = q.map(&mut s.tx, Endpoint::read).await?.iter().map(|e| e.to_json(s.links())).collect();
+    s.list("endpoints", items, &["interface", "service_id", "region_id", "enabled"])
 }
 
 /// `GET /v3/endpoints/{id}`
-pub async fn get(Path(id): Path<String>, req: Req) -> Result<Response> {
-    req.permit(Op::GetEndpoint, &Facts::none()).await?;
-    let mut tx = req.read().await?;
-    Ok(req.one("endpoint", look(&mut tx, &id).await?.shown(&req)))
+pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
+    s.authorize(Op::GetEndpoint, NoObject)?;
+    let endpoint = find(&mut s.tx, s.request.param("endpoint_id")?).await?;
+    Ok(one("endpoint", endpoint.to_json(s.links())))
 }
 
 /// `PATCH /v3/endpoints/{id}`
-pub async fn update(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let permit = req.permit(Op::UpdateEndpoint, &Facts::none()).await?;
-    let mut body = req.member("endpoint", &UPDATE)?;
-    bag::same_id(&body, &id)?;
-    let mut tx = req.write().await?;
-    let mut e = look(&mut tx, &id).await?;
+pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
+    s.authorize(Op::UpdateEndpoint, NoObject)?;
+    let id = s.param("endpoint_id")?;
+    let mut body = s.member("endpoint", &UPDATE)?;
+    bag::same_id(&body, id)?;
+    let stored = find(&mut s.tx, id).await?;
+    let stored = s.authorize(Op::UpdateEndpoint, stored)?;
+    let region = RegionChange::take(&mut body);
+    let mut e = stored.clone();
     e.interface = take_text(&mut body, "interface").unwrap_or(e.interface);
     e.service_id = take_text(&mut body, "service_id").unwrap_or(e.service_id);
     e.url = take_text(&mut body, "url").unwrap_or(e.url);
-    e.region_id = region(&mut tx, &mut body, &permit).await?.unwrap_or(e.region_id);
+    e.region_id = region.over(e.region_id);
     e.enabled = body.remove("enabled").map_or(e.enabled, |v| v == true);
     bag::keep(&mut e.extra, body, KNOWN);
-    e.check(&mut tx).await?;
-    save(&mut tx, &e, &permit).await?;
-    tx.commit().await?;
-    Ok(req.one("endpoint", e.shown(&req)))
+    e.check(&mut s.tx, region.new_region()).await?;
+    if let Some(id) = region.new_region() {
+        regions::ensure(&mut s.tx, &stored, id).await?;
+    }
+    save(&mut s.tx, &stored, &e).await?;
+    Ok(one("endpoint", e.to_json(s.links())))
 }
 
-async fn save(tx: &mut Tx, e: &Endpoint, _permit: &Permit) -> Result<()> {
+async fn save(tx: &mut WriteTx, stored: &Authorized<Endpoint>, e: &Endpoint) -> Result<()> {
     tx.run(
+        stored,
         "UPDATE endpoint SET interface = ?, service_id = ?, url = ?, region_id = ?, enabled = ?, extra = ?
           WHERE id = ?",
-        args![&e.interface, &e.service_id, &e.url, &e.region_id, e.enabled, bag::text(&e.extra), &e.id],
+        args![&e.interface, &e.service_id, &e.url, &e.region_id, e.enabled, bag::text(&e.extra), &stored.id],
     )
     .await?;
     Ok(())
 }
 
 /// `DELETE /v3/endpoints/{id}`
-pub async fn delete(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let permit = req.permit(Op::DeleteEndpoint, &Facts::none()).await?;
-    let mut tx = req.write().await?;
-    look(&mut tx, &id).await?;
-    remove(&mut tx, &id, &permit).await?;
-    tx.commit().await?;
+pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
+    s.authorize(Op::DeleteEndpoint, NoObject)?;
+    let endpoint = find(&mut s.tx, s.request.param("endpoint_id")?).await?;
+    let endpoint = s.authorize(Op::DeleteEndpoint, endpoint)?;
+    sql::delete_endpoint(&mut s.tx, &endpoint, &endpoint.id).await?;
     Ok(no_content())
-}
-
-async fn remove(tx: &mut Tx, id: &str, _permit: &Permit) -> Result<()> {
-    tx.run("DELETE FROM project_endpoint WHERE endpoint_id = ?", args![id]).await?;
-    tx.run("DELETE FROM policy_association WHERE endpoint_id = ?", args![id]).await?;
-    tx.run("DELETE FROM endpoint WHERE id = ?", args![id]).await?;
-    Ok(())
-}
-
-/// A service is about to go: so do its endpoints.
-pub(super) async fn remove_of_service(tx: &mut Tx, service: &str, permit: &Permit) -> Result<()> {
-    let all: Vec<String> = tx.column("SELECT id FROM endpoint WHERE service_id = ?", args![service]).await?;
-    for id in &all {
-        remove(tx, id, permit).await?;
-    }
-    Ok(())
 }

@@ -12,6 +12,9 @@ use crate::http::bag;
 use crate::store::Tx;
 
 /// Ids of the endpoints that a project may see; nothing when it may see all.
+///
+/// # Errors
+/// When the database fails.
 pub async fn of_project(
     tx: &mut Tx,
     project: &str,

@@ -4,6 +4,7 @@ pub mod endpoints;
 mod filter;
 pub mod regions;
 pub mod services;
+mod sql;
 mod url;
 
 use serde_json::{Value, json};
@@ -16,6 +17,9 @@ use crate::store::Tx;
 
 /// The catalog for a token: enabled services with their enabled endpoints, with the project filled in,
 /// limited to those of the project if any are named for it.
+///
+/// # Errors
+/// When the database fails.
 pub async fn for_token(tx: &mut Tx, token: &Token) -> Result<Value> {
     let project = token.project().map(|p| p.id.as_str());
     let values = url::Values {

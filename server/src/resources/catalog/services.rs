@@ -1,15 +1,16 @@
 //! `/v3/services`
 
-use axum::extract::Path;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vicar_rules::policy::{Facts, Op};
 
+use super::sql::{self, DeletesEndpoint};
 use crate::args;
+use crate::authz::{Authorized, Caller, NoObject, Object, Proposed, Reading, Writing};
 use crate::error::{Error, Result};
-use crate::http::request::{no_content, take_text};
-use crate::http::{Permit, Req, bag};
-use crate::store::{self, Row, Select, Tx};
+use crate::http::request::{created, no_content, one, take_text};
+use crate::http::{Links, bag};
+use crate::store::{self, Row, Select, Tx, WriteTx};
 use crate::{ids, schema};
 
 schema!(CREATE, {
@@ -51,33 +52,42 @@ impl Service {
         Ok(Self { id: r.take()?, kind: r.take()?, enabled: r.take()?, extra: bag::read(r.take()?) })
     }
 
-    fn shown(&self, req: &Req) -> Value {
+    fn to_json(&self, links: &Links) -> Value {
         bag::shown(
             &self.extra,
             json!({
                 "id": self.id,
                 "type": self.kind,
                 "enabled": self.enabled,
-                "links": {"self": req.link(&format!("/services/{}", self.id))},
+                "links": {"self": links.to(&format!("/services/{}", self.id))},
             }),
         )
     }
 }
 
-async fn look(tx: &mut Tx, id: &str) -> Result<Service> {
+impl Object for Service {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none())
+    }
+}
+
+impl Object for Proposed<Service> {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none())
+    }
+}
+
+impl DeletesEndpoint for Authorized<Service> {}
+
+async fn find(tx: &mut Tx, id: &str) -> Result<Service> {
     let found = tx.first(&format!("{COLUMNS} WHERE id = ?"), args![id], Service::read).await?;
     found.filter(|s| s.id == id).ok_or_else(|| Error::NotFound("service", id.to_owned()))
 }
 
-/// Is there a service of this id?
-pub async fn exists(tx: &mut Tx, id: &str) -> Result<bool> {
-    Ok(tx.exists("SELECT id FROM service WHERE id = ?", args![id]).await?)
-}
-
 /// `POST /v3/services`
-pub async fn create(req: Req) -> Result<Response> {
-    let permit = req.permit(Op::CreateService, &Facts::none()).await?;
-    let mut body = req.member("service", &CREATE)?;
+pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
+    s.authorize(Op::CreateService, NoObject)?;
+    let mut body = s.member("service", &CREATE)?;
     let mut service = Service {
         id: ids::uuid(),
         kind: take_text(&mut body, "type"),
@@ -85,14 +95,14 @@ pub async fn create(req: Req) -> Result<Response> {
         extra: bag::rest(body, KNOWN),
     };
     service.extra.entry("name").or_insert_with(|| "".into());
-    let mut tx = req.write().await?;
-    insert(&mut tx, &service, &permit).await?;
-    tx.commit().await?;
-    Ok(req.created("service", service.shown(&req)))
+    let service = s.authorize(Op::CreateService, Proposed(service))?;
+    insert(&mut s.tx, &service).await?;
+    Ok(created("service", service.to_json(s.links())))
 }
 
-async fn insert(tx: &mut Tx, s: &Service, _permit: &Permit) -> Result<()> {
+async fn insert(tx: &mut WriteTx, s: &Authorized<Proposed<Service>>) -> Result<()> {
     tx.run(
+        s,
         "INSERT INTO service (id, type, enabled, extra) VALUES (?, ?, ?, ?)",
         args![&s.id, &s.kind, s.enabled, bag::text(&s.extra)],
     )
@@ -101,54 +111,60 @@ async fn insert(tx: &mut Tx, s: &Service, _permit: &Permit) -> Result<()> {
 }
 
 /// `GET /v3/services`
-pub async fn list(req: Req) -> Result<Response> {
-    req.permit(Op::ListServices, &Facts::none()).await?;
+pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
+    s.authorize(Op::ListServices, NoObject)?;
     let mut q = Select::new(COLUMNS);
-    q.eq("type", req.query.get("type")).end("ORDER BY id");
-    let mut tx = req.read().await?;
-    let items = q.map(&mut tx, Service::read).await?.iter().map(|s| s.shown(&req)).collect();
-    req.list("services", items, &["type", "name"])
+    q.eq("type", s.request.query.get("type")).end("ORDER BY id");
+    let found = q.map(&mut s.tx, Service::read).await?;
+    let items = found.iter().map(|service| service.to_json(s.links())).collect();
+    s.list("services", items, &["type", "name"])
 }
 
 /// `GET /v3/services/{id}`
-pub async fn get(Path(id): Path<String>, req: Req) -> Result<Response> {
-    req.permit(Op::GetService, &Facts::none()).await?;
-    let mut tx = req.read().await?;
-    Ok(req.one("service", look(&mut tx, &id).await?.shown(&req)))
+pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
+    s.authorize(Op::GetService, NoObject)?;
+    let service = find(&mut s.tx, s.request.param("service_id")?).await?;
+    Ok(one("service", service.to_json(s.links())))
 }
 
 /// `PATCH /v3/services/{id}`
-pub async fn update(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let permit = req.permit(Op::UpdateService, &Facts::none()).await?;
-    let mut body = req.member("service", &UPDATE)?;
-    bag::same_id(&body, &id)?;
-    let mut tx = req.write().await?;
-    let mut service = look(&mut tx, &id).await?;
+pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
+    s.authorize(Op::UpdateService, NoObject)?;
+    let id = s.param("service_id")?;
+    let mut body = s.member("service", &UPDATE)?;
+    bag::same_id(&body, id)?;
+    let stored = find(&mut s.tx, id).await?;
+    let stored = s.authorize(Op::UpdateService, stored)?;
+    let mut service = stored.clone();
     service.kind = take_text(&mut body, "type").or(service.kind);
     service.enabled = body.remove("enabled").map_or(service.enabled, |e| e == true);
     bag::keep(&mut service.extra, body, KNOWN);
-    save(&mut tx, &service, &permit).await?;
-    tx.commit().await?;
-    Ok(req.one("service", service.shown(&req)))
+    save(&mut s.tx, &stored, &service).await?;
+    Ok(one("service", service.to_json(s.links())))
 }
 
-async fn save(tx: &mut Tx, s: &Service, _permit: &Permit) -> Result<()> {
+async fn save(tx: &mut WriteTx, stored: &Authorized<Service>, s: &Service) -> Result<()> {
     tx.run(
+        stored,
         "UPDATE service SET type = ?, enabled = ?, extra = ? WHERE id = ?",
-        args![&s.kind, s.enabled, bag::text(&s.extra), &s.id],
+        args![&s.kind, s.enabled, bag::text(&s.extra), &stored.id],
     )
     .await?;
     Ok(())
 }
 
 /// `DELETE /v3/services/{id}`: with its endpoints.
-pub async fn delete(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let permit = req.permit(Op::DeleteService, &Facts::none()).await?;
-    let mut tx = req.write().await?;
-    look(&mut tx, &id).await?;
-    super::endpoints::remove_of_service(&mut tx, &id, &permit).await?;
-    tx.run("DELETE FROM policy_association WHERE service_id = ?", args![&id]).await?;
-    tx.run("DELETE FROM service WHERE id = ?", args![&id]).await?;
-    tx.commit().await?;
+pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
+    s.authorize(Op::DeleteService, NoObject)?;
+    let service = find(&mut s.tx, s.request.param("service_id")?).await?;
+    let service = s.authorize(Op::DeleteService, service)?;
+    sql::delete_endpoints_of(&mut s.tx, &service, &service.id).await?;
+    remove(&mut s.tx, &service).await?;
     Ok(no_content())
+}
+
+async fn remove(tx: &mut WriteTx, service: &Authorized<Service>) -> Result<()> {
+    tx.run(service, "DELETE FROM policy_association WHERE service_id = ?", args![&service.id]).await?;
+    tx.run(service, "DELETE FROM service WHERE id = ?", args![&service.id]).await?;
+    Ok(())
 }

@@ -1,7 +1,7 @@
-//! Endpoint URLs with gaps: `http://host/v1/$(project_id)s`. The language is Python's formatting, of
-//! which plain texts are used: `$(name)s` or `%(name)s`, and `%%` for a percent sign.
+//! Endpoint URLs with variable parts: `http://host/v1/$(project_id)s`. The language is Python's formatting,
+//! of which strings are used: `$(name)s` or `%(name)s`, and `%%` for a percent sign.
 
-/// What the gaps are filled with; what is absent leaves the endpoint out.
+/// What the variable parts are filled with; what is absent leaves the endpoint out.
 #[derive(Debug, Clone, Copy)]
 pub struct Values<'a> {
     /// `project_id`, `tenant_id`
@@ -15,11 +15,11 @@ enum Part<'a> {
     Text(&'a str),
     Project,
     User,
-    /// A name that Keystone allows for its own configuration, which is none of a client's business.
+    /// A name that Keystone fills in from its own configuration, which clients must not see.
     Configured,
 }
 
-/// Splits a URL; nothing when it is not well formed or names a gap that is not known.
+/// Splits a URL; nothing when it is not well formed or names a variable part that is not known.
 fn parts(url: &str) -> Option<Vec<Part<'_>>> {
     let mut out = Vec::new();
     let mut rest = url;
@@ -29,9 +29,9 @@ fn parts(url: &str) -> Option<Vec<Part<'_>>> {
             out.push(Part::Text(rest));
             return Some(out);
         };
-        let (before, gap) = rest.split_at(at);
+        let (before, variable) = rest.split_at(at);
         out.push(Part::Text(before));
-        let after = gap.get(1..)?;
+        let after = variable.get(1..)?;
         if let Some(tail) = after.strip_prefix('%') {
             out.push(Part::Text("%"));
             rest = tail;
@@ -48,12 +48,12 @@ fn parts(url: &str) -> Option<Vec<Part<'_>>> {
     }
 }
 
-/// May an endpoint have this URL?
+/// Whether an endpoint may have this URL.
 pub fn is_sound(url: &str) -> bool {
     parts(url).is_some()
 }
 
-/// The URL with its gaps filled; nothing when it is not sound or a value is missing.
+/// The URL with its variable parts filled in; nothing when it is not sound or a value is missing.
 pub fn fill(url: &str, values: &Values<'_>) -> Option<String> {
     parts(url)?
         .into_iter()

@@ -1,18 +1,21 @@
-//! `/v3/credentials`: keypairs by their other door, and secrets of other kinds.
+//! `/v3/credentials`: keypairs on their other route, and secrets of other kinds.
 
-use axum::extract::Path;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vicar_rules::keypair::KeypairAsk;
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::token::{Act, Kind};
 
+use crate::app::App;
+use crate::authz::{Authorized, Caller, Proposed, Reading, Session, Writing};
 use crate::error::{Error, Result};
-use crate::http::request::{no_content, take_text};
-use crate::http::{Caller, Permit, Req};
+use crate::http::Links;
+use crate::http::request::{created, no_content, one, take_text};
 use crate::ids;
 use crate::resources::keypairs::sql::{self, Credential, PLAIN};
-use crate::resources::keypairs::{self, Draft, MARKERS, blob_object};
+use crate::resources::keypairs::{
+    self, CredentialView, Draft, MARKERS, NewCredential, blob_object, refuse_markers,
+};
 use crate::schema;
 use crate::store::Tx;
 
@@ -26,10 +29,10 @@ schema!(CREATE, {
         "project_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 64},
         "expires_at": {"type": ["string", "null"], "maxLength": 64},
         "roles": crate::http::schema::named_roles(),
-        // Where a credential comes from is never the client's to say.
-        "trust_id": false,
-        "app_cred_id": false,
-        "access_token_id": false,
+        // The server alone records where a credential comes from; null says nothing.
+        "trust_id": {"type": "null"},
+        "app_cred_id": {"type": "null"},
+        "access_token_id": {"type": "null"},
     },
 });
 
@@ -40,24 +43,23 @@ schema!(UPDATE, {
     "additionalProperties": false,
 });
 
-/// May this kind of token touch a credential of this type?
-fn may_touch(req: &Req, caller: &Caller, keypair: bool) -> Result<()> {
-    let act = if keypair { Act::Keypairs } else { Act::OtherCredentials };
-    Ok(caller.may(&req.app, act)?)
+/// What a token must be good for to touch a credential of this type.
+fn act_on(is_keypair: bool) -> Act {
+    if is_keypair { Act::Keypairs } else { Act::OtherCredentials }
 }
 
-/// A credential as this caller may see it; nothing when no key opens it.
-async fn show(tx: &mut Tx, req: &Req, caller: &Caller, c: &Credential) -> Result<Value> {
+/// A credential as this caller may see it; its blob is null when no key opens it.
+fn to_json(view: &CredentialView, app: &App, caller: &Caller, links: &Links) -> Result<Value> {
+    let c = &view.credential;
     let mut out: Map<String, Value> =
         c.extra.as_deref().and_then(|e| serde_json::from_str(e).ok()).unwrap_or_default();
-    let blob = keypairs::shown_blob(tx, &req.app, caller, c).await?;
     let own = json!({
         "id": c.id,
         "user_id": c.user_id,
         "project_id": c.project_id,
         "type": c.shown_kind(),
-        "blob": blob,
-        "links": {"self": req.link(&format!("/credentials/{}", c.id))},
+        "blob": view.blob_for(app, caller)?,
+        "links": {"self": links.to(&format!("/credentials/{}", c.id))},
     });
     if let Value::Object(own) = own {
         out.extend(own);
@@ -66,126 +68,95 @@ async fn show(tx: &mut Tx, req: &Req, caller: &Caller, c: &Credential) -> Result
 }
 
 /// `POST /v3/credentials`
-pub async fn create(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let mut body = req.member("credential", &CREATE)?;
-    let user = take_text(&mut body, "user_id").unwrap_or_default();
-    let facts = Facts::none().with(Fact::CredentialUser, &user);
-    let permit = caller.permit(&req.app, Op::CreateCredential, &facts)?;
+pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
+    let caller = s.caller()?;
+    let mut body = s.member("credential", &CREATE)?;
+    let user_id = take_text(&mut body, "user_id").unwrap_or_default();
+    let new = Proposed(NewCredential { user_id });
+    let owner = s.authorize(Op::CreateCredential, new.clone())?;
     let kind = take_text(&mut body, "type").unwrap_or_default();
-    let keypair = kind.eq_ignore_ascii_case(PLAIN) || kind == sql::BOUND;
-    may_touch(&req, caller, keypair)?;
+    let is_keypair = kind.eq_ignore_ascii_case(PLAIN) || kind == sql::BOUND;
+    s.may(act_on(is_keypair))?;
     body.remove("id");
     body.remove("links");
+    body.retain(|name, value| !(value.is_null() && MARKERS.contains(&name.as_str())));
     let blob = take_text(&mut body, "blob").unwrap_or_default();
-    let project = take_text(&mut body, "project_id");
-    let mut tx = req.write().await?;
-    let made = if keypair {
-        // The sibling door asks for more than reading too; both ask the same. It knows no domain scope,
+    let project_id = take_text(&mut body, "project_id");
+    let (app, now) = (s.app, s.now);
+    let made = if is_keypair {
+        // The sibling route asks for more than reading too; both ask the same. It knows no domain scope,
         // but the administrator of a domain makes keypairs here, as Heat's does for its stack users.
-        let permit = caller.permit_beside(&req.app, Op::Ec2CreateCredential, &facts)?;
-        let project = project.ok_or_else(|| Error::field("project_id", "is required for type ec2"))?;
-        create_keypair(&mut tx, &req, caller, user, project, &blob, body, &permit).await?
+        let owner = s.authorize_beside(Op::Ec2CreateCredential, new)?;
+        let project = project_id.ok_or_else(|| Error::field("project_id", "is required for type ec2"))?;
+        let draft = keypair_draft(&mut s.tx, project, &blob, body).await?;
+        keypairs::create(&mut s.tx, &owner, app, caller, draft, now).await?
     } else {
         body.remove("project_id");
-        create_other(&mut tx, &req, user, project, kind, &blob, body, &permit).await?
+        let (encrypted_blob, key_hash) = keypairs::encrypt(app, &kind, &blob)?;
+        let credential = Credential {
+            id: ids::uuid(),
+            user_id: owner.user_id.clone(),
+            project_id,
+            kind,
+            extra: Some(Value::Object(body).to_string()),
+            key_hash,
+            encrypted_blob,
+            bound: None,
+        };
+        keypairs::create_other(&mut s.tx, &owner, app, credential, now).await?
     };
-    let shown = show(&mut tx, &req, caller, &made).await?;
-    tx.commit().await?;
-    Ok(req.created("credential", shown))
+    Ok(created("credential", to_json(&made, app, caller, s.links())?))
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of one body")]
-async fn create_keypair(
+async fn keypair_draft(
     tx: &mut Tx,
-    req: &Req,
-    caller: &Caller,
-    user_id: String,
     project: String,
     blob: &str,
     mut rest: Map<String, Value>,
-    permit: &Permit,
-) -> Result<Credential> {
-    let mut blob =
-        blob_object(blob).ok_or_else(|| Error::field("blob", "must be a JSON object in a text"))?;
-    if let Some(marker) = MARKERS.iter().find(|m| blob.contains_key(**m)) {
-        return Err(Error::BadRequest(format!("blob.{marker}: is the server's to say")));
-    }
-    let access =
-        take_text(&mut blob, "access").filter(|a| !a.is_empty() && a.len() <= 255).ok_or_else(|| {
-            Error::field("blob.access", "is required and must be a text of at most 255 characters")
-        })?;
+) -> Result<Draft> {
+    let mut blob = keypair_blob(blob)?;
+    refuse_markers(&blob)?;
+    let access = access_id(&blob).filter(|a| fits(a)).map(str::to_owned).ok_or_else(no_access_id)?;
+    blob.remove("access");
     check_secret(&blob)?;
     let until = keypairs::http::until(&mut rest)?;
     let roles = keypairs::http::narrowing(tx, &mut rest).await?;
     rest.remove("expires_at");
-    let draft = Draft { user_id, access, blob, extra: rest, ask: KeypairAsk { project, roles, until } };
-    keypairs::create(tx, &req.app, caller, draft, permit).await
-}
-
-#[expect(clippy::too_many_arguments, reason = "the parts of one body")]
-async fn create_other(
-    tx: &mut Tx,
-    req: &Req,
-    user_id: String,
-    project_id: Option<String>,
-    kind: String,
-    blob: &str,
-    rest: Map<String, Value>,
-    permit: &Permit,
-) -> Result<Credential> {
-    let (encrypted_blob, key_hash) = keypairs::encrypt(&req.app, &kind, blob)?;
-    let made = Credential {
-        id: ids::uuid(),
-        user_id,
-        project_id,
-        kind,
-        extra: Some(Value::Object(rest).to_string()),
-        key_hash,
-        encrypted_blob,
-        bound: None,
-    };
-    sql::insert(tx, &made, "", req.app.clock.now(), permit).await?;
-    Ok(made)
+    Ok(Draft { access, blob, extra: rest, ask: KeypairAsk { project, roles, until } })
 }
 
 /// The credential that a path names, with the right to do `op` to it.
-async fn load(tx: &mut Tx, req: &Req, caller: &Caller, op: Op, id: &str) -> Result<(Credential, Permit)> {
-    let Some(found) = sql::get(tx, id).await? else {
-        caller.permit(&req.app, op, &Facts::none())?;
-        return Err(Error::NotFound("credential", id.to_owned()));
-    };
-    may_touch(req, caller, found.is_keypair())?;
-    let facts = keypairs::facts(tx, caller, &found).await?;
-    let permit = caller.permit(&req.app, op, &facts)?;
-    if keypairs::is_dead(tx, &req.app, &found).await? {
-        return Err(Error::NotFound("credential", id.to_owned()));
+fn authorize<T>(
+    s: &Session<'_, T>,
+    op: Op,
+    found: Option<CredentialView>,
+) -> Result<Authorized<CredentialView>> {
+    let id = s.param("credential_id")?;
+    let missing = || Error::NotFound("credential", id.to_owned());
+    if let Some(found) = &found {
+        s.may(act_on(found.credential.is_keypair()))?;
     }
-    Ok((found, permit))
+    let found = s.authorize_found(op, found, missing)?;
+    if found.is_dead(s.now) { Err(missing()) } else { Ok(found) }
 }
 
 /// `GET /v3/credentials/{id}`
-pub async fn get(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let mut tx = req.read().await?;
-    let (found, _) = load(&mut tx, &req, caller, Op::GetCredential, &id).await?;
-    let shown = show(&mut tx, &req, caller, &found).await?;
-    Ok(req.one("credential", shown))
+pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
+    let found = keypairs::find(&mut s.tx, s.request.param("credential_id")?, s.now).await?;
+    let found = authorize(s, Op::GetCredential, found)?;
+    Ok(one("credential", to_json(&found, s.app, s.caller()?, s.links())?))
 }
 
-/// `GET /v3/credentials`: everybody sees his own; what else, the policy says item by item.
-pub async fn list(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.permit(
-        &req.app,
-        Op::ListCredentials,
-        &Facts::none().with(Fact::CredentialUser, caller.user_id()),
-    )?;
-    let mut tx = req.read().await?;
-    let found = sql::find(&mut tx, |q| {
-        q.eq("c.user_id", req.query.get("user_id"));
-        if !caller.allowed(&req.app, Op::GetCredential, &Facts::none()) {
-            // Only what the caller can have a part in; whether he has is asked of each.
+/// `GET /v3/credentials`: everybody sees their own; what else, the policy says item by item.
+pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
+    let caller = s.caller()?;
+    s.authorize(Op::ListCredentials, Facts::none().with(Fact::CredentialUser, caller.user_id()))?;
+    let sees_all = s.allows(Op::GetCredential, &Facts::none())?;
+    let owner = s.request.query.get("user_id");
+    let mut found = sql::find(&mut s.tx, |q| {
+        q.eq("c.user_id", owner);
+        if !sees_all {
+            // Only what the caller can have a part in; whether they have is asked of each.
             let me = caller.user_id();
             q.and(
                 "(c.user_id = ? OR k.trust_id IN (
@@ -199,71 +170,86 @@ pub async fn list(req: Req) -> Result<Response> {
         }
     })
     .await?;
+    found.retain(|c| caller.may(s.app, act_on(c.is_keypair())).is_ok());
     let mut items = Vec::new();
-    for c in &found {
-        if may_touch(&req, caller, c.is_keypair()).is_err() {
-            continue;
-        }
-        // What is not the bearer's is not there for him.
-        let Ok(facts) = keypairs::facts(&mut tx, caller, c).await else { continue };
-        if caller.allowed(&req.app, Op::GetCredential, &facts)
-            && !keypairs::is_dead(&mut tx, &req.app, c).await?
-        {
-            items.push(show(&mut tx, &req, caller, c).await?);
+    for view in keypairs::with_trusts(&mut s.tx, found, s.now).await? {
+        // What is out of reach for the caller's token is not listed.
+        let Ok(facts) = view.facts_for(caller) else { continue };
+        if s.allows(Op::GetCredential, &facts)? && !view.is_dead(s.now) {
+            items.push(to_json(&view, s.app, caller, s.links())?);
         }
     }
-    req.list("credentials", items, &["user_id", "type"])
+    s.list("credentials", items, &["user_id", "type"])
 }
 
 /// `PATCH /v3/credentials/{id}`: the blob only, and of a keypair's blob the secret only.
-pub async fn update(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let mut tx = req.write().await?;
-    let (mut found, permit) = load(&mut tx, &req, caller, Op::UpdateCredential, &id).await?;
+pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
+    let caller = s.caller()?;
+    let stored = keypairs::find(&mut s.tx, s.request.param("credential_id")?, s.now).await?;
+    let stored = authorize(s, Op::UpdateCredential, stored)?;
     if caller.kind() == Kind::Trust {
-        // A bearer makes another keypair instead; what stands stays as it was made.
-        caller.may(&req.app, Act::OtherCredentials)?;
+        // A bearer makes another keypair instead; this one stays as it was made.
+        s.may(Act::OtherCredentials)?;
     }
-    let mut body = req.member("credential", &UPDATE)?;
+    let mut body = s.member("credential", &UPDATE)?;
     let blob = take_text(&mut body, "blob").unwrap_or_default();
-    if found.is_keypair() {
+    if stored.credential.is_keypair() {
         // An administrator may write another access id into somebody's plain keypair, as in Keystone,
         // whose tests do; it stays reachable by its first.
-        let fixed = found.bound.is_some() || caller.user_id() == found.user_id;
-        check_same(&req, &found, &blob, fixed)?;
+        let is_fixed = stored.credential.bound.is_some() || caller.user_id() == stored.credential.user_id;
+        check_change(s.app, &stored.credential, &blob, is_fixed)?;
     }
-    (found.encrypted_blob, found.key_hash) = keypairs::encrypt(&req.app, &found.kind, &blob)?;
-    sql::update_blob(&mut tx, &found, &permit).await?;
-    let shown = show(&mut tx, &req, caller, &found).await?;
-    tx.commit().await?;
-    Ok(req.one("credential", shown))
+    let (encrypted_blob, key_hash) = keypairs::encrypt(s.app, &stored.credential.kind, &blob)?;
+    sql::update_blob(&mut s.tx, &stored, &encrypted_blob, &key_hash).await?;
+    let mut view = stored.into_inner();
+    (view.credential.encrypted_blob, view.credential.key_hash) = (encrypted_blob, key_hash);
+    Ok(one("credential", to_json(&view, s.app, caller, s.links())?))
 }
 
-/// The markers of a keypair stay as they are, and its access id if that is `fixed`.
-fn check_same(req: &Req, found: &Credential, blob: &str, fixed: bool) -> Result<()> {
-    let new = blob_object(blob).ok_or_else(|| Error::field("blob", "must be a JSON object in a text"))?;
-    let old = keypairs::decrypt(&req.app, found)?.as_deref().and_then(blob_object).unwrap_or_default();
-    for name in MARKERS.iter().chain(fixed.then_some(&"access")) {
+/// Whether a new blob of a keypair is one: it has an access id and a secret, the markers stay as they are,
+/// and the access id too if it `is_fixed`.
+fn check_change(app: &App, stored: &Credential, blob: &str, is_fixed: bool) -> Result<()> {
+    let new = keypair_blob(blob)?;
+    let old = keypairs::decrypt(app, stored)?.as_deref().and_then(blob_object).unwrap_or_default();
+    for name in MARKERS.iter().chain(is_fixed.then_some(&"access")) {
         if old.get(*name).filter(|v| !v.is_null()) != new.get(*name).filter(|v| !v.is_null()) {
-            return Err(Error::BadRequest(format!("blob.{name}: cannot be changed")));
+            return Err(Error::field(&format!("blob.{name}"), "cannot be changed"));
         }
     }
+    // A Keystone may have stored a longer access id; it can be kept.
+    access_id(&new).filter(|a| fits(a) || access_id(&old) == Some(a)).ok_or_else(no_access_id)?;
     check_secret(&new)
+}
+
+fn keypair_blob(text: &str) -> Result<Map<String, Value>> {
+    blob_object(text).ok_or_else(|| Error::field("blob", "must be a JSON object in a string"))
+}
+
+/// A blob's access id, if it is a string and not empty.
+fn access_id(blob: &Map<String, Value>) -> Option<&str> {
+    blob.get("access").and_then(Value::as_str).filter(|a| !a.is_empty())
+}
+
+/// Whether an access id is short enough for its column.
+fn fits(access: &str) -> bool {
+    access.len() <= 255
+}
+
+fn no_access_id() -> Error {
+    Error::field("blob.access", "is required and must be a string of 1 to 255 bytes")
 }
 
 fn check_secret(blob: &Map<String, Value>) -> Result<()> {
     match blob.get("secret") {
         Some(Value::String(s)) if !s.is_empty() => Ok(()),
-        _ => Err(Error::field("blob.secret", "is required and must be a text")),
+        _ => Err(Error::field("blob.secret", "is required and must be a string")),
     }
 }
 
 /// `DELETE /v3/credentials/{id}`
-pub async fn delete(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let mut tx = req.write().await?;
-    let (found, permit) = load(&mut tx, &req, caller, Op::DeleteCredential, &id).await?;
-    keypairs::end(&mut tx, &req.app, &found, &permit).await?;
-    tx.commit().await?;
+pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
+    let found = keypairs::find(&mut s.tx, s.request.param("credential_id")?, s.now).await?;
+    let found = authorize(s, Op::DeleteCredential, found)?;
+    keypairs::end(&mut s.tx, &found, &found.credential).await?;
     Ok(no_content())
 }

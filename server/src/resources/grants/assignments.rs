@@ -10,15 +10,14 @@ use vicar_rules::roles::Implications;
 
 use super::{Actor, Target};
 use crate::args;
+use crate::authz::Reading;
 use crate::error::{Error, Result};
 use crate::facts::{self, NO_DOMAIN, ProjectFacts};
-use crate::http::{Caller, Req};
+use crate::http::Links;
+use crate::http::page::Query;
 use crate::schema;
 use crate::store::migrate::ROOT_DOMAIN;
-use crate::store::{self, Row, Select, Tx};
-
-/// So many ids go into one query.
-const BATCH: usize = 500;
+use crate::store::{self, CHUNK, Row, Select, Tx};
 
 schema! {QUERY, {
     "type": "object",
@@ -32,7 +31,7 @@ schema! {QUERY, {
 
 /// Where an assignment comes from that is not stored as it is shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Via {
+struct Source {
     /// The group whose member the user is.
     group: Option<String>,
     /// The project or domain above, from which it is inherited.
@@ -48,12 +47,12 @@ struct Assignment {
     target: Target,
     role: String,
     inherited: bool,
-    via: Via,
+    source: Source,
 }
 
 /// What the query asks for.
 #[derive(Debug, Default)]
-struct Wanted {
+struct AssignmentFilter {
     user: Option<String>,
     group: Option<String>,
     role: Option<String>,
@@ -66,14 +65,13 @@ struct Wanted {
     subtree: bool,
 }
 
-impl Wanted {
-    fn of(req: &Req) -> Result<Self> {
+impl AssignmentFilter {
+    fn of(q: &Query) -> Result<Self> {
         const IDS: [&str; 4] = ["group.id", "role.id", "scope.domain.id", "scope.project.id"];
-        let q = &req.query;
         let asked: Map<String, Value> = IDS.iter().map(|n| ((*n).to_owned(), q.get(n).into())).collect();
         QUERY.check("query", &asked.into())?;
         let text = |name: &str| q.get(name).filter(|v| !v.is_empty()).map(str::to_owned);
-        let wanted = Self {
+        let filter = Self {
             user: text("user.id"),
             group: text("group.id"),
             role: text("role.id"),
@@ -85,8 +83,8 @@ impl Wanted {
             names: q.flag("include_names"),
             subtree: q.flag("include_subtree"),
         };
-        wanted.consistent(q.has("include_subtree"), text("scope.system").is_some())?;
-        Ok(wanted)
+        filter.consistent(q.has("include_subtree"), text("scope.system").is_some())?;
+        Ok(filter)
     }
 
     /// An assignment has one holder and one scope; what can only be empty is a mistake.
@@ -115,51 +113,52 @@ impl Wanted {
 }
 
 /// `GET /v3/role_assignments`
-pub async fn list(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let wanted = Wanted::of(&req)?;
-    let mut tx = req.read().await?;
-    let project = match &wanted.project {
-        Some(id) => facts::project(&mut tx, id).await?,
+pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
+    let caller = s.caller()?;
+    let filter = AssignmentFilter::of(&s.request.query)?;
+    let project = match &filter.project {
+        Some(id) => facts::project(&mut s.tx, id).await?,
         None => None,
     };
-    permit(&req, caller, &wanted, project.as_ref())?;
+    let (op, facts) = question(&caller.subject().scope, &filter, project.as_ref());
+    s.authorize(op, facts)?;
     if project.is_none()
-        && let Some(id) = wanted.project.as_ref().filter(|_| wanted.effective || wanted.subtree)
+        && let Some(id) = filter.project.as_ref().filter(|_| filter.effective || filter.subtree)
     {
         return Err(Error::NotFound("project", id.clone()));
     }
-    let mut found = match (wanted.effective, wanted.system) {
-        (false, _) => stored(&mut tx, &wanted).await?,
-        (true, true) => effective_on_system(&mut tx, &wanted).await?,
-        (true, false) => effective(&mut tx, &wanted, project.as_ref()).await?,
+    let tx = &mut s.tx;
+    let mut found = match (filter.effective, filter.system) {
+        (false, _) => stored(tx, &filter).await?,
+        (true, true) => effective_on_system(tx, &filter).await?,
+        (true, false) => effective(tx, &filter, project.as_ref()).await?,
     };
-    if let (Scope::Domain(domain), false) = (&caller.subject().scope, wanted.subtree) {
-        only_in_domain(&mut tx, &mut found, domain).await?;
+    if let (Scope::Domain(domain), false) = (&caller.subject().scope, filter.subtree) {
+        only_in_domain(tx, &mut found, domain).await?;
     }
-    let names = if wanted.names { Some(Names::of(&mut tx, &found).await?) } else { None };
-    let items = found.iter().map(|a| body(&req, a, names.as_ref())).collect();
-    Ok(req.whole_list("role_assignments", items))
+    let names = if filter.names { Some(Names::of(tx, &found).await?) } else { None };
+    let items = found.iter().map(|a| to_json(a, s.links(), names.as_ref())).collect();
+    Ok(s.request.whole_list("role_assignments", items))
 }
 
-/// A list is about the domain of the caller's token, a tree about the domain of its project.
-fn permit(req: &Req, caller: &Caller, wanted: &Wanted, project: Option<&ProjectFacts>) -> Result<()> {
+/// What the policy is asked: a list is about the domain of the caller's token, a tree about the domain of its
+/// project.
+fn question(scope: &Scope, filter: &AssignmentFilter, project: Option<&ProjectFacts>) -> (Op, Facts) {
     let facts = Facts::none();
-    if wanted.subtree {
+    if filter.subtree {
         let domain = project.and_then(|p| p.domain_id.as_ref());
         let facts = facts
             .with_opt(Fact::ProjectId, project.map(|p| &p.id))
             .with_opt(Fact::ProjectDomain, domain)
             .with_opt(Fact::ListDomain, domain);
-        caller.permit(&req.app, Op::ListRoleAssignmentsForTree, &facts)?;
+        (Op::ListRoleAssignmentsForTree, facts)
     } else {
-        let facts = match &caller.subject().scope {
+        let facts = match scope {
             Scope::Domain(id) => facts.with(Fact::ListDomain, id),
             Scope::Unscoped | Scope::Project { .. } | Scope::System => facts,
         };
-        caller.permit(&req.app, Op::ListRoleAssignments, &facts)?;
+        (Op::ListRoleAssignments, facts)
     }
-    Ok(())
 }
 
 /// Keeps what is on the domain or on its projects.
@@ -205,7 +204,7 @@ fn read(r: &mut Row) -> store::Result<Option<Assignment>> {
         "GroupSystem" => (Actor::Group(actor), Target::System),
         _ => return Ok(None),
     };
-    Ok(Some(Assignment { actor, target, role, inherited, via: Via::default() }))
+    Ok(Some(Assignment { actor, target, role, inherited, source: Source::default() }))
 }
 
 /// The part of a `type` that says who holds it, with a condition on the holder's id.
@@ -243,7 +242,7 @@ async fn rows(
         On::Domain(_) => words.retain(|w| w.ends_with("Domain")),
         On::Projects(ids) => {
             words.retain(|w| w.ends_with("Project"));
-            batches = ids.chunks(BATCH).map(Some).collect();
+            batches = ids.chunks(CHUNK).map(Some).collect();
         }
     }
     let mut out = Vec::new();
@@ -279,24 +278,24 @@ async fn system_rows(tx: &mut Tx, of: Of<'_>, role: Option<&str>) -> Result<Vec<
 }
 
 /// The list without `effective`.
-async fn stored(tx: &mut Tx, wanted: &Wanted) -> Result<Vec<Assignment>> {
-    let of = match (&wanted.user, &wanted.group) {
+async fn stored(tx: &mut Tx, filter: &AssignmentFilter) -> Result<Vec<Assignment>> {
+    let of = match (&filter.user, &filter.group) {
         (Some(user), _) => Of::User(user),
         (None, Some(group)) => Of::Group(group),
         (None, None) => Of::Anybody,
     };
-    let role = wanted.role.as_deref();
+    let role = filter.role.as_deref();
     let mut found = Vec::new();
-    if !wanted.system {
-        let projects = own_projects(tx, wanted).await?;
-        let on = match (&wanted.project, &wanted.domain) {
+    if !filter.system {
+        let projects = own_projects(tx, filter).await?;
+        let on = match (&filter.project, &filter.domain) {
             (Some(_), _) => On::Projects(&projects),
             (None, Some(domain)) => On::Domain(domain),
             (None, None) => On::Anything,
         };
-        found = rows(tx, of, on, wanted.inherited, role).await?;
+        found = rows(tx, of, on, filter.inherited, role).await?;
     }
-    if wanted.system || (wanted.project.is_none() && wanted.domain.is_none()) {
+    if filter.system || (filter.project.is_none() && filter.domain.is_none()) {
         found.extend(system_rows(tx, of, role).await?);
     }
     Ok(found)
@@ -304,13 +303,13 @@ async fn stored(tx: &mut Tx, wanted: &Wanted) -> Result<Vec<Assignment>> {
 
 // Trees.
 
-/// The wanted project, and with `include_subtree` everything below it.
-async fn own_projects(tx: &mut Tx, wanted: &Wanted) -> Result<Vec<String>> {
-    let Some(project) = &wanted.project else {
+/// The project of the filter, and with `include_subtree` everything below it.
+async fn own_projects(tx: &mut Tx, filter: &AssignmentFilter) -> Result<Vec<String>> {
+    let Some(project) = &filter.project else {
         return Ok(Vec::new());
     };
     let mut own = vec![project.clone()];
-    if wanted.subtree {
+    if filter.subtree {
         own.extend(below(tx, project).await?);
     }
     Ok(own)
@@ -354,29 +353,33 @@ async fn projects_in(tx: &mut Tx, domain: &str) -> Result<Vec<String>> {
 // What works.
 
 /// The list with `effective`, on projects and domains.
-async fn effective(tx: &mut Tx, wanted: &Wanted, project: Option<&ProjectFacts>) -> Result<Vec<Assignment>> {
-    let own = own_projects(tx, wanted).await?;
+async fn effective(
+    tx: &mut Tx,
+    filter: &AssignmentFilter,
+    project: Option<&ProjectFacts>,
+) -> Result<Vec<Assignment>> {
+    let own = own_projects(tx, filter).await?;
     let mut found = Vec::new();
-    for of in holders(tx, wanted).await? {
-        found.extend(sources(tx, of, wanted, project, &own).await?);
+    for of in holders(tx, filter).await? {
+        found.extend(sources(tx, of, filter, project, &own).await?);
     }
-    let found = Expansion::over(tx, wanted, &own).await?.expand(tx, found).await?;
-    finish(tx, found, wanted).await
+    let found = Expansion::over(tx, filter, &own).await?.expand(tx, found).await?;
+    finish(tx, found, filter).await
 }
 
 /// The list with `effective`, on the system.
-async fn effective_on_system(tx: &mut Tx, wanted: &Wanted) -> Result<Vec<Assignment>> {
+async fn effective_on_system(tx: &mut Tx, filter: &AssignmentFilter) -> Result<Vec<Assignment>> {
     let mut found = Vec::new();
-    for of in holders(tx, wanted).await? {
+    for of in holders(tx, filter).await? {
         found.extend(system_rows(tx, of, None).await?);
     }
-    let found = Expansion::over(tx, wanted, &[]).await?.expand(tx, found).await?;
-    finish(tx, found, wanted).await
+    let found = Expansion::over(tx, filter, &[]).await?.expand(tx, found).await?;
+    finish(tx, found, filter).await
 }
 
-/// Anybody, or the wanted user and his groups.
-async fn holders<'a>(tx: &mut Tx, wanted: &'a Wanted) -> Result<Vec<Of<'a>>> {
-    let Some(user) = &wanted.user else {
+/// Anybody, or the wanted user and their groups.
+async fn holders<'a>(tx: &mut Tx, filter: &'a AssignmentFilter) -> Result<Vec<Of<'a>>> {
+    let Some(user) = &filter.user else {
         return Ok(vec![Of::Anybody]);
     };
     if facts::user(tx, user).await?.is_none() {
@@ -385,20 +388,20 @@ async fn holders<'a>(tx: &mut Tx, wanted: &'a Wanted) -> Result<Vec<Of<'a>>> {
     Ok(vec![Of::User(user), Of::Memberships(user)])
 }
 
-/// Stored assignments that have an effect on what is wanted. Roles are looked at later: a wanted role
-/// may follow from another.
+/// Stored assignments that have an effect on what the filter asks for. Its role is applied later: it may
+/// follow from another.
 async fn sources(
     tx: &mut Tx,
     of: Of<'_>,
-    wanted: &Wanted,
+    filter: &AssignmentFilter,
     project: Option<&ProjectFacts>,
     own: &[String],
 ) -> Result<Vec<Assignment>> {
     // Domains inherit nothing.
-    let inherited = if wanted.domain.is_some() { Some(false) } else { wanted.inherited };
+    let inherited = if filter.domain.is_some() { Some(false) } else { filter.inherited };
     let mut found = Vec::new();
     if inherited != Some(true) {
-        let on = match (&wanted.domain, project) {
+        let on = match (&filter.domain, project) {
             (Some(domain), _) => On::Domain(domain),
             (None, Some(_)) => On::Projects(own),
             (None, None) => On::Anything,
@@ -425,16 +428,16 @@ async fn sources(
 
 /// Turns stored assignments into what they mean for users on projects.
 struct Expansion<'a> {
-    wanted: &'a Wanted,
+    filter: &'a AssignmentFilter,
     own: &'a [String],
     members: BTreeMap<String, Vec<String>>,
     trees: BTreeMap<Target, Vec<String>>,
 }
 
 impl<'a> Expansion<'a> {
-    async fn over(tx: &mut Tx, wanted: &'a Wanted, own: &'a [String]) -> Result<Self> {
+    async fn over(tx: &mut Tx, filter: &'a AssignmentFilter, own: &'a [String]) -> Result<Self> {
         let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        if wanted.user.is_none() {
+        if filter.user.is_none() {
             let pairs = tx
                 .map(
                     "SELECT group_id, user_id FROM user_group_membership
@@ -449,7 +452,7 @@ impl<'a> Expansion<'a> {
                 members.entry(group).or_default().push(user);
             }
         }
-        Ok(Self { wanted, own, members, trees: BTreeMap::new() })
+        Ok(Self { filter, own, members, trees: BTreeMap::new() })
     }
 
     async fn expand(mut self, tx: &mut Tx, found: Vec<Assignment>) -> Result<Vec<Assignment>> {
@@ -464,7 +467,8 @@ impl<'a> Expansion<'a> {
                 out.extend(targets.iter().map(|project| {
                     let mut on = holder.clone();
                     on.inherited = false;
-                    on.via.above = Some(std::mem::replace(&mut on.target, Target::Project(project.clone())));
+                    on.source.above =
+                        Some(std::mem::replace(&mut on.target, Target::Project(project.clone())));
                     on
                 }));
             }
@@ -477,19 +481,23 @@ impl<'a> Expansion<'a> {
         let Actor::Group(group) = &one.actor else {
             return vec![one];
         };
-        let members: Vec<&String> = match &self.wanted.user {
+        let members: Vec<&String> = match &self.filter.user {
             // Only groups of this user were read.
             Some(user) => vec![user],
             None => self.members.get(group).into_iter().flatten().collect(),
         };
-        let via = Via { group: Some(group.clone()), ..Via::default() };
+        let source = Source { group: Some(group.clone()), ..Source::default() };
         members
             .into_iter()
-            .map(|user| Assignment { actor: Actor::User(user.clone()), via: via.clone(), ..one.clone() })
+            .map(|user| Assignment {
+                actor: Actor::User(user.clone()),
+                source: source.clone(),
+                ..one.clone()
+            })
             .collect()
     }
 
-    /// The projects on which an inherited assignment works, as far as they are wanted.
+    /// The projects on which an inherited assignment works, as far as the filter asks for them.
     async fn targets(&mut self, tx: &mut Tx, one: &Assignment) -> Result<Vec<String>> {
         if !one.inherited {
             return Ok(Vec::new());
@@ -512,7 +520,7 @@ impl<'a> Expansion<'a> {
     }
 }
 
-/// Adds implied roles, each with the role that implies it; every assignment stands once.
+/// Adds implied roles, each with the role that implies it; every assignment appears once.
 fn with_implied(found: Vec<Assignment>, implications: &Implications) -> Vec<Assignment> {
     let mut seen: BTreeSet<Assignment> = BTreeSet::new();
     let mut out = Vec::new();
@@ -523,7 +531,7 @@ fn with_implied(found: Vec<Assignment>, implications: &Implications) -> Vec<Assi
         }
         for implied in implications.of(&one.role).iter().rev() {
             let mut next = one.clone();
-            next.via.role = Some(std::mem::replace(&mut next.role, implied.clone()));
+            next.source.role = Some(std::mem::replace(&mut next.role, implied.clone()));
             todo.push(next);
         }
         out.push(one);
@@ -532,12 +540,12 @@ fn with_implied(found: Vec<Assignment>, implications: &Implications) -> Vec<Assi
 }
 
 /// Implied roles in, roles of domains (which no token shows) out, then the filter by role.
-async fn finish(tx: &mut Tx, found: Vec<Assignment>, wanted: &Wanted) -> Result<Vec<Assignment>> {
+async fn finish(tx: &mut Tx, found: Vec<Assignment>, filter: &AssignmentFilter) -> Result<Vec<Assignment>> {
     let implications = facts::implications(tx).await?;
     let global: BTreeSet<String> =
         tx.column("SELECT id FROM role WHERE domain_id = ?", args![NO_DOMAIN]).await?.into_iter().collect();
     let mut out = with_implied(found, &implications);
-    out.retain(|a| global.contains(&a.role) && wanted.role.as_ref().is_none_or(|r| *r == a.role));
+    out.retain(|a| global.contains(&a.role) && filter.role.as_ref().is_none_or(|r| *r == a.role));
     Ok(out)
 }
 
@@ -562,7 +570,7 @@ struct Names {
 async fn names(tx: &mut Tx, sql: &str, ids: &BTreeSet<&str>) -> Result<BTreeMap<String, Name>> {
     let ids: Vec<&str> = ids.iter().copied().collect();
     let mut out = BTreeMap::new();
-    for batch in ids.chunks(BATCH) {
+    for batch in ids.chunks(CHUNK) {
         let mut q = Select::new(sql);
         q.is_in("x.id", batch.iter().copied());
         let found = q
@@ -645,7 +653,7 @@ fn plain(id: &str, names: Option<&BTreeMap<String, Name>>) -> Value {
     }
 }
 
-fn role_body(id: &str, names: Option<&BTreeMap<String, Name>>) -> Value {
+fn role_json(id: &str, names: Option<&BTreeMap<String, Name>>) -> Value {
     match names.and_then(|n| n.get(id)) {
         Some(Name { domain: Some(_), .. }) => named(id, names),
         Some(Name { domain: None, .. }) | None => plain(id, names),
@@ -653,48 +661,48 @@ fn role_body(id: &str, names: Option<&BTreeMap<String, Name>>) -> Value {
 }
 
 /// An assignment as Keystone shows it; its link is the grant that it comes from.
-fn body(req: &Req, a: &Assignment, names: Option<&Names>) -> Value {
+fn to_json(a: &Assignment, links: &Links, names: Option<&Names>) -> Value {
     let mut scope = match &a.target {
         Target::Project(id) => json!({"project": named(id, names.map(|n| &n.projects))}),
         Target::Domain(id) => json!({"domain": plain(id, names.map(|n| &n.projects))}),
         Target::System => json!({"system": {"all": true}}),
     };
-    let inherited = a.inherited || a.via.above.is_some();
+    let inherited = a.inherited || a.source.above.is_some();
     if inherited {
         scope["OS-INHERIT:inherited_to"] = "projects".into();
     }
-    let mut links = json!({"assignment": req.link(&grant_path(a, inherited))});
+    let mut own_links = json!({"assignment": links.to(&grant_path(a, inherited))});
     let (kind, actor) = match &a.actor {
         Actor::User(id) => ("user", named(id, names.map(|n| &n.users))),
         Actor::Group(id) => ("group", named(id, names.map(|n| &n.groups))),
     };
-    if let Some(group) = &a.via.group {
-        links["membership"] = req.link(&format!("/groups/{group}/users/{}", a.actor.id())).into();
+    if let Some(group) = &a.source.group {
+        own_links["membership"] = links.to(&format!("/groups/{group}/users/{}", a.actor.id())).into();
     }
-    if let Some(prior) = &a.via.role {
+    if let Some(prior) = &a.source.role {
         // Keystone's own words, the order of the two included.
-        links["prior_role"] = req.link(&format!("/prior_role/{}/implies/{prior}", a.role)).into();
+        own_links["prior_role"] = links.to(&format!("/prior_role/{}/implies/{prior}", a.role)).into();
     }
     json!({
         "scope": scope,
         kind: actor,
-        "role": role_body(&a.role, names.map(|n| &n.roles)),
-        "links": links,
+        "role": role_json(&a.role, names.map(|n| &n.roles)),
+        "links": own_links,
     })
 }
 
 fn grant_path(a: &Assignment, inherited: bool) -> String {
-    let target = match a.via.above.as_ref().unwrap_or(&a.target) {
+    let target = match a.source.above.as_ref().unwrap_or(&a.target) {
         Target::Project(id) => format!("/projects/{id}"),
         Target::Domain(id) => format!("/domains/{id}"),
         Target::System => "/system".to_owned(),
     };
-    let actor = match (&a.via.group, &a.actor) {
+    let actor = match (&a.source.group, &a.actor) {
         (Some(group), _) => format!("/groups/{group}"),
         (None, Actor::User(id)) => format!("/users/{id}"),
         (None, Actor::Group(id)) => format!("/groups/{id}"),
     };
-    let role = a.via.role.as_ref().unwrap_or(&a.role);
+    let role = a.source.role.as_ref().unwrap_or(&a.role);
     if inherited {
         format!("/OS-INHERIT{target}{actor}/roles/{role}/inherited_to_projects")
     } else {

@@ -4,18 +4,17 @@
 //! Every handler serves all of these routes; the path's parts say which grant is meant. `INHERITED`
 //! is true below `/v3/OS-INHERIT`.
 
-use axum::extract::Path;
 use axum::response::Response;
-use serde::Deserialize;
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::revocation::Event;
 
-use super::{Actor, Holding, Target, sql};
+use super::{Actor, Grant, GrantPath, Target, sql};
+use crate::authz::{Authorized, Reading, Session, Writing};
 use crate::error::{Error, Result};
-use crate::facts::{self, ProjectFacts};
+use crate::facts;
+use crate::http::Request;
 use crate::http::request::no_content;
-use crate::http::{Permit, Req};
-use crate::resources::roles::{self, Role};
+use crate::resources::roles;
 use crate::resources::trusts::loss::{self, Affected};
 use crate::store::Tx;
 use crate::store::migrate::ROOT_DOMAIN;
@@ -23,64 +22,50 @@ use crate::store::migrate::ROOT_DOMAIN;
 /// From so many members on, a group counts as everybody.
 const MANY: usize = 500;
 
-/// The variable parts of a grant's path; each route has its own.
-#[derive(Debug, Deserialize)]
-pub struct Parts {
-    project_id: Option<String>,
-    domain_id: Option<String>,
-    user_id: Option<String>,
-    group_id: Option<String>,
-    role_id: Option<String>,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Act {
+enum Action {
     List,
     Check,
     Create,
     Revoke,
 }
 
-fn op(act: Act, of: &Holding) -> Op {
-    match (&of.target, &of.actor, act) {
-        (Target::Project(_) | Target::Domain(_), _, Act::List) => Op::ListGrants,
-        (Target::Project(_) | Target::Domain(_), _, Act::Check) => Op::CheckGrant,
-        (Target::Project(_) | Target::Domain(_), _, Act::Create) => Op::CreateGrant,
-        (Target::Project(_) | Target::Domain(_), _, Act::Revoke) => Op::RevokeGrant,
-        (Target::System, Actor::User(_), Act::List) => Op::ListSystemGrantsForUser,
-        (Target::System, Actor::User(_), Act::Check) => Op::CheckSystemGrantForUser,
-        (Target::System, Actor::User(_), Act::Create) => Op::CreateSystemGrantForUser,
-        (Target::System, Actor::User(_), Act::Revoke) => Op::RevokeSystemGrantForUser,
-        (Target::System, Actor::Group(_), Act::List) => Op::ListSystemGrantsForGroup,
-        (Target::System, Actor::Group(_), Act::Check) => Op::CheckSystemGrantForGroup,
-        (Target::System, Actor::Group(_), Act::Create) => Op::CreateSystemGrantForGroup,
-        (Target::System, Actor::Group(_), Act::Revoke) => Op::RevokeSystemGrantForGroup,
+fn op(action: Action, of: &GrantPath) -> Op {
+    match (&of.target, &of.actor, action) {
+        (Target::Project(_) | Target::Domain(_), _, Action::List) => Op::ListGrants,
+        (Target::Project(_) | Target::Domain(_), _, Action::Check) => Op::CheckGrant,
+        (Target::Project(_) | Target::Domain(_), _, Action::Create) => Op::CreateGrant,
+        (Target::Project(_) | Target::Domain(_), _, Action::Revoke) => Op::RevokeGrant,
+        (Target::System, Actor::User(_), Action::List) => Op::ListSystemGrantsForUser,
+        (Target::System, Actor::User(_), Action::Check) => Op::CheckSystemGrantForUser,
+        (Target::System, Actor::User(_), Action::Create) => Op::CreateSystemGrantForUser,
+        (Target::System, Actor::User(_), Action::Revoke) => Op::RevokeSystemGrantForUser,
+        (Target::System, Actor::Group(_), Action::List) => Op::ListSystemGrantsForGroup,
+        (Target::System, Actor::Group(_), Action::Check) => Op::CheckSystemGrantForGroup,
+        (Target::System, Actor::Group(_), Action::Create) => Op::CreateSystemGrantForGroup,
+        (Target::System, Actor::Group(_), Action::Revoke) => Op::RevokeSystemGrantForGroup,
     }
 }
 
-impl Parts {
-    fn holding(self, inherited: bool) -> Result<(Holding, Option<String>)> {
-        let actor = match (self.user_id, self.group_id) {
-            (Some(user), _) => Actor::User(user),
-            (None, Some(group)) => Actor::Group(group),
-            (None, None) => return Err(Error::Internal("a grant's route without an actor".into())),
-        };
-        let target = match (self.project_id, self.domain_id) {
-            (Some(project), _) => Target::Project(project),
-            (None, Some(domain)) => Target::Domain(domain),
-            (None, None) => Target::System,
-        };
-        Ok((Holding { actor, target, inherited }, self.role_id))
-    }
+/// What the path says; each route has its own variable parts.
+fn path_of(request: &Request, inherited: bool) -> Result<GrantPath> {
+    let part = |name| request.param_opt(name).map(str::to_owned);
+    let actor = match (part("user_id"), part("group_id")) {
+        (Some(user), _) => Actor::User(user),
+        (None, Some(group)) => Actor::Group(group),
+        (None, None) => return Err(Error::Internal("a grant's route without an actor".into())),
+    };
+    let target = match (part("project_id"), part("domain_id")) {
+        (Some(project), _) => Target::Project(project),
+        (None, Some(domain)) => Target::Domain(domain),
+        (None, None) => Target::System,
+    };
+    Ok(GrantPath { actor, target, inherited })
 }
 
-/// What a grant is about, as far as it is there.
-#[derive(Default)]
+/// A grant with the first part of it that is not there.
 struct Found {
-    facts: Facts,
-    role: Option<Role>,
-    project: Option<ProjectFacts>,
-    /// The first part that is not there.
+    grant: Grant,
     missing: Option<Error>,
 }
 
@@ -90,16 +75,19 @@ impl Found {
     }
 
     fn add(&mut self, add: impl FnOnce(Facts) -> Facts) {
-        self.facts = add(std::mem::take(&mut self.facts));
+        self.grant.facts = add(std::mem::take(&mut self.grant.facts));
     }
 }
 
-/// Looks up everything that the grant names.
-async fn look(tx: &mut Tx, act: Act, of: &Holding, role: Option<&str>) -> Result<Found> {
-    let mut found = Found::default();
-    if let Some(id) = role {
-        found.role = roles::sql::get(tx, id).await?;
-        match found.role.clone() {
+/// Reads everything that the grant of a path names.
+async fn load(tx: &mut Tx, request: &Request, action: Action, inherited: bool) -> Result<Found> {
+    let path = path_of(request, inherited)?;
+    let role_id = request.param_opt("role_id").map(str::to_owned);
+    let grant = Grant { path: path.clone(), role_id, role: None, project: None, facts: Facts::none() };
+    let mut found = Found { grant, missing: None };
+    if let Some(id) = request.param_opt("role_id") {
+        found.grant.role = roles::sql::get(tx, id).await?;
+        match found.grant.role.clone() {
             Some(role) => {
                 found.add(|f| f.with(Fact::RoleName, role.name).with_opt(Fact::RoleDomain, role.domain_id))
             }
@@ -110,34 +98,34 @@ async fn look(tx: &mut Tx, act: Act, of: &Holding, role: Option<&str>) -> Result
             }
         }
     }
-    look_actor(tx, act, of, &mut found).await?;
-    look_target(tx, of, &mut found).await?;
+    load_actor(tx, action, &path.actor, &mut found).await?;
+    load_target(tx, &path.target, &mut found).await?;
     Ok(found)
 }
 
-async fn look_actor(tx: &mut Tx, act: Act, of: &Holding, found: &mut Found) -> Result<()> {
-    let domain = sql::domain_of(tx, &of.actor).await?;
+async fn load_actor(tx: &mut Tx, action: Action, actor: &Actor, found: &mut Found) -> Result<()> {
+    let domain = sql::domain_of(tx, actor).await?;
     // A grant may outlive its holder; taking it back must stay possible.
-    let needed = act != Act::Revoke;
-    match (&of.actor, domain) {
+    let is_needed = action != Action::Revoke;
+    match (actor, domain) {
         (Actor::User(id), Some(domain)) => {
-            found.add(|f| f.with(Fact::PathUser, id).with(Fact::UserId, id).with(Fact::UserDomain, domain));
+            found.add(|f| f.with(Fact::UserId, id).with(Fact::UserDomain, domain));
         }
         (Actor::Group(_), Some(domain)) => found.add(|f| f.with(Fact::GroupDomain, domain)),
-        (Actor::User(id), None) if needed => found.lacks("user", id),
-        (Actor::Group(id), None) if needed => found.lacks("group", id),
+        (Actor::User(id), None) if is_needed => found.lacks("user", id),
+        (Actor::Group(id), None) if is_needed => found.lacks("group", id),
         (_, None) => {}
     }
     Ok(())
 }
 
-async fn look_target(tx: &mut Tx, of: &Holding, found: &mut Found) -> Result<()> {
-    match &of.target {
+async fn load_target(tx: &mut Tx, target: &Target, found: &mut Found) -> Result<()> {
+    match target {
         Target::Project(id) => match facts::project(tx, id).await?.filter(|p| p.id != ROOT_DOMAIN) {
             Some(project) => {
                 let domain = project.domain_id.clone();
                 found.add(|f| f.with(Fact::ProjectId, id).with_opt(Fact::ProjectDomain, domain));
-                found.project = Some(project);
+                found.grant.project = Some(project);
             }
             None => found.lacks("project", id),
         },
@@ -150,126 +138,107 @@ async fn look_target(tx: &mut Tx, of: &Holding, found: &mut Found) -> Result<()>
     Ok(())
 }
 
-/// Looks, asks policy, and answers 404 for what is not there. As in Keystone, the inherited routes ask
-/// first and so tell nobody without rights what is there.
-async fn permitted(req: &Req, act: Act, of: &Holding, role: Option<&str>) -> Result<(Found, Permit)> {
-    let caller = req.caller().await?;
-    let mut found = look(&mut req.read().await?, act, of, role).await?;
-    if !of.inherited
-        && let Some(missing) = found.missing.take()
-    {
-        return Err(missing);
-    }
-    let permit = caller.permit(&req.app, op(act, of), &found.facts)?;
-    match found.missing.take() {
-        Some(missing) => Err(missing),
-        None => Ok((found, permit)),
+/// Asks the policy, and answers 404 for what is not there. As in Keystone, the inherited routes ask first,
+/// so that they tell nobody without rights what is there; the others do not.
+fn authorize<T>(s: &Session<'_, T>, action: Action, found: Found) -> Result<Authorized<Grant>> {
+    match found.missing {
+        Some(missing) if !found.grant.path.inherited => Err(missing),
+        Some(missing) => {
+            s.authorize(op(action, &found.grant.path), found.grant)?;
+            Err(missing)
+        }
+        None => s.authorize(op(action, &found.grant.path), found.grant),
     }
 }
 
-fn absent(of: &Holding, role: &str) -> Error {
-    Error::NotFoundBecause(format!(
+/// 404 unless the role is granted.
+async fn require(tx: &mut Tx, grant: &Grant) -> Result<()> {
+    let (of, role) = (&grant.path, grant.role_id()?);
+    if sql::exists(tx, of, role).await? {
+        return Ok(());
+    }
+    Err(Error::NotFoundBecause(format!(
         "Could not find an assignment of role {role} to {} on {}.",
         of.actor.id(),
         of.target.id()
-    ))
+    )))
 }
 
 /// Roles of a domain stay on its projects and never reach the system.
-fn fits(of: &Holding, found: &Found) -> Result<()> {
-    let Some((role, domain)) = found.role.as_ref().and_then(|r| Some((r, r.domain_id.as_ref()?))) else {
+fn check_domain(grant: &Grant) -> Result<()> {
+    let Some((role, domain)) = grant.role.as_ref().and_then(|r| Some((r, r.domain_id.as_ref()?))) else {
         return Ok(());
     };
-    match &of.target {
+    match &grant.path.target {
         Target::System => Err(Error::BadRequest(format!(
             "Role {} belongs to a domain and cannot be granted on the system.",
             role.id
         ))),
-        Target::Project(id) if found.project.as_ref().and_then(|p| p.domain_id.as_ref()) != Some(domain) => {
+        Target::Project(id) if grant.project.as_ref().and_then(|p| p.domain_id.as_ref()) != Some(domain) => {
             Err(Error::Forbidden(format!("Role {} belongs to another domain than project {id}.", role.id)))
         }
         Target::Project(_) | Target::Domain(_) => Ok(()),
     }
 }
 
-/// The role's id, which all routes but the lists have.
-fn role_of(role: Option<String>) -> Result<String> {
-    role.ok_or_else(|| Error::Internal("a grant's route without a role".into()))
-}
-
 /// `GET …/roles`
-pub async fn list<const INHERITED: bool>(Path(parts): Path<Parts>, req: Req) -> Result<Response> {
-    let (of, _) = parts.holding(INHERITED)?;
-    permitted(&req, Act::List, &of, None).await?;
-    let roles = sql::roles(&mut req.read().await?, &of).await?;
-    req.list("roles", roles.iter().map(|r| r.body(&req)).collect(), &[])
+pub async fn list<const INHERITED: bool>(s: &mut Reading<'_>) -> Result<Response> {
+    let found = load(&mut s.tx, s.request, Action::List, INHERITED).await?;
+    let grant = authorize(s, Action::List, found)?;
+    let roles = sql::roles(&mut s.tx, &grant.path).await?;
+    s.list("roles", roles.iter().map(|r| r.to_json(s.links())).collect(), &[])
 }
 
 /// `HEAD` and `GET …/roles/{role_id}`
-pub async fn check<const INHERITED: bool>(Path(parts): Path<Parts>, req: Req) -> Result<Response> {
-    let (of, role) = parts.holding(INHERITED)?;
-    let role = role_of(role)?;
-    permitted(&req, Act::Check, &of, Some(&role)).await?;
-    if !sql::exists(&mut req.read().await?, &of, &role).await? {
-        return Err(absent(&of, &role));
-    }
+pub async fn check<const INHERITED: bool>(s: &mut Reading<'_>) -> Result<Response> {
+    let found = load(&mut s.tx, s.request, Action::Check, INHERITED).await?;
+    let grant = authorize(s, Action::Check, found)?;
+    require(&mut s.tx, &grant).await?;
     Ok(no_content())
 }
 
 /// `PUT …/roles/{role_id}`
-pub async fn create<const INHERITED: bool>(Path(parts): Path<Parts>, req: Req) -> Result<Response> {
-    let (of, role) = parts.holding(INHERITED)?;
-    let role = role_of(role)?;
-    let (found, permit) = permitted(&req, Act::Create, &of, Some(&role)).await?;
-    fits(&of, &found)?;
-    let mut tx = req.write().await?;
-    // Again, so that nothing is granted on what was deleted in between.
-    if let Some(missing) = look(&mut tx, Act::Create, &of, Some(&role)).await?.missing {
-        return Err(missing);
-    }
-    sql::grant(&mut tx, &of, &role, &permit).await?;
-    tx.commit().await?;
+pub async fn create<const INHERITED: bool>(s: &mut Writing<'_>) -> Result<Response> {
+    let found = load(&mut s.tx, s.request, Action::Create, INHERITED).await?;
+    let grant = authorize(s, Action::Create, found)?;
+    check_domain(&grant)?;
+    sql::grant(&mut s.tx, &grant).await?;
     Ok(no_content())
 }
 
 /// `DELETE …/roles/{role_id}`
-pub async fn revoke<const INHERITED: bool>(Path(parts): Path<Parts>, req: Req) -> Result<Response> {
-    let (of, role) = parts.holding(INHERITED)?;
-    let role = role_of(role)?;
-    let (_, permit) = permitted(&req, Act::Revoke, &of, Some(&role)).await?;
-    let now = req.app.clock.now();
-    let mut tx = req.write().await?;
-    let users = sql::users_of(&mut tx, &of.actor).await?;
+pub async fn revoke<const INHERITED: bool>(s: &mut Writing<'_>) -> Result<Response> {
+    let found = load(&mut s.tx, s.request, Action::Revoke, INHERITED).await?;
+    let grant = authorize(s, Action::Revoke, found)?;
+    require(&mut s.tx, &grant).await?;
+    let users = sql::users_of(&mut s.tx, &grant.path.actor).await?;
     let affected = if users.len() > MANY { Affected::Everybody } else { Affected::Users(&users) };
-    let before = loss::before(&mut tx, affected, now).await?;
-    if !sql::revoke(&mut tx, &of, &role, &permit).await? {
-        return Err(absent(&of, &role));
-    }
-    before.after(&mut tx, now).await?;
+    let before = loss::before(&mut s.tx, affected, s.now).await?;
+    sql::revoke(&mut s.tx, &grant).await?;
+    before.after(&mut s.tx, &grant).await?;
     // What was taken by name is recorded: given back, it revives no token that carried it before.
-    let project = match (&of.target, of.inherited) {
+    let project = match (&grant.path.target, grant.path.inherited) {
         (Target::Project(p), false) => Some(p.clone()),
         (Target::Project(_) | Target::Domain(_) | Target::System, _) => None,
     };
-    let implications = facts::implications(&mut tx).await?;
+    let role = grant.role_id()?;
+    let implications = facts::implications(&mut s.tx).await?;
     for user in users {
-        // Who holds nothing there any more: whatever he is given next, it is for new tokens.
-        let nothing = match &project {
+        // Who holds nothing there any more: whatever they are given next, it is for new tokens.
+        let holds_nothing = match &project {
             Some(p) => {
                 let place = facts::Place::Project(p);
-                facts::effective_roles(&mut tx, &user, place, &implications).await?.is_empty()
+                facts::effective_roles(&mut s.tx, &user, place, &implications).await?.is_empty()
             }
             None => false,
         };
         let event = Event {
             user: Some(user),
             project: project.clone(),
-            role: (!nothing).then(|| role.clone()),
-            issued_before: now,
+            role: (!holds_nothing).then(|| role.to_owned()),
             ..Event::default()
         };
-        facts::revoke(&mut tx, &event, now).await?;
+        facts::revoke(&mut s.tx, &grant, event).await?;
     }
-    tx.commit().await?;
     Ok(no_content())
 }

@@ -5,6 +5,13 @@ pub mod assignments;
 pub mod http;
 pub mod sql;
 
+use vicar_rules::policy::Facts;
+
+use super::roles::Role;
+use crate::authz::{Caller, Object};
+use crate::error::{Error, Result};
+use crate::facts::ProjectFacts;
+
 /// Who holds a role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Actor {
@@ -43,13 +50,40 @@ impl Target {
     }
 }
 
-/// Who holds roles where.
+/// Who holds roles where: what a grant's path says beside the role.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holding {
+pub struct GrantPath {
     /// Who.
     pub actor: Actor,
     /// Where.
     pub target: Target,
-    /// On everything below the target instead of the target itself?
+    /// Whether on everything below the target instead of the target itself.
     pub inherited: bool,
+}
+
+/// A grant, with what it names as far as that is stored.
+#[derive(Debug)]
+pub struct Grant {
+    /// Who holds it where.
+    pub path: GrantPath,
+    role_id: Option<String>,
+    role: Option<Role>,
+    project: Option<ProjectFacts>,
+    facts: Facts,
+}
+
+impl Grant {
+    /// The role's id, which all routes but the lists have.
+    ///
+    /// # Errors
+    /// Ours: the route has no role.
+    pub fn role_id(&self) -> Result<&str> {
+        self.role_id.as_deref().ok_or_else(|| Error::Internal("a grant's route without a role".into()))
+    }
+}
+
+impl Object for Grant {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(self.facts.clone())
+    }
 }

@@ -1,13 +1,13 @@
 //! Grants in the database: `assignment`, and `system_assignment` for the system.
 
-use super::{Actor, Holding, Target};
+use super::{Actor, Grant, GrantPath, Target};
 use crate::args;
+use crate::authz::Authorized;
 use crate::error::Result;
-use crate::http::Permit;
 use crate::resources::roles::{self, Role};
-use crate::store::{self, Tx, Value};
+use crate::store::{self, Tx, Value, WriteTx};
 
-impl Holding {
+impl GrantPath {
     fn table(&self) -> &'static str {
         match self.target {
             Target::System => "system_assignment",
@@ -15,7 +15,7 @@ impl Holding {
         }
     }
 
-    /// The word that stands in the column `type`.
+    /// The value of the column `type`.
     fn kind(&self) -> &'static str {
         match (&self.actor, &self.target) {
             (Actor::User(_), Target::Project(_)) => "UserProject",
@@ -42,7 +42,10 @@ impl Holding {
 const MATCH: &str = "type = ? AND actor_id = ? AND target_id = ? AND inherited = ?";
 
 /// The roles that are granted; none that follow from others.
-pub async fn roles(tx: &mut Tx, of: &Holding) -> Result<Vec<Role>> {
+///
+/// # Errors
+/// When the database fails.
+pub async fn roles(tx: &mut Tx, of: &GrantPath) -> Result<Vec<Role>> {
     let condition = format!("r.id IN (SELECT role_id FROM {} WHERE {MATCH})", of.table());
     roles::sql::find(tx, |q| {
         q.and(&condition, &of.args());
@@ -50,14 +53,21 @@ pub async fn roles(tx: &mut Tx, of: &Holding) -> Result<Vec<Role>> {
     .await
 }
 
-/// Is the role granted?
-pub async fn exists(tx: &mut Tx, of: &Holding, role: &str) -> Result<bool> {
+/// Whether the role is granted.
+///
+/// # Errors
+/// When the database fails.
+pub async fn exists(tx: &mut Tx, of: &GrantPath, role: &str) -> Result<bool> {
     let sql = format!("SELECT role_id FROM {} WHERE {MATCH} AND role_id = ?", of.table());
     Ok(tx.exists(&sql, &of.args_with(role)).await?)
 }
 
 /// Grants the role. What is granted already stays.
-pub async fn grant(tx: &mut Tx, of: &Holding, role: &str, _permit: &Permit) -> Result<()> {
+///
+/// # Errors
+/// When the database fails.
+pub async fn grant(tx: &mut WriteTx, grant: &Authorized<Grant>) -> Result<()> {
+    let (of, role) = (&grant.path, grant.role_id()?);
     if exists(tx, of, role).await? {
         return Ok(());
     }
@@ -65,21 +75,29 @@ pub async fn grant(tx: &mut Tx, of: &Holding, role: &str, _permit: &Permit) -> R
         "INSERT INTO {} (type, actor_id, target_id, inherited, role_id) VALUES (?, ?, ?, ?, ?)",
         of.table()
     );
-    match tx.run(&sql, &of.args_with(role)).await {
+    match tx.run(grant, &sql, &of.args_with(role)).await {
         Ok(_) => Ok(()),
-        // Somebody else was faster; the next run finds it.
+        // A Keystone on the same database was faster; the next run finds it.
         Err(store::Error::Duplicate) => Err(store::Error::Again("the same grant at once".into()).into()),
-        Err(e) => Err(e.into()),
+        Err(other) => Err(other.into()),
     }
 }
 
-/// Takes the role back; says whether it was granted.
-pub async fn revoke(tx: &mut Tx, of: &Holding, role: &str, _permit: &Permit) -> Result<bool> {
+/// Takes the role back.
+///
+/// # Errors
+/// When the database fails.
+pub async fn revoke(tx: &mut WriteTx, grant: &Authorized<Grant>) -> Result<()> {
+    let of = &grant.path;
     let sql = format!("DELETE FROM {} WHERE {MATCH} AND role_id = ?", of.table());
-    Ok(tx.run(&sql, &of.args_with(role)).await? > 0)
+    tx.run(grant, &sql, &of.args_with(grant.role_id()?)).await?;
+    Ok(())
 }
 
 /// The users whom a grant concerns.
+///
+/// # Errors
+/// When the database fails.
 pub async fn users_of(tx: &mut Tx, actor: &Actor) -> Result<Vec<String>> {
     match actor {
         Actor::User(id) => Ok(vec![id.clone()]),
@@ -89,7 +107,10 @@ pub async fn users_of(tx: &mut Tx, actor: &Actor) -> Result<Vec<String>> {
     }
 }
 
-/// The domain of a user or group that is there.
+/// The domain of a user or group; none when they are not stored.
+///
+/// # Errors
+/// When the database fails.
 pub async fn domain_of(tx: &mut Tx, actor: &Actor) -> Result<Option<String>> {
     let sql = match actor {
         Actor::User(_) => "SELECT domain_id FROM \"user\" WHERE id = ?",

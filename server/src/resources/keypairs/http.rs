@@ -1,20 +1,21 @@
 //! `/v3/users/{id}/credentials/OS-EC2`
 
-use axum::extract::Path;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use vicar_rules::Micros;
 use vicar_rules::keypair::KeypairAsk;
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::roles::RoleSet;
 use vicar_rules::token::{Act, Kind};
 
-use super::sql::{self, Credential};
-use super::{Draft, blob_object};
+use super::sql;
+use super::{CredentialView, Draft, NewCredential, blob_object};
+use crate::app::App;
+use crate::authz::{Authorized, Caller, NoObject, Proposed, Reading, Session, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::facts;
-use crate::http::request::{no_content, take_text};
-use crate::http::{Caller, Req};
+use crate::http::Links;
+use crate::http::request::{created, no_content, one, take_text};
 use crate::ids;
 use crate::resources::trusts::http::resolve_roles;
 use crate::schema;
@@ -27,15 +28,18 @@ schema!(CREATE, {
         "tenant_id": {"type": "string", "minLength": 1, "maxLength": 64},
         "expires_at": {"type": ["string", "null"], "maxLength": 64},
         "roles": crate::http::schema::named_roles(),
-        // Where a keypair comes from is never the client's to say.
-        "trust_id": false,
-        "app_cred_id": false,
-        "access_token_id": false,
+        // The server alone records where a keypair comes from; null says nothing.
+        "trust_id": {"type": "null"},
+        "app_cred_id": {"type": "null"},
+        "access_token_id": {"type": "null"},
     },
 });
 
 /// An optional end in a body.
-pub fn until(body: &mut serde_json::Map<String, Value>) -> Result<Option<i64>> {
+///
+/// # Errors
+/// 400 when it is no time.
+pub fn until(body: &mut Map<String, Value>) -> Result<Option<Micros>> {
     match take_text(body, "expires_at") {
         None => Ok(None),
         Some(text) => clock::from_client(&text)
@@ -45,7 +49,10 @@ pub fn until(body: &mut serde_json::Map<String, Value>) -> Result<Option<i64>> {
 }
 
 /// The roles that a body narrows a keypair to, if it does.
-pub async fn narrowing(tx: &mut Tx, body: &mut serde_json::Map<String, Value>) -> Result<Option<RoleSet>> {
+///
+/// # Errors
+/// 400 for an empty list or an ambiguous name, 404 for an unknown name.
+pub async fn narrowing(tx: &mut Tx, body: &mut Map<String, Value>) -> Result<Option<RoleSet>> {
     match body.remove("roles") {
         None | Some(Value::Null) => Ok(None),
         Some(named) => match resolve_roles(tx, Some(&named)).await? {
@@ -55,36 +62,10 @@ pub async fn narrowing(tx: &mut Tx, body: &mut serde_json::Map<String, Value>) -
     }
 }
 
-/// `POST /v3/users/{id}/credentials/OS-EC2`
-pub async fn create(Path(user): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.may(&req.app, Act::Keypairs)?;
-    let facts = Facts::none().with(Fact::CredentialUser, &user);
-    let permit = caller.permit(&req.app, Op::Ec2CreateCredential, &facts)?;
-    let mut body = req.json()?;
-    CREATE.check("request body", &Value::Object(body.clone()))?;
-    let until = until(&mut body)?;
-    let mut tx = req.write().await?;
-    let roles = narrowing(&mut tx, &mut body).await?;
-    let project = take_text(&mut body, "tenant_id").unwrap_or_default();
-    let mut blob = serde_json::Map::new();
-    blob.insert("secret".into(), ids::secret().into());
-    let draft = Draft {
-        user_id: user,
-        access: ids::secret(),
-        blob,
-        extra: serde_json::Map::new(),
-        ask: KeypairAsk { project, roles, until },
-    };
-    let made = super::create(&mut tx, &req.app, caller, draft, &permit).await?;
-    let shown = show(&mut tx, &req, caller, &made, &made.user_id).await?;
-    tx.commit().await?;
-    Ok(req.created("credential", shown))
-}
-
 /// A keypair as this API shows it, under the user id of the path.
-async fn show(tx: &mut Tx, req: &Req, caller: &Caller, c: &Credential, under: &str) -> Result<Value> {
-    let blob = super::shown_blob(tx, &req.app, caller, c).await?;
+fn to_json(view: &CredentialView, app: &App, caller: &Caller, links: &Links, under: &str) -> Result<Value> {
+    let c = &view.credential;
+    let blob = view.blob_for(app, caller)?;
     let blob = blob.as_deref().and_then(blob_object).unwrap_or_default();
     let access = blob.get("access").and_then(Value::as_str).unwrap_or_default();
     let mut out = json!({
@@ -93,7 +74,7 @@ async fn show(tx: &mut Tx, req: &Req, caller: &Caller, c: &Credential, under: &s
         "access": access,
         "secret": blob.get("secret"),
         "trust_id": c.bound.as_ref().map(|b| b.trust_id.as_str()).or_else(|| blob.get("trust_id")?.as_str()),
-        "links": {"self": req.link(&format!("/users/{under}/credentials/OS-EC2/{access}"))},
+        "links": {"self": links.to(&format!("/users/{under}/credentials/OS-EC2/{access}"))},
     });
     if blob.get("secret").is_none()
         && let Some(map) = out.as_object_mut()
@@ -111,81 +92,90 @@ async fn show(tx: &mut Tx, req: &Req, caller: &Caller, c: &Credential, under: &s
     Ok(out)
 }
 
-/// The keypair that a path names. It stands under its owner and, when it is a trust's, under the trustee.
-async fn load(
-    tx: &mut Tx,
-    req: &Req,
-    caller: &Caller,
+/// `POST /v3/users/{id}/credentials/OS-EC2`
+pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
+    s.may(Act::Keypairs)?;
+    let user_id = s.param("user_id")?.to_owned();
+    let owner = s.authorize(Op::Ec2CreateCredential, Proposed(NewCredential { user_id }))?;
+    let mut body = s.request.json()?;
+    CREATE.check("request body", &Value::Object(body.clone()))?;
+    let until = until(&mut body)?;
+    let roles = narrowing(&mut s.tx, &mut body).await?;
+    let project = take_text(&mut body, "tenant_id").unwrap_or_default();
+    let mut blob = Map::new();
+    blob.insert("secret".into(), ids::secret().into());
+    let draft =
+        Draft { access: ids::secret(), blob, extra: Map::new(), ask: KeypairAsk { project, roles, until } };
+    let (app, caller, now) = (s.app, s.caller()?, s.now);
+    let made = super::create(&mut s.tx, &owner, app, caller, draft, now).await?;
+    Ok(created("credential", to_json(&made, app, caller, s.links(), &owner.user_id)?))
+}
+
+/// The keypair that a path names, with the right to do `op` to it. It is found under its owner and, when it
+/// is a trust's, under the trustee. Who is not allowed learns nothing: of a keypair that is not there they
+/// are told as of one of the user whom the path names.
+fn authorize<T>(
+    s: &Session<'_, T>,
     op: Op,
-    user: &str,
-    access: &str,
-) -> Result<Credential> {
-    let found = sql::get(tx, &super::credential_id(access)).await?.filter(Credential::is_keypair);
+    found: Option<CredentialView>,
+) -> Result<Authorized<CredentialView>> {
+    let (user, access) = (s.param("user_id")?, s.param("credential_id")?);
     let missing = || Error::NotFound("credential", access.to_owned());
-    let found = found.ok_or_else(missing)?;
-    if super::is_dead(tx, &req.app, &found).await? {
+    let Some(found) = found.filter(|f| f.credential.is_keypair()) else {
+        s.authorize(op, Facts::none().with(Fact::CredentialUser, user))?;
         return Err(missing());
-    }
-    let facts = super::facts(tx, caller, &found).await?;
-    caller.permit(&req.app, op, &facts)?;
-    let trustee = match &found.bound {
-        Some(b) => facts::chain(tx, &b.trust_id).await?.map(|c| c.leaf().trustee.clone()),
-        None => None,
     };
+    let found = s.authorize(op, found)?;
     // Who may do it to anybody's keypair need not name the owner; tempest's clean-up does not.
-    let anybodys = caller.allowed(&req.app, op, &Facts::none());
-    if found.user_id != user && trustee.as_deref() != Some(user) && !anybodys {
+    let is_anybodys = s.app.policy.allows(op, s.caller()?.subject(), &Facts::none());
+    if found.credential.user_id != user && found.trustee() != Some(user) && !is_anybodys {
         return Err(Error::not_permitted("the credential belongs to another user"));
     }
-    Ok(found)
+    if found.is_dead(s.now) { Err(missing()) } else { Ok(found) }
 }
 
 /// `GET /v3/users/{id}/credentials/OS-EC2/{access}`
-pub async fn get(Path((user, access)): Path<(String, String)>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.may(&req.app, Act::Keypairs)?;
-    let mut tx = req.read().await?;
-    let found = load(&mut tx, &req, caller, Op::Ec2GetCredential, &user, &access).await?;
-    let shown = show(&mut tx, &req, caller, &found, &user).await?;
-    Ok(req.one("credential", shown))
+pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
+    s.may(Act::Keypairs)?;
+    let id = super::credential_id(s.param("credential_id")?);
+    let found = super::find(&mut s.tx, &id, s.now).await?;
+    let found = authorize(s, Op::Ec2GetCredential, found)?;
+    let shown = to_json(&found, s.app, s.caller()?, s.links(), s.param("user_id")?)?;
+    Ok(one("credential", shown))
 }
 
 /// `GET /v3/users/{id}/credentials/OS-EC2`
-pub async fn list(Path(user): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.may(&req.app, Act::Keypairs)?;
-    caller.permit(&req.app, Op::Ec2ListCredentials, &Facts::none().with(Fact::PathUser, &user))?;
-    let mut tx = req.read().await?;
+pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
+    s.may(Act::Keypairs)?;
+    s.authorize(Op::Ec2ListCredentials, NoObject)?;
+    let (user, caller) = (s.param("user_id")?, s.caller()?);
     let own = caller.token().and_then(|t| t.trust_id()).filter(|_| caller.kind() == Kind::Trust);
-    let found = sql::find(&mut tx, |q| {
+    let found = sql::find(&mut s.tx, |q| {
         q.and(
             "c.type IN (?, ?) AND (c.user_id = ? OR k.trust_id IN
                (SELECT id FROM trust WHERE trustee_user_id = ?))",
-            crate::args![sql::PLAIN, sql::BOUND, &user, &user],
+            crate::args![sql::PLAIN, sql::BOUND, user, user],
         );
         if let Some(trust) = own {
             q.and("k.trust_id = ?", crate::args![trust]);
         }
     })
     .await?;
-    let mut items = Vec::new();
-    for c in &found {
-        if !super::is_dead(&mut tx, &req.app, c).await? {
-            items.push(show(&mut tx, &req, caller, c, &user).await?);
-        }
-    }
-    req.list("credentials", items, &[])
+    let found = super::with_trusts(&mut s.tx, found, s.now).await?;
+    let items = found
+        .iter()
+        .filter(|view| !view.is_dead(s.now))
+        .map(|view| to_json(view, s.app, caller, s.links(), user))
+        .collect::<Result<_>>()?;
+    s.list("credentials", items, &[])
 }
 
 /// `DELETE /v3/users/{id}/credentials/OS-EC2/{access}`
-pub async fn delete(Path((user, access)): Path<(String, String)>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.may(&req.app, Act::Keypairs)?;
-    let mut tx = req.write().await?;
-    let found = load(&mut tx, &req, caller, Op::Ec2DeleteCredential, &user, &access).await?;
-    let facts = super::facts(&mut tx, caller, &found).await?;
-    let permit = caller.permit(&req.app, Op::Ec2DeleteCredential, &facts)?;
-    super::end(&mut tx, &req.app, &found, &permit).await?;
-    tx.commit().await?;
+pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
+    s.may(Act::Keypairs)?;
+    let id = super::credential_id(s.param("credential_id")?);
+    let found = super::find(&mut s.tx, &id, s.now).await?;
+    let found = authorize(s, Op::Ec2DeleteCredential, found)?;
+    super::end(&mut s.tx, &found, &found.credential).await?;
     Ok(no_content())
 }

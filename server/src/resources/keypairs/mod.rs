@@ -1,7 +1,9 @@
-//! EC2 keypairs: the two doors that make them, who sees them, and their exchange.
+//! EC2 keypairs: the two routes that make them, who sees them, and what their tokens are worth.
 
 pub mod http;
 pub mod sql;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,11 +21,13 @@ use vicar_rules::token::Kind;
 use crate::app::App;
 use crate::args;
 use crate::auth::fernet::Payload;
+use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::error::{Error, Result};
-use crate::facts;
-use crate::http::{Caller, Permit};
-use crate::store::Tx;
+use crate::facts::{self, EvaluatedTrust};
+use crate::store::{Tx, WriteTx};
 use sql::{BOUND, BoundTo, Credential, PLAIN};
+
+pub use sql::EndsKeypairs;
 
 /// Attributes of a blob that tell where a keypair comes from. They are the server's.
 pub const MARKERS: [&str; 4] = ["trust_id", "app_cred_id", "access_token_id", "access_id"];
@@ -40,8 +44,22 @@ pub fn audit_chain(credential_id: &str) -> String {
     URL_SAFE_NO_PAD.encode(&digest[..16])
 }
 
-/// Encrypts a blob as Keystone does: text and the hash of the key. Keystone wraps the blobs of its
+/// Whether a blob's object names none of the server's markers; null is none.
+///
+/// # Errors
+/// 400 that names the marker.
+pub fn refuse_markers(blob: &Map<String, Value>) -> Result<()> {
+    match MARKERS.iter().find(|m| blob.get(**m).is_some_and(|v| !v.is_null())) {
+        Some(marker) => Err(Error::field(&format!("blob.{marker}"), "is set by the server only")),
+        None => Ok(()),
+    }
+}
+
+/// Encrypts a blob as Keystone does; returns it with the hash of the key. Keystone wraps the blobs of its
 /// own keypairs into one more layer of JSON.
+///
+/// # Errors
+/// When there is no key.
 pub fn encrypt(app: &App, kind: &str, blob: &str) -> Result<(String, String)> {
     let keys = app.credential_keys.current().map_err(Error::Internal)?;
     let seconds = u64::try_from(app.clock.now() / crate::clock::SECOND).unwrap_or(0);
@@ -53,6 +71,9 @@ pub fn encrypt(app: &App, kind: &str, blob: &str) -> Result<(String, String)> {
 }
 
 /// Decrypts a blob; nothing when no key fits.
+///
+/// # Errors
+/// When the keys cannot be read.
 pub fn decrypt(app: &App, credential: &Credential) -> Result<Option<String>> {
     let keys = app.credential_keys.current().map_err(Error::Internal)?;
     let plain = keys.decrypt(&credential.encrypted_blob).and_then(|b| String::from_utf8(b).ok());
@@ -70,11 +91,22 @@ pub fn blob_object(text: &str) -> Option<Map<String, Value>> {
     }
 }
 
-/// A keypair that is about to be made.
-#[derive(Debug)]
-pub struct Draft {
+/// A credential that a request proposes, as far as the policy cares: whose it will be.
+#[derive(Debug, Clone)]
+pub struct NewCredential {
     /// Its owner.
     pub user_id: String,
+}
+
+impl Object for Proposed<NewCredential> {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none().with(Fact::CredentialUser, &self.user_id))
+    }
+}
+
+/// What a new keypair is made of, beside its owner.
+#[derive(Debug)]
+pub struct Draft {
     /// Its access id.
     pub access: String,
     /// The rest of the blob, the secret included.
@@ -85,35 +117,147 @@ pub struct Draft {
     pub ask: KeypairAsk,
 }
 
-/// Makes a keypair in either door. What it is bound to comes from the caller's token alone.
+/// A credential with what decides who may see it and whether it is alive: of a trust's keypair, the trust.
+#[derive(Debug)]
+pub struct CredentialView {
+    /// The credential as stored.
+    pub credential: Credential,
+    /// The trust that a keypair is bound to, with its worth at the instant of the request; none when its row
+    /// is gone.
+    trust: Option<EvaluatedTrust>,
+}
+
+impl CredentialView {
+    /// The trustee of the trust that a keypair is bound to.
+    pub fn trustee(&self) -> Option<&str> {
+        self.trust.as_ref().map(|t| t.chain.leaf().trustee.as_str())
+    }
+
+    /// Who has what part in it, for the policy: its owner and, of a trust's keypair, the trustee and every
+    /// trustor above. A trust-scoped caller has a part in its own trust's keypairs only.
+    ///
+    /// # Errors
+    /// The refusal when it is out of reach for the caller's token.
+    pub fn facts_for(&self, caller: &Caller) -> Result<Facts, Refusal> {
+        if caller.kind() == Kind::Trust {
+            let own = caller.token().and_then(|t| t.trust_id());
+            return match &self.credential.bound {
+                Some(b) if own == Some(b.trust_id.as_str()) => {
+                    Ok(Facts::none().with(Fact::CredentialUser, caller.user_id()))
+                }
+                _ => Err(Refusal::DelegatedToken("access credentials other than its own keypairs")),
+            };
+        }
+        let facts = Facts::none().with(Fact::CredentialUser, &self.credential.user_id);
+        Ok(match &self.trust {
+            None => facts,
+            Some(trust) => facts
+                .with(Fact::CredentialDelegators, &trust.chain.leaf().trustee)
+                .with_all(Fact::CredentialDelegators, trust.chain.links().iter().map(|t| t.trustor.as_str())),
+        })
+    }
+
+    /// Whether a keypair is over, by its own end or with its trust. Its row may still be there for a moment,
+    /// when a Keystone on the same database or time ended the trust.
+    pub fn is_dead(&self, now: Micros) -> bool {
+        match (&self.credential.bound, &self.trust) {
+            (None, _) => false,
+            (Some(b), Some(trust)) => b.until.passed(now) || trust.standing.ended(),
+            (Some(_), None) => true,
+        }
+    }
+
+    /// Whether this caller may see the secret. Of a trust's keypair: whoever created it and, with their own
+    /// login, its owner and the trust's trustee; never a trust token that did not create it.
+    fn shows_secret(&self, caller: &Caller) -> bool {
+        let Some(b) = &self.credential.bound else { return true };
+        let own = caller.token().and_then(|t| t.payload.audit_ids.first());
+        if own.is_some() && own == b.creator.as_ref() {
+            return true;
+        }
+        caller.kind() == Kind::Login
+            && (caller.user_id() == self.credential.user_id || Some(caller.user_id()) == self.trustee())
+    }
+
+    /// The blob as this caller may see it; nothing when no key fits.
+    ///
+    /// # Errors
+    /// When the keys cannot be read.
+    pub fn blob_for(&self, app: &App, caller: &Caller) -> Result<Option<String>> {
+        let Some(blob) = decrypt(app, &self.credential)? else { return Ok(None) };
+        if !self.credential.is_keypair() || self.shows_secret(caller) {
+            return Ok(Some(blob));
+        }
+        let mut object = blob_object(&blob).unwrap_or_default();
+        object.remove("secret");
+        Ok(Some(Value::Object(object).to_string()))
+    }
+}
+
+impl Object for CredentialView {
+    fn facts(&self, caller: &Caller) -> Result<Facts> {
+        Ok(self.facts_for(caller)?)
+    }
+}
+
+/// Adds to each credential the trust that it is bound to. What they share is read once.
+///
+/// # Errors
+/// When the database fails.
+pub async fn with_trusts(tx: &mut Tx, all: Vec<Credential>, now: Micros) -> Result<Vec<CredentialView>> {
+    let ids: BTreeSet<&str> =
+        all.iter().filter_map(|c| c.bound.as_ref()).map(|b| b.trust_id.as_str()).collect();
+    let mut trusts: BTreeMap<String, EvaluatedTrust> = BTreeMap::new();
+    if !ids.is_empty() {
+        let chains = facts::chains(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
+        let implications = facts::implications(tx).await?;
+        let evaluated = facts::evaluate_all(tx, chains, now, &implications).await?;
+        trusts.extend(evaluated.into_iter().map(|t| (t.chain.leaf().id.clone(), t)));
+    }
+    let view = |credential: Credential| {
+        let trust = credential.bound.as_ref().and_then(|b| trusts.get(&b.trust_id).cloned());
+        CredentialView { credential, trust }
+    };
+    Ok(all.into_iter().map(view).collect())
+}
+
+/// A credential with the trust that it is bound to.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find(tx: &mut Tx, id: &str, now: Micros) -> Result<Option<CredentialView>> {
+    let found: Vec<Credential> = sql::get(tx, id).await?.into_iter().collect();
+    Ok(with_trusts(tx, found, now).await?.pop())
+}
+
+/// Makes a keypair for the user whom the proof names. What it is bound to comes from the caller's token alone.
+///
+/// # Errors
+/// 403 or 400 when the rules refuse it, 404 for a user or project that is not there, 409 for an access id
+/// that is taken.
 pub async fn create(
-    tx: &mut Tx,
+    tx: &mut WriteTx,
+    proof: &Authorized<Proposed<NewCredential>>,
     app: &App,
     caller: &Caller,
     draft: Draft,
-    permit: &Permit,
-) -> Result<Credential> {
-    let now = app.clock.now();
-    // A trust's bearer makes keypairs for the one whom he speaks for, in either door.
-    if caller.kind() == Kind::Trust && caller.user_id() != draft.user_id {
+    now: Micros,
+) -> Result<CredentialView> {
+    let user_id = &proof.user_id;
+    // A trust's bearer makes keypairs for the one whom they speak for, on either route.
+    if caller.kind() == Kind::Trust && caller.user_id() != user_id {
         return Err(Refusal::DelegatedToken("make keypairs for another user").into());
     }
-    if facts::user(tx, &draft.user_id).await?.is_none() {
-        return Err(Error::NotFound("user", draft.user_id));
+    if facts::user(tx, user_id).await?.is_none() {
+        return Err(Error::NotFound("user", user_id.clone()));
     }
     if facts::project(tx, &draft.ask.project).await?.is_none() {
         return Err(Error::NotFound("project", draft.ask.project));
     }
     let implications = facts::implications(tx).await?;
-    let judged = match caller.token().and_then(|t| t.trust_id()) {
-        None => None,
-        Some(id) => {
-            let chain = facts::chain(tx, id).await?.ok_or(Error::Unauthorized)?;
-            facts::evaluate_all(tx, vec![chain], now, &implications).await?.pop()
-        }
-    };
-    let bound =
-        keypair::bind(&draft.ask, judged.as_ref().map(|j| (&j.chain, &j.standing)), &implications, now)?;
+    // Evaluated with the token, in this very transaction.
+    let trust = caller.token().and_then(|t| t.trust.as_ref());
+    let bound = keypair::bind(&draft.ask, trust.map(|t| (&t.chain, &t.standing)), &implications, now)?;
     let mut blob = draft.blob;
     blob.insert("access".into(), draft.access.clone().into());
     let bound = bound.trust().map(|trust| BoundTo {
@@ -130,7 +274,7 @@ pub async fn create(
     let (encrypted_blob, key_hash) = encrypt(app, kind, &Value::Object(blob).to_string())?;
     let id = credential_id(&draft.access);
     let credential = Credential {
-        user_id: draft.user_id,
+        user_id: user_id.clone(),
         project_id: Some(draft.ask.project),
         kind: kind.to_owned(),
         extra: Some(Value::Object(draft.extra).to_string()),
@@ -139,93 +283,63 @@ pub async fn create(
         bound,
         id,
     };
-    sql::insert(tx, &credential, &audit_chain(&credential.id), now, permit).await.map_err(|e| match e {
-        Error::Conflict(_) => Error::taken("credential", "Duplicate entry found with the same access"),
-        other => other,
-    })?;
-    Ok(credential)
+    let view = CredentialView { trust: trust.filter(|_| credential.bound.is_some()).cloned(), credential };
+    insert(tx, proof, app, &view.credential, now).await?;
+    Ok(view)
 }
 
-/// Removes a keypair: its trust stays, its tokens die.
-pub async fn end(tx: &mut Tx, app: &App, credential: &Credential, permit: &Permit) -> Result<()> {
-    sql::delete(tx, &credential.id, permit).await?;
+/// Makes a credential that is no keypair, for the user whom the proof names.
+///
+/// # Errors
+/// 403 when the user has too many, otherwise when the database fails.
+pub async fn create_other(
+    tx: &mut WriteTx,
+    proof: &Authorized<Proposed<NewCredential>>,
+    app: &App,
+    credential: Credential,
+    now: Micros,
+) -> Result<CredentialView> {
+    insert(tx, proof, app, &credential, now).await?;
+    Ok(CredentialView { credential, trust: None })
+}
+
+/// Stores a credential, unless its owner has as many as `[credential] user_limit` allows. As in Keystone, all
+/// of a user's credentials count, of whatever type.
+async fn insert(
+    tx: &mut WriteTx,
+    proof: &Authorized<Proposed<NewCredential>>,
+    app: &App,
+    credential: &Credential,
+    now: Micros,
+) -> Result<()> {
+    if let Some(limit) = app.config.credential_user_limit
+        && sql::count_of_user(tx, &proof.user_id).await? >= limit.into()
+    {
+        return Err(Error::Forbidden(format!(
+            "Unable to create additional credentials, maximum of {limit} already exceeded for user."
+        )));
+    }
+    sql::insert(tx, proof, credential, &audit_chain(&credential.id), now).await
+}
+
+/// Deletes a credential. Of a keypair the trust stays, and the tokens end.
+///
+/// # Errors
+/// When the database fails.
+pub async fn end(tx: &mut WriteTx, proof: &impl EndsKeypairs, credential: &Credential) -> Result<()> {
+    sql::delete(tx, proof, &credential.id).await?;
     if credential.is_keypair() {
-        let now = app.clock.now();
-        let event =
-            Event { audit_chain: Some(audit_chain(&credential.id)), issued_before: now, ..Event::default() };
-        facts::revoke(tx, &event, now).await?;
+        let event = Event { audit_chain: Some(audit_chain(&credential.id)), ..Event::default() };
+        facts::revoke(tx, proof, event).await?;
     }
     Ok(())
 }
 
-/// Who has what part in a credential, for the policy: its owner and, of a trust's keypair, the trustee
-/// and every trustor above. A trust-scoped caller has a part in its own trust's keypairs only.
-pub async fn facts(tx: &mut Tx, caller: &Caller, credential: &Credential) -> Result<Facts> {
-    if caller.kind() == Kind::Trust {
-        let own = caller.token().and_then(|t| t.trust_id());
-        return match &credential.bound {
-            Some(b) if own == Some(b.trust_id.as_str()) => {
-                Ok(Facts::none().with(Fact::CredentialUser, caller.user_id()))
-            }
-            _ => Err(Refusal::DelegatedToken("access credentials other than its own keypairs").into()),
-        };
-    }
-    let mut facts = Facts::none().with(Fact::CredentialUser, &credential.user_id);
-    if let Some(b) = &credential.bound
-        && let Some(chain) = facts::chain(tx, &b.trust_id).await?
-    {
-        facts = facts
-            .with(Fact::CredentialDelegators, &chain.leaf().trustee)
-            .with_all(Fact::CredentialDelegators, chain.links().iter().map(|t| t.trustor.as_str()));
-    }
-    Ok(facts)
-}
-
-/// May this caller see the secret? Of a trust's keypair: whoever created it and, with their own login,
-/// its owner and the trust's trustee; never a trust token that did not create it.
-pub async fn shows_secret(tx: &mut Tx, caller: &Caller, credential: &Credential) -> Result<bool> {
-    let Some(b) = &credential.bound else { return Ok(true) };
-    let own = caller.token().and_then(|t| t.payload.audit_ids.first());
-    if own.is_some() && own == b.creator.as_ref() {
-        return Ok(true);
-    }
-    if caller.kind() != Kind::Login {
-        return Ok(false);
-    }
-    let trustee = facts::chain(tx, &b.trust_id).await?.map(|c| c.leaf().trustee.clone());
-    Ok(caller.user_id() == credential.user_id || Some(caller.user_id()) == trustee.as_deref())
-}
-
-/// The blob as this caller may see it.
-pub async fn shown_blob(
-    tx: &mut Tx,
-    app: &App,
-    caller: &Caller,
-    credential: &Credential,
-) -> Result<Option<String>> {
-    let Some(blob) = decrypt(app, credential)? else { return Ok(None) };
-    if !credential.is_keypair() || shows_secret(tx, caller, credential).await? {
-        return Ok(Some(blob));
-    }
-    let mut object = blob_object(&blob).unwrap_or_default();
-    object.remove("secret");
-    Ok(Some(json!(object).to_string()))
-}
-
-/// Has the trust ended that the keypair is bound to? Its row may still be there for a moment, when a
-/// Keystone on the same database ended the trust or time did; it is as dead as the trust.
-pub async fn is_dead(tx: &mut Tx, app: &App, credential: &Credential) -> Result<bool> {
-    let Some(b) = &credential.bound else { return Ok(false) };
-    let now = app.clock.now();
-    if b.until.passed(now) {
-        return Ok(true);
-    }
-    let Some(chain) = facts::chain(tx, &b.trust_id).await? else { return Ok(true) };
-    Ok(facts::evaluate(tx, chain, now).await?.is_none_or(|j| j.standing.ended()))
-}
-
 /// What a token of a trust's keypair is worth: the trust's worth, narrowed as the keypair is. Nothing
 /// when the keypair is gone. Which keypair it was follows from the audit chain.
+///
+/// # Errors
+/// When the database fails.
 pub async fn narrow(
     tx: &mut Tx,
     payload: &Payload,

@@ -4,11 +4,11 @@ use vicar_rules::Micros;
 use vicar_rules::delegation::Until;
 use vicar_rules::roles::RoleSet;
 
+use super::{CredentialView, NewCredential};
 use crate::args;
-use crate::error::Result;
-
-use crate::http::Permit;
-use crate::store::{CHUNK, Row, Select, Tx};
+use crate::authz::{Authorized, Proposed, System};
+use crate::error::{Error, Result};
+use crate::store::{self, CHUNK, Proof, Row, Select, Tx, WriteTx};
 
 /// A credential's type for keypairs that follow their owner's roles, as Keystone has it.
 pub const PLAIN: &str = "ec2";
@@ -44,8 +44,8 @@ impl std::fmt::Debug for Credential {
     }
 }
 
-/// Where a trust's keypair comes from. Server-side truth: taken from the token that made it, in a table
-/// that no client and no Keystone writes.
+/// Where a trust's keypair comes from, taken from the token that made it. It is kept in a table that no
+/// client and no Keystone writes.
 #[derive(Debug, Clone)]
 pub struct BoundTo {
     /// The trust.
@@ -66,7 +66,7 @@ impl Credential {
         if self.kind == BOUND { PLAIN } else { &self.kind }
     }
 
-    /// Is it a keypair of either form?
+    /// Whether it is a keypair of either form.
     pub fn is_keypair(&self) -> bool {
         self.kind.eq_ignore_ascii_case(PLAIN) || self.kind == BOUND
     }
@@ -76,7 +76,7 @@ const COLUMNS: &str = "SELECT c.id, c.user_id, c.project_id, c.type, c.extra, c.
         k.trust_id, k.access, k.roles, k.expires_at, k.creator_audit_id
    FROM credential c LEFT JOIN vicar_keypair k ON k.credential_id = c.id";
 
-fn read(r: &mut Row) -> crate::store::Result<Credential> {
+fn read(r: &mut Row) -> store::Result<Credential> {
     let mut c = Credential {
         id: r.take()?,
         user_id: r.take()?,
@@ -110,11 +110,17 @@ pub(super) fn read_roles(text: String) -> RoleSet {
 }
 
 /// One credential.
+///
+/// # Errors
+/// When the database fails.
 pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<Credential>> {
     Ok(tx.first(&format!("{COLUMNS} WHERE c.id = ?"), args![id], read).await?)
 }
 
-/// Credentials that fit a condition on `c` and `k`.
+/// Credentials that fit a condition on `c` and `k`, by id.
+///
+/// # Errors
+/// When the database fails.
 pub async fn find(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<Credential>> {
     let mut q = Select::new(COLUMNS);
     build(&mut q);
@@ -122,7 +128,10 @@ pub async fn find(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<Cr
     Ok(q.map(tx, read).await?)
 }
 
-/// Keypairs of trusts: trust, access id, end, narrowed roles.
+/// What the keypairs of some trusts are bound to.
+///
+/// # Errors
+/// When the database fails.
 pub async fn of_trusts(tx: &mut Tx, trusts: &[&str]) -> Result<Vec<BoundTo>> {
     let mut out = Vec::new();
     for part in trusts.chunks(CHUNK) {
@@ -135,39 +144,69 @@ pub async fn of_trusts(tx: &mut Tx, trusts: &[&str]) -> Result<Vec<BoundTo>> {
     Ok(out)
 }
 
-/// Writes a credential. A keypair's binding is written with it.
+/// How many credentials of all types a user has.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count_of_user(tx: &mut Tx, user: &str) -> Result<i64> {
+    let n = tx.first("SELECT COUNT(*) FROM credential WHERE user_id = ?", args![user], |r| r.take()).await?;
+    Ok(n.unwrap_or(0))
+}
+
+/// Writes a credential of the user whom the proof names. A keypair's binding is written with it.
+///
+/// # Errors
+/// 409 when there is one with its id, otherwise when the database fails.
 pub async fn insert(
-    tx: &mut Tx,
+    tx: &mut WriteTx,
+    proof: &Authorized<Proposed<NewCredential>>,
     c: &Credential,
     audit_chain: &str,
     now: Micros,
-    permit: &Permit,
 ) -> Result<()> {
     tx.run(
+        proof,
         "INSERT INTO credential (id, user_id, project_id, type, extra, key_hash, encrypted_blob)
          VALUES (?, ?, ?, ?, ?, ?, ?)",
-        args![&c.id, &c.user_id, &c.project_id, &c.kind, &c.extra, &c.key_hash, &c.encrypted_blob],
+        args![&c.id, &proof.user_id, &c.project_id, &c.kind, &c.extra, &c.key_hash, &c.encrypted_blob],
     )
-    .await?;
+    .await
+    .map_err(|e| match e {
+        store::Error::Duplicate => Error::taken("credential", "Duplicate entry found with the same access"),
+        other => other.into(),
+    })?;
+    // What a keypair of the same access id was bound to, when a Keystone deleted that one.
+    tx.run(proof, "DELETE FROM vicar_keypair WHERE credential_id = ?", args![&c.id]).await?;
     if let Some(b) = &c.bound {
-        record(tx, &c.id, b, audit_chain, now, permit).await?;
+        record(tx, proof, &c.id, b, audit_chain, now).await?;
     }
     Ok(())
 }
 
-/// Records what a keypair is bound to, unless that stands already.
+/// Proofs that cover the record of what a keypair is bound to: its creation, and the first use of one that an
+/// older Keystone made, by the server itself.
+pub trait RecordsBinding: Proof {}
+
+impl RecordsBinding for Authorized<Proposed<NewCredential>> {}
+impl RecordsBinding for System {}
+
+/// Records what a keypair is bound to, unless that is recorded already.
+///
+/// # Errors
+/// When the database fails.
 pub async fn record(
-    tx: &mut Tx,
+    tx: &mut WriteTx,
+    proof: &impl RecordsBinding,
     credential: &str,
     b: &BoundTo,
     audit_chain: &str,
     now: Micros,
-    _permit: &Permit,
 ) -> Result<()> {
     if tx.exists("SELECT trust_id FROM vicar_keypair WHERE credential_id = ?", args![credential]).await? {
         return Ok(());
     }
     tx.run(
+        proof,
         "INSERT INTO vicar_keypair (credential_id, access, trust_id, audit_chain_id, roles, expires_at,
              created_at, creator_audit_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         args![
@@ -185,48 +224,75 @@ pub async fn record(
     Ok(())
 }
 
-/// Writes a credential's blob.
-pub async fn update_blob(tx: &mut Tx, c: &Credential, _permit: &Permit) -> Result<()> {
+/// Replaces the blob of a credential.
+///
+/// # Errors
+/// When the database fails.
+pub async fn update_blob(
+    tx: &mut WriteTx,
+    stored: &Authorized<CredentialView>,
+    encrypted_blob: &str,
+    key_hash: &str,
+) -> Result<()> {
     tx.run(
-        "UPDATE credential SET encrypted_blob = ?, key_hash = ?, extra = ? WHERE id = ?",
-        args![&c.encrypted_blob, &c.key_hash, &c.extra, &c.id],
+        stored,
+        "UPDATE credential SET encrypted_blob = ?, key_hash = ? WHERE id = ?",
+        args![encrypted_blob, key_hash, &stored.credential.id],
     )
     .await?;
     Ok(())
 }
 
-/// Removes a credential.
-pub async fn delete(tx: &mut Tx, id: &str, _permit: &Permit) -> Result<()> {
-    tx.run("DELETE FROM vicar_keypair WHERE credential_id = ?", args![id]).await?;
-    tx.run("DELETE FROM credential WHERE id = ?", args![id]).await?;
+/// Proofs that cover the end of keypairs and other credentials: a credential's own deletion, and whatever
+/// takes away the trust, the user or the project that they belong to.
+pub trait EndsKeypairs: Proof {}
+
+impl EndsKeypairs for Authorized<CredentialView> {}
+impl EndsKeypairs for System {}
+
+/// Deletes a credential.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete(tx: &mut WriteTx, proof: &impl EndsKeypairs, id: &str) -> Result<()> {
+    tx.run(proof, "DELETE FROM vicar_keypair WHERE credential_id = ?", args![id]).await?;
+    tx.run(proof, "DELETE FROM credential WHERE id = ?", args![id]).await?;
     Ok(())
 }
 
-/// Removes every keypair that was born from a trust.
-pub async fn delete_of_trust(tx: &mut Tx, trust: &str, _permit: &Permit) -> Result<()> {
+/// Deletes every keypair that is bound to a trust.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete_of_trust(tx: &mut WriteTx, proof: &impl EndsKeypairs, trust: &str) -> Result<()> {
     tx.run(
+        proof,
         "DELETE FROM credential WHERE id IN (SELECT credential_id FROM vicar_keypair WHERE trust_id = ?)",
         args![trust],
     )
     .await?;
-    tx.run("DELETE FROM vicar_keypair WHERE trust_id = ?", args![trust]).await?;
+    tx.run(proof, "DELETE FROM vicar_keypair WHERE trust_id = ?", args![trust]).await?;
     Ok(())
 }
 
-/// Removes all credentials with a value in `column`, which is a name in this program.
+/// Deletes all credentials with a value in `column`, which is a name in this program.
+///
+/// # Errors
+/// When the database fails.
 pub async fn delete_credentials(
-    tx: &mut Tx,
+    tx: &mut WriteTx,
+    proof: &impl EndsKeypairs,
     column: &'static str,
     value: &str,
-    _permit: &Permit,
 ) -> Result<()> {
     tx.run(
+        proof,
         &format!(
             "DELETE FROM vicar_keypair WHERE credential_id IN (SELECT id FROM credential WHERE {column} = ?)"
         ),
         args![value],
     )
     .await?;
-    tx.run(&format!("DELETE FROM credential WHERE {column} = ?"), args![value]).await?;
+    tx.run(proof, &format!("DELETE FROM credential WHERE {column} = ?"), args![value]).await?;
     Ok(())
 }
