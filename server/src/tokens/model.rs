@@ -296,8 +296,10 @@ async fn revoked_at(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
     if events.is_empty() {
         return Ok(None);
     }
+    let root = token.trust.as_ref().map(|judged| judged.chain.root().trustor.as_str());
     let claims = Claims {
         users,
+        holder: root.unwrap_or(&token.user.id),
         domains,
         domain_scope,
         project,
