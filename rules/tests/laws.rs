@@ -1,7 +1,7 @@
 //! The constitution as laws over random histories.
 //!
 //! A [`World`] holds plain rows, as the server's store does. Every creation in it goes through
-//! [`grant`], [`redelegate`] and [`bind`], every use through [`standing`], [`consume`],
+//! [`grant`], [`redelegate`] and [`bind`], every use through [`evaluate`], [`consume`],
 //! [`exchange`] and [`ends`], every deletion through [`subtree`]. After every step of a random
 //! history all [`LAWS`] are checked against what the world itself remembers: its own record of who
 //! made what with which token, its own closure over bit masks, its own walk. The rules under test
@@ -22,8 +22,8 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunne
 
 use vicar_rules::Micros;
 use vicar_rules::delegation::{
-    Ask, Authority, Broken, Chain, Ended, Facts, Limits, Parties, Presence, Standing, Suspended, Trust,
-    Until, consume, grant, redelegate, standing, subtree,
+    Ask, Authority, Broken, Chain, Ended, Evaluated, Facts, Limits, Parties, Presence, Spent, Standing,
+    Suspended, Trust, Until, Use, consume, evaluate, grant, redelegate, subtree,
 };
 use vicar_rules::keypair::{Bound, KeypairAsk, bind, exchange};
 use vicar_rules::loss::{self, Carried, Carries, Lost, LostPlace, Place};
@@ -312,8 +312,6 @@ struct Last {
     below_dead: bool,
     /// Uses that should have succeeded or failed, and whether they did.
     uses: Vec<(usize, bool, bool)>,
-    /// The row before and after a use.
-    consumed: Vec<(Trust, Trust)>,
     deleted_trust: Option<usize>,
     deleted_keypair: Option<usize>,
     /// Something that an EC2 token was allowed.
@@ -357,9 +355,8 @@ struct World {
     // What the rules say of all this now.
     implications: Implications,
     agents: BTreeMap<String, Presence>,
-    chains: Vec<Chain>,
     stale: bool,
-    standings: Vec<Standing>,
+    evaluated: Vec<Evaluated>,
     yields: Vec<Option<Authority>>,
     valid: Vec<Option<Mask>>,
     // And what they said before the last step.
@@ -389,9 +386,8 @@ impl World {
             last: Last::default(),
             implications: Implications::default(),
             agents: BTreeMap::new(),
-            chains: Vec::new(),
             stale: true,
-            standings: Vec::new(),
+            evaluated: Vec::new(),
             yields: Vec::new(),
             valid: Vec::new(),
             standings_before: Vec::new(),
@@ -562,10 +558,22 @@ impl World {
         Self::presence(self.projects[project], self.domains[domain_of(project)])
     }
 
-    fn judge(&self, chain: &Chain, project: usize) -> Standing {
+    fn standing(&self, trust: usize) -> &Standing {
+        self.evaluated[trust].standing()
+    }
+
+    fn live(&self, trust: usize) -> Option<&Authority> {
+        self.evaluated[trust].live()
+    }
+
+    fn chain(&self, trust: usize) -> &Chain {
+        self.evaluated[trust].chain()
+    }
+
+    fn evaluate(&self, chain: Chain, project: usize) -> Evaluated {
         let root = USERS.iter().position(|u| *u == chain.root().trustor);
         let roles = root.map_or(0, |r| self.held(r, project));
-        standing(
+        evaluate(
             chain,
             &Facts {
                 now: self.now,
@@ -588,8 +596,8 @@ impl World {
                 (USERS[u].to_owned(), presence)
             })
             .collect();
-        if self.stale {
-            self.chains = (0..self.trusts.len())
+        let chains: Vec<Chain> = if std::mem::take(&mut self.stale) {
+            (0..self.trusts.len())
                 .map(|t| {
                     // One that does not belong there must not disturb.
                     let stranger = self.step % self.trusts.len();
@@ -598,11 +606,12 @@ impl World {
                     let rows = rows.into_iter().map(|i| self.trusts[i].row.clone());
                     Chain::assemble(&self.trusts[t].row.id, rows).expect("the leaf is there")
                 })
-                .collect();
-            self.stale = false;
-        }
-        self.standings =
-            (0..self.trusts.len()).map(|t| self.judge(&self.chains[t], self.trusts[t].project)).collect();
+                .collect()
+        } else {
+            std::mem::take(&mut self.evaluated).into_iter().map(Evaluated::into_chain).collect()
+        };
+        let places = self.trusts.iter().map(|t| t.project);
+        self.evaluated = chains.into_iter().zip(places).map(|(c, p)| self.evaluate(c, p)).collect();
         self.yields = (0..self.keypairs.len()).map(|k| self.worth_of_keypair(k)).collect();
         self.valid = (0..self.tokens.len()).map(|t| self.validate(t)).collect();
     }
@@ -615,7 +624,7 @@ impl World {
         let (roles, until) = (k.bound.roles(), k.bound.until());
         match k.under {
             Some(t) => {
-                let worth = self.standings[t].live()?;
+                let worth = self.live(t)?;
                 exchange(worth, roles, until, &self.implications, self.now)
             }
             None => {
@@ -640,7 +649,7 @@ impl World {
         }
         let roles = match (t.keypair, t.trust) {
             (Some(k), _) => mask(&self.yields[k].as_ref()?.roles),
-            (None, Some(trust)) => mask(&self.standings[trust].live()?.roles),
+            (None, Some(trust)) => mask(&self.live(trust)?.roles),
             (None, None) => {
                 let held = self.held_at(t.user, t.place);
                 (held != 0 && self.user_on(t.user) && self.place_on(t.place)).then_some(held)?
@@ -885,28 +894,45 @@ impl World {
         })
     }
 
-    /// Several bearers at once: all of them are judged before the first one takes his use.
+    /// Several bearers at once: all of them are judged, and have read the row, before the first one
+    /// takes his use.
     fn race(&mut self, trust: usize) {
-        let allowed = self.standings[trust].live().is_some();
+        let allowed = self.live(trust).is_some();
         let gives = self.gives(trust);
+        let seen = self.trusts[trust].row.clone();
         for _ in 0..3 {
             let t = &self.trusts[trust];
             let left = t.uses.is_none_or(|k| t.spent < k);
-            self.spend(trust, allowed, gives && left);
+            self.spend(trust, &seen, allowed, gives && left);
         }
     }
 
-    /// Takes one use if the rules let it; the token is the caller's to mint.
-    fn spend(&mut self, trust: usize, allowed: bool, expected: bool) -> bool {
-        let row = &self.trusts[trust].row;
-        let left = if allowed { consume(row.clone()) } else { None };
-        self.last.uses.push((trust, expected, left.is_some()));
-        let Some(after) = left else { return false };
-        self.last.consumed.push((row.clone(), after.clone()));
-        self.trusts[trust].row = after;
-        self.trusts[trust].spent += 1;
-        self.stale = true;
-        true
+    /// Takes one use if the rules let it; the token is the caller's to mint. `seen` is the row as the
+    /// bearer read it, maybe some time ago.
+    fn spend(&mut self, trust: usize, seen: &Trust, allowed: bool, expected: bool) -> bool {
+        let taken = allowed && self.take_use(trust, seen.clone());
+        self.last.uses.push((trust, expected, taken));
+        if taken {
+            self.trusts[trust].spent += 1;
+            self.stale = true;
+        }
+        taken
+    }
+
+    /// The store's conditional write, until it succeeds or nothing is left.
+    fn take_use(&mut self, trust: usize, mut seen: Trust) -> bool {
+        let row = &mut self.trusts[trust].row;
+        loop {
+            match consume(&seen) {
+                Err(Spent) => return false,
+                Ok(Use::Uncounted) => return true,
+                Ok(Use::Counted { before, after }) if row.remaining_uses == Some(before) => {
+                    row.remaining_uses = Some(after);
+                    return true;
+                }
+                Ok(Use::Counted { .. }) => seen = row.clone(),
+            }
+        }
     }
 
     fn trust_login(&mut self, trust: usize, by: usize, source: Option<usize>) -> Option<usize> {
@@ -914,17 +940,18 @@ impl World {
             let t = &self.tokens[*s];
             t.user == by && t.kind() == Kind::Login && self.valid[*s].is_some()
         });
-        let until = self.standings[trust].live().map(|a| a.until);
-        let allowed = self.chains[trust].leaf().trustee == USERS[by] && until.is_some();
+        let until = self.live(trust).map(|a| a.until);
+        let allowed = self.chain(trust).leaf().trustee == USERS[by] && until.is_some();
         let expected = self.trusts[trust].trustee == by && self.gives(trust);
-        if !self.spend(trust, allowed, expected) {
+        let seen = self.trusts[trust].row.clone();
+        if !self.spend(trust, &seen, allowed, expected) {
             return None;
         }
         let mut methods = vec!["password".to_owned()];
         methods.extend(source.map(|_| "token".to_owned()));
         let from_source = source.map(|s| Until::At(self.tokens[s].expires));
         let expires = self.capped(until.into_iter().chain(from_source));
-        let speaker = self.chains[trust].speaks_for();
+        let speaker = self.chain(trust).speaks_for();
         Some(self.mint(Token {
             user: USERS.iter().position(|u| *u == speaker)?,
             methods,
@@ -949,7 +976,8 @@ impl World {
         let worth = self.yields[keypair].clone();
         if let Some(t) = under {
             let expected = self.keypair_yields(keypair);
-            if !self.spend(t, worth.is_some(), expected) {
+            let seen = self.trusts[t].row.clone();
+            if !self.spend(t, &seen, worth.is_some(), expected) {
                 return None;
             }
         }
@@ -1001,7 +1029,7 @@ impl World {
     }
 
     fn remember(&mut self, made: Result<Trust, Refusal>, ask: &Ask, under: Option<usize>) {
-        let above = under.and_then(|p| self.standings[p].live().cloned());
+        let above = under.and_then(|p| self.live(p).cloned());
         match made {
             Err(refusal) => self.last.refused = Some(refusal),
             Ok(mut row) => {
@@ -1058,15 +1086,15 @@ impl World {
         if token.is_some_and(|t| !self.admitted(t, Act::Trusts)) {
             return;
         }
-        let chain = &self.chains[parent];
+        let above = &self.evaluated[parent];
+        let chain = above.chain();
         let user = token.map_or(chain.speaks_for(), |t| USERS[self.tokens[t].user]);
         let root = self.root(parent).trustor;
         let ask = self.ask(user, self.trusts[parent].project, 0, Some(parent), wish);
         let held = self.held(root, self.trusts[parent].project);
         let made = redelegate(
             &ask,
-            chain,
-            &self.standings[parent],
+            above,
             &Parties {
                 token_user: if wish.bend == Bend::ForeignToken { &ask.trustor } else { user },
                 trustee_exists: self.exists(&ask.trustee),
@@ -1096,7 +1124,7 @@ impl World {
 
     /// A lawful ask, bent in one place.
     fn ask(&self, trustor: &str, project: usize, held: Mask, parent: Option<usize>, wish: &Wish) -> Ask {
-        let above = parent.and_then(|p| self.standings[p].live());
+        let above = parent.and_then(|p| self.live(p));
         let base = match parent {
             Some(p) => self.closure(self.trusts[p].roles),
             None => held,
@@ -1198,7 +1226,7 @@ impl World {
     }
 
     fn bind_for(&mut self, under: Option<usize>, owner: usize, at: usize, wish: &KeyWish) {
-        let above = under.and_then(|t| self.standings[t].live().cloned());
+        let above = under.and_then(|t| self.live(t).cloned());
         let base = under.map_or(0, |t| self.closure(self.trusts[t].roles));
         let narrower = match wish.roles & base {
             0 => base,
@@ -1224,7 +1252,7 @@ impl World {
                 });
             }
         }
-        let on = under.map(|t| (&self.chains[t], &self.standings[t]));
+        let on = under.map(|t| &self.evaluated[t]);
         match bind(&ask, on, &self.implications, self.now) {
             Err(refusal) => self.last.refused = Some(refusal),
             Ok(bound) => {
@@ -1247,11 +1275,15 @@ impl World {
         }
     }
 
+    fn subtree(&self, trust: usize) -> BTreeSet<&str> {
+        let falls = subtree(&self.trusts[trust].row.id, self.trusts.iter().map(|t| &t.row));
+        falls.into_iter().map(|t| t.id.as_str()).collect()
+    }
+
     fn delete_trust(&mut self, trust: usize, thorough: bool) {
         self.last.deleted_trust = thorough.then_some(trust);
-        let id = self.trusts[trust].row.id.clone();
         let falls: Vec<usize> = if thorough {
-            let falls = subtree(&id, self.trusts.iter().map(|t| &t.row));
+            let falls = self.subtree(trust);
             (0..self.trusts.len()).filter(|t| falls.contains(self.trusts[*t].row.id.as_str())).collect()
         } else {
             // Another server beside this one may mark one row only; what is below is dead anyway.
@@ -1272,15 +1304,14 @@ impl World {
     fn apply(&mut self, op: &Op) {
         self.step += 1;
         self.last = Last::default();
-        self.standings_before = std::mem::take(&mut self.standings);
+        self.standings_before = self.evaluated.iter().map(|e| e.standing().clone()).collect();
         self.valid_before = std::mem::take(&mut self.valid);
         self.look();
         let trust = |w: &Self, n: usize| (!w.trusts.is_empty()).then(|| n % w.trusts.len());
         // Mostly one that gives something, so that chains grow.
         let living = |w: &Self, n: usize, hops: u32| {
-            let live: Vec<usize> = (0..w.trusts.len())
-                .filter(|t| w.standings[*t].live().is_some_and(|a| a.hops >= hops))
-                .collect();
+            let live: Vec<usize> =
+                (0..w.trusts.len()).filter(|t| w.live(*t).is_some_and(|a| a.hops >= hops)).collect();
             match n % 5 {
                 0 => trust(w, n / 5),
                 1 | 2 => live.last().copied(),
@@ -1705,7 +1736,7 @@ const LAWS: &[(&str, Law)] = &[
 /// that project. "⊆" is over the effective (implied-role) closure."
 fn no_escalation(w: &World) -> Verdict {
     for (t, link) in w.trusts.iter().enumerate() {
-        let Some(a) = w.standings[t].live() else {
+        let Some(a) = w.live(t) else {
             continue;
         };
         let roles = mask(&a.roles);
@@ -1715,11 +1746,11 @@ fn no_escalation(w: &World) -> Verdict {
             must!(within(roles, w.closure(w.trusts[above].roles)), "t{t} gives more than t{above} delegates");
         }
         if let Some(p) = link.under {
-            let parent = w.standings[p].live().map_or(0, |a| mask(&a.roles));
+            let parent = w.live(p).map_or(0, |a| mask(&a.roles));
             must!(within(roles, parent), "t{t} gives more than its parent t{p}");
         }
     }
-    let trust_gives = |t: usize| w.standings[t].live().map_or(0, |a| mask(&a.roles));
+    let trust_gives = |t: usize| w.live(t).map_or(0, |a| mask(&a.roles));
     for (k, y) in w.yields.iter().enumerate() {
         let (key, Some(y)) = (&w.keypairs[k], y) else {
             continue;
@@ -1749,7 +1780,7 @@ fn no_escalation(w: &World) -> Verdict {
 /// keypair, fewer than it was narrowed to.
 fn nothing_is_withheld_that_is_due(w: &World) -> Verdict {
     for (t, link) in w.trusts.iter().enumerate() {
-        if let Some(a) = w.standings[t].live() {
+        if let Some(a) = w.live(t) {
             must!(
                 mask(&a.roles) == w.closure(link.roles)
                     && a.impersonate == link.imp
@@ -1832,7 +1863,7 @@ fn same_place(w: &World) -> Verdict {
     for (t, link) in w.trusts.iter().enumerate() {
         let here = PROJECTS[w.root(t).project];
         must!(link.row.project.as_deref() == Some(here), "t{t} left its root's project");
-        must!(w.standings[t].live().is_none_or(|a| a.project == here), "t{t} gives something elsewhere");
+        must!(w.live(t).is_none_or(|a| a.project == here), "t{t} gives something elsewhere");
     }
     for (k, key) in w.keypairs.iter().enumerate() {
         if let Some(t) = key.under {
@@ -1858,7 +1889,7 @@ fn same_place(w: &World) -> Verdict {
 fn no_outliving(w: &World) -> Verdict {
     let end = |t: usize| w.trusts[t].row.until;
     for t in 0..w.trusts.len() {
-        let live = w.standings[t].live().map(|a| a.until);
+        let live = w.live(t).map(|a| a.until);
         for above in w.path(t) {
             must!(end(t) <= end(above), "t{t} outlives t{above}");
             must!(live.is_none_or(|u| u <= end(above)), "t{t} gives for longer than t{above} stands");
@@ -1891,7 +1922,7 @@ fn no_outliving(w: &World) -> Verdict {
 /// "No upgrade. Imp may stay or be dropped along a chain, never gained."
 fn no_upgrade(w: &World) -> Verdict {
     for (t, link) in w.trusts.iter().enumerate() {
-        let live = w.standings[t].live().is_some_and(|a| a.impersonate);
+        let live = w.live(t).is_some_and(|a| a.impersonate);
         for above in w.path(t) {
             let may = w.trusts[above].row.impersonation;
             must!(link.row.impersonation <= may && live <= may, "t{t} gained impersonation over t{above}");
@@ -1934,9 +1965,9 @@ fn death_is_a_subtree(w: &World) -> Verdict {
     for t in 0..w.trusts.len() {
         for above in w.path(t) {
             must!(
-                !w.dead_itself(above) || w.standings[t].ended(),
+                !w.dead_itself(above) || w.standing(t).ended(),
                 "t{above} ended, t{t} below it did not: {:?}",
-                w.standings[t]
+                w.standing(t)
             );
         }
     }
@@ -1955,7 +1986,7 @@ fn death_is_a_subtree(w: &World) -> Verdict {
     // What a deletion takes with it is exactly what is below: all of it, and nothing else.
     let one = (!w.trusts.is_empty()).then(|| w.step % w.trusts.len());
     for top in one.into_iter().chain(w.last.deleted_trust) {
-        let falls = subtree(&w.trusts[top].row.id, w.trusts.iter().map(|t| &t.row));
+        let falls = w.subtree(top);
         for t in 0..w.trusts.len() {
             must!(
                 falls.contains(w.trusts[t].row.id.as_str()) == w.below(top, t),
@@ -1980,7 +2011,7 @@ fn death_is_a_subtree(w: &World) -> Verdict {
 /// trust".
 fn suspended_is_not_dead(w: &World) -> Verdict {
     for t in 0..w.trusts.len() {
-        let said = &w.standings[t];
+        let said = w.standing(t);
         if w.dead(t) {
             continue;
         }
@@ -2063,7 +2094,10 @@ fn a_leaf_is_a_leaf(w: &World) -> Verdict {
         must!(y.as_ref().is_none_or(|y| y.hops == 0), "keypair k{k} could redelegate");
     }
     if let Some(k) = w.last.deleted_keypair {
-        must!(w.standings == w.standings_before, "deleting keypair k{k} changed a trust");
+        must!(
+            w.evaluated.iter().map(Evaluated::standing).eq(&w.standings_before),
+            "deleting keypair k{k} changed a trust"
+        );
         for (n, token) in w.tokens.iter().enumerate() {
             must!(
                 token.keypair == Some(k) || w.valid[n] == w.valid_before[n],
@@ -2090,10 +2124,6 @@ fn uses_are_exact(w: &World) -> Verdict {
     for (t, due, done) in &w.last.uses {
         must!(due == done, "a use of t{t}: due {due}, done {done}");
     }
-    for (before, after) in &w.last.consumed {
-        let same = Trust { remaining_uses: before.remaining_uses, ..after.clone() };
-        must!(same == *before, "a use changed more than the uses");
-    }
     Ok(())
 }
 
@@ -2108,7 +2138,7 @@ fn provenance_is_the_servers(w: &World) -> Verdict {
             link.under,
             link.row.parent
         );
-        let told = w.chains[t].links().iter().map(|l| l.id.as_str());
+        let told = w.chain(t).links().iter().map(|l| l.id.as_str());
         must!(
             told.eq(w.path(t).into_iter().map(|x| w.trusts[x].row.id.as_str())),
             "the chain of t{t} is told wrongly"
@@ -2135,7 +2165,7 @@ fn the_bearer_stays_in_his_lane(w: &World) -> Verdict {
             must!(may(Kind::Trust, *act, Switches::default()).is_err(), "token a{n} may {act:?}");
         }
         must!(token.user == w.speaks_for(t), "token a{n} speaks for a stranger");
-        let chain = &w.chains[t];
+        let chain = w.chain(t);
         must!(chain.speaks_for() == USERS[token.user], "the chain of a{n} speaks for another");
         // Either the root's own name, by impersonation all along, or the bearer's.
         let all_imp = w.path(t).into_iter().all(|x| w.trusts[x].imp);
@@ -2147,7 +2177,7 @@ fn the_bearer_stays_in_his_lane(w: &World) -> Verdict {
     // One token's reach a step: its own link and below, nothing above, beside or elsewhere.
     let with_trust = w.tokens.iter().filter_map(|t| t.trust);
     if let Some(own) = with_trust.clone().nth(w.step % w.tokens.len().max(1)) {
-        let reach = subtree(&w.trusts[own].row.id, w.trusts.iter().map(|t| &t.row));
+        let reach = w.subtree(own);
         for t in 0..w.trusts.len() {
             let lane = t == own || w.path(t).contains(&own);
             must!(reach.contains(w.trusts[t].row.id.as_str()) == lane, "the bearer of t{own} reaches t{t}");
@@ -2164,14 +2194,14 @@ fn owners_see_all(w: &World) -> Verdict {
         let owners: BTreeSet<usize> = w.path(t).into_iter().map(|x| w.trusts[x].trustor).collect();
         for (u, name) in USERS.iter().enumerate() {
             must!(
-                w.chains[t].has_trustor(name) == owners.contains(&u),
+                w.chain(t).has_trustor(name) == owners.contains(&u),
                 "t{t} is wrong about its owner {name}"
             );
         }
         if t != w.step % w.trusts.len() {
             continue;
         }
-        let chain = &w.chains[t];
+        let chain = w.chain(t);
         let facts = policy::Facts::none()
             .with_all(Fact::TrustTrustor, chain.links().iter().map(|l| l.trustor.as_str()))
             .with(Fact::TrustTrustee, chain.leaf().trustee.as_str());
@@ -2191,7 +2221,7 @@ fn owners_see_all(w: &World) -> Verdict {
                     && allowed(DeleteTrust) == owner
                     && allowed(RenounceTrust) == trustee,
                 "{name} and t{t}, which is {}",
-                w.standings[t].word()
+                w.standing(t).word()
             );
         }
     }
@@ -2201,7 +2231,7 @@ fn owners_see_all(w: &World) -> Verdict {
 /// "A dead thing is 404 or 401, never 403 and never 5xx": the rules call it ended, for a true
 /// reason and for ever, and refuse what is tried below it as absent, not as forbidden.
 fn a_dead_thing_is_ended(w: &World) -> Verdict {
-    for (t, said) in w.standings.iter().enumerate() {
+    for (t, said) in w.evaluated.iter().map(Evaluated::standing).enumerate() {
         must!(said.ended() == w.dead(t), "t{t} is dead: {}, but the rules say {said:?}", w.dead(t));
         let before = w.standings_before.get(t);
         must!(!before.is_some_and(Standing::ended) || said.ended(), "t{t} rose from the dead");
@@ -2314,8 +2344,8 @@ impl Reached {
         {
             self.note("deleted with descendants");
         }
-        for (before, after) in w.standings_before.iter().zip(&w.standings) {
-            match (before, after) {
+        for (before, after) in w.standings_before.iter().zip(&w.evaluated) {
+            match (before, after.standing()) {
                 (Standing::Live(_), Standing::Suspended(_)) => self.note("suspended"),
                 (Standing::Suspended(_), Standing::Live(_)) => self.note("revived"),
                 (Standing::Live(_) | Standing::Suspended(_), Standing::Ended(how)) => {
@@ -2337,9 +2367,8 @@ impl Reached {
         if w.tokens.iter().any(given_again) {
             self.note("login that stays dead although its user holds roles");
         }
-        let haunted = |t: &Token| {
-            t.doomed && t.expires > w.now && t.trust.is_some_and(|x| w.standings[x].live().is_some())
-        };
+        let haunted =
+            |t: &Token| t.doomed && t.expires > w.now && t.trust.is_some_and(|x| w.live(x).is_some());
         if w.tokens.iter().any(haunted) {
             self.note("revived trust with a token that stays dead");
         }
@@ -2632,21 +2661,23 @@ fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
     };
     for leaf in &rows {
         let chain = Chain::assemble(&leaf.id, rows.iter().cloned()).expect("the leaf is there");
-        let said = standing(&chain, &facts);
+        let evaluated = evaluate(chain, &facts);
+        let (chain, said) = (evaluated.chain(), evaluated.standing());
         let (_, _) = (said.word(), said.reason());
         let falls = subtree(&leaf.id, &rows);
-        must!(falls.contains(leaf.id.as_str()), "{} survives itself", leaf.id);
+        let once: BTreeSet<&str> = falls.iter().map(|t| t.id.as_str()).collect();
+        must!(falls.first() == Some(&leaf), "{} survives itself", leaf.id);
+        must!(once.len() == falls.len(), "a row below {} comes twice", leaf.id);
+        for (n, t) in falls.iter().enumerate().skip(1) {
+            let above = falls[..n].iter().any(|a| Some(&a.id) == t.parent.as_ref());
+            must!(above, "{} comes before its parent", t.id);
+        }
         let up = walk(leaf, &rows);
         for link in up.iter().flatten() {
             must!(chain.has_trustor(&link.trustor), "an owner is overlooked");
-            must!(
-                subtree(&link.id, &rows).contains(leaf.id.as_str()),
-                "{} would survive {}",
-                leaf.id,
-                link.id
-            );
+            must!(subtree(&link.id, &rows).contains(&leaf), "{} would survive {}", leaf.id, link.id);
         }
-        let Standing::Live(a) = &said else {
+        let Standing::Live(a) = said else {
             note(said.word());
             if up.is_none() {
                 note("circle or missing link");
