@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use vicar_rules::Micros;
-use vicar_rules::delegation::{self, Chain, Facts, Presence, Standing, Trust, Until};
+use vicar_rules::delegation::{self, Chain, Evaluated, Facts, Presence, Standing, Trust, Until};
 use vicar_rules::revocation::Event;
 use vicar_rules::roles::{Implications, RoleSet};
 
@@ -429,14 +429,24 @@ pub async fn trusts_where(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Resul
 /// A chain with its worth at an instant, and the facts that tokens need of it.
 #[derive(Debug, Clone)]
 pub struct Judged {
-    /// The chain.
-    pub chain: Chain,
-    /// What it is worth.
-    pub standing: Standing,
+    /// The chain and what it is worth.
+    pub evaluated: Evaluated,
     /// Its users.
     pub users: BTreeMap<String, UserFacts>,
     /// Its project.
     pub project: Option<ProjectFacts>,
+}
+
+impl Judged {
+    /// The chain.
+    pub fn chain(&self) -> &Chain {
+        self.evaluated.chain()
+    }
+
+    /// What it is worth.
+    pub fn standing(&self) -> &Standing {
+        self.evaluated.standing()
+    }
 }
 
 /// Judges a chain at an instant.
@@ -481,10 +491,11 @@ pub async fn judge_all(
                 agents: &agents,
                 project: project.as_ref().map_or(Presence::Missing, |p| p.presence),
             };
-            let standing = delegation::standing(&chain, &facts);
+            let evaluated = delegation::evaluate(chain, &facts);
+            let chain = evaluated.chain();
             let users = chain.agents().into_iter().filter_map(|id| users.get_key_value(id));
             let users = users.map(|(id, u)| (id.clone(), u.clone())).collect();
-            Judged { chain, standing, users, project }
+            Judged { evaluated, users, project }
         })
         .collect())
 }

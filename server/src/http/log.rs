@@ -60,7 +60,7 @@ impl Line {
 
 /// Whose doing it is: the trustee of the last link for a delegated token, otherwise its user.
 fn actor_of(token: &Token) -> String {
-    let last = token.trust.as_ref().map(|judged| judged.chain.leaf());
+    let last = token.trust.as_ref().map(|judged| judged.chain().leaf());
     last.map_or(&token.user.id, |link| &link.trustee).clone()
 }
 
@@ -68,7 +68,7 @@ fn actor_of(token: &Token) -> String {
 fn chain_of(token: &Token) -> Option<String> {
     let judged = token.trust.as_ref()?;
     let links: Vec<String> =
-        judged.chain.links().iter().map(|t| format!("{}>{}({})", t.trustor, t.trustee, t.id)).collect();
+        judged.chain().links().iter().map(|t| format!("{}>{}({})", t.trustor, t.trustee, t.id)).collect();
     Some(links.join(" "))
 }
 

@@ -113,8 +113,8 @@ pub async fn create(
             authority::judge_all(tx, vec![chain], now, &implications).await?.pop()
         }
     };
-    let bound =
-        keypair::bind(&draft.ask, judged.as_ref().map(|j| (&j.chain, &j.standing)), &implications, now)?;
+    let parent = judged.as_ref().map(|j| &j.evaluated);
+    let bound = keypair::bind(&draft.ask, parent, &implications, now)?;
     let mut blob = draft.blob;
     blob.insert("access".into(), draft.access.clone().into());
     let bound = bound.trust().map(|trust| BoundTo {
@@ -222,7 +222,7 @@ pub async fn is_dead(tx: &mut Tx, app: &App, credential: &Credential) -> Result<
         return Ok(true);
     }
     let Some(chain) = authority::chain(tx, &b.trust_id).await? else { return Ok(true) };
-    Ok(authority::judge(tx, chain, now).await?.is_none_or(|j| j.standing.ended()))
+    Ok(authority::judge(tx, chain, now).await?.is_none_or(|j| j.standing().ended()))
 }
 
 /// What a token of a trust's keypair is worth: the trust's worth, narrowed as the keypair is. Nothing

@@ -263,8 +263,8 @@ fn facts(token: &Token, caller: Option<&Token>) -> Facts {
     let mut facts = Facts::none().with(Fact::TokenUser, &token.user.id);
     if let Some(judged) = &token.trust {
         facts = facts
-            .with(Fact::TokenUser, &judged.chain.leaf().trustee)
-            .with_all(Fact::TokenUser, judged.chain.links().iter().map(|t| t.trustor.as_str()));
+            .with(Fact::TokenUser, &judged.chain().leaf().trustee)
+            .with_all(Fact::TokenUser, judged.chain().links().iter().map(|t| t.trustor.as_str()));
     }
     facts.with(Fact::UserDomain, &token.user.domain_id)
 }

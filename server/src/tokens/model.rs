@@ -61,7 +61,7 @@ pub struct ApplicationCredential {
 impl Token {
     /// The trust's id, if it stands on one.
     pub fn trust_id(&self) -> Option<&str> {
-        self.trust.as_ref().map(|j| j.chain.leaf().id.as_str())
+        self.trust.as_ref().map(|j| j.chain().leaf().id.as_str())
     }
 
     /// The project, if it has one.
@@ -228,11 +228,11 @@ async fn stand(
             }
             let judged = authority::judge_all(tx, vec![chain], now, &implications).await?.pop();
             let Some(mut judged) = judged else { return Ok(None) };
-            let Some(mut worth) = judged.standing.live().cloned() else {
+            let Some(mut worth) = judged.standing().live().cloned() else {
                 return Ok(None);
             };
             if kind == Kind::Ec2 {
-                match crate::keypairs::narrow(tx, &payload, &judged.chain, &worth, &implications, now).await?
+                match crate::keypairs::narrow(tx, &payload, judged.chain(), &worth, &implications, now).await?
                 {
                     Some(narrowed) => worth = narrowed,
                     None => return Ok(None),
@@ -251,7 +251,7 @@ async fn stand(
         return Ok(None);
     }
     let user = match &trust {
-        Some(judged) => judged.users.get(judged.chain.speaks_for()).cloned(),
+        Some(judged) => judged.users.get(judged.chain().speaks_for()).cloned(),
         None => authority::user(tx, &payload.user).await?,
     };
     let Some(user) = user else { return Ok(None) };
@@ -268,9 +268,9 @@ async fn revoked_at(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
     let mut domains = vec![token.user.domain_id.as_str()];
     let mut trusts = Vec::new();
     if let Some(judged) = &token.trust {
-        users.extend(judged.chain.agents());
+        users.extend(judged.chain().agents());
         domains.extend(judged.users.values().map(|u| u.domain_id.as_str()));
-        trusts.extend(judged.chain.links().iter().map(|t| t.id.as_str()));
+        trusts.extend(judged.chain().links().iter().map(|t| t.id.as_str()));
     }
     users.sort_unstable();
     users.dedup();
@@ -296,7 +296,7 @@ async fn revoked_at(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
     if events.is_empty() {
         return Ok(None);
     }
-    let root = token.trust.as_ref().map(|judged| judged.chain.root().trustor.as_str());
+    let root = token.trust.as_ref().map(|judged| judged.chain().root().trustor.as_str());
     let claims = Claims {
         users,
         holder: root.unwrap_or(&token.user.id),

@@ -116,14 +116,14 @@ pub async fn end_those(tx: &mut Tx, ids: &[&str], now: Micros, permit: &Permit) 
     let implications = authority::implications(tx).await?;
     let mut ended = 0;
     for judged in authority::judge_all(tx, chains, now, &implications).await? {
-        let why = match judged.standing {
+        let why = match judged.standing() {
             Standing::Ended(Ended::Expired) => Why::Expired,
             Standing::Ended(Ended::Exhausted) => Why::Exhausted,
             Standing::Ended(Ended::Broken(_)) => Why::Broken,
             Standing::Ended(Ended::Deleted) | Standing::Suspended(_) | Standing::Live(_) => continue,
         };
         // One that ended with another of this list is left as it is.
-        ended += end::subtree(tx, &judged.chain.leaf().id, why, now, permit).await?.len();
+        ended += end::subtree(tx, &judged.chain().leaf().id, why, now, permit).await?.len();
     }
     Ok(ended)
 }

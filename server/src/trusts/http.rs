@@ -126,7 +126,7 @@ async fn grant(tx: &mut Tx, req: &Req, caller: &Caller, ask: &Ask) -> Result<del
             authority::judge_all(tx, vec![chain], now, &implications).await?.pop()
         }
     };
-    let root = parent.as_ref().map_or(ask.trustor.as_str(), |j| &j.chain.root().trustor);
+    let root = parent.as_ref().map_or(ask.trustor.as_str(), |j| &j.chain().root().trustor);
     let (project, root_roles) = match &ask.project {
         None => (Presence::Missing, RoleSet::new()),
         Some(id) => (
@@ -145,14 +145,14 @@ async fn grant(tx: &mut Tx, req: &Req, caller: &Caller, ask: &Ask) -> Result<del
     let limits = req.app.config.trust;
     Ok(match &parent {
         None => delegation::grant(ask, &parties, limits)?,
-        Some(j) => delegation::redelegate(ask, &j.chain, &j.standing, &parties, limits)?,
+        Some(j) => delegation::redelegate(ask, &j.evaluated, &parties, limits)?,
     })
 }
 
 /// Who has what part in a trust, for the policy. A trust-scoped caller has a part in its own link and
 /// below only, whoever he speaks for.
 fn facts(caller: &Caller, judged: &Judged) -> Result<Facts> {
-    let chain = &judged.chain;
+    let chain = judged.chain();
     let mut facts = Facts::none()
         .with_all(Fact::TrustTrustor, chain.links().iter().map(|t| t.trustor.as_str()))
         .with(Fact::TrustTrustee, &chain.leaf().trustee);
@@ -169,7 +169,7 @@ fn facts(caller: &Caller, judged: &Judged) -> Result<Facts> {
 /// Is the trust the caller's own, or below it?
 fn in_lane(caller: &Caller, judged: &Judged) -> bool {
     let own = caller.token().and_then(|t| t.trust_id());
-    own.is_some_and(|own| judged.chain.links().iter().any(|t| t.id == own))
+    own.is_some_and(|own| judged.chain().links().iter().any(|t| t.id == own))
 }
 
 /// The trust that a path names, dead or alive.
@@ -182,7 +182,7 @@ async fn load(tx: &mut Tx, req: &Req, id: &str) -> Result<Judged> {
 /// The same, but a dead one is not there.
 async fn load_living(tx: &mut Tx, req: &Req, id: &str) -> Result<Judged> {
     let judged = load(tx, req, id).await?;
-    if judged.standing.ended() {
+    if judged.standing().ended() {
         return Err(Error::NotFound("trust", id.to_owned()));
     }
     Ok(judged)
@@ -196,7 +196,7 @@ pub async fn get(Path(id): Path<String>, req: Req) -> Result<Response> {
     let judged = load_living(&mut tx, &req, &id).await?;
     caller.permit(&req.app, Op::GetTrust, &facts(caller, &judged)?)?;
     let (extra, _) = sql::extras(&mut tx, &id).await?;
-    let shown = sql::body_with_roles(&mut tx, &req, judged.chain.leaf(), extra).await?;
+    let shown = sql::body_with_roles(&mut tx, &req, judged.chain().leaf(), extra).await?;
     Ok(req.one("trust", shown))
 }
 
@@ -207,7 +207,7 @@ pub async fn roles(Path(id): Path<String>, req: Req) -> Result<Response> {
     let mut tx = req.read().await?;
     let judged = load_living(&mut tx, &req, &id).await?;
     caller.permit(&req.app, Op::ListRolesForTrust, &facts(caller, &judged)?)?;
-    let roles = sql::role_objects(&mut tx, &req, &judged.chain.leaf().roles).await?;
+    let roles = sql::role_objects(&mut tx, &req, &judged.chain().leaf().roles).await?;
     req.list("roles", roles, &[])
 }
 
@@ -218,7 +218,7 @@ pub async fn role(Path((id, role)): Path<(String, String)>, req: Req) -> Result<
     let mut tx = req.read().await?;
     let judged = load_living(&mut tx, &req, &id).await?;
     caller.permit(&req.app, Op::GetRoleForTrust, &facts(caller, &judged)?)?;
-    let only: RoleSet = judged.chain.leaf().roles.iter().filter(|r| **r == role).cloned().collect();
+    let only: RoleSet = judged.chain().leaf().roles.iter().filter(|r| **r == role).cloned().collect();
     let shown = sql::role_objects(&mut tx, &req, &only).await?.pop();
     Ok(req.one("role", shown.ok_or(Error::NotFound("role", role))?))
 }
@@ -262,12 +262,12 @@ pub async fn list(req: Req) -> Result<Response> {
     let reasons = sql::reasons(&mut tx, &found.iter().map(|t| t.id.as_str()).collect::<Vec<_>>()).await?;
     let mut items = Vec::new();
     for j in &judged {
-        let leaf = j.chain.leaf();
-        let word = view::word(&j.standing, reasons.get(&leaf.id).map(String::as_str));
+        let leaf = j.chain().leaf();
+        let word = view::word(j.standing(), reasons.get(&leaf.id).map(String::as_str));
         let shown = match state {
             "all" => true,
             // A suspended trust lives; it is listed with the living.
-            "live" => !j.standing.ended(),
+            "live" => !j.standing().ended(),
             other => word == other,
         };
         if shown && (caller.kind() != Kind::Trust || in_lane(caller, j)) {
@@ -290,7 +290,7 @@ pub async fn delete(Path(id): Path<String>, req: Req) -> Result<Response> {
     let dry = req.query.flag("dry_run");
     let mut tx = if dry { req.read().await? } else { req.write().await? };
     let judged = load(&mut tx, &req, &id).await?;
-    if judged.chain.leaf().deleted_at.is_some() {
+    if judged.chain().leaf().deleted_at.is_some() {
         return Err(Error::NotFound("trust", id));
     }
     let facts = facts(caller, &judged)?;

@@ -64,14 +64,14 @@ impl Painter {
     }
 
     fn link(&self, j: &Judged) -> Value {
-        let t = j.chain.leaf();
+        let t = j.chain().leaf();
         let recorded = self.reasons.get(&t.id).map(String::as_str);
         let roles: Vec<Value> = t.roles.iter().map(|id| self.role(id)).collect();
         let keypairs: Vec<Value> =
             self.keypairs.iter().filter(|k| k.trust_id == t.id).map(|k| self.keypair(k)).collect();
         json!({
             "id": t.id,
-            "depth": j.chain.links().len() - 1,
+            "depth": j.chain().links().len() - 1,
             "trustor_user_id": t.trustor,
             "trustee_user_id": t.trustee,
             "project_id": t.project,
@@ -82,8 +82,8 @@ impl Painter {
             "redelegated_trust_id": t.parent,
             "redelegation_count": t.hops,
             "keypairs": keypairs,
-            "state": word(&j.standing, recorded),
-            "reason": j.standing.reason().or_else(|| recorded.map(str::to_owned)),
+            "state": word(j.standing(), recorded),
+            "reason": j.standing().reason().or_else(|| recorded.map(str::to_owned)),
         })
     }
 }
@@ -91,12 +91,12 @@ impl Painter {
 /// Ancestors up to the root, the trust itself, and the subtree below, in the order of depth.
 pub async fn lineage(tx: &mut Tx, req: &Req, of: &Judged) -> Result<Value> {
     let now = req.app.clock.now();
-    let id = &of.chain.leaf().id;
+    let id = &of.chain().leaf().id;
     let below: Vec<Trust> = authority::subtree(tx, id).await?.into_iter().filter(|t| t.id != *id).collect();
-    let above = judge(tx, of.chain.links(), now).await?;
+    let above = judge(tx, of.chain().links(), now).await?;
     let mut below = judge(tx, &below, now).await?;
-    below.sort_by_key(|j| (j.chain.links().len(), j.chain.leaf().id.clone()));
-    let ids: Vec<&str> = above.iter().chain(&below).map(|j| j.chain.leaf().id.as_str()).collect();
+    below.sort_by_key(|j| (j.chain().links().len(), j.chain().leaf().id.clone()));
+    let ids: Vec<&str> = above.iter().chain(&below).map(|j| j.chain().leaf().id.as_str()).collect();
     let painter = Painter::over(tx, &ids).await?;
     let paint = |all: &[Judged]| all.iter().map(|j| painter.link(j)).collect::<Vec<_>>();
     Ok(json!({
@@ -151,10 +151,10 @@ pub async fn delegations(tx: &mut Tx, req: &Req, user: &str) -> Result<Map<Strin
         q.and("t.trustee_user_id = ?", args![user]);
     })
     .await?;
-    let living = |all: Vec<Judged>| all.into_iter().filter(|j| !j.standing.ended()).collect::<Vec<_>>();
+    let living = |all: Vec<Judged>| all.into_iter().filter(|j| !j.standing().ended()).collect::<Vec<_>>();
     let acting = living(judge(tx, &acting, now).await?);
     let acts = living(judge(tx, &acts, now).await?);
-    let ids: Vec<&str> = acting.iter().chain(&acts).map(|j| j.chain.leaf().id.as_str()).collect();
+    let ids: Vec<&str> = acting.iter().chain(&acts).map(|j| j.chain().leaf().id.as_str()).collect();
     let painter = Painter::over(tx, &ids).await?;
     let own = keypairs::find(tx, |q| {
         q.and("c.user_id = ? AND c.type = ?", args![user, keypairs::PLAIN]);
