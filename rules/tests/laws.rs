@@ -35,8 +35,10 @@ use vicar_rules::token::{self, Act, Kind, Marks, ScopeKind, Switches, kind, may,
 
 const SECOND: Micros = 1_000_000;
 const STEPS: usize = 150_000;
-/// How long a token lives if nothing that it came from ends earlier.
-const TOKEN_LIFE: Micros = 40 * SECOND;
+/// How long a token lives if nothing that it came from ends earlier: now this, now that.
+const TOKEN_LIVES: [Micros; 3] = [40 * SECOND, 5 * SECOND, 40 * SECOND];
+/// How long after its end a service may see a token (`allow_expired`).
+const WINDOW: Micros = 25 * SECOND;
 
 const USERS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 const PROJECTS: [&str; 3] = ["p", "q", "r"];
@@ -359,6 +361,8 @@ struct World {
     evaluated: Vec<Evaluated>,
     yields: Vec<Option<Authority>>,
     valid: Vec<Option<Mask>>,
+    /// As `valid`, for a service that asks for expired ones too.
+    shown: Vec<Option<Mask>>,
     // And what they said before the last step.
     standings_before: Vec<Standing>,
     valid_before: Vec<Option<Mask>>,
@@ -390,6 +394,7 @@ impl World {
             evaluated: Vec::new(),
             yields: Vec::new(),
             valid: Vec::new(),
+            shown: Vec::new(),
             standings_before: Vec::new(),
             valid_before: Vec::new(),
         };
@@ -522,9 +527,13 @@ impl World {
     }
 
     fn should_be_valid(&self, token: usize) -> bool {
+        self.now < self.tokens[token].expires && self.holds(token)
+    }
+
+    /// All that the token stands on, apart from its own time.
+    fn holds(&self, token: usize) -> bool {
         let t = &self.tokens[token];
-        self.now < t.expires
-            && !t.doomed
+        !t.doomed
             && match (t.keypair, t.trust) {
                 (Some(k), _) => self.keypair_yields(k),
                 (None, Some(t)) => self.gives(t),
@@ -613,7 +622,10 @@ impl World {
         let places = self.trusts.iter().map(|t| t.project);
         self.evaluated = chains.into_iter().zip(places).map(|(c, p)| self.evaluate(c, p)).collect();
         self.yields = (0..self.keypairs.len()).map(|k| self.worth_of_keypair(k)).collect();
-        self.valid = (0..self.tokens.len()).map(|t| self.validate(t)).collect();
+        self.valid = (0..self.tokens.len()).map(|t| self.validate(t, 0)).collect();
+        self.shown = (0..self.tokens.len())
+            .map(|t| if self.now < self.tokens[t].expires { self.valid[t] } else { self.validate(t, WINDOW) })
+            .collect();
     }
 
     fn worth_of_keypair(&self, keypair: usize) -> Option<Authority> {
@@ -641,15 +653,24 @@ impl World {
         }
     }
 
-    /// The roles that a token carries now; nothing when it is dead.
-    fn validate(&self, token: usize) -> Option<Mask> {
+    /// The roles that a token carries now; nothing when it is dead, or expired for longer than asked.
+    fn validate(&self, token: usize, asked: Micros) -> Option<Mask> {
         let t = &self.tokens[token];
-        if self.now >= t.expires {
-            return None;
-        }
+        let shown = |ends: Option<Until>| {
+            (self.now < token::shown_until(t.kind(), t.expires, asked, ends)).then_some(())
+        };
+        shown(None)?;
         let roles = match (t.keypair, t.trust) {
-            (Some(k), _) => mask(&self.yields[k].as_ref()?.roles),
-            (None, Some(trust)) => mask(&self.live(trust)?.roles),
+            (Some(k), _) => {
+                let authority = self.yields[k].as_ref()?;
+                shown(Some(authority.until))?;
+                mask(&authority.roles)
+            }
+            (None, Some(trust)) => {
+                let authority = self.live(trust)?;
+                shown(Some(authority.until))?;
+                mask(&authority.roles)
+            }
             (None, None) => {
                 let held = self.held_at(t.user, t.place);
                 (held != 0 && self.user_on(t.user) && self.place_on(t.place)).then_some(held)?
@@ -869,7 +890,8 @@ impl World {
     }
 
     fn capped(&self, ends: impl IntoIterator<Item = Until>) -> Micros {
-        ends.into_iter().filter_map(Until::to_option).fold(self.now + TOKEN_LIFE, Micros::min)
+        let life = TOKEN_LIVES[self.step % TOKEN_LIVES.len()];
+        ends.into_iter().filter_map(Until::to_option).fold(self.now + life, Micros::min)
     }
 
     fn login(&mut self, user: usize, place: Spot) -> Option<usize> {
@@ -1724,6 +1746,10 @@ const LAWS: &[(&str, Law)] = &[
     ("taken_tokens_stay_dead", taken_tokens_stay_dead),
     ("a_loss_is_final", a_loss_is_final),
     ("nothing_else_ends_a_token", nothing_else_ends_a_token),
+    (
+        "an_expired_token_is_shown_while_all_it_stands_on_lives",
+        an_expired_token_is_shown_while_all_it_stands_on_lives,
+    ),
     ("a_leaf_is_a_leaf", a_leaf_is_a_leaf),
     ("uses_are_exact", uses_are_exact),
     ("provenance_is_the_servers", provenance_is_the_servers),
@@ -2072,6 +2098,22 @@ fn nothing_else_ends_a_token(w: &World) -> Verdict {
     Ok(())
 }
 
+/// "`allow_expired` shows an expired token of a trust or keypair only while all that it stands on
+/// lives, nothing revoked it, and no own end of a link or keypair has passed; never later than any of
+/// these."
+fn an_expired_token_is_shown_while_all_it_stands_on_lives(w: &World) -> Verdict {
+    for (n, token) in w.tokens.iter().enumerate() {
+        let due = w.now < token.expires + WINDOW && w.holds(n);
+        let shown = w.shown[n].is_some();
+        must!(!shown || due, "token a{n} is shown, expired or not");
+        must!(shown || !due || token.unsure, "token a{n} is not shown to who finishes something");
+        let links = token.trust.map(|t| w.path(t)).unwrap_or_default().into_iter();
+        let mut ends = links.map(|t| w.trusts[t].row.until).chain(token.keypair.map(|k| w.keypairs[k].until));
+        must!(!shown || ends.all(|end| !end.passed(w.now)), "token a{n} is shown after an end");
+    }
+    Ok(())
+}
+
 /// "A leaf is a leaf. Deleting a keypair leaves its trust alone, and kills the tokens that were
 /// minted with that keypair. A keypair or its token can create nothing, rescope nothing, and read
 /// no secret."
@@ -2362,6 +2404,18 @@ impl Reached {
                 Fate::Ended => format!("{kind} taken, token lost"),
             });
         }
+        for (n, token) in w.tokens.iter().enumerate().filter(|(_, t)| t.expires <= w.now) {
+            let name = match token.kind() {
+                Kind::Ec2 => "keypair's token",
+                Kind::Trust => "trust's token",
+                _ => "login",
+            };
+            if w.shown[n].is_some() {
+                self.note(format!("expired {name} shown"));
+            } else if w.now < token.expires + WINDOW {
+                self.note(format!("expired {name} not shown"));
+            }
+        }
         let given_again =
             |t: &Token| t.lost && t.trust.is_none() && t.expires > w.now && w.held_at(t.user, t.place) != 0;
         if w.tokens.iter().any(given_again) {
@@ -2417,6 +2471,12 @@ const AT_LEAST: &[(&str, usize)] = &[
     ("an implication taken, all still held", 50),
     ("an implication taken, token lost", 30),
     ("a role taken, token lost", 30),
+    ("expired login shown", 150),
+    ("expired login not shown", 150),
+    ("expired trust's token shown", 300),
+    ("expired trust's token not shown", 2000),
+    ("expired keypair's token shown", 50),
+    ("expired keypair's token not shown", 500),
     ("deleted with descendants", 80),
     ("ended: Deleted", 500),
     ("ended: Expired", 500),

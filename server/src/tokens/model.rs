@@ -107,8 +107,7 @@ impl Token {
 /// How [`validate`] is asked.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asked {
-    /// How long after its end a token is still shown (`allow_expired`). Never revives what stands on
-    /// a trust or a keypair.
+    /// How long after its end a token is still shown (`allow_expired`), if all that it stands on lives.
     pub window: Micros,
     /// Does the asker understand access rules?
     pub understands_access_rules: bool,
@@ -151,8 +150,7 @@ pub async fn establish(tx: &mut Tx, app: &App, payload: Payload, asked: Asked) -
         access_token: false,
         additional_primary: &app.config.additional_primary,
     });
-    let window = if kind == Kind::Login { asked.window } else { 0 };
-    if payload.expires.saturating_add(window) <= now {
+    if token::shown_until(kind, payload.expires, asked.window, []) <= now {
         return Ok(Outcome::Dead);
     }
     let Some(token) = stand(tx, payload, kind, now, asked).await? else {
@@ -232,11 +230,15 @@ async fn stand(
                 return Ok(None);
             };
             if kind == Kind::Ec2 {
-                match crate::keypairs::narrow(tx, &payload, judged.chain(), &worth, &implications, now).await?
+                match crate::keypairs::narrow(tx, &payload, judged.chain(), &worth, &implications, now)
+                    .await?
                 {
                     Some(narrowed) => worth = narrowed,
                     None => return Ok(None),
                 }
+            }
+            if token::shown_until(kind, payload.expires, asked.window, [worth.until]) <= now {
+                return Ok(None);
             }
             let Some(project) = active(judged.project.take()) else {
                 return Ok(None);
