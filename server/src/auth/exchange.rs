@@ -154,12 +154,12 @@ pub async fn exchange(
             let implications = facts::implications(tx).await?;
             let trust = facts::evaluated_trust(tx, &b.trust_id, now, &implications).await?;
             let trust = trust.ok_or(Error::Unauthorized)?;
-            let leaf = trust.chain.leaf();
-            if leaf.project.as_ref() != Some(&project) || trust.chain.speaks_for() != c.user_id {
+            let leaf = trust.chain().leaf();
+            if leaf.project.as_ref() != Some(&project) || trust.chain().speaks_for() != c.user_id {
                 return Err(Error::Unauthorized);
             }
             user.clone_from(&leaf.trustee);
-            until = until.min(trust.chain.until()).min(b.until);
+            until = until.min(trust.chain().until()).min(b.until);
             let id = leaf.id.clone();
             known = Known { implications: Some(implications), trust: Some(trust) };
             if b.roles.is_some() {

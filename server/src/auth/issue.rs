@@ -1,7 +1,7 @@
 //! Issuing tokens: who is it, for which scope, and what ends the token.
 
 use vicar_rules::Micros;
-use vicar_rules::delegation::{Presence, Until};
+use vicar_rules::delegation::{self, Presence, Spent, Trust, Until, Use};
 use vicar_rules::token::{self, ScopeKind};
 
 use super::fernet::{Payload, PayloadScope, known_methods};
@@ -130,12 +130,12 @@ pub async fn issue(
             let implications = facts::implications(tx).await?;
             let trust = facts::evaluated_trust(tx, id, now, &implications).await?;
             // A dead trust is 401 for everybody, before anything else is said of it.
-            let trust = trust.filter(|t| !t.standing.ended()).ok_or(Error::Unauthorized)?;
-            let leaf = trust.chain.leaf();
+            let trust = trust.filter(|t| !t.standing().ended()).ok_or(Error::Unauthorized)?;
+            let leaf = trust.chain().leaf();
             if leaf.trustee != who.user {
                 return Err(Error::Forbidden("User is not a trustee.".into()));
             }
-            until = until.min(trust.chain.until());
+            until = until.min(trust.chain().until());
             let project = leaf.project.clone().ok_or(Error::Unauthorized)?;
             let scope = PayloadScope::Trust(project, leaf.id.clone());
             known = Known { implications: Some(implications), trust: Some(trust) };
@@ -184,25 +184,28 @@ pub async fn mint(
         .payload
         .encode(&keys, &app.config.auth_methods)
         .ok_or_else(|| Error::Internal("a token could not be encoded".into()))?;
-    if let Some(trust) = &token.trust
-        && trust.chain.leaf().remaining_uses.is_some()
-    {
-        consume(tx, proof, &trust.chain.leaf().id).await?;
+    if let Some(trust) = &token.trust {
+        consume(tx, proof, trust.chain().leaf()).await?;
     }
     Ok((text, token))
 }
 
-/// One use of a counted trust, exactly: a conditional update, in the transaction of the token.
-async fn consume(tx: &mut WriteTx, proof: &impl Proof, trust: &str) -> Result<()> {
+/// Takes one use of a counted trust, in the transaction of the token.
+async fn consume(tx: &mut WriteTx, proof: &impl Proof, trust: &Trust) -> Result<()> {
+    let (before, after) = match delegation::consume(trust) {
+        Err(Spent) => return Err(Error::Unauthorized),
+        Ok(Use::Uncounted) => return Ok(()),
+        Ok(Use::Counted { before, after }) => (before, after),
+    };
     let taken = tx
         .run(
             proof,
-            "UPDATE trust SET remaining_uses = remaining_uses - 1
-              WHERE id = ? AND remaining_uses > 0 AND deleted_at IS NULL",
-            args![trust],
+            "UPDATE trust SET remaining_uses = ? WHERE id = ? AND remaining_uses = ? AND deleted_at IS NULL",
+            args![after, &trust.id, before],
         )
         .await?;
-    if taken == 1 { Ok(()) } else { Err(Error::Unauthorized) }
+    // A Keystone on the same database took one in between.
+    if taken == 1 { Ok(()) } else { Err(Error::Again("a use of the trust was taken in between".into())) }
 }
 
 /// The default project, when it exists, is enabled, and the user holds a role there.

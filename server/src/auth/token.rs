@@ -52,7 +52,7 @@ pub struct Token {
 impl Token {
     /// The trust's id, if it stands on one.
     pub fn trust_id(&self) -> Option<&str> {
-        self.trust.as_ref().map(|j| j.chain.leaf().id.as_str())
+        self.trust.as_ref().map(|j| j.chain().leaf().id.as_str())
     }
 
     /// The project, if it has one.
@@ -91,12 +91,12 @@ impl Token {
 
     /// Whose roles it rests on: for a trust's token those of the first trustor.
     pub fn holder(&self) -> &str {
-        self.trust.as_ref().map_or(&self.payload.user, |t| &t.chain.root().trustor)
+        self.trust.as_ref().map_or(&self.payload.user, |t| &t.chain().root().trustor)
     }
 
     /// Who is behind it, for the log line.
     pub fn ids(&self) -> TokenIds {
-        let links = self.trust.as_ref().map(|t| t.chain.links());
+        let links = self.trust.as_ref().map(|t| t.chain().links());
         let chain = links.map(|links| {
             links
                 .iter()
@@ -104,7 +104,7 @@ impl Token {
                 .collect::<Vec<_>>()
                 .join(" ")
         });
-        let last = self.trust.as_ref().map(|t| t.chain.leaf());
+        let last = self.trust.as_ref().map(|t| t.chain().leaf());
         TokenIds {
             user: self.user.id.clone(),
             audit_ids: self.payload.audit_ids.join(" "),
@@ -123,8 +123,8 @@ impl Token {
 /// How [`validate`] is asked.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ValidateOptions {
-    /// How long after its end a token is still shown (`allow_expired`), in microseconds. Never revives what
-    /// rests on a trust or a keypair.
+    /// How long after its end a token is still shown (`allow_expired`), in microseconds, if all that it rests
+    /// on lives.
     pub window: Micros,
     /// Whether the asker enforces access rules.
     pub understands_access_rules: bool,
@@ -194,8 +194,7 @@ pub async fn evaluate(
         access_token: false,
         additional_primary: &app.config.additional_primary,
     });
-    let window = if kind == Kind::Login { options.window } else { 0 };
-    if payload.expires.saturating_add(window) <= now {
+    if token::shown_until(kind, payload.expires, options.window, []) <= now {
         return Ok(Outcome::Dead);
     }
     let Some((token, carries)) = resolve(tx, payload, kind, known, now, options).await? else {
@@ -270,22 +269,26 @@ async fn resolve(
                 None => facts::evaluated_trust(tx, id, now, &implications).await?,
             };
             let Some(mut evaluated) = evaluated else { return Ok(None) };
-            let leaf = evaluated.chain.leaf();
+            let leaf = evaluated.chain().leaf();
             if leaf.id != *id || leaf.trustee != *user || leaf.project.as_ref() != Some(project) {
                 return Ok(None);
             }
-            let Some(mut authority) = evaluated.standing.live().cloned() else {
+            let Some(mut authority) = evaluated.standing().live().cloned() else {
                 return Ok(None);
             };
             let mut own = leaf.roles.clone();
             if kind == Kind::Ec2 {
-                match keypair::narrow(tx, &payload, &evaluated.chain, &authority, &implications, now).await? {
+                match keypair::narrow(tx, &payload, evaluated.chain(), &authority, &implications, now).await?
+                {
                     Some((narrowed, roles)) => {
                         authority = narrowed;
                         own = roles.unwrap_or(own);
                     }
                     None => return Ok(None),
                 }
+            }
+            if token::shown_until(kind, payload.expires, options.window, [authority.until]) <= now {
+                return Ok(None);
             }
             carries = Carries::These(own);
             let Some(project) = active(evaluated.project.take()) else {
@@ -301,7 +304,7 @@ async fn resolve(
         return Ok(None);
     }
     let user = match &trust {
-        Some(evaluated) => evaluated.users.get(evaluated.chain.speaks_for()).cloned(),
+        Some(evaluated) => evaluated.users.get(evaluated.chain().speaks_for()).cloned(),
         None => facts::user(tx, user).await?,
     };
     let Some(user) = user else { return Ok(None) };
@@ -338,9 +341,9 @@ async fn ended_by_event(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
     let mut domains = vec![token.user.domain_id.as_str()];
     let mut trusts = Vec::new();
     if let Some(judged) = &token.trust {
-        users.extend(judged.chain.agents());
+        users.extend(judged.chain().agents());
         domains.extend(judged.users.values().map(|u| u.domain_id.as_str()));
-        trusts.extend(judged.chain.links().iter().map(|t| t.id.as_str()));
+        trusts.extend(judged.chain().links().iter().map(|t| t.id.as_str()));
     }
     users.sort_unstable();
     users.dedup();

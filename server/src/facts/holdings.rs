@@ -135,7 +135,8 @@ async fn parents(tx: &mut Tx, of: BTreeSet<String>) -> Result<BTreeMap<String, O
             found.extend(q.map(tx, |r| Ok((r.take()?, r.take()?))).await?);
         }
         known.extend(found.iter().cloned());
-        next = found.into_iter().filter_map(|(_, parent)| parent).filter(|p| !known.contains_key(p)).collect();
+        next =
+            found.into_iter().filter_map(|(_, parent)| parent).filter(|p| !known.contains_key(p)).collect();
     }
     Ok(known)
 }

@@ -91,7 +91,8 @@ async fn keystone_events(tx: &mut Tx, records: &[Lost], after: &Holdings) -> Res
     let below = below_own_trusts(tx, told.iter().map(|(r, _)| r.user.as_str()).collect()).await?;
     let mut events = Vec::new();
     for (record, project) in told {
-        let all = Event { user: Some(record.user.clone()), project: Some(project.clone()), ..Event::default() };
+        let all =
+            Event { user: Some(record.user.clone()), project: Some(project.clone()), ..Event::default() };
         if after.effective(&record.user, &record.place).is_empty() {
             events.push(all.clone());
         }
@@ -209,7 +210,11 @@ pub async fn holders_of(tx: &mut Tx, roles: &RoleSet) -> Result<BTreeSet<String>
     let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
     for part in roles.chunks(CHUNK) {
         for (table, user, group) in [
-            ("assignment", "a.type IN ('UserProject', 'UserDomain')", "a.type IN ('GroupProject', 'GroupDomain')"),
+            (
+                "assignment",
+                "a.type IN ('UserProject', 'UserDomain')",
+                "a.type IN ('GroupProject', 'GroupDomain')",
+            ),
             ("system_assignment", "a.type = 'UserSystem'", "a.type = 'GroupSystem'"),
         ] {
             let mut q = Select::new(&format!("SELECT DISTINCT a.actor_id FROM {table} a"));

@@ -38,7 +38,11 @@ pub(super) fn record_events(tx: &mut WriteTx, proof: &impl Proof, events: &[Even
 async fn below_the_concerned(tx: &mut Tx, event: &Event) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     let (condition, args) = match (&event.user, &event.domain) {
-        _ if event.trust.is_some() || event.role.is_some() || event.audit.is_some() || event.audit_chain.is_some() => {
+        _ if event.trust.is_some()
+            || event.role.is_some()
+            || event.audit.is_some()
+            || event.audit_chain.is_some() =>
+        {
             return Ok(found);
         }
         (Some(user), _) => ("(t.trustor_user_id = ? OR t.trustee_user_id = ?)", args![user, user].to_vec()),

@@ -130,7 +130,7 @@ pub struct CredentialView {
 impl CredentialView {
     /// The trustee of the trust that a keypair is bound to.
     pub fn trustee(&self) -> Option<&str> {
-        self.trust.as_ref().map(|t| t.chain.leaf().trustee.as_str())
+        self.trust.as_ref().map(|t| t.chain().leaf().trustee.as_str())
     }
 
     /// Who has what part in it, for the policy: its owner and, of a trust's keypair, the trustee and every
@@ -151,9 +151,10 @@ impl CredentialView {
         let facts = Facts::none().with(Fact::CredentialUser, &self.credential.user_id);
         Ok(match &self.trust {
             None => facts,
-            Some(trust) => facts
-                .with(Fact::CredentialDelegators, &trust.chain.leaf().trustee)
-                .with_all(Fact::CredentialDelegators, trust.chain.links().iter().map(|t| t.trustor.as_str())),
+            Some(trust) => facts.with(Fact::CredentialDelegators, &trust.chain().leaf().trustee).with_all(
+                Fact::CredentialDelegators,
+                trust.chain().links().iter().map(|t| t.trustor.as_str()),
+            ),
         })
     }
 
@@ -162,7 +163,7 @@ impl CredentialView {
     pub fn is_dead(&self, now: Micros) -> bool {
         match (&self.credential.bound, &self.trust) {
             (None, _) => false,
-            (Some(b), Some(trust)) => b.until.passed(now) || trust.standing.ended(),
+            (Some(b), Some(trust)) => b.until.passed(now) || trust.standing().ended(),
             (Some(_), None) => true,
         }
     }
@@ -212,7 +213,7 @@ pub async fn with_trusts(tx: &mut Tx, all: Vec<Credential>, now: Micros) -> Resu
         let chains = facts::chains(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
         let implications = facts::implications(tx).await?;
         let evaluated = facts::evaluate_all(tx, chains, now, &implications).await?;
-        trusts.extend(evaluated.into_iter().map(|t| (t.chain.leaf().id.clone(), t)));
+        trusts.extend(evaluated.into_iter().map(|t| (t.chain().leaf().id.clone(), t)));
     }
     let view = |credential: Credential| {
         let trust = credential.bound.as_ref().and_then(|b| trusts.get(&b.trust_id).cloned());
@@ -257,7 +258,7 @@ pub async fn create(
     let implications = facts::implications(tx).await?;
     // Evaluated with the token, in this very transaction.
     let trust = caller.token().and_then(|t| t.trust.as_ref());
-    let bound = keypair::bind(&draft.ask, trust.map(|t| (&t.chain, &t.standing)), &implications, now)?;
+    let bound = keypair::bind(&draft.ask, trust.map(|t| (t.chain(), t.standing())), &implications, now)?;
     let mut blob = draft.blob;
     blob.insert("access".into(), draft.access.clone().into());
     let bound = bound.trust().map(|trust| BoundTo {

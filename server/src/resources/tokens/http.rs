@@ -215,8 +215,8 @@ impl Object for Subject {
         let mut facts = Facts::none().with(Fact::TokenUser, &token.user.id);
         if let Some(trust) = &token.trust {
             facts = facts
-                .with(Fact::TokenUser, &trust.chain.leaf().trustee)
-                .with_all(Fact::TokenUser, trust.chain.links().iter().map(|t| t.trustor.as_str()));
+                .with(Fact::TokenUser, &trust.chain().leaf().trustee)
+                .with_all(Fact::TokenUser, trust.chain().links().iter().map(|t| t.trustor.as_str()));
         }
         Ok(facts.with(Fact::UserDomain, &token.user.domain_id))
     }

@@ -124,7 +124,7 @@ async fn grant(
     let implications = facts::implications(tx).await?;
     // The caller was authenticated in this transaction, and the trust evaluated with it.
     let parent = caller.token().and_then(|t| t.trust.as_ref());
-    let root = parent.map_or(ask.trustor.as_str(), |t| &t.chain.root().trustor);
+    let root = parent.map_or(ask.trustor.as_str(), |t| &t.chain().root().trustor);
     let (project, root_roles) = match &ask.project {
         None => (Presence::Missing, RoleSet::new()),
         Some(id) => (
@@ -142,7 +142,7 @@ async fn grant(
     };
     Ok(match parent {
         None => delegation::grant(ask, &parties, limits)?,
-        Some(t) => delegation::redelegate(ask, &t.chain, &t.standing, &parties, limits)?,
+        Some(t) => delegation::redelegate(ask, &t.evaluated, &parties, limits)?,
     })
 }
 
@@ -150,7 +150,7 @@ impl Object for EvaluatedTrust {
     /// Who has what part in a trust. A trust-scoped caller has a part in its own link and below only, whoever
     /// it speaks for.
     fn facts(&self, caller: &Caller) -> Result<Facts> {
-        let chain = &self.chain;
+        let chain = self.chain();
         let mut facts = Facts::none()
             .with_all(Fact::TrustTrustor, chain.links().iter().map(|t| t.trustor.as_str()))
             .with(Fact::TrustTrustee, &chain.leaf().trustee);
@@ -168,7 +168,7 @@ impl Object for EvaluatedTrust {
 /// Whether the trust is the caller's own, or below it.
 fn is_own_or_below(caller: &Caller, trust: &EvaluatedTrust) -> bool {
     let own = caller.token().and_then(|t| t.trust_id());
-    own.is_some_and(|own| trust.chain.links().iter().any(|t| t.id == own))
+    own.is_some_and(|own| trust.chain().links().iter().any(|t| t.id == own))
 }
 
 /// The trust that a path names, dead or alive.
@@ -182,8 +182,8 @@ async fn load(tx: &mut Tx, request: &Request, now: Micros) -> Result<EvaluatedTr
 /// The same, but a dead one is not there.
 async fn load_living(tx: &mut Tx, request: &Request, now: Micros) -> Result<EvaluatedTrust> {
     let trust = load(tx, request, now).await?;
-    if trust.standing.ended() {
-        return Err(Error::NotFound("trust", trust.chain.leaf().id.clone()));
+    if trust.standing().ended() {
+        return Err(Error::NotFound("trust", trust.chain().leaf().id.clone()));
     }
     Ok(trust)
 }
@@ -193,7 +193,7 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
     let trust = load_living(&mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::GetTrust, trust)?;
-    let leaf = trust.chain.leaf();
+    let leaf = trust.chain().leaf();
     let extra = sql::extras(&mut s.tx, &[&leaf.id]).await?.remove(&leaf.id).unwrap_or_default();
     Ok(one("trust", sql::to_json_with_roles(&mut s.tx, s.links(), leaf, extra).await?))
 }
@@ -203,7 +203,7 @@ pub async fn roles(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
     let trust = load_living(&mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::ListRolesForTrust, trust)?;
-    let roles = sql::role_objects(&mut s.tx, s.links(), &trust.chain.leaf().roles).await?;
+    let roles = sql::role_objects(&mut s.tx, s.links(), &trust.chain().leaf().roles).await?;
     s.list("roles", roles, &[])
 }
 
@@ -213,7 +213,7 @@ pub async fn role(s: &mut Reading<'_>) -> Result<Response> {
     let role = s.param("role_id")?;
     let trust = load_living(&mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::GetRoleForTrust, trust)?;
-    let only: RoleSet = trust.chain.leaf().roles.iter().filter(|r| *r == role).cloned().collect();
+    let only: RoleSet = trust.chain().leaf().roles.iter().filter(|r| *r == role).cloned().collect();
     let shown = sql::role_objects(&mut s.tx, s.links(), &only).await?.pop();
     Ok(one("role", shown.ok_or_else(|| Error::NotFound("role", role.to_owned()))?))
 }
@@ -259,12 +259,12 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let mut extras = sql::extras(&mut s.tx, &ids).await?;
     let mut items = Vec::new();
     for trust in &evaluated {
-        let leaf = trust.chain.leaf();
-        let word = view::word(&trust.standing, reasons.get(&leaf.id).map(String::as_str));
+        let leaf = trust.chain().leaf();
+        let word = view::word(trust.standing(), reasons.get(&leaf.id).map(String::as_str));
         let shown = match state {
             "all" => true,
             // A suspended trust lives; it is listed with the living.
-            "live" => !trust.standing.ended(),
+            "live" => !trust.standing().ended(),
             other => word == other,
         };
         if shown && (caller.kind() != Kind::Trust || is_own_or_below(caller, trust)) {
@@ -283,8 +283,8 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
     let query = &s.request.query;
     let trust = load(&mut s.tx, s.request, s.now).await?;
-    let id = trust.chain.leaf().id.clone();
-    if trust.chain.leaf().deleted_at.is_some() {
+    let id = trust.chain().leaf().id.clone();
+    if trust.chain().leaf().deleted_at.is_some() {
         return Err(Error::NotFound("trust", id));
     }
     let renounce = query.flag("renounce");

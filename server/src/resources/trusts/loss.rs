@@ -55,7 +55,7 @@ async fn live(tx: &mut Tx, ids: &[String], now: Micros) -> Result<BTreeMap<Strin
     let evaluated = facts::evaluate_all(tx, chains, now, &implications).await?;
     Ok(evaluated
         .into_iter()
-        .filter_map(|j| Some((j.chain.leaf().id.clone(), j.standing.live()?.roles.clone())))
+        .filter_map(|j| Some((j.chain().leaf().id.clone(), j.standing().live()?.roles.clone())))
         .collect())
 }
 

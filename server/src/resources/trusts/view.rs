@@ -63,14 +63,14 @@ impl LineageView {
     }
 
     fn link(&self, j: &EvaluatedTrust) -> Value {
-        let t = j.chain.leaf();
+        let t = j.chain().leaf();
         let recorded = self.reasons.get(&t.id).map(String::as_str);
         let roles: Vec<Value> = t.roles.iter().map(|id| self.role(id)).collect();
         let keypairs: Vec<Value> =
             self.keypairs.iter().filter(|k| k.trust_id == t.id).map(|k| self.keypair(k)).collect();
         json!({
             "id": t.id,
-            "depth": j.chain.links().len() - 1,
+            "depth": j.chain().links().len() - 1,
             "trustor_user_id": t.trustor,
             "trustee_user_id": t.trustee,
             "project_id": t.project,
@@ -81,20 +81,20 @@ impl LineageView {
             "redelegated_trust_id": t.parent,
             "redelegation_count": t.hops,
             "keypairs": keypairs,
-            "state": word(&j.standing, recorded),
-            "reason": j.standing.reason().or_else(|| recorded.map(str::to_owned)),
+            "state": word(j.standing(), recorded),
+            "reason": j.standing().reason().or_else(|| recorded.map(str::to_owned)),
         })
     }
 }
 
 /// Ancestors up to the root, the trust itself, and the subtree below, in the order of depth.
 pub async fn lineage(tx: &mut Tx, now: Micros, of: &EvaluatedTrust) -> Result<Value> {
-    let id = &of.chain.leaf().id;
+    let id = &of.chain().leaf().id;
     let below: Vec<Trust> = facts::subtree(tx, id).await?.into_iter().filter(|t| t.id != *id).collect();
-    let above = evaluate(tx, of.chain.links(), now).await?;
+    let above = evaluate(tx, of.chain().links(), now).await?;
     let mut below = evaluate(tx, &below, now).await?;
-    below.sort_by_key(|j| (j.chain.links().len(), j.chain.leaf().id.clone()));
-    let ids: Vec<&str> = above.iter().chain(&below).map(|j| j.chain.leaf().id.as_str()).collect();
+    below.sort_by_key(|j| (j.chain().links().len(), j.chain().leaf().id.clone()));
+    let ids: Vec<&str> = above.iter().chain(&below).map(|j| j.chain().leaf().id.as_str()).collect();
     let view = LineageView::over(tx, &ids).await?;
     let show = |all: &[EvaluatedTrust]| all.iter().map(|j| view.link(j)).collect::<Vec<_>>();
     Ok(json!({
@@ -149,10 +149,10 @@ pub async fn delegations(tx: &mut Tx, now: Micros, user: &str) -> Result<Map<Str
     })
     .await?;
     let living =
-        |all: Vec<EvaluatedTrust>| all.into_iter().filter(|j| !j.standing.ended()).collect::<Vec<_>>();
+        |all: Vec<EvaluatedTrust>| all.into_iter().filter(|j| !j.standing().ended()).collect::<Vec<_>>();
     let acting = living(evaluate(tx, &acting, now).await?);
     let acts = living(evaluate(tx, &acts, now).await?);
-    let ids: Vec<&str> = acting.iter().chain(&acts).map(|j| j.chain.leaf().id.as_str()).collect();
+    let ids: Vec<&str> = acting.iter().chain(&acts).map(|j| j.chain().leaf().id.as_str()).collect();
     let view = LineageView::over(tx, &ids).await?;
     let own = keypairs::find(tx, |q| {
         q.and("c.user_id = ? AND c.type = ?", args![user, keypairs::PLAIN]);
