@@ -20,7 +20,7 @@ pub use roles::{NO_DOMAIN, Place, RoleRef, effective_roles, implications, token_
 pub use trusts::{
     EvaluatedTrust, chain, chains, evaluate, evaluate_all, evaluated_trust, subtree, trusts_where,
 };
-pub use users::{Activity, UserFacts, is_inactive, read_activity, user};
+pub use users::{Activity, PASSWORD_END, UserFacts, is_inactive, read_activity, read_password_end, user};
 
 pub(super) fn presence(enabled: Option<bool>, domain_enabled: Option<bool>) -> Presence {
     match (enabled, domain_enabled) {
