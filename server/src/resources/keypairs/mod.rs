@@ -258,7 +258,7 @@ pub async fn create(
     let implications = facts::implications(tx).await?;
     // Evaluated with the token, in this very transaction.
     let trust = caller.token().and_then(|t| t.trust.as_ref());
-    let bound = keypair::bind(&draft.ask, trust.map(|t| (t.chain(), t.standing())), &implications, now)?;
+    let bound = keypair::bind(&draft.ask, trust.map(|t| &t.evaluated), &implications, now)?;
     let mut blob = draft.blob;
     blob.insert("access".into(), draft.access.clone().into());
     let bound = bound.trust().map(|trust| BoundTo {
