@@ -322,8 +322,8 @@ fn convert(e: sqlx::Error) -> Failure {
             Failure::kept(Error::Refused(format!("{name}: has characters that the database cannot keep")))
         }
         1292 | 1411 => Failure::kept(Error::Refused("a time is out of range".into())),
-        // There already: steps of the schema may be done again.
-        1050 | 1060 | 1061 => Failure::kept(Error::Duplicate),
+        // There already, or gone already: steps of the schema may be done again.
+        1050 | 1060 | 1061 | 1091 => Failure::kept(Error::Duplicate),
         // A general error is the server's, not the statement's: a node that is being let in, or filled.
         _ if e.code() == Some("HY000") => Failure::kept(Error::Unavailable(text())),
         _ => Failure::kept(Error::Broken(text())),

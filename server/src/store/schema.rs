@@ -888,6 +888,22 @@ pub const OWN: &[Table] = &[
         indexes: &[index("ix_vicar_replay_seen_until", &["seen_until"])],
         ..Table::EMPTY
     },
+    // Roles that a user lost in a place by one act: `place_type` is project, domain, system or below
+    // (all projects below a domain or project), `roles` a JSON list of role ids, `lost_at`
+    // microseconds since 1970.
+    Table {
+        name: "vicar_role_loss",
+        columns: &[
+            serial("id"), varchar("act", 32), varchar("user_id", 64), varchar("place_type", 16),
+            varchar("place_id", 64), text("roles"), bigint("lost_at"),
+        ],
+        primary_key: &["id"],
+        indexes: &[
+            index("ix_vicar_role_loss_user_id_lost_at", &["user_id", "lost_at"]),
+            index("ix_vicar_role_loss_lost_at", &["lost_at"]),
+        ],
+        ..Table::EMPTY
+    },
 ];
 
 /// Indexes of our own on Keystone's tables, as (table, index): lookups we make often and Keystone
@@ -910,16 +926,22 @@ pub const OWN_INDEXES: &[(&str, Index)] = &[
     ("trust", index("ix_vicar_trust_trustor_user_id", &["trustor_user_id"])),
     ("trust", index("ix_vicar_trust_trustee_user_id", &["trustee_user_id"])),
     ("credential", index("ix_vicar_credential_user_id", &["user_id"])),
-    ("revocation_event", index("ix_vicar_revocation_event_trust_id", &["trust_id"])),
-    ("revocation_event", index("ix_vicar_revocation_event_audit_chain_id", &["audit_chain_id"])),
-    // One seek finds the events that name no party at all (a domain's, a role's) among all others.
+    // A token is validated against the events that may concern it, found by users, project, trusts, audit
+    // ids, or by naming none of these (a domain's, a role's). Each is one seek that ends with the time, so
+    // that others' events and older ones are not read, whatever statistics the engine has.
     (
         "revocation_event",
         index(
-            "ix_vicar_revocation_event_rest",
-            &["user_id", "project_id", "audit_id", "trust_id", "audit_chain_id"],
+            "ix_vicar_revocation_event_nobody",
+            &["user_id", "project_id", "audit_id", "trust_id", "audit_chain_id", "issued_before"],
         ),
     ),
+    (
+        "revocation_event",
+        index("ix_vicar_revocation_event_project", &["project_id", "user_id", "issued_before"]),
+    ),
+    ("revocation_event", index("ix_vicar_revocation_event_trust", &["trust_id", "issued_before"])),
+    ("revocation_event", index("ix_vicar_revocation_event_chain", &["audit_chain_id", "issued_before"])),
 ];
 
 /// The statements that create `table`: in PostgreSQL the types it needs, then the table, then its
