@@ -268,7 +268,9 @@ impl ToSql for Value {
             Self::Null => ToSqlOutput::Owned(rusqlite::types::Value::Null),
             Self::Int(i) => (*i).into(),
             Self::Bool(b) => i64::from(*b).into(),
-            Self::Text(t) | Self::Date(t) => ToSqlOutput::Borrowed(ValueRef::Text(t.as_bytes())),
+            Self::Text(t) | Self::Id(t) | Self::Date(t) => {
+                ToSqlOutput::Borrowed(ValueRef::Text(t.as_bytes()))
+            }
             Self::DateTime(t) => clock::sql_datetime(*t).into(),
         })
     }
