@@ -7,11 +7,13 @@
 //!
 //! What an engine says in its own words stands in the file of its name, and in [`schema`].
 
+pub mod cascade;
 mod limits;
 pub mod migrate;
 mod mysql;
 mod patience;
 mod postgres;
+pub mod revocations;
 pub mod schema;
 mod select;
 mod server;

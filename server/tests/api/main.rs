@@ -15,6 +15,7 @@ mod every_route;
 mod grants;
 mod groups;
 mod keypairs;
+mod plans;
 mod projects;
 mod roles;
 mod security;

@@ -305,7 +305,7 @@ impl Server {
                 Value::Int(n) => Some(n.to_string()),
                 Value::Bool(b) => Some(u8::from(b).to_string()),
                 Value::DateTime(at) => Some(vicar::clock::sql_datetime(at)),
-                Value::Text(t) | Value::Date(t) => Some(t),
+                Value::Text(t) | Value::Id(t) | Value::Date(t) => Some(t),
             }
         })
     }

@@ -10,8 +10,7 @@ CREATE TABLE IF NOT EXISTS vicar_role_loss (
 );
 CREATE INDEX IF NOT EXISTS ix_vicar_role_loss_user_id_lost_at ON vicar_role_loss (user_id, lost_at);
 CREATE INDEX IF NOT EXISTS ix_vicar_role_loss_lost_at ON vicar_role_loss (lost_at);
-CREATE INDEX IF NOT EXISTS ix_vicar_revocation_event_nobody ON revocation_event (user_id, project_id, audit_id, trust_id, audit_chain_id, issued_before);
-CREATE INDEX IF NOT EXISTS ix_vicar_revocation_event_project ON revocation_event (project_id, user_id, issued_before);
+CREATE INDEX IF NOT EXISTS ix_vicar_revocation_event_place ON revocation_event (project_id, user_id, audit_id, trust_id, audit_chain_id, issued_before);
 CREATE INDEX IF NOT EXISTS ix_vicar_revocation_event_trust ON revocation_event (trust_id, issued_before);
 CREATE INDEX IF NOT EXISTS ix_vicar_revocation_event_chain ON revocation_event (audit_chain_id, issued_before);
 DROP INDEX IF EXISTS ix_vicar_revocation_event_trust_id;
