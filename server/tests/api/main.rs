@@ -5,6 +5,7 @@ mod scenery;
 mod support;
 
 mod assignments;
+mod cascade;
 mod catalog;
 mod concurrency;
 mod database;

@@ -363,8 +363,6 @@ mod tests {
 
     #[tokio::test]
     async fn the_steps_make_what_the_schema_describes() {
-        let stepped = Store::memory().expect("opens");
-        assert!(sync(&stepped, 0).await.expect("makes it"));
         let described = Store::memory().expect("opens");
         let mut tx = described.change_schema().await.expect("begins");
         for statement in KEYSTONE.iter().chain(OWN).flat_map(|t| ddl(t, Dialect::Sqlite)) {
@@ -374,9 +372,52 @@ mod tests {
             tx.change(&index_ddl(table, index, Dialect::Sqlite)).await.expect("creates");
         }
         let described = shape(&mut tx).await;
-        let stepped = shape(&mut stepped.change_schema().await.expect("begins")).await;
+        let stepped = new_shape().await;
         assert!(stepped.len() > 50);
         assert_eq!(stepped, described);
+    }
+
+    /// What a new database is like.
+    async fn new_shape() -> BTreeMap<String, Vec<String>> {
+        let store = Store::memory().expect("opens");
+        assert!(sync(&store, 0).await.expect("makes it"));
+        let mut tx = store.change_schema().await.expect("begins");
+        shape(&mut tx).await
+    }
+
+    #[tokio::test]
+    async fn every_version_is_brought_to_the_current_one() {
+        for version in 1..VERSION {
+            let store = Store::memory().expect("opens");
+            let mut tx = store.change_schema().await.expect("begins");
+            let keystone = KEYSTONE.iter().flat_map(|t| ddl(t, Dialect::Sqlite));
+            for statement in keystone {
+                tx.change(&statement).await.expect("creates");
+            }
+            fill_keystone(&mut tx).await.expect("fills");
+            for step in STEPS.iter().filter(|step| step.version <= version) {
+                for statement in step.statements(Dialect::Sqlite) {
+                    tx.change(statement).await.expect("takes the step");
+                }
+                for row in step.rows {
+                    tx.run(row, &[]).await.expect("adds its rows");
+                }
+                let noted = "INSERT INTO vicar_schema (version, applied_at) VALUES (?, ?)";
+                tx.run(noted, args![step.version, DateTime(0)]).await.expect("notes it");
+                if step.version >= 2 {
+                    let from = "UPDATE vicar_schema SET serves_from = ? WHERE version = ?";
+                    tx.run(from, args![step.serves_from, step.version]).await.expect("notes it");
+                }
+            }
+            tx.commit().await.expect("commits");
+            assert!(sync(&store, 0).await.expect("brings it up"));
+            let mut tx = store.change_schema().await.expect("begins");
+            let now = state(&mut tx).await.expect("looks");
+            assert!(now.is_current() && now.own == Some(VERSION) && now.serves_from == 2, "{now:?}");
+            assert_eq!(shape(&mut tx).await, new_shape().await, "from {version}");
+            let guards: Vec<i64> = tx.column("SELECT turn FROM vicar_guard", &[]).await.expect("reads");
+            assert_eq!(guards, [0]);
+        }
     }
 
     #[test]
