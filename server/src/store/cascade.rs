@@ -128,7 +128,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema::{Dialect, Type, ddl};
+    use super::super::schema::{Dialect, OWN_INDEXES, Type, ddl};
     use super::super::{DateTime, Store, Tx, marks};
     use super::*;
 
@@ -174,6 +174,54 @@ mod tests {
                     column.references().any(|r| r.table == key.table || r.table == DOMAIN)
                 };
                 assert!(key.columns.iter().any(says), "{}: {:?}", table.name, key.columns);
+            }
+        }
+    }
+
+    /// Tables of which a deployment has hundreds of rows at most.
+    const SMALL: &[&str] = &[
+        "access_token",
+        "config_register",
+        "endpoint",
+        "endpoint_group",
+        "federation_protocol",
+        "group",
+        "idp_remote_ids",
+        "implied_role",
+        "limit",
+        "policy_association",
+        "project_endpoint",
+        "project_endpoint_group",
+        "region",
+        "request_token",
+        "role",
+        "sensitive_config",
+        "system_assignment",
+        "whitelisted_config",
+    ];
+
+    /// Deletions hold up everybody who writes.
+    #[test]
+    fn what_is_deleted_with_something_is_found_by_an_index() {
+        for table in all().filter(|table| !SMALL.contains(&table.name)) {
+            for column in table.columns {
+                let sought = column
+                    .references()
+                    .any(|r| !matches!(r.on_delete, OnDelete::Kept(_) | OnDelete::Follows(_)));
+                for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::Mysql] {
+                    let indexes = table
+                        .indexes
+                        .iter()
+                        .chain(OWN_INDEXES.iter().filter(|own| own.0 == table.name).map(|own| &own.1));
+                    let indexes = indexes.filter(|i| i.scope.covers(dialect)).map(|i| i.columns);
+                    // MySQL makes an index for each foreign key.
+                    let keys = table.foreign_keys.iter().filter(|_| dialect == Dialect::Mysql);
+                    let keys = keys.filter(|k| k.scope.covers(dialect)).map(|k| k.columns);
+                    let uniques = table.uniques.iter().filter(|u| u.scope.covers(dialect)).map(|u| u.columns);
+                    let mut all = indexes.chain(keys).chain(uniques).chain([table.primary_key]);
+                    let found = all.any(|columns| columns.first() == Some(&column.name));
+                    assert!(!sought || found, "{}.{} on {dialect:?}", table.name, column.name);
+                }
             }
         }
     }

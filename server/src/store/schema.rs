@@ -1140,7 +1140,8 @@ pub const OWN: &[Table] = &[
     },
 ];
 
-/// Indexes of our own on Keystone's tables, as (table, index): lookups we make often and Keystone
+/// Indexes of our own on Keystone's tables, as (table, index): lookups that we make often, or while others wait
+/// to write (what is deleted with something), and Keystone
 /// has no index for.
 ///
 /// They are no part of [`KEYSTONE`], and every name is prefixed `ix_vicar_`: the parity test leaves
@@ -1155,11 +1156,39 @@ pub const OWN_INDEXES: &[(&str, Index)] = &[
         "federated_user",
         index("ix_vicar_federated_user_user_id", &["user_id"]).on(Scope::Except(Dialect::Mysql)),
     ),
+    ("project", index("ix_vicar_project_parent_id", &["parent_id"]).on(Scope::Except(Dialect::Mysql))),
+    (
+        "implied_role",
+        index("ix_vicar_implied_role_implied_role_id", &["implied_role_id"])
+            .on(Scope::Except(Dialect::Mysql)),
+    ),
+    (
+        "expiring_user_group_membership",
+        index("ix_vicar_expiring_user_group_membership_group_id", &["group_id"])
+            .on(Scope::Except(Dialect::Mysql)),
+    ),
+    (
+        "expiring_user_group_membership",
+        index("ix_vicar_expiring_user_group_membership_idp_id", &["idp_id"])
+            .on(Scope::Except(Dialect::Mysql)),
+    ),
+    (
+        "application_credential_access_rule",
+        index("ix_vicar_application_credential_access_rule_access_rule_id", &["access_rule_id"])
+            .on(Scope::Except(Dialect::Mysql)),
+    ),
     ("user", index("ix_vicar_user_domain_id", &["domain_id"])),
+    ("assignment", index("ix_vicar_assignment_target_id", &["target_id"])),
+    ("assignment", index("ix_vicar_assignment_role_id", &["role_id"])),
     ("trust", index("ix_vicar_trust_redelegated_trust_id", &["redelegated_trust_id"])),
     ("trust", index("ix_vicar_trust_trustor_user_id", &["trustor_user_id"])),
     ("trust", index("ix_vicar_trust_trustee_user_id", &["trustee_user_id"])),
+    ("trust", index("ix_vicar_trust_project_id", &["project_id"])),
+    ("trust_role", index("ix_vicar_trust_role_role_id", &["role_id"])),
     ("credential", index("ix_vicar_credential_user_id", &["user_id"])),
+    ("credential", index("ix_vicar_credential_project_id", &["project_id"])),
+    ("application_credential", index("ix_vicar_application_credential_project_id", &["project_id"])),
+    ("application_credential_role", index("ix_vicar_application_credential_role_role_id", &["role_id"])),
     // A token is validated against the events that may concern it, found by users, project, trusts, audit
     // ids, or by naming none of these (a domain's, a role's). Each is one seek that ends with the time, so
     // that others' events and older ones are not read, whatever statistics the engine has.
