@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use vicar::args;
 use vicar::clock::{Clock, SECOND};
 use vicar::store::{DateTime, Store};
+use vicar::system::System;
 
 /// A folder that goes with the test.
 struct Scratch(PathBuf);
@@ -189,7 +190,7 @@ fn sql(s: &Scratch, statements: &[(&str, &[vicar::store::Value])]) {
     rt.block_on(async {
         let mut tx = Store::sqlite(&s.data().join("vicar.db")).expect("opens").write().await.expect("begins");
         for (text, args) in statements {
-            tx.run(text, args).await.expect("runs");
+            tx.run(&System::CommandLine, text, args).await.expect("runs");
         }
         tx.commit().await.expect("commits");
     });

@@ -12,7 +12,7 @@ use super::revocations::record_events;
 use crate::args;
 use crate::clock::SECOND;
 use crate::ids;
-use crate::store::{CHUNK, Proof, Result, Row, Select, Statement, Tx, Value, WriteTx};
+use crate::store::{CHUNK, Proof, Result, Row, Select, Sql, Tx, Value, WriteTx};
 
 /// What some users held before a change that can take roles from them.
 #[derive(Debug)]
@@ -144,7 +144,7 @@ async fn below_own_trusts(
 /// So many records are written by one statement.
 const AT_ONCE: usize = 50;
 
-fn insert(records: &[Lost], instant: Micros) -> Statement {
+fn insert(records: &[Lost], instant: Micros) -> Sql {
     let rows = vec!["(?, ?, ?, ?, ?, ?)"; records.len()].join(", ");
     let mut args: Vec<Value> = Vec::with_capacity(records.len() * 6);
     for record in records {

@@ -7,9 +7,9 @@ use vicar_rules::revocation::Event;
 
 use crate::args;
 use crate::clock;
-use crate::store::{
-    CHUNK, DateTime, Proof, Result, Row, Select, Statement, Tx, Value, WriteTx, placeholders,
-};
+pub use crate::store::revocations::RevocationQuery;
+use crate::store::revocations::query;
+use crate::store::{CHUNK, DateTime, Proof, Result, Row, Select, Sql, Tx, Value, WriteTx, placeholders};
 
 /// Records a revocation, for the instant of the commit. A Keystone on the same database looks at the last link
 /// of a chain alone; so that it honours what concerns somebody further up, the trusts below them get the event
@@ -90,7 +90,7 @@ const AT_ONCE: usize = 20;
 
 /// Writes events as Keystone stores them: whole seconds, and every event is dropped once no token can be as
 /// old.
-fn insert_events(events: &[Event], instant: Micros) -> Statement {
+fn insert_events(events: &[Event], instant: Micros) -> Sql {
     let second = DateTime(instant / clock::SECOND * clock::SECOND);
     let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; events.len()].join(", ");
     let mut args: Vec<Value> = Vec::with_capacity(events.len() * 12);
@@ -148,52 +148,11 @@ pub async fn events_since(tx: &mut Tx, since: Option<Micros>) -> Result<Vec<(Eve
     q.map(tx, |r| Ok((read_event(r)?, r.take::<DateTime>()?.0))).await
 }
 
-/// The names that an event must carry to concern a token; used to find events by index.
-#[derive(Debug, Default)]
-pub struct RevocationQuery<'a> {
-    /// Users that take part in the token.
-    pub users: Vec<&'a str>,
-    /// Its trusts.
-    pub trusts: Vec<&'a str>,
-    /// Its project.
-    pub project: Option<&'a str>,
-    /// Its audit ids.
-    pub audit_ids: Vec<&'a str>,
-    /// Events of this time or later.
-    pub issued: Micros,
-}
-
-/// Events that may concern a token. Each branch is one seek in an index, so that the number of
-/// events of others does not matter.
+/// Events that may concern a token.
+///
+/// # Errors
+/// When the database fails.
 pub async fn events(tx: &mut Tx, of: &RevocationQuery<'_>) -> Result<Vec<Event>> {
-    let mut sql = String::new();
-    let mut args = Vec::new();
-    let mut branch = |condition: String, values: &[&str]| {
-        if !sql.is_empty() {
-            sql.push_str(" UNION ALL ");
-        }
-        sql.push_str(&format!(
-            "SELECT {EVENT} FROM revocation_event WHERE {condition} AND issued_before >= ?"
-        ));
-        args.extend(values.iter().map(|v| (*v).into()));
-        args.push(DateTime(of.issued).into());
-    };
-    branch(
-        format!("user_id IN ({})", placeholders(of.users.len().max(1))),
-        if of.users.is_empty() { &[""] } else { &of.users },
-    );
-    if let Some(project) = of.project {
-        branch("project_id = ? AND user_id IS NULL".into(), &[project]);
-    }
-    branch(format!("audit_id IN ({})", placeholders(of.audit_ids.len())), &of.audit_ids);
-    branch(format!("audit_chain_id IN ({})", placeholders(of.audit_ids.len())), &of.audit_ids);
-    if !of.trusts.is_empty() {
-        branch(format!("trust_id IN ({})", placeholders(of.trusts.len())), &of.trusts);
-    }
-    branch(
-        "user_id IS NULL AND project_id IS NULL AND audit_id IS NULL AND trust_id IS NULL AND audit_chain_id IS NULL"
-            .into(),
-        &[],
-    );
+    let (sql, args) = query(EVENT, of);
     tx.map(&sql, &args, read_event).await
 }

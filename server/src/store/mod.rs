@@ -7,16 +7,20 @@
 //!
 //! What an engine says in its own words stands in the file of its name, and in [`schema`].
 
+pub mod cascade;
 mod limits;
 pub mod migrate;
 mod mysql;
 mod patience;
 mod postgres;
+pub mod revocations;
 pub mod schema;
+mod select;
 mod server;
 mod sqlite;
 pub mod url;
 mod value;
+mod write;
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
@@ -26,8 +30,10 @@ use vicar_rules::Micros;
 use crate::clock::{self, Clock};
 
 pub use patience::Patience;
+pub use select::Select;
 pub use server::Gauges;
-pub use value::{Date, DateTime, FromValue, Row, Value};
+pub use value::{Date, DateTime, FromValue, Id, Row, Value};
+pub use write::{Delete, Insert, Statement, Update};
 
 /// What can go wrong below the resources.
 #[derive(Debug)]
@@ -331,10 +337,10 @@ impl Tx {
 }
 
 /// Text and arguments of a statement.
-pub type Statement = (String, Vec<Value>);
+pub type Sql = (String, Vec<Value>);
 
 /// Makes a statement for the instant of the commit.
-type AtCommit = Box<dyn Fn(Micros) -> Statement + Send + Sync>;
+type AtCommit = Box<dyn Fn(Micros) -> Sql + Send + Sync>;
 
 /// A transaction that may write, given a [`Proof`]. Dropped without a commit, it never was.
 pub struct WriteTx {
@@ -402,7 +408,7 @@ impl WriteTx {
     pub fn at_commit(
         &mut self,
         _proof: &impl Proof,
-        statement: impl Fn(Micros) -> Statement + Send + Sync + 'static,
+        statement: impl Fn(Micros) -> Sql + Send + Sync + 'static,
     ) -> Result<()> {
         self.needs_writer()?;
         self.at_commit.push(Box::new(statement));
@@ -459,73 +465,6 @@ impl WriteTx {
             Inner::Server(tx) => Box::pin(tx.commit()).await?,
         }
         Ok(instant)
-    }
-}
-
-/// Builds the variable part of a query: conditions, order, page.
-#[derive(Debug)]
-pub struct Select {
-    sql: String,
-    args: Vec<Value>,
-    has_where: bool,
-}
-
-impl Select {
-    /// From the constant part, up to but without `WHERE`.
-    pub fn new(sql: &str) -> Self {
-        Self { sql: sql.to_owned(), args: Vec::new(), has_where: false }
-    }
-
-    fn condition(&mut self) {
-        self.sql.push_str(if self.has_where { " AND " } else { " WHERE " });
-        self.has_where = true;
-    }
-
-    /// `AND <condition>` with its arguments.
-    pub fn and(&mut self, condition: &str, args: &[Value]) -> &mut Self {
-        self.condition();
-        self.sql.push_str(condition);
-        self.args.extend_from_slice(args);
-        self
-    }
-
-    /// `AND <column> = ?`, when there is a value.
-    pub fn eq(&mut self, column: &str, value: Option<impl Into<Value>>) -> &mut Self {
-        if let Some(v) = value {
-            self.condition();
-            self.sql.push_str(column);
-            self.sql.push_str(" = ?");
-            self.args.push(v.into());
-        }
-        self
-    }
-
-    /// `AND <column> IN (…)`; an empty list matches nothing.
-    pub fn is_in<V: Into<Value>>(&mut self, column: &str, values: impl IntoIterator<Item = V>) -> &mut Self {
-        let values: Vec<Value> = values.into_iter().map(Into::into).collect();
-        self.condition();
-        if values.is_empty() {
-            self.sql.push_str("1 = 0");
-        } else {
-            self.sql.push_str(column);
-            self.sql.push_str(" IN (");
-            self.sql.push_str(&placeholders(values.len()));
-            self.sql.push(')');
-            self.args.extend(values);
-        }
-        self
-    }
-
-    /// What comes last: order, limit.
-    pub fn end(&mut self, tail: &str) -> &mut Self {
-        self.sql.push(' ');
-        self.sql.push_str(tail);
-        self
-    }
-
-    /// Runs it.
-    pub async fn map<T>(&self, tx: &mut Tx, read: impl Fn(&mut Row) -> Result<T>) -> Result<Vec<T>> {
-        tx.map(&self.sql, &self.args, read).await
     }
 }
 

@@ -132,7 +132,7 @@ pub(super) async fn query(conn: &mut MySqlConnection, sql: &str, args: &[Value])
     let mut found = sqlx::query_with(sql, bound).fetch_all(&mut *conn).await;
     if matches!(&found, Err(sqlx::Error::Database(e)) if number(e.as_ref()) == Some(INCOMPARABLE)) {
         let plain = |arg: &Value| match arg {
-            Value::Text(t) if t.chars().any(|c| c > '\u{ffff}') => Value::Null,
+            text if text.characters().is_some_and(|t| t.chars().any(|c| c > '\u{ffff}')) => Value::Null,
             other => other.clone(),
         };
         let bound = bind(&args.iter().map(plain).collect::<Vec<_>>()).map_err(Failure::kept)?;
@@ -160,9 +160,13 @@ pub(super) async fn run(conn: &mut MySqlConnection, sql: &str, args: &[Value]) -
 /// Makes conditions exact. The collation of Keystone's columns takes `a`, `A`, `á` and `a ` for the same; an id
 /// or an access key that is merely similar must find nothing, as on the other engines. So `id = ?` becomes
 /// `(id = ? AND BINARY id = ?)`, of which the first part finds by index and the second compares; likewise `IN`.
-/// Names stay as the collation has them: it is what makes them unique here, and how Keystone finds them.
+/// What is not a plain column has no index, and is compared with `BINARY ?`.
+///
+/// A [`Value::Id`] is compared so wherever it follows `=`, `<>` or `IN (`. A [`Value::Text`] is too, unless the
+/// column's name ends with `name`: names stay as the collation has them, which is what makes them unique here,
+/// and how Keystone finds them. That guess goes when all callers say what they mean.
 fn exact<'a>(sql: &'a str, args: &'a [Value]) -> (Cow<'a, str>, Cow<'a, [Value]>) {
-    if !args.iter().any(|arg| matches!(arg, Value::Text(_)))
+    if !args.iter().any(|arg| arg.characters().is_some())
         || sql.starts_with("INSERT INTO") && !sql.contains("WHERE")
     {
         return (Cow::Borrowed(sql), Cow::Borrowed(args));
@@ -187,22 +191,26 @@ fn exact<'a>(sql: &'a str, args: &'a [Value]) -> (Cow<'a, str>, Cow<'a, [Value]>
             after.split_at(1)
         };
         let (taken, others) = left.split_at(list.matches('?').count().min(left.len()));
-        let compared = before.strip_suffix(" = ").map(|b| (b, " = "));
-        let compared = compared.or_else(|| before.strip_suffix(" IN (").map(|b| (b, " IN (")));
-        let column = compared.map(|(b, how)| {
+        let operators = [" = ", " IN (", " <> "];
+        let compared = operators.iter().find_map(|how| Some((before.strip_suffix(how)?, *how)));
+        let compared = compared.map(|(b, how)| {
             let start =
                 b.rfind(|c: char| !(c.is_ascii_alphanumeric() || "_.\"".contains(c))).map_or(0, |i| i + 1);
             (b.split_at(start), how)
         });
-        match column {
+        let is_id = taken.iter().any(|arg| matches!(arg, Value::Id(_)));
+        let is_text = matches!(taken.first(), Some(Value::Text(_)));
+        match compared {
+            Some(((head, column), " <> ")) if is_id && !column.is_empty() => {
+                text.push_str(&format!("{head}BINARY {column} <> {list}"));
+            }
             Some(((head, column), how))
-                if matches!(taken.first(), Some(Value::Text(_)))
-                    && !column.ends_with("name")
-                    && !column.is_empty() =>
+                if how != " <> " && !column.is_empty() && (is_id || is_text && !column.ends_with("name")) =>
             {
                 text.push_str(&format!("{head}({column}{how}{list} AND BINARY {column}{how}{list})"));
                 values.extend_from_slice(taken);
             }
+            Some(_) if is_id => text.extend([before, &list.replace('?', "BINARY ?")]),
             _ => text.extend([before, list]),
         }
         values.extend_from_slice(taken);
@@ -219,7 +227,7 @@ fn bind(args: &[Value]) -> super::Result<MySqlArguments> {
             Value::Null => bound.add(None::<i64>),
             Value::Int(n) => bound.add(*n),
             Value::Bool(b) => bound.add(i64::from(*b)),
-            Value::Text(t) | Value::Date(t) => bound.add(t.as_str()),
+            Value::Text(t) | Value::Id(t) | Value::Date(t) => bound.add(t.as_str()),
             Value::DateTime(at) => bound.add(time(*at)?.as_str()),
         }
         .map_err(|e| Error::Broken(e.to_string()))?;
@@ -322,8 +330,8 @@ fn convert(e: sqlx::Error) -> Failure {
             Failure::kept(Error::Refused(format!("{name}: has characters that the database cannot keep")))
         }
         1292 | 1411 => Failure::kept(Error::Refused("a time is out of range".into())),
-        // There already: steps of the schema may be done again.
-        1050 | 1060 | 1061 => Failure::kept(Error::Duplicate),
+        // There already, or gone already: steps of the schema may be done again.
+        1050 | 1060 | 1061 | 1091 => Failure::kept(Error::Duplicate),
         // A general error is the server's, not the statement's: a node that is being let in, or filled.
         _ if e.code() == Some("HY000") => Failure::kept(Error::Unavailable(text())),
         _ => Failure::kept(Error::Broken(text())),
@@ -355,6 +363,19 @@ mod tests {
             (
                 "SELECT 1 FROM t WHERE on = ? AND ((id IN (?, ?) AND BINARY id IN (?, ?)) OR (\"user\" = ? AND BINARY \"user\" = ?))".to_owned(),
                 vec![Value::Bool(true), a.clone(), b.clone(), a.clone(), b.clone(), c.clone(), c.clone()]
+            )
+        );
+        // An id is one whatever its column is called, and wherever it is compared.
+        let id = |text: &str| Value::Id(text.into());
+        let args = [id("a"), c.clone(), id("b"), id("d"), id("e"), id("f")];
+        assert_eq!(
+            check(
+                "SELECT ? FROM t WHERE name = ? AND name = ? AND t.x <> ? AND COALESCE(y, z) = ? AND LOWER(y) IN (?)",
+                &args
+            ),
+            (
+                "SELECT ? FROM t WHERE name = ? AND (name = ? AND BINARY name = ?) AND BINARY t.x <> ? AND COALESCE(y, z) = BINARY ? AND LOWER(y) IN (BINARY ?)".to_owned(),
+                vec![id("a"), c.clone(), id("b"), id("b"), id("d"), id("e"), id("f")]
             )
         );
         let insert = "INSERT INTO t (a, b) VALUES (?, ?)";

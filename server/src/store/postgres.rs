@@ -210,7 +210,9 @@ fn encode(value: &Value, ty: &PgTypeInfo) -> super::Result<Option<Vec<u8>>> {
             let day = clock::day(day).ok_or_else(|| Error::Refused("no date".into()))?;
             Ok(Some(day.saturating_sub(EPOCH_DAY).to_be_bytes().to_vec()))
         }
-        (Value::Text(t) | Value::Date(t), _) if is_text(oid) => Ok(Some(t.as_bytes().to_vec())),
+        (Value::Text(t) | Value::Id(t) | Value::Date(t), _) if is_text(oid) => {
+            Ok(Some(t.as_bytes().to_vec()))
+        }
         _ => Err(Error::Broken(format!("an argument does not fit the type {}", ty.name()))),
     }
 }

@@ -10,6 +10,9 @@
 //! The places where Keystone's schema differs between databases beyond the spelling of types carry
 //! a [`Scope`].
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// A database whose SQL we can write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -83,6 +86,51 @@ pub struct Column {
     pub nullable: bool,
     /// The value the database puts in when none is given, without quotes.
     pub default: Option<&'static str>,
+    /// How its strings are compared.
+    pub compared: Comparison,
+    /// What its values name.
+    pub references: [Option<Reference>; 2],
+}
+
+/// How two strings of a column are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// When their bytes are, on every database: ids, keys, words.
+    Bytes,
+    /// When the database's collation says so: names. In MySQL that is what makes them unique.
+    Collation,
+}
+
+/// What a value of a column names, whether or not there is a foreign key.
+#[derive(Clone, Copy, Debug)]
+pub struct Reference {
+    /// The table, or `domain` for a project that is a domain.
+    pub table: &'static str,
+    /// The column there.
+    pub column: &'static str,
+    /// Of which rows it is true, as a condition on this table.
+    pub when: Option<&'static str>,
+    /// What becomes of the row when the named one is deleted.
+    pub on_delete: OnDelete,
+}
+
+/// What becomes of a row when a row that it names is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDelete {
+    /// It is deleted first.
+    Goes,
+    /// It is deleted, and before it the row that this other column of it names.
+    Takes(&'static str),
+    /// The column becomes null.
+    Forgets,
+    /// While it is there, the other is not deleted.
+    Refuses,
+    /// Code decides, for this reason; nothing is generated.
+    ByRules(&'static str),
+    /// It stays as it is, for this reason.
+    Kept(&'static str),
+    /// This other column of it names the same owner, and says what happens.
+    Follows(&'static str),
 }
 
 /// A foreign key.
@@ -124,6 +172,8 @@ pub struct Index {
     pub columns: &'static [&'static str],
     /// Whether no two rows may agree in the columns.
     pub unique: bool,
+    /// The condition of the rows that are in it, where it is not all. MySQL has no such indexes.
+    pub only: Option<&'static str>,
     /// Where it exists.
     pub scope: Scope,
 }
@@ -170,6 +220,79 @@ impl Column {
         self.default = Some(value);
         self
     }
+
+    const fn collated(mut self) -> Column {
+        self.compared = Comparison::Collation;
+        self
+    }
+
+    /// Adds what the column names. A third reference does not compile.
+    const fn refers(mut self, table: &'static str, on_delete: OnDelete) -> Column {
+        let at = if self.references[0].is_none() { 0 } else { 1 };
+        assert!(self.references[at].is_none(), "a column has two references at most");
+        self.references[at] = Some(Reference { table, column: "id", when: None, on_delete });
+        self
+    }
+
+    /// The row is deleted with the one that the column names.
+    const fn goes_with(self, table: &'static str) -> Column {
+        self.refers(table, OnDelete::Goes)
+    }
+
+    /// So is the row that `other`, a column of this table, names.
+    const fn takes(self, table: &'static str, other: &'static str) -> Column {
+        self.refers(table, OnDelete::Takes(other))
+    }
+
+    /// The column becomes null when the row that it names is deleted.
+    const fn forgets(self, table: &'static str) -> Column {
+        self.refers(table, OnDelete::Forgets)
+    }
+
+    /// The row that the column names is not deleted while there is one that names it.
+    const fn refuses(self, table: &'static str) -> Column {
+        self.refers(table, OnDelete::Refuses)
+    }
+
+    /// Code decides what becomes of the row.
+    const fn by_rules(self, table: &'static str, why: &'static str) -> Column {
+        self.refers(table, OnDelete::ByRules(why))
+    }
+
+    /// The row stays when what the column names is deleted.
+    const fn kept(self, table: &'static str, why: &'static str) -> Column {
+        self.refers(table, OnDelete::Kept(why))
+    }
+
+    /// The column repeats what the row that `other` names says.
+    const fn follows(self, table: &'static str, other: &'static str) -> Column {
+        self.refers(table, OnDelete::Follows(other))
+    }
+
+    /// The last reference is one to this column instead of `id`.
+    const fn by(mut self, column: &'static str) -> Column {
+        let at = if self.references[1].is_some() { 1 } else { 0 };
+        if let Some(mut reference) = self.references[at] {
+            reference.column = column;
+            self.references[at] = Some(reference);
+        }
+        self
+    }
+
+    /// The last reference is one of the rows of this condition only.
+    const fn when(mut self, condition: &'static str) -> Column {
+        let at = if self.references[1].is_some() { 1 } else { 0 };
+        if let Some(mut reference) = self.references[at] {
+            reference.when = Some(condition);
+            self.references[at] = Some(reference);
+        }
+        self
+    }
+
+    /// What its values name.
+    pub fn references(&self) -> impl Iterator<Item = &Reference> {
+        self.references.iter().flatten()
+    }
 }
 
 impl ForeignKey {
@@ -207,6 +330,11 @@ impl Unique {
 }
 
 impl Index {
+    const fn only(mut self, condition: &'static str) -> Index {
+        self.only = Some(condition);
+        self
+    }
+
     const fn on(mut self, scope: Scope) -> Index {
         self.scope = scope;
         self
@@ -214,7 +342,7 @@ impl Index {
 }
 
 const fn column(name: &'static str, ty: Type) -> Column {
-    Column { name, ty, nullable: false, default: None }
+    Column { name, ty, nullable: false, default: None, compared: Comparison::Bytes, references: [None, None] }
 }
 
 const fn varchar(name: &'static str, length: u16) -> Column {
@@ -260,13 +388,13 @@ const fn unique(columns: &'static [&'static str]) -> Unique {
 const fn references(
     columns: &'static [&'static str],
     table: &'static str,
-    references: &'static [&'static str],
+    referred: &'static [&'static str],
 ) -> ForeignKey {
     ForeignKey {
         name: None,
         columns,
         table,
-        references,
+        references: referred,
         on_delete_cascade: false,
         on_update_cascade: false,
         scope: Scope::All,
@@ -274,12 +402,21 @@ const fn references(
 }
 
 const fn index(name: &'static str, columns: &'static [&'static str]) -> Index {
-    Index { name, columns, unique: false, scope: Scope::All }
+    Index { name, columns, unique: false, only: None, scope: Scope::All }
 }
 
 /// The heads that Keystone 30.0.0's migrations leave in `alembic_version`: one of the expand and
 /// one of the contract branch.
 pub const ALEMBIC_HEADS: &[&str] = &["742c857f1dfb", "c88cdce8f248"];
+
+// Why a row is not deleted by a generated statement.
+const EACH_BY_ITSELF: &str = "what a domain owns is deleted before, each by itself: tokens and trusts end";
+const ENDED: &str = "a trust is ended with all below it, and its row stays for those who ask how";
+const EVENT: &str = "an event outlives what it names, and is deleted when no token can be as old";
+const LOSS: &str = "as an event of revocation";
+const A_LIST: &str = "a list in a text; a role that is gone gives nothing";
+const UNUSED: &str = "a table of former Keystones, which nobody reads";
+const LIMITS_NOTHING: &str = "as Keystone does; it limits nothing any more";
 
 /// Keystone's tables, each after the tables it refers to, so that they can be created in this order
 /// on a database that checks foreign keys at once. `alembic_version` is among them; its rows are
@@ -303,8 +440,9 @@ pub const KEYSTONE: &[Table] = &[
         name: "user",
         columns: &[
             varchar("id", 64), text("extra").null(), boolean("enabled").null(),
-            varchar("default_project_id", 64).null(), datetime("created_at").null(),
-            date("last_active_at").null(), varchar("domain_id", 64),
+            varchar("default_project_id", 64).null().forgets("project"),
+            datetime("created_at").null(), date("last_active_at").null(),
+            varchar("domain_id", 64).by_rules("domain", EACH_BY_ITSELF),
         ],
         primary_key: &["id"],
         uniques: &[unique(&["id", "domain_id"]).named("ixu_user_id_domain_id")],
@@ -317,8 +455,11 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "local_user",
         columns: &[
-            serial("id"), varchar("user_id", 64), varchar("domain_id", 64), varchar("name", 255),
-            integer("failed_auth_count").null(), datetime("failed_auth_at").null(),
+            serial("id"),
+            varchar("user_id", 64).goes_with("user"),
+            varchar("domain_id", 64).follows("domain", "user_id"),
+            varchar("name", 255).collated(), integer("failed_auth_count").null(),
+            datetime("failed_auth_at").null(),
         ],
         primary_key: &["id"],
         uniques: &[unique(&["domain_id", "name"]), unique(&["user_id"])],
@@ -332,7 +473,11 @@ pub const KEYSTONE: &[Table] = &[
     },
     Table {
         name: "nonlocal_user",
-        columns: &[varchar("domain_id", 64), varchar("name", 255), varchar("user_id", 64)],
+        columns: &[
+            varchar("domain_id", 64).follows("domain", "user_id"),
+            varchar("name", 255).collated(),
+            varchar("user_id", 64).goes_with("user"),
+        ],
         primary_key: &["domain_id", "name"],
         uniques: &[unique(&["user_id"]).named("ixu_nonlocal_user_user_id")],
         foreign_keys: &[
@@ -346,10 +491,11 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "password",
         columns: &[
-            serial("id"), integer("local_user_id"), datetime("expires_at").null(),
-            boolean("self_service").default_to("0"), varchar("password_hash", 255).null(),
-            bigint("created_at_int").default_to("0"), bigint("expires_at_int").null(),
-            datetime("created_at"),
+            serial("id"),
+            integer("local_user_id").goes_with("local_user"),
+            datetime("expires_at").null(), boolean("self_service").default_to("0"),
+            varchar("password_hash", 255).null(), bigint("created_at_int").default_to("0"),
+            bigint("expires_at_int").null(), datetime("created_at"),
         ],
         primary_key: &["id"],
         foreign_keys: &[references(&["local_user_id"], "local_user", &["id"]).on_delete_cascade()],
@@ -357,7 +503,10 @@ pub const KEYSTONE: &[Table] = &[
     },
     Table {
         name: "user_option",
-        columns: &[varchar("user_id", 64), varchar("option_id", 4), text("option_value").null()],
+        columns: &[
+            varchar("user_id", 64).goes_with("user"),
+            varchar("option_id", 4), text("option_value").null(),
+        ],
         primary_key: &["user_id", "option_id"],
         foreign_keys: &[references(&["user_id"], "user", &["id"]).on_delete_cascade()],
         ..Table::EMPTY
@@ -365,8 +514,9 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "group",
         columns: &[
-            varchar("id", 64), varchar("domain_id", 64), varchar("name", 64),
-            text("description").null(), text("extra").null(),
+            varchar("id", 64),
+            varchar("domain_id", 64).by_rules("domain", EACH_BY_ITSELF),
+            varchar("name", 64).collated(), text("description").null(), text("extra").null(),
         ],
         primary_key: &["id"],
         uniques: &[unique(&["domain_id", "name"]).named("ixu_group_name_domain_id")],
@@ -374,7 +524,7 @@ pub const KEYSTONE: &[Table] = &[
     },
     Table {
         name: "user_group_membership",
-        columns: &[varchar("user_id", 64), varchar("group_id", 64)],
+        columns: &[varchar("user_id", 64).goes_with("user"), varchar("group_id", 64).goes_with("group")],
         primary_key: &["user_id", "group_id"],
         foreign_keys: &[
             references(&["user_id"], "user", &["id"]).named("fk_user_group_membership_user_id"),
@@ -386,8 +536,9 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "id_mapping",
         columns: &[
-            varchar("public_id", 64), varchar("domain_id", 64), varchar("local_id", 255),
-            enumeration("entity_type", "entity_type", &["user", "group"]),
+            varchar("public_id", 64).goes_with("user").goes_with("group"),
+            varchar("domain_id", 64).goes_with("domain"),
+            varchar("local_id", 255), enumeration("entity_type", "entity_type", &["user", "group"]),
         ],
         primary_key: &["public_id"],
         uniques: &[unique(&["domain_id", "local_id", "entity_type"]).named("domain_id")],
@@ -397,9 +548,11 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "project",
         columns: &[
-            varchar("id", 64), varchar("name", 64), text("extra").null(),
-            text("description").null(), boolean("enabled").null(), varchar("domain_id", 64),
-            varchar("parent_id", 64).null(), boolean("is_domain").default_to("0"),
+            varchar("id", 64), varchar("name", 64).collated(), text("extra").null(),
+            text("description").null(), boolean("enabled").null(),
+            varchar("domain_id", 64).by_rules("domain", EACH_BY_ITSELF),
+            varchar("parent_id", 64).null().refuses("project"),
+            boolean("is_domain").default_to("0"),
         ],
         primary_key: &["id"],
         uniques: &[unique(&["domain_id", "name"]).named("ixu_project_name_domain_id")],
@@ -411,14 +564,17 @@ pub const KEYSTONE: &[Table] = &[
     },
     Table {
         name: "project_option",
-        columns: &[varchar("project_id", 64), varchar("option_id", 4), text("option_value").null()],
+        columns: &[
+            varchar("project_id", 64).goes_with("project"),
+            varchar("option_id", 4), text("option_value").null(),
+        ],
         primary_key: &["project_id", "option_id"],
         foreign_keys: &[references(&["project_id"], "project", &["id"]).on_delete_cascade()],
         ..Table::EMPTY
     },
     Table {
         name: "project_tag",
-        columns: &[varchar("project_id", 64), varchar("name", 255)],
+        columns: &[varchar("project_id", 64).goes_with("project"), varchar("name", 255).collated()],
         primary_key: &["project_id", "name"],
         uniques: &[unique(&["project_id", "name"]).on(Scope::Except(Dialect::Mysql))],
         foreign_keys: &[references(&["project_id"], "project", &["id"]).on_delete_cascade()],
@@ -426,14 +582,15 @@ pub const KEYSTONE: &[Table] = &[
     },
     Table {
         name: "config_register",
-        columns: &[varchar("type", 64), varchar("domain_id", 64)],
+        columns: &[varchar("type", 64), varchar("domain_id", 64).goes_with("domain")],
         primary_key: &["type"],
         ..Table::EMPTY
     },
     Table {
         name: "sensitive_config",
         columns: &[
-            varchar("domain_id", 64), varchar("group", 255), varchar("option", 255), text("value"),
+            varchar("domain_id", 64).goes_with("domain"),
+            varchar("group", 255), varchar("option", 255), text("value"),
         ],
         primary_key: &["domain_id", "group", "option"],
         ..Table::EMPTY
@@ -441,7 +598,8 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "whitelisted_config",
         columns: &[
-            varchar("domain_id", 64), varchar("group", 255), varchar("option", 255), text("value"),
+            varchar("domain_id", 64).goes_with("domain"),
+            varchar("group", 255), varchar("option", 255), text("value"),
         ],
         primary_key: &["domain_id", "group", "option"],
         ..Table::EMPTY
@@ -450,8 +608,9 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "role",
         columns: &[
-            varchar("id", 64), varchar("name", 255), text("extra").null(),
-            varchar("domain_id", 64).default_to("<<null>>"), varchar("description", 255).null(),
+            varchar("id", 64), varchar("name", 255).collated(), text("extra").null(),
+            varchar("domain_id", 64).default_to("<<null>>").by_rules("domain", EACH_BY_ITSELF),
+            varchar("description", 255).null(),
         ],
         primary_key: &["id"],
         uniques: &[unique(&["name", "domain_id"]).named("ixu_role_name_domain_id")],
@@ -459,14 +618,20 @@ pub const KEYSTONE: &[Table] = &[
     },
     Table {
         name: "role_option",
-        columns: &[varchar("role_id", 64), varchar("option_id", 4), text("option_value").null()],
+        columns: &[
+            varchar("role_id", 64).goes_with("role"),
+            varchar("option_id", 4), text("option_value").null(),
+        ],
         primary_key: &["role_id", "option_id"],
         foreign_keys: &[references(&["role_id"], "role", &["id"]).on_delete_cascade()],
         ..Table::EMPTY
     },
     Table {
         name: "implied_role",
-        columns: &[varchar("prior_role_id", 64), varchar("implied_role_id", 64)],
+        columns: &[
+            varchar("prior_role_id", 64).goes_with("role"),
+            varchar("implied_role_id", 64).goes_with("role"),
+        ],
         primary_key: &["prior_role_id", "implied_role_id"],
         foreign_keys: &[
             references(&["prior_role_id"], "role", &["id"])
@@ -482,7 +647,13 @@ pub const KEYSTONE: &[Table] = &[
         name: "assignment",
         columns: &[
             enumeration("type", "type", &["UserProject", "GroupProject", "UserDomain", "GroupDomain"]),
-            varchar("actor_id", 64), varchar("target_id", 64), varchar("role_id", 64),
+            varchar("actor_id", 64)
+                .goes_with("user").when("type IN ('UserProject', 'UserDomain')")
+                .goes_with("group").when("type IN ('GroupProject', 'GroupDomain')"),
+            varchar("target_id", 64)
+                .goes_with("project").when("type IN ('UserProject', 'GroupProject')")
+                .goes_with("domain").when("type IN ('UserDomain', 'GroupDomain')"),
+            varchar("role_id", 64).goes_with("role"),
             boolean("inherited"),
         ],
         primary_key: &["type", "actor_id", "target_id", "role_id", "inherited"],
@@ -497,8 +668,13 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "system_assignment",
         columns: &[
-            varchar("type", 64), varchar("actor_id", 64), varchar("target_id", 64),
-            varchar("role_id", 64), boolean("inherited"),
+            varchar("type", 64),
+            varchar("actor_id", 64)
+                .goes_with("user").when("type = 'UserSystem'")
+                .goes_with("group").when("type = 'GroupSystem'"),
+            varchar("target_id", 64).kept("system", "there is one system, and it stays"),
+            varchar("role_id", 64).goes_with("role"),
+            boolean("inherited"),
         ],
         primary_key: &["type", "actor_id", "target_id", "role_id", "inherited"],
         ..Table::EMPTY
@@ -508,7 +684,9 @@ pub const KEYSTONE: &[Table] = &[
         name: "region",
         columns: &[
             varchar("id", 255), varchar("description", 255),
-            varchar("parent_region_id", 255).null(), text("extra").null(),
+            varchar("parent_region_id", 255).null()
+                .by_rules("region", "the regions below are deleted before, each by itself"),
+            text("extra").null(),
         ],
         primary_key: &["id"],
         ..Table::EMPTY
@@ -525,9 +703,13 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "endpoint",
         columns: &[
-            varchar("id", 64), varchar("legacy_endpoint_id", 64).null(), varchar("interface", 8),
-            varchar("service_id", 64), text("url"), text("extra").null(),
-            boolean("enabled").default_to("1"), varchar("region_id", 255).null(),
+            varchar("id", 64),
+            varchar("legacy_endpoint_id", 64).null()
+                .kept("endpoint", "the id that a v2 API showed for several endpoints"),
+            varchar("interface", 8),
+            varchar("service_id", 64).goes_with("service"),
+            text("url"), text("extra").null(), boolean("enabled").default_to("1"),
+            varchar("region_id", 255).null().refuses("region"),
         ],
         primary_key: &["id"],
         foreign_keys: &[
@@ -540,20 +722,26 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "endpoint_group",
         columns: &[
-            varchar("id", 64), varchar("name", 255), text("description").null(), text("filters"),
+            varchar("id", 64), varchar("name", 255).collated(), text("description").null(), text("filters"),
         ],
         primary_key: &["id"],
         ..Table::EMPTY
     },
     Table {
         name: "project_endpoint",
-        columns: &[varchar("endpoint_id", 64), varchar("project_id", 64)],
+        columns: &[
+            varchar("endpoint_id", 64).goes_with("endpoint"),
+            varchar("project_id", 64).goes_with("project"),
+        ],
         primary_key: &["endpoint_id", "project_id"],
         ..Table::EMPTY
     },
     Table {
         name: "project_endpoint_group",
-        columns: &[varchar("endpoint_group_id", 64), varchar("project_id", 64)],
+        columns: &[
+            varchar("endpoint_group_id", 64).goes_with("endpoint_group"),
+            varchar("project_id", 64).goes_with("project"),
+        ],
         primary_key: &["endpoint_group_id", "project_id"],
         foreign_keys: &[references(&["endpoint_group_id"], "endpoint_group", &["id"])],
         indexes: &[index("idx_project_id", &["project_id"])],
@@ -564,7 +752,8 @@ pub const KEYSTONE: &[Table] = &[
         name: "identity_provider",
         columns: &[
             varchar("id", 64), boolean("enabled"), text("description").null(),
-            varchar("domain_id", 64), integer("authorization_ttl").null(),
+            varchar("domain_id", 64).kept("domain", "a provider without its domain lets nobody in"),
+            integer("authorization_ttl").null(),
         ],
         primary_key: &["id"],
         indexes: &[index("domain_id", &["domain_id"]).on(Scope::Only(Dialect::Mysql))],
@@ -572,7 +761,7 @@ pub const KEYSTONE: &[Table] = &[
     },
     Table {
         name: "idp_remote_ids",
-        columns: &[varchar("idp_id", 64).null(), varchar("remote_id", 255)],
+        columns: &[varchar("idp_id", 64).null().goes_with("identity_provider"), varchar("remote_id", 255)],
         primary_key: &["remote_id"],
         foreign_keys: &[references(&["idp_id"], "identity_provider", &["id"]).on_delete_cascade()],
         ..Table::EMPTY
@@ -580,8 +769,9 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "federation_protocol",
         columns: &[
-            varchar("id", 64), varchar("idp_id", 64), varchar("mapping_id", 64),
-            varchar("remote_id_attribute", 64).null(),
+            varchar("id", 64),
+            varchar("idp_id", 64).goes_with("identity_provider"),
+            varchar("mapping_id", 64), varchar("remote_id_attribute", 64).null(),
         ],
         primary_key: &["id", "idp_id"],
         foreign_keys: &[references(&["idp_id"], "identity_provider", &["id"]).on_delete_cascade()],
@@ -607,8 +797,11 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "federated_user",
         columns: &[
-            serial("id"), varchar("user_id", 64), varchar("idp_id", 64), varchar("protocol_id", 64),
-            varchar("unique_id", 255), varchar("display_name", 255).null(),
+            serial("id"),
+            varchar("user_id", 64).goes_with("user"),
+            varchar("idp_id", 64).goes_with("identity_provider"),
+            varchar("protocol_id", 64).follows("federation_protocol", "idp_id"),
+            varchar("unique_id", 255), varchar("display_name", 255).null().collated(),
         ],
         primary_key: &["id"],
         uniques: &[unique(&["idp_id", "protocol_id", "unique_id"])],
@@ -624,7 +817,9 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "expiring_user_group_membership",
         columns: &[
-            varchar("user_id", 64), varchar("group_id", 64), varchar("idp_id", 64),
+            varchar("user_id", 64).goes_with("user"),
+            varchar("group_id", 64).goes_with("group"),
+            varchar("idp_id", 64).goes_with("identity_provider"),
             datetime("last_verified"),
         ],
         primary_key: &["user_id", "group_id", "idp_id"],
@@ -638,7 +833,9 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "credential",
         columns: &[
-            varchar("id", 64), varchar("user_id", 64), varchar("project_id", 64).null(),
+            varchar("id", 64),
+            varchar("user_id", 64).goes_with("user"),
+            varchar("project_id", 64).null().goes_with("project"),
             varchar("type", 255), text("extra").null(), varchar("key_hash", 64),
             text("encrypted_blob"),
         ],
@@ -648,10 +845,12 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "application_credential",
         columns: &[
-            serial("internal_id"), varchar("id", 64), varchar("name", 255),
-            varchar("secret_hash", 255), text("description").null(), varchar("user_id", 64),
-            varchar("project_id", 64).null(), bigint("expires_at").null(),
-            varchar("system", 64).null(), boolean("unrestricted").null(),
+            serial("internal_id"), varchar("id", 64), varchar("name", 255).collated(),
+            varchar("secret_hash", 255), text("description").null(),
+            varchar("user_id", 64).goes_with("user"),
+            varchar("project_id", 64).null().goes_with("project"),
+            bigint("expires_at").null(), varchar("system", 64).null(),
+            boolean("unrestricted").null(),
         ],
         primary_key: &["internal_id"],
         uniques: &[unique(&["user_id", "name"]).named("duplicate_app_cred_constraint")],
@@ -659,7 +858,10 @@ pub const KEYSTONE: &[Table] = &[
     },
     Table {
         name: "application_credential_role",
-        columns: &[integer("application_credential_id"), varchar("role_id", 64)],
+        columns: &[
+            integer("application_credential_id").goes_with("application_credential").by("internal_id"),
+            varchar("role_id", 64).takes("role", "application_credential_id"),
+        ],
         primary_key: &["application_credential_id", "role_id"],
         foreign_keys: &[
             references(&["application_credential_id"], "application_credential", &["internal_id"])
@@ -672,7 +874,7 @@ pub const KEYSTONE: &[Table] = &[
         columns: &[
             serial("id"), varchar("service", 64).null(), varchar("path", 128).null(),
             varchar("method", 16).null(), varchar("external_id", 64).null(),
-            varchar("user_id", 64).null(),
+            varchar("user_id", 64).null().goes_with("user"),
         ],
         primary_key: &["id"],
         uniques: &[
@@ -684,7 +886,10 @@ pub const KEYSTONE: &[Table] = &[
     },
     Table {
         name: "application_credential_access_rule",
-        columns: &[integer("application_credential_id"), integer("access_rule_id")],
+        columns: &[
+            integer("application_credential_id").goes_with("application_credential").by("internal_id"),
+            integer("access_rule_id").goes_with("access_rule"),
+        ],
         primary_key: &["application_credential_id", "access_rule_id"],
         foreign_keys: &[
             references(&["application_credential_id"], "application_credential", &["internal_id"])
@@ -697,11 +902,14 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "trust",
         columns: &[
-            varchar("id", 64), varchar("trustor_user_id", 64), varchar("trustee_user_id", 64),
-            varchar("project_id", 64).null(), boolean("impersonation"),
-            datetime("deleted_at").null(), datetime("expires_at").null(),
+            varchar("id", 64),
+            varchar("trustor_user_id", 64).by_rules("user", ENDED),
+            varchar("trustee_user_id", 64).by_rules("user", ENDED),
+            varchar("project_id", 64).null().by_rules("project", ENDED),
+            boolean("impersonation"), datetime("deleted_at").null(), datetime("expires_at").null(),
             integer("remaining_uses").null(), text("extra").null(), bigint("expires_at_int").null(),
-            varchar("redelegated_trust_id", 64).null(), integer("redelegation_count").null(),
+            varchar("redelegated_trust_id", 64).null().by_rules("trust", ENDED),
+            integer("redelegation_count").null(),
         ],
         primary_key: &["id"],
         uniques: &[
@@ -712,7 +920,10 @@ pub const KEYSTONE: &[Table] = &[
     },
     Table {
         name: "trust_role",
-        columns: &[varchar("trust_id", 64), varchar("role_id", 64)],
+        columns: &[
+            varchar("trust_id", 64).goes_with("trust"),
+            varchar("role_id", 64).kept("role", "nobody holds it any more, so the trust gives nothing"),
+        ],
         primary_key: &["trust_id", "role_id"],
         ..Table::EMPTY
     },
@@ -730,8 +941,11 @@ pub const KEYSTONE: &[Table] = &[
         name: "request_token",
         columns: &[
             varchar("id", 64), varchar("request_secret", 64), varchar("verifier", 64).null(),
-            varchar("authorizing_user_id", 64).null(), varchar("requested_project_id", 64),
-            text("role_ids").null(), varchar("consumer_id", 64), varchar("expires_at", 64).null(),
+            varchar("authorizing_user_id", 64).null().goes_with("user"),
+            varchar("requested_project_id", 64).goes_with("project"),
+            text("role_ids").null().kept("role", A_LIST),
+            varchar("consumer_id", 64).goes_with("consumer"),
+            varchar("expires_at", 64).null(),
         ],
         primary_key: &["id"],
         foreign_keys: &[references(&["consumer_id"], "consumer", &["id"])],
@@ -741,8 +955,11 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "access_token",
         columns: &[
-            varchar("id", 64), varchar("access_secret", 64), varchar("authorizing_user_id", 64),
-            varchar("project_id", 64), text("role_ids"), varchar("consumer_id", 64),
+            varchar("id", 64), varchar("access_secret", 64),
+            varchar("authorizing_user_id", 64).goes_with("user"),
+            varchar("project_id", 64).goes_with("project"),
+            text("role_ids").kept("role", A_LIST),
+            varchar("consumer_id", 64).goes_with("consumer"),
             varchar("expires_at", 64).null(),
         ],
         primary_key: &["id"],
@@ -758,7 +975,8 @@ pub const KEYSTONE: &[Table] = &[
         name: "token",
         columns: &[
             varchar("id", 64), datetime("expires").null(), text("extra").null(), boolean("valid"),
-            varchar("trust_id", 64).null(), varchar("user_id", 64).null(),
+            varchar("trust_id", 64).null().kept("trust", UNUSED),
+            varchar("user_id", 64).null().kept("user", UNUSED),
         ],
         primary_key: &["id"],
         indexes: &[
@@ -771,12 +989,15 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "revocation_event",
         columns: &[
-            serial("id"), varchar("domain_id", 64).null(), varchar("project_id", 64).null(),
-            varchar("user_id", 64).null(), varchar("role_id", 64).null(),
-            varchar("trust_id", 64).null(), varchar("consumer_id", 64).null(),
-            varchar("access_token_id", 64).null(), datetime("issued_before"),
-            datetime("expires_at").null(), datetime("revoked_at"), varchar("audit_id", 32).null(),
-            varchar("audit_chain_id", 32).null(),
+            serial("id"),
+            varchar("domain_id", 64).null().kept("domain", EVENT),
+            varchar("project_id", 64).null().kept("project", EVENT),
+            varchar("user_id", 64).null().kept("user", EVENT),
+            varchar("role_id", 64).null().kept("role", EVENT),
+            varchar("trust_id", 64).null().kept("trust", EVENT),
+            varchar("consumer_id", 64).null(), varchar("access_token_id", 64).null(),
+            datetime("issued_before"), datetime("expires_at").null(), datetime("revoked_at"),
+            varchar("audit_id", 32).null(), varchar("audit_chain_id", 32).null(),
         ],
         primary_key: &["id"],
         indexes: &[
@@ -800,8 +1021,11 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "policy_association",
         columns: &[
-            varchar("id", 64), varchar("policy_id", 64), varchar("endpoint_id", 64).null(),
-            varchar("service_id", 64).null(), varchar("region_id", 64).null(),
+            varchar("id", 64),
+            varchar("policy_id", 64).goes_with("policy"),
+            varchar("endpoint_id", 64).null().goes_with("endpoint"),
+            varchar("service_id", 64).null().goes_with("service"),
+            varchar("region_id", 64).null().goes_with("region"),
         ],
         primary_key: &["id"],
         uniques: &[unique(&["endpoint_id", "service_id", "region_id"])],
@@ -811,7 +1035,9 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "registered_limit",
         columns: &[
-            varchar("id", 64), varchar("service_id", 255).null(), varchar("region_id", 64).null(),
+            varchar("id", 64),
+            varchar("service_id", 255).null().kept("service", LIMITS_NOTHING),
+            varchar("region_id", 64).null().kept("region", LIMITS_NOTHING),
             varchar("resource_name", 255).null(), integer("default_limit"),
             text("description").null(), serial("internal_id"),
         ],
@@ -823,9 +1049,11 @@ pub const KEYSTONE: &[Table] = &[
     Table {
         name: "limit",
         columns: &[
-            varchar("id", 64), varchar("project_id", 64).null(), integer("resource_limit"),
-            text("description").null(), serial("internal_id"),
-            varchar("registered_limit_id", 64).null(), varchar("domain_id", 64).null(),
+            varchar("id", 64),
+            varchar("project_id", 64).null().goes_with("project"),
+            integer("resource_limit"), text("description").null(), serial("internal_id"),
+            varchar("registered_limit_id", 64).null().refuses("registered_limit"),
+            varchar("domain_id", 64).null().goes_with("domain"),
         ],
         primary_key: &["internal_id"],
         uniques: &[unique(&["id"]).named("limit_id_key")],
@@ -859,7 +1087,10 @@ pub const OWN: &[Table] = &[
     Table {
         name: "vicar_keypair",
         columns: &[
-            varchar("credential_id", 64), varchar("access", 255), varchar("trust_id", 64),
+            varchar("credential_id", 64).goes_with("credential"),
+            varchar("access", 255),
+            varchar("trust_id", 64)
+                .by_rules("trust", "its credential is deleted with it when the trust ends"),
             varchar("audit_chain_id", 32), text("roles").null(), bigint("expires_at").null(),
             bigint("created_at"), varchar("creator_audit_id", 64).null(),
             bigint("last_used_at").null(),
@@ -873,9 +1104,9 @@ pub const OWN: &[Table] = &[
     Table {
         name: "vicar_trust_state",
         columns: &[
-            varchar("trust_id", 64), bigint("ended_at").null(), varchar("reason", 32).null(),
-            integer("uses_granted").null(), bigint("created_at").null(),
-            varchar("external", 255).null(),
+            varchar("trust_id", 64).goes_with("trust"),
+            bigint("ended_at").null(), varchar("reason", 32).null(), integer("uses_granted").null(),
+            bigint("created_at").null(), varchar("external", 255).null(),
         ],
         primary_key: &["trust_id"],
         ..Table::EMPTY
@@ -888,9 +1119,29 @@ pub const OWN: &[Table] = &[
         indexes: &[index("ix_vicar_replay_seen_until", &["seen_until"])],
         ..Table::EMPTY
     },
+    // Roles that a user lost in a place by one act: `place_type` is project, domain, system or below
+    // (all projects below a domain or project), `roles` a JSON list of role ids, `lost_at`
+    // microseconds since 1970.
+    Table {
+        name: "vicar_role_loss",
+        columns: &[
+            serial("id"), varchar("act", 32),
+            varchar("user_id", 64).kept("user", LOSS),
+            varchar("place_type", 16),
+            varchar("place_id", 64).kept("project", LOSS),
+            text("roles"), bigint("lost_at"),
+        ],
+        primary_key: &["id"],
+        indexes: &[
+            index("ix_vicar_role_loss_user_id_lost_at", &["user_id", "lost_at"]),
+            index("ix_vicar_role_loss_lost_at", &["lost_at"]),
+        ],
+        ..Table::EMPTY
+    },
 ];
 
-/// Indexes of our own on Keystone's tables, as (table, index): lookups we make often and Keystone
+/// Indexes of our own on Keystone's tables, as (table, index): lookups that we make often, or while others wait
+/// to write (what is deleted with something), and Keystone
 /// has no index for.
 ///
 /// They are no part of [`KEYSTONE`], and every name is prefixed `ix_vicar_`: the parity test leaves
@@ -905,22 +1156,66 @@ pub const OWN_INDEXES: &[(&str, Index)] = &[
         "federated_user",
         index("ix_vicar_federated_user_user_id", &["user_id"]).on(Scope::Except(Dialect::Mysql)),
     ),
+    ("project", index("ix_vicar_project_parent_id", &["parent_id"]).on(Scope::Except(Dialect::Mysql))),
+    (
+        "implied_role",
+        index("ix_vicar_implied_role_implied_role_id", &["implied_role_id"])
+            .on(Scope::Except(Dialect::Mysql)),
+    ),
+    (
+        "expiring_user_group_membership",
+        index("ix_vicar_expiring_user_group_membership_group_id", &["group_id"])
+            .on(Scope::Except(Dialect::Mysql)),
+    ),
+    (
+        "expiring_user_group_membership",
+        index("ix_vicar_expiring_user_group_membership_idp_id", &["idp_id"])
+            .on(Scope::Except(Dialect::Mysql)),
+    ),
+    (
+        "application_credential_access_rule",
+        index("ix_vicar_application_credential_access_rule_access_rule_id", &["access_rule_id"])
+            .on(Scope::Except(Dialect::Mysql)),
+    ),
     ("user", index("ix_vicar_user_domain_id", &["domain_id"])),
+    ("assignment", index("ix_vicar_assignment_target_id", &["target_id"])),
+    ("assignment", index("ix_vicar_assignment_role_id", &["role_id"])),
     ("trust", index("ix_vicar_trust_redelegated_trust_id", &["redelegated_trust_id"])),
     ("trust", index("ix_vicar_trust_trustor_user_id", &["trustor_user_id"])),
     ("trust", index("ix_vicar_trust_trustee_user_id", &["trustee_user_id"])),
+    ("trust", index("ix_vicar_trust_project_id", &["project_id"])),
+    ("trust_role", index("ix_vicar_trust_role_role_id", &["role_id"])),
     ("credential", index("ix_vicar_credential_user_id", &["user_id"])),
-    ("revocation_event", index("ix_vicar_revocation_event_trust_id", &["trust_id"])),
-    ("revocation_event", index("ix_vicar_revocation_event_audit_chain_id", &["audit_chain_id"])),
-    // One seek finds the events that name no party at all (a domain's, a role's) among all others.
+    ("credential", index("ix_vicar_credential_project_id", &["project_id"])),
+    ("application_credential", index("ix_vicar_application_credential_project_id", &["project_id"])),
+    ("application_credential_role", index("ix_vicar_application_credential_role_role_id", &["role_id"])),
+    // A token is validated against the events that may concern it, found by users, project, trusts, audit
+    // ids, or by naming none of these (a domain's, a role's). Each is one seek that ends with the time, so
+    // that others' events and older ones are not read, whatever statistics the engine has.
+    (
+        "revocation_event",
+        index("ix_vicar_revocation_event_rest_of_place", &["project_id", "issued_before"])
+            .only("user_id IS NULL AND audit_id IS NULL AND trust_id IS NULL AND audit_chain_id IS NULL")
+            .on(Scope::Only(Dialect::Postgres)),
+    ),
     (
         "revocation_event",
         index(
-            "ix_vicar_revocation_event_rest",
-            &["user_id", "project_id", "audit_id", "trust_id", "audit_chain_id"],
-        ),
+            "ix_vicar_revocation_event_place",
+            &["project_id", "user_id", "audit_id", "trust_id", "audit_chain_id", "issued_before"],
+        )
+        .on(Scope::Except(Dialect::Postgres)),
     ),
+    ("revocation_event", index("ix_vicar_revocation_event_trust", &["trust_id", "issued_before"])),
+    ("revocation_event", index("ix_vicar_revocation_event_chain", &["audit_chain_id", "issued_before"])),
 ];
+
+/// The table of that name, Keystone's or ours.
+pub fn table(name: &str) -> Option<&'static Table> {
+    static BY_NAME: LazyLock<HashMap<&'static str, &'static Table>> =
+        LazyLock::new(|| KEYSTONE.iter().chain(OWN).map(|table| (table.name, table)).collect());
+    BY_NAME.get(name).copied()
+}
 
 /// The statements that create `table`: in PostgreSQL the types it needs, then the table, then its
 /// indexes. None ends with a semicolon.
@@ -968,11 +1263,12 @@ pub fn ddl(table: &Table, dialect: Dialect) -> Vec<String> {
 /// The statement that creates `index` on the table of that name.
 pub fn index_ddl(table: &str, index: &Index, dialect: Dialect) -> String {
     format!(
-        "CREATE {}INDEX {} ON {} ({})",
+        "CREATE {}INDEX {} ON {} ({}){}",
         if index.unique { "UNIQUE " } else { "" },
         quoted(index.name, dialect),
         quoted(table, dialect),
-        list(index.columns, dialect)
+        list(index.columns, dialect),
+        index.only.map(|condition| format!(" WHERE {condition}")).unwrap_or_default()
     )
 }
 
@@ -1209,6 +1505,7 @@ mod tests {
         assert!(OWN.iter().all(|table| table.name.starts_with("vicar_")));
         for (table, index) in OWN_INDEXES {
             assert!(index.name.starts_with("ix_vicar_") && !index.unique);
+            assert!(index.only.is_none() || !index.scope.covers(Dialect::Mysql), "{}", index.name);
             assert!(
                 KEYSTONE.iter().any(|theirs| theirs.name == *table)
                     && has_columns(find(table), index.columns)

@@ -1,5 +1,5 @@
 //! SQLite: many readers on snapshots, one writer. Statements run inline: they take microseconds
-//! (docs/decisions/0006-engines.md).
+//! (docs/decisions/0006-engines.md). A reader's connection refuses to write.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,12 +70,19 @@ impl Sqlite {
 
     pub(super) async fn read(&self) -> Result<SqliteTx> {
         let Some(path) = &self.0.path else {
-            return self.write().await;
+            // There is one connection. It refuses to write until this transaction is over.
+            let guard = Arc::clone(&self.0.writer).lock_owned().await;
+            query_only(&guard, true)?;
+            return SqliteTx::begin(Conn::Shared(guard), "BEGIN");
         };
         let idle = self.0.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let conn = match idle {
             Some(c) => c,
-            None => connect(path, self.0.how)?,
+            None => {
+                let conn = connect(path, self.0.how)?;
+                query_only(&conn, true)?;
+                conn
+            }
         };
         SqliteTx::begin(Conn::Reader(Some(conn), Arc::clone(&self.0)), "BEGIN")
     }
@@ -142,6 +149,11 @@ fn prepare(conn: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// Refuses statements that write, or allows them again.
+fn query_only(conn: &Connection, on: bool) -> Result<()> {
+    conn.pragma_update(None, "query_only", on).map_err(convert)
+}
+
 fn convert(e: rusqlite::Error) -> Error {
     match e.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) => {
@@ -162,6 +174,8 @@ fn convert(e: rusqlite::Error) -> Error {
 #[derive(Debug)]
 enum Conn {
     Reader(Option<Connection>, Arc<Inner>),
+    /// The writer's, for reading.
+    Shared(OwnedMutexGuard<Connection>),
     Writer(OwnedMutexGuard<Connection>),
 }
 
@@ -200,7 +214,7 @@ impl SqliteTx {
         match &self.conn {
             Conn::Reader(Some(c), _) => Ok(c),
             Conn::Reader(None, _) => Err(Error::Broken("the connection was given back".into())),
-            Conn::Writer(c) => Ok(c),
+            Conn::Shared(c) | Conn::Writer(c) => Ok(c),
         }
     }
 
@@ -236,7 +250,7 @@ impl SqliteTx {
         let commit = || control(conn, "COMMIT");
         match &self.conn {
             Conn::Writer(_) => patiently(commit)?,
-            Conn::Reader(..) => commit()?,
+            Conn::Reader(..) | Conn::Shared(_) => commit()?,
         }
         self.open = false;
         Ok(())
@@ -250,6 +264,10 @@ impl Drop for SqliteTx {
         {
             // If even this fails, the connection is unusable and its next BEGIN says so.
             let _ = control(conn, "ROLLBACK");
+        }
+        if let Conn::Shared(conn) = &self.conn {
+            // If this fails, the next who writes is refused.
+            let _ = query_only(conn, false);
         }
         if let Conn::Reader(conn, home) = &mut self.conn
             && let Some(conn) = conn.take()
@@ -268,8 +286,56 @@ impl ToSql for Value {
             Self::Null => ToSqlOutput::Owned(rusqlite::types::Value::Null),
             Self::Int(i) => (*i).into(),
             Self::Bool(b) => i64::from(*b).into(),
-            Self::Text(t) | Self::Date(t) => ToSqlOutput::Borrowed(ValueRef::Text(t.as_bytes())),
+            Self::Text(t) | Self::Id(t) | Self::Date(t) => {
+                ToSqlOutput::Borrowed(ValueRef::Text(t.as_bytes()))
+            }
             Self::DateTime(t) => clock::sql_datetime(*t).into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args;
+
+    /// In a file and in memory.
+    fn each() -> [(Sqlite, Option<PathBuf>); 2] {
+        let path = std::env::temp_dir().join(format!("vicar-store-{}.db", crate::ids::uuid()));
+        let file = Sqlite::open(&path).expect("opens");
+        [(file, Some(path)), (Sqlite::memory().expect("opens"), None)]
+    }
+
+    #[tokio::test]
+    async fn a_read_cannot_write_and_a_write_after_it_can() {
+        for (store, path) in each() {
+            let mut tx = store.write().await.expect("begins");
+            tx.run("CREATE TABLE t (n INTEGER)", &[]).expect("creates");
+            tx.commit().expect("commits");
+            // The second reader takes the connection of the first.
+            for n in 0..2 {
+                let mut tx = store.read().await.expect("begins");
+                for write in ["INSERT INTO t VALUES (1)", "CREATE TABLE u (n INTEGER)", "DELETE FROM t"] {
+                    assert!(matches!(tx.run(write, &[]), Err(Error::Broken(_))), "{write}");
+                }
+                assert_eq!(tx.query("SELECT n FROM t", &[]).expect("reads").len(), n);
+                if n == 0 {
+                    drop(tx)
+                } else {
+                    tx.commit().expect("ends")
+                }
+                let mut tx = store.write().await.expect("begins");
+                tx.run("INSERT INTO t VALUES (?)", args![1_i64]).expect("writes");
+                tx.commit().expect("commits");
+            }
+            let mut tx = store.read().await.expect("begins");
+            assert_eq!(tx.query("SELECT n FROM t", &[]).expect("reads").len(), 2);
+            drop((tx, store));
+            for end in ["", "-wal", "-shm"] {
+                if let Some(path) = &path {
+                    let _ = std::fs::remove_file(format!("{}{end}", path.display()));
+                }
+            }
+        }
     }
 }

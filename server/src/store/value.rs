@@ -12,8 +12,11 @@ pub enum Value {
     Null,
     /// A number.
     Int(i64),
-    /// Characters.
+    /// Characters. Comparing them is the database's business: MariaDB and MySQL take letters of another case
+    /// for the same.
     Text(String),
+    /// An id, or another string that is compared byte by byte on every engine. No column is read as one.
+    Id(String),
     /// True or false.
     Bool(bool),
     /// A DATETIME.
@@ -29,6 +32,35 @@ pub struct DateTime(pub Micros);
 /// A DATE column, as `YYYY-MM-DD`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date(pub String);
+
+impl Value {
+    /// A string as one that is compared byte by byte; anything else as it is.
+    #[must_use]
+    pub fn into_id(self) -> Self {
+        match self {
+            Self::Text(text) => Self::Id(text),
+            other => other,
+        }
+    }
+
+    /// The characters, if it has any.
+    pub(super) fn characters(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) | Self::Id(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// An id among the arguments of a statement: `args![Id(&user)]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Id<T>(pub T);
+
+impl<T: Into<Value>> From<Id<T>> for Value {
+    fn from(v: Id<T>) -> Self {
+        v.0.into().into_id()
+    }
+}
 
 impl From<&str> for Value {
     fn from(v: &str) -> Self {
@@ -101,7 +133,7 @@ fn wrong(wanted: &str, found: &Value) -> Error {
     let kind = match found {
         Value::Null => "null",
         Value::Int(_) => "a number",
-        Value::Text(_) => "text",
+        Value::Text(_) | Value::Id(_) => "text",
         Value::Bool(_) => "a boolean",
         Value::DateTime(_) => "a time",
         Value::Date(_) => "a date",
@@ -118,7 +150,7 @@ impl FromValue for Value {
 impl FromValue for String {
     fn from_value(v: Value) -> Result<Self> {
         match v {
-            Value::Text(t) => Ok(t),
+            Value::Text(t) | Value::Id(t) => Ok(t),
             // SQLite keeps what it was given: a name of digits may come back as a number.
             Value::Int(i) => Ok(i.to_string()),
             other => Err(wrong("text", &other)),

@@ -8,6 +8,7 @@ use vicar::clock::SECOND;
 use vicar::store::migrate::{self, VERSION};
 use vicar::store::schema::Dialect;
 use vicar::store::{Error, Store};
+use vicar::system::System;
 
 use crate::database::Database;
 use crate::support::{Cast, Server};
@@ -68,9 +69,15 @@ fn after_an_error_a_transaction_is_over_on_every_engine() {
     s.runtime.block_on(async {
         let mut tx = s.app.store.write().await.expect("begins");
         let insert = "INSERT INTO vicar_replay (fingerprint, seen_until) VALUES (?, ?)";
-        tx.run(insert, args!["one", 1_i64]).await.expect("inserts");
-        assert!(matches!(tx.run(insert, args!["one", 1_i64]).await, Err(Error::Duplicate)));
-        assert!(matches!(tx.run(insert, args!["two", 1_i64]).await, Err(Error::Broken(_))));
+        tx.run(&System::CommandLine, insert, args!["one", 1_i64]).await.expect("inserts");
+        assert!(matches!(
+            tx.run(&System::CommandLine, insert, args!["one", 1_i64]).await,
+            Err(Error::Duplicate)
+        ));
+        assert!(matches!(
+            tx.run(&System::CommandLine, insert, args!["two", 1_i64]).await,
+            Err(Error::Broken(_))
+        ));
         assert!(tx.commit().await.is_err());
         let mut tx = s.app.store.read().await.expect("begins");
         assert!(!tx.exists("SELECT fingerprint FROM vicar_replay", args![]).await.expect("reads"));
@@ -90,17 +97,17 @@ fn what_a_server_took_back_in_between_is_not_half_committed() {
     s.runtime.block_on(async {
         // Seen at once, when a statement has to be prepared.
         let mut tx = store.write().await.expect("begins");
-        tx.run(insert, args!["one", 1_i64]).await.expect("inserts");
-        assert!(matches!(tx.run("ROLLBACK", args![]).await, Err(Error::Again(_))));
+        tx.run(&System::CommandLine, insert, args!["one", 1_i64]).await.expect("inserts");
+        assert!(matches!(tx.run(&System::CommandLine, "ROLLBACK", args![]).await, Err(Error::Again(_))));
         assert!(tx.commit().await.is_err());
         // Seen at the end, when none has.
         let mut tx = store.write().await.expect("begins");
-        tx.run(insert, args!["two", 1_i64]).await.expect("inserts");
-        tx.run(others_turn, args![2_i64]).await.expect("nobody's");
+        tx.run(&System::CommandLine, insert, args!["two", 1_i64]).await.expect("inserts");
+        tx.run(&System::CommandLine, others_turn, args![2_i64]).await.expect("nobody's");
         tx.commit().await.expect("commits");
         let mut tx = store.write().await.expect("begins");
-        tx.run(others_turn, args![1_i64]).await.expect("known by now");
-        tx.run(insert, args!["three", 1_i64]).await.expect("inserts");
+        tx.run(&System::CommandLine, others_turn, args![1_i64]).await.expect("known by now");
+        tx.run(&System::CommandLine, insert, args!["three", 1_i64]).await.expect("inserts");
         assert!(matches!(tx.commit().await, Err(Error::Again(_))));
         let mut tx = store.read().await.expect("begins");
         let there: Vec<String> =
@@ -114,12 +121,16 @@ fn the_count_of_a_change_is_of_rows_that_were_found() {
     let s = Server::start();
     s.runtime.block_on(async {
         let mut tx = s.app.store.write().await.expect("begins");
-        tx.run("INSERT INTO vicar_replay (fingerprint, seen_until) VALUES (?, ?)", args!["one", 1_i64])
-            .await
-            .expect("inserts");
+        tx.run(
+            &System::CommandLine,
+            "INSERT INTO vicar_replay (fingerprint, seen_until) VALUES (?, ?)",
+            args!["one", 1_i64],
+        )
+        .await
+        .expect("inserts");
         let same = "UPDATE vicar_replay SET seen_until = ? WHERE fingerprint = ? AND seen_until = ?";
-        assert_eq!(tx.run(same, args![1_i64, "one", 1_i64]).await.expect("runs"), 1);
-        assert_eq!(tx.run(same, args![2_i64, "one", 2_i64]).await.expect("runs"), 0);
+        assert_eq!(tx.run(&System::CommandLine, same, args![1_i64, "one", 1_i64]).await.expect("runs"), 1);
+        assert_eq!(tx.run(&System::CommandLine, same, args![2_i64, "one", 2_i64]).await.expect("runs"), 0);
     });
 }
 

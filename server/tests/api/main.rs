@@ -5,6 +5,7 @@ mod scenery;
 mod support;
 
 mod assignments;
+mod cascade;
 mod catalog;
 mod concurrency;
 mod database;
@@ -15,6 +16,7 @@ mod every_route;
 mod grants;
 mod groups;
 mod keypairs;
+mod plans;
 mod projects;
 mod roles;
 mod security;

@@ -3,12 +3,13 @@
 
 use serde_json::{Value, json};
 use vicar::args;
-use vicar::store::{DateTime, Tx};
+use vicar::store::{DateTime, WriteTx};
+use vicar::system::System;
 
 use crate::support::{START, Server};
 
 /// Runs something in a transaction and keeps it.
-pub fn in_db<T>(s: &Server, work: impl AsyncFnOnce(&mut Tx) -> T) -> T {
+pub fn in_db<T>(s: &Server, work: impl AsyncFnOnce(&mut WriteTx) -> T) -> T {
     s.runtime.block_on(async {
         let mut tx = s.app.store.write().await.expect("a transaction");
         let out = work(&mut tx).await;
@@ -34,6 +35,7 @@ pub fn user(s: &Server, name: &str, domain: &str) -> String {
     let hash = rt.block_on(s.app.passwords.hash("pw")).expect("a hash");
     in_db(s, async |tx| {
         tx.run(
+            &System::CommandLine,
             "INSERT INTO \"user\" (id, extra, enabled, default_project_id, created_at, domain_id)
              VALUES (?, '{}', ?, NULL, ?, ?)",
             args![&id, true, DateTime(START), domain],
@@ -41,6 +43,7 @@ pub fn user(s: &Server, name: &str, domain: &str) -> String {
         .await
         .expect("user");
         tx.run(
+            &System::CommandLine,
             "INSERT INTO local_user (user_id, domain_id, name, failed_auth_count) VALUES (?, ?, ?, 0)",
             args![&id, domain, name],
         )
@@ -49,6 +52,7 @@ pub fn user(s: &Server, name: &str, domain: &str) -> String {
         let local: Vec<i64> =
             tx.column("SELECT id FROM local_user WHERE user_id = ?", args![&id]).await.expect("its id");
         tx.run(
+            &System::CommandLine,
             "INSERT INTO password (local_user_id, self_service, password_hash, created_at_int, created_at)
              VALUES (?, ?, ?, ?, ?)",
             args![local[0], false, &hash, START, DateTime(START)],
@@ -63,6 +67,7 @@ pub fn user(s: &Server, name: &str, domain: &str) -> String {
 pub fn grant(s: &Server, kind: &str, actor: &str, target: &str, role: &str, inherited: bool) {
     in_db(s, async |tx| {
         tx.run(
+            &System::CommandLine,
             "INSERT INTO assignment (type, actor_id, target_id, role_id, inherited)
              SELECT ?, ?, ?, id, ? FROM role WHERE name = ?",
             args![kind, actor, target, inherited, role],
@@ -77,14 +82,19 @@ pub fn group_of(s: &Server, member: &str, domain: &str) -> String {
     let id = vicar::ids::uuid();
     in_db(s, async |tx| {
         tx.run(
+            &System::CommandLine,
             "INSERT INTO \"group\" (id, domain_id, name, description, extra) VALUES (?, ?, ?, '', '{}')",
             args![&id, domain, &id],
         )
         .await
         .expect("group");
-        tx.run("INSERT INTO user_group_membership (user_id, group_id) VALUES (?, ?)", args![member, &id])
-            .await
-            .expect("membership");
+        tx.run(
+            &System::CommandLine,
+            "INSERT INTO user_group_membership (user_id, group_id) VALUES (?, ?)",
+            args![member, &id],
+        )
+        .await
+        .expect("membership");
     });
     id
 }

@@ -13,6 +13,7 @@ use vicar::config::Config;
 use vicar::crypto::keys;
 use vicar::store::schema::Dialect;
 use vicar::store::{Store, migrate};
+use vicar::system::System;
 
 use crate::database::{Database, Rival};
 
@@ -290,7 +291,7 @@ impl Server {
     fn sql(&self, sql: &str, args: &[vicar::store::Value]) {
         self.runtime.block_on(async {
             let mut tx = self.app.store.write().await.expect("a transaction");
-            tx.run(sql, args).await.expect(sql);
+            tx.run(&System::CommandLine, sql, args).await.expect(sql);
             tx.commit().await.expect("a commit");
         });
     }
@@ -305,7 +306,7 @@ impl Server {
                 Value::Int(n) => Some(n.to_string()),
                 Value::Bool(b) => Some(u8::from(b).to_string()),
                 Value::DateTime(at) => Some(vicar::clock::sql_datetime(at)),
-                Value::Text(t) | Value::Date(t) => Some(t),
+                Value::Text(t) | Value::Id(t) | Value::Date(t) => Some(t),
             }
         })
     }

@@ -569,8 +569,8 @@ fn death_is_a_subtree_whoever_the_trustor_of_each_link_is() {
 /// What a query finds for the reaper is a candidate. A database once named every redelegated trust.
 #[test]
 fn the_reaper_ends_what_the_rules_judge_to_be_over_and_nothing_else() {
-    use vicar::http::Permit;
     use vicar::resources::trusts::flush::end_those;
+    use vicar::system::System;
 
     let c = Cast::new();
     let [first, second, third] = c.chain();
@@ -580,10 +580,9 @@ fn the_reaper_ends_what_the_rules_judge_to_be_over_and_nothing_else() {
     c.s.patch(&admin, &format!("/v3/users/{}", c.dave), json!({"user": {"enabled": false}})).expect(200);
     let named = [first.as_str(), &second, &third, &expiring, &suspended, "not-there"];
     let end = || {
-        let permit = Permit::own("a test plays the reaper");
         c.s.runtime.block_on(async {
             let mut tx = c.s.app.store.write().await.expect("begins");
-            let ended = end_those(&mut tx, &named, c.s.app.clock.now(), &permit).await.expect("ends");
+            let ended = end_those(&mut tx, &System::Reaper, &named, c.s.app.clock.now()).await.expect("ends");
             tx.commit().await.expect("commits");
             ended
         })

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use vicar::clock::DAY;
 use vicar::store;
+use vicar::system::System;
 
 use crate::support::{Answer, PASSWORD, Server};
 
@@ -13,7 +14,7 @@ pub fn in_database(s: &Server, statements: &[(&str, &[store::Value])]) {
     s.runtime.block_on(async {
         let mut tx = s.app.store.write().await.expect("a transaction");
         for (sql, args) in statements {
-            tx.run(sql, args).await.expect(sql);
+            tx.run(&System::CommandLine, sql, args).await.expect(sql);
         }
         tx.commit().await.expect("a commit");
     });

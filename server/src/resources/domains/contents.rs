@@ -26,7 +26,7 @@ pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesProject, domain: &str,
         users::sql::delete(tx, proof, &user, now).await?;
     }
     for group in ids(tx, "SELECT id FROM \"group\" WHERE domain_id = ? ORDER BY id", domain).await? {
-        groups::sql::delete(tx, proof, &group, now).await?;
+        groups::sql::delete(tx, proof, &group).await?;
     }
     for role in ids(tx, "SELECT id FROM role WHERE domain_id = ? ORDER BY id", domain).await? {
         roles::sql::delete(tx, proof, &role).await?;

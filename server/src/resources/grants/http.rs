@@ -6,21 +6,16 @@
 
 use axum::response::Response;
 use vicar_rules::policy::{Fact, Facts, Op};
-use vicar_rules::revocation::Event;
 
 use super::{Actor, Grant, GrantPath, Target, sql};
 use crate::authz::{Authorized, Reading, Session, Writing};
 use crate::error::{Error, Result};
-use crate::facts;
+use crate::facts::{self, RoleLossGuard};
 use crate::http::Request;
 use crate::http::request::no_content;
 use crate::resources::roles;
-use crate::resources::trusts::loss::{self, Affected};
 use crate::store::Tx;
 use crate::store::migrate::ROOT_DOMAIN;
-
-/// From so many members on, a group counts as everybody.
-const MANY: usize = 500;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
@@ -212,33 +207,8 @@ pub async fn revoke<const INHERITED: bool>(s: &mut Writing<'_>) -> Result<Respon
     let grant = authorize(s, Action::Revoke, found)?;
     require(&mut s.tx, &grant).await?;
     let users = sql::users_of(&mut s.tx, &grant.path.actor).await?;
-    let affected = if users.len() > MANY { Affected::Everybody } else { Affected::Users(&users) };
-    let before = loss::before(&mut s.tx, affected, s.now).await?;
+    let guard = RoleLossGuard::begin(&mut s.tx, users).await?;
     sql::revoke(&mut s.tx, &grant).await?;
-    before.after(&mut s.tx, &grant).await?;
-    // What was taken by name is recorded: given back, it revives no token that carried it before.
-    let project = match (&grant.path.target, grant.path.inherited) {
-        (Target::Project(p), false) => Some(p.clone()),
-        (Target::Project(_) | Target::Domain(_) | Target::System, _) => None,
-    };
-    let role = grant.role_id()?;
-    let implications = facts::implications(&mut s.tx).await?;
-    for user in users {
-        // Who holds nothing there any more: whatever they are given next, it is for new tokens.
-        let holds_nothing = match &project {
-            Some(p) => {
-                let place = facts::Place::Project(p);
-                facts::effective_roles(&mut s.tx, &user, place, &implications).await?.is_empty()
-            }
-            None => false,
-        };
-        let event = Event {
-            user: Some(user),
-            project: project.clone(),
-            role: (!holds_nothing).then(|| role.to_owned()),
-            ..Event::default()
-        };
-        facts::revoke(&mut s.tx, &grant, event).await?;
-    }
+    guard.finish(&mut s.tx, &grant).await?;
     Ok(no_content())
 }

@@ -112,7 +112,7 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     // Keystone looks before it asks here: a group that does not exist is 404 for anybody with a token.
     let group = sql::get(&mut s.tx, id).await?.ok_or_else(|| no_group(id))?;
     let group = s.authorize(Op::DeleteGroup, group)?;
-    sql::delete(&mut s.tx, &group, &group.id, s.now).await?;
+    sql::delete(&mut s.tx, &group, &group.id).await?;
     Ok(no_content())
 }
 
@@ -160,6 +160,6 @@ pub async fn remove(s: &mut Writing<'_>) -> Result<Response> {
         of.check_ends()?;
         return Err(not_in(&of));
     }
-    sql::remove_member(&mut s.tx, &of, s.now).await?;
+    sql::remove_member(&mut s.tx, &of).await?;
     Ok(no_content())
 }

@@ -1,18 +1,17 @@
 //! Groups in the database.
 
 use serde_json::{Map, Value, json};
-use vicar_rules::Micros;
 use vicar_rules::policy::{Fact, Facts};
 
 use crate::args;
 use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::error::{Error, Result};
+use crate::facts::RoleLossGuard;
 use crate::http::{Links, bag};
 use crate::resources::projects::{Domain, Project};
-use crate::resources::trusts::loss::{self, Affected};
 use crate::resources::users;
 use crate::resources::users::sql::User;
-use crate::store::{self, CHUNK, Proof, Row, Select, Tx, WriteTx};
+use crate::store::{self, Proof, Row, Select, Tx, WriteTx};
 
 /// A group.
 #[derive(Debug, Clone)]
@@ -185,34 +184,18 @@ const DEPENDENT_ROWS: [&str; 6] = [
     "DELETE FROM \"group\" WHERE id = ?",
 ];
 
-/// Deletes a group with its grants. When the group had any, its members lose roles, so their tokens end.
+/// Deletes a group with its grants. What its members lose by it ends the tokens that carried it.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesGroup, group: &str, now: Micros) -> Result<()> {
+pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesGroup, group: &str) -> Result<()> {
     let members: Vec<String> =
         tx.column("SELECT user_id FROM user_group_membership WHERE group_id = ?", args![group]).await?;
-    let has_grants = tx
-        .exists(
-            "SELECT 1 FROM assignment WHERE type IN ('GroupProject', 'GroupDomain') AND actor_id = ?
-             UNION ALL
-             SELECT 1 FROM system_assignment WHERE type = 'GroupSystem' AND actor_id = ?",
-            args![group, group],
-        )
-        .await?;
-    // For so many members one question about everybody costs less than one about each.
-    let affected = if members.len() > CHUNK { Affected::Everybody } else { Affected::Users(&members) };
-    let before = if has_grants { Some(loss::before(tx, affected, now).await?) } else { None };
+    let guard = RoleLossGuard::begin(tx, members).await?;
     for statement in DEPENDENT_ROWS {
         tx.run(proof, statement, args![group]).await?;
     }
-    if let Some(before) = before {
-        before.after(tx, proof).await?;
-        for user in &members {
-            users::sql::end_tokens(tx, proof, user).await?;
-        }
-    }
-    Ok(())
+    Ok(guard.finish(tx, proof).await?)
 }
 
 /// Whether the user is in the group.
@@ -242,19 +225,17 @@ pub async fn add_member(tx: &mut WriteTx, of: &Authorized<Membership<'_>>) -> Re
     Ok(())
 }
 
-/// Removes a user from a group, and ends their tokens.
+/// Removes a user from a group. What they lose by it ends the tokens that carried it.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn remove_member(tx: &mut WriteTx, of: &Authorized<Membership<'_>>, now: Micros) -> Result<()> {
-    let users = [of.user_id.to_owned()];
-    let before = loss::before(tx, Affected::Users(&users), now).await?;
+pub async fn remove_member(tx: &mut WriteTx, of: &Authorized<Membership<'_>>) -> Result<()> {
+    let guard = RoleLossGuard::begin(tx, [of.user_id.to_owned()]).await?;
     tx.run(
         of,
         "DELETE FROM user_group_membership WHERE group_id = ? AND user_id = ?",
         args![of.group_id, of.user_id],
     )
     .await?;
-    before.after(tx, of).await?;
-    users::sql::end_tokens(tx, of, of.user_id).await
+    Ok(guard.finish(tx, of).await?)
 }

@@ -9,12 +9,11 @@ use crate::app::App;
 use crate::args;
 use crate::authz::{Authorized, Proposed};
 use crate::error::{Error, Result};
-use crate::facts;
+use crate::facts::{self, RoleLossGuard};
 use crate::http::bag;
 use crate::resources::domains::contents;
 use crate::resources::keypairs::EndsKeypairs;
 use crate::resources::trusts::end::EndsTrusts;
-use crate::resources::trusts::loss::{self, Affected};
 use crate::resources::{groups, roles, trusts, users};
 use crate::store::{self, Proof, Tx, WriteTx};
 
@@ -298,14 +297,17 @@ async fn delete_domain(tx: &mut WriteTx, stored: &impl DeletesProject, now: Micr
     if let Some(inside) = projects.iter().rev().find(|p| p.immutable == Some(true)) {
         return Err(immutable("delete", inside));
     }
-    let losses = loss::before(tx, Affected::Everybody, now).await?;
+    // Roles of the domain may be held in other places.
+    let roles = tx.column("SELECT id FROM role WHERE domain_id = ?", args![&domain.id]).await?;
+    let granting = facts::implications(tx).await?.with_priors(&roles);
+    let holders = facts::holders_of(tx, &granting).await?;
+    let guard = RoleLossGuard::begin(tx, holders).await?;
     for inside in projects.iter().rev() {
         delete_one(tx, stored, inside, now).await?;
     }
     contents::delete(tx, stored, &domain.id, now).await?;
     delete_one(tx, stored, domain, now).await?;
-    losses.after(tx, stored).await?;
-    Ok(())
+    Ok(guard.finish(tx, stored).await?)
 }
 
 async fn delete_one(tx: &mut WriteTx, proof: &impl DeletesProject, p: &Project, now: Micros) -> Result<()> {

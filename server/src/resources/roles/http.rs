@@ -8,11 +8,10 @@ use vicar_rules::policy::Op;
 use super::{Implication, Role, sql};
 use crate::authz::{NoObject, Proposed, Reading, Writing};
 use crate::error::{Error, Result};
-use crate::facts;
+use crate::facts::{self, RoleLossGuard};
 use crate::http::request::{created, no_content, ok, one, take_text};
 use crate::http::{Links, Request, bag};
 use crate::ids;
-use crate::resources::trusts::loss::{self, Affected};
 use crate::schema;
 use crate::store::Tx;
 
@@ -156,10 +155,17 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     if role.immutable == Some(true) {
         return Err(immutable(&role));
     }
-    let before = loss::before(&mut s.tx, Affected::Everybody, s.now).await?;
+    let guard = before_loss_of(&mut s.tx, &role.id).await?;
     sql::delete(&mut s.tx, &role, &role.id).await?;
-    before.after(&mut s.tx, &role).await?;
+    guard.finish(&mut s.tx, &role).await?;
     Ok(no_content())
+}
+
+/// What everybody holds who can lose something when this role goes, or what it implies does.
+async fn before_loss_of(tx: &mut Tx, role: &String) -> Result<RoleLossGuard> {
+    let granting = facts::implications(tx).await?.with_priors([role]);
+    let holders = facts::holders_of(tx, &granting).await?;
+    Ok(RoleLossGuard::begin(tx, holders).await?)
 }
 
 /// The two roles that the path names.
@@ -242,9 +248,9 @@ pub async fn delete_implication(s: &mut Writing<'_>) -> Result<Response> {
     let of = pair(&mut s.tx, s.request).await?;
     let of = s.authorize(Op::DeleteImpliedRole, of)?;
     check_implies(&mut s.tx, &of).await?;
-    let before = loss::before(&mut s.tx, Affected::Everybody, s.now).await?;
+    let guard = before_loss_of(&mut s.tx, &of.prior.id).await?;
     sql::delete_implication(&mut s.tx, &of).await?;
-    before.after(&mut s.tx, &of).await?;
+    guard.finish(&mut s.tx, &of).await?;
     Ok(no_content())
 }
 

@@ -39,7 +39,7 @@ async fn answer(s: &mut Writing<'_>, signed: &Signed) -> Result<(String, Respons
     s.request.line.subject(token.ids());
     let shown = render(&mut s.tx, &token, true).await?;
     s.after_commit(|metrics| {
-        metrics.tokens_issued.inc());
+        metrics.tokens_issued.inc();
     });
     Ok((text, ok(json!({"token": shown}))))
 }

@@ -50,7 +50,7 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
     s.request.line.subject(token.ids());
     let shown = render(&mut s.tx, &token, !s.request.query.has("nocatalog")).await?;
     s.after_commit(|metrics| {
-        metrics.tokens_issued.inc());
+        metrics.tokens_issued.inc();
     });
     Ok(with_header(created("token", shown), SUBJECT_TOKEN, &text))
 }

@@ -299,7 +299,7 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     let why = if renounce { end::EndReason::Renounced } else { end::EndReason::Deleted };
     let ended = end::subtree(&mut s.tx, &trust, &id, why, s.now).await?.len() as u64;
     s.after_commit(move |metrics| {
-        metrics.trusts_ended.inc_by(ended));
+        metrics.trusts_ended.inc_by(ended);
     });
     Ok(no_content())
 }

@@ -3,6 +3,5 @@
 pub mod end;
 pub mod flush;
 pub mod http;
-pub mod loss;
 pub mod sql;
 pub mod view;

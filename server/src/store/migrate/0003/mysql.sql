@@ -1,0 +1,25 @@
+CREATE TABLE vicar_role_loss (
+    id INTEGER NOT NULL AUTO_INCREMENT,
+    act VARCHAR(32) NOT NULL,
+    user_id VARCHAR(64) NOT NULL,
+    place_type VARCHAR(16) NOT NULL,
+    place_id VARCHAR(64) NOT NULL,
+    roles TEXT NOT NULL,
+    lost_at BIGINT NOT NULL,
+    PRIMARY KEY (id)
+) ENGINE=InnoDB CHARSET=utf8;
+CREATE INDEX ix_vicar_role_loss_user_id_lost_at ON vicar_role_loss (user_id, lost_at);
+CREATE INDEX ix_vicar_role_loss_lost_at ON vicar_role_loss (lost_at);
+CREATE INDEX ix_vicar_revocation_event_place ON revocation_event (project_id, user_id, audit_id, trust_id, audit_chain_id, issued_before);
+CREATE INDEX ix_vicar_revocation_event_trust ON revocation_event (trust_id, issued_before);
+CREATE INDEX ix_vicar_revocation_event_chain ON revocation_event (audit_chain_id, issued_before);
+CREATE INDEX ix_vicar_assignment_target_id ON assignment (target_id);
+CREATE INDEX ix_vicar_assignment_role_id ON assignment (role_id);
+CREATE INDEX ix_vicar_trust_project_id ON trust (project_id);
+CREATE INDEX ix_vicar_trust_role_role_id ON trust_role (role_id);
+CREATE INDEX ix_vicar_credential_project_id ON credential (project_id);
+CREATE INDEX ix_vicar_application_credential_project_id ON application_credential (project_id);
+CREATE INDEX ix_vicar_application_credential_role_role_id ON application_credential_role (role_id);
+DROP INDEX ix_vicar_revocation_event_trust_id ON revocation_event;
+DROP INDEX ix_vicar_revocation_event_audit_chain_id ON revocation_event;
+DROP INDEX ix_vicar_revocation_event_rest ON revocation_event;

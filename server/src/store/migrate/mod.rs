@@ -1,0 +1,441 @@
+//! Creating and adopting databases.
+//!
+//! Keystone's tables are created when there are none, with its own version marks, and left alone when there
+//! are. `vicar_schema` records the steps that our own tables went through.
+//!
+//! # How the next version adds a step
+//!
+//! During a rolling upgrade programs of version N and N+1 serve one database, so a step only ever expands:
+//! new tables, new columns that may be null or have a default, new indexes. (An index that a new one makes
+//! superfluous may go: no program's answers depend on it.) What N does must stay right afterwards. The next
+//! version
+//! 1. adds a folder `000N` with the statements for each engine, and a [`Step`] at the end of [`STEPS`]. A
+//!    statement may be found done already: MariaDB cannot undo a change of the schema, so a step that was
+//!    interrupted is done again. `IF NOT EXISTS` says so where every supported engine of a dialect knows it;
+//!    MySQL does not, so there the error is taken for it;
+//! 2. brings `OWN` and `OWN_INDEXES` in `schema.rs` to the same form; a test compares the two;
+//! 3. leaves `serves_from` as it was: N finds a schema that is newer than its own and goes on.
+//!
+//! A step is never edited once it was released: it is plain SQL, and does not change when `schema.rs` does.
+//! A new database goes through all of them.
+//!
+//! What nobody uses any more is removed by a later step (contract) with `serves_from` set to the first
+//! version that never used it. A program that is older refuses the database from then on, and `vicar db
+//! sync` of the newer one is done after the last old program has ended.
+
+use super::schema::{ALEMBIC_HEADS, Dialect, KEYSTONE, OWN, ddl};
+use super::{DateTime, Error, Result, Store, Tx, WriteTx};
+use crate::args;
+use vicar_rules::Micros;
+
+/// A step of our own tables.
+#[derive(Debug)]
+struct Step {
+    version: i64,
+    /// The oldest program that can work with the database from here on.
+    serves_from: i64,
+    /// What is done, on a database that is at the version before. Statements end with a semicolon at the
+    /// end of a line.
+    sqlite: &'static str,
+    postgres: &'static str,
+    mysql: &'static str,
+    /// The rows that it adds, after its statements, in the transaction that records it.
+    rows: &'static [&'static str],
+}
+
+/// All steps. The first made the tables.
+const STEPS: &[Step] = &[
+    Step {
+        version: 1,
+        serves_from: 1,
+        sqlite: include_str!("0001/sqlite.sql"),
+        postgres: include_str!("0001/postgres.sql"),
+        mysql: include_str!("0001/mysql.sql"),
+        rows: &[],
+    },
+    // The guard of the writers, and the place for `serves_from`; programs of version 1 knew no newer ones.
+    Step {
+        version: 2,
+        serves_from: 2,
+        sqlite: include_str!("0002/sqlite.sql"),
+        postgres: include_str!("0002/postgres.sql"),
+        mysql: include_str!("0002/mysql.sql"),
+        // The row that a writer changes first where locking it is locking all.
+        rows: &["INSERT INTO vicar_guard (id, turn) VALUES (1, 0)"],
+    },
+    // Roles that were lost, and indexes by which a validation finds its events whatever the number of
+    // others.
+    Step {
+        version: 3,
+        serves_from: 2,
+        sqlite: include_str!("0003/sqlite.sql"),
+        postgres: include_str!("0003/postgres.sql"),
+        mysql: include_str!("0003/mysql.sql"),
+        rows: &[],
+    },
+];
+
+impl Step {
+    fn statements(&self, dialect: Dialect) -> impl Iterator<Item = &'static str> + use<> {
+        let text = match dialect {
+            Dialect::Sqlite => self.sqlite,
+            Dialect::Postgres => self.postgres,
+            Dialect::Mysql => self.mysql,
+        };
+        text.split(";\n").map(str::trim).filter(|statement| !statement.is_empty())
+    }
+}
+
+/// The version of our own tables that this program was made for.
+pub const VERSION: i64 = STEPS[STEPS.len() - 1].version;
+
+/// Recorded while the tables are being made, where that cannot be undone.
+const UNFINISHED: i64 = 0;
+
+/// The row that every domain's `domain_id` refers to.
+pub const ROOT_DOMAIN: &str = "<<keystone.domain.root>>";
+
+/// What a database holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Keystone's marks; empty when its tables are not there.
+    pub keystone: Vec<String>,
+    /// Our version, if our tables are there.
+    pub own: Option<i64>,
+    /// The oldest of our programs that can work with it.
+    pub serves_from: i64,
+    /// The first table that is there and has the name of one of ours or Keystone's.
+    taken: Option<String>,
+}
+
+impl State {
+    /// Is it a Keystone schema that we know?
+    pub fn is_known(&self) -> bool {
+        let mut found: Vec<&str> = self.keystone.iter().map(String::as_str).collect();
+        let mut known = ALEMBIC_HEADS.to_vec();
+        found.sort_unstable();
+        known.sort_unstable();
+        found == known
+    }
+
+    /// Can this program work with it as it is? A newer one may have expanded it.
+    pub fn is_current(&self) -> bool {
+        self.is_known() && self.own.is_some_and(|v| v >= VERSION) && !self.is_too_new()
+    }
+
+    /// Has a newer program removed what this one needs?
+    pub fn is_too_new(&self) -> bool {
+        self.serves_from > VERSION
+    }
+}
+
+/// Looks what the database holds, without changing it.
+pub async fn state(tx: &mut Tx) -> Result<State> {
+    let tables: Vec<String> = tx.column(Store::tables(tx.dialect), &[]).await?;
+    let has = |name: &str| tables.iter().any(|t| t == name);
+    let keystone = if has("alembic_version") {
+        tx.column("SELECT version_num FROM alembic_version", &[]).await?
+    } else {
+        Vec::new()
+    };
+    let (mut own, mut serves_from) = (None, 0);
+    if has("vicar_schema") {
+        // Empty, it was made a moment ago.
+        own = number(tx, "SELECT MAX(version) FROM vicar_schema").await?.or(Some(UNFINISHED));
+    }
+    // The column came with version 2.
+    if own.is_some_and(|v| v >= 2) {
+        serves_from = number(tx, "SELECT MAX(serves_from) FROM vicar_schema").await?.unwrap_or(0);
+    }
+    let taken = KEYSTONE.iter().chain(OWN).map(|t| t.name).find(|name| has(name)).map(str::to_owned);
+    Ok(State { keystone, own, serves_from, taken })
+}
+
+async fn number(tx: &mut Tx, sql: &str) -> Result<Option<i64>> {
+    Ok(tx.first(sql, &[], |r| r.take::<Option<i64>>()).await?.flatten())
+}
+
+/// How often two that do the same at once step aside, and for how long.
+const TRIES: u32 = 40;
+const ASIDE: std::time::Duration = std::time::Duration::from_millis(250);
+
+/// Brings the database to the current version; says whether anything was done. Any number of programs may
+/// do so at once.
+///
+/// # Errors
+/// A database whose Keystone marks are not those that we know is refused untouched.
+pub async fn sync(store: &Store, now: Micros) -> Result<bool> {
+    let mut done = try_sync(store, now).await;
+    for _ in 1..TRIES {
+        // Somebody else is doing the same; in the end it is done.
+        if !matches!(done, Err(Error::Duplicate | Error::Again(_))) {
+            break;
+        }
+        tokio::time::sleep(ASIDE).await;
+        done = try_sync(store, now).await;
+    }
+    done
+}
+
+async fn try_sync(store: &Store, now: Micros) -> Result<bool> {
+    let mut tx = store.change_schema().await?;
+    let before = state(&mut tx).await?;
+    if before.is_current() {
+        return Ok(false);
+    }
+    refuse(&before)?;
+    match before.own {
+        None | Some(UNFINISHED) => create(&mut tx, &before, now).await?,
+        Some(version) => {
+            for step in STEPS.iter().filter(|s| s.version > version) {
+                take(&mut tx, step, now).await?;
+            }
+        }
+    }
+    tx.commit().await?;
+    Ok(true)
+}
+
+fn refuse(before: &State) -> Result<()> {
+    if !before.keystone.is_empty() && !before.is_known() {
+        return Err(Error::Broken(format!(
+            "the database is at Keystone's version {}, known is {} (30.0.0): upgrade it with keystone-manage first",
+            before.keystone.join(", "),
+            ALEMBIC_HEADS.join(", ")
+        )));
+    }
+    if before.is_too_new() {
+        return Err(Error::Broken(format!(
+            "the database serves programs from version {} on, this one is of version {VERSION}",
+            before.serves_from
+        )));
+    }
+    match &before.taken {
+        Some(table) if before.keystone.is_empty() && before.own != Some(UNFINISHED) => Err(Error::Broken(
+            format!("the database has a table {table} already, which neither Keystone nor this program made"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+async fn take(tx: &mut WriteTx, step: &Step, now: Micros) -> Result<()> {
+    for statement in step.statements(tx.dialect) {
+        tx.change(statement).await?;
+    }
+    record(tx, step, now).await
+}
+
+/// Adds the rows of a step and notes that it was taken.
+async fn record(tx: &mut WriteTx, step: &Step, now: Micros) -> Result<()> {
+    for row in step.rows {
+        tx.statement(row, &[]).await?;
+    }
+    tx.statement(
+        "INSERT INTO vicar_schema (version, applied_at, serves_from) VALUES (?, ?, ?)",
+        args![step.version, DateTime(now), step.serves_from],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Makes our tables, and Keystone's unless they are there.
+async fn create(tx: &mut WriteTx, before: &State, now: Micros) -> Result<()> {
+    let dialect = tx.dialect;
+    let mut ours = STEPS.iter().flat_map(|step| step.statements(dialect));
+    // The first statement of all makes `vicar_schema`.
+    let first = ours.next();
+    if before.own.is_none() {
+        if let Some(statement) = first {
+            tx.change(statement).await?;
+        }
+        tx.statement(
+            "INSERT INTO vicar_schema (version, applied_at) VALUES (?, ?)",
+            args![UNFINISHED, DateTime(now)],
+        )
+        .await?;
+    }
+    let keystone = KEYSTONE.iter().filter(|_| before.keystone.is_empty());
+    for statement in keystone.flat_map(|t| ddl(t, dialect)) {
+        tx.change(&statement).await?;
+    }
+    for statement in ours {
+        tx.change(statement).await?;
+    }
+    // All rows in one transaction, on every engine: with them the database is whole.
+    if before.keystone.is_empty() {
+        fill_keystone(tx).await?;
+    }
+    for step in STEPS {
+        record(tx, step, now).await?;
+    }
+    tx.statement("DELETE FROM vicar_schema WHERE version = ?", args![UNFINISHED]).await?;
+    Ok(())
+}
+
+async fn fill_keystone(tx: &mut WriteTx) -> Result<()> {
+    for head in ALEMBIC_HEADS {
+        tx.statement("INSERT INTO alembic_version (version_num) VALUES (?)", args![*head]).await?;
+    }
+    tx.statement(
+        "INSERT INTO project (id, name, extra, description, enabled, domain_id, parent_id, is_domain)
+         VALUES (?, ?, '{}', '', ?, ?, NULL, ?)",
+        args![ROOT_DOMAIN, ROOT_DOMAIN, false, ROOT_DOMAIN, true],
+    )
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use sha2::{Digest, Sha256};
+
+    use super::super::schema::{OWN_INDEXES, Scope, index_ddl};
+    use super::*;
+
+    const DIALECTS: [Dialect; 3] = [Dialect::Sqlite, Dialect::Postgres, Dialect::Mysql];
+
+    /// What a step does, in a few digits.
+    fn digest(step: &Step) -> String {
+        let mut all = Sha256::new();
+        for part in [step.sqlite, step.postgres, step.mysql].iter().chain(step.rows) {
+            all.update(part.as_bytes());
+            all.update([0]);
+        }
+        all.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn a_step_that_was_released_does_not_change() {
+        // A new step adds a line here. A line that is here already is never changed.
+        let frozen = ["7e8c9976d2ed03e7", "7f6a5dbf6fcea3e1", "8369b132d5b29707"];
+        let now: Vec<String> = STEPS.iter().map(digest).collect();
+        assert_eq!(now, frozen);
+    }
+
+    #[test]
+    fn steps_are_numbered_and_never_serve_the_future() {
+        for (step, version) in STEPS.iter().zip(1..) {
+            assert_eq!(step.version, version);
+            assert!(step.serves_from <= version);
+            assert!(DIALECTS.iter().all(|d| step.statements(*d).next().is_some()));
+        }
+        assert!(STEPS.windows(2).all(|two| two[0].serves_from <= two[1].serves_from));
+    }
+
+    /// The columns and keys of a schema as SQLite tells them, table by table, and its indexes.
+    async fn shape(tx: &mut Tx) -> BTreeMap<String, Vec<String>> {
+        let mut out = BTreeMap::new();
+        let names: Vec<String> = tx.column(Store::tables(Dialect::Sqlite), &[]).await.expect("tables");
+        for table in names {
+            let mut lines: Vec<String> = tx
+                .map(
+                    "SELECT name, type, \"notnull\", COALESCE(dflt_value, ''), pk FROM pragma_table_info(?)",
+                    args![&table],
+                    |r| {
+                        let text = (r.take::<String>()?, r.take::<String>()?);
+                        Ok(format!(
+                            "{text:?} {} {} {}",
+                            r.take::<i64>()?,
+                            r.take::<String>()?,
+                            r.take::<i64>()?
+                        ))
+                    },
+                )
+                .await
+                .expect("columns");
+            lines.sort();
+            let indexes: Vec<String> = tx
+                .column(
+                    "SELECT il.name || ' ' || il.\"unique\" || il.partial || ' ' ||
+                            (SELECT group_concat(ii.name) FROM pragma_index_info(il.name) ii)
+                       FROM pragma_index_list(?) il WHERE il.origin <> 'pk' ORDER BY il.origin, il.name",
+                    args![&table],
+                )
+                .await
+                .expect("indexes");
+            lines.extend(indexes);
+            out.insert(table, lines);
+        }
+        out
+    }
+
+    #[tokio::test]
+    async fn the_steps_make_what_the_schema_describes() {
+        let described = Store::memory().expect("opens");
+        let mut tx = described.change_schema().await.expect("begins");
+        for statement in KEYSTONE.iter().chain(OWN).flat_map(|t| ddl(t, Dialect::Sqlite)) {
+            tx.change(&statement).await.expect("creates");
+        }
+        for (table, index) in OWN_INDEXES.iter().filter(|own| own.1.scope.covers(Dialect::Sqlite)) {
+            tx.change(&index_ddl(table, index, Dialect::Sqlite)).await.expect("creates");
+        }
+        let described = shape(&mut tx).await;
+        let stepped = new_shape().await;
+        assert!(stepped.len() > 50);
+        assert_eq!(stepped, described);
+    }
+
+    /// What a new database is like.
+    async fn new_shape() -> BTreeMap<String, Vec<String>> {
+        let store = Store::memory().expect("opens");
+        assert!(sync(&store, 0).await.expect("makes it"));
+        let mut tx = store.change_schema().await.expect("begins");
+        shape(&mut tx).await
+    }
+
+    #[tokio::test]
+    async fn every_version_is_brought_to_the_current_one() {
+        for version in 1..VERSION {
+            let store = Store::memory().expect("opens");
+            let mut tx = store.change_schema().await.expect("begins");
+            let keystone = KEYSTONE.iter().flat_map(|t| ddl(t, Dialect::Sqlite));
+            for statement in keystone {
+                tx.change(&statement).await.expect("creates");
+            }
+            fill_keystone(&mut tx).await.expect("fills");
+            for step in STEPS.iter().filter(|step| step.version <= version) {
+                for statement in step.statements(Dialect::Sqlite) {
+                    tx.change(statement).await.expect("takes the step");
+                }
+                for row in step.rows {
+                    tx.statement(row, &[]).await.expect("adds its rows");
+                }
+                let noted = "INSERT INTO vicar_schema (version, applied_at) VALUES (?, ?)";
+                tx.statement(noted, args![step.version, DateTime(0)]).await.expect("notes it");
+                if step.version >= 2 {
+                    let from = "UPDATE vicar_schema SET serves_from = ? WHERE version = ?";
+                    tx.statement(from, args![step.serves_from, step.version]).await.expect("notes it");
+                }
+            }
+            tx.commit().await.expect("commits");
+            assert!(sync(&store, 0).await.expect("brings it up"));
+            let mut tx = store.change_schema().await.expect("begins");
+            let now = state(&mut tx).await.expect("looks");
+            assert!(now.is_current() && now.own == Some(VERSION) && now.serves_from == 2, "{now:?}");
+            assert_eq!(shape(&mut tx).await, new_shape().await, "from {version}");
+            let guards: Vec<i64> = tx.column("SELECT turn FROM vicar_guard", &[]).await.expect("reads");
+            assert_eq!(guards, [0]);
+        }
+    }
+
+    #[test]
+    fn every_engine_gets_the_same_names() {
+        let names = |dialect: Dialect| {
+            let statements = STEPS.iter().flat_map(move |step| step.statements(dialect));
+            let mut names: Vec<String> = statements
+                .map(|s| s.replace("IF NOT EXISTS ", "").replace("IF EXISTS ", ""))
+                .map(|s| s.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
+                // Here they differ: see `OWN_INDEXES`.
+                .filter(|name| {
+                    !OWN_INDEXES.iter().any(|own| own.1.scope != Scope::All && name.ends_with(own.1.name))
+                })
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(Dialect::Sqlite), names(Dialect::Postgres));
+        assert_eq!(names(Dialect::Sqlite), names(Dialect::Mysql));
+    }
+}
