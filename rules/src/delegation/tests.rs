@@ -1,5 +1,5 @@
 //! One small test for each sentence that these functions decide; the laws over random histories stand in
-//! `tests/laws.rs`.
+//! `tests/laws/`.
 
 use super::*;
 
