@@ -157,7 +157,7 @@ pub enum Broken {
     AncestorEnded(String),
     /// A trust above is not in the database; its id.
     AncestorMissing(String),
-    /// A user of the chain was deleted; his id.
+    /// A user of the chain was deleted; their id.
     AgentGone(String),
     /// The project was deleted, or the trust never had one.
     ProjectGone,
@@ -168,7 +168,7 @@ pub enum Broken {
 /// Why a living trust gives nothing for now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Suspended {
-    /// A user of the chain, or his domain, is disabled.
+    /// A user of the chain, or their domain, is disabled.
     Agent(String),
     /// The project, or its domain, is disabled.
     Project,

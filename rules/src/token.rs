@@ -4,7 +4,7 @@ use crate::Micros;
 use crate::delegation::Until;
 use crate::refusal::Refusal;
 
-/// Login methods that prove the user himself. Everything else, the unknown included, is delegated.
+/// Login methods by which users prove themselves. Everything else, the unknown included, is delegated.
 pub const PRIMARY_METHODS: &[&str] =
     &["external", "kerberos", "mapped", "openid", "password", "saml2", "token", "totp", "x509"];
 

@@ -59,7 +59,7 @@ impl World {
     }
 
     /// Several bearers at once: all of them are judged, and have read the row, before the first one
-    /// takes his use.
+    /// takes a use.
     pub fn race(&mut self, trust: usize) {
         let allowed = self.live(trust).is_some();
         let gives = self.gives(trust);
@@ -557,7 +557,7 @@ impl World {
             Op::LoginSomewhere(n) => self.login_somewhere(*n),
             Op::TrustLogin(n, by, source) => {
                 if let Some(t) = living(self, *n, 0) {
-                    // Mostly the trustee; with his own token, if he has one.
+                    // Mostly the trustee; with their own token, if they have one.
                     let by = by.unwrap_or(self.trusts[t].trustee);
                     let source = source.then(|| self.tokens.iter().position(|x| x.user == by)).flatten();
                     self.trust_login(t, by, source);

@@ -127,7 +127,7 @@ pub static PLACES: LazyLock<Vec<(Place, Vec<String>)>> = LazyLock::new(|| {
 pub type Grants = [[Mask; TARGETS]; ACTORS];
 pub type Members = [[bool; GROUPS]; USERS.len()];
 
-/// The roles that are assigned to the user or his groups in the place, inherited ones included.
+/// The roles that are assigned to the user or their groups in the place, inherited ones included.
 pub fn assigned(grants: &Grants, members: &Members, user: usize, spot: Spot) -> Mask {
     let of = |actor: usize| {
         let grants = &grants[actor];
@@ -766,7 +766,7 @@ impl World {
         }
     }
 
-    /// Takes the nth member out of his group.
+    /// Takes the nth member out of their group.
     pub fn leave(&mut self, n: usize) {
         let members: Vec<(usize, usize)> = (0..USERS.len())
             .flat_map(|u| (0..GROUPS).map(move |g| (u, g)))
