@@ -9,7 +9,7 @@ use proptest::sample::select;
 use proptest::test_runner::{TestCaseError, TestRunner};
 
 use vicar_rules::Micros;
-use vicar_rules::delegation::{Chain, Facts, Presence, Standing, Trust, Until, evaluate, subtree};
+use vicar_rules::delegation::{Chain, ChainFacts, Presence, Trust, TrustStatus, Until, evaluate, subtree};
 use vicar_rules::keypair::exchange;
 
 use crate::names::*;
@@ -157,7 +157,7 @@ fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
         })
         .collect();
     let rows = ruined(r);
-    let facts = Facts {
+    let facts = ChainFacts {
         now: NOW,
         implications: &implications,
         // Not even closed under implication.
@@ -168,7 +168,7 @@ fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
     for leaf in &rows {
         let chain = Chain::assemble(&leaf.id, rows.iter().cloned()).expect("the leaf is there");
         let evaluated = evaluate(chain, &facts);
-        let (chain, said) = (evaluated.chain(), evaluated.standing());
+        let (chain, said) = (evaluated.chain(), evaluated.status());
         let (_, _) = (said.word(), said.reason());
         let falls = subtree(&leaf.id, &rows);
         let once: BTreeSet<&str> = falls.iter().map(|t| t.id.as_str()).collect();
@@ -183,7 +183,7 @@ fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
             must!(chain.has_trustor(&link.trustor), "an owner is overlooked");
             must!(subtree(&link.id, &rows).contains(&leaf), "{} would survive {}", leaf.id, link.id);
         }
-        let Standing::Live(a) = said else {
+        let TrustStatus::Live(a) = said else {
             note(said.word());
             if up.is_none() {
                 note("circle or missing link");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vicar_rules::delegation::{Authority, Broken, Ended, Evaluated, Standing, Suspended, Until};
+use vicar_rules::delegation::{Authority, Broken, Ended, Evaluated, Suspended, TrustStatus, Until};
 use vicar_rules::policy::{self, Fact, Scope, Subject};
 use vicar_rules::refusal::Class;
 use vicar_rules::token::{Act, Kind, ScopeKind, Switches, may, rescope};
@@ -272,9 +272,9 @@ fn death_is_a_subtree(w: &World) -> Verdict {
     for t in 0..w.trusts.len() {
         for above in w.path(t) {
             must!(
-                !w.dead_itself(above) || w.standing(t).ended(),
+                !w.dead_itself(above) || w.status(t).ended(),
                 "t{above} ended, t{t} below it did not: {:?}",
-                w.standing(t)
+                w.status(t)
             );
         }
     }
@@ -318,18 +318,18 @@ fn death_is_a_subtree(w: &World) -> Verdict {
 /// trust".
 fn suspended_is_not_dead(w: &World) -> Verdict {
     for t in 0..w.trusts.len() {
-        let said = w.standing(t);
+        let said = w.status(t);
         if w.dead(t) {
             continue;
         }
         if w.withheld(t) {
             let true_reason = match said {
-                Standing::Suspended(Suspended::Agent(u)) => {
+                TrustStatus::Suspended(Suspended::Agent(u)) => {
                     USERS.iter().position(|x| x == u).is_some_and(|u| !w.user_on(u))
                 }
-                Standing::Suspended(Suspended::Project) => !w.project_on(w.trusts[t].project),
-                Standing::Suspended(Suspended::Role(r)) => ROLES.contains(&r.as_str()),
-                Standing::Live(_) | Standing::Ended(_) => false,
+                TrustStatus::Suspended(Suspended::Project) => !w.project_on(w.trusts[t].project),
+                TrustStatus::Suspended(Suspended::Role(r)) => ROLES.contains(&r.as_str()),
+                TrustStatus::Live(_) | TrustStatus::Ended(_) => false,
             };
             must!(true_reason, "t{t} is suspended, not {said:?}");
         } else {
@@ -418,7 +418,7 @@ fn a_leaf_is_a_leaf(w: &World) -> Verdict {
     }
     if let Some(k) = w.last.deleted_keypair {
         must!(
-            w.evaluated.iter().map(Evaluated::standing).eq(&w.standings_before),
+            w.evaluated.iter().map(Evaluated::status).eq(&w.statuses_before),
             "deleting keypair k{k} changed a trust"
         );
         for (n, token) in w.tokens.iter().enumerate() {
@@ -544,7 +544,7 @@ fn owners_see_all(w: &World) -> Verdict {
                     && allowed(DeleteTrust) == owner
                     && allowed(RenounceTrust) == trustee,
                 "{name} and t{t}, which is {}",
-                w.standing(t).word()
+                w.status(t).word()
             );
         }
     }
@@ -554,11 +554,11 @@ fn owners_see_all(w: &World) -> Verdict {
 /// "A dead thing is 404 or 401, never 403 and never 5xx": the rules call it ended, for a true
 /// reason and for ever, and refuse what is tried below it as absent, not as forbidden.
 fn a_dead_thing_is_ended(w: &World) -> Verdict {
-    for (t, said) in w.evaluated.iter().map(Evaluated::standing).enumerate() {
+    for (t, said) in w.evaluated.iter().map(Evaluated::status).enumerate() {
         must!(said.ended() == w.dead(t), "t{t} is dead: {}, but the rules say {said:?}", w.dead(t));
-        let before = w.standings_before.get(t);
-        must!(!before.is_some_and(Standing::ended) || said.ended(), "t{t} rose from the dead");
-        let Standing::Ended(how) = said else { continue };
+        let before = w.statuses_before.get(t);
+        must!(!before.is_some_and(TrustStatus::ended) || said.ended(), "t{t} rose from the dead");
+        let TrustStatus::Ended(how) = said else { continue };
         let row = &w.trusts[t].row;
         let true_reason = match how {
             Ended::Deleted => row.deleted_at.is_some(),

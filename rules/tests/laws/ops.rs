@@ -8,9 +8,9 @@ use proptest::sample::select;
 
 use vicar_rules::Micros;
 use vicar_rules::delegation::{
-    Ask, Limits, Parties, Presence, Spent, Trust, Until, Use, consume, grant, redelegate, subtree,
+    Limits, Parties, Presence, Spent, Trust, TrustRequest, Until, Use, consume, grant, redelegate, subtree,
 };
-use vicar_rules::keypair::{KeypairAsk, bind};
+use vicar_rules::keypair::{KeypairRequest, bind};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::roles::RoleSet;
 use vicar_rules::token::{self, Act, Kind, Switches, may};
@@ -137,15 +137,15 @@ impl World {
         let k = &self.keypairs[keypair];
         let (owner, project, under) = (k.owner, k.project, k.under);
         let chain = Some(k.audit.clone());
-        let worth = self.yields[keypair].clone();
+        let authority = self.yields[keypair].clone();
         if let Some(t) = under {
             let expected = self.keypair_yields(keypair);
             let seen = self.trusts[t].row.clone();
-            if !self.spend(t, &seen, worth.is_some(), expected) {
+            if !self.spend(t, &seen, authority.is_some(), expected) {
                 return None;
             }
         }
-        let expires = self.capped([worth?.until]);
+        let expires = self.capped([authority?.until]);
         Some(self.mint(Token {
             user: owner,
             methods: vec![token::EC2_METHOD.to_owned()],
@@ -192,7 +192,7 @@ impl World {
         }
     }
 
-    pub fn remember(&mut self, made: Result<Trust, Refusal>, ask: &Ask, under: Option<usize>) {
+    pub fn remember(&mut self, made: Result<Trust, Refusal>, ask: &TrustRequest, under: Option<usize>) {
         let above = under.and_then(|p| self.live(p).cloned());
         match made {
             Err(refusal) => self.last.refused = Some(refusal),
@@ -277,17 +277,24 @@ impl World {
         USERS.iter().position(|u| *u == user).is_some_and(|u| self.users[u] != State::Gone)
     }
 
-    pub fn named(ask: &Ask) -> Option<usize> {
+    pub fn named(ask: &TrustRequest) -> Option<usize> {
         let name = ask.project.as_deref()?;
         PROJECTS.iter().position(|p| *p == name)
     }
 
-    pub fn presence_of(&self, ask: &Ask) -> Presence {
+    pub fn presence_of(&self, ask: &TrustRequest) -> Presence {
         Self::named(ask).map_or(Presence::Missing, |p| self.project_presence(p))
     }
 
     /// A lawful ask, bent in one place.
-    pub fn ask(&self, trustor: &str, project: usize, held: Mask, parent: Option<usize>, wish: &Wish) -> Ask {
+    pub fn ask(
+        &self,
+        trustor: &str,
+        project: usize,
+        held: Mask,
+        parent: Option<usize>,
+        wish: &Wish,
+    ) -> TrustRequest {
         let above = parent.and_then(|p| self.live(p));
         let base = match parent {
             Some(p) => self.closure(self.trusts[p].roles),
@@ -314,7 +321,7 @@ impl World {
             _ => (true, None),
         };
         let leaf = !allow_redelegation || count == Some(0);
-        let mut ask = Ask {
+        let mut ask = TrustRequest {
             trustor: trustor.to_owned(),
             trustee: USERS[wish.trustee % USERS.len()].to_owned(),
             project: Some(PROJECTS[project].to_owned()),
@@ -398,7 +405,7 @@ impl World {
         };
         let latest = above.as_ref().map_or(Until::Never, |a| a.until);
         let soon = self.now + 6 * SECOND;
-        let mut ask = KeypairAsk {
+        let mut ask = KeypairRequest {
             project: PROJECTS[at].to_owned(),
             roles: (under.is_some() && wish.narrow).then(|| set(narrower).clone()),
             until: (under.is_some() && wish.end && Until::At(soon) <= latest).then_some(soon),
@@ -468,7 +475,7 @@ impl World {
     pub fn apply(&mut self, op: &Op) {
         self.step += 1;
         self.last = Last::default();
-        self.standings_before = self.evaluated.iter().map(|e| e.standing().clone()).collect();
+        self.statuses_before = self.evaluated.iter().map(|e| e.status().clone()).collect();
         self.valid_before = std::mem::take(&mut self.valid);
         self.look();
         let trust = |w: &Self, n: usize| (!w.trusts.is_empty()).then(|| n % w.trusts.len());

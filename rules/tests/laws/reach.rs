@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vicar_rules::delegation::Standing;
+use vicar_rules::delegation::TrustStatus;
 use vicar_rules::token::Kind;
 
 use crate::names::*;
@@ -75,11 +75,11 @@ impl Reached {
         {
             self.note("deleted with descendants");
         }
-        for (before, after) in w.standings_before.iter().zip(&w.evaluated) {
-            match (before, after.standing()) {
-                (Standing::Live(_), Standing::Suspended(_)) => self.note("suspended"),
-                (Standing::Suspended(_), Standing::Live(_)) => self.note("revived"),
-                (Standing::Live(_) | Standing::Suspended(_), Standing::Ended(how)) => {
+        for (before, after) in w.statuses_before.iter().zip(&w.evaluated) {
+            match (before, after.status()) {
+                (TrustStatus::Live(_), TrustStatus::Suspended(_)) => self.note("suspended"),
+                (TrustStatus::Suspended(_), TrustStatus::Live(_)) => self.note("revived"),
+                (TrustStatus::Live(_) | TrustStatus::Suspended(_), TrustStatus::Ended(how)) => {
                     let how = format!("{how:?}");
                     self.note(format!("ended: {}", how.split('"').next().unwrap_or_default()));
                 }

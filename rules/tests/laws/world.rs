@@ -9,14 +9,14 @@ use std::sync::LazyLock;
 
 use vicar_rules::Micros;
 use vicar_rules::delegation::{
-    Authority, Chain, Evaluated, Facts, Limits, Presence, Standing, Trust, Until, evaluate,
+    Authority, Chain, ChainFacts, Evaluated, Limits, Presence, Trust, TrustStatus, Until, evaluate,
 };
 use vicar_rules::keypair::{Bound, exchange};
 use vicar_rules::loss::{self, Carried, Carries, Lost, LostPlace, Place};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::revocation::{Claims, Event, ends};
 use vicar_rules::roles::{Implications, RoleSet};
-use vicar_rules::token::{self, Kind, Marks, kind};
+use vicar_rules::token::{self, Kind, TokenTraits, kind};
 
 use crate::names::*;
 use crate::ops::Genesis;
@@ -201,8 +201,8 @@ pub struct Token {
 }
 
 impl Token {
-    pub fn marks(&self) -> Marks<'_> {
-        Marks {
+    pub fn marks(&self) -> TokenTraits<'_> {
+        TokenTraits {
             methods: &self.methods,
             trust: self.trust.is_some(),
             application_credential: false,
@@ -289,7 +289,7 @@ pub struct World {
     /// As `valid`, for a service that asks for expired ones too.
     pub shown: Vec<Option<Mask>>,
     // And what they said before the last step.
-    pub standings_before: Vec<Standing>,
+    pub statuses_before: Vec<TrustStatus>,
     pub valid_before: Vec<Option<Mask>>,
 }
 
@@ -320,7 +320,7 @@ impl World {
             yields: Vec::new(),
             valid: Vec::new(),
             shown: Vec::new(),
-            standings_before: Vec::new(),
+            statuses_before: Vec::new(),
             valid_before: Vec::new(),
         };
         for (user, on) in genesis.grants.iter().enumerate() {
@@ -492,8 +492,8 @@ impl World {
         Self::presence(self.projects[project], self.domains[domain_of(project)])
     }
 
-    pub fn standing(&self, trust: usize) -> &Standing {
-        self.evaluated[trust].standing()
+    pub fn status(&self, trust: usize) -> &TrustStatus {
+        self.evaluated[trust].status()
     }
 
     pub fn live(&self, trust: usize) -> Option<&Authority> {
@@ -509,7 +509,7 @@ impl World {
         let roles = root.map_or(0, |r| self.held(r, project));
         evaluate(
             chain,
-            &Facts {
+            &ChainFacts {
                 now: self.now,
                 implications: &self.implications,
                 root_roles: set(roles),
@@ -546,14 +546,14 @@ impl World {
         };
         let places = self.trusts.iter().map(|t| t.project);
         self.evaluated = chains.into_iter().zip(places).map(|(c, p)| self.evaluate(c, p)).collect();
-        self.yields = (0..self.keypairs.len()).map(|k| self.worth_of_keypair(k)).collect();
+        self.yields = (0..self.keypairs.len()).map(|k| self.authority_of_keypair(k)).collect();
         self.valid = (0..self.tokens.len()).map(|t| self.validate(t, 0)).collect();
         self.shown = (0..self.tokens.len())
             .map(|t| if self.now < self.tokens[t].expires { self.valid[t] } else { self.validate(t, WINDOW) })
             .collect();
     }
 
-    pub fn worth_of_keypair(&self, keypair: usize) -> Option<Authority> {
+    pub fn authority_of_keypair(&self, keypair: usize) -> Option<Authority> {
         let k = &self.keypairs[keypair];
         if k.deleted {
             return None;
@@ -561,11 +561,11 @@ impl World {
         let (roles, until) = (k.bound.roles(), k.bound.until());
         match k.under {
             Some(t) => {
-                let worth = self.live(t)?;
-                exchange(worth, roles, until, &self.implications, self.now)
+                let authority = self.live(t)?;
+                exchange(authority, roles, until, &self.implications, self.now)
             }
             None => {
-                let worth = Authority {
+                let authority = Authority {
                     until: Until::Never,
                     roles: set(self.held(k.owner, k.project)).clone(),
                     project: PROJECTS[k.project].to_owned(),
@@ -573,7 +573,7 @@ impl World {
                     hops: 0,
                 };
                 (self.user_on(k.owner) && self.project_on(k.project))
-                    .then(|| exchange(&worth, roles, until, &self.implications, self.now))?
+                    .then(|| exchange(&authority, roles, until, &self.implications, self.now))?
             }
         }
     }

@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
-use vicar_rules::keypair::KeypairAsk;
+use vicar_rules::keypair::KeypairRequest;
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::token::{Act, Kind};
 
@@ -119,7 +119,7 @@ async fn create_keypair(
     let until = keypairs::http::until(&mut rest)?;
     let roles = keypairs::http::narrowing(tx, &mut rest).await?;
     rest.remove("expires_at");
-    let draft = Draft { user_id, access, blob, extra: rest, ask: KeypairAsk { project, roles, until } };
+    let draft = Draft { user_id, access, blob, extra: rest, ask: KeypairRequest { project, roles, until } };
     keypairs::create(tx, &req.app, caller, draft, permit).await
 }
 

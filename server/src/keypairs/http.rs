@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use axum::response::Response;
 use serde_json::{Value, json};
-use vicar_rules::keypair::KeypairAsk;
+use vicar_rules::keypair::KeypairRequest;
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::roles::RoleSet;
 use vicar_rules::token::{Act, Kind};
@@ -74,7 +74,7 @@ pub async fn create(Path(user): Path<String>, req: Req) -> Result<Response> {
         access: ids::secret(),
         blob,
         extra: serde_json::Map::new(),
-        ask: KeypairAsk { project, roles, until },
+        ask: KeypairRequest { project, roles, until },
     };
     let made = super::create(&mut tx, &req.app, caller, draft, &permit).await?;
     let shown = show(&mut tx, &req, caller, &made, &made.user_id).await?;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use vicar_rules::Micros;
 use vicar_rules::delegation::{Authority, Chain, Until};
-use vicar_rules::keypair::{self, KeypairAsk};
+use vicar_rules::keypair::{self, KeypairRequest};
 use vicar_rules::policy::{Fact, Facts};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::revocation::Event;
@@ -83,7 +83,7 @@ pub struct Draft {
     /// Unknown attributes.
     pub extra: Map<String, Value>,
     /// What it shall carry.
-    pub ask: KeypairAsk,
+    pub ask: KeypairRequest,
 }
 
 /// Makes a keypair in either door. What it is bound to comes from the caller's token alone.
@@ -222,7 +222,7 @@ pub async fn is_dead(tx: &mut Tx, app: &App, credential: &Credential) -> Result<
         return Ok(true);
     }
     let Some(chain) = authority::chain(tx, &b.trust_id).await? else { return Ok(true) };
-    Ok(authority::judge(tx, chain, now).await?.is_none_or(|j| j.standing().ended()))
+    Ok(authority::judge(tx, chain, now).await?.is_none_or(|j| j.status().ended()))
 }
 
 /// What a token of a trust's keypair is worth: the trust's worth, narrowed as the keypair is. Nothing

@@ -121,7 +121,7 @@ pub async fn issue(tx: &mut Tx, app: &App, who: &Identity, wanted: &Wanted) -> R
             let chain = authority::chain(tx, id).await?.ok_or(Error::Unauthorized)?;
             // A dead trust is 401 for everybody, before anything else is said of it.
             let judged = authority::judge(tx, chain.clone(), now).await?;
-            if judged.is_none_or(|j| j.standing().ended()) {
+            if judged.is_none_or(|j| j.status().ended()) {
                 return Err(Error::Unauthorized);
             }
             let leaf = chain.leaf();

@@ -5,7 +5,7 @@ use vicar_rules::delegation::Presence;
 use vicar_rules::policy::{Scope, Subject};
 use vicar_rules::revocation::{self, Claims};
 use vicar_rules::roles::RoleSet;
-use vicar_rules::token::{self, Kind, Marks, ScopeKind};
+use vicar_rules::token::{self, Kind, ScopeKind, TokenTraits};
 
 use super::fernet::{Payload, PayloadScope};
 use crate::app::App;
@@ -143,7 +143,7 @@ pub async fn establish(tx: &mut Tx, app: &App, payload: Payload, asked: Asked) -
         PayloadScope::Trust(_, t) | PayloadScope::Narrowed(_, t) => Some(t.as_str()),
         _ => None,
     };
-    let kind = token::kind(Marks {
+    let kind = token::kind(TokenTraits {
         methods: &payload.methods,
         trust: trust_id.is_some(),
         application_credential: matches!(payload.scope, PayloadScope::ApplicationCredential(..)),
@@ -226,7 +226,7 @@ async fn stand(
             }
             let judged = authority::judge_all(tx, vec![chain], now, &implications).await?.pop();
             let Some(mut judged) = judged else { return Ok(None) };
-            let Some(mut worth) = judged.standing().live().cloned() else {
+            let Some(mut worth) = judged.status().live().cloned() else {
                 return Ok(None);
             };
             if kind == Kind::Ec2 {

@@ -5,7 +5,7 @@
 //! removed is looked at by itself before: a query that a database answers wrongly must cost nobody a trust.
 
 use vicar_rules::Micros;
-use vicar_rules::delegation::{Ended, Standing};
+use vicar_rules::delegation::{Ended, TrustStatus};
 
 use super::end::{self, Why};
 use crate::args;
@@ -116,11 +116,11 @@ pub async fn end_those(tx: &mut Tx, ids: &[&str], now: Micros, permit: &Permit) 
     let implications = authority::implications(tx).await?;
     let mut ended = 0;
     for judged in authority::judge_all(tx, chains, now, &implications).await? {
-        let why = match judged.standing() {
-            Standing::Ended(Ended::Expired) => Why::Expired,
-            Standing::Ended(Ended::Exhausted) => Why::Exhausted,
-            Standing::Ended(Ended::Broken(_)) => Why::Broken,
-            Standing::Ended(Ended::Deleted) | Standing::Suspended(_) | Standing::Live(_) => continue,
+        let why = match judged.status() {
+            TrustStatus::Ended(Ended::Expired) => Why::Expired,
+            TrustStatus::Ended(Ended::Exhausted) => Why::Exhausted,
+            TrustStatus::Ended(Ended::Broken(_)) => Why::Broken,
+            TrustStatus::Ended(Ended::Deleted) | TrustStatus::Suspended(_) | TrustStatus::Live(_) => continue,
         };
         // One that ended with another of this list is left as it is.
         ended += end::subtree(tx, &judged.chain().leaf().id, why, now, permit).await?.len();

@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use vicar_rules::delegation::{self, Ask, Parties, Presence};
+use vicar_rules::delegation::{self, Parties, Presence, TrustRequest};
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::roles::RoleSet;
@@ -61,7 +61,7 @@ pub async fn create(req: Req) -> Result<Response> {
     body.remove("expires_at");
     let named = body.remove("roles");
     let mut tx = req.write().await?;
-    let ask = Ask {
+    let ask = TrustRequest {
         trustor,
         trustee: take_text(&mut body, "trustee_user_id").unwrap_or_default(),
         project: take_text(&mut body, "project_id"),
@@ -114,7 +114,7 @@ pub async fn resolve_roles(tx: &mut Tx, named: Option<&Value>) -> Result<RoleSet
 }
 
 /// Gathers the facts and asks the rules. The parent is that of the presented token, never the body's.
-async fn grant(tx: &mut Tx, req: &Req, caller: &Caller, ask: &Ask) -> Result<delegation::Granted> {
+async fn grant(tx: &mut Tx, req: &Req, caller: &Caller, ask: &TrustRequest) -> Result<delegation::Granted> {
     let now = req.app.clock.now();
     let implications = authority::implications(tx).await?;
     let parent = caller.token().and_then(|t| t.trust_id());
@@ -182,7 +182,7 @@ async fn load(tx: &mut Tx, req: &Req, id: &str) -> Result<Judged> {
 /// The same, but a dead one is not there.
 async fn load_living(tx: &mut Tx, req: &Req, id: &str) -> Result<Judged> {
     let judged = load(tx, req, id).await?;
-    if judged.standing().ended() {
+    if judged.status().ended() {
         return Err(Error::NotFound("trust", id.to_owned()));
     }
     Ok(judged)
@@ -263,11 +263,11 @@ pub async fn list(req: Req) -> Result<Response> {
     let mut items = Vec::new();
     for j in &judged {
         let leaf = j.chain().leaf();
-        let word = view::word(j.standing(), reasons.get(&leaf.id).map(String::as_str));
+        let word = view::word(j.status(), reasons.get(&leaf.id).map(String::as_str));
         let shown = match state {
             "all" => true,
             // A suspended trust lives; it is listed with the living.
-            "live" => !j.standing().ended(),
+            "live" => !j.status().ended(),
             other => word == other,
         };
         if shown && (caller.kind() != Kind::Trust || in_lane(caller, j)) {

@@ -52,7 +52,7 @@ async fn live(tx: &mut Tx, ids: &[String], now: Micros) -> Result<BTreeMap<Strin
     let judged = authority::judge_all(tx, chains, now, &implications).await?;
     Ok(judged
         .into_iter()
-        .filter_map(|j| Some((j.chain().leaf().id.clone(), j.standing().live()?.roles.clone())))
+        .filter_map(|j| Some((j.chain().leaf().id.clone(), j.status().live()?.roles.clone())))
         .collect())
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
-use vicar_rules::delegation::{Standing, Trust};
+use vicar_rules::delegation::{Trust, TrustStatus};
 
 use crate::args;
 use crate::authority::{self, Judged};
@@ -23,8 +23,8 @@ pub async fn judge(tx: &mut Tx, trusts: &[Trust], now: Micros) -> Result<Vec<Jud
 }
 
 /// The state's word. A trust that the reaper has ended shows why it ended, not that it was reaped.
-pub fn word<'a>(standing: &Standing, recorded: Option<&'a str>) -> &'a str {
-    match (standing.word(), recorded) {
+pub fn word<'a>(status: &TrustStatus, recorded: Option<&'a str>) -> &'a str {
+    match (status.word(), recorded) {
         ("deleted", Some(r @ ("expired" | "exhausted" | "broken"))) => r,
         (w, _) => w,
     }
@@ -82,8 +82,8 @@ impl Painter {
             "redelegated_trust_id": t.parent,
             "redelegation_count": t.hops,
             "keypairs": keypairs,
-            "state": word(j.standing(), recorded),
-            "reason": j.standing().reason().or_else(|| recorded.map(str::to_owned)),
+            "state": word(j.status(), recorded),
+            "reason": j.status().reason().or_else(|| recorded.map(str::to_owned)),
         })
     }
 }
@@ -151,7 +151,7 @@ pub async fn delegations(tx: &mut Tx, req: &Req, user: &str) -> Result<Map<Strin
         q.and("t.trustee_user_id = ?", args![user]);
     })
     .await?;
-    let living = |all: Vec<Judged>| all.into_iter().filter(|j| !j.standing().ended()).collect::<Vec<_>>();
+    let living = |all: Vec<Judged>| all.into_iter().filter(|j| !j.status().ended()).collect::<Vec<_>>();
     let acting = living(judge(tx, &acting, now).await?);
     let acts = living(judge(tx, &acts, now).await?);
     let ids: Vec<&str> = acting.iter().chain(&acts).map(|j| j.chain().leaf().id.as_str()).collect();
