@@ -5,7 +5,7 @@
 //! both give a [`Granted`], the only thing that the store writes. What a chain is worth is told by
 //! [`evaluate`]: the meet over all its links and the roles that the root trustor holds now, so that
 //! even a wrong row in the database can only narrow. What is made below a chain takes the
-//! [`Evaluated`] chain, so that a chain and another one's standing cannot be mixed up.
+//! [`Evaluated`] chain, so that a chain and the status of another cannot be mixed up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -124,7 +124,7 @@ pub enum Presence {
 
 /// The facts of this instant that a chain is judged by.
 #[derive(Debug, Clone)]
-pub struct Facts<'a> {
+pub struct ChainFacts<'a> {
     /// The instant.
     pub now: Micros,
     /// The implied-role relation.
@@ -157,7 +157,7 @@ pub enum Broken {
     AncestorEnded(String),
     /// A trust above is not in the database; its id.
     AncestorMissing(String),
-    /// A user of the chain was deleted; his id.
+    /// A user of the chain was deleted; their id.
     AgentGone(String),
     /// The project was deleted, or the trust never had one.
     ProjectGone,
@@ -168,7 +168,7 @@ pub enum Broken {
 /// Why a living trust gives nothing for now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Suspended {
-    /// A user of the chain, or his domain, is disabled.
+    /// A user of the chain, or their domain, is disabled.
     Agent(String),
     /// The project, or its domain, is disabled.
     Project,
@@ -178,7 +178,7 @@ pub enum Suspended {
 
 /// What a trust is worth at an instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum TrustStatus {
     /// It gives this.
     Live(Authority),
     /// It gives nothing now, and may again.
@@ -187,7 +187,7 @@ pub enum Standing {
     Ended(Ended),
 }
 
-impl Standing {
+impl TrustStatus {
     /// The word that lists and lineages use for it.
     pub fn word(&self) -> &'static str {
         match self {
@@ -308,7 +308,7 @@ impl Chain {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evaluated {
     chain: Chain,
-    standing: Standing,
+    status: TrustStatus,
 }
 
 impl Evaluated {
@@ -318,13 +318,13 @@ impl Evaluated {
     }
 
     /// What it is worth.
-    pub fn standing(&self) -> &Standing {
-        &self.standing
+    pub fn status(&self) -> &TrustStatus {
+        &self.status
     }
 
     /// The authority that it gives now, if any.
     pub fn live(&self) -> Option<&Authority> {
-        self.standing.live()
+        self.status.live()
     }
 
     /// The chain alone, to be evaluated at another instant.
@@ -339,7 +339,7 @@ impl Evaluated {
     /// [`Refusal::ParentNotLive`] when the chain gives nothing now.
     pub(crate) fn above(&self) -> Result<&Authority, Refusal> {
         self.live().ok_or_else(|| {
-            let why = self.standing.reason().unwrap_or_else(|| self.standing.word().to_owned());
+            let why = self.status.reason().unwrap_or_else(|| self.status.word().to_owned());
             Refusal::ParentNotLive(why)
         })
     }
@@ -348,36 +348,36 @@ impl Evaluated {
 /// Evaluates a chain at `facts.now`.
 ///
 /// Ends come before suspensions: a dead thing is dead, whatever else is switched off.
-pub fn evaluate(chain: Chain, facts: &Facts<'_>) -> Evaluated {
-    let standing = standing(&chain, facts);
-    Evaluated { chain, standing }
+pub fn evaluate(chain: Chain, facts: &ChainFacts<'_>) -> Evaluated {
+    let status = status(&chain, facts);
+    Evaluated { chain, status }
 }
 
-fn standing(chain: &Chain, facts: &Facts<'_>) -> Standing {
+fn status(chain: &Chain, facts: &ChainFacts<'_>) -> TrustStatus {
     if let Some(ended) = ended(chain, facts) {
-        return Standing::Ended(ended);
+        return TrustStatus::Ended(ended);
     }
     if let Some(suspended) = suspended(chain, facts) {
-        return Standing::Suspended(suspended);
+        return TrustStatus::Suspended(suspended);
     }
     // Everything holds: the meet is over the links and the root's roles.
-    let mut worth: Option<Authority> = None;
+    let mut authority: Option<Authority> = None;
     for link in chain.links() {
         let own = authority_of(link, facts.implications);
-        worth = match worth {
+        authority = match authority {
             None => Some(own),
             Some(above) => match above.meet(&own) {
                 Some(m) => Some(m),
-                None => return Standing::Ended(Ended::Broken(Broken::Unlawful(link.id.clone()))),
+                None => return TrustStatus::Ended(Ended::Broken(Broken::Unlawful(link.id.clone()))),
             },
         };
     }
-    match worth {
+    match authority {
         Some(mut a) => {
             a.roles.retain(|r| facts.root_roles.contains(r));
-            Standing::Live(a)
+            TrustStatus::Live(a)
         }
-        None => Standing::Ended(Ended::Broken(Broken::ProjectGone)),
+        None => TrustStatus::Ended(Ended::Broken(Broken::ProjectGone)),
     }
 }
 
@@ -392,7 +392,7 @@ fn authority_of(link: &Trust, implications: &Implications) -> Authority {
     }
 }
 
-fn ended(chain: &Chain, facts: &Facts<'_>) -> Option<Ended> {
+fn ended(chain: &Chain, facts: &ChainFacts<'_>) -> Option<Ended> {
     let broken = |b| Some(Ended::Broken(b));
     let leaf = chain.leaf();
     if let Some(own) = ended_itself(leaf, facts.now) {
@@ -450,7 +450,7 @@ fn token_user(link: &Trust) -> &str {
     if link.impersonation { &link.trustor } else { &link.trustee }
 }
 
-fn suspended(chain: &Chain, facts: &Facts<'_>) -> Option<Suspended> {
+fn suspended(chain: &Chain, facts: &ChainFacts<'_>) -> Option<Suspended> {
     for user in chain.agents() {
         match facts.agents.get(user).copied().unwrap_or(Presence::Missing) {
             Presence::Active => {}
@@ -479,7 +479,7 @@ fn suspended(chain: &Chain, facts: &Facts<'_>) -> Option<Suspended> {
 
 /// What a caller asks of a new trust. Roles are ids already; names were resolved before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask {
+pub struct TrustRequest {
     /// Who delegates, as the body says.
     pub trustor: String,
     /// Who receives.
@@ -541,7 +541,7 @@ impl Granted {
 }
 
 /// Makes a root trust out of the caller's own authority (rules 3 to 11).
-pub fn grant(ask: &Ask, parties: &Parties<'_>, limits: Limits) -> Result<Granted, Refusal> {
+pub fn grant(ask: &TrustRequest, parties: &Parties<'_>, limits: Limits) -> Result<Granted, Refusal> {
     check_shape(ask, parties)?;
     check_project(ask, parties)?;
     let hops = asked_hops(ask, limits, None)?;
@@ -560,7 +560,7 @@ pub fn grant(ask: &Ask, parties: &Parties<'_>, limits: Limits) -> Result<Granted
 ///
 /// The first rule that forbids it.
 pub fn redelegate(
-    ask: &Ask,
+    ask: &TrustRequest,
     parent: &Evaluated,
     parties: &Parties<'_>,
     limits: Limits,
@@ -600,7 +600,7 @@ pub fn redelegate(
     Ok(granted(ask, until, hops, Some(parent.id.clone())))
 }
 
-fn granted(ask: &Ask, until: Until, hops: u32, parent: Option<String>) -> Granted {
+fn granted(ask: &TrustRequest, until: Until, hops: u32, parent: Option<String>) -> Granted {
     Granted {
         trust: Trust {
             id: String::new(),
@@ -618,7 +618,7 @@ fn granted(ask: &Ask, until: Until, hops: u32, parent: Option<String>) -> Grante
     }
 }
 
-fn check_shape(ask: &Ask, parties: &Parties<'_>) -> Result<(), Refusal> {
+fn check_shape(ask: &TrustRequest, parties: &Parties<'_>) -> Result<(), Refusal> {
     if ask.project.is_some() && ask.roles.is_empty() {
         return Err(Refusal::NoRoles);
     }
@@ -635,7 +635,7 @@ fn check_shape(ask: &Ask, parties: &Parties<'_>) -> Result<(), Refusal> {
     }
 }
 
-fn check_project(ask: &Ask, parties: &Parties<'_>) -> Result<(), Refusal> {
+fn check_project(ask: &TrustRequest, parties: &Parties<'_>) -> Result<(), Refusal> {
     if parties.project == Presence::Missing {
         return Err(Refusal::ProjectUnknown(ask.project.clone().unwrap_or_default()));
     }
@@ -649,7 +649,7 @@ fn check_project(ask: &Ask, parties: &Parties<'_>) -> Result<(), Refusal> {
 
 /// The redelegations that the new link may have: `below` a parent one fewer than the parent, at a root
 /// the maximum.
-fn asked_hops(ask: &Ask, limits: Limits, below: Option<u32>) -> Result<u32, Refusal> {
+fn asked_hops(ask: &TrustRequest, limits: Limits, below: Option<u32>) -> Result<u32, Refusal> {
     if !ask.allow_redelegation || ask.count == Some(0) {
         return Ok(0);
     }
@@ -668,7 +668,7 @@ fn asked_hops(ask: &Ask, limits: Limits, below: Option<u32>) -> Result<u32, Refu
     }
 }
 
-fn check_uses(ask: &Ask) -> Result<(), Refusal> {
+fn check_uses(ask: &TrustRequest) -> Result<(), Refusal> {
     match ask.uses {
         None => Ok(()),
         // What does not fit Keystone's signed 32-bit column could not be counted exactly.

@@ -7,7 +7,7 @@ use crate::roles::{Implications, RoleSet};
 
 /// What a caller asks of a new keypair. Roles are ids already.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeypairAsk {
+pub struct KeypairRequest {
     /// The project that it is for (`tenant_id`).
     pub project: String,
     /// Only these of the trust's roles.
@@ -48,7 +48,7 @@ impl Bound {
 ///
 /// The first rule that forbids it.
 pub fn bind(
-    ask: &KeypairAsk,
+    ask: &KeypairRequest,
     parent: Option<&Evaluated>,
     implications: &Implications,
     now: Micros,
@@ -86,7 +86,7 @@ pub fn bind(
 /// What an exchange of a trust's keypair yields now: the trust's worth, met with the keypair's own
 /// narrowing. Nothing when the keypair's time is over or no role is left.
 pub fn exchange(
-    worth: &Authority,
+    authority: &Authority,
     roles: Option<&RoleSet>,
     until: Until,
     implications: &Implications,
@@ -97,13 +97,13 @@ pub fn exchange(
     }
     let own = Authority {
         until,
-        roles: roles.map_or_else(|| worth.roles.clone(), |r| implications.closure(r)),
-        project: worth.project.clone(),
-        impersonate: worth.impersonate,
+        roles: roles.map_or_else(|| authority.roles.clone(), |r| implications.closure(r)),
+        project: authority.project.clone(),
+        impersonate: authority.impersonate,
         // A leaf is a leaf: a keypair creates nothing.
         hops: 0,
     };
-    worth.meet(&own).filter(|a| !a.roles.is_empty())
+    authority.meet(&own).filter(|a| !a.roles.is_empty())
 }
 
 #[cfg(test)]
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    use crate::delegation::{Chain, Facts, Presence, Trust, evaluate};
+    use crate::delegation::{Chain, ChainFacts, Presence, Trust, evaluate};
 
     const NOW: Micros = 1_000;
 
@@ -125,7 +125,7 @@ mod tests {
     }
 
     /// Bob is a member and Heat's stack user of p, for Alice, for 50 more.
-    fn worth() -> Authority {
+    fn authority() -> Authority {
         Authority {
             until: Until::At(NOW + 50),
             roles: set(&["member", "reader", "heat_stack_user"]),
@@ -152,31 +152,31 @@ mod tests {
         Chain::assemble("t0", [trust]).expect("it is there")
     }
 
-    fn ask() -> KeypairAsk {
-        KeypairAsk { project: "p".into(), roles: None, until: None }
+    fn ask() -> KeypairRequest {
+        KeypairRequest { project: "p".into(), roles: None, until: None }
     }
 
     fn parent(bob: Presence) -> Evaluated {
         let agents: BTreeMap<String, Presence> =
             [("alice".into(), Presence::Active), ("bob".into(), bob)].into();
-        let facts = Facts {
+        let facts = ChainFacts {
             now: NOW,
             implications: &implied(),
-            root_roles: &worth().roles,
+            root_roles: &authority().roles,
             agents: &agents,
             project: Presence::Active,
         };
         evaluate(chain(), &facts)
     }
 
-    fn bind_to_trust(ask: &KeypairAsk) -> Result<Bound, Refusal> {
+    fn bind_to_trust(ask: &KeypairRequest) -> Result<Bound, Refusal> {
         let live = parent(Presence::Active);
-        assert_eq!(live.live(), Some(&worth()));
+        assert_eq!(live.live(), Some(&authority()));
         bind(ask, Some(&live), &implied(), NOW)
     }
 
     fn yields(roles: Option<&RoleSet>, until: Until) -> Option<Authority> {
-        exchange(&worth(), roles, until, &implied(), NOW)
+        exchange(&authority(), roles, until, &implied(), NOW)
     }
 
     #[test]
@@ -188,8 +188,8 @@ mod tests {
 
     #[test]
     fn rule_38_a_logins_keypair_cannot_be_narrowed() {
-        let roles = KeypairAsk { roles: Some(set(&["reader"])), ..ask() };
-        let until = KeypairAsk { until: Some(NOW + 5), ..ask() };
+        let roles = KeypairRequest { roles: Some(set(&["reader"])), ..ask() };
+        let until = KeypairRequest { until: Some(NOW + 5), ..ask() };
         for ask in [roles, until] {
             assert_eq!(bind(&ask, None, &implied(), NOW), Err(Refusal::NarrowingNeedsTrust));
         }
@@ -203,14 +203,14 @@ mod tests {
 
     #[test]
     fn rule_38_a_trusts_keypair_is_on_the_trusts_project() {
-        let elsewhere = KeypairAsk { project: "q".into(), ..ask() };
+        let elsewhere = KeypairRequest { project: "q".into(), ..ask() };
         assert_eq!(bind_to_trust(&elsewhere), Err(Refusal::KeypairOtherProject));
     }
 
     #[test]
     fn rule_38_nothing_is_bound_to_what_gives_nothing() {
         let off = parent(Presence::Disabled);
-        let elsewhere = KeypairAsk { project: "q".into(), ..ask() };
+        let elsewhere = KeypairRequest { project: "q".into(), ..ask() };
         for ask in [ask(), elsewhere] {
             let refusal = bind(&ask, Some(&off), &implied(), NOW).expect_err("refused");
             assert!(matches!(refusal, Refusal::ParentNotLive(_)));
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn rule_38_narrowing_stays_inside_the_trusts_closure() {
-        let narrow = |roles: &[&str]| bind_to_trust(&KeypairAsk { roles: Some(set(roles)), ..ask() });
+        let narrow = |roles: &[&str]| bind_to_trust(&KeypairRequest { roles: Some(set(roles)), ..ask() });
         // Implied by what was delegated.
         let bound = narrow(&["reader"]).expect("lawful");
         assert_eq!(bound.roles(), Some(&set(&["reader"])));
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn rule_38_a_keypair_ends_no_later_than_its_trust() {
-        let end = |at| bind_to_trust(&KeypairAsk { until: Some(at), ..ask() }).map(|b| b.until());
+        let end = |at| bind_to_trust(&KeypairRequest { until: Some(at), ..ask() }).map(|b| b.until());
         assert_eq!(end(NOW + 50), Ok(Until::At(NOW + 50)));
         assert_eq!(end(NOW + 51), Err(Refusal::KeypairOutlives));
         assert_eq!(end(NOW), Err(Refusal::ExpiryPast));
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn rule_38_an_exchange_yields_what_the_trust_gives_then() {
         let gives = yields(None, Until::Never).expect("live");
-        assert_eq!(gives, Authority { hops: 0, ..worth() });
+        assert_eq!(gives, Authority { hops: 0, ..authority() });
     }
 
     #[test]

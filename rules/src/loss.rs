@@ -60,9 +60,11 @@ pub struct Lost {
 /// one of them before the act. Nothing when no role was lost.
 ///
 /// `before` and `after` are effective roles of one user in one place, `implied` the relation before the
-/// act. The roles that imply a lost one are recorded with it because the relation may be another one
-/// when the record is read: so a delegation matches by its own roles, as they are stored, and what
-/// they implied at the time needs not to be known any more.
+/// act. Domain-specific roles count, although tokens do not show them: a trust may delegate one.
+///
+/// The roles that imply a lost one are recorded with it because the relation may be another one when
+/// the record is read: so a delegation matches by its own roles, as they are stored, and what they
+/// implied at the time does not have to be known any more.
 pub fn lost(before: &RoleSet, after: &RoleSet, implied: &Implications) -> Option<RoleSet> {
     let gone: RoleSet = before.difference(after).cloned().collect();
     (!gone.is_empty()).then(|| implied.with_priors(&gone))

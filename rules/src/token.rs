@@ -4,7 +4,7 @@ use crate::Micros;
 use crate::delegation::Until;
 use crate::refusal::Refusal;
 
-/// Login methods that prove the user himself. Everything else, the unknown included, is delegated.
+/// Login methods by which users prove themselves. Everything else, the unknown included, is delegated.
 pub const PRIMARY_METHODS: &[&str] =
     &["external", "kerberos", "mapped", "openid", "password", "saml2", "token", "totp", "x509"];
 
@@ -34,7 +34,7 @@ pub enum Kind {
 
 /// What the kind is derived from; all of it is read from the token itself.
 #[derive(Debug, Clone, Copy)]
-pub struct Marks<'a> {
+pub struct TokenTraits<'a> {
     /// The token's methods.
     pub methods: &'a [String],
     /// Is it scoped to a trust?
@@ -48,7 +48,7 @@ pub struct Marks<'a> {
 }
 
 /// The kind of a token. The narrowest mark wins: an EC2 token of a trust is an EC2 token.
-pub fn kind(marks: Marks<'_>) -> Kind {
+pub fn kind(marks: TokenTraits<'_>) -> Kind {
     let has = |m: &str| marks.methods.iter().any(|x| x == m);
     // The markers stay delegated even if a configuration calls them primary.
     let primary = |m: &String| {
@@ -209,8 +209,14 @@ pub fn rescope(kind: Kind, from: ScopeKind, to: ScopeKind, allow_scoped: bool) -
 mod tests {
     use super::*;
 
-    fn marks(methods: &[String], trust: bool) -> Marks<'_> {
-        Marks { methods, trust, application_credential: false, access_token: false, additional_primary: &[] }
+    fn marks(methods: &[String], trust: bool) -> TokenTraits<'_> {
+        TokenTraits {
+            methods,
+            trust,
+            application_credential: false,
+            access_token: false,
+            additional_primary: &[],
+        }
     }
 
     #[test]
@@ -224,10 +230,10 @@ mod tests {
         assert_eq!(kind(marks(&m(&["ec2credential", "password"]), true)), Kind::Ec2);
         assert_eq!(kind(marks(&m(&["application_credential"]), false)), Kind::ApplicationCredential);
         let ec2 = m(&["ec2credential"]);
-        let lied = Marks { additional_primary: &ec2, ..marks(&ec2, false) };
+        let lied = TokenTraits { additional_primary: &ec2, ..marks(&ec2, false) };
         assert_eq!(kind(lied), Kind::Ec2);
         let unknown = m(&["password", UNKNOWN_METHOD]);
-        let lied = Marks { additional_primary: &unknown, ..marks(&unknown, false) };
+        let lied = TokenTraits { additional_primary: &unknown, ..marks(&unknown, false) };
         assert_eq!(kind(lied), Kind::Unreviewed);
     }
 

@@ -1,5 +1,5 @@
 //! One small test for each sentence that these functions decide; the laws over random histories stand in
-//! `tests/laws.rs`.
+//! `tests/laws/`.
 
 use super::*;
 
@@ -17,8 +17,8 @@ fn implied() -> Implications {
 }
 
 /// Alice lets Bob be a member of p under her name, and pass it on.
-fn ask() -> Ask {
-    Ask {
+fn ask() -> TrustRequest {
+    TrustRequest {
         trustor: "alice".into(),
         trustee: "bob".into(),
         project: Some("p".into()),
@@ -31,8 +31,8 @@ fn ask() -> Ask {
     }
 }
 
-fn child() -> Ask {
-    Ask { trustee: "carol".into(), ..ask() }
+fn child() -> TrustRequest {
+    TrustRequest { trustee: "carol".into(), ..ask() }
 }
 
 /// What Alice holds: an admin's closure.
@@ -70,12 +70,12 @@ impl World {
         }
     }
 
-    fn grant(&self, ask: &Ask) -> Result<Trust, Refusal> {
+    fn grant(&self, ask: &TrustRequest) -> Result<Trust, Refusal> {
         grant(ask, &self.parties("alice"), self.limits).map(|g| g.trust)
     }
 
-    fn standing(&self, chain: &Chain) -> Standing {
-        self.evaluate(chain).standing().clone()
+    fn status(&self, chain: &Chain) -> TrustStatus {
+        self.evaluate(chain).status().clone()
     }
 
     fn evaluate(&self, chain: &Chain) -> Evaluated {
@@ -86,7 +86,7 @@ impl World {
         }
         evaluate(
             chain.clone(),
-            &Facts {
+            &ChainFacts {
                 now: self.now,
                 implications: &self.implications,
                 root_roles: &self.roles,
@@ -97,7 +97,7 @@ impl World {
     }
 
     /// With a token of the chain, so under the name that it speaks for.
-    fn redelegate(&self, ask: &Ask, chain: &Chain) -> Result<Trust, Refusal> {
+    fn redelegate(&self, ask: &TrustRequest, chain: &Chain) -> Result<Trust, Refusal> {
         let parties = self.parties(chain.speaks_for());
         redelegate(ask, &self.evaluate(chain), &parties, self.limits).map(|g| g.trust)
     }
@@ -112,11 +112,11 @@ fn one(trust: Trust) -> Chain {
     Chain::assemble("t0", [trust]).expect("it is there")
 }
 
-fn root(ask: &Ask) -> Chain {
+fn root(ask: &TrustRequest) -> Chain {
     one(World::default().grant(ask).expect("lawful"))
 }
 
-fn two(above: &Ask, below: &Ask) -> Chain {
+fn two(above: &TrustRequest, below: &TrustRequest) -> Chain {
     let parent = root(above);
     let child = World::default().redelegate(below, &parent).expect("lawful");
     Chain::assemble("t1", [named("t1", child), parent.leaf().clone()]).expect("it is there")
@@ -127,13 +127,13 @@ fn pair() -> Chain {
     two(&ask(), &child())
 }
 
-fn without_impersonation() -> Ask {
-    Ask { impersonation: false, ..ask() }
+fn without_impersonation() -> TrustRequest {
+    TrustRequest { impersonation: false, ..ask() }
 }
 
 #[test]
 fn rule_3_only_the_caller_himself_delegates() {
-    let foreign = Ask { trustor: "carol".into(), ..ask() };
+    let foreign = TrustRequest { trustor: "carol".into(), ..ask() };
     assert_eq!(World::default().grant(&foreign), Err(Refusal::NotTheTrustor));
 }
 
@@ -146,14 +146,18 @@ fn rule_6_an_unknown_trustee_is_refused() {
 
 #[test]
 fn rule_6_one_may_trust_oneself() {
-    let own = Ask { trustee: "alice".into(), ..ask() };
+    let own = TrustRequest { trustee: "alice".into(), ..ask() };
     assert!(World::default().grant(&own).is_ok());
 }
 
 #[test]
 fn rule_7_project_and_roles_go_together() {
     let grant = |project: Option<&str>, roles: &[&str]| {
-        World::default().grant(&Ask { project: project.map(str::to_owned), roles: set(roles), ..ask() })
+        World::default().grant(&TrustRequest {
+            project: project.map(str::to_owned),
+            roles: set(roles),
+            ..ask()
+        })
     };
     assert_eq!(grant(Some("p"), &[]), Err(Refusal::NoRoles));
     assert_eq!(grant(None, &["member"]), Err(Refusal::RolesWithoutProject));
@@ -177,7 +181,8 @@ fn rule_8_a_role_must_be_held_with_all_that_it_implies() {
 
 #[test]
 fn rule_9_uses_are_at_least_one_and_countable() {
-    let grant = |uses| World::default().grant(&Ask { uses: Some(uses), allow_redelegation: false, ..ask() });
+    let grant =
+        |uses| World::default().grant(&TrustRequest { uses: Some(uses), allow_redelegation: false, ..ask() });
     assert_eq!(grant(3).expect("lawful").remaining_uses, Some(3));
     for wrong in [0, -1, i64::MIN, i64::from(i32::MAX) + 1, i64::MAX] {
         assert_eq!(grant(wrong), Err(Refusal::UsesNotPositive), "{wrong}");
@@ -186,13 +191,13 @@ fn rule_9_uses_are_at_least_one_and_countable() {
 
 #[test]
 fn rule_9_uses_are_refused_where_redelegation_is_allowed() {
-    let counted = Ask { uses: Some(3), ..ask() };
+    let counted = TrustRequest { uses: Some(3), ..ask() };
     assert_eq!(World::default().grant(&counted), Err(Refusal::UsesOnRedelegable));
 }
 
 #[test]
 fn rule_10_the_end_lies_in_the_future() {
-    let grant = |until| World::default().grant(&Ask { until: Some(until), ..ask() });
+    let grant = |until| World::default().grant(&TrustRequest { until: Some(until), ..ask() });
     assert_eq!(grant(NOW), Err(Refusal::ExpiryPast));
     assert_eq!(grant(NOW + 1).expect("lawful").until, Until::At(NOW + 1));
 }
@@ -200,7 +205,7 @@ fn rule_10_the_end_lies_in_the_future() {
 #[test]
 fn rule_11_the_depth_follows_from_what_is_allowed_and_stated() {
     let hops = |allow_redelegation, count| {
-        let ask = Ask { allow_redelegation, count, ..ask() };
+        let ask = TrustRequest { allow_redelegation, count, ..ask() };
         World::default().grant(&ask).map(|t| t.hops)
     };
     assert_eq!(hops(false, None), Ok(0));
@@ -215,7 +220,7 @@ fn rule_11_the_depth_follows_from_what_is_allowed_and_stated() {
 fn rule_11_redelegation_can_be_off_on_the_whole_server() {
     let off = World { limits: Limits { allow_redelegation: false, ..LIMITS }, ..World::default() };
     assert_eq!(off.grant(&ask()), Err(Refusal::RedelegationOff));
-    let leaf = Ask { allow_redelegation: false, ..ask() };
+    let leaf = TrustRequest { allow_redelegation: false, ..ask() };
     assert!(off.grant(&leaf).is_ok());
     // Nor below what was made before it was switched off.
     assert_eq!(off.redelegate(&leaf, &root(&ask())), Err(Refusal::RedelegationOff));
@@ -223,7 +228,7 @@ fn rule_11_redelegation_can_be_off_on_the_whole_server() {
 
 #[test]
 fn rule_22_a_trust_gives_its_roles_and_what_they_imply() {
-    let gives = World::default().standing(&root(&ask()));
+    let gives = World::default().status(&root(&ask()));
     assert_eq!(gives.live().expect("live").roles, set(&["member", "reader"]));
 }
 
@@ -231,7 +236,7 @@ fn rule_22_a_trust_gives_its_roles_and_what_they_imply() {
 fn rule_23_a_role_that_the_root_lost_suspends_the_whole_chain() {
     let lost = World { roles: set(&["reader"]), ..World::default() };
     for chain in [root(&ask()), pair()] {
-        assert_eq!(lost.standing(&chain), Standing::Suspended(Suspended::Role("member".into())));
+        assert_eq!(lost.status(&chain), TrustStatus::Suspended(Suspended::Role("member".into())));
     }
 }
 
@@ -241,28 +246,31 @@ fn rule_23_any_disabled_agent_suspends_and_any_deleted_one_ends() {
     for user in ["alice", "bob", "carol"] {
         let world = |presence| World { away: vec![(user, presence)], ..World::default() };
         for off in [Presence::Disabled, Presence::DomainDisabled] {
-            assert_eq!(world(off).standing(&chain), Standing::Suspended(Suspended::Agent(user.into())));
+            assert_eq!(world(off).status(&chain), TrustStatus::Suspended(Suspended::Agent(user.into())));
         }
         assert_eq!(
-            world(Presence::Missing).standing(&chain),
-            Standing::Ended(Ended::Broken(Broken::AgentGone(user.into())))
+            world(Presence::Missing).status(&chain),
+            TrustStatus::Ended(Ended::Broken(Broken::AgentGone(user.into())))
         );
     }
 }
 
 #[test]
 fn rule_23_a_disabled_project_suspends_and_a_deleted_one_ends() {
-    let on = |project| World { project, ..World::default() }.standing(&pair());
+    let on = |project| World { project, ..World::default() }.status(&pair());
     for off in [Presence::Disabled, Presence::DomainDisabled] {
-        assert_eq!(on(off), Standing::Suspended(Suspended::Project));
+        assert_eq!(on(off), TrustStatus::Suspended(Suspended::Project));
     }
-    assert_eq!(on(Presence::Missing), Standing::Ended(Ended::Broken(Broken::ProjectGone)));
+    assert_eq!(on(Presence::Missing), TrustStatus::Ended(Ended::Broken(Broken::ProjectGone)));
 }
 
 #[test]
 fn rule_23_a_trust_without_a_project_gives_nothing() {
     let nowhere = Trust { project: None, ..root(&ask()).leaf().clone() };
-    assert_eq!(World::default().standing(&one(nowhere)), Standing::Ended(Ended::Broken(Broken::ProjectGone)));
+    assert_eq!(
+        World::default().status(&one(nowhere)),
+        TrustStatus::Ended(Ended::Broken(Broken::ProjectGone))
+    );
 }
 
 #[test]
@@ -272,9 +280,9 @@ fn rule_23_what_is_below_an_ended_trust_has_ended() {
         let mut above = chain.root().clone();
         parent(&mut above);
         let rows = [above, chain.leaf().clone()];
-        World::default().standing(&Chain::assemble("t1", rows).expect("it is there"))
+        World::default().status(&Chain::assemble("t1", rows).expect("it is there"))
     };
-    let gone = Standing::Ended(Ended::Broken(Broken::AncestorEnded("t0".into())));
+    let gone = TrustStatus::Ended(Ended::Broken(Broken::AncestorEnded("t0".into())));
     assert_eq!(change(|t| t.deleted_at = Some(1)), gone);
     assert_eq!(change(|t| t.until = Until::At(NOW)), gone);
     assert_eq!(change(|t| t.remaining_uses = Some(0)), gone);
@@ -284,37 +292,37 @@ fn rule_23_what_is_below_an_ended_trust_has_ended() {
 fn rule_23_a_missing_ancestor_breaks_the_chain() {
     let orphan = Chain::assemble("t1", [pair().leaf().clone()]).expect("it is there");
     assert_eq!(
-        World::default().standing(&orphan),
-        Standing::Ended(Ended::Broken(Broken::AncestorMissing("t0".into())))
+        World::default().status(&orphan),
+        TrustStatus::Ended(Ended::Broken(Broken::AncestorMissing("t0".into())))
     );
 }
 
 #[test]
 fn rule_24_a_chain_ends_with_its_earliest_link() {
-    let parent = Ask { until: Some(NOW + 50), ..ask() };
-    let below = Ask { until: Some(NOW + 20), ..child() };
+    let parent = TrustRequest { until: Some(NOW + 50), ..ask() };
+    let below = TrustRequest { until: Some(NOW + 20), ..child() };
     let chain = two(&parent, &below);
-    let at = |now| World { now, ..World::default() }.standing(&chain);
+    let at = |now| World { now, ..World::default() }.status(&chain);
     assert_eq!(chain.until(), Until::At(NOW + 20));
     assert_eq!(at(NOW).live().expect("live").until, Until::At(NOW + 20));
     assert!(at(NOW + 19).live().is_some());
-    assert_eq!(at(NOW + 20), Standing::Ended(Ended::Expired));
+    assert_eq!(at(NOW + 20), TrustStatus::Ended(Ended::Expired));
 }
 
 #[test]
 fn rule_24_a_row_that_outlives_its_parent_gains_nothing() {
-    let parent = Ask { until: Some(NOW + 50), ..ask() };
+    let parent = TrustRequest { until: Some(NOW + 50), ..ask() };
     let chain = two(&parent, &child());
     let longer = Trust { until: Until::Never, ..chain.leaf().clone() };
     let chain = Chain::assemble("t1", [chain.root().clone(), longer]).expect("it is there");
-    let gives = World::default().standing(&chain);
+    let gives = World::default().status(&chain);
     assert_eq!(gives.live().expect("live").until, Until::At(NOW + 50));
 }
 
 #[test]
 fn rule_30_the_child_is_in_the_name_that_the_token_speaks_for() {
     let world = World::default();
-    let by = |trustor: &str| Ask { trustor: trustor.into(), impersonation: false, ..child() };
+    let by = |trustor: &str| TrustRequest { trustor: trustor.into(), impersonation: false, ..child() };
     let imp = root(&ask());
     assert!(world.redelegate(&by("alice"), &imp).is_ok());
     assert_eq!(world.redelegate(&by("bob"), &imp), Err(Refusal::NotTheTrustor));
@@ -327,7 +335,7 @@ fn rule_30_the_child_is_in_the_name_that_the_token_speaks_for() {
 fn rule_30_the_name_comes_from_the_chain_and_not_from_the_caller() {
     let world = World::default();
     let chain = root(&ask());
-    let foreign = Ask { trustor: "dave".into(), ..child() };
+    let foreign = TrustRequest { trustor: "dave".into(), ..child() };
     let live = world.evaluate(&chain);
     assert_eq!(redelegate(&foreign, &live, &world.parties("dave"), LIMITS), Err(Refusal::NotTheTrustor));
 }
@@ -342,7 +350,7 @@ fn rule_30_nothing_is_made_below_what_gives_nothing() {
     let chain = root(&ask());
     let off = World { away: vec![("bob", Presence::Disabled)], ..World::default() };
     let later = World { now: NOW + 50, ..World::default() };
-    let short = root(&Ask { until: Some(NOW + 50), ..ask() });
+    let short = root(&TrustRequest { until: Some(NOW + 50), ..ask() });
     for refused in [off.redelegate(&child(), &chain), later.redelegate(&child(), &short)] {
         let refusal = refused.expect_err("refused");
         assert!(matches!(refusal, Refusal::ParentNotLive(_)));
@@ -369,7 +377,7 @@ fn rule_31_counts_go_3_2_1_0_and_no_further() {
 #[test]
 fn rule_31_a_stated_count_must_be_the_parents_minus_one() {
     let state = |count| {
-        let ask = Ask { count: Some(count), ..child() };
+        let ask = TrustRequest { count: Some(count), ..child() };
         World::default().redelegate(&ask, &root(&super::tests::ask()))
     };
     assert_eq!(state(2).expect("lawful").hops, 2);
@@ -383,14 +391,14 @@ fn rule_31_a_stated_count_must_be_the_parents_minus_one() {
 fn rule_31_lowering_the_maximum_breaks_no_living_chain() {
     let lowered = World { limits: Limits { max_redelegation_count: 1, ..LIMITS }, ..World::default() };
     let chain = root(&ask());
-    assert!(lowered.standing(&chain).live().is_some());
+    assert!(lowered.status(&chain).live().is_some());
     assert_eq!(lowered.redelegate(&child(), &chain).expect("lawful").hops, 2);
 }
 
 #[test]
 fn rule_32_uses_are_counted_on_a_leaf_only() {
     let counted = |allow_redelegation| {
-        let ask = Ask { uses: Some(2), allow_redelegation, ..child() };
+        let ask = TrustRequest { uses: Some(2), allow_redelegation, ..child() };
         World::default().redelegate(&ask, &root(&super::tests::ask()))
     };
     assert_eq!(counted(false).expect("a leaf").remaining_uses, Some(2));
@@ -399,9 +407,9 @@ fn rule_32_uses_are_counted_on_a_leaf_only() {
 
 #[test]
 fn rule_33_an_omitted_end_is_the_parents_and_a_later_one_is_refused() {
-    let parent = root(&Ask { until: Some(NOW + 50), ..ask() });
+    let parent = root(&TrustRequest { until: Some(NOW + 50), ..ask() });
     let ends = |until| {
-        let ask = Ask { until, ..child() };
+        let ask = TrustRequest { until, ..child() };
         World::default().redelegate(&ask, &parent).map(|t| t.until)
     };
     assert_eq!(ends(None), Ok(Until::At(NOW + 50)));
@@ -412,7 +420,7 @@ fn rule_33_an_omitted_end_is_the_parents_and_a_later_one_is_refused() {
 
 #[test]
 fn rule_33_an_end_may_be_given_where_the_parent_has_none() {
-    let ask = Ask { until: Some(NOW + 5), ..child() };
+    let ask = TrustRequest { until: Some(NOW + 5), ..child() };
     let made = World::default().redelegate(&ask, &root(&super::tests::ask()));
     assert_eq!(made.expect("lawful").until, Until::At(NOW + 5));
 }
@@ -420,7 +428,7 @@ fn rule_33_an_end_may_be_given_where_the_parent_has_none() {
 #[test]
 fn rule_34_only_roles_of_the_parents_closure() {
     let pass_on = |role: &str| {
-        let ask = Ask { roles: set(&[role]), ..child() };
+        let ask = TrustRequest { roles: set(&[role]), ..child() };
         World::default().redelegate(&ask, &root(&super::tests::ask()))
     };
     // Implied by what was delegated.
@@ -432,7 +440,7 @@ fn rule_34_only_roles_of_the_parents_closure() {
 #[test]
 fn rule_34_no_other_project_and_not_none() {
     for project in [Some("q".to_owned()), None] {
-        let ask = Ask { project, ..child() };
+        let ask = TrustRequest { project, ..child() };
         assert_eq!(
             World::default().redelegate(&ask, &root(&super::tests::ask())),
             Err(Refusal::OtherProject)
@@ -442,10 +450,10 @@ fn rule_34_no_other_project_and_not_none() {
 
 #[test]
 fn rule_34_impersonation_may_be_dropped_and_not_gained() {
-    let dropped = Ask { impersonation: false, ..child() };
+    let dropped = TrustRequest { impersonation: false, ..child() };
     let chain = two(&ask(), &dropped);
-    assert!(!World::default().standing(&chain).live().expect("live").impersonate);
-    let gained = Ask { trustor: "bob".into(), ..child() };
+    assert!(!World::default().status(&chain).live().expect("live").impersonate);
+    let gained = TrustRequest { trustor: "bob".into(), ..child() };
     assert_eq!(
         World::default().redelegate(&gained, &root(&without_impersonation())),
         Err(Refusal::ImpersonationGained)
@@ -454,22 +462,23 @@ fn rule_34_impersonation_may_be_dropped_and_not_gained() {
 
 #[test]
 fn rule_34_a_role_that_the_link_above_no_longer_implies_is_not_given() {
-    let chain = two(&ask(), &Ask { roles: set(&["reader"]), ..child() });
+    let chain = two(&ask(), &TrustRequest { roles: set(&["reader"]), ..child() });
     let unlinked = World { implications: Implications::default(), ..World::default() };
-    assert_eq!(unlinked.standing(&chain), Standing::Suspended(Suspended::Role("reader".into())));
+    assert_eq!(unlinked.status(&chain), TrustStatus::Suspended(Suspended::Role("reader".into())));
 }
 
 #[test]
 fn rows_that_no_redelegation_makes_are_unlawful() {
-    let plain = two(&without_impersonation(), &Ask { trustor: "bob".into(), ..without_impersonation() });
+    let plain =
+        two(&without_impersonation(), &TrustRequest { trustor: "bob".into(), ..without_impersonation() });
     let change = |child: fn(&mut Trust)| {
         let mut below = plain.leaf().clone();
         child(&mut below);
         let chain = Chain::assemble("t1", [plain.root().clone(), below]).expect("it is there");
-        World::default().standing(&chain)
+        World::default().status(&chain)
     };
     assert!(change(|_| {}).live().is_some());
-    let unlawful = Standing::Ended(Ended::Broken(Broken::Unlawful("t1".into())));
+    let unlawful = TrustStatus::Ended(Ended::Broken(Broken::Unlawful("t1".into())));
     assert_eq!(change(|t| t.project = Some("q".into())), unlawful);
     assert_eq!(change(|t| t.hops = 3), unlawful);
     assert_eq!(change(|t| t.impersonation = true), unlawful);
@@ -478,8 +487,10 @@ fn rows_that_no_redelegation_makes_are_unlawful() {
 
 #[test]
 fn every_trustor_above_owns_what_is_below() {
-    let chain =
-        two(&without_impersonation(), &Ask { trustor: "bob".into(), impersonation: false, ..child() });
+    let chain = two(
+        &without_impersonation(),
+        &TrustRequest { trustor: "bob".into(), impersonation: false, ..child() },
+    );
     assert!(chain.has_trustor("alice") && chain.has_trustor("bob"));
     assert!(!chain.has_trustor("carol"));
 }
@@ -487,8 +498,8 @@ fn every_trustor_above_owns_what_is_below() {
 #[test]
 fn rule_35_to_oneself_and_back_to_alice() {
     for trustee in ["bob", "alice"] {
-        let chain = two(&ask(), &Ask { trustee: trustee.into(), ..ask() });
-        assert!(World::default().standing(&chain).live().is_some());
+        let chain = two(&ask(), &TrustRequest { trustee: trustee.into(), ..ask() });
+        assert!(World::default().status(&chain).live().is_some());
     }
 }
 
@@ -502,8 +513,8 @@ fn rule_35_a_circle_of_rows_gives_nothing_and_ends_every_walk() {
         assert_eq!(chain.links().len(), 2);
         assert!(chain.has_trustor("alice"));
         assert!(matches!(
-            World::default().standing(&chain),
-            Standing::Ended(Ended::Broken(Broken::Unlawful(_)))
+            World::default().status(&chain),
+            TrustStatus::Ended(Ended::Broken(Broken::Unlawful(_)))
         ));
         let falls: Vec<&str> = subtree(id, &rows).iter().map(|t| t.id.as_str()).collect();
         assert_eq!(falls, if id == "t0" { ["t0", "t1"] } else { ["t1", "t0"] });
@@ -512,14 +523,14 @@ fn rule_35_a_circle_of_rows_gives_nothing_and_ends_every_walk() {
 
 #[test]
 fn a_use_is_taken_until_none_is_left() {
-    let leaf = Ask { uses: Some(2), allow_redelegation: false, ..ask() };
+    let leaf = TrustRequest { uses: Some(2), allow_redelegation: false, ..ask() };
     let two = World::default().grant(&leaf).expect("lawful");
     assert_eq!(consume(&two), Ok(Use::Counted { before: 2, after: 1 }));
     let left = |uses| Trust { remaining_uses: uses, ..two.clone() };
     assert_eq!(consume(&left(Some(1))), Ok(Use::Counted { before: 1, after: 0 }));
     assert_eq!(consume(&left(Some(0))), Err(Spent));
     assert_eq!(consume(&left(None)), Ok(Use::Uncounted));
-    assert_eq!(World::default().standing(&one(left(Some(0)))), Standing::Ended(Ended::Exhausted));
+    assert_eq!(World::default().status(&one(left(Some(0)))), TrustStatus::Ended(Ended::Exhausted));
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub enum Scope {
     System,
 }
 
-/// The caller, as far as policy may know him.
+/// The caller, as far as policy may know them.
 #[derive(Debug, Clone)]
 pub struct Subject {
     /// The token's user.

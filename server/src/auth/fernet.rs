@@ -231,7 +231,7 @@ fn issued(token: &str) -> Option<Micros> {
 
 #[cfg(test)]
 mod tests {
-    use vicar_rules::token::{Kind, Marks, kind};
+    use vicar_rules::token::{Kind, TokenTraits, kind};
 
     use super::*;
 
@@ -252,7 +252,7 @@ mod tests {
         let configured = names(&["password", "token"]);
         let kind_of = |bits: u64| {
             let methods = from_bits(bits, &configured);
-            let marks = Marks {
+            let marks = TokenTraits {
                 methods: &methods,
                 trust: false,
                 application_credential: false,

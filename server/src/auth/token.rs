@@ -187,7 +187,7 @@ pub async fn evaluate(
         PayloadScope::Trust(_, t) | PayloadScope::Narrowed(_, t) => Some(t.as_str()),
         _ => None,
     };
-    let kind = token::kind(Marks {
+    let kind = token::kind(TokenTraits {
         methods: &payload.methods,
         trust: trust_id.is_some(),
         application_credential: matches!(payload.scope, PayloadScope::ApplicationCredential(..)),

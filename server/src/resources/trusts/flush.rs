@@ -5,7 +5,7 @@
 //! removed is looked at by itself before: a query that a database answers wrongly must cost nobody a trust.
 
 use vicar_rules::Micros;
-use vicar_rules::delegation::{Ended, Standing};
+use vicar_rules::delegation::{Ended, TrustStatus};
 
 use super::end::{self, EndReason};
 use crate::args;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
-use vicar_rules::delegation::{Standing, Trust};
+use vicar_rules::delegation::{Trust, TrustStatus};
 
 use crate::args;
 use crate::clock;
@@ -22,8 +22,8 @@ pub async fn evaluate(tx: &mut Tx, trusts: &[Trust], now: Micros) -> Result<Vec<
 }
 
 /// The state's word. A trust that the reaper has ended shows why it ended, not that it was reaped.
-pub fn word<'a>(standing: &Standing, recorded: Option<&'a str>) -> &'a str {
-    match (standing.word(), recorded) {
+pub fn word<'a>(status: &TrustStatus, recorded: Option<&'a str>) -> &'a str {
+    match (status.word(), recorded) {
         ("deleted", Some(r @ ("expired" | "exhausted" | "broken"))) => r,
         (w, _) => w,
     }
@@ -81,8 +81,8 @@ impl LineageView {
             "redelegated_trust_id": t.parent,
             "redelegation_count": t.hops,
             "keypairs": keypairs,
-            "state": word(j.standing(), recorded),
-            "reason": j.standing().reason().or_else(|| recorded.map(str::to_owned)),
+            "state": word(j.status(), recorded),
+            "reason": j.status().reason().or_else(|| recorded.map(str::to_owned)),
         })
     }
 }

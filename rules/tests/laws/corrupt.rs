@@ -1,0 +1,262 @@
+//! Rows that nobody could have made: one wrong cell, or a missing row.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{TestCaseError, TestRunner};
+
+use vicar_rules::Micros;
+use vicar_rules::delegation::{Chain, ChainFacts, Presence, Trust, TrustStatus, Until, evaluate, subtree};
+use vicar_rules::keypair::exchange;
+
+use crate::names::*;
+use crate::{Verdict, config};
+
+/// One wrong cell, or a missing row.
+#[derive(Debug, Clone)]
+enum Tamper {
+    Ends(Option<Micros>),
+    Roles(Mask),
+    Project(Option<usize>),
+    Imp(bool),
+    Hops(u32),
+    Trustor(usize),
+    Trustee(usize),
+    Parent(Option<usize>),
+    Uses(Option<u32>),
+    Deleted,
+    Lost,
+}
+
+#[derive(Debug, Clone)]
+struct Ruin {
+    length: usize,
+    imp: usize,
+    tampers: Vec<(usize, Tamper)>,
+    pairs: Vec<(usize, usize)>,
+    root_roles: Mask,
+    absent: Vec<(usize, Presence)>,
+    project: Presence,
+    keypair: (Option<Mask>, Option<Micros>),
+}
+
+const NOW: Micros = 100;
+
+fn ruin() -> impl Strategy<Value = Ruin> {
+    let not_there = select(&[Presence::Disabled, Presence::DomainDisabled, Presence::Missing][..]);
+    let ends = prop::option::of(NOW - 2..NOW + 8);
+    let tamper = prop_oneof![
+        3 => ends.clone().prop_map(Tamper::Ends),
+        3 => (0..=ALL).prop_map(Tamper::Roles),
+        1 => prop::option::of(0..PROJECTS.len()).prop_map(Tamper::Project),
+        1 => any::<bool>().prop_map(Tamper::Imp),
+        1 => (0..6_u32).prop_map(Tamper::Hops),
+        1 => (0..USERS.len()).prop_map(Tamper::Trustor),
+        1 => (0..USERS.len()).prop_map(Tamper::Trustee),
+        2 => prop::option::of(0..6_usize).prop_map(Tamper::Parent),
+        1 => prop::option::of(0..3_u32).prop_map(Tamper::Uses),
+        1 => Just(Tamper::Deleted),
+        1 => Just(Tamper::Lost),
+    ];
+    (
+        (1..=4_usize, 0..=4_usize),
+        vec((0..4_usize, tamper), 0..4),
+        vec((0..ROLES.len(), 0..ROLES.len()), 0..3),
+        prop_oneof![2 => Just(ALL), 1 => 0..=ALL],
+        vec((0..USERS.len(), not_there.clone()), 0..2),
+        prop_oneof![9 => Just(Presence::Active), 1 => not_there],
+        (prop::option::of(0..=ALL), ends),
+    )
+        .prop_map(|((length, imp), tampers, pairs, root_roles, absent, project, keypair)| Ruin {
+            length,
+            imp,
+            tampers,
+            pairs,
+            root_roles,
+            absent,
+            project,
+            keypair,
+        })
+}
+
+/// A lawful chain, then the wrong cells.
+fn ruined(r: &Ruin) -> Vec<Trust> {
+    let mut rows: Vec<Trust> = Vec::new();
+    for n in 0..r.length {
+        let above = rows.last();
+        let imp = n < r.imp;
+        rows.push(Trust {
+            id: format!("t{n}"),
+            trustor: above.map_or(USERS[0].to_owned(), |a| {
+                let speaks = if a.impersonation { &a.trustor } else { &a.trustee };
+                speaks.clone()
+            }),
+            trustee: USERS[n + 1].to_owned(),
+            project: Some(PROJECTS[0].to_owned()),
+            impersonation: imp,
+            roles: set(ALL >> n).clone(),
+            until: Until::At(NOW + 6 - n as Micros),
+            remaining_uses: None,
+            hops: 4 - n as u32,
+            parent: above.map(|a| a.id.clone()),
+            deleted_at: None,
+        });
+    }
+    let mut lost = BTreeSet::new();
+    for (n, tamper) in &r.tampers {
+        let n = n % r.length;
+        let row = &mut rows[n];
+        match tamper {
+            Tamper::Ends(at) => row.until = Until::from_option(*at),
+            Tamper::Roles(m) => row.roles = set(*m).clone(),
+            Tamper::Project(p) => row.project = p.map(|p| PROJECTS[p].to_owned()),
+            Tamper::Imp(imp) => row.impersonation = *imp,
+            Tamper::Hops(hops) => row.hops = *hops,
+            Tamper::Trustor(u) => row.trustor = USERS[*u].to_owned(),
+            Tamper::Trustee(u) => row.trustee = USERS[*u].to_owned(),
+            Tamper::Parent(p) => row.parent = p.map(|p| format!("t{p}")),
+            Tamper::Uses(n) => row.remaining_uses = *n,
+            Tamper::Deleted => row.deleted_at = Some(NOW - 1),
+            Tamper::Lost => {
+                lost.insert(format!("t{n}"));
+            }
+        }
+    }
+    rows.retain(|row| !lost.contains(&row.id));
+    rows
+}
+
+/// The links above and with `leaf`, leaf first; nothing on a circle or when one is missing.
+fn walk<'a>(leaf: &'a Trust, rows: &'a [Trust]) -> Option<Vec<&'a Trust>> {
+    let mut up = vec![leaf];
+    while let Some(id) = &up[up.len() - 1].parent {
+        let above = rows.iter().find(|r| r.id == *id)?;
+        if up.iter().any(|l| l.id == *id) {
+            return None;
+        }
+        up.push(above);
+    }
+    Some(up)
+}
+
+/// Whatever the rows say, they can only narrow: what a chain gives is no more than the root holds
+/// now and no more than each link gives ("No escalation" … "No upgrade", without trusting the
+/// store), and looking at it never fails ("Owners see all").
+fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
+    let pairs: BTreeSet<(usize, usize)> = r.pairs.iter().copied().collect();
+    let implications = implications(&pairs);
+    let agents: BTreeMap<String, Presence> = USERS
+        .iter()
+        .enumerate()
+        .map(|(u, name)| {
+            let absent = r.absent.iter().find(|(a, _)| *a == u);
+            ((*name).to_owned(), absent.map_or(Presence::Active, |a| a.1))
+        })
+        .collect();
+    let rows = ruined(r);
+    let facts = ChainFacts {
+        now: NOW,
+        implications: &implications,
+        // Not even closed under implication.
+        root_roles: set(r.root_roles),
+        agents: &agents,
+        project: r.project,
+    };
+    for leaf in &rows {
+        let chain = Chain::assemble(&leaf.id, rows.iter().cloned()).expect("the leaf is there");
+        let evaluated = evaluate(chain, &facts);
+        let (chain, said) = (evaluated.chain(), evaluated.status());
+        let (_, _) = (said.word(), said.reason());
+        let falls = subtree(&leaf.id, &rows);
+        let once: BTreeSet<&str> = falls.iter().map(|t| t.id.as_str()).collect();
+        must!(falls.first() == Some(&leaf), "{} survives itself", leaf.id);
+        must!(once.len() == falls.len(), "a row below {} comes twice", leaf.id);
+        for (n, t) in falls.iter().enumerate().skip(1) {
+            let above = falls[..n].iter().any(|a| Some(&a.id) == t.parent.as_ref());
+            must!(above, "{} comes before its parent", t.id);
+        }
+        let up = walk(leaf, &rows);
+        for link in up.iter().flatten() {
+            must!(chain.has_trustor(&link.trustor), "an owner is overlooked");
+            must!(subtree(&link.id, &rows).contains(&leaf), "{} would survive {}", leaf.id, link.id);
+        }
+        let TrustStatus::Live(a) = said else {
+            note(said.word());
+            if up.is_none() {
+                note("circle or missing link");
+            }
+            continue;
+        };
+        let Some(up) = up else {
+            return Err(format!("{} stands on a broken chain", leaf.id));
+        };
+        note("live");
+        // Otherwise its token would speak for a trustor who never let it.
+        must!(a.impersonate == leaf.impersonation, "{} speaks for another", leaf.id);
+        must!(within(mask(&a.roles), r.root_roles), "more than the root");
+        must!(r.project == Presence::Active, "on no active project");
+        for link in &up {
+            let own = mask(&link.roles);
+            must!(within(mask(&a.roles), close(&pairs, own)), "more roles than {}", link.id);
+            must!(a.until <= link.until && !link.until.passed(NOW), "{} ends earlier", link.id);
+            must!(a.impersonate <= link.impersonation, "{} does not impersonate", link.id);
+            must!(a.hops <= link.hops, "deeper than {}", link.id);
+            must!(link.project.as_deref() == Some(a.project.as_str()), "{} is elsewhere", link.id);
+            must!(link.deleted_at.is_none() && link.remaining_uses != Some(0), "{} has ended", link.id);
+            for user in [&link.trustor, &link.trustee] {
+                must!(agents.get(user) == Some(&Presence::Active), "{user} of {} is not active", link.id);
+            }
+        }
+        for pair in up.windows(2) {
+            let (below, above) = (pair[0], pair[1]);
+            if below.until > above.until {
+                note("live although a row outlives its parent");
+            }
+            let speaks = if above.impersonation { &above.trustor } else { &above.trustee };
+            must!(below.trustor == *speaks, "{} is in a foreign name", below.id);
+            must!(below.hops < above.hops, "{} gained depth", below.id);
+        }
+        // A keypair row may be as wrong.
+        let (roles, until) = (r.keypair.0.map(set), Until::from_option(r.keypair.1));
+        let yielded = exchange(a, roles, until, &implications, NOW);
+        if let Some(y) = &yielded {
+            note("keypair of a wrong row yields");
+            let narrowed = r.keypair.0.map_or(ALL, |m| close(&pairs, m));
+            must!(y.le(a) && y.until <= until && y.hops == 0 && !y.roles.is_empty(), "a keypair widens");
+            must!(within(mask(&y.roles), narrowed), "a keypair ignores its roles");
+            must!(!until.passed(NOW), "a keypair outlives itself");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn corrupt_rows() {
+    let seen = RefCell::new(BTreeMap::<String, usize>::new());
+    let note = |what: &str| *seen.borrow_mut().entry(what.to_owned()).or_default() += 1;
+    let mut runner = TestRunner::new(config(20_000));
+    let run = runner.run(&ruin(), |r| {
+        wrong_rows_only_narrow(&r, &note).map_err(|why| {
+            let rows = ruined(&r);
+            TestCaseError::fail(format!("{why}\n{rows:#?}"))
+        })
+    });
+    if let Err(why) = run {
+        panic!("{why}");
+    }
+    let seen = seen.into_inner();
+    println!("corrupt rows: {seen:?}");
+    for (what, least) in [
+        ("live", 5_000),
+        ("suspended", 1_000),
+        ("broken", 1_000),
+        ("circle or missing link", 1_000),
+        ("live although a row outlives its parent", 100),
+        ("keypair of a wrong row yields", 1_000),
+    ] {
+        assert!(seen.get(what).copied().unwrap_or_default() >= least, "too few: {what}");
+    }
+}

@@ -1,0 +1,76 @@
+//! Authority is a meet-semilattice.
+
+use proptest::prelude::*;
+
+use vicar_rules::delegation::{Authority, Until};
+
+use crate::config;
+use crate::names::*;
+
+fn authority() -> impl Strategy<Value = Authority> {
+    (
+        prop::option::of(0..3_i64),
+        0..8_u8,
+        prop_oneof![4 => Just(0_usize), 1 => Just(1)],
+        any::<bool>(),
+        0..3_u32,
+    )
+        .prop_map(|(until, roles, project, impersonate, hops)| Authority {
+            until: Until::from_option(until),
+            roles: set(roles).clone(),
+            project: PROJECTS[project].to_owned(),
+            impersonate,
+            hops,
+        })
+}
+
+/// One that is below `a`, so that the laws about lower bounds have something to say.
+fn lower(a: &Authority, by: &Authority) -> Authority {
+    Authority {
+        project: a.project.clone(),
+        until: a.until.min(by.until),
+        roles: a.roles.intersection(&by.roles).cloned().collect(),
+        impersonate: a.impersonate && by.impersonate,
+        hops: a.hops.min(by.hops),
+    }
+}
+
+proptest! {
+    #![proptest_config(config(4_000))]
+
+    #[test]
+    fn le_is_a_partial_order(a in authority(), b in authority(), c in authority()) {
+        prop_assert!(a.le(&a));
+        prop_assert!(!(a.le(&b) && b.le(&a)) || a == b);
+        prop_assert!(!(a.le(&b) && b.le(&c)) || a.le(&c));
+        let (b, c) = (lower(&a, &b), lower(&lower(&a, &b), &c));
+        prop_assert!(b.le(&a) && c.le(&b) && c.le(&a));
+        prop_assert!(!a.le(&b) || a == b);
+    }
+
+    #[test]
+    fn meet_is_commutative_associative_and_idempotent(
+        a in authority(), b in authority(), c in authority()
+    ) {
+        prop_assert_eq!(a.meet(&b), b.meet(&a));
+        prop_assert_eq!(a.meet(&a), Some(a.clone()));
+        let left = a.meet(&b).and_then(|m| m.meet(&c));
+        let right = b.meet(&c).and_then(|m| a.meet(&m));
+        prop_assert_eq!(left, right);
+    }
+
+    #[test]
+    fn meet_is_the_greatest_lower_bound(a in authority(), b in authority(), c in authority()) {
+        match a.meet(&b) {
+            Some(m) => {
+                prop_assert!(m.le(&a) && m.le(&b));
+                for c in [c.clone(), lower(&a, &c), lower(&m, &c)] {
+                    prop_assert_eq!(c.le(&a) && c.le(&b), c.le(&m));
+                }
+            }
+            // On different projects nothing is below both.
+            None => prop_assert!(!(c.le(&a) && c.le(&b)) && a.project != b.project),
+        }
+        prop_assert_eq!(a.le(&b), a.meet(&b) == Some(a.clone()));
+    }
+}
