@@ -6,7 +6,7 @@ use vicar_rules::loss::{self, Carried, Carries};
 use vicar_rules::policy::{Scope, Subject};
 use vicar_rules::revocation::{self, Claims};
 use vicar_rules::roles::{Implications, RoleSet};
-use vicar_rules::token::{self, Kind, Marks, ScopeKind};
+use vicar_rules::token::{self, Kind, ScopeKind, TokenTraits};
 
 use super::application_credential::{self, ApplicationCredential};
 use super::fernet::{Payload, PayloadScope};
@@ -273,7 +273,7 @@ async fn resolve(
             if leaf.id != *id || leaf.trustee != *user || leaf.project.as_ref() != Some(project) {
                 return Ok(None);
             }
-            let Some(mut authority) = evaluated.standing().live().cloned() else {
+            let Some(mut authority) = evaluated.status().live().cloned() else {
                 return Ok(None);
             };
             let mut own = leaf.roles.clone();

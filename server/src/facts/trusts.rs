@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use vicar_rules::Micros;
-use vicar_rules::delegation::{self, Chain, Evaluated, Facts, Presence, Standing, Trust, Until};
+use vicar_rules::delegation::{self, Chain, ChainFacts, Evaluated, Presence, Trust, TrustStatus, Until};
 use vicar_rules::roles::{Implications, RoleSet};
 
 use super::users::users;
@@ -136,8 +136,8 @@ impl EvaluatedTrust {
     }
 
     /// What it is worth.
-    pub fn standing(&self) -> &Standing {
-        self.evaluated.standing()
+    pub fn status(&self) -> &TrustStatus {
+        self.evaluated.status()
     }
 }
 
@@ -190,7 +190,7 @@ pub async fn evaluate_all(
         .map(|chain| {
             let project = chain.leaf().project.as_ref().and_then(|id| projects.get(id).cloned().flatten());
             let key = (chain.root().trustor.clone(), chain.leaf().project.clone().unwrap_or_default());
-            let facts = Facts {
+            let facts = ChainFacts {
                 now,
                 implications,
                 root_roles: held.get(&key).unwrap_or(&nothing),

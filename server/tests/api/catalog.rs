@@ -99,7 +99,9 @@ fn regions_in_a_circle_can_be_read_and_deleted() {
     c.make("region", json!({"id": "a"}));
     c.make("region", json!({"id": "b", "parent_region_id": "a"}));
     in_db(&s, async |tx| {
-        tx.run(&System::CommandLine, "UPDATE region SET parent_region_id = 'b' WHERE id = 'a'", &[]).await.expect("a circle");
+        tx.run(&System::CommandLine, "UPDATE region SET parent_region_id = 'b' WHERE id = 'a'", &[])
+            .await
+            .expect("a circle");
     });
     c.get("/v3/regions/a").expect(200);
     c.delete("/v3/regions/a").expect(204);
@@ -298,7 +300,8 @@ fn a_catalog_shows_what_is_enabled_with_its_gaps_filled() {
 
     // Endpoints that are named for the project leave the others out.
     in_db(&s, async |tx| {
-        tx.run(&System::CommandLine,
+        tx.run(
+            &System::CommandLine,
             "INSERT INTO project_endpoint (endpoint_id, project_id) VALUES (?, ?)",
             vicar::args![&plain, &project],
         )

@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use serde_json::{Map, Value, json};
-use vicar_rules::keypair::KeypairAsk;
+use vicar_rules::keypair::KeypairRequest;
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::token::{Act, Kind};
 
@@ -122,7 +122,7 @@ async fn keypair_draft(
     let until = keypairs::http::until(&mut rest)?;
     let roles = keypairs::http::narrowing(tx, &mut rest).await?;
     rest.remove("expires_at");
-    Ok(Draft { access, blob, extra: rest, ask: KeypairAsk { project, roles, until } })
+    Ok(Draft { access, blob, extra: rest, ask: KeypairRequest { project, roles, until } })
 }
 
 /// The credential that a path names, with the right to do `op` to it.

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
-use vicar_rules::keypair::KeypairAsk;
+use vicar_rules::keypair::KeypairRequest;
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::roles::RoleSet;
 use vicar_rules::token::{Act, Kind};
@@ -104,8 +104,12 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let project = take_text(&mut body, "tenant_id").unwrap_or_default();
     let mut blob = Map::new();
     blob.insert("secret".into(), ids::secret().into());
-    let draft =
-        Draft { access: ids::secret(), blob, extra: Map::new(), ask: KeypairAsk { project, roles, until } };
+    let draft = Draft {
+        access: ids::secret(),
+        blob,
+        extra: Map::new(),
+        ask: KeypairRequest { project, roles, until },
+    };
     let (app, caller, now) = (s.app, s.caller()?, s.now);
     let made = super::create(&mut s.tx, &owner, app, caller, draft, now).await?;
     Ok(created("credential", to_json(&made, app, caller, s.links(), &owner.user_id)?))

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use vicar_rules::Micros;
 use vicar_rules::delegation::{Authority, Chain, Until};
-use vicar_rules::keypair::{self, KeypairAsk};
+use vicar_rules::keypair::{self, KeypairRequest};
 use vicar_rules::policy::{Fact, Facts};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::revocation::Event;
@@ -114,7 +114,7 @@ pub struct Draft {
     /// Unknown attributes.
     pub extra: Map<String, Value>,
     /// What it shall carry.
-    pub ask: KeypairAsk,
+    pub ask: KeypairRequest,
 }
 
 /// A credential with what decides who may see it and whether it is alive: of a trust's keypair, the trust.
@@ -163,7 +163,7 @@ impl CredentialView {
     pub fn is_dead(&self, now: Micros) -> bool {
         match (&self.credential.bound, &self.trust) {
             (None, _) => false,
-            (Some(b), Some(trust)) => b.until.passed(now) || trust.standing().ended(),
+            (Some(b), Some(trust)) => b.until.passed(now) || trust.status().ended(),
             (Some(_), None) => true,
         }
     }

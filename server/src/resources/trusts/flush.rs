@@ -119,11 +119,11 @@ pub async fn end_those(tx: &mut WriteTx, by: &System, ids: &[&str], now: Micros)
     let implications = facts::implications(tx).await?;
     let mut ended = 0;
     for evaluated in facts::evaluate_all(tx, chains, now, &implications).await? {
-        let why = match evaluated.standing() {
-            Standing::Ended(Ended::Expired) => EndReason::Expired,
-            Standing::Ended(Ended::Exhausted) => EndReason::Exhausted,
-            Standing::Ended(Ended::Broken(_)) => EndReason::Broken,
-            Standing::Ended(Ended::Deleted) | Standing::Suspended(_) | Standing::Live(_) => continue,
+        let why = match evaluated.status() {
+            TrustStatus::Ended(Ended::Expired) => EndReason::Expired,
+            TrustStatus::Ended(Ended::Exhausted) => EndReason::Exhausted,
+            TrustStatus::Ended(Ended::Broken(_)) => EndReason::Broken,
+            TrustStatus::Ended(Ended::Deleted) | TrustStatus::Suspended(_) | TrustStatus::Live(_) => continue,
         };
         // One that ended with another of this list is left as it is.
         ended += end::subtree(tx, by, &evaluated.chain().leaf().id, why, now).await?.len();

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use serde_json::{Map, Value};
 use vicar_rules::Micros;
-use vicar_rules::delegation::{self, Ask, Parties, Presence};
+use vicar_rules::delegation::{self, Parties, Presence, TrustRequest};
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::roles::RoleSet;
@@ -56,7 +56,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     };
     body.remove("expires_at");
     let named = body.remove("roles");
-    let ask = Ask {
+    let ask = TrustRequest {
         trustor,
         trustee: take_text(&mut body, "trustee_user_id").unwrap_or_default(),
         project: take_text(&mut body, "project_id"),
@@ -119,7 +119,7 @@ async fn grant(
     tx: &mut Tx,
     limits: delegation::Limits,
     caller: &Caller,
-    ask: &Ask,
+    ask: &TrustRequest,
     now: Micros,
 ) -> Result<delegation::Granted> {
     let implications = facts::implications(tx).await?;
@@ -183,7 +183,7 @@ async fn load(tx: &mut Tx, request: &Request, now: Micros) -> Result<EvaluatedTr
 /// The same, but a dead one is not there.
 async fn load_living(tx: &mut Tx, request: &Request, now: Micros) -> Result<EvaluatedTrust> {
     let trust = load(tx, request, now).await?;
-    if trust.standing().ended() {
+    if trust.status().ended() {
         return Err(Error::NotFound("trust", trust.chain().leaf().id.clone()));
     }
     Ok(trust)
@@ -261,11 +261,11 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let mut items = Vec::new();
     for trust in &evaluated {
         let leaf = trust.chain().leaf();
-        let word = view::word(trust.standing(), reasons.get(&leaf.id).map(String::as_str));
+        let word = view::word(trust.status(), reasons.get(&leaf.id).map(String::as_str));
         let shown = match state {
             "all" => true,
             // A suspended trust lives; it is listed with the living.
-            "live" => !trust.standing().ended(),
+            "live" => !trust.status().ended(),
             other => word == other,
         };
         if shown && (caller.kind() != Kind::Trust || is_own_or_below(caller, trust)) {

@@ -149,7 +149,7 @@ pub async fn delegations(tx: &mut Tx, now: Micros, user: &str) -> Result<Map<Str
     })
     .await?;
     let living =
-        |all: Vec<EvaluatedTrust>| all.into_iter().filter(|j| !j.standing().ended()).collect::<Vec<_>>();
+        |all: Vec<EvaluatedTrust>| all.into_iter().filter(|j| !j.status().ended()).collect::<Vec<_>>();
     let acting = living(evaluate(tx, &acting, now).await?);
     let acts = living(evaluate(tx, &acts, now).await?);
     let ids: Vec<&str> = acting.iter().chain(&acts).map(|j| j.chain().leaf().id.as_str()).collect();
