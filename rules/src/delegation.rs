@@ -2,9 +2,10 @@
 //!
 //! Authority is a meet-semilattice: [`Authority`] is ordered field by field, and [`Authority::meet`]
 //! takes the lesser of each. A delegation is made by [`grant`] or [`redelegate`] and by nothing else;
-//! both give a [`Granted`], the only thing that the store writes. What a chain is worth is
-//! [`standing`]: the meet over all its links and the roles that the root trustor holds now, so that
-//! even a wrong row in the database can only narrow.
+//! both give a [`Granted`], the only thing that the store writes. What a chain is worth is told by
+//! [`evaluate`]: the meet over all its links and the roles that the root trustor holds now, so that
+//! even a wrong row in the database can only narrow. What is made below a chain takes the
+//! [`Evaluated`] chain, so that a chain and another one's standing cannot be mixed up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -303,10 +304,56 @@ impl Chain {
     }
 }
 
-/// What the chain is worth at `facts.now`.
+/// A chain with what it is worth at one instant. Only [`evaluate`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evaluated {
+    chain: Chain,
+    standing: Standing,
+}
+
+impl Evaluated {
+    /// The chain.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// What it is worth.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// The authority that it gives now, if any.
+    pub fn live(&self) -> Option<&Authority> {
+        self.standing.live()
+    }
+
+    /// The chain alone, to be evaluated at another instant.
+    pub fn into_chain(self) -> Chain {
+        self.chain
+    }
+
+    /// The authority that something new can be made below.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::ParentNotLive`] when the chain gives nothing now.
+    pub(crate) fn above(&self) -> Result<&Authority, Refusal> {
+        self.live().ok_or_else(|| {
+            let why = self.standing.reason().unwrap_or_else(|| self.standing.word().to_owned());
+            Refusal::ParentNotLive(why)
+        })
+    }
+}
+
+/// Evaluates a chain at `facts.now`.
 ///
 /// Ends come before suspensions: a dead thing is dead, whatever else is switched off.
-pub fn standing(chain: &Chain, facts: &Facts<'_>) -> Standing {
+pub fn evaluate(chain: Chain, facts: &Facts<'_>) -> Evaluated {
+    let standing = standing(&chain, facts);
+    Evaluated { chain, standing }
+}
+
+fn standing(chain: &Chain, facts: &Facts<'_>) -> Standing {
     if let Some(ended) = ended(chain, facts) {
         return Standing::Ended(ended);
     }
@@ -506,21 +553,21 @@ pub fn grant(ask: &Ask, parties: &Parties<'_>, limits: Limits) -> Result<Granted
     Ok(granted(ask, until, hops, None))
 }
 
-/// Makes a child below `chain` (rules 30 to 35). The parent comes from the presented token alone.
+/// Makes a child below the last trust of `parent` (rules 30 to 35), which is the chain of the presented
+/// token and nothing else. Nothing can be made below a chain that gives nothing.
 ///
-/// `worth` is the chain's standing now; nothing can be made below a chain that gives nothing.
+/// # Errors
+///
+/// The first rule that forbids it.
 pub fn redelegate(
     ask: &Ask,
-    chain: &Chain,
-    worth: &Standing,
+    parent: &Evaluated,
     parties: &Parties<'_>,
     limits: Limits,
 ) -> Result<Granted, Refusal> {
     // First of all: below what is dead, whatever else is wrong does not matter.
-    let Some(above) = worth.live() else {
-        let why = worth.reason().unwrap_or_else(|| worth.word().to_owned());
-        return Err(Refusal::ParentNotLive(why));
-    };
+    let above = parent.above()?;
+    let chain = parent.chain();
     let parent = chain.leaf();
     if ask.trustor != parties.token_user || ask.trustor != chain.speaks_for() {
         return Err(Refusal::NotTheTrustor);
@@ -535,10 +582,8 @@ pub fn redelegate(
         return Err(Refusal::RedelegationOff);
     }
     // The maximum was applied when the parent was made; lowering it later breaks no living chain.
-    if parent.hops == 0 {
-        return Err(Refusal::DepthExhausted);
-    }
-    let hops = asked_hops(ask, limits, Some(parent.hops))?;
+    let possible = parent.hops.checked_sub(1).ok_or(Refusal::DepthExhausted)?;
+    let hops = asked_hops(ask, limits, Some(possible))?;
     check_uses(ask)?;
     let until = match ask.until {
         Some(t) if t <= parties.now => return Err(Refusal::ExpiryPast),
@@ -602,23 +647,24 @@ fn check_project(ask: &Ask, parties: &Parties<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// The redelegations that the new link may have: below a parent one fewer, at a root the maximum.
-fn asked_hops(ask: &Ask, limits: Limits, parent: Option<u32>) -> Result<u32, Refusal> {
+/// The redelegations that the new link may have: `below` a parent one fewer than the parent, at a root
+/// the maximum.
+fn asked_hops(ask: &Ask, limits: Limits, below: Option<u32>) -> Result<u32, Refusal> {
     if !ask.allow_redelegation || ask.count == Some(0) {
         return Ok(0);
     }
     if !limits.allow_redelegation {
         return Err(Refusal::RedelegationOff);
     }
-    match (parent, ask.count) {
+    match (below, ask.count) {
         (None, None) => Ok(limits.max_redelegation_count),
         (None, Some(n)) if n > limits.max_redelegation_count => {
             Err(Refusal::DepthAboveMaximum { asked: n, maximum: limits.max_redelegation_count })
         }
         (None, Some(n)) => Ok(n),
-        (Some(p), None) => Ok(p - 1),
-        (Some(p), Some(n)) if n == p - 1 => Ok(n),
-        (Some(p), Some(_)) => Err(Refusal::DepthStated { possible: p - 1 }),
+        (Some(possible), None) => Ok(possible),
+        (Some(possible), Some(n)) if n == possible => Ok(n),
+        (Some(possible), Some(_)) => Err(Refusal::DepthStated { possible }),
     }
 }
 
@@ -632,31 +678,60 @@ fn check_uses(ask: &Ask) -> Result<(), Refusal> {
     }
 }
 
-/// Takes one use of a counted trust; the store does the same with one conditional update.
-/// Nothing when no use is left.
-pub fn consume(trust: Trust) -> Option<Trust> {
+/// How one use of a trust is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Use {
+    /// The uses are not counted: nothing is written.
+    Uncounted,
+    /// The store sets the uses left to `after` if they are still `before`, in one statement. When they
+    /// are not, somebody else took a use in between: the row is read and [`consume`] is asked again.
+    Counted {
+        /// The uses left before.
+        before: u32,
+        /// The uses left after; one fewer.
+        after: u32,
+    },
+}
+
+/// No use is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent;
+
+/// Takes one use of a trust, as it was read. Only the success of what the trust is used for takes one.
+///
+/// # Errors
+///
+/// [`Spent`] when no use is left.
+pub fn consume(trust: &Trust) -> Result<Use, Spent> {
     match trust.remaining_uses {
-        None => Some(trust),
-        Some(0) => None,
-        Some(n) => Some(Trust { remaining_uses: Some(n - 1), ..trust }),
+        None => Ok(Use::Uncounted),
+        Some(before) => before.checked_sub(1).map(|after| Use::Counted { before, after }).ok_or(Spent),
     }
 }
 
 /// Everything that falls with `id`: itself and all below it, by parent links alone, whoever the
-/// trustor of each link is. Safe on circles.
-pub fn subtree<'a>(id: &'a str, trusts: impl IntoIterator<Item = &'a Trust>) -> BTreeSet<&'a str> {
-    let mut children: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for t in trusts {
-        if let Some(parent) = &t.parent {
-            children.entry(parent).or_default().push(&t.id);
+/// trustor of each link is. Parents come before their children, siblings in the order of their ids.
+/// Rows that are not below it are left out; each row comes once, on circles too. Nothing when `id` is
+/// not among the rows.
+pub fn subtree<'a>(id: &str, rows: impl IntoIterator<Item = &'a Trust>) -> Vec<&'a Trust> {
+    let mut children: BTreeMap<&str, BTreeMap<&str, &Trust>> = BTreeMap::new();
+    let mut top = None;
+    for row in rows {
+        if row.id == id {
+            top = Some(row);
+        }
+        if let Some(parent) = &row.parent {
+            children.entry(parent).or_default().insert(&row.id, row);
         }
     }
-    let mut falls = BTreeSet::new();
-    let mut todo = vec![id];
-    while let Some(next) = todo.pop() {
-        if falls.insert(next) {
-            todo.extend(children.get(next).into_iter().flatten().copied());
-        }
+    let mut falls: Vec<&Trust> = top.into_iter().collect();
+    let mut next = 0;
+    while let Some(row) = falls.get(next) {
+        // Taken out, so that a circle comes to an end.
+        let below = children.remove(row.id.as_str()).unwrap_or_default();
+        falls.extend(below.into_values().filter(|t| t.id != id));
+        next += 1;
     }
     falls
 }

@@ -1,7 +1,7 @@
 //! EC2 keypairs: where they come from, what they may carry, what an exchange yields.
 
 use crate::Micros;
-use crate::delegation::{Authority, Chain, Standing, Until};
+use crate::delegation::{Authority, Evaluated, Until};
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
 
@@ -41,15 +41,19 @@ impl Bound {
     }
 }
 
-/// Binds a new keypair to what the presented token stands on (rule 38): a trust chain with its
-/// standing, or nothing for a plain login, whose keypair follows its owner's current roles.
+/// Binds a new keypair to what the presented token stands on (rule 38): a trust's chain, or nothing for
+/// a plain login, whose keypair follows its owner's current roles.
+///
+/// # Errors
+///
+/// The first rule that forbids it.
 pub fn bind(
     ask: &KeypairAsk,
-    chain: Option<(&Chain, &Standing)>,
+    parent: Option<&Evaluated>,
     implications: &Implications,
     now: Micros,
 ) -> Result<Bound, Refusal> {
-    let Some((chain, worth)) = chain else {
+    let Some(parent) = parent else {
         // Narrowing of one's own keypair would need a record that Keystone honours too; it has none.
         return if ask.roles.is_some() || ask.until.is_some() {
             Err(Refusal::NarrowingNeedsTrust)
@@ -57,10 +61,9 @@ pub fn bind(
             Ok(Bound { trust: None, roles: None, until: Until::Never })
         };
     };
-    let Some(above) = worth.live() else {
-        return Err(Refusal::ParentNotLive(worth.reason().unwrap_or_else(|| worth.word().to_owned())));
-    };
-    if chain.leaf().project.as_deref() != Some(&ask.project) {
+    let above = parent.above()?;
+    let leaf = parent.chain().leaf();
+    if leaf.project.as_deref() != Some(&ask.project) {
         return Err(Refusal::KeypairOtherProject);
     }
     if let Some(roles) = &ask.roles {
@@ -77,7 +80,7 @@ pub fn bind(
         Some(t) if Until::At(t) > above.until => return Err(Refusal::KeypairOutlives),
         other => Until::from_option(other),
     };
-    Ok(Bound { trust: Some(chain.leaf().id.clone()), roles: ask.roles.clone(), until })
+    Ok(Bound { trust: Some(leaf.id.clone()), roles: ask.roles.clone(), until })
 }
 
 /// What an exchange of a trust's keypair yields now: the trust's worth, met with the keypair's own
@@ -106,7 +109,9 @@ pub fn exchange(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delegation::{Suspended, Trust};
+    use std::collections::BTreeMap;
+
+    use crate::delegation::{Chain, Facts, Presence, Trust, evaluate};
 
     const NOW: Micros = 1_000;
 
@@ -151,9 +156,23 @@ mod tests {
         KeypairAsk { project: "p".into(), roles: None, until: None }
     }
 
+    fn parent(bob: Presence) -> Evaluated {
+        let agents: BTreeMap<String, Presence> =
+            [("alice".into(), Presence::Active), ("bob".into(), bob)].into();
+        let facts = Facts {
+            now: NOW,
+            implications: &implied(),
+            root_roles: &worth().roles,
+            agents: &agents,
+            project: Presence::Active,
+        };
+        evaluate(chain(), &facts)
+    }
+
     fn bind_to_trust(ask: &KeypairAsk) -> Result<Bound, Refusal> {
-        let live = Standing::Live(worth());
-        bind(ask, Some((&chain(), &live)), &implied(), NOW)
+        let live = parent(Presence::Active);
+        assert_eq!(live.live(), Some(&worth()));
+        bind(ask, Some(&live), &implied(), NOW)
     }
 
     fn yields(roles: Option<&RoleSet>, until: Until) -> Option<Authority> {
@@ -190,10 +209,10 @@ mod tests {
 
     #[test]
     fn rule_38_nothing_is_bound_to_what_gives_nothing() {
-        let off = Standing::Suspended(Suspended::Agent("bob".into()));
+        let off = parent(Presence::Disabled);
         let elsewhere = KeypairAsk { project: "q".into(), ..ask() };
         for ask in [ask(), elsewhere] {
-            let refusal = bind(&ask, Some((&chain(), &off)), &implied(), NOW).expect_err("refused");
+            let refusal = bind(&ask, Some(&off), &implied(), NOW).expect_err("refused");
             assert!(matches!(refusal, Refusal::ParentNotLive(_)));
             assert_eq!(refusal.class(), crate::refusal::Class::Absent);
         }

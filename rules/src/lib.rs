@@ -9,6 +9,7 @@
 //! | What does a keypair born from a token carry? | [`keypair`] |
 //! | What may a token of this kind do on this server? | [`token`] |
 //! | Which tokens does a revocation event end? | [`revocation`] |
+//! | Which tokens end with a role that is taken away? | [`loss`] |
 //! | Who may call an operation? | [`policy`] |
 //! | Which roles follow from which? | [`roles`] |
 //! | Is this signed request genuine? | [`signature`] |
@@ -16,6 +17,7 @@
 
 pub mod delegation;
 pub mod keypair;
+pub mod loss;
 pub mod policy;
 pub mod refusal;
 pub mod revocation;

@@ -9,7 +9,7 @@ pub struct Event {
     pub domain: Option<String>,
     /// Tokens on this project.
     pub project: Option<String>,
-    /// Tokens in which this user takes any part.
+    /// Tokens in which this user takes any part; with `role`, tokens that rest on this user's roles.
     pub user: Option<String>,
     /// Tokens that carry this role.
     pub role: Option<String>,
@@ -34,6 +34,8 @@ pub struct Event {
 pub struct Claims<'a> {
     /// The user and, on a chain, every trustor and trustee of it.
     pub users: Vec<&'a str>,
+    /// Whose roles it rests on: on a chain the first trustor, else the user.
+    pub holder: &'a str,
     /// Domains of those users, and the domain that the token or its project is in.
     pub domains: Vec<&'a str>,
     /// The domain that it is scoped to.
@@ -74,9 +76,14 @@ pub fn ends(event: &Event, token: &Claims<'_>) -> bool {
         (Some(d), None) => token.domains.contains(&d.as_str()),
         (None, _) => true,
     };
+    let user = match (&event.user, &event.role) {
+        // A role that was taken from somebody in the middle of a chain: nothing rests on it.
+        (Some(user), Some(_)) => user == token.holder,
+        (user, _) => one_of(user, &token.users),
+    };
     token.issued <= event.issued_before
         && domain
-        && one_of(&event.user, &token.users)
+        && user
         && one_of(&event.role, &token.roles)
         && one_of(&event.trust, &token.trusts)
         && same(&event.project, token.project)
@@ -95,6 +102,7 @@ mod tests {
     fn claims<'a>() -> Claims<'a> {
         Claims {
             users: vec!["alice", "bob"],
+            holder: "alice",
             domains: vec!["default"],
             project: Some("p"),
             roles: vec!["r"],
@@ -116,5 +124,20 @@ mod tests {
         assert!(ends(&Event { trust: Some("t1".into()), user: None, ..hit.clone() }, &claims()));
         assert!(ends(&Event { audit_chain: Some("a1".into()), ..hit.clone() }, &claims()));
         assert!(!ends(&Event { audit_chain: Some("a2".into()), ..hit }, &claims()));
+    }
+
+    #[test]
+    fn a_role_is_taken_from_the_holder_and_not_from_who_takes_part() {
+        let taken = |user: &str, role: Option<&str>| Event {
+            user: Some(user.into()),
+            role: role.map(str::to_owned),
+            issued_before: 10 * SECOND,
+            ..Event::default()
+        };
+        assert!(ends(&taken("alice", Some("r")), &claims()));
+        assert!(!ends(&taken("alice", Some("other")), &claims()));
+        assert!(!ends(&taken("bob", Some("r")), &claims()));
+        assert!(ends(&taken("bob", None), &claims()));
+        assert!(ends(&Event { user: None, ..taken("", Some("r")) }, &claims()));
     }
 }

@@ -1,5 +1,7 @@
 //! What a token is, and what a token of each kind may do on this server.
 
+use crate::Micros;
+use crate::delegation::Until;
 use crate::refusal::Refusal;
 
 /// Login methods that prove the user himself. Everything else, the unknown included, is delegated.
@@ -8,6 +10,10 @@ pub const PRIMARY_METHODS: &[&str] =
 
 /// The marker method of tokens that a keypair was exchanged for.
 pub const EC2_METHOD: &str = "ec2credential";
+
+/// What a token's method is called when this server does not know it. It makes the token
+/// [`Kind::Unreviewed`].
+pub const UNKNOWN_METHOD: &str = "unknown";
 
 /// What a token stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +50,11 @@ pub struct Marks<'a> {
 /// The kind of a token. The narrowest mark wins: an EC2 token of a trust is an EC2 token.
 pub fn kind(marks: Marks<'_>) -> Kind {
     let has = |m: &str| marks.methods.iter().any(|x| x == m);
-    // The marker stays delegated even if a configuration calls it primary.
+    // The markers stay delegated even if a configuration calls them primary.
     let primary = |m: &String| {
-        m != EC2_METHOD && (PRIMARY_METHODS.contains(&m.as_str()) || marks.additional_primary.contains(m))
+        m != EC2_METHOD
+            && m != UNKNOWN_METHOD
+            && (PRIMARY_METHODS.contains(&m.as_str()) || marks.additional_primary.contains(m))
     };
     if has(EC2_METHOD) {
         Kind::Ec2
@@ -138,6 +146,28 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
     }
 }
 
+/// The instant from which on a token is not shown any more, even to a service that finishes a long
+/// operation and asks with `allow_expired`. `asked` is how long after the token's own end that service
+/// may see it; 0 when it did not ask. `ends` are the own ends of all that the token stands on: each
+/// trust of its chain, and its keypair.
+///
+/// This bounds the time only. An expired token is shown while everything else about it holds: what it
+/// stands on lives, and nothing revoked it.
+pub fn shown_until(
+    kind: Kind,
+    expires: Micros,
+    asked: Micros,
+    ends: impl IntoIterator<Item = Until>,
+) -> Micros {
+    let asked = match kind {
+        Kind::Login | Kind::Trust | Kind::Ec2 => asked.max(0),
+        // These end with their own end.
+        Kind::ApplicationCredential | Kind::OAuth1 | Kind::Unreviewed => 0,
+    };
+    let latest = expires.saturating_add(asked);
+    ends.into_iter().filter_map(Until::to_option).fold(latest, Micros::min)
+}
+
 /// The scope of a source token, as far as rescoping cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScopeKind {
@@ -196,6 +226,35 @@ mod tests {
         let ec2 = m(&["ec2credential"]);
         let lied = Marks { additional_primary: &ec2, ..marks(&ec2, false) };
         assert_eq!(kind(lied), Kind::Ec2);
+        let unknown = m(&["password", UNKNOWN_METHOD]);
+        let lied = Marks { additional_primary: &unknown, ..marks(&unknown, false) };
+        assert_eq!(kind(lied), Kind::Unreviewed);
+    }
+
+    #[test]
+    fn rule_46_an_expired_token_is_shown_no_longer_than_asked_and_than_what_it_stands_on() {
+        let kinds = [
+            Kind::Login,
+            Kind::Trust,
+            Kind::Ec2,
+            Kind::ApplicationCredential,
+            Kind::OAuth1,
+            Kind::Unreviewed,
+        ];
+        for kind in kinds {
+            let asked = matches!(kind, Kind::Login | Kind::Trust | Kind::Ec2);
+            let shown = |window, ends: &[Until]| shown_until(kind, 100, window, ends.iter().copied());
+            assert_eq!(shown(50, &[]), if asked { 150 } else { 100 }, "{kind:?}");
+            assert_eq!(shown(50, &[Until::Never]), if asked { 150 } else { 100 });
+            let ends = [Until::At(170), Until::At(120), Until::Never];
+            assert_eq!(shown(50, &ends), if asked { 120 } else { 100 });
+            for window in [0, -1, Micros::MIN] {
+                assert_eq!(shown(window, &ends), 100);
+            }
+            // Earlier than the token's own end, if a row says so.
+            assert_eq!(shown(50, &[Until::At(80)]), 80);
+            assert_eq!(shown_until(kind, Micros::MAX, Micros::MAX, []), Micros::MAX);
+        }
     }
 
     #[test]

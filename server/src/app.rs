@@ -5,6 +5,7 @@ use std::sync::Arc;
 use vicar_rules::policy::Policy;
 use vicar_rules::token::Switches;
 
+use crate::auth::lockout::Failures;
 use crate::clock::Clock;
 use crate::config::{Config, Ec2Keys};
 use crate::crypto::keys::KeyRing;
@@ -29,6 +30,8 @@ pub struct App {
     pub policy: Policy,
     /// Password hashing off the async threads.
     pub passwords: Passwords,
+    /// Failed logins that are not written yet.
+    pub failures: Failures,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -53,6 +56,7 @@ impl App {
             credential_keys: KeyRing::new(config.credential_keys.clone(), true),
             passwords: Passwords::new(&config),
             metrics,
+            failures: Failures::default(),
             policy,
             store: store.with_clock(clock.clone(), config.compliance.disable_user_account_days_inactive),
             config,

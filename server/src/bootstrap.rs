@@ -10,10 +10,10 @@ use crate::args;
 use crate::clock::SECOND;
 use crate::error::Result;
 use crate::facts::{self, NO_DOMAIN};
-use crate::http::Permit;
 use crate::ids;
 use crate::store::migrate::ROOT_DOMAIN;
-use crate::store::{DateTime, Tx};
+use crate::store::{DateTime, Tx, WriteTx};
+use crate::system::System;
 
 /// Names and addresses of the first objects.
 #[derive(Debug, Clone)]
@@ -70,7 +70,6 @@ pub async fn is_needed(tx: &mut Tx) -> Result<bool> {
 /// Creates what is not there; what is there stays, except that the administrator gets the password and
 /// is enabled and unlocked, and that the endpoints get the URLs.
 pub async fn run(app: &App, plan: &Plan) -> Result<()> {
-    let _permit = Permit::own("bootstrap is the operator at the console");
     let now = app.clock.now();
     let default = app.config.default_domain_id.clone();
     let hash = new_hash(app, plan, &default).await?;
@@ -127,15 +126,15 @@ pub async fn run(app: &App, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-async fn insert_once(tx: &mut Tx, look: &str, insert: &str, args: &[crate::store::Value]) -> Result<()> {
+async fn insert_once(tx: &mut WriteTx, look: &str, insert: &str, args: &[crate::store::Value]) -> Result<()> {
     if !tx.exists(look, args).await? {
-        tx.run(insert, args).await?;
+        tx.run(&System::Bootstrap, insert, args).await?;
     }
     Ok(())
 }
 
 async fn insert_project(
-    tx: &mut Tx,
+    tx: &mut WriteTx,
     id: &str,
     name: &str,
     description: &str,
@@ -145,6 +144,7 @@ async fn insert_project(
 ) -> Result<()> {
     if !tx.exists("SELECT id FROM project WHERE id = ?", args![id]).await? {
         tx.run(
+            &System::Bootstrap,
             "INSERT INTO project (id, name, extra, description, enabled, domain_id, parent_id, is_domain)
              VALUES (?, ?, '{}', ?, ?, ?, ?, ?)",
             args![id, name, description, true, domain, parent, is_domain],
@@ -154,7 +154,7 @@ async fn insert_project(
     Ok(())
 }
 
-async fn role(tx: &mut Tx, name: &str) -> Result<String> {
+async fn role(tx: &mut WriteTx, name: &str) -> Result<String> {
     let found = tx
         .first("SELECT id FROM role WHERE name = ? AND domain_id = ?", args![name, NO_DOMAIN], |r| r.take())
         .await?;
@@ -163,11 +163,13 @@ async fn role(tx: &mut Tx, name: &str) -> Result<String> {
     }
     let id = ids::uuid();
     tx.run(
+        &System::Bootstrap,
         "INSERT INTO role (id, name, extra, domain_id, description) VALUES (?, ?, '{}', ?, NULL)",
         args![&id, name, NO_DOMAIN],
     )
     .await?;
     tx.run(
+        &System::Bootstrap,
         "INSERT INTO role_option (role_id, option_id, option_value) VALUES (?, ?, 'true')",
         args![&id, IMMUTABLE],
     )
@@ -197,7 +199,13 @@ async fn new_hash(app: &App, plan: &Plan, domain: &str) -> Result<Option<String>
     app.passwords.hash(&plan.password).await.map(Some)
 }
 
-async fn user(tx: &mut Tx, plan: &Plan, domain: &str, hash: Option<&str>, now: Micros) -> Result<String> {
+async fn user(
+    tx: &mut WriteTx,
+    plan: &Plan,
+    domain: &str,
+    hash: Option<&str>,
+    now: Micros,
+) -> Result<String> {
     let found: Option<(String, i64)> = tx
         .first(
             "SELECT user_id, id FROM local_user WHERE name = ? AND domain_id = ?",
@@ -208,8 +216,10 @@ async fn user(tx: &mut Tx, plan: &Plan, domain: &str, hash: Option<&str>, now: M
     let (id, local) = match found {
         Some((id, local)) => {
             // The way back in for an operator who locked himself out.
-            tx.run("UPDATE \"user\" SET enabled = ? WHERE id = ?", args![true, &id]).await?;
+            tx.run(&System::Bootstrap, "UPDATE \"user\" SET enabled = ? WHERE id = ?", args![true, &id])
+                .await?;
             tx.run(
+                &System::Bootstrap,
                 "UPDATE local_user SET failed_auth_count = 0, failed_auth_at = NULL WHERE id = ?",
                 args![local],
             )
@@ -217,19 +227,21 @@ async fn user(tx: &mut Tx, plan: &Plan, domain: &str, hash: Option<&str>, now: M
             if hash.is_some() {
                 // What the old password opened is shut.
                 let event = Event { user: Some(id.clone()), issued_before: now, ..Event::default() };
-                facts::revoke(tx, &event, now).await?;
+                facts::revoke(tx, &System::Bootstrap, event).await?;
             }
             (id, local)
         }
         None => {
             let id = ids::uuid();
             tx.run(
+                &System::Bootstrap,
                 "INSERT INTO \"user\" (id, extra, enabled, default_project_id, created_at, domain_id)
                  VALUES (?, '{}', ?, NULL, ?, ?)",
                 args![&id, true, DateTime(now), domain],
             )
             .await?;
             tx.run(
+                &System::Bootstrap,
                 "INSERT INTO local_user (user_id, domain_id, name, failed_auth_count) VALUES (?, ?, ?, 0)",
                 args![&id, domain, &plan.username],
             )
@@ -244,8 +256,9 @@ async fn user(tx: &mut Tx, plan: &Plan, domain: &str, hash: Option<&str>, now: M
     let Some(hash) = hash else {
         return Ok(id);
     };
-    tx.run("DELETE FROM password WHERE local_user_id = ?", args![local]).await?;
+    tx.run(&System::Bootstrap, "DELETE FROM password WHERE local_user_id = ?", args![local]).await?;
     tx.run(
+        &System::Bootstrap,
         "INSERT INTO password (local_user_id, self_service, password_hash, created_at_int, created_at)
          VALUES (?, ?, ?, ?, ?)",
         args![local, false, hash, now, DateTime(now / SECOND * SECOND)],
@@ -254,7 +267,7 @@ async fn user(tx: &mut Tx, plan: &Plan, domain: &str, hash: Option<&str>, now: M
     Ok(id)
 }
 
-async fn catalog(tx: &mut Tx, plan: &Plan) -> Result<()> {
+async fn catalog(tx: &mut WriteTx, plan: &Plan) -> Result<()> {
     if let Some(region) = &plan.region {
         insert_once(
             tx,
@@ -272,6 +285,7 @@ async fn catalog(tx: &mut Tx, plan: &Plan) -> Result<()> {
         None => {
             let id = ids::uuid();
             tx.run(
+                &System::Bootstrap,
                 "INSERT INTO service (id, type, enabled, extra) VALUES (?, 'identity', ?, ?)",
                 args![&id, true, json!({"name": plan.service}).to_string()],
             )
@@ -289,10 +303,12 @@ async fn catalog(tx: &mut Tx, plan: &Plan) -> Result<()> {
             .await?;
         match found {
             Some(id) => {
-                tx.run("UPDATE endpoint SET url = ? WHERE id = ?", args![url, id]).await?;
+                tx.run(&System::Bootstrap, "UPDATE endpoint SET url = ? WHERE id = ?", args![url, id])
+                    .await?;
             }
             None => {
                 tx.run(
+                    &System::Bootstrap,
                     "INSERT INTO endpoint (id, interface, service_id, url, extra, enabled, region_id)
                      VALUES (?, ?, ?, ?, '{}', ?, ?)",
                     args![ids::uuid(), *interface, &service, url, true, plan.region.as_deref()],

@@ -24,3 +24,4 @@ pub mod reaper;
 pub mod resources;
 pub mod routes;
 pub mod store;
+pub mod system;

@@ -75,13 +75,17 @@ impl World {
     }
 
     fn standing(&self, chain: &Chain) -> Standing {
+        self.evaluate(chain).standing().clone()
+    }
+
+    fn evaluate(&self, chain: &Chain) -> Evaluated {
         let mut agents: BTreeMap<String, Presence> =
             ["alice", "bob", "carol", "dave"].map(|u| (u.to_owned(), Presence::Active)).into();
         for (user, presence) in &self.away {
             agents.insert((*user).to_owned(), *presence);
         }
-        standing(
-            chain,
+        evaluate(
+            chain.clone(),
             &Facts {
                 now: self.now,
                 implications: &self.implications,
@@ -95,7 +99,7 @@ impl World {
     /// With a token of the chain, so under the name that it speaks for.
     fn redelegate(&self, ask: &Ask, chain: &Chain) -> Result<Trust, Refusal> {
         let parties = self.parties(chain.speaks_for());
-        redelegate(ask, chain, &self.standing(chain), &parties, self.limits).map(|g| g.trust)
+        redelegate(ask, &self.evaluate(chain), &parties, self.limits).map(|g| g.trust)
     }
 }
 
@@ -324,11 +328,8 @@ fn rule_30_the_name_comes_from_the_chain_and_not_from_the_caller() {
     let world = World::default();
     let chain = root(&ask());
     let foreign = Ask { trustor: "dave".into(), ..child() };
-    let live = world.standing(&chain);
-    assert_eq!(
-        redelegate(&foreign, &chain, &live, &world.parties("dave"), LIMITS),
-        Err(Refusal::NotTheTrustor)
-    );
+    let live = world.evaluate(&chain);
+    assert_eq!(redelegate(&foreign, &live, &world.parties("dave"), LIMITS), Err(Refusal::NotTheTrustor));
 }
 
 #[test]
@@ -504,7 +505,8 @@ fn rule_35_a_circle_of_rows_gives_nothing_and_ends_every_walk() {
             World::default().standing(&chain),
             Standing::Ended(Ended::Broken(Broken::Unlawful(_)))
         ));
-        assert_eq!(subtree(id, &rows), BTreeSet::from(["t0", "t1"]));
+        let falls: Vec<&str> = subtree(id, &rows).iter().map(|t| t.id.as_str()).collect();
+        assert_eq!(falls, if id == "t0" { ["t0", "t1"] } else { ["t1", "t0"] });
     }
 }
 
@@ -512,11 +514,12 @@ fn rule_35_a_circle_of_rows_gives_nothing_and_ends_every_walk() {
 fn a_use_is_taken_until_none_is_left() {
     let leaf = Ask { uses: Some(2), allow_redelegation: false, ..ask() };
     let two = World::default().grant(&leaf).expect("lawful");
-    let one = consume(two).expect("two are left");
-    assert_eq!(one.remaining_uses, Some(1));
-    let none = consume(one).expect("one is left");
-    assert_eq!(consume(none.clone()), None);
-    assert_eq!(World::default().standing(&super::tests::one(none)), Standing::Ended(Ended::Exhausted));
+    assert_eq!(consume(&two), Ok(Use::Counted { before: 2, after: 1 }));
+    let left = |uses| Trust { remaining_uses: uses, ..two.clone() };
+    assert_eq!(consume(&left(Some(1))), Ok(Use::Counted { before: 1, after: 0 }));
+    assert_eq!(consume(&left(Some(0))), Err(Spent));
+    assert_eq!(consume(&left(None)), Ok(Use::Uncounted));
+    assert_eq!(World::default().standing(&one(left(Some(0)))), Standing::Ended(Ended::Exhausted));
 }
 
 #[test]
@@ -528,7 +531,12 @@ fn a_subtree_is_all_that_is_below_and_nothing_beside() {
         ..base.clone()
     };
     let rows =
-        [row("a", None), row("b", Some("a")), row("c", Some("b")), row("d", Some("a")), row("e", None)];
-    assert_eq!(subtree("a", &rows), BTreeSet::from(["a", "b", "c", "d"]));
-    assert_eq!(subtree("b", &rows), BTreeSet::from(["b", "c"]));
+        [row("c", Some("b")), row("d", Some("a")), row("b", Some("a")), row("e", None), row("a", None)];
+    let falls = |id| subtree(id, &rows).iter().map(|t| t.id.as_str()).collect::<Vec<_>>();
+    // Parents before children.
+    assert_eq!(falls("a"), ["a", "b", "d", "c"]);
+    assert_eq!(falls("b"), ["b", "c"]);
+    assert_eq!(falls("nowhere"), Vec::<&str>::new());
+    // A row whose parent is not there.
+    assert_eq!(subtree("c", &rows[..1]), [&rows[0]]);
 }

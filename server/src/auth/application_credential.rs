@@ -3,9 +3,21 @@
 use vicar_rules::Micros;
 use vicar_rules::roles::RoleSet;
 
-use super::token::ApplicationCredential;
 use crate::args;
 use crate::store::{Result, Tx};
+
+/// What a token shows of its application credential.
+#[derive(Debug, Clone)]
+pub struct ApplicationCredential {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// May it make further delegations?
+    pub unrestricted: bool,
+    /// Its access rules, if it is limited to some.
+    pub access_rules: Option<serde_json::Value>,
+}
 
 /// The credential with the roles that it gives; nothing when it is gone, over, somebody else's or on
 /// another project.

@@ -5,9 +5,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rmpv::Value as Pack;
 use vicar_rules::Micros;
+use vicar_rules::token::UNKNOWN_METHOD;
 
-use super::keys::Keys;
 use crate::clock::SECOND;
+use crate::crypto::keys::Keys;
 
 /// What a token says of itself. Everything else is looked up.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,15 +60,20 @@ fn to_bits(methods: &[String], configured: &[String]) -> u64 {
     configured.iter().take(63).enumerate().filter(|(_, m)| methods.contains(m)).map(|(i, _)| 1 << i).sum()
 }
 
+/// Those of some methods that a token can name, in the order in which it names them.
+pub fn known_methods(methods: &[String], configured: &[String]) -> Vec<String> {
+    from_bits(to_bits(methods, configured), configured)
+}
+
 fn from_bits(bits: u64, configured: &[String]) -> Vec<String> {
     // Highest bit first: the order that Keystone shows.
-    configured
-        .iter()
-        .take(63)
-        .enumerate()
+    (0..u64::BITS)
         .rev()
-        .filter(|(i, _)| bits & (1 << i) != 0)
-        .map(|(_, m)| m.clone())
+        .filter(|bit| bits >> bit & 1 == 1)
+        .map(|bit| {
+            let known = configured.iter().take(63).nth(bit as usize);
+            known.map_or_else(|| UNKNOWN_METHOD.to_owned(), Clone::clone)
+        })
         .collect()
 }
 
@@ -221,4 +227,45 @@ fn issued(token: &str) -> Option<Micros> {
     let head = URL_SAFE_NO_PAD.decode(token.get(..12)?).ok()?;
     let seconds = u64::from_be_bytes(head.get(1..9)?.try_into().ok()?);
     i64::try_from(seconds).ok()?.checked_mul(SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use vicar_rules::token::{Kind, Marks, kind};
+
+    use super::*;
+
+    fn names(of: &[&str]) -> Vec<String> {
+        of.iter().map(|m| (*m).to_owned()).collect()
+    }
+
+    #[test]
+    fn methods_survive_the_way_through_a_token() {
+        let configured = names(&["password", "token", "totp"]);
+        for of in [&["password"][..], &["token", "password"], &["totp", "token"], &[]] {
+            assert_eq!(from_bits(to_bits(&names(of), &configured), &configured), names(of));
+        }
+    }
+
+    #[test]
+    fn a_bit_that_stands_for_no_method_makes_a_token_unreviewed() {
+        let configured = names(&["password", "token"]);
+        let kind_of = |bits: u64| {
+            let methods = from_bits(bits, &configured);
+            let marks = Marks {
+                methods: &methods,
+                trust: false,
+                application_credential: false,
+                access_token: false,
+                additional_primary: &[],
+            };
+            (kind(marks), methods)
+        };
+        assert_eq!(kind_of(0b11), (Kind::Login, names(&["token", "password"])));
+        assert_eq!(kind_of(1 | 128), (Kind::Unreviewed, names(&[UNKNOWN_METHOD, "password"])));
+        assert_eq!(kind_of(1 << 63 | 1), (Kind::Unreviewed, names(&[UNKNOWN_METHOD, "password"])));
+        assert_eq!(kind_of(u64::MAX).0, Kind::Unreviewed);
+        assert_eq!(kind_of(u64::MAX).1.len(), 64);
+        assert_eq!(kind_of(0), (Kind::Unreviewed, Vec::new()));
+    }
 }

@@ -1,18 +1,18 @@
-//! Issuing tokens: who is it, where does he want to go, and what ends the token.
+//! Issuing tokens: who is it, for which scope, and what ends the token.
 
 use vicar_rules::Micros;
-use vicar_rules::delegation::Until;
+use vicar_rules::delegation::{self, Presence, Spent, Trust, Until, Use};
 use vicar_rules::token::{self, ScopeKind};
 
-use super::fernet::{Payload, PayloadScope};
-use super::token::{Asked, Outcome, Token, establish, validate};
+use super::fernet::{Payload, PayloadScope, known_methods};
+use super::token::{Known, Outcome, Token, ValidateOptions, evaluate, validate};
 use crate::app::App;
 use crate::args;
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::facts::{self, Place};
 use crate::ids;
-use crate::store::Tx;
+use crate::store::{Proof, Tx, WriteTx};
 
 /// Who proved to be whom, by which methods.
 #[derive(Debug, Clone)]
@@ -27,12 +27,9 @@ pub struct Identity {
     pub root_audit_id: Option<String>,
     /// The scope of a source token.
     pub source: Option<Source>,
-    /// When the proof began. What was revoked since then ends the new token too: a password that is
-    /// changed while it is being checked opens nothing.
-    pub proved_at: Micros,
 }
 
-/// A token that is about to be sealed.
+/// A token that is about to be made.
 #[derive(Debug)]
 pub struct Draft {
     /// The user that authenticated.
@@ -45,8 +42,6 @@ pub struct Draft {
     pub until: Until,
     /// Its audit ids.
     pub audit_ids: Vec<String>,
-    /// When the proof began that it rests on.
-    pub proved_at: Micros,
 }
 
 /// What rescoping needs to know of a source token.
@@ -56,26 +51,29 @@ pub struct Source {
     scope: ScopeKind,
 }
 
-/// Where a new token shall be scoped. Names are resolved.
+/// The scope that a new token shall have. Names are resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// Nothing was said: the default project, if that works, else nowhere.
+pub enum ScopeRequest {
+    /// Nothing was said: the default project, if that works, else none.
     Default,
-    /// Nowhere, expressly.
+    /// None, expressly.
     Unscoped,
-    /// On a project.
+    /// A project.
     Project(String),
-    /// On a domain.
+    /// A domain.
     Domain(String),
-    /// On the system.
+    /// The system.
     System,
-    /// On a trust.
+    /// A trust.
     Trust(String),
 }
 
 /// The identity behind a token that is presented as a login.
-pub async fn from_token(tx: &mut Tx, app: &App, text: &str) -> Result<Identity> {
-    let source = validate(tx, app, text, Asked::default()).await?;
+///
+/// # Errors
+/// 401 when it is not valid.
+pub async fn from_token(tx: &mut Tx, app: &App, text: &str, now: Micros) -> Result<Identity> {
+    let source = validate(tx, app, text, now, ValidateOptions::default()).await?;
     // Keystone says 404 here; a login that fails is 401 for every client that tries again.
     let source = source.ok_or(Error::Unauthorized)?;
     let mut methods = vec!["token".to_owned()];
@@ -86,124 +84,131 @@ pub async fn from_token(tx: &mut Tx, app: &App, text: &str) -> Result<Identity> 
         until: Until::At(source.payload.expires),
         root_audit_id: Some(source.root_audit_id().to_owned()),
         source: Some(Source { kind: source.kind, scope: source.scope_kind() }),
-        proved_at: app.clock.now(),
     })
 }
 
-/// May this identity get a token there? Only a source token limits it.
-pub fn may_rescope(app: &App, who: &Identity, wanted: &Wanted) -> Result<()> {
+/// Whether this identity may get a token for that scope. Only a source token limits it.
+///
+/// # Errors
+/// 403 when it may not.
+pub fn may_rescope(allow_rescope: bool, who: &Identity, wanted: &ScopeRequest) -> Result<()> {
     let Some(source) = who.source else {
         return Ok(());
     };
     let to = match wanted {
-        Wanted::Default | Wanted::Unscoped => ScopeKind::Unscoped,
-        Wanted::Project(_) => ScopeKind::Project,
-        Wanted::Domain(_) => ScopeKind::Domain,
-        Wanted::System => ScopeKind::System,
-        Wanted::Trust(_) => ScopeKind::Trust,
+        ScopeRequest::Default | ScopeRequest::Unscoped => ScopeKind::Unscoped,
+        ScopeRequest::Project(_) => ScopeKind::Project,
+        ScopeRequest::Domain(_) => ScopeKind::Domain,
+        ScopeRequest::System => ScopeKind::System,
+        ScopeRequest::Trust(_) => ScopeKind::Trust,
     };
-    Ok(token::rescope(source.kind, source.scope, to, app.config.allow_rescope_scoped_token)?)
+    Ok(token::rescope(source.kind, source.scope, to, allow_rescope)?)
 }
 
-/// Issues a token. `tx` is a writing one when a counted trust may be consumed; nothing is consumed
-/// unless the token comes out.
-pub async fn issue(tx: &mut Tx, app: &App, who: &Identity, wanted: &Wanted) -> Result<(String, Token)> {
-    may_rescope(app, who, wanted)?;
-    let now = app.clock.now();
+/// Issues a token. A use of a counted trust is consumed in the same transaction, once the token is made.
+///
+/// # Errors
+/// 401 when the scope gives nothing, 403 for somebody else's trust.
+pub async fn issue(
+    tx: &mut WriteTx,
+    proof: &impl Proof,
+    app: &App,
+    who: &Identity,
+    wanted: &ScopeRequest,
+    now: Micros,
+) -> Result<(String, Token)> {
+    may_rescope(app.config.allow_rescope_scoped_token, who, wanted)?;
     let mut until = who.until.min(Until::At(now.saturating_add(app.config.token_expiration)));
+    let mut known = Known::default();
     let scope = match wanted {
-        Wanted::Unscoped => PayloadScope::Unscoped,
-        Wanted::Default => default_scope(tx, &who.user).await?,
-        Wanted::Project(id) => PayloadScope::Project(id.clone()),
-        Wanted::Domain(id) => PayloadScope::Domain(id.clone()),
-        Wanted::System => PayloadScope::System("all".into()),
-        Wanted::Trust(id) => {
-            let chain = facts::chain(tx, id).await?.ok_or(Error::Unauthorized)?;
+        ScopeRequest::Unscoped => PayloadScope::Unscoped,
+        ScopeRequest::Default => default_scope(tx, &who.user).await?,
+        ScopeRequest::Project(id) => PayloadScope::Project(id.clone()),
+        ScopeRequest::Domain(id) => PayloadScope::Domain(id.clone()),
+        ScopeRequest::System => PayloadScope::System("all".into()),
+        ScopeRequest::Trust(id) => {
+            let implications = facts::implications(tx).await?;
+            let trust = facts::evaluated_trust(tx, id, now, &implications).await?;
             // A dead trust is 401 for everybody, before anything else is said of it.
-            let judged = facts::evaluate(tx, chain.clone(), now).await?;
-            if judged.is_none_or(|j| j.standing.ended()) {
-                return Err(Error::Unauthorized);
-            }
-            let leaf = chain.leaf();
+            let trust = trust.filter(|t| !t.standing().ended()).ok_or(Error::Unauthorized)?;
+            let leaf = trust.chain().leaf();
             if leaf.trustee != who.user {
                 return Err(Error::Forbidden("User is not a trustee.".into()));
             }
-            until = until.min(chain.until());
+            until = until.min(trust.chain().until());
             let project = leaf.project.clone().ok_or(Error::Unauthorized)?;
-            PayloadScope::Trust(project, leaf.id.clone())
+            let scope = PayloadScope::Trust(project, leaf.id.clone());
+            known = Known { implications: Some(implications), trust: Some(trust) };
+            scope
         }
     };
     let audit_ids = std::iter::once(ids::audit()).chain(who.root_audit_id.clone()).collect();
-    let draft = Draft {
-        user: who.user.clone(),
-        methods: who.methods.clone(),
-        scope,
-        until,
-        audit_ids,
-        proved_at: who.proved_at,
-    };
-    let (text, token) = seal(tx, app, draft).await?;
-    if let Wanted::Trust(id) = wanted {
-        consume(tx, id).await?;
-    }
-    Ok((text, token))
+    let draft = Draft { user: who.user.clone(), methods: who.methods.clone(), scope, until, audit_ids };
+    mint(tx, proof, app, draft, known, now).await
 }
 
-/// Encodes a token, and establishes it as validation will: what would not validate is not issued.
-pub async fn seal(tx: &mut Tx, app: &App, draft: Draft) -> Result<(String, Token)> {
+/// Makes a token: what would not validate is not issued. A counted trust loses one use.
+///
+/// # Errors
+/// 401 when it would be dead, [`Error::Settling`] when a revocation of this second would end it at its birth.
+pub async fn mint(
+    tx: &mut WriteTx,
+    proof: &impl Proof,
+    app: &App,
+    draft: Draft,
+    known: Known,
+    now: Micros,
+) -> Result<(String, Token)> {
     let Until::At(expires) = draft.until else {
         return Err(Error::Internal("a token without an end was about to be issued".into()));
     };
     let payload = Payload {
         user: draft.user,
-        methods: draft.methods,
+        methods: known_methods(&draft.methods, &app.config.auth_methods),
         scope: draft.scope,
         // Whole seconds, as Keystone reads them out of the payload; never later than asked.
         expires: expires.div_euclid(SECOND) * SECOND,
         // Fernet's own time; whole seconds, so that every validation shows the same.
-        issued: draft.proved_at.min(app.clock.now()).div_euclid(SECOND) * SECOND,
+        issued: now.div_euclid(SECOND) * SECOND,
         audit_ids: draft.audit_ids,
     };
+    let options = ValidateOptions { window: 0, understands_access_rules: true };
+    let token = match evaluate(tx, app, payload, known, now, options).await? {
+        Outcome::Valid(token) => *token,
+        // Events and tokens know whole seconds: a token of the same second would be born dead.
+        Outcome::Revoked(_) => return Err(Error::Settling),
+        Outcome::Dead => return Err(Error::Unauthorized),
+    };
     let keys = app.token_keys.current().map_err(Error::Internal)?;
-    let text = payload
+    let text = token
+        .payload
         .encode(&keys, &app.config.auth_methods)
         .ok_or_else(|| Error::Internal("a token could not be encoded".into()))?;
-    let decoded = Payload::decode(&text, &keys, &app.config.auth_methods)
-        .ok_or_else(|| Error::Internal("a token did not survive its encoding".into()))?;
-    let asked = Asked { window: 0, understands_access_rules: true };
-    match establish(tx, app, decoded, asked).await? {
-        Outcome::Valid(token) => {
-            app.metrics.tokens_issued.inc();
-            Ok((text, *token))
-        }
-        // Events and tokens know whole seconds: a token of the same second would be born dead. Nor
-        // does it outlive what was revoked since its proof: that is to be given anew.
-        Outcome::Revoked(_) => Err(Error::Settling),
-        Outcome::Dead => Err(Error::Unauthorized),
+    if let Some(trust) = &token.trust {
+        consume(tx, proof, trust.chain().leaf()).await?;
     }
+    Ok((text, token))
 }
 
-/// Does the trust count its uses? That never changes, so it can be asked before the transaction.
-pub async fn is_counted(tx: &mut Tx, trust: &str) -> Result<bool> {
-    Ok(tx.exists("SELECT id FROM trust WHERE id = ? AND remaining_uses IS NOT NULL", args![trust]).await?)
-}
-
-/// One use of a counted trust, exactly: a conditional update, in the transaction of the token.
-pub async fn consume(tx: &mut Tx, trust: &str) -> Result<()> {
-    if !is_counted(tx, trust).await? {
-        return Ok(());
-    }
+/// Takes one use of a counted trust, in the transaction of the token.
+async fn consume(tx: &mut WriteTx, proof: &impl Proof, trust: &Trust) -> Result<()> {
+    let (before, after) = match delegation::consume(trust) {
+        Err(Spent) => return Err(Error::Unauthorized),
+        Ok(Use::Uncounted) => return Ok(()),
+        Ok(Use::Counted { before, after }) => (before, after),
+    };
     let taken = tx
         .run(
-            "UPDATE trust SET remaining_uses = remaining_uses - 1
-              WHERE id = ? AND remaining_uses > 0 AND deleted_at IS NULL",
-            args![trust],
+            proof,
+            "UPDATE trust SET remaining_uses = ? WHERE id = ? AND remaining_uses = ? AND deleted_at IS NULL",
+            args![after, &trust.id, before],
         )
         .await?;
-    if taken == 1 { Ok(()) } else { Err(Error::Unauthorized) }
+    // A Keystone on the same database took one in between.
+    if taken == 1 { Ok(()) } else { Err(Error::Again("a use of the trust was taken in between".into())) }
 }
 
-/// The default project, when it exists, is on, and the user holds a role there.
+/// The default project, when it exists, is enabled, and the user holds a role there.
 async fn default_scope(tx: &mut Tx, user: &str) -> Result<PayloadScope> {
     let Some(user) = facts::user(tx, user).await? else {
         return Err(Error::Unauthorized);
@@ -211,30 +216,11 @@ async fn default_scope(tx: &mut Tx, user: &str) -> Result<PayloadScope> {
     let Some(id) = user.default_project_id else {
         return Ok(PayloadScope::Unscoped);
     };
-    let active = facts::project(tx, &id)
-        .await?
-        .is_some_and(|p| p.presence == vicar_rules::delegation::Presence::Active);
+    let active = facts::project(tx, &id).await?.is_some_and(|p| p.presence == Presence::Active);
     let implications = facts::implications(tx).await?;
     if active && !facts::effective_roles(tx, &user.id, Place::Project(&id), &implications).await?.is_empty() {
         Ok(PayloadScope::Project(id))
     } else {
         Ok(PayloadScope::Unscoped)
-    }
-}
-
-/// Runs `attempt`, the proof included; when a revocation of this very second stands against the new
-/// token, waits for the next second and tries once more, from the proof on. Nothing is held meanwhile.
-pub async fn settled<T, F>(app: &App, attempt: impl Fn() -> F) -> Result<T>
-where
-    F: Future<Output = Result<T>>,
-{
-    match attempt().await {
-        Err(Error::Settling) => {
-            let rest = SECOND - app.clock.now().rem_euclid(SECOND);
-            tokio::time::sleep(std::time::Duration::from_micros(u64::try_from(rest).unwrap_or(0) + 1000))
-                .await;
-            attempt().await
-        }
-        other => other,
     }
 }

@@ -4,21 +4,23 @@
 //! after the same work: nobody learns here which accounts exist or in which state they are.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 use vicar_rules::Micros;
 use vicar_rules::delegation::Presence;
 
 use super::issue::Identity;
+use super::lockout::{Epoch, Failed};
+use super::slow::SlowWork;
 use crate::app::App;
 use crate::args;
 use crate::clock;
+use crate::config::Compliance;
 use crate::error::{Error, Result};
 use crate::facts;
-use crate::http::Permit;
 use crate::resources::users::sql::{self, Options};
-use crate::store::{Date, DateTime, Tx};
+use crate::store::{Date, DateTime, Tx, WriteTx};
+use crate::system::System;
 
 /// The id of a domain that a body names by id or name. An unknown one fails the login, no more is said.
 pub async fn domain_id(tx: &mut Tx, map: &Map<String, Value>, at: &str) -> Result<String> {
@@ -27,13 +29,32 @@ pub async fn domain_id(tx: &mut Tx, map: &Map<String, Value>, at: &str) -> Resul
         (None | Some(Value::Null), Some(Value::String(name))) => {
             Ok(facts::domain_named(tx, name).await?.ok_or(Error::Unauthorized)?.id)
         }
-        _ => Err(Error::BadRequest(format!("{at}: needs an id or a name, as text"))),
+        _ => Err(Error::BadRequest(format!("{at}: needs an id or a name, as a string"))),
     }
 }
 
-/// Checks `{"user": {…, "password"}}`; gives the user's id.
-pub async fn password(app: &App, mut data: Map<String, Value>) -> Result<String> {
-    let began = app.clock.now();
+/// What a password login needs.
+#[derive(Debug)]
+pub struct Login<'a> {
+    /// The server's parts.
+    pub app: &'a App,
+    /// The instant.
+    pub now: Micros,
+    /// Where hashes are computed.
+    pub slow: &'a mut SlowWork,
+    /// What was written of failed logins before the transaction.
+    pub epoch: Epoch,
+}
+
+/// Checks `{"user": {…, "password"}}`; returns the user's id.
+///
+/// # Errors
+/// 400 that names the field, or 401.
+pub async fn password(
+    tx: &mut WriteTx,
+    mut login: Login<'_>,
+    mut data: Map<String, Value>,
+) -> Result<String> {
     let Some(Value::Object(mut user)) = data.remove("user") else {
         return Err(Error::field("auth.identity.password.user", "is required and must be an object"));
     };
@@ -42,35 +63,35 @@ pub async fn password(app: &App, mut data: Map<String, Value>) -> Result<String>
         _ => {
             return Err(Error::field(
                 "auth.identity.password.user.password",
-                "is required and must be a text",
+                "is required and must be a string",
             ));
         }
     };
-    let account = named(app, &user).await?;
-    let proven = prove(app, account, &password, began).await?;
+    let account = named(tx, &user).await?;
+    let proven = login.check_password(tx, account, &password).await?;
     if proven.expired {
-        return Err(Error::PasswordExpired(proven.user));
+        return Err(Error::PasswordExpired(proven.account.user));
     }
-    Ok(proven.user)
+    login.record_success(tx, &proven.account).await?;
+    Ok(proven.account.user)
 }
 
 /// The account that a login names, if there is one.
-async fn named(app: &App, user: &Map<String, Value>) -> Result<Option<Account>> {
-    let mut tx = app.store.read().await?;
+async fn named(tx: &mut Tx, user: &Map<String, Value>) -> Result<Option<Account>> {
     match (user.get("id"), user.get("name")) {
-        (Some(Value::String(id)), _) => account(&mut tx, id).await,
+        (Some(Value::String(id)), _) => account(tx, id).await,
         (None | Some(Value::Null), Some(Value::String(name))) => {
             let at = "auth.identity.password.user.domain";
             let Some(Value::Object(domain)) = user.get("domain") else {
                 return Err(Error::field(at, "is required with a name and must be an object"));
             };
-            match domain_id(&mut tx, domain, at).await {
-                Ok(domain) => find(&mut tx, "l.name = ? AND l.domain_id = ?", args![name, domain]).await,
+            match domain_id(tx, domain, at).await {
+                Ok(domain) => find(tx, "l.name = ? AND l.domain_id = ?", args![name, domain]).await,
                 Err(Error::Unauthorized) => Ok(None),
                 Err(e) => Err(e),
             }
         }
-        _ => Err(Error::field("auth.identity.password.user", "needs an id or a name, as text")),
+        _ => Err(Error::field("auth.identity.password.user", "needs an id or a name, as a string")),
     }
 }
 
@@ -85,7 +106,7 @@ pub struct Account {
     hash: Option<String>,
     /// When the password was set.
     pub set_at: Micros,
-    /// Did the user set it himself?
+    /// Whether the user set it.
     pub self_service: bool,
     expires: Option<Micros>,
     last_active: Option<Date>,
@@ -94,13 +115,11 @@ pub struct Account {
 }
 
 /// The account of a user.
-async fn account(tx: &mut Tx, user: &str) -> Result<Option<Account>> {
+///
+/// # Errors
+/// When the database fails.
+pub async fn account(tx: &mut Tx, user: &str) -> Result<Option<Account>> {
     find(tx, "l.user_id = ?", args![user]).await
-}
-
-/// The password of a user that counts.
-pub async fn password_of(tx: &mut Tx, user: &str) -> Result<Option<i64>> {
-    Ok(account(tx, user).await?.and_then(|a| a.password))
 }
 
 async fn find(tx: &mut Tx, condition: &str, args: &[crate::store::Value]) -> Result<Option<Account>> {
@@ -152,7 +171,7 @@ async fn find(tx: &mut Tx, condition: &str, args: &[crate::store::Value]) -> Res
 
 /// What failed logins did to an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lock {
+pub enum Lock {
     /// Nothing.
     Open,
     /// It was locked; the time is over, and counting begins anew.
@@ -162,19 +181,21 @@ enum Lock {
 }
 
 impl Account {
-    fn lock(&self, app: &App, now: Micros) -> Lock {
-        let rules = &app.config.compliance;
+    /// What the failures do to the account, those included that its row does not show yet.
+    pub fn lock(&self, rules: &Compliance, unwritten: Failed, now: Micros) -> Lock {
         let Some(limit) = rules.lockout_failure_attempts.filter(|n| *n > 0) else {
             return Lock::Open;
         };
-        if self.failures < i64::from(limit) || self.options.is_on("ignore_lockout_failure_attempts") {
+        let failures = self.failures.saturating_add(i64::from(unwritten.count));
+        if failures < i64::from(limit) || self.options.is_on("ignore_lockout_failure_attempts") {
             return Lock::Open;
         }
-        match self.failed_at {
+        let last = self.failed_at.max((unwritten.count > 0).then_some(unwritten.at));
+        match last {
             Some(at) if rules.lockout_duration > 0 && at.saturating_add(rules.lockout_duration) <= now => {
                 Lock::Lapsed
             }
-            // No duration is for ever, and so is a lock of unknown age.
+            // Without a duration a lock never lapses, and neither does one of unknown age.
             Some(_) | None => Lock::Closed,
         }
     }
@@ -194,140 +215,100 @@ impl Account {
     }
 }
 
-/// Somebody who knows the password of an account that is open and active.
+/// A user who knows the password of an account that is open and active.
 #[derive(Debug)]
 pub struct Proven {
-    /// His user id.
-    pub user: String,
-    /// Is the password's time over? Then it is good for one thing: being changed.
+    /// Whether the password has expired. Then it is good for one thing: being changed.
     pub expired: bool,
-    /// The account, as it was right after the proof.
+    /// The account.
     pub account: Account,
 }
 
-/// Checks the password of a user whom a path names. `began` is when the request's work began.
-pub async fn prove_user(app: &App, user: &str, password: &str, began: Micros) -> Result<Proven> {
-    let account = {
-        let mut tx = app.store.read().await?;
-        account(&mut tx, user).await?
-    };
-    prove(app, account, password, began).await
+impl Login<'_> {
+    /// Checks a password. The hash is computed between two runs of the handler; what it is compared with is
+    /// read anew in each.
+    ///
+    /// # Errors
+    /// 401, or [`Error::Pending`] until the hash is computed.
+    pub async fn check_password(
+        &mut self,
+        tx: &mut Tx,
+        account: Option<Account>,
+        password: &str,
+    ) -> Result<Proven> {
+        let rules = &self.app.config.compliance;
+        let hash = account.as_ref().and_then(|a| a.hash.as_deref());
+        let too_long = password.len() > self.app.config.max_password_length;
+        // Nothing longer than the limit was ever hashed; it costs what any other wrong password does.
+        let fits = self.slow.verify(if too_long { "" } else { password }, hash)?;
+        // An empty password is no proof of anything, whatever hash it may fit.
+        let fits = fits && !too_long && !password.is_empty();
+        let account = account.ok_or(Error::Unauthorized)?;
+        let unwritten = self.app.failures.since(self.epoch, &account.user);
+        let lock = account.lock(rules, unwritten, self.now);
+        if !fits {
+            // A locked account stays locked no longer for it.
+            if rules.lockout_failure_attempts.is_some() && lock != Lock::Closed {
+                self.app.failures.count(&self.app.store, rules, &account.user, self.now);
+            }
+            return Err(Error::Unauthorized);
+        }
+        let user = facts::user(tx, &account.user).await?;
+        if !user.is_some_and(|u| u.presence == Presence::Active) || lock == Lock::Closed {
+            return Err(Error::Unauthorized);
+        }
+        Ok(Proven { expired: account.expired(self.now), account })
+    }
+
+    /// Notes a login, when there is anything to note: most logins write nothing.
+    async fn record_success(&self, tx: &mut WriteTx, account: &Account) -> Result<()> {
+        let today = clock::date(self.now);
+        let counts_days = self.app.config.compliance.disable_user_account_days_inactive.is_some();
+        let first_today = counts_days && account.last_active.as_ref().is_none_or(|d| d.0 != today);
+        let unwritten = self.app.failures.since(self.epoch, &account.user);
+        if account.failures != 0 || unwritten.count != 0 {
+            tx.run(
+                &System::Login,
+                "UPDATE local_user SET failed_auth_count = 0, failed_auth_at = NULL WHERE id = ?",
+                args![account.local],
+            )
+            .await?;
+            self.app.failures.forget(&account.user);
+        }
+        if first_today {
+            let user = &account.user;
+            tx.run(
+                &System::Login,
+                "UPDATE \"user\" SET last_active_at = ? WHERE id = ?",
+                args![Date(today), user],
+            )
+            .await?;
+        }
+        Ok(())
+    }
 }
 
-async fn prove(app: &App, account: Option<Account>, password: &str, began: Micros) -> Result<Proven> {
-    let outcome = weigh(app, account, password).await;
-    if matches!(outcome, Err(Error::Unauthorized)) {
-        level(app, began).await;
-    }
-    outcome
-}
-
-async fn weigh(app: &App, account: Option<Account>, password: &str) -> Result<Proven> {
-    let hash = account.as_ref().and_then(|a| a.hash.as_deref());
-    let too_long = password.len() > app.config.max_password_length;
-    // Nothing longer than the limit was ever hashed; it costs what any other wrong password does.
-    let fits = app.passwords.verify(if too_long { "" } else { password }, hash).await?;
-    // An empty password is no proof of anything, whatever hash it may fit.
-    let fits = fits && !too_long && !password.is_empty();
-    let before = account.ok_or(Error::Unauthorized)?;
-    let now = app.clock.now();
-    if !fits {
-        record_failure(app, &before.user, now).await?;
-        return Err(Error::Unauthorized);
-    }
-    // Looked at again: hashing takes long, and what happened meanwhile counts.
-    let mut tx = app.store.read().await?;
-    let active = facts::user(&mut tx, &before.user).await?.is_some_and(|u| u.presence == Presence::Active);
-    let after = self::account(&mut tx, &before.user).await?.ok_or(Error::Unauthorized)?;
-    drop(tx);
-    let same = after.password == before.password;
-    if !active || !same || after.lock(app, now) == Lock::Closed {
-        return Err(Error::Unauthorized);
-    }
-    let expired = after.expired(now);
-    if !expired {
-        record_success(app, &after, now).await?;
-    }
-    Ok(Proven { user: after.user.clone(), expired, account: after })
-}
-
-/// Counts a failed login, where failures lock. A locked account stays locked no longer for it.
-async fn record_failure(app: &App, user: &str, now: Micros) -> Result<()> {
-    if app.config.compliance.lockout_failure_attempts.is_none() {
-        return Ok(());
-    }
-    let mut tx = app.store.write().await?;
-    let Some(account) = account(&mut tx, user).await? else {
-        return Ok(());
-    };
-    let count = match account.lock(app, now) {
-        Lock::Closed => return Ok(()),
-        Lock::Lapsed => "1",
-        Lock::Open => "COALESCE(failed_auth_count, 0) + 1",
-    };
-    tx.run(
-        &format!("UPDATE local_user SET failed_auth_count = {count}, failed_auth_at = ? WHERE id = ?"),
-        args![DateTime(now), account.local],
-    )
-    .await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-/// Notes a login, when there is anything to note: most logins write nothing.
-async fn record_success(app: &App, account: &Account, now: Micros) -> Result<()> {
-    let counts_days = app.config.compliance.disable_user_account_days_inactive.is_some();
-    let first_today = counts_days && account.last_active.as_ref().is_none_or(|d| d.0 != clock::date(now));
-    if account.failures == 0 && !first_today {
-        return Ok(());
-    }
-    let permit = Permit::own("the consequence of a login");
-    let mut tx = app.store.write().await?;
-    sql::forget_failures(&mut tx, &account.user, &permit).await?;
-    if first_today {
-        sql::seen_today(&mut tx, &account.user, now, &permit).await?;
-    }
-    tx.commit().await?;
-    Ok(())
-}
-
-/// Failed logins are answered in steps of this length.
-const STEP: Micros = 50_000;
-
-/// Waits for the end of the step: what an attempt cost beyond the hash (a row to read, a failure to
-/// count) is less than a step, and so does not show.
-async fn level(app: &App, began: Micros) {
-    let spent = app.clock.now().saturating_sub(began);
-    let rest = (STEP - spent.rem_euclid(STEP)) % STEP;
-    tokio::time::sleep(Duration::from_micros(u64::try_from(rest).unwrap_or(0))).await;
-}
-
-/// Do the methods satisfy the user's multi-factor rules?
-pub async fn satisfies_mfa(app: &App, who: &Identity) -> Result<()> {
-    let mut tx = app.store.read().await?;
-    satisfies_mfa_in(&mut tx, app, who).await
-}
-
-/// The same in a transaction that is open already.
-pub async fn satisfies_mfa_in(tx: &mut Tx, app: &App, who: &Identity) -> Result<()> {
+/// Checks that the methods satisfy the user's multi-factor rules.
+///
+/// # Errors
+/// 401 when they do not.
+pub async fn check_mfa(tx: &mut Tx, auth_methods: &[String], who: &Identity) -> Result<()> {
     let options = sql::options(tx, &who.user).await?;
     if options.get("multi_factor_auth_enabled") == Some(&Value::Bool(false)) {
         return Ok(());
     }
-    if options
-        .get("multi_factor_auth_rules")
-        .is_none_or(|rules| fit(rules, &who.methods, &app.config.auth_methods))
-    {
+    let rules = options.get("multi_factor_auth_rules");
+    if rules.is_none_or(|rules| satisfies(rules, &who.methods, auth_methods)) {
         Ok(())
     } else {
         Err(Error::Unauthorized)
     }
 }
 
-/// Is one of the rules, each a list of methods, satisfied? Methods that this server does not know are
+/// Whether one of the rules, each a list of methods, is satisfied. Methods that this server does not know are
 /// left out of a rule, and a rule of nothing else counts for nothing, so that a change of the
 /// configuration locks nobody out. No rule at all is satisfied by anything.
-pub fn fit(rules: &Value, proven: &[String], known: &[String]) -> bool {
+pub fn satisfies(rules: &Value, proven: &[String], known: &[String]) -> bool {
     let rules: Vec<BTreeSet<&str>> = rules
         .as_array()
         .into_iter()
@@ -348,7 +329,7 @@ mod tests {
     fn rules_of_multi_factor_users() {
         let words = |w: &[&str]| w.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
         let known = words(&["password", "totp", "token"]);
-        let fits = |rules: Value, proven: &[&str]| fit(&rules, &words(proven), &known);
+        let fits = |rules: Value, proven: &[&str]| satisfies(&rules, &words(proven), &known);
         assert!(fits(json!([]), &["password"]));
         assert!(fits(json!("damaged"), &["password"]));
         assert!(fits(json!([["password", "totp"], ["password"]]), &["password"]));

@@ -45,7 +45,7 @@ pub async fn render(tx: &mut Tx, token: &Token, with_catalog: bool) -> Result<Va
     out.insert("expires_at".into(), clock::iso(token.payload.expires).into());
     out.insert("issued_at".into(), clock::iso(token.payload.issued).into());
     if let Some(judged) = &token.trust {
-        let leaf = judged.chain.leaf();
+        let leaf = judged.chain().leaf();
         let mut trust = json!({
             "id": leaf.id,
             "trustor_user": {"id": leaf.trustor},
@@ -56,7 +56,7 @@ pub async fn render(tx: &mut Tx, token: &Token, with_catalog: bool) -> Result<Va
             trust["redelegated_trust_id"] = json!(leaf.parent);
             trust["redelegation_count"] = json!(leaf.hops);
             trust["chain"] = judged
-                .chain
+                .chain()
                 .links()
                 .iter()
                 .map(|t| {

@@ -2,15 +2,19 @@
 
 use vicar_rules::Micros;
 use vicar_rules::delegation::Presence;
+use vicar_rules::loss::{self, Carried, Carries};
 use vicar_rules::policy::{Scope, Subject};
 use vicar_rules::revocation::{self, Claims};
-use vicar_rules::roles::RoleSet;
+use vicar_rules::roles::{Implications, RoleSet};
 use vicar_rules::token::{self, Kind, Marks, ScopeKind};
 
+use super::application_credential::{self, ApplicationCredential};
 use super::fernet::{Payload, PayloadScope};
+use super::keypair;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::facts::{self, EvaluatedTrust, Place, ProjectFacts, RevocationQuery, RoleRef, UserFacts};
+use crate::http::TokenIds;
 use crate::store::Tx;
 
 /// Where a valid token is scoped.
@@ -45,23 +49,10 @@ pub struct Token {
     pub application_credential: Option<ApplicationCredential>,
 }
 
-/// What a token shows of its application credential.
-#[derive(Debug, Clone)]
-pub struct ApplicationCredential {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// May it make further delegations?
-    pub unrestricted: bool,
-    /// Its access rules, if it is limited to some.
-    pub access_rules: Option<serde_json::Value>,
-}
-
 impl Token {
     /// The trust's id, if it stands on one.
     pub fn trust_id(&self) -> Option<&str> {
-        self.trust.as_ref().map(|j| j.chain.leaf().id.as_str())
+        self.trust.as_ref().map(|j| j.chain().leaf().id.as_str())
     }
 
     /// The project, if it has one.
@@ -98,6 +89,31 @@ impl Token {
         }
     }
 
+    /// Whose roles it rests on: for a trust's token those of the first trustor.
+    pub fn holder(&self) -> &str {
+        self.trust.as_ref().map_or(&self.payload.user, |t| &t.chain().root().trustor)
+    }
+
+    /// Who is behind it, for the log line.
+    pub fn ids(&self) -> TokenIds {
+        let links = self.trust.as_ref().map(|t| t.chain().links());
+        let chain = links.map(|links| {
+            links
+                .iter()
+                .map(|t| format!("{}>{}({})", t.trustor, t.trustee, t.id))
+                .collect::<Vec<_>>()
+                .join(" ")
+        });
+        let last = self.trust.as_ref().map(|t| t.chain().leaf());
+        TokenIds {
+            user: self.user.id.clone(),
+            audit_ids: self.payload.audit_ids.join(" "),
+            project: self.project().map(|p| p.id.clone()),
+            chain,
+            actor: last.map_or(&self.user.id, |link| &link.trustee).clone(),
+        }
+    }
+
     /// The audit id that descends through exchanges: the root's.
     pub fn root_audit_id(&self) -> &str {
         self.payload.audit_ids.last().map_or("", String::as_str)
@@ -106,21 +122,30 @@ impl Token {
 
 /// How [`validate`] is asked.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Asked {
-    /// How long after its end a token is still shown (`allow_expired`). Never revives what stands on
-    /// a trust or a keypair.
+pub struct ValidateOptions {
+    /// How long after its end a token is still shown (`allow_expired`), in microseconds, if all that it rests
+    /// on lives.
     pub window: Micros,
-    /// Does the asker understand access rules?
+    /// Whether the asker enforces access rules.
     pub understands_access_rules: bool,
 }
 
-/// The token behind a text, if it is valid at this instant. Nothing is said about why one is not.
-pub async fn validate(tx: &mut Tx, app: &App, text: &str, asked: Asked) -> Result<Option<Token>> {
+/// The token behind a string, if it is valid at this instant. Nothing is said about why one is not.
+///
+/// # Errors
+/// When keys or database fail.
+pub async fn validate(
+    tx: &mut Tx,
+    app: &App,
+    text: &str,
+    now: Micros,
+    options: ValidateOptions,
+) -> Result<Option<Token>> {
     let keys = app.token_keys.current().map_err(Error::Internal)?;
     let Some(payload) = Payload::decode(text, &keys, &app.config.auth_methods) else {
         return Ok(None);
     };
-    match establish(tx, app, payload, asked).await? {
+    match evaluate(tx, app, payload, Known::default(), now, options).await? {
         Outcome::Valid(token) => Ok(Some(*token)),
         Outcome::Dead | Outcome::Revoked(_) => Ok(None),
     }
@@ -129,17 +154,35 @@ pub async fn validate(tx: &mut Tx, app: &App, text: &str, asked: Asked) -> Resul
 /// What a payload turns out to be.
 #[derive(Debug)]
 pub enum Outcome {
-    /// All that it stands on holds.
+    /// All that it rests on holds.
     Valid(Box<Token>),
-    /// Something that it stands on is over, off or gone.
+    /// Something that it rests on is over, off or gone.
     Dead,
     /// A revocation of this instant or later ends it.
     Revoked(Micros),
 }
 
-/// Looks up everything that a payload stands on, and whether it holds now.
-pub async fn establish(tx: &mut Tx, app: &App, payload: Payload, asked: Asked) -> Result<Outcome> {
-    let now = app.clock.now();
+/// Facts that were read in the same transaction already.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The implied-role relation.
+    pub implications: Option<Implications>,
+    /// The trust of the payload, evaluated.
+    pub trust: Option<EvaluatedTrust>,
+}
+
+/// Looks up everything that a payload rests on, and whether it holds now.
+///
+/// # Errors
+/// When the database fails.
+pub async fn evaluate(
+    tx: &mut Tx,
+    app: &App,
+    payload: Payload,
+    known: Known,
+    now: Micros,
+    options: ValidateOptions,
+) -> Result<Outcome> {
     let trust_id = match &payload.scope {
         PayloadScope::Trust(_, t) | PayloadScope::Narrowed(_, t) => Some(t.as_str()),
         _ => None,
@@ -151,103 +194,108 @@ pub async fn establish(tx: &mut Tx, app: &App, payload: Payload, asked: Asked) -
         access_token: false,
         additional_primary: &app.config.additional_primary,
     });
-    let window = if kind == Kind::Login { asked.window } else { 0 };
-    if payload.expires.saturating_add(window) <= now {
+    if token::shown_until(kind, payload.expires, options.window, []) <= now {
         return Ok(Outcome::Dead);
     }
-    let Some(token) = stand(tx, payload, kind, now, asked).await? else {
+    let Some((token, carries)) = resolve(tx, payload, kind, known, now, options).await? else {
         return Ok(Outcome::Dead);
     };
     if token.user.presence != Presence::Active {
         return Ok(Outcome::Dead);
     }
-    Ok(match revoked_at(tx, &token).await? {
+    Ok(match revoked_at(tx, &token, carries).await? {
         Some(at) => Outcome::Revoked(at),
         None => Outcome::Valid(Box::new(token)),
     })
 }
 
-/// Resolves the scope and the roles in it.
-async fn stand(
+/// The roles that the payload's user holds in a place.
+async fn held(tx: &mut Tx, user: &str, place: Place<'_>, implications: &Implications) -> Result<RoleSet> {
+    Ok(facts::effective_roles(tx, user, place, implications).await?)
+}
+
+/// Resolves the scope and the roles in it, and which of them, as stored, the token carries.
+async fn resolve(
     tx: &mut Tx,
     payload: Payload,
     kind: Kind,
+    known: Known,
     now: Micros,
-    asked: Asked,
-) -> Result<Option<Token>> {
-    let implications = facts::implications(tx).await?;
+    options: ValidateOptions,
+) -> Result<Option<(Token, Carries)>> {
+    let implications = match known.implications {
+        Some(known) => known,
+        None => facts::implications(tx).await?,
+    };
     let mut application_credential = None;
     let mut trust = None;
+    let mut carries = Carries::All;
+    let user = &payload.user;
     let (scope, roles) = match &payload.scope {
         PayloadScope::Unscoped => (TokenScope::Unscoped, RoleSet::new()),
-        PayloadScope::System(_) => {
-            let roles = facts::effective_roles(tx, &payload.user, Place::System, &implications).await?;
-            (TokenScope::System, roles)
-        }
+        PayloadScope::System(_) => (TokenScope::System, held(tx, user, Place::System, &implications).await?),
         PayloadScope::Domain(id) => {
             let Some(domain) = active(facts::domain(tx, id).await?) else {
                 return Ok(None);
             };
-            let roles = facts::effective_roles(tx, &payload.user, Place::Domain(id), &implications).await?;
-            (TokenScope::Domain(domain), roles)
+            (TokenScope::Domain(domain), held(tx, user, Place::Domain(id), &implications).await?)
         }
         PayloadScope::Project(id) => {
             let Some(project) = active(facts::project(tx, id).await?) else {
                 return Ok(None);
             };
-            let roles = facts::effective_roles(tx, &payload.user, Place::Project(id), &implications).await?;
-            (TokenScope::Project(project), roles)
+            (TokenScope::Project(project), held(tx, user, Place::Project(id), &implications).await?)
         }
         PayloadScope::ApplicationCredential(id, credential) => {
             let Some(project) = active(facts::project(tx, id).await?) else {
                 return Ok(None);
             };
-            let held = facts::effective_roles(tx, &payload.user, Place::Project(id), &implications).await?;
-            let Some((shown, given)) =
-                super::application_credential::load(tx, credential, &payload.user, id, now).await?
-            else {
+            let held = held(tx, user, Place::Project(id), &implications).await?;
+            let found = application_credential::load(tx, credential, user, id, now).await?;
+            let Some((shown, given)) = found else {
                 return Ok(None);
             };
             // One that is limited to access rules may be shown only to who enforces them.
-            if shown.access_rules.is_some() && !asked.understands_access_rules {
+            if shown.access_rules.is_some() && !options.understands_access_rules {
                 return Ok(None);
             }
             application_credential = Some(shown);
+            carries = Carries::These(given.clone());
             (TokenScope::Project(project), given.intersection(&held).cloned().collect())
         }
         PayloadScope::Trust(project, id) | PayloadScope::Narrowed(project, id) => {
-            let Some(chain) = facts::chain(tx, id).await? else {
-                return Ok(None);
+            let evaluated = match known.trust {
+                Some(known) => Some(known),
+                None => facts::evaluated_trust(tx, id, now, &implications).await?,
             };
-            let leaf = chain.leaf();
-            if leaf.trustee != payload.user || leaf.project.as_ref() != Some(project) {
+            let Some(mut evaluated) = evaluated else { return Ok(None) };
+            let leaf = evaluated.chain().leaf();
+            if leaf.id != *id || leaf.trustee != *user || leaf.project.as_ref() != Some(project) {
                 return Ok(None);
             }
-            let judged = facts::evaluate_all(tx, vec![chain], now, &implications).await?.pop();
-            let Some(mut judged) = judged else { return Ok(None) };
-            let Some(mut worth) = judged.standing.live().cloned() else {
+            let Some(mut authority) = evaluated.standing().live().cloned() else {
                 return Ok(None);
             };
+            let mut own = leaf.roles.clone();
             if kind == Kind::Ec2 {
-                match crate::resources::keypairs::narrow(
-                    tx,
-                    &payload,
-                    &judged.chain,
-                    &worth,
-                    &implications,
-                    now,
-                )
-                .await?
+                match keypair::narrow(tx, &payload, evaluated.chain(), &authority, &implications, now).await?
                 {
-                    Some(narrowed) => worth = narrowed,
+                    Some((narrowed, roles)) => {
+                        authority = narrowed;
+                        own = roles.unwrap_or(own);
+                    }
                     None => return Ok(None),
                 }
             }
-            let Some(project) = active(judged.project.take()) else {
+            if token::shown_until(kind, payload.expires, options.window, [authority.until]) <= now {
+                return Ok(None);
+            }
+            carries = Carries::These(own);
+            let Some(project) = active(evaluated.project.take()) else {
                 return Ok(None);
             };
-            trust = Some(judged);
-            (TokenScope::Project(project), worth.roles)
+            trust = Some(evaluated);
+            (TokenScope::Project(project), authority.roles)
         }
     };
     let roles = facts::token_roles(tx, &roles).await?;
@@ -256,26 +304,46 @@ async fn stand(
         return Ok(None);
     }
     let user = match &trust {
-        Some(judged) => judged.users.get(judged.chain.speaks_for()).cloned(),
-        None => facts::user(tx, &payload.user).await?,
+        Some(evaluated) => evaluated.users.get(evaluated.chain().speaks_for()).cloned(),
+        None => facts::user(tx, user).await?,
     };
     let Some(user) = user else { return Ok(None) };
-    Ok(Some(Token { payload, kind, user, scope, roles, trust, application_credential }))
+    let token = Token { payload, kind, user, scope, roles, trust, application_credential };
+    Ok(Some((token, carries)))
 }
 
 fn active(project: Option<ProjectFacts>) -> Option<ProjectFacts> {
     project.filter(|p| p.presence == Presence::Active)
 }
 
+/// When the latest act happened that ended the token: a revocation, or roles that were taken away.
+async fn revoked_at(tx: &mut Tx, token: &Token, carries: Carries) -> Result<Option<Micros>> {
+    let event = ended_by_event(tx, token).await?;
+    let place = match &token.scope {
+        TokenScope::Unscoped => return Ok(event),
+        TokenScope::Project(p) => loss::Place::Project(p.id.clone()),
+        TokenScope::Domain(d) => loss::Place::Domain(d.id.clone()),
+        TokenScope::System => loss::Place::System,
+    };
+    let carried = Carried {
+        holder: token.holder(),
+        place: &place,
+        above: &[],
+        roles: carries,
+        issued: token.payload.issued,
+    };
+    Ok(event.max(facts::lost_at(tx, &carried).await?))
+}
+
 /// The latest revocation event that ends the token, if there is one.
-async fn revoked_at(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
+async fn ended_by_event(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
     let mut users = vec![token.user.id.as_str()];
     let mut domains = vec![token.user.domain_id.as_str()];
     let mut trusts = Vec::new();
     if let Some(judged) = &token.trust {
-        users.extend(judged.chain.agents());
+        users.extend(judged.chain().agents());
         domains.extend(judged.users.values().map(|u| u.domain_id.as_str()));
-        trusts.extend(judged.chain.links().iter().map(|t| t.id.as_str()));
+        trusts.extend(judged.chain().links().iter().map(|t| t.id.as_str()));
     }
     users.sort_unstable();
     users.dedup();
@@ -303,6 +371,7 @@ async fn revoked_at(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
     }
     let claims = Claims {
         users,
+        holder: token.holder(),
         domains,
         domain_scope,
         project,

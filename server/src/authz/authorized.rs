@@ -79,20 +79,3 @@ impl<T> Deref for Authorized<T> {
 }
 
 impl<T: Sync> Proof for Authorized<T> {}
-
-/// What the server does by itself, without anybody to ask: the one other source of proofs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum System {
-    /// `vicar bootstrap` and the first start: the operator at the console.
-    Bootstrap,
-    /// Another command of the operator at the console.
-    CommandLine,
-    /// The reaper ends what is over by its own terms.
-    Reaper,
-    /// The consequence of a login: a use of a counted trust, a counted failure, the day of the last login.
-    Login,
-    /// The original password is the proof for a new one.
-    OriginalPassword,
-}
-
-impl Proof for System {}

@@ -3,9 +3,10 @@
 mod authorized;
 mod caller;
 mod session;
-mod slow;
 
-pub use authorized::{Authorized, NoObject, Object, Proposed, System};
+pub use crate::auth::slow::SlowWork;
+pub use authorized::{Authorized, NoObject, Object, Proposed};
 pub use caller::Caller;
 pub use session::{Reading, Session, Writing};
-pub use slow::SlowWork;
+
+pub use crate::system::System;

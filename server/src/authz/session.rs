@@ -14,6 +14,7 @@ use vicar_rules::token::Act;
 
 use super::{Authorized, Caller, Object, SlowWork};
 use crate::app::App;
+use crate::auth::lockout::Epoch;
 use crate::error::{Error, Result};
 use crate::http::schema::Schema;
 use crate::http::{Links, Request};
@@ -38,6 +39,8 @@ pub struct Session<'r, T> {
     pub tx: T,
     /// The instant of this session. No later than the transaction's snapshot.
     pub now: Micros,
+    /// What was written of failed logins before the snapshot.
+    pub epoch: Epoch,
     /// Password hashes.
     pub slow: &'r mut SlowWork,
     caller: Option<&'r Caller>,
@@ -57,12 +60,12 @@ impl<'r, T> Session<'r, T> {
         app: &'r App,
         request: &'r Request,
         tx: T,
-        now: Micros,
+        (now, epoch): (Micros, Epoch),
         slow: &'r mut SlowWork,
         caller: Option<&'r Caller>,
         ops: &'static [Op],
     ) -> Self {
-        Self { app, request, tx, now, slow, caller, ops, after_commit: Vec::new() }
+        Self { app, request, tx, now, epoch, slow, caller, ops, after_commit: Vec::new() }
     }
 
     /// The transaction, and what is to be done after its commit.
@@ -179,6 +182,20 @@ impl<'r, T> Session<'r, T> {
     /// 400 for a page that cannot be.
     pub fn list(&self, name: &str, items: Vec<Value>, filters: &[&str]) -> Result<Response> {
         self.request.list(name, items, filters, self.app.config.list_limit)
+    }
+
+    /// The same for items that the database has filtered already by equality of the attributes `queried`.
+    ///
+    /// # Errors
+    /// As [`Session::list`].
+    pub fn list_queried(
+        &self,
+        name: &str,
+        items: Vec<Value>,
+        queried: &[&str],
+        filters: &[&str],
+    ) -> Result<Response> {
+        self.request.list_queried(name, items, queried, filters, self.app.config.list_limit)
     }
 
     /// Leaves something for the time after the commit, such as a counter: it is not done when the

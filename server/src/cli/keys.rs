@@ -12,6 +12,7 @@ use crate::clock::SECOND;
 use crate::config::Config;
 use crate::crypto::keys::{self, KeyRing};
 use crate::store::{Store, Tx};
+use crate::system::System;
 
 /// As many keys as Keystone keeps for credentials: staged, primary, and the one before.
 const CREDENTIAL_KEYS: usize = 3;
@@ -135,6 +136,7 @@ async fn encrypt_anew(store: &Store, ring: &KeyRing, hash: &str) -> Result<(usiz
         match keys.decrypt(&blob).and_then(|plain| keys.encrypt(&plain, now)) {
             Some(blob) => {
                 tx.run(
+                    &System::CommandLine,
                     "UPDATE credential SET encrypted_blob = ?, key_hash = ? WHERE id = ?",
                     args![blob, hash, id],
                 )

@@ -8,9 +8,9 @@ use super::place::{self, Place};
 use super::say;
 use crate::app::App;
 use crate::clock;
-use crate::http::Permit;
 use crate::reaper;
 use crate::resources::trusts::flush::Which;
+use crate::system::System;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Trust {
@@ -60,15 +60,14 @@ impl Flush {
         let config = self.at.config()?;
         let store = place::open_current(&config.database).await?;
         let app = App::new(config, store, place::clock()).map_err(Failure::Config)?;
-        let permit = Permit::own("flushing is the operator at the console");
         let now = app.clock.now();
         let which =
             Which { project: self.project_id, trustor: self.trustor_user_id, trustee: self.trustee_user_id };
-        let ended = reaper::end_all(&app, &which, now, &permit).await?;
+        let ended = reaper::end_all(&app, &which, now, System::CommandLine).await?;
         // The day itself is not yet before it.
         let cutoff = self.date.map_or(now, |d| d - 1);
-        let purged = reaper::purge_all(&app, &which, cutoff, &permit).await?;
-        let keypairs = reaper::remove_rest(&app, &permit).await?;
+        let purged = reaper::purge_all(&app, &which, cutoff, System::CommandLine).await?;
+        let keypairs = reaper::remove_rest(&app, System::CommandLine).await?;
         say(format_args!(
             "{purged} trusts removed ({ended} of those that are over had not been ended), {keypairs} keypairs without a trust removed"
         ));

@@ -148,9 +148,9 @@ async fn attempt(
         Handler::Read(handler) => {
             let mut tx = app.store.read().await?;
             // Before the snapshot, which the first statement takes: what is revoked later is not older.
-            let now = app.clock.now();
+            let (now, epoch) = (app.clock.now(), app.failures.epoch());
             let caller = caller(route, app, request, &mut tx, now).await?;
-            let mut session = Session::new(app, request, tx, now, slow, caller.as_ref(), route.ops);
+            let mut session = Session::new(app, request, tx, (now, epoch), slow, caller.as_ref(), route.ops);
             let response = handler(&mut session).await?;
             let (_, after) = session.finish();
             after(&app.metrics);
@@ -158,9 +158,9 @@ async fn attempt(
         }
         Handler::Write(handler) => {
             let mut tx = if has_writer { app.store.write().await? } else { app.store.rehearse().await? };
-            let now = app.clock.now();
+            let (now, epoch) = (app.clock.now(), app.failures.epoch());
             let caller = caller(route, app, request, &mut tx, now).await?;
-            let mut session = Session::new(app, request, tx, now, slow, caller.as_ref(), route.ops);
+            let mut session = Session::new(app, request, tx, (now, epoch), slow, caller.as_ref(), route.ops);
             let response = handler(&mut session).await?;
             let (tx, after) = session.finish();
             if has_writer {

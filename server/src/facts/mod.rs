@@ -3,6 +3,8 @@
 //! Every door (token login, validation, keypair exchange, redelegation) comes through here, so that
 //! a rule holds at all of them or at none.
 
+mod holdings;
+mod losses;
 pub mod projects;
 pub mod revocations;
 pub mod roles;
@@ -11,11 +13,14 @@ pub mod users;
 
 use vicar_rules::delegation::Presence;
 
+pub use losses::{RoleLossGuard, holders_of, lost_at};
 pub use projects::{ProjectFacts, domain, domain_named, project, project_named};
 pub use revocations::{RevocationQuery, events, events_since, revoke};
 pub use roles::{NO_DOMAIN, Place, RoleRef, effective_roles, implications, token_roles};
-pub use trusts::{EvaluatedTrust, chain, chains, evaluate, evaluate_all, subtree, trusts_where};
-pub use users::{Activity, UserFacts, is_inactive, read_activity, user};
+pub use trusts::{
+    EvaluatedTrust, chain, chains, evaluate, evaluate_all, evaluated_trust, subtree, trusts_where,
+};
+pub use users::{Activity, PASSWORD_END, UserFacts, is_inactive, read_activity, read_password_end, user};
 
 pub(super) fn presence(enabled: Option<bool>, domain_enabled: Option<bool>) -> Presence {
     match (enabled, domain_enabled) {

@@ -7,17 +7,29 @@ use vicar_rules::revocation::Event;
 
 use crate::args;
 use crate::clock;
-use crate::store::{CHUNK, DateTime, Result, Row, Select, Tx, Value, placeholders};
+use crate::store::{
+    CHUNK, DateTime, Proof, Result, Row, Select, Statement, Tx, Value, WriteTx, placeholders,
+};
 
-/// Records a revocation. A Keystone on the same database looks at the last link of a chain alone; so that it
-/// honours what concerns somebody further up, the trusts below him get the event as one of their own.
-pub async fn revoke(tx: &mut Tx, event: &Event, now: Micros) -> Result<()> {
-    let mut events = vec![event.clone()];
-    for trust in below_the_concerned(tx, event).await? {
-        events.push(Event { user: None, domain: None, trust: Some(trust), ..event.clone() });
+/// Records a revocation, for the instant of the commit. A Keystone on the same database looks at the last link
+/// of a chain alone; so that it honours what concerns somebody further up, the trusts below them get the event
+/// as one of their own.
+///
+/// # Errors
+/// As [`WriteTx::at_commit`], or when the database fails.
+pub async fn revoke(tx: &mut WriteTx, proof: &impl Proof, event: Event) -> Result<()> {
+    let mut events = vec![event];
+    for trust in below_the_concerned(tx, &events[0]).await? {
+        events.push(Event { user: None, domain: None, trust: Some(trust), ..events[0].clone() });
     }
+    record_events(tx, proof, &events)
+}
+
+/// Leaves events for the instant of the commit, just as they are.
+pub(super) fn record_events(tx: &mut WriteTx, proof: &impl Proof, events: &[Event]) -> Result<()> {
     for some in events.chunks(AT_ONCE) {
-        write_events(tx, some, now).await?;
+        let some = some.to_vec();
+        tx.at_commit(proof, move |instant| insert_events(&some, instant))?;
     }
     Ok(())
 }
@@ -26,7 +38,11 @@ pub async fn revoke(tx: &mut Tx, event: &Event, now: Micros) -> Result<()> {
 async fn below_the_concerned(tx: &mut Tx, event: &Event) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     let (condition, args) = match (&event.user, &event.domain) {
-        _ if event.trust.is_some() || event.audit.is_some() || event.audit_chain.is_some() => {
+        _ if event.trust.is_some()
+            || event.role.is_some()
+            || event.audit.is_some()
+            || event.audit_chain.is_some() =>
+        {
             return Ok(found);
         }
         (Some(user), _) => ("(t.trustor_user_id = ? OR t.trustee_user_id = ?)", args![user, user].to_vec()),
@@ -74,8 +90,8 @@ const AT_ONCE: usize = 20;
 
 /// Writes events as Keystone stores them: whole seconds, and every event is dropped once no token can be as
 /// old.
-async fn write_events(tx: &mut Tx, events: &[Event], now: Micros) -> Result<()> {
-    let second = |at: Micros| DateTime(at / clock::SECOND * clock::SECOND);
+fn insert_events(events: &[Event], instant: Micros) -> Statement {
+    let second = DateTime(instant / clock::SECOND * clock::SECOND);
     let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; events.len()].join(", ");
     let mut args: Vec<Value> = Vec::with_capacity(events.len() * 12);
     for event in events {
@@ -87,23 +103,19 @@ async fn write_events(tx: &mut Tx, events: &[Event], now: Micros) -> Result<()> 
             &event.trust,
             &event.consumer,
             &event.access_token,
-            second(event.issued_before),
+            second,
             event.expires.map(DateTime),
-            second(now),
+            second,
             &event.audit,
             &event.audit_chain,
         ]);
     }
-    tx.run(
-        &format!(
-            "INSERT INTO revocation_event (domain_id, project_id, user_id, role_id, trust_id, consumer_id,
-                 access_token_id, issued_before, expires_at, revoked_at, audit_id, audit_chain_id)
-             VALUES {rows}"
-        ),
-        &args,
-    )
-    .await?;
-    Ok(())
+    let sql = format!(
+        "INSERT INTO revocation_event (domain_id, project_id, user_id, role_id, trust_id, consumer_id,
+             access_token_id, issued_before, expires_at, revoked_at, audit_id, audit_chain_id)
+         VALUES {rows}"
+    );
+    (sql, args)
 }
 
 /// Columns of an event, in the order of [`read_event`].

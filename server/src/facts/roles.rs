@@ -68,19 +68,27 @@ async fn assigned(tx: &mut Tx, user: &str, place: Place<'_>) -> Result<RoleSet> 
     Ok(roles.into_iter().collect())
 }
 
-/// Roles on a project: its own, and those that are inherited from what it is below.
-async fn on_project(tx: &mut Tx, user: &str, id: &str) -> Result<Vec<String>> {
+/// The projects and the domain above a project, nearest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn above(tx: &mut Tx, project: &str) -> Result<Vec<String>> {
     // Step by step: there are one or two, which costs less than setting up a recursive query.
-    let mut above: Vec<String> = Vec::new();
-    let mut next = Some(id.to_owned());
-    while let Some(step) = next.take().filter(|s| !above.contains(s)) {
+    let mut steps: Vec<String> = Vec::new();
+    let mut next = Some(project.to_owned());
+    while let Some(step) = next.take().filter(|s| !steps.contains(s)) {
         next = tx
             .first("SELECT parent_id FROM project WHERE id = ?", args![&step], |r| r.take::<Option<String>>())
             .await?
             .flatten();
-        above.push(step);
+        steps.push(step);
     }
-    let mut above = above.split_off(1);
+    Ok(steps.split_off(1))
+}
+
+/// Roles on a project: its own, and those that are inherited from what it is below.
+async fn on_project(tx: &mut Tx, user: &str, id: &str) -> Result<Vec<String>> {
+    let mut above = above(tx, id).await?;
     if above.is_empty() {
         // Nothing is inherited from nowhere; an empty list is no SQL on every engine.
         above.push(String::new());

@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use vicar_rules::Micros;
-use vicar_rules::delegation::{self, Chain, Facts, Presence, Standing, Trust, Until};
+use vicar_rules::delegation::{self, Chain, Evaluated, Facts, Presence, Standing, Trust, Until};
 use vicar_rules::roles::{Implications, RoleSet};
 
 use super::users::users;
@@ -88,7 +88,10 @@ fn ancestry(rows: &BTreeMap<String, Trust>, leaf: &str) -> Vec<Trust> {
     out
 }
 
-/// A trust and everything below it, in no order. Deleted rows are included.
+/// A trust and everything below it, parents before their children. Deleted rows are included.
+///
+/// # Errors
+/// When the database fails.
 pub async fn subtree(tx: &mut Tx, trust: &str) -> Result<Vec<Trust>> {
     let rows = tx
         .map(
@@ -103,7 +106,8 @@ pub async fn subtree(tx: &mut Tx, trust: &str) -> Result<Vec<Trust>> {
             read_trust,
         )
         .await?;
-    with_roles(tx, rows).await
+    let rows = with_roles(tx, rows).await?;
+    Ok(delegation::subtree(trust, &rows).into_iter().cloned().collect())
 }
 
 /// Trusts that fit a condition on `t`, with their roles.
@@ -114,26 +118,50 @@ pub async fn trusts_where(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Resul
     with_roles(tx, rows).await
 }
 
-/// A chain with its worth at an instant, and the facts that tokens need of it.
+/// A stored trust in its chain, evaluated, and the facts that tokens need of it.
 #[derive(Debug, Clone)]
 pub struct EvaluatedTrust {
-    /// The chain.
-    pub chain: Chain,
-    /// What it is worth.
-    pub standing: Standing,
+    /// The chain and what it is worth.
+    pub evaluated: Evaluated,
     /// Its users.
     pub users: BTreeMap<String, UserFacts>,
     /// Its project.
     pub project: Option<ProjectFacts>,
 }
 
-/// Judges a chain at an instant.
+impl EvaluatedTrust {
+    /// The chain.
+    pub fn chain(&self) -> &Chain {
+        self.evaluated.chain()
+    }
+
+    /// What it is worth.
+    pub fn standing(&self) -> &Standing {
+        self.evaluated.standing()
+    }
+}
+
+/// Evaluates a chain at an instant.
 pub async fn evaluate(tx: &mut Tx, chain: Chain, now: Micros) -> Result<Option<EvaluatedTrust>> {
     let implications = implications(tx).await?;
     Ok(evaluate_all(tx, vec![chain], now, &implications).await?.pop())
 }
 
-/// Judges chains at one instant; what they share is read once.
+/// A stored trust, evaluated in its chain; nothing when it is not stored. Deleted ones are included.
+///
+/// # Errors
+/// When the database fails.
+pub async fn evaluated_trust(
+    tx: &mut Tx,
+    trust: &str,
+    now: Micros,
+    implications: &Implications,
+) -> Result<Option<EvaluatedTrust>> {
+    let chains = chains(tx, &[trust]).await?;
+    Ok(evaluate_all(tx, chains, now, implications).await?.pop())
+}
+
+/// Evaluates chains at one instant; what they share is read once.
 pub async fn evaluate_all(
     tx: &mut Tx,
     chains: Vec<Chain>,
@@ -169,10 +197,10 @@ pub async fn evaluate_all(
                 agents: &agents,
                 project: project.as_ref().map_or(Presence::Missing, |p| p.presence),
             };
-            let standing = delegation::standing(&chain, &facts);
-            let users = chain.agents().into_iter().filter_map(|id| users.get_key_value(id));
-            let users = users.map(|(id, u)| (id.clone(), u.clone())).collect();
-            EvaluatedTrust { chain, standing, users, project }
+            let evaluated = delegation::evaluate(chain, &facts);
+            let agents = evaluated.chain().agents().into_iter().filter_map(|id| users.get_key_value(id));
+            let users = agents.map(|(id, u)| (id.clone(), u.clone())).collect();
+            EvaluatedTrust { evaluated, users, project }
         })
         .collect())
 }

@@ -66,7 +66,7 @@ pub async fn users<'a>(
     let since = tx.inactive_since().cloned();
     let mut out = BTreeMap::new();
     for part in ids.chunks(CHUNK) {
-        let mut q = Select::new(USER);
+        let mut q = Select::new(&user_query());
         q.is_in("u.id", part.iter().copied());
         let found = q.map(tx, |r| read_user(r, since.as_ref())).await?;
         out.extend(found.into_iter().map(|u| (u.id.clone(), u)));
@@ -74,17 +74,35 @@ pub async fn users<'a>(
     Ok(out)
 }
 
-const USER: &str = "SELECT u.id, COALESCE(l.name, n.name, ''), u.domain_id, d.name, u.enabled, d.enabled,
-        u.last_active_at, u.created_at,
-        (SELECT o.option_value FROM user_option o WHERE o.user_id = u.id AND o.option_id = '1004'),
-        u.default_project_id,
-        (SELECT MAX(COALESCE(p.expires_at_int, 9223372036854775807)) FROM password p
-          WHERE p.local_user_id = l.id AND p.created_at_int =
-                (SELECT MAX(x.created_at_int) FROM password x WHERE x.local_user_id = l.id))
-   FROM \"user\" u
-   LEFT JOIN local_user l ON l.user_id = u.id
-   LEFT JOIN nonlocal_user n ON n.user_id = u.id
-   LEFT JOIN project d ON d.id = u.domain_id";
+/// When the newest password of the local account `l` expires, for [`read_password_end`].
+pub const PASSWORD_END: &str = "
+        (SELECT p.expires_at_int FROM password p WHERE p.local_user_id = l.id
+          ORDER BY p.created_at_int DESC, p.id DESC LIMIT 1),
+        (SELECT p.expires_at FROM password p WHERE p.local_user_id = l.id
+          ORDER BY p.created_at_int DESC, p.id DESC LIMIT 1)";
+
+/// Reads a password's `expires_at_int` and `expires_at`; `None`: it never expires. Rows that are older than
+/// the exact column have only the other one.
+///
+/// # Errors
+/// When the columns are of another type.
+pub fn read_password_end(r: &mut Row) -> Result<Option<Micros>> {
+    let (exact, legacy): (Option<i64>, Option<DateTime>) = (r.take()?, r.take()?);
+    Ok(exact.filter(|end| *end != 0).or(legacy.map(|end| end.0)))
+}
+
+fn user_query() -> String {
+    format!(
+        "SELECT u.id, COALESCE(l.name, n.name, ''), u.domain_id, d.name, u.enabled, d.enabled,
+            u.last_active_at, u.created_at,
+            (SELECT o.option_value FROM user_option o WHERE o.user_id = u.id AND o.option_id = '1004'),
+            u.default_project_id, {PASSWORD_END}
+       FROM \"user\" u
+       LEFT JOIN local_user l ON l.user_id = u.id
+       LEFT JOIN nonlocal_user n ON n.user_id = u.id
+       LEFT JOIN project d ON d.id = u.domain_id"
+    )
+}
 
 fn read_user(r: &mut Row, since: Option<&Date>) -> Result<UserFacts> {
     let (id, name, domain_id): (String, String, String) = (r.take()?, r.take()?, r.take()?);
@@ -98,7 +116,7 @@ fn read_user(r: &mut Row, since: Option<&Date>) -> Result<UserFacts> {
         domain_id,
         presence: if idle { Presence::Disabled } else { presence },
         default_project_id: r.take()?,
-        password_expires_at: r.take::<Option<i64>>()?.filter(|t| *t != i64::MAX),
+        password_expires_at: read_password_end(r)?,
     })
 }
 

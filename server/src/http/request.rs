@@ -171,7 +171,22 @@ impl Request {
         filters: &[&str],
         server_limit: Option<u32>,
     ) -> Result<Response> {
-        let page = self.query.page(items, filters, server_limit)?;
+        self.list_queried(name, items, &[], filters, server_limit)
+    }
+
+    /// The same for items that the database has filtered already by equality of the attributes `queried`.
+    ///
+    /// # Errors
+    /// As [`Request::list`].
+    pub fn list_queried(
+        &self,
+        name: &str,
+        items: Vec<Value>,
+        queried: &[&str],
+        filters: &[&str],
+        server_limit: Option<u32>,
+    ) -> Result<Response> {
+        let page = self.query.page_queried(items, queried, filters, server_limit)?;
         let next = page
             .next
             .map(|marker| format!("{}{}?{}", self.links.base(), self.path, self.query.with_marker(&marker)));

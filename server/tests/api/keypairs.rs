@@ -463,6 +463,7 @@ fn rules_45_46_validation_of_the_dead() {
         c.s.call("GET", "/v3/auth/tokens?allow_expired=1", &headers, None).status
     };
     assert_eq!(late(&login), 200);
+    // Their own end has passed.
     assert_eq!(late(&token), 404);
     assert_eq!(late(&exchanged), 404);
     c.s.validate(&login).expect(404);
@@ -636,4 +637,67 @@ fn a_list_shows_keypairs_of_several_trusts_each_with_its_own() {
     assert_eq!(of(&c.s.unscoped("bob"), &c.bob), (2, trusts));
     let list = c.s.get(&alice, "/v3/credentials").expect(200);
     assert_eq!(list.body["credentials"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn rule_46_an_expired_token_is_shown_while_all_that_it_stands_on_lives() {
+    let c = Cast::new();
+    let end = START + 6 * 3600 * SECOND;
+    let id = c.trust(json!({"expires_at": iso(end)}));
+    let token = c.s.consume("bob", &id).expect(201).token();
+    let k = c.keypair(&token, &c.alice, json!({})).expect(201).body["credential"].clone();
+    let until = START + 4 * 3600 * SECOND;
+    let short = c.keypair(&token, &c.alice, json!({"expires_at": iso(until)})).expect(201);
+    let exchanged = c.exchange(c.signed(&k)).expect(200).token();
+    let ended = c.exchange(c.signed(&short.body["credential"])).expect(200).token();
+    let revoked = c.s.consume("bob", &id).expect(201).token();
+    let itself = [("X-Auth-Token", &*revoked), ("X-Subject-Token", &*revoked)];
+    c.s.call("DELETE", "/v3/auth/tokens", &itself, None).expect(204);
+    let late = |t: &str| {
+        let headers = [("X-Auth-Token", &*c.svc()), ("X-Subject-Token", t)];
+        c.s.call("GET", "/v3/auth/tokens?allow_expired=1", &headers, None)
+    };
+    // Its own end is an hour after it was issued.
+    c.s.clock.advance(2 * 3600 * SECOND);
+    let shown = late(&token).expect(200);
+    assert_eq!(shown.body["token"]["OS-TRUST:trust"]["id"], *id);
+    late(&exchanged).expect(200);
+    late(&ended).expect(200);
+    late(&revoked).expect(404);
+    for t in [&token, &exchanged, &ended] {
+        c.s.validate(t).expect(404);
+        // Showing it to a service is all: it does nothing.
+        c.s.get(t, "/v3/OS-TRUST/trusts").expect(401);
+    }
+    // The end of one keypair ends its token, and no other.
+    c.s.clock.advance(2 * 3600 * SECOND);
+    late(&ended).expect(404);
+    late(&exchanged).expect(200);
+    let access = k["access"].as_str().expect("an access id");
+    let path = format!("/v3/users/{}/credentials/OS-EC2/{access}", c.alice);
+    c.s.delete(&c.s.on("alice", &c.p), &path).expect(204);
+    late(&exchanged).expect(404);
+    late(&token).expect(200);
+    // The end of the trust, long before the window is over.
+    c.s.clock.advance(2 * 3600 * SECOND);
+    late(&token).expect(404);
+}
+
+#[test]
+fn rule_46_an_expired_token_of_an_ended_or_suspended_trust_is_not_shown() {
+    let c = Cast::new();
+    let ended = c.trust(json!({}));
+    let suspended = c.trust(json!({"impersonation": false}));
+    let tokens = [&ended, &suspended].map(|id| c.s.consume("bob", id).expect(201).token());
+    c.s.clock.advance(2 * 3600 * SECOND);
+    let late = |t: &str| {
+        let headers = [("X-Auth-Token", &*c.svc()), ("X-Subject-Token", t)];
+        c.s.call("GET", "/v3/auth/tokens?allow_expired=1", &headers, None).status
+    };
+    assert_eq!([late(&tokens[0]), late(&tokens[1])], [200, 200]);
+    c.s.delete(&c.s.on("alice", &c.p), &format!("/v3/OS-TRUST/trusts/{ended}")).expect(204);
+    assert_eq!([late(&tokens[0]), late(&tokens[1])], [404, 200]);
+    let bob = format!("/v3/users/{}", c.bob);
+    c.s.patch(&c.s.admin(), &bob, json!({"user": {"enabled": false}})).expect(200);
+    assert_eq!(late(&tokens[1]), 404);
 }

@@ -282,7 +282,7 @@ async fn second_factor(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
     let locked_out = rules
         .iter()
         .filter_map(|text| serde_json::from_str::<Json>(text.as_deref()?).ok())
-        .filter(|rules| !login::fit(rules, &proven, &config.auth_methods))
+        .filter(|rules| !login::satisfies(rules, &proven, &config.auth_methods))
         .count();
     let locked_out = i64::try_from(locked_out).unwrap_or(i64::MAX);
     r.none_or(

@@ -24,7 +24,7 @@ pub async fn for_token(tx: &mut Tx, token: &Token) -> Result<Value> {
     let project = token.project().map(|p| p.id.as_str());
     let values = url::Values {
         project,
-        user: token.trust.as_ref().map_or(token.user.id.as_str(), |j| &j.chain.leaf().trustor),
+        user: token.trust.as_ref().map_or(token.user.id.as_str(), |j| &j.chain().leaf().trustor),
     };
     let mut services: Vec<Value> = tx
         .map("SELECT id, type, extra FROM service WHERE enabled = ? ORDER BY id", args![true], |r| {

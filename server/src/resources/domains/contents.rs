@@ -1,15 +1,15 @@
-//! What goes with a domain besides its projects: users, groups, its own roles, its settings.
+//! What a domain contains besides its projects: users, groups, its own roles, its settings.
 
 use vicar_rules::Micros;
 
 use crate::args;
 use crate::error::Result;
-use crate::http::Permit;
+use crate::resources::projects::DeletesProject;
 use crate::resources::{groups, roles, users};
-use crate::store::Tx;
+use crate::store::{Tx, WriteTx};
 
-/// What else belongs to the domain. `?` is its id.
-const ITS_SETTINGS: [&str; 5] = [
+/// Deletes other rows of the domain. `?` is its id.
+const SETTINGS: [&str; 5] = [
     "DELETE FROM id_mapping WHERE domain_id = ?",
     "DELETE FROM whitelisted_config WHERE domain_id = ?",
     "DELETE FROM sensitive_config WHERE domain_id = ?",
@@ -17,19 +17,22 @@ const ITS_SETTINGS: [&str; 5] = [
     "DELETE FROM \"limit\" WHERE domain_id = ?",
 ];
 
-/// Removes all of it, in the transaction that removes the domain. The caller frames this for losses.
-pub async fn remove(tx: &mut Tx, domain: &str, now: Micros, permit: &Permit) -> Result<()> {
+/// Deletes all of it, in the transaction that deletes the domain. The caller records the roles that are lost.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesProject, domain: &str, now: Micros) -> Result<()> {
     for user in ids(tx, "SELECT id FROM \"user\" WHERE domain_id = ? ORDER BY id", domain).await? {
-        users::sql::delete(tx, &user, now, permit).await?;
+        users::sql::delete(tx, proof, &user, now).await?;
     }
     for group in ids(tx, "SELECT id FROM \"group\" WHERE domain_id = ? ORDER BY id", domain).await? {
-        groups::sql::delete(tx, &group, now, permit).await?;
+        groups::sql::delete(tx, proof, &group, now).await?;
     }
     for role in ids(tx, "SELECT id FROM role WHERE domain_id = ? ORDER BY id", domain).await? {
-        roles::sql::delete(tx, &role, permit).await?;
+        roles::sql::delete(tx, proof, &role).await?;
     }
-    for statement in ITS_SETTINGS {
-        tx.run(statement, args![domain]).await?;
+    for statement in SETTINGS {
+        tx.run(proof, statement, args![domain]).await?;
     }
     Ok(())
 }

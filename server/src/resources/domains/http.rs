@@ -1,14 +1,13 @@
 //! `/v3/domains`
 
-use axum::extract::Path;
 use axum::response::Response;
-use vicar_rules::policy::{Fact, Facts, Op, Scope};
+use vicar_rules::policy::{Fact, Facts, Op};
 
+use crate::authz::{NoObject, Proposed, Reading, Writing};
 use crate::error::{Error, Result};
-use crate::http::Req;
-use crate::http::request::{no_content, take_text};
+use crate::http::request::{created, no_content, one, take_text};
 use crate::ids;
-use crate::resources::projects::{self, Filter, Project, Wanted, schemas};
+use crate::resources::projects::{self, Domain, Filter, ProjectPatch, schemas};
 use crate::schema;
 use crate::store::Tx;
 
@@ -43,83 +42,66 @@ schema!(QUERY, {
     "properties": {"name": schemas::name(), "enabled": schemas::flag()},
 });
 
-async fn look(tx: &mut Tx, id: &str) -> Result<Option<Project>> {
-    Ok(projects::get(tx, id).await?.filter(|p| p.is_domain))
+async fn find(tx: &mut Tx, id: &str) -> Result<Option<Domain>> {
+    Ok(projects::get(tx, id).await?.filter(|p| p.is_domain).map(Domain))
 }
 
-fn facts(domain: Option<&Project>) -> Facts {
-    Facts::none().with_opt(Fact::DomainId, domain.map(|d| d.id.as_str()))
-}
-
-fn found(id: String, domain: Option<Project>) -> Result<Project> {
-    domain.ok_or(Error::NotFound("domain", id))
+fn no_domain(id: &str) -> Error {
+    Error::NotFound("domain", id.to_owned())
 }
 
 /// `POST /v3/domains`
-pub async fn create(req: Req) -> Result<Response> {
-    let permit = req.permit(Op::CreateDomain, &Facts::none()).await?;
-    let mut body = req.member("domain", &CREATE)?;
+pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
+    s.authorize(Op::CreateDomain, NoObject)?;
+    let mut body = s.member("domain", &CREATE)?;
     let id = take_text(&mut body, "explicit_domain_id").unwrap_or_else(ids::uuid);
-    let new = Wanted::of(body).into_new(id, None);
-    let mut tx = req.write().await?;
-    let made = projects::create(&mut tx, &req.app, new, &permit).await?;
-    tx.commit().await?;
-    Ok(req.created("domain", made.as_domain(&req)))
+    let domain = Domain(ProjectPatch::of(body).into_new(id, None));
+    let domain = s.authorize(Op::CreateDomain, Proposed(domain))?;
+    projects::create(&mut s.tx, s.app, &domain).await?;
+    Ok(created("domain", domain.to_domain_json(s.links())))
 }
 
 /// `GET /v3/domains`
-pub async fn list(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let own = match &caller.subject().scope {
-        Scope::Domain(id) => Some(id.as_str()),
-        Scope::Unscoped | Scope::Project { .. } | Scope::System => None,
-    };
-    caller.permit(&req.app, Op::ListDomains, &Facts::none().with_opt(Fact::DomainId, own))?;
-    req.query.check(&QUERY)?;
-    let filter = Filter { name: req.query.get("name"), is_domain: Some(true), ..Filter::default() };
-    let mut tx = req.read().await?;
-    let items = projects::list(&mut tx, &filter)
+pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
+    let own = s.caller()?.domain_scope();
+    s.authorize(Op::ListDomains, Facts::none().with_opt(Fact::DomainId, own))?;
+    let query = &s.request.query;
+    query.check(&QUERY)?;
+    let filter = Filter { name: query.get("name"), is_domain: Some(true), ..Filter::default() };
+    let items = projects::list(&mut s.tx, &filter)
         .await?
         .iter()
-        // Whoever administers a domain sees that one.
+        // The administrator of a domain sees that one.
         .filter(|d| own.is_none_or(|own| d.id == own))
-        .map(|d| d.as_domain(&req))
+        .map(|d| d.to_domain_json(s.links()))
         .collect();
-    req.list("domains", items, &["name", "enabled"])
+    s.list_queried("domains", items, &["name"], &["enabled"])
 }
 
-/// `GET /v3/domains/{id}`
-pub async fn get(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let mut tx = req.read().await?;
-    let domain = look(&mut tx, &id).await?;
-    caller.permit(&req.app, Op::GetDomain, &facts(domain.as_ref()))?;
-    Ok(req.one("domain", found(id, domain)?.as_domain(&req)))
+/// `GET /v3/domains/{domain_id}`
+pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
+    let id = s.param("domain_id")?;
+    let domain = find(&mut s.tx, id).await?;
+    let domain = s.authorize_found(Op::GetDomain, domain, || no_domain(id))?;
+    Ok(one("domain", domain.to_domain_json(s.links())))
 }
 
-/// `PATCH /v3/domains/{id}`
-pub async fn update(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let mut tx = req.write().await?;
+/// `PATCH /v3/domains/{domain_id}`
+pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
+    let id = s.param("domain_id")?;
     // Here Keystone says 404 before 403, and OpenStack's own tests want it.
-    let domain = look(&mut tx, &id).await?;
-    let old = found(id, domain)?;
-    let permit = caller.permit(&req.app, Op::UpdateDomain, &facts(Some(&old)))?;
-    let body = req.member("domain", &UPDATE)?;
-    let now = req.app.clock.now();
-    let new = projects::update(&mut tx, &old, Wanted::of(body), now, &permit).await?;
-    tx.commit().await?;
-    Ok(req.one("domain", new.as_domain(&req)))
+    let domain = find(&mut s.tx, id).await?.ok_or_else(|| no_domain(id))?;
+    let domain = s.authorize(Op::UpdateDomain, domain)?;
+    let body = s.member("domain", &UPDATE)?;
+    let new = projects::update(&mut s.tx, &domain, ProjectPatch::of(body)).await?;
+    Ok(one("domain", new.to_domain_json(s.links())))
 }
 
-/// `DELETE /v3/domains/{id}`: with everything in it.
-pub async fn delete(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let mut tx = req.write().await?;
-    let domain = look(&mut tx, &id).await?;
-    let domain = found(id, domain)?;
-    let permit = caller.permit(&req.app, Op::DeleteDomain, &facts(Some(&domain)))?;
-    projects::remove(&mut tx, &domain, req.app.clock.now(), &permit).await?;
-    tx.commit().await?;
+/// `DELETE /v3/domains/{domain_id}`: with its contents.
+pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
+    let id = s.param("domain_id")?;
+    let domain = find(&mut s.tx, id).await?.ok_or_else(|| no_domain(id))?;
+    let domain = s.authorize(Op::DeleteDomain, domain)?;
+    projects::delete(&mut s.tx, &domain, s.now).await?;
     Ok(no_content())
 }

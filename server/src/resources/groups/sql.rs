@@ -2,38 +2,99 @@
 
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
+use vicar_rules::policy::{Fact, Facts};
 
 use crate::args;
+use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::error::{Error, Result};
-use crate::http::{Permit, Req, bag};
+use crate::http::{Links, bag};
+use crate::resources::projects::{Domain, Project};
 use crate::resources::trusts::loss::{self, Affected};
 use crate::resources::users;
-use crate::store::{self, Row, Select, Tx};
+use crate::resources::users::sql::User;
+use crate::store::{self, CHUNK, Proof, Row, Select, Tx, WriteTx};
 
 /// A group.
 #[derive(Debug, Clone)]
 pub struct Group {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its domain.
+    /// The id of the domain.
     pub domain_id: String,
-    /// What it is for.
+    /// The description.
     pub description: Option<String>,
-    /// What clients keep with it.
+    /// Attributes that clients keep with the group.
     pub extra: Map<String, Value>,
 }
 
+impl Object for Group {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none().with(Fact::GroupDomain, &self.domain_id))
+    }
+}
+
+impl Object for Proposed<Group> {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none().with(Fact::GroupDomain, &self.domain_id))
+    }
+}
+
+/// A group and a user by their ids, with what is stored of them: a membership may outlive either.
+#[derive(Debug)]
+pub struct Membership<'a> {
+    /// The id of the group.
+    pub group_id: &'a str,
+    /// The id of the user.
+    pub user_id: &'a str,
+    group: Option<Group>,
+    user: Option<User>,
+}
+
+impl Object for Membership<'_> {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none()
+            .with_opt(Fact::GroupDomain, self.group.as_ref().map(|g| g.domain_id.as_str()))
+            .with_opt(Fact::UserDomain, self.user.as_ref().map(|u| u.domain_id.as_str())))
+    }
+}
+
+impl<'a> Membership<'a> {
+    /// Loads both ends.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn load(tx: &mut Tx, group_id: &'a str, user_id: &'a str) -> Result<Self> {
+        let group = get(tx, group_id).await?;
+        let user = users::sql::get(tx, user_id).await?;
+        Ok(Self { group_id, user_id, group, user })
+    }
+
+    /// Checks that both ends exist.
+    ///
+    /// # Errors
+    /// 404 when one does not.
+    pub fn check_ends(&self) -> Result<()> {
+        if self.group.is_none() {
+            return Err(Error::NotFound("group", self.group_id.to_owned()));
+        }
+        if self.user.is_none() {
+            return Err(Error::NotFound("user", self.user_id.to_owned()));
+        }
+        Ok(())
+    }
+}
+
 impl Group {
-    /// As clients see it.
-    pub fn body(&self, req: &Req) -> Value {
+    /// The group as clients see it.
+    pub fn to_json(&self, links: &Links) -> Value {
         let mut out = self.extra.clone();
         out.insert("id".into(), json!(self.id));
         out.insert("name".into(), json!(self.name));
         out.insert("domain_id".into(), json!(self.domain_id));
         out.insert("description".into(), json!(self.description));
-        out.insert("links".into(), json!({"self": req.link(&format!("/groups/{}", self.id))}));
+        out.insert("links".into(), json!({"self": links.to(&format!("/groups/{}", self.id))}));
         Value::Object(out)
     }
 }
@@ -48,7 +109,10 @@ fn read_group(r: &mut Row) -> store::Result<Group> {
     })
 }
 
-/// Groups that fit conditions on `g`, in the order of their ids.
+/// Groups that match conditions on `g`, ordered by id.
+///
+/// # Errors
+/// When the database fails.
 pub async fn list(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<Group>> {
     let mut q = Select::new("SELECT g.id, g.name, g.domain_id, g.description, g.extra FROM \"group\" g");
     build(&mut q);
@@ -56,6 +120,9 @@ pub async fn list(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<Gr
 }
 
 /// A group by id.
+///
+/// # Errors
+/// When the database fails.
 pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<Group>> {
     let one = |q: &mut Select| {
         q.eq("g.id", Some(id));
@@ -63,7 +130,7 @@ pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<Group>> {
     Ok(list(tx, one).await?.pop())
 }
 
-fn taken(group: &Group) -> impl FnOnce(store::Error) -> Error {
+fn name_taken(group: &Group) -> impl FnOnce(store::Error) -> Error {
     let detail = format!("Duplicate entry found with name {} at domain ID {}", group.name, group.domain_id);
     move |e| match e {
         store::Error::Duplicate => Error::taken("group", &detail),
@@ -71,30 +138,45 @@ fn taken(group: &Group) -> impl FnOnce(store::Error) -> Error {
     }
 }
 
-/// Writes a new group.
-pub async fn insert(tx: &mut Tx, group: &Group, _permit: &Permit) -> Result<()> {
+/// Stores a new group.
+///
+/// # Errors
+/// 409 when the name is taken.
+pub async fn insert(tx: &mut WriteTx, group: &Authorized<Proposed<Group>>) -> Result<()> {
     tx.run(
+        group,
         "INSERT INTO \"group\" (id, name, domain_id, description, extra) VALUES (?, ?, ?, ?, ?)",
-        args![&group.id, &group.name, &group.domain_id, &group.description, bag::text(&group.extra),],
+        args![&group.id, &group.name, &group.domain_id, &group.description, bag::text(&group.extra)],
     )
     .await
-    .map_err(taken(group))?;
+    .map_err(name_taken(group))?;
     Ok(())
 }
 
-/// Writes what may have changed of a group.
-pub async fn update(tx: &mut Tx, group: &Group, _permit: &Permit) -> Result<()> {
+/// Stores what may have changed of a group.
+///
+/// # Errors
+/// 409 when the name is taken.
+pub async fn update(tx: &mut WriteTx, stored: &Authorized<Group>, group: &Group) -> Result<()> {
     tx.run(
+        stored,
         "UPDATE \"group\" SET name = ?, description = ?, extra = ? WHERE id = ?",
-        args![&group.name, &group.description, bag::text(&group.extra), &group.id,],
+        args![&group.name, &group.description, bag::text(&group.extra), &stored.id],
     )
     .await
-    .map_err(taken(group))?;
+    .map_err(name_taken(group))?;
     Ok(())
 }
 
-/// What goes with a group, in an order that foreign keys allow. `?` is the group's id.
-const GOES_WITH_IT: [&str; 6] = [
+/// Proofs that cover the deletion of a group: a group's own, and that of the domain that it is in.
+pub trait DeletesGroup: Proof {}
+
+impl DeletesGroup for Authorized<Group> {}
+impl DeletesGroup for Authorized<Project> {}
+impl DeletesGroup for Authorized<Domain> {}
+
+/// Deletes the rows that depend on a group, in an order that foreign keys allow. `?` is the group's id.
+const DEPENDENT_ROWS: [&str; 6] = [
     "DELETE FROM user_group_membership WHERE group_id = ?",
     "DELETE FROM expiring_user_group_membership WHERE group_id = ?",
     "DELETE FROM assignment WHERE type IN ('GroupProject', 'GroupDomain') AND actor_id = ?",
@@ -103,15 +185,14 @@ const GOES_WITH_IT: [&str; 6] = [
     "DELETE FROM \"group\" WHERE id = ?",
 ];
 
-/// More members than this, and asking about everybody is less work than asking about each.
-const MANY: usize = 500;
-
-/// Deletes a group with its grants. Its members lose what they had by it: their tokens end, when it
-/// gave them anything at all.
-pub async fn delete(tx: &mut Tx, group: &str, now: Micros, permit: &Permit) -> Result<()> {
+/// Deletes a group with its grants. When the group had any, its members lose roles, so their tokens end.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesGroup, group: &str, now: Micros) -> Result<()> {
     let members: Vec<String> =
         tx.column("SELECT user_id FROM user_group_membership WHERE group_id = ?", args![group]).await?;
-    let gave = tx
+    let has_grants = tx
         .exists(
             "SELECT 1 FROM assignment WHERE type IN ('GroupProject', 'GroupDomain') AND actor_id = ?
              UNION ALL
@@ -119,21 +200,25 @@ pub async fn delete(tx: &mut Tx, group: &str, now: Micros, permit: &Permit) -> R
             args![group, group],
         )
         .await?;
-    let affected = if members.len() > MANY { Affected::Everybody } else { Affected::Users(&members) };
-    let before = if gave { Some(loss::before(tx, affected, now).await?) } else { None };
-    for statement in GOES_WITH_IT {
-        tx.run(statement, args![group]).await?;
+    // For so many members one question about everybody costs less than one about each.
+    let affected = if members.len() > CHUNK { Affected::Everybody } else { Affected::Users(&members) };
+    let before = if has_grants { Some(loss::before(tx, affected, now).await?) } else { None };
+    for statement in DEPENDENT_ROWS {
+        tx.run(proof, statement, args![group]).await?;
     }
     if let Some(before) = before {
-        before.after(tx, now).await?;
+        before.after(tx, proof).await?;
         for user in &members {
-            users::sql::end_tokens(tx, user, now, permit).await?;
+            users::sql::end_tokens(tx, proof, user).await?;
         }
     }
     Ok(())
 }
 
-/// Is the user in the group?
+/// Whether the user is in the group.
+///
+/// # Errors
+/// When the database fails.
 pub async fn has_member(tx: &mut Tx, group: &str, user: &str) -> Result<bool> {
     Ok(tx
         .exists(
@@ -143,32 +228,33 @@ pub async fn has_member(tx: &mut Tx, group: &str, user: &str) -> Result<bool> {
         .await?)
 }
 
-/// Puts a user into a group; he may be in it already.
-pub async fn add_member(tx: &mut Tx, group: &str, user: &str, _permit: &Permit) -> Result<()> {
-    if !has_member(tx, group, user).await? {
-        tx.run("INSERT INTO user_group_membership (user_id, group_id) VALUES (?, ?)", args![user, group])
-            .await?;
-    }
+/// Adds a user to a group that they are not in.
+///
+/// # Errors
+/// When the database fails.
+pub async fn add_member(tx: &mut WriteTx, of: &Authorized<Membership<'_>>) -> Result<()> {
+    tx.run(
+        of,
+        "INSERT INTO user_group_membership (user_id, group_id) VALUES (?, ?)",
+        args![of.user_id, of.group_id],
+    )
+    .await?;
     Ok(())
 }
 
-/// Takes a user out of a group, and ends his tokens; says whether he was in it.
-pub async fn remove_member(
-    tx: &mut Tx,
-    group: &str,
-    user: &str,
-    now: Micros,
-    permit: &Permit,
-) -> Result<bool> {
-    let users = [user.to_owned()];
+/// Removes a user from a group, and ends their tokens.
+///
+/// # Errors
+/// When the database fails.
+pub async fn remove_member(tx: &mut WriteTx, of: &Authorized<Membership<'_>>, now: Micros) -> Result<()> {
+    let users = [of.user_id.to_owned()];
     let before = loss::before(tx, Affected::Users(&users), now).await?;
-    let gone = tx
-        .run("DELETE FROM user_group_membership WHERE group_id = ? AND user_id = ?", args![group, user])
-        .await?;
-    if gone == 0 {
-        return Ok(false);
-    }
-    before.after(tx, now).await?;
-    users::sql::end_tokens(tx, user, now, permit).await?;
-    Ok(true)
+    tx.run(
+        of,
+        "DELETE FROM user_group_membership WHERE group_id = ? AND user_id = ?",
+        args![of.group_id, of.user_id],
+    )
+    .await?;
+    before.after(tx, of).await?;
+    users::sql::end_tokens(tx, of, of.user_id).await
 }

@@ -5,22 +5,17 @@ pub mod sql;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use vicar_rules::Micros;
-use vicar_rules::delegation::{Authority, Chain, Until};
 use vicar_rules::keypair::{self, KeypairAsk};
 use vicar_rules::policy::{Fact, Facts};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::revocation::Event;
-use vicar_rules::roles::{Implications, RoleSet};
 use vicar_rules::token::Kind;
 
 use crate::app::App;
-use crate::args;
-use crate::auth::fernet::Payload;
+use crate::auth::keypair::audit_chain;
 use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::error::{Error, Result};
 use crate::facts::{self, EvaluatedTrust};
@@ -35,13 +30,6 @@ pub const MARKERS: [&str; 4] = ["trust_id", "app_cred_id", "access_token_id", "a
 /// The id of a keypair's credential: SHA-256 of its access id, in hex, as in Keystone.
 pub fn credential_id(access: &str) -> String {
     hex::encode(Sha256::digest(access.as_bytes()))
-}
-
-/// The audit chain of all tokens that a keypair is exchanged for. Derived from the keypair, so that one
-/// ordinary revocation event ends them all, here and in a Keystone beside us.
-pub fn audit_chain(credential_id: &str) -> String {
-    let digest = Sha256::digest(format!("tokens of keypair {credential_id}"));
-    URL_SAFE_NO_PAD.encode(&digest[..16])
 }
 
 /// Whether a blob's object names none of the server's markers; null is none.
@@ -130,7 +118,7 @@ pub struct CredentialView {
 impl CredentialView {
     /// The trustee of the trust that a keypair is bound to.
     pub fn trustee(&self) -> Option<&str> {
-        self.trust.as_ref().map(|t| t.chain.leaf().trustee.as_str())
+        self.trust.as_ref().map(|t| t.chain().leaf().trustee.as_str())
     }
 
     /// Who has what part in it, for the policy: its owner and, of a trust's keypair, the trustee and every
@@ -151,9 +139,10 @@ impl CredentialView {
         let facts = Facts::none().with(Fact::CredentialUser, &self.credential.user_id);
         Ok(match &self.trust {
             None => facts,
-            Some(trust) => facts
-                .with(Fact::CredentialDelegators, &trust.chain.leaf().trustee)
-                .with_all(Fact::CredentialDelegators, trust.chain.links().iter().map(|t| t.trustor.as_str())),
+            Some(trust) => facts.with(Fact::CredentialDelegators, &trust.chain().leaf().trustee).with_all(
+                Fact::CredentialDelegators,
+                trust.chain().links().iter().map(|t| t.trustor.as_str()),
+            ),
         })
     }
 
@@ -162,7 +151,7 @@ impl CredentialView {
     pub fn is_dead(&self, now: Micros) -> bool {
         match (&self.credential.bound, &self.trust) {
             (None, _) => false,
-            (Some(b), Some(trust)) => b.until.passed(now) || trust.standing.ended(),
+            (Some(b), Some(trust)) => b.until.passed(now) || trust.standing().ended(),
             (Some(_), None) => true,
         }
     }
@@ -212,7 +201,7 @@ pub async fn with_trusts(tx: &mut Tx, all: Vec<Credential>, now: Micros) -> Resu
         let chains = facts::chains(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
         let implications = facts::implications(tx).await?;
         let evaluated = facts::evaluate_all(tx, chains, now, &implications).await?;
-        trusts.extend(evaluated.into_iter().map(|t| (t.chain.leaf().id.clone(), t)));
+        trusts.extend(evaluated.into_iter().map(|t| (t.chain().leaf().id.clone(), t)));
     }
     let view = |credential: Credential| {
         let trust = credential.bound.as_ref().and_then(|b| trusts.get(&b.trust_id).cloned());
@@ -257,7 +246,7 @@ pub async fn create(
     let implications = facts::implications(tx).await?;
     // Evaluated with the token, in this very transaction.
     let trust = caller.token().and_then(|t| t.trust.as_ref());
-    let bound = keypair::bind(&draft.ask, trust.map(|t| (&t.chain, &t.standing)), &implications, now)?;
+    let bound = keypair::bind(&draft.ask, trust.map(|t| &t.evaluated), &implications, now)?;
     let mut blob = draft.blob;
     blob.insert("access".into(), draft.access.clone().into());
     let bound = bound.trust().map(|trust| BoundTo {
@@ -333,31 +322,4 @@ pub async fn end(tx: &mut WriteTx, proof: &impl EndsKeypairs, credential: &Crede
         facts::revoke(tx, proof, event).await?;
     }
     Ok(())
-}
-
-/// What a token of a trust's keypair is worth: the trust's worth, narrowed as the keypair is. Nothing
-/// when the keypair is gone. Which keypair it was follows from the audit chain.
-///
-/// # Errors
-/// When the database fails.
-pub async fn narrow(
-    tx: &mut Tx,
-    payload: &Payload,
-    chain: &Chain,
-    worth: &Authority,
-    implications: &Implications,
-    now: Micros,
-) -> Result<Option<Authority>> {
-    let Some(root) = payload.audit_ids.get(1) else { return Ok(None) };
-    let bound = tx
-        .first(
-            "SELECT k.roles, k.expires_at FROM vicar_keypair k JOIN credential c ON c.id = k.credential_id
-              WHERE k.audit_chain_id = ? AND k.trust_id = ?",
-            args![root, &chain.leaf().id],
-            |r| Ok((r.take::<Option<String>>()?, r.take::<Option<i64>>()?)),
-        )
-        .await?;
-    let Some((roles, until)) = bound else { return Ok(None) };
-    let roles: Option<RoleSet> = roles.map(sql::read_roles);
-    Ok(keypair::exchange(worth, roles.as_ref(), Until::from_option(until), implications, now))
 }

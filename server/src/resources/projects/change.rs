@@ -4,33 +4,81 @@ use serde_json::{Map, Value};
 use vicar_rules::Micros;
 use vicar_rules::revocation::Event;
 
-use super::{KNOWN, Project, sql};
+use super::{Domain, KNOWN, Project, sql};
 use crate::app::App;
 use crate::args;
+use crate::authz::{Authorized, Proposed};
 use crate::error::{Error, Result};
 use crate::facts;
-use crate::http::{Permit, bag};
-use crate::resources::trusts;
-use crate::store::{self, Tx};
+use crate::http::bag;
+use crate::resources::domains::contents;
+use crate::resources::trusts::loss::{self, Affected};
+use crate::resources::{groups, roles, trusts, users};
+use crate::store::{self, Proof, Tx, WriteTx};
 
-/// No domain may be called so: it stands for users of other identity providers.
+/// Proofs that cover the creation of a project or a domain, with the new object.
+pub trait CreatesProject: Proof {
+    /// The object.
+    fn project(&self) -> &Project;
+}
+
+impl CreatesProject for Authorized<Proposed<Project>> {
+    fn project(&self) -> &Project {
+        self
+    }
+}
+
+impl CreatesProject for Authorized<Proposed<Domain>> {
+    fn project(&self) -> &Project {
+        self
+    }
+}
+
+/// Proofs that cover a change of a project or a domain, with the stored object.
+pub trait ChangesProject: Proof {
+    /// The object.
+    fn project(&self) -> &Project;
+}
+
+impl ChangesProject for Authorized<Project> {
+    fn project(&self) -> &Project {
+        self
+    }
+}
+
+impl ChangesProject for Authorized<Domain> {
+    fn project(&self) -> &Project {
+        self
+    }
+}
+
+/// Proofs that cover the deletion of a project, or of a domain with its contents.
+pub trait DeletesProject:
+    ChangesProject + users::sql::DeletesUser + groups::sql::DeletesGroup + roles::sql::DeletesRole
+{
+}
+
+impl DeletesProject for Authorized<Project> {}
+impl DeletesProject for Authorized<Domain> {}
+
+/// No domain may have this name: it stands for users of other identity providers.
 const FEDERATED: &str = "federated";
 
-/// What a client may set, out of a body that its schema allows.
+/// The attributes that a client sets, from a checked body.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct ProjectPatch {
     name: Option<String>,
     description: Option<Option<String>>,
     enabled: Option<bool>,
     tags: Option<Vec<String>>,
     immutable: Option<Option<bool>>,
     body: Map<String, Value>,
-    /// Nothing but the option `immutable` is named, and it is to end.
-    only_thaws: bool,
+    /// Whether the option `immutable` is switched off and nothing else is named.
+    only_unlocks: bool,
 }
 
-impl Wanted {
-    /// Takes a checked body apart.
+impl ProjectPatch {
+    /// Parses a checked body.
     pub fn of(mut body: Map<String, Value>) -> Self {
         let named = body.len();
         let immutable = match body.remove("options") {
@@ -41,14 +89,14 @@ impl Wanted {
             name: body.remove("name").and_then(|n| n.as_str().map(|n| n.trim().to_owned())),
             description: body.remove("description").map(|d| d.as_str().map(str::to_owned)),
             enabled: body.remove("enabled").and_then(|e| e.as_bool()),
-            tags: body.remove("tags").and_then(|t| t.as_array().map(|list| texts(list))),
-            only_thaws: named == 1 && matches!(immutable, Some(None | Some(false))),
+            tags: body.remove("tags").and_then(|t| t.as_array().map(|list| strings(list))),
+            only_unlocks: named == 1 && matches!(immutable, Some(None | Some(false))),
             immutable,
             body,
         }
     }
 
-    /// A new one with these attributes: a domain, or a project at its place.
+    /// A new object with these attributes: a project with the ids of its domain and parent, or a domain.
     pub fn into_new(self, id: String, place: Option<(String, String)>) -> Project {
         let is_domain = place.is_none();
         let (domain_id, parent_id) = place.unzip();
@@ -71,7 +119,7 @@ impl Wanted {
         Self { tags: Some(tags), ..Self::of(Map::new()) }
     }
 
-    fn applied(self, old: &Project) -> Project {
+    fn apply_to(self, old: &Project) -> Project {
         let mut new = old.clone();
         if let Some(name) = self.name {
             new.name = name;
@@ -91,11 +139,11 @@ impl Wanted {
     }
 }
 
-fn texts(list: &[Value]) -> Vec<String> {
+fn strings(list: &[Value]) -> Vec<String> {
     list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-fn taken(p: &Project, e: store::Error) -> Error {
+fn name_taken(p: &Project, e: store::Error) -> Error {
     match e {
         store::Error::Duplicate if p.is_domain => {
             Error::taken("project", &format!("there is a domain with the name {} or the same id", p.name))
@@ -108,7 +156,7 @@ fn taken(p: &Project, e: store::Error) -> Error {
     }
 }
 
-fn not_reserved(p: &Project) -> Result<()> {
+fn check_not_reserved(p: &Project) -> Result<()> {
     if p.is_domain && (p.name.to_lowercase() == FEDERATED || p.id.to_lowercase() == FEDERATED) {
         return Err(Error::field("name", "is reserved for users of other identity providers"));
     }
@@ -116,16 +164,19 @@ fn not_reserved(p: &Project) -> Result<()> {
 }
 
 /// Stores a new domain, or a new project at its place in the hierarchy.
-pub async fn create(tx: &mut Tx, app: &App, new: Project, permit: &Permit) -> Result<Project> {
-    not_reserved(&new)?;
+///
+/// # Errors
+/// 400 or 403 when it cannot be at that place, 409 when the name is taken.
+pub async fn create(tx: &mut WriteTx, app: &App, proposed: &impl CreatesProject) -> Result<()> {
+    let new = proposed.project();
+    check_not_reserved(new)?;
     if !new.is_domain {
-        check_place(tx, app, &new).await?;
+        check_place(tx, app, new).await?;
     }
-    sql::insert(tx, &new, permit).await.map_err(|e| taken(&new, e))?;
-    Ok(new)
+    sql::insert(tx, proposed).await.map_err(|e| name_taken(new, e))
 }
 
-/// A project's domain and parent are there, agree, are enabled, and not too deep.
+/// Checks that a project's domain and parent exist, agree, are enabled, and not too deep.
 async fn check_place(tx: &mut Tx, app: &App, new: &Project) -> Result<()> {
     let missing = |kind: &str, id: &str| Error::BadRequest(format!("Could not find {kind}: {id}."));
     let domain_id = new.domain_id.as_deref().unwrap_or_default();
@@ -149,92 +200,76 @@ async fn check_place(tx: &mut Tx, app: &App, new: &Project) -> Result<()> {
     Ok(())
 }
 
-/// Changes a project or domain. Switching off ends the tokens on it, for good.
-pub async fn update(
-    tx: &mut Tx,
-    old: &Project,
-    wanted: Wanted,
-    now: Micros,
-    permit: &Permit,
-) -> Result<Project> {
-    if old.immutable == Some(true) && !wanted.only_thaws {
-        return Err(frozen("update", old));
+/// Changes a project or domain. Disabling ends the tokens on it for good.
+///
+/// # Errors
+/// 403 when it is immutable, or when its parents or children do not allow the change; 409 when the name is
+/// taken.
+pub async fn update(tx: &mut WriteTx, stored: &impl ChangesProject, patch: ProjectPatch) -> Result<Project> {
+    let old = stored.project();
+    if old.immutable == Some(true) && !patch.only_unlocks {
+        return Err(immutable("update", old));
     }
-    let new = wanted.applied(old);
-    not_reserved(&new)?;
-    if new.enabled && !old.enabled && sql::parents(tx, &old.id).await?.iter().any(|p| !p.enabled) {
+    let new = patch.apply_to(old);
+    check_not_reserved(&new)?;
+    let (enables, disables) = (new.enabled && !old.enabled, old.enabled && !new.enabled);
+    if enables && sql::parents(tx, &old.id).await?.iter().any(|p| !p.enabled) {
         return Err(Error::Forbidden(format!(
             "Cannot enable project {} since it has disabled parents.",
             old.id
         )));
     }
-    if old.enabled && !new.enabled {
-        switch_off(tx, old, now).await?;
-    }
-    sql::save(tx, &new, permit).await.map_err(|e| taken(&new, e))?;
-    Ok(new)
-}
-
-async fn switch_off(tx: &mut Tx, old: &Project, now: Micros) -> Result<()> {
-    // A domain takes what is in it along; a project must be the last of its branch.
-    if !old.is_domain && sql::subtree(tx, &old.id).await?.iter().any(|p| p.enabled) {
+    // A disabled domain takes its projects along; a project must be the last of its branch.
+    if disables && !old.is_domain && sql::subtree(tx, &old.id).await?.iter().any(|p| p.enabled) {
         return Err(Error::Forbidden(format!(
             "Cannot disable project {} since its subtree contains enabled projects.",
             old.id
         )));
     }
-    revoke(tx, old, now).await
+    sql::save(tx, stored, &new).await.map_err(|e| name_taken(&new, e))?;
+    if disables {
+        revoke(tx, stored, old).await?;
+    }
+    Ok(new)
 }
 
 /// Ends the tokens on a project; of a domain also those of its users and on its projects.
-async fn revoke(tx: &mut Tx, p: &Project, now: Micros) -> Result<()> {
-    let on_it = Event { project: Some(p.id.clone()), issued_before: now, ..Event::default() };
-    facts::revoke(tx, &on_it, now).await?;
+async fn revoke(tx: &mut WriteTx, proof: &impl Proof, p: &Project) -> Result<()> {
+    let on_it = Event { project: Some(p.id.clone()), ..Event::default() };
+    facts::revoke(tx, proof, on_it).await?;
     if p.is_domain {
-        let in_it = Event { domain: Some(p.id.clone()), issued_before: now, ..Event::default() };
-        facts::revoke(tx, &in_it, now).await?;
+        let in_it = Event { domain: Some(p.id.clone()), ..Event::default() };
+        facts::revoke(tx, proof, in_it).await?;
         // A Keystone on the same database does not ask for the domain of a token's project.
         let projects = tx.column("SELECT id FROM project WHERE domain_id = ?", args![&p.id]).await?;
         for id in projects {
-            let on_it = Event { project: Some(id), issued_before: now, ..Event::default() };
-            facts::revoke(tx, &on_it, now).await?;
+            let on_it = Event { project: Some(id), ..Event::default() };
+            facts::revoke(tx, proof, on_it).await?;
         }
     }
     Ok(())
 }
 
-fn frozen(what: &str, p: &Project) -> Error {
+fn immutable(action: &str, p: &Project) -> Error {
     Error::Forbidden(format!(
-        "Unable to {what} immutable {} resource: {}. Set resource option \"immutable\" to false first.",
+        "Unable to {action} immutable {} resource: {}. Set resource option \"immutable\" to false first.",
         p.kind(),
         p.id
     ))
 }
 
-/// Removes a project that has nothing below it, or a disabled domain with all that is in it: trusts,
-/// grants, credentials and tokens go along.
-pub async fn remove(tx: &mut Tx, p: &Project, now: Micros, permit: &Permit) -> Result<()> {
+/// Deletes a project that has nothing below it, or a disabled domain with its contents: with their trusts,
+/// grants, credentials and tokens.
+///
+/// # Errors
+/// 403 when it is immutable, has children, or is an enabled domain.
+pub async fn delete(tx: &mut WriteTx, stored: &impl DeletesProject, now: Micros) -> Result<()> {
+    let p = stored.project();
     if p.immutable == Some(true) {
-        return Err(frozen("delete", p));
+        return Err(immutable("delete", p));
     }
     if p.is_domain {
-        // Whoever deletes a domain must not be in it: disabling it has ended his token.
-        if p.enabled {
-            return Err(Error::Forbidden(
-                "Cannot delete a domain that is enabled, please disable it first.".into(),
-            ));
-        }
-        let losses = trusts::loss::before(tx, trusts::loss::Affected::Everybody, now).await?;
-        for inside in sql::subtree(tx, &p.id).await?.iter().rev() {
-            if inside.immutable == Some(true) {
-                return Err(frozen("delete", inside));
-            }
-            remove_one(tx, inside, now, permit).await?;
-        }
-        crate::resources::domains::contents::remove(tx, &p.id, now, permit).await?;
-        remove_one(tx, p, now, permit).await?;
-        losses.after(tx, now).await?;
-        return Ok(());
+        return delete_domain(tx, stored, now).await;
     }
     if sql::has_children(tx, &p.id).await? {
         return Err(Error::Forbidden(format!(
@@ -242,11 +277,33 @@ pub async fn remove(tx: &mut Tx, p: &Project, now: Micros, permit: &Permit) -> R
             p.id
         )));
     }
-    remove_one(tx, p, now, permit).await
+    delete_one(tx, stored, p, now).await
 }
 
-async fn remove_one(tx: &mut Tx, p: &Project, now: Micros, permit: &Permit) -> Result<()> {
-    trusts::end::project_gone(tx, &p.id, now, permit).await?;
-    sql::delete(tx, &p.id, permit).await?;
-    revoke(tx, p, now).await
+async fn delete_domain(tx: &mut WriteTx, stored: &impl DeletesProject, now: Micros) -> Result<()> {
+    let domain = stored.project();
+    // Nobody deletes the domain that they are in: disabling it has ended their token.
+    if domain.enabled {
+        return Err(Error::Forbidden(
+            "Cannot delete a domain that is enabled, please disable it first.".into(),
+        ));
+    }
+    let projects = sql::subtree(tx, &domain.id).await?;
+    if let Some(inside) = projects.iter().rev().find(|p| p.immutable == Some(true)) {
+        return Err(immutable("delete", inside));
+    }
+    let losses = loss::before(tx, Affected::Everybody, now).await?;
+    for inside in projects.iter().rev() {
+        delete_one(tx, stored, inside, now).await?;
+    }
+    contents::delete(tx, stored, &domain.id, now).await?;
+    delete_one(tx, stored, domain, now).await?;
+    losses.after(tx, stored).await?;
+    Ok(())
+}
+
+async fn delete_one(tx: &mut WriteTx, proof: &impl DeletesProject, p: &Project, now: Micros) -> Result<()> {
+    trusts::end::project_gone(tx, proof, &p.id, now).await?;
+    sql::delete(tx, proof, &p.id).await?;
+    revoke(tx, proof, p).await
 }

@@ -1,4 +1,4 @@
-//! Where somebody holds roles.
+//! Where a user holds roles.
 
 use std::collections::BTreeSet;
 
@@ -8,12 +8,13 @@ use vicar_rules::token::Kind;
 
 use super::{Project, sql};
 use crate::args;
+use crate::authz::Caller;
 use crate::error::Result;
 use crate::facts::{self, NO_DOMAIN};
-use crate::http::{Caller, Req};
+use crate::http::Links;
 use crate::store::Tx;
 
-/// What to list of what somebody holds roles on.
+/// What to list of what a user holds roles on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
     /// Projects.
@@ -66,7 +67,10 @@ async fn places(tx: &mut Tx, user: &str) -> Result<Places> {
 }
 
 /// Ids of the projects on which the caller's user holds a role. A delegated token goes nowhere but
-/// where it is: the bearer stays in his lane.
+/// where it is.
+///
+/// # Errors
+/// When the database fails.
 pub async fn ids_of_caller(tx: &mut Tx, caller: &Caller) -> Result<BTreeSet<String>> {
     if caller.kind() != Kind::Login {
         let own = caller.token().and_then(|t| t.project());
@@ -75,15 +79,21 @@ pub async fn ids_of_caller(tx: &mut Tx, caller: &Caller) -> Result<BTreeSet<Stri
     Ok(places(tx, caller.user_id()).await?.projects)
 }
 
-/// The projects on which a user holds a role, the disabled ones too.
+/// The projects on which a user holds a role, including disabled ones.
+///
+/// # Errors
+/// When the database fails.
 pub async fn projects_of(tx: &mut Tx, user: &str) -> Result<Vec<Project>> {
     let ids: Vec<String> = places(tx, user).await?.projects.into_iter().collect();
     Ok(sql::by_ids(tx, &ids).await?)
 }
 
 /// Enabled projects or domains on which the caller's user holds a role, directly, by a group or
-/// inherited: where he could get a token for.
-pub async fn held_by(tx: &mut Tx, req: &Req, caller: &Caller, what: Held) -> Result<Vec<Value>> {
+/// inherited: where they could get a token for.
+///
+/// # Errors
+/// When the database fails.
+pub async fn held_by(tx: &mut Tx, links: &Links, caller: &Caller, what: Held) -> Result<Vec<Value>> {
     let ids: Vec<String> = match what {
         Held::Projects => ids_of_caller(tx, caller).await?.into_iter().collect(),
         Held::Domains if caller.kind() != Kind::Login => Vec::new(),
@@ -100,8 +110,8 @@ pub async fn held_by(tx: &mut Tx, req: &Req, caller: &Caller, what: Held) -> Res
         .iter()
         .filter(|p| p.enabled && p.domain_id.as_ref().is_none_or(|d| !off.contains(d)))
         .map(|p| match what {
-            Held::Projects => p.as_project(req),
-            Held::Domains => p.as_domain(req),
+            Held::Projects => p.to_project_json(links),
+            Held::Domains => p.to_domain_json(links),
         })
         .collect())
 }

@@ -1,16 +1,18 @@
 //! `/v3/projects`, and `/v3/users/{id}/projects`.
 
-use axum::extract::Path;
 use axum::response::Response;
 use serde_json::{Map, Value};
-use vicar_rules::policy::{Fact, Facts, Op, Scope};
+use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::token::Kind;
 
-use super::{Filter, Project, Wanted, held, schemas, sql};
+use super::{Filter, Project, ProjectPatch, held, schemas, sql};
+use crate::authz::{Caller, Object, Proposed, Reading, Writing};
 use crate::error::{Error, Result};
 use crate::facts;
-use crate::http::request::{no_content, take_text};
-use crate::http::{Caller, Req, bag};
+use crate::facts::users::UserFacts;
+use crate::http::page::Query;
+use crate::http::request::{created, no_content, one, take_text};
+use crate::http::{Links, bag};
 use crate::ids;
 use crate::schema;
 use crate::store::Tx;
@@ -52,88 +54,59 @@ schema!(QUERY, {
     },
 });
 
-/// The facts about a stored project; nothing is known of one that is not there.
-pub(super) fn facts(project: Option<&Project>) -> Facts {
-    let none = Facts::none();
-    match project {
-        None => none,
-        Some(p) => none.with(Fact::ProjectId, &p.id).with_opt(Fact::ProjectDomain, p.domain_id.as_deref()),
-    }
-}
-
-/// Who may not is told so before he learns whether it is there.
-pub(super) fn found(id: String, project: Option<Project>) -> Result<Project> {
-    project.ok_or(Error::NotFound("project", id))
+pub(super) fn no_project(id: &str) -> Error {
+    Error::NotFound("project", id.to_owned())
 }
 
 /// `POST /v3/projects`
-pub async fn create(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let mut body = req.member("project", &CREATE)?;
+pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
+    let caller = s.caller()?;
+    let mut body = s.member("project", &CREATE)?;
     let is_domain = body.remove("is_domain") == Some(Value::Bool(true));
     let (domain, parent) = (take_text(&mut body, "domain_id"), take_text(&mut body, "parent_id"));
-    let facts = Facts::none().with_opt(Fact::ProjectDomain, domain.as_deref());
-    let permit = caller.permit(&req.app, Op::CreateProject, &facts)?;
+    s.authorize(Op::CreateProject, Facts::none().with_opt(Fact::ProjectDomain, domain.as_deref()))?;
     let place = match (is_domain, domain, parent) {
         (true, None, None) => None,
         (true, ..) => {
             return Err(Error::field("is_domain", "a domain is in no other domain and below no project"));
         }
         (false, domain, parent) => {
-            let domain = domain.map_or_else(|| default_domain(&req, caller), Ok)?;
+            let domain = domain.map_or_else(|| caller.home_domain(s.app), Ok)?;
             Some((domain.clone(), parent.unwrap_or(domain)))
         }
     };
-    let new = Wanted::of(body).into_new(ids::uuid(), place);
-    let mut tx = req.write().await?;
-    let made = super::create(&mut tx, &req.app, new, &permit).await?;
-    tx.commit().await?;
-    Ok(req.created("project", made.as_project(&req)))
-}
-
-/// The domain of a project that names none: the token's, or the configured one.
-fn default_domain(req: &Req, caller: &Caller) -> Result<String> {
-    match &caller.subject().scope {
-        Scope::Domain(id) => Ok(id.clone()),
-        _ if caller.token().is_none() => {
-            Err(Error::field("domain_id", "is required with the admin token, which is in no domain"))
-        }
-        Scope::Unscoped | Scope::Project { .. } | Scope::System => {
-            Ok(req.app.config.default_domain_id.clone())
-        }
-    }
+    let project = ProjectPatch::of(body).into_new(ids::uuid(), place);
+    let project = s.authorize(Op::CreateProject, Proposed(project))?;
+    super::create(&mut s.tx, s.app, &project).await?;
+    Ok(created("project", project.to_project_json(s.links())))
 }
 
 /// `GET /v3/projects`
-pub async fn list(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let own = match &caller.subject().scope {
-        Scope::Domain(id) => Some(id.as_str()),
-        Scope::Unscoped | Scope::Project { .. } | Scope::System => None,
-    };
-    caller.permit(&req.app, Op::ListProjects, &Facts::none().with_opt(Fact::ListDomain, own))?;
-    req.query.check(&QUERY)?;
+pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
+    let own = s.caller()?.domain_scope();
+    s.authorize(Op::ListProjects, Facts::none().with_opt(Fact::ListDomain, own))?;
+    let query = &s.request.query;
+    query.check(&QUERY)?;
     let filter = Filter {
-        domain_id: req.query.get("domain_id"),
-        parent_id: req.query.get("parent_id"),
-        name: req.query.get("name"),
-        is_domain: Some(req.query.flag("is_domain")),
+        domain_id: query.get("domain_id"),
+        parent_id: query.get("parent_id"),
+        name: query.get("name"),
+        is_domain: Some(query.flag("is_domain")),
     };
-    let mut tx = req.read().await?;
-    let items = sql::list(&mut tx, &filter)
+    let items = sql::list(&mut s.tx, &filter)
         .await?
         .iter()
-        // Whoever administers a domain sees that domain's.
+        // The administrator of a domain sees the projects of that domain.
         .filter(|p| own.is_none() || p.domain_id.as_deref() == own)
-        .filter(|p| has_wanted_tags(&req, p))
-        .map(|p| p.as_project(&req))
+        .filter(|p| matches_tags(query, p))
+        .map(|p| p.to_project_json(s.links()))
         .collect();
-    req.list("projects", items, &["domain_id", "enabled", "name", "parent_id", "is_domain"])
+    s.list_queried("projects", items, &["domain_id", "name", "parent_id", "is_domain"], &["enabled"])
 }
 
-/// The four tag filters; each must hold.
-fn has_wanted_tags(req: &Req, p: &Project) -> bool {
-    let asked = |name| req.query.get(name).map(|tags: &str| tags.split(','));
+/// Whether a project matches the four tag filters.
+fn matches_tags(query: &Query, p: &Project) -> bool {
+    let asked = |name| query.get(name).map(|tags: &str| tags.split(','));
     let has = |tag: &str| p.tags.iter().any(|t| t == tag);
     asked("tags").is_none_or(|mut tags| tags.all(has))
         && asked("tags-any").is_none_or(|mut tags| tags.any(has))
@@ -141,54 +114,69 @@ fn has_wanted_tags(req: &Req, p: &Project) -> bool {
         && asked("not-tags-any").is_none_or(|mut tags| !tags.any(has))
 }
 
-/// `GET /v3/projects/{id}`, with its hierarchy when the query asks for it.
-pub async fn get(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let mut tx = req.read().await?;
-    let project = sql::get(&mut tx, &id).await?;
-    caller.permit(&req.app, Op::GetProject, &facts(project.as_ref()))?;
-    let project = found(id, project)?;
-    let mut shown = project.as_project(&req);
-    expand(&mut tx, &req, caller, &project, &mut shown).await?;
-    Ok(req.one("project", shown))
+/// `GET /v3/projects/{project_id}`, with its hierarchy when the query asks for it.
+pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
+    let id = s.param("project_id")?;
+    let project = sql::get(&mut s.tx, id).await?;
+    let project = s.authorize_found(Op::GetProject, project, || no_project(id))?;
+    let mut json = project.to_project_json(s.links());
+    let view = View { query: &s.request.query, links: s.links(), caller: s.caller()? };
+    view.expand(&mut s.tx, &project, &mut json).await?;
+    Ok(one("project", json))
 }
 
-async fn expand(tx: &mut Tx, req: &Req, caller: &Caller, project: &Project, shown: &mut Value) -> Result<()> {
-    // Only 0 is no, as in Keystone.
-    let asked = |name: &str| req.query.get(name).is_some_and(|v| v != "0");
-    let either = |list: &'static str, ids: &'static str| match (asked(list), asked(ids)) {
-        (true, true) => {
-            Err(Error::BadRequest(format!("Cannot use {list} and {ids} query params at the same time.")))
+/// What the answer about a project depends on besides the project.
+struct View<'r> {
+    query: &'r Query,
+    links: &'r Links,
+    caller: &'r Caller,
+}
+
+impl View<'_> {
+    /// Whether the query asks for it. Only 0 is no, as in Keystone.
+    fn asks_for(&self, name: &str) -> bool {
+        self.query.get(name).is_some_and(|v| v != "0")
+    }
+
+    /// Whether the query asks for a list, and whether for ids; not for both.
+    fn form(&self, list: &str, ids: &str) -> Result<(bool, bool)> {
+        match (self.asks_for(list), self.asks_for(ids)) {
+            (true, true) => {
+                Err(Error::BadRequest(format!("Cannot use {list} and {ids} query params at the same time.")))
+            }
+            form => Ok(form),
         }
-        other => Ok(other),
-    };
-    let parents = either("parents_as_list", "parents_as_ids")?;
-    let subtree = either("subtree_as_list", "subtree_as_ids")?;
-    if parents.0 {
-        let above = sql::parents(tx, &project.id).await?;
-        shown["parents"] = visible(tx, req, caller, above).await?;
-    } else if parents.1 {
-        let above = sql::parents(tx, &project.id).await?;
-        shown["parents"] = above.iter().rev().fold(Value::Null, |inner, p| nested(&p.id, inner));
     }
-    if subtree.0 {
-        let below = sql::subtree(tx, &project.id).await?;
-        shown["subtree"] = visible(tx, req, caller, below).await?;
-    } else if subtree.1 {
-        shown["subtree"] = tree(&sql::subtree(tx, &project.id).await?, &project.id, 0);
+
+    async fn expand(&self, tx: &mut Tx, project: &Project, json: &mut Value) -> Result<()> {
+        let parents = self.form("parents_as_list", "parents_as_ids")?;
+        let subtree = self.form("subtree_as_list", "subtree_as_ids")?;
+        if parents.0 {
+            let above = sql::parents(tx, &project.id).await?;
+            json["parents"] = self.visible(tx, above).await?;
+        } else if parents.1 {
+            let above = sql::parents(tx, &project.id).await?;
+            json["parents"] = above.iter().rev().fold(Value::Null, |inner, p| nested(&p.id, inner));
+        }
+        if subtree.0 {
+            let below = sql::subtree(tx, &project.id).await?;
+            json["subtree"] = self.visible(tx, below).await?;
+        } else if subtree.1 {
+            json["subtree"] = tree(&sql::subtree(tx, &project.id).await?, &project.id, 0);
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Only those on which the caller holds a role.
+    async fn visible(&self, tx: &mut Tx, all: Vec<Project>) -> Result<Value> {
+        let held = held::ids_of_caller(tx, self.caller).await?;
+        let seen = all.iter().filter(|p| held.contains(&p.id));
+        Ok(seen.map(|p| nested("project", p.to_project_json(self.links))).collect())
+    }
 }
 
 fn nested(id: &str, inner: Value) -> Value {
     Value::Object(Map::from_iter([(id.to_owned(), inner)]))
-}
-
-/// Only those on which the caller holds a role.
-async fn visible(tx: &mut Tx, req: &Req, caller: &Caller, all: Vec<Project>) -> Result<Value> {
-    let held = held::ids_of_caller(tx, caller).await?;
-    let seen = all.iter().filter(|p| held.contains(&p.id));
-    Ok(seen.map(|p| nested("project", p.as_project(req))).collect())
 }
 
 fn tree(below: &[Project], parent: &str, depth: u8) -> Value {
@@ -200,26 +188,31 @@ fn tree(below: &[Project], parent: &str, depth: u8) -> Value {
     if children.is_empty() { Value::Null } else { Value::Object(children) }
 }
 
-/// `PATCH /v3/projects/{id}`
-pub async fn update(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let mut tx = req.write().await?;
-    let project = sql::get(&mut tx, &id).await?;
-    let permit = caller.permit(&req.app, Op::UpdateProject, &facts(project.as_ref()))?;
-    let body = req.member("project", &UPDATE)?;
-    bag::same_id(&body, &id)?;
-    let old = found(id, project)?;
-    keeps_its_place(&old, &body)?;
-    let new = super::update(&mut tx, &old, Wanted::of(body), req.app.clock.now(), &permit).await?;
-    tx.commit().await?;
-    let mut shown = new.as_project(&req);
-    // Keystone tells them once more here, and nowhere else.
-    shown["extra"] = Value::Object(new.extra);
-    Ok(req.one("project", shown))
+/// `PATCH /v3/projects/{project_id}`
+pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
+    let id = s.param("project_id")?;
+    let stored = sql::get(&mut s.tx, id).await?;
+    // 403, then 400, then 404.
+    let stored = match stored {
+        Some(project) => s.authorize(Op::UpdateProject, project)?,
+        None => {
+            s.authorize(Op::UpdateProject, Facts::none())?;
+            bag::same_id(&s.member("project", &UPDATE)?, id)?;
+            return Err(no_project(id));
+        }
+    };
+    let body = s.member("project", &UPDATE)?;
+    bag::same_id(&body, id)?;
+    check_place_unchanged(&stored, &body)?;
+    let new = super::update(&mut s.tx, &stored, ProjectPatch::of(body)).await?;
+    let mut json = new.to_project_json(s.links());
+    // Keystone shows the extra attributes once more under their own name here, and nowhere else.
+    json["extra"] = Value::Object(new.extra);
+    Ok(one("project", json))
 }
 
-/// Where a project is, and what it is, never changes.
-fn keeps_its_place(old: &Project, body: &Map<String, Value>) -> Result<()> {
+/// Checks that a change does not move a project, and does not make it a domain or none.
+fn check_place_unchanged(old: &Project, body: &Map<String, Value>) -> Result<()> {
     let differs = |name: &str, old: Value| body.get(name).is_some_and(|new| *new != old);
     if differs("domain_id", old.domain_id.clone().into()) {
         return Err(Error::field("domain_id", "cannot be changed"));
@@ -233,37 +226,36 @@ fn keeps_its_place(old: &Project, body: &Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-/// `DELETE /v3/projects/{id}`
-pub async fn delete(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let mut tx = req.write().await?;
-    let project = sql::get(&mut tx, &id).await?;
-    let permit = caller.permit(&req.app, Op::DeleteProject, &facts(project.as_ref()))?;
-    let project = found(id, project)?;
-    super::remove(&mut tx, &project, req.app.clock.now(), &permit).await?;
-    tx.commit().await?;
+/// `DELETE /v3/projects/{project_id}`
+pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
+    let id = s.param("project_id")?;
+    let project = sql::get(&mut s.tx, id).await?;
+    let project = s.authorize_found(Op::DeleteProject, project, || no_project(id))?;
+    super::delete(&mut s.tx, &project, s.now).await?;
     Ok(no_content())
 }
 
-/// `GET /v3/users/{id}/projects`
-pub async fn of_user(Path(user): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let mut tx = req.read().await?;
-    let known = facts::user(&mut tx, &user).await?;
-    let facts = match &known {
-        None => Facts::none(),
-        Some(u) => Facts::none().with(Fact::UserId, &u.id).with(Fact::UserDomain, &u.domain_id),
-    };
-    caller.permit(&req.app, Op::ListUserProjects, &facts)?;
-    if known.is_none() {
-        return Err(Error::NotFound("user", user));
+/// A user, whose projects are asked for.
+struct Holder(UserFacts);
+
+impl Object for Holder {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none().with(Fact::UserId, &self.0.id).with(Fact::UserDomain, &self.0.domain_id))
     }
-    let mut projects = held::projects_of(&mut tx, &user).await?;
-    // Somebody's delegate does not learn where else that somebody is at home.
-    if caller.kind() != Kind::Login && caller.user_id() == user {
-        let own = held::ids_of_caller(&mut tx, caller).await?;
+}
+
+/// `GET /v3/users/{user_id}/projects`
+pub async fn of_user(s: &mut Reading<'_>) -> Result<Response> {
+    let id = s.param("user_id")?;
+    let user = facts::user(&mut s.tx, id).await?.map(Holder);
+    s.authorize_found(Op::ListUserProjects, user, || Error::NotFound("user", id.to_owned()))?;
+    let mut projects = held::projects_of(&mut s.tx, id).await?;
+    // A delegate does not learn on which other projects the user holds roles.
+    let caller = s.caller()?;
+    if caller.kind() != Kind::Login && caller.user_id() == id {
+        let own = held::ids_of_caller(&mut s.tx, caller).await?;
         projects.retain(|p| own.contains(&p.id));
     }
-    let items = projects.iter().map(|p| p.as_project(&req)).collect();
-    req.list("projects", items, &["domain_id", "enabled", "name"])
+    let items = projects.iter().map(|p| p.to_project_json(s.links())).collect();
+    s.list("projects", items, &["domain_id", "enabled", "name"])
 }

@@ -8,35 +8,77 @@ pub mod tags;
 
 use serde_json::{Map, Value, json};
 
-pub use change::{Wanted, create, remove, update};
+pub use change::{ChangesProject, CreatesProject, DeletesProject, ProjectPatch, create, delete, update};
 pub use held::{Held, held_by};
 pub use sql::{Filter, get, list};
 
-use crate::http::{Req, bag};
+use vicar_rules::policy::{Fact, Facts};
+
+use crate::authz::{Caller, Object, Proposed};
+use crate::error::Result;
+use crate::http::{Links, bag};
 
 /// A project or a domain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Project {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// Its name: unique in its domain, or among domains.
+    /// The name: unique in the project's domain, or among domains.
     pub name: String,
-    /// Its domain; a domain has none.
+    /// The id of the domain that a project is in; a domain has none.
     pub domain_id: Option<String>,
-    /// Free text.
+    /// The description.
     pub description: Option<String>,
-    /// Is it switched on?
+    /// Whether it is enabled.
     pub enabled: bool,
-    /// The project or domain above it; a domain has none.
+    /// The id of the project or domain above it; a domain has none.
     pub parent_id: Option<String>,
-    /// Does it act as a domain?
+    /// Whether it acts as a domain.
     pub is_domain: bool,
-    /// Its tags.
+    /// The tags.
     pub tags: Vec<String>,
     /// The option `immutable`, if it is set.
     pub immutable: Option<bool>,
     /// All other attributes.
     pub extra: Map<String, Value>,
+}
+
+/// A domain: a project that acts as one. Policy judges it by other facts when `/v3/domains` is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Domain(pub Project);
+
+impl std::ops::Deref for Domain {
+    type Target = Project;
+
+    fn deref(&self) -> &Project {
+        &self.0
+    }
+}
+
+impl Object for Project {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none()
+            .with(Fact::ProjectId, &self.id)
+            .with_opt(Fact::ProjectDomain, self.domain_id.as_deref()))
+    }
+}
+
+impl Object for Proposed<Project> {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none().with_opt(Fact::ProjectDomain, self.domain_id.as_deref()))
+    }
+}
+
+impl Object for Domain {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none().with(Fact::DomainId, &self.id))
+    }
+}
+
+impl Object for Proposed<Domain> {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none())
+    }
 }
 
 /// Attributes that are no `extra`.
@@ -55,7 +97,7 @@ const KNOWN: &[&str] = &[
 ];
 
 impl Project {
-    /// What it is called in messages.
+    /// The word for it in messages.
     fn kind(&self) -> &'static str {
         if self.is_domain { "domain" } else { "project" }
     }
@@ -65,7 +107,7 @@ impl Project {
     }
 
     /// As `/v3/projects` shows it.
-    pub fn as_project(&self, req: &Req) -> Value {
+    pub fn to_project_json(&self, links: &Links) -> Value {
         bag::shown(
             &self.extra,
             json!({
@@ -78,13 +120,13 @@ impl Project {
                 "is_domain": self.is_domain,
                 "tags": self.tags,
                 "options": self.options(),
-                "links": {"self": req.link(&format!("/projects/{}", self.id))},
+                "links": {"self": links.to(&format!("/projects/{}", self.id))},
             }),
         )
     }
 
     /// As `/v3/domains` shows it.
-    pub fn as_domain(&self, req: &Req) -> Value {
+    pub fn to_domain_json(&self, links: &Links) -> Value {
         bag::shown(
             &self.extra,
             json!({
@@ -94,7 +136,7 @@ impl Project {
                 "enabled": self.enabled,
                 "tags": self.tags,
                 "options": self.options(),
-                "links": {"self": req.link(&format!("/domains/{}", self.id))},
+                "links": {"self": links.to(&format!("/domains/{}", self.id))},
             }),
         )
     }

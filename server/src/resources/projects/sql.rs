@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Project;
+use super::{ChangesProject, CreatesProject, DeletesProject, Project};
 use crate::args;
-use crate::http::{Permit, bag};
+use crate::http::bag;
+use crate::store;
 use crate::store::migrate::ROOT_DOMAIN;
-use crate::store::{Result, Row, Select, Tx};
+use crate::store::{CHUNK, Proof, Result, Row, Select, Tx, WriteTx};
 
 /// `project_option` of the option `immutable`.
 const IMMUTABLE: &str = "IMMU";
@@ -50,7 +51,7 @@ fn read(r: &mut Row) -> Result<Project> {
 
 /// Limits a query over a table of parts to the owners, unless they are too many to name.
 fn of_owners(q: &mut Select, column: &str, owners: &[Project]) {
-    if owners.len() <= 500 {
+    if owners.len() <= CHUNK {
         q.is_in(column, owners.iter().map(|p| p.id.as_str()));
     }
 }
@@ -84,6 +85,9 @@ async fn whole(tx: &mut Tx, mut projects: Vec<Project>) -> Result<Vec<Project>> 
 }
 
 /// A project or a domain.
+///
+/// # Errors
+/// When the database fails.
 pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<Project>> {
     let found = by_ids(tx, &[id]).await?;
     // Some databases compare without case.
@@ -91,9 +95,12 @@ pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<Project>> {
 }
 
 /// Those with these ids.
+///
+/// # Errors
+/// When the database fails.
 pub async fn by_ids<S: AsRef<str>>(tx: &mut Tx, ids: &[S]) -> Result<Vec<Project>> {
     let mut found = Vec::new();
-    for some in ids.chunks(500) {
+    for some in ids.chunks(CHUNK) {
         let mut q = Select::new(&format!("SELECT {COLUMNS} FROM project p"));
         q.and("p.id <> ?", args![ROOT_DOMAIN]).is_in("p.id", some.iter().map(AsRef::as_ref));
         found.extend(q.map(tx, read).await?);
@@ -102,7 +109,10 @@ pub async fn by_ids<S: AsRef<str>>(tx: &mut Tx, ids: &[S]) -> Result<Vec<Project
     whole(tx, found).await
 }
 
-/// Those that fit, by id.
+/// Those that match, ordered by id.
+///
+/// # Errors
+/// When the database fails.
 pub async fn list(tx: &mut Tx, filter: &Filter<'_>) -> Result<Vec<Project>> {
     let mut q = Select::new(&format!("SELECT {COLUMNS} FROM project p"));
     q.and("p.id <> ?", args![ROOT_DOMAIN])
@@ -116,6 +126,9 @@ pub async fn list(tx: &mut Tx, filter: &Filter<'_>) -> Result<Vec<Project>> {
 }
 
 /// What is above a project, nearest first, its domain last.
+///
+/// # Errors
+/// When the database fails.
 pub async fn parents(tx: &mut Tx, id: &str) -> Result<Vec<Project>> {
     let found = tx
         .map(
@@ -154,10 +167,13 @@ pub async fn subtree(tx: &mut Tx, id: &str) -> Result<Vec<Project>> {
 }
 
 /// Ids of what is below any of these.
+///
+/// # Errors
+/// When the database fails.
 pub async fn ids_below(tx: &mut Tx, roots: &[String]) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for some in roots.chunks(500) {
-        let placeholders = crate::store::placeholders(some.len());
+    for some in roots.chunks(CHUNK) {
+        let placeholders = store::placeholders(some.len());
         let args: Vec<_> = some.iter().map(Into::into).collect();
         let sql = format!(
             "WITH RECURSIVE down(id, depth) AS (
@@ -172,14 +188,22 @@ pub async fn ids_below(tx: &mut Tx, roots: &[String]) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Is anything right below it?
+/// Whether it has children.
+///
+/// # Errors
+/// When the database fails.
 pub async fn has_children(tx: &mut Tx, id: &str) -> Result<bool> {
     tx.exists("SELECT id FROM project WHERE parent_id = ? LIMIT 1", args![id]).await
 }
 
 /// Stores a new one.
-pub async fn insert(tx: &mut Tx, p: &Project, permit: &Permit) -> Result<()> {
+///
+/// # Errors
+/// [`store::Error::Duplicate`] when the name is taken.
+pub async fn insert(tx: &mut WriteTx, proposed: &impl CreatesProject) -> Result<()> {
+    let p = proposed.project();
     tx.run(
+        proposed,
         "INSERT INTO project (id, name, extra, description, enabled, domain_id, parent_id, is_domain)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         args![
@@ -194,27 +218,33 @@ pub async fn insert(tx: &mut Tx, p: &Project, permit: &Permit) -> Result<()> {
         ],
     )
     .await?;
-    write_parts(tx, p, permit).await
+    write_parts(tx, proposed, p).await
 }
 
 /// Stores what can change of one.
-pub async fn save(tx: &mut Tx, p: &Project, permit: &Permit) -> Result<()> {
+///
+/// # Errors
+/// [`store::Error::Duplicate`] when the name is taken.
+pub async fn save(tx: &mut WriteTx, stored: &impl ChangesProject, p: &Project) -> Result<()> {
     tx.run(
+        stored,
         "UPDATE project SET name = ?, extra = ?, description = ?, enabled = ? WHERE id = ?",
-        args![&p.name, bag::text(&p.extra), &p.description, p.enabled, &p.id],
+        args![&p.name, bag::text(&p.extra), &p.description, p.enabled, &stored.project().id],
     )
     .await?;
-    write_parts(tx, p, permit).await
+    write_parts(tx, stored, p).await
 }
 
-async fn write_parts(tx: &mut Tx, p: &Project, _permit: &Permit) -> Result<()> {
-    tx.run("DELETE FROM project_tag WHERE project_id = ?", args![&p.id]).await?;
+async fn write_parts(tx: &mut WriteTx, proof: &impl Proof, p: &Project) -> Result<()> {
+    tx.run(proof, "DELETE FROM project_tag WHERE project_id = ?", args![&p.id]).await?;
     for tag in &p.tags {
-        tx.run("INSERT INTO project_tag (project_id, name) VALUES (?, ?)", args![&p.id, tag]).await?;
+        let insert = "INSERT INTO project_tag (project_id, name) VALUES (?, ?)";
+        tx.run(proof, insert, args![&p.id, tag]).await?;
     }
-    tx.run("DELETE FROM project_option WHERE project_id = ?", args![&p.id]).await?;
+    tx.run(proof, "DELETE FROM project_option WHERE project_id = ?", args![&p.id]).await?;
     if let Some(immutable) = p.immutable {
         tx.run(
+            proof,
             "INSERT INTO project_option (project_id, option_id, option_value) VALUES (?, ?, ?)",
             args![&p.id, IMMUTABLE, if immutable { "true" } else { "false" }],
         )
@@ -223,28 +253,34 @@ async fn write_parts(tx: &mut Tx, p: &Project, _permit: &Permit) -> Result<()> {
     Ok(())
 }
 
-/// Removes the row and everything that refers to it, but for trusts and keypairs.
-pub async fn delete(tx: &mut Tx, id: &str, _permit: &Permit) -> Result<()> {
-    const STATEMENTS: &[&str] = &[
-        "DELETE FROM application_credential_role WHERE application_credential_id IN
-             (SELECT internal_id FROM application_credential WHERE project_id = ?)",
-        "DELETE FROM application_credential_access_rule WHERE application_credential_id IN
-             (SELECT internal_id FROM application_credential WHERE project_id = ?)",
-        "DELETE FROM application_credential WHERE project_id = ?",
-        "DELETE FROM credential WHERE project_id = ?",
-        "DELETE FROM access_token WHERE project_id = ?",
-        "DELETE FROM request_token WHERE requested_project_id = ?",
-        "DELETE FROM \"limit\" WHERE project_id = ?",
-        "DELETE FROM project_endpoint WHERE project_id = ?",
-        "DELETE FROM project_endpoint_group WHERE project_id = ?",
-        "DELETE FROM project_tag WHERE project_id = ?",
-        "DELETE FROM project_option WHERE project_id = ?",
-        "UPDATE \"user\" SET default_project_id = NULL WHERE default_project_id = ?",
-        "DELETE FROM assignment WHERE target_id = ?",
-        "DELETE FROM project WHERE id = ?",
-    ];
-    for statement in STATEMENTS {
-        tx.run(statement, args![id]).await?;
+/// Deletes the rows that depend on a project, except trusts and keypairs, in an order that foreign keys allow.
+/// `?` is the project's id.
+const DEPENDENT_ROWS: [&str; 14] = [
+    "DELETE FROM application_credential_role WHERE application_credential_id IN
+         (SELECT internal_id FROM application_credential WHERE project_id = ?)",
+    "DELETE FROM application_credential_access_rule WHERE application_credential_id IN
+         (SELECT internal_id FROM application_credential WHERE project_id = ?)",
+    "DELETE FROM application_credential WHERE project_id = ?",
+    "DELETE FROM credential WHERE project_id = ?",
+    "DELETE FROM access_token WHERE project_id = ?",
+    "DELETE FROM request_token WHERE requested_project_id = ?",
+    "DELETE FROM \"limit\" WHERE project_id = ?",
+    "DELETE FROM project_endpoint WHERE project_id = ?",
+    "DELETE FROM project_endpoint_group WHERE project_id = ?",
+    "DELETE FROM project_tag WHERE project_id = ?",
+    "DELETE FROM project_option WHERE project_id = ?",
+    "UPDATE \"user\" SET default_project_id = NULL WHERE default_project_id = ?",
+    "DELETE FROM assignment WHERE target_id = ?",
+    "DELETE FROM project WHERE id = ?",
+];
+
+/// Deletes a project and the rows that refer to it, except trusts and keypairs.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesProject, id: &str) -> Result<()> {
+    for statement in DEPENDENT_ROWS {
+        tx.run(proof, statement, args![id]).await?;
     }
     Ok(())
 }

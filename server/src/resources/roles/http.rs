@@ -1,18 +1,20 @@
 //! `/v3/roles`, `/v3/roles/{prior}/implies` and `/v3/role_inferences`.
 
-use axum::extract::Path;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use vicar_rules::policy::{Fact, Facts, Op};
+use vicar_rules::policy::Op;
 
-use super::{Role, sql};
+use super::{Implication, Role, sql};
+use crate::authz::{NoObject, Proposed, Reading, Writing};
 use crate::error::{Error, Result};
 use crate::facts;
-use crate::http::request::{no_content, take_text};
-use crate::http::{Permit, Req, bag};
+use crate::http::request::{created, no_content, ok, one, take_text};
+use crate::http::{Links, Request, bag};
 use crate::ids;
 use crate::resources::trusts::loss::{self, Affected};
 use crate::schema;
+use crate::store::Tx;
 
 schema! {CREATE, {
     "type": "object",
@@ -52,31 +54,27 @@ schema! {QUERY, {
     },
 }}
 
-/// What policy may know of a role.
-fn facts(role: &Role) -> Facts {
-    Facts::none().with(Fact::RoleName, &role.name).with_opt(Fact::RoleDomain, role.domain_id.as_deref())
-}
-
 /// Roles of a domain have their own operations.
 fn op(role: &Role, global: Op, of_domain: Op) -> Op {
     if role.domain_id.is_some() { of_domain } else { global }
 }
 
 /// `GET /v3/roles`: the global roles, or with `domain_id` those of that domain.
-pub async fn list(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    QUERY.check("query", &json!({"name": req.query.get("name"), "domain_id": req.query.get("domain_id")}))?;
-    let domain = req.query.get("domain_id");
+pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
+    let query = &s.request.query;
+    let (domain, name) = (query.get("domain_id"), query.get("name"));
+    QUERY.check("query", &json!({"name": name, "domain_id": domain}))?;
     let op = if domain.is_some() { Op::ListDomainRoles } else { Op::ListRoles };
-    caller.permit(&req.app, op, &Facts::none())?;
-    let roles = sql::list(&mut req.read().await?, domain, req.query.get("name")).await?;
-    req.list("roles", roles.iter().map(|r| r.body(&req)).collect(), &["name", "domain_id"])
+    s.authorize(op, NoObject)?;
+    let roles = sql::list(&mut s.tx, domain, name).await?;
+    let items = roles.iter().map(|r| r.to_json(s.links())).collect();
+    s.list_queried("roles", items, &["name", "domain_id"], &[])
 }
 
-/// What has a place of its own, or is the server's.
+/// Attributes that have a column of their own or are the server's: none of them is kept in `extra`.
 const OWN: [&str; 6] = ["id", "name", "domain_id", "description", "options", "links"];
 
-/// Lays what a body tells over a role. What it does not name stays.
+/// Applies a checked body to a role. Attributes that it does not name stay.
 fn apply(role: &mut Role, mut body: Map<String, Value>) {
     if let Some(name) = take_text(&mut body, "name") {
         role.name = name;
@@ -93,9 +91,8 @@ fn apply(role: &mut Role, mut body: Map<String, Value>) {
 }
 
 /// `POST /v3/roles`
-pub async fn create(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let mut body = req.member("role", &CREATE)?;
+pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
+    let mut body = s.member("role", &CREATE)?;
     let mut role = Role {
         id: ids::uuid(),
         name: String::new(),
@@ -107,26 +104,17 @@ pub async fn create(req: Req) -> Result<Response> {
     let known: Map<String, Value> = OWN.iter().filter_map(|n| body.remove_entry(*n)).collect();
     apply(&mut role, known);
     role.extra = bag::rest(body, &OWN);
-    let permit = caller.permit(&req.app, op(&role, Op::CreateRole, Op::CreateDomainRole), &facts(&role))?;
-    let mut tx = req.write().await?;
-    sql::insert(&mut tx, &role, &permit).await?;
-    tx.commit().await?;
-    Ok(req.created("role", role.body(&req)))
+    let role = s.authorize(op(&role, Op::CreateRole, Op::CreateDomainRole), Proposed(role))?;
+    sql::insert(&mut s.tx, &role).await?;
+    Ok(created("role", role.to_json(s.links())))
 }
 
-/// The role, and the proof that the caller may do this to it. One that is not there is 404 for anybody
-/// with a token, as in Keystone.
-async fn permitted(req: &Req, id: &str, global: Op, of_domain: Op) -> Result<(Role, Permit)> {
-    let caller = req.caller().await?;
-    let role = sql::require(&mut req.read().await?, id).await?;
-    let permit = caller.permit(&req.app, op(&role, global, of_domain), &facts(&role))?;
-    Ok((role, permit))
-}
-
-/// `GET /v3/roles/{role_id}`
-pub async fn get(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let (role, _) = permitted(&req, &id, Op::GetRole, Op::GetDomainRole).await?;
-    Ok(req.one("role", role.body(&req)))
+/// `GET /v3/roles/{role_id}`. As in Keystone, a role that does not exist is 404 for anybody with a token, here
+/// and below.
+pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
+    let role = sql::require(&mut s.tx, s.request.param("role_id")?).await?;
+    let role = s.authorize(op(&role, Op::GetRole, Op::GetDomainRole), role)?;
+    Ok(one("role", role.to_json(s.links())))
 }
 
 fn immutable(role: &Role) -> Error {
@@ -136,114 +124,107 @@ fn immutable(role: &Role) -> Error {
     ))
 }
 
-/// Does a change do nothing but switch `immutable` off?
+/// Whether a change only switches `immutable` off.
 fn unlocks(body: &Map<String, Value>) -> bool {
     let option = body.get("options").and_then(|o| o.get("immutable"));
     body.len() == 1 && option.is_some_and(|v| v.as_bool() != Some(true))
 }
 
 /// `PATCH /v3/roles/{role_id}`
-pub async fn update(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let (_, permit) = permitted(&req, &id, Op::UpdateRole, Op::UpdateDomainRole).await?;
-    let body = req.member("role", &UPDATE)?;
-    bag::same_id(&body, &id)?;
-    let mut tx = req.write().await?;
-    // Again, so that nothing happens between looking and writing.
-    let mut role = sql::require(&mut tx, &id).await?;
-    if role.immutable == Some(true) && !unlocks(&body) {
-        return Err(immutable(&role));
+pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
+    let id = s.param("role_id")?;
+    let stored = sql::require(&mut s.tx, id).await?;
+    let stored = s.authorize(op(&stored, Op::UpdateRole, Op::UpdateDomainRole), stored)?;
+    let body = s.member("role", &UPDATE)?;
+    bag::same_id(&body, id)?;
+    if stored.immutable == Some(true) && !unlocks(&body) {
+        return Err(immutable(&stored));
     }
-    if body.get("domain_id").is_some_and(|d| d.as_str() != role.domain_id.as_deref()) {
+    if body.get("domain_id").is_some_and(|d| d.as_str() != stored.domain_id.as_deref()) {
         return Err(Error::field("role.domain_id", "cannot be changed"));
     }
+    let mut role = Role::clone(&stored);
     apply(&mut role, body);
-    sql::update(&mut tx, &role, &permit).await?;
-    tx.commit().await?;
-    Ok(req.one("role", role.body(&req)))
+    sql::update(&mut s.tx, &stored, &role).await?;
+    Ok(one("role", role.to_json(s.links())))
 }
 
 /// `DELETE /v3/roles/{role_id}`
-pub async fn delete(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let (_, permit) = permitted(&req, &id, Op::DeleteRole, Op::DeleteDomainRole).await?;
-    let now = req.app.clock.now();
-    let mut tx = req.write().await?;
-    let role = sql::require(&mut tx, &id).await?;
+pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
+    let role = sql::require(&mut s.tx, s.request.param("role_id")?).await?;
+    let role = s.authorize(op(&role, Op::DeleteRole, Op::DeleteDomainRole), role)?;
     if role.immutable == Some(true) {
         return Err(immutable(&role));
     }
-    let before = loss::before(&mut tx, Affected::Everybody, now).await?;
-    sql::delete(&mut tx, &id, &permit).await?;
-    before.after(&mut tx, now).await?;
-    tx.commit().await?;
+    let before = loss::before(&mut s.tx, Affected::Everybody, s.now).await?;
+    sql::delete(&mut s.tx, &role, &role.id).await?;
+    before.after(&mut s.tx, &role).await?;
     Ok(no_content())
 }
 
-/// Two roles of an implication, and the proof that the caller may do this.
-async fn pair(req: &Req, prior: &str, implied: &str, ops: &[Op]) -> Result<(Role, Role, Permit)> {
-    let caller = req.caller().await?;
-    let mut tx = req.read().await?;
-    let prior = sql::require(&mut tx, prior).await?;
-    let implied = sql::require(&mut tx, implied).await?;
-    let mut permit = None;
-    for op in ops {
-        permit = Some(caller.permit(&req.app, *op, &facts(&prior))?);
+/// The two roles that the path names.
+async fn pair(tx: &mut Tx, request: &Request) -> Result<Implication> {
+    let prior = sql::require(tx, request.param("prior_role_id")?).await?;
+    let implied = sql::require(tx, request.param("implied_role_id")?).await?;
+    Ok(Implication { prior, implied })
+}
+
+/// Checks that one role implies the other directly.
+async fn check_implies(tx: &mut Tx, of: &Implication) -> Result<()> {
+    if sql::implies(tx, &of.prior.id, &of.implied.id).await? {
+        return Ok(());
     }
-    let permit = permit.ok_or_else(|| Error::Internal("an implication without an operation".into()))?;
-    Ok((prior, implied, permit))
+    Err(Error::NotFoundBecause(format!("Role {} does not imply role {}.", of.prior.id, of.implied.id)))
 }
 
-fn not_implied(prior: &str, implied: &str) -> Error {
-    Error::NotFoundBecause(format!("Role {prior} does not imply role {implied}."))
-}
-
-fn inference(req: &Req, prior: &Role, implies: Value, path: &str) -> Value {
+fn inference(links: &Links, prior: &Role, implies: Value, path: &str) -> Value {
     json!({
-        "role_inference": {"prior_role": prior.brief(req), "implies": implies},
-        "links": {"self": req.link(path)},
+        "role_inference": {"prior_role": prior.to_reference_json(links), "implies": implies},
+        "links": {"self": links.to(path)},
     })
 }
 
-fn one_inference(req: &Req, prior: &Role, implied: &Role) -> Value {
-    let path = format!("/roles/{}/implies/{}", prior.id, implied.id);
-    inference(req, prior, implied.brief(req), &path)
+impl Implication {
+    fn to_json(&self, links: &Links) -> Value {
+        let path = format!("/roles/{}/implies/{}", self.prior.id, self.implied.id);
+        inference(links, &self.prior, self.implied.to_reference_json(links), &path)
+    }
 }
 
-/// `GET /v3/roles/{prior}/implies`
-pub async fn list_implied(Path(prior): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let mut tx = req.read().await?;
-    let prior = sql::require(&mut tx, &prior).await?;
-    caller.permit(&req.app, Op::ListImpliedRoles, &facts(&prior))?;
-    let implied: Vec<Value> =
-        sql::implied_by(&mut tx, &prior.id).await?.iter().map(|r| r.brief(&req)).collect();
+/// `GET /v3/roles/{prior_role_id}/implies`
+pub async fn list_implied(s: &mut Reading<'_>) -> Result<Response> {
+    let prior = sql::require(&mut s.tx, s.request.param("prior_role_id")?).await?;
+    let prior = s.authorize(Op::ListImpliedRoles, prior)?;
+    let implied = sql::implied_by(&mut s.tx, &prior.id).await?;
+    let implied: Value = implied.iter().map(|r| r.to_reference_json(s.links())).collect();
     let path = format!("/roles/{}/implies", prior.id);
-    Ok(axum::Json(inference(&req, &prior, implied.into(), &path)).into_response())
+    Ok(ok(inference(s.links(), &prior, implied, &path)))
 }
 
-/// `GET /v3/roles/{prior}/implies/{implied}`
-pub async fn get_implied(Path((prior, implied)): Path<(String, String)>, req: Req) -> Result<Response> {
-    let (prior, implied, _) = pair(&req, &prior, &implied, &[Op::GetImpliedRole]).await?;
-    if !sql::implies(&mut req.read().await?, &prior.id, &implied.id).await? {
-        return Err(not_implied(&prior.id, &implied.id));
-    }
-    Ok(axum::Json(one_inference(&req, &prior, &implied)).into_response())
+/// `GET /v3/roles/{prior_role_id}/implies/{implied_role_id}`
+pub async fn get_implied(s: &mut Reading<'_>) -> Result<Response> {
+    let of = pair(&mut s.tx, s.request).await?;
+    let of = s.authorize(Op::GetImpliedRole, of)?;
+    check_implies(&mut s.tx, &of).await?;
+    Ok(ok(of.to_json(s.links())))
 }
 
-/// `HEAD /v3/roles/{prior}/implies/{implied}`: 204, unlike other `HEAD`s.
-pub async fn check_implied(Path((prior, implied)): Path<(String, String)>, req: Req) -> Result<Response> {
-    let ops = [Op::CheckImpliedRole, Op::GetImpliedRole];
-    let (prior, implied, _) = pair(&req, &prior, &implied, &ops).await?;
-    if !sql::implies(&mut req.read().await?, &prior.id, &implied.id).await? {
-        return Err(not_implied(&prior.id, &implied.id));
-    }
+/// `HEAD /v3/roles/{prior_role_id}/implies/{implied_role_id}`: 204, unlike other `HEAD`s.
+pub async fn check_implied(s: &mut Reading<'_>) -> Result<Response> {
+    let of = pair(&mut s.tx, s.request).await?;
+    let of = s.authorize(Op::CheckImpliedRole, of)?.into_inner();
+    let of = s.authorize(Op::GetImpliedRole, of)?;
+    check_implies(&mut s.tx, &of).await?;
     Ok(no_content())
 }
 
-/// `PUT /v3/roles/{prior}/implies/{implied}`. Circles are allowed, as in Keystone; every walk is safe
-/// on them.
-pub async fn imply(Path((prior, implied)): Path<(String, String)>, req: Req) -> Result<Response> {
-    let (prior, implied, permit) = pair(&req, &prior, &implied, &[Op::CreateImpliedRole]).await?;
-    if req.app.config.prohibited_implied_roles.contains(&implied.name) {
+/// `PUT /v3/roles/{prior_role_id}/implies/{implied_role_id}`. Circles are allowed, as in Keystone; whatever
+/// follows implications ends on them.
+pub async fn imply(s: &mut Writing<'_>) -> Result<Response> {
+    let of = pair(&mut s.tx, s.request).await?;
+    let of = s.authorize(Op::CreateImpliedRole, of)?;
+    let (prior, implied) = (&of.prior, &of.implied);
+    if s.app.config.prohibited_implied_roles.contains(&implied.name) {
         return Err(Error::Forbidden(format!("Role {} may not be implied by any other.", implied.id)));
     }
     if prior.domain_id.is_none() && implied.domain_id.is_some() {
@@ -252,43 +233,35 @@ pub async fn imply(Path((prior, implied)): Path<(String, String)>, req: Req) -> 
             implied.id
         )));
     }
-    let mut tx = req.write().await?;
-    sql::require(&mut tx, &prior.id).await?;
-    sql::require(&mut tx, &implied.id).await?;
-    sql::imply(&mut tx, &prior.id, &implied.id, &permit).await?;
-    tx.commit().await?;
-    let body = one_inference(&req, &prior, &implied);
-    Ok((axum::http::StatusCode::CREATED, axum::Json(body)).into_response())
+    sql::imply(&mut s.tx, &of).await?;
+    Ok((StatusCode::CREATED, ok(of.to_json(s.links()))).into_response())
 }
 
-/// `DELETE /v3/roles/{prior}/implies/{implied}`
-pub async fn imply_no_more(Path((prior, implied)): Path<(String, String)>, req: Req) -> Result<Response> {
-    let (prior, implied, permit) = pair(&req, &prior, &implied, &[Op::DeleteImpliedRole]).await?;
-    let now = req.app.clock.now();
-    let mut tx = req.write().await?;
-    let before = loss::before(&mut tx, Affected::Everybody, now).await?;
-    if !sql::imply_no_more(&mut tx, &prior.id, &implied.id, &permit).await? {
-        return Err(not_implied(&prior.id, &implied.id));
-    }
-    before.after(&mut tx, now).await?;
-    tx.commit().await?;
+/// `DELETE /v3/roles/{prior_role_id}/implies/{implied_role_id}`
+pub async fn delete_implication(s: &mut Writing<'_>) -> Result<Response> {
+    let of = pair(&mut s.tx, s.request).await?;
+    let of = s.authorize(Op::DeleteImpliedRole, of)?;
+    check_implies(&mut s.tx, &of).await?;
+    let before = loss::before(&mut s.tx, Affected::Everybody, s.now).await?;
+    sql::delete_implication(&mut s.tx, &of).await?;
+    before.after(&mut s.tx, &of).await?;
     Ok(no_content())
 }
 
 /// `GET /v3/role_inferences`
-pub async fn inferences(req: Req) -> Result<Response> {
-    req.permit(Op::ListRoleInferenceRules, &Facts::none()).await?;
-    let mut tx = req.read().await?;
-    let relation = facts::implications(&mut tx).await?;
-    let roles = sql::find(&mut tx, |_| {}).await?;
+pub async fn inferences(s: &mut Reading<'_>) -> Result<Response> {
+    s.authorize(Op::ListRoleInferenceRules, NoObject)?;
+    let relation = facts::implications(&mut s.tx).await?;
+    let roles = sql::find(&mut s.tx, |_| {}).await?;
+    let links = s.links();
     let mut out = Vec::new();
     for prior in &roles {
         let implied = relation.of(&prior.id);
-        let shown: Vec<Value> =
-            roles.iter().filter(|r| implied.contains(&r.id)).map(|r| r.brief(&req)).collect();
-        if !shown.is_empty() {
-            out.push(json!({"prior_role": prior.brief(&req), "implies": shown}));
+        let implies: Vec<Value> =
+            roles.iter().filter(|r| implied.contains(&r.id)).map(|r| r.to_reference_json(links)).collect();
+        if !implies.is_empty() {
+            out.push(json!({"prior_role": prior.to_reference_json(links), "implies": implies}));
         }
     }
-    Ok(axum::Json(json!({"role_inferences": out})).into_response())
+    Ok(ok(json!({"role_inferences": out})))
 }

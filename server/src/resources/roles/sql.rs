@@ -1,11 +1,13 @@
-//! Roles in the database: `role`, `role_option`, `implied_role`, and what goes with a deleted role.
+//! Roles in the database: `role`, `role_option`, `implied_role`, and the rows that depend on a role.
 
-use super::Role;
+use super::{Implication, Role};
 use crate::args;
+use crate::authz::{Authorized, Proposed};
 use crate::error::{Error, Result};
 use crate::facts::NO_DOMAIN;
-use crate::http::{Permit, bag};
-use crate::store::{self, Row, Select, Tx};
+use crate::http::bag;
+use crate::resources::projects::{Domain, Project};
+use crate::store::{self, Proof, Row, Select, Tx, WriteTx};
 
 /// `role_option` of `options.immutable`.
 const IMMUTABLE: &str = "IMMU";
@@ -27,7 +29,10 @@ fn read(r: &mut Row) -> store::Result<Role> {
     })
 }
 
-/// Roles that fit conditions on `r`, by name.
+/// Roles that match conditions on `r`, ordered by name.
+///
+/// # Errors
+/// When the database fails.
 pub async fn find(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<Role>> {
     let mut q = Select::new(ROLE);
     build(&mut q);
@@ -35,16 +40,25 @@ pub async fn find(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<Ro
 }
 
 /// A role by id.
+///
+/// # Errors
+/// When the database fails.
 pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<Role>> {
     Ok(tx.first(&format!("{ROLE} WHERE r.id = ?"), args![id], read).await?)
 }
 
-/// A role by id, or 404.
+/// A role by id.
+///
+/// # Errors
+/// 404 when there is none.
 pub async fn require(tx: &mut Tx, id: &str) -> Result<Role> {
     get(tx, id).await?.ok_or_else(|| Error::NotFound("role", id.to_owned()))
 }
 
 /// The roles of a domain, or the global ones.
+///
+/// # Errors
+/// When the database fails.
 pub async fn list(tx: &mut Tx, domain: Option<&str>, name: Option<&str>) -> Result<Vec<Role>> {
     find(tx, |q| {
         q.and("r.domain_id = ?", args![domain.unwrap_or(NO_DOMAIN)]).eq("r.name", name);
@@ -52,7 +66,7 @@ pub async fn list(tx: &mut Tx, domain: Option<&str>, name: Option<&str>) -> Resu
     .await
 }
 
-fn named(role: &Role) -> impl Fn(store::Error) -> Error {
+fn name_taken(role: &Role) -> impl Fn(store::Error) -> Error {
     let place = role.domain_id.as_ref().map_or_else(String::new, |d| format!(" in domain {d}"));
     let detail = format!("the name {} is taken{place}", role.name);
     move |e| match e {
@@ -61,10 +75,12 @@ fn named(role: &Role) -> impl Fn(store::Error) -> Error {
     }
 }
 
-async fn write_option(tx: &mut Tx, role: &Role) -> Result<()> {
-    tx.run("DELETE FROM role_option WHERE role_id = ? AND option_id = ?", args![&role.id, IMMUTABLE]).await?;
+async fn write_option(tx: &mut WriteTx, proof: &impl Proof, role: &Role) -> Result<()> {
+    let delete = "DELETE FROM role_option WHERE role_id = ? AND option_id = ?";
+    tx.run(proof, delete, args![&role.id, IMMUTABLE]).await?;
     if let Some(immutable) = role.immutable {
         tx.run(
+            proof,
             "INSERT INTO role_option (role_id, option_id, option_value) VALUES (?, ?, ?)",
             args![&role.id, IMMUTABLE, immutable.to_string()],
         )
@@ -73,9 +89,13 @@ async fn write_option(tx: &mut Tx, role: &Role) -> Result<()> {
     Ok(())
 }
 
-/// Writes a new role.
-pub async fn insert(tx: &mut Tx, role: &Role, _permit: &Permit) -> Result<()> {
+/// Stores a new role.
+///
+/// # Errors
+/// 409 when the name is taken.
+pub async fn insert(tx: &mut WriteTx, role: &Authorized<Proposed<Role>>) -> Result<()> {
     tx.run(
+        role,
         "INSERT INTO role (id, name, extra, domain_id, description) VALUES (?, ?, ?, ?, ?)",
         args![
             &role.id,
@@ -86,55 +106,73 @@ pub async fn insert(tx: &mut Tx, role: &Role, _permit: &Permit) -> Result<()> {
         ],
     )
     .await
-    .map_err(named(role))?;
-    write_option(tx, role).await
+    .map_err(name_taken(role))?;
+    write_option(tx, role, role).await
 }
 
-/// Writes what may change of a role; its domain may not.
-pub async fn update(tx: &mut Tx, role: &Role, _permit: &Permit) -> Result<()> {
+/// Stores what may change of a role; its domain may not.
+///
+/// # Errors
+/// 409 when the name is taken.
+pub async fn update(tx: &mut WriteTx, stored: &Authorized<Role>, role: &Role) -> Result<()> {
     tx.run(
+        stored,
         "UPDATE role SET name = ?, extra = ?, description = ? WHERE id = ?",
-        args![&role.name, bag::text(&role.extra), &role.description, &role.id],
+        args![&role.name, bag::text(&role.extra), &role.description, &stored.id],
     )
     .await
-    .map_err(named(role))?;
-    write_option(tx, role).await
+    .map_err(name_taken(role))?;
+    write_option(tx, stored, role).await
 }
 
-/// Removes a role with its assignments and implications, and the application credentials that carry
-/// it. Trusts keep its id, which nobody holds any more, so they give nothing.
-pub async fn delete(tx: &mut Tx, id: &str, _permit: &Permit) -> Result<()> {
+/// Proofs that cover the deletion of a role: a role's own, and that of the domain that it belongs to.
+pub trait DeletesRole: Proof {}
+
+impl DeletesRole for Authorized<Role> {}
+impl DeletesRole for Authorized<Project> {}
+impl DeletesRole for Authorized<Domain> {}
+
+/// Deletes the rows that depend on a role, in an order that foreign keys allow. `?` is the role's id.
+const DEPENDENT_ROWS: [&str; 6] = [
+    "DELETE FROM assignment WHERE role_id = ?",
+    "DELETE FROM system_assignment WHERE role_id = ?",
+    "DELETE FROM implied_role WHERE prior_role_id = ?",
+    "DELETE FROM implied_role WHERE implied_role_id = ?",
+    "DELETE FROM role_option WHERE role_id = ?",
+    "DELETE FROM role WHERE id = ?",
+];
+
+/// Deletes a role with its assignments and implications, and the application credentials that have it. Trusts
+/// keep its id, which nobody holds any more, so they give nothing.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesRole, id: &str) -> Result<()> {
     let credentials = "(SELECT application_credential_id FROM application_credential_role WHERE role_id = ?)";
+    let rules = format!(
+        "DELETE FROM application_credential_access_rule WHERE application_credential_id IN {credentials}"
+    );
+    tx.run(proof, &rules, args![id]).await?;
+    let owners = format!("DELETE FROM application_credential WHERE internal_id IN {credentials}");
+    tx.run(proof, &owners, args![id]).await?;
+    // This also removes the other roles of those credentials.
     tx.run(
-        &format!(
-            "DELETE FROM application_credential_access_rule WHERE application_credential_id IN {credentials}"
-        ),
-        args![id],
-    )
-    .await?;
-    tx.run(&format!("DELETE FROM application_credential WHERE internal_id IN {credentials}"), args![id])
-        .await?;
-    // The other roles of those credentials go with them.
-    tx.run(
+        proof,
         "DELETE FROM application_credential_role WHERE application_credential_id NOT IN
              (SELECT internal_id FROM application_credential)",
         &[],
     )
     .await?;
-    for sql in [
-        "DELETE FROM assignment WHERE role_id = ?",
-        "DELETE FROM system_assignment WHERE role_id = ?",
-        "DELETE FROM implied_role WHERE prior_role_id = ?",
-        "DELETE FROM implied_role WHERE implied_role_id = ?",
-        "DELETE FROM role_option WHERE role_id = ?",
-        "DELETE FROM role WHERE id = ?",
-    ] {
-        tx.run(sql, args![id]).await?;
+    for statement in DEPENDENT_ROWS {
+        tx.run(proof, statement, args![id]).await?;
     }
     Ok(())
 }
 
 /// The roles that a role implies directly.
+///
+/// # Errors
+/// When the database fails.
 pub async fn implied_by(tx: &mut Tx, prior: &str) -> Result<Vec<Role>> {
     find(tx, |q| {
         q.and("r.id IN (SELECT implied_role_id FROM implied_role WHERE prior_role_id = ?)", args![prior]);
@@ -142,7 +180,10 @@ pub async fn implied_by(tx: &mut Tx, prior: &str) -> Result<Vec<Role>> {
     .await
 }
 
-/// Does one role imply the other directly?
+/// Whether one role implies the other directly.
+///
+/// # Errors
+/// When the database fails.
 pub async fn implies(tx: &mut Tx, prior: &str, implied: &str) -> Result<bool> {
     Ok(tx
         .exists(
@@ -153,25 +194,36 @@ pub async fn implies(tx: &mut Tx, prior: &str, implied: &str) -> Result<bool> {
 }
 
 /// Lets one role imply the other.
-pub async fn imply(tx: &mut Tx, prior: &str, implied: &str, _permit: &Permit) -> Result<()> {
-    tx.run("INSERT INTO implied_role (prior_role_id, implied_role_id) VALUES (?, ?)", args![prior, implied])
-        .await
-        .map_err(|e| match e {
-            store::Error::Duplicate => {
-                Error::taken("implied_role", &format!("role {prior} implies role {implied} already"))
-            }
-            other => other.into(),
-        })?;
+///
+/// # Errors
+/// 409 when it does already.
+pub async fn imply(tx: &mut WriteTx, of: &Authorized<Implication>) -> Result<()> {
+    let (prior, implied) = (&of.prior.id, &of.implied.id);
+    tx.run(
+        of,
+        "INSERT INTO implied_role (prior_role_id, implied_role_id) VALUES (?, ?)",
+        args![prior, implied],
+    )
+    .await
+    .map_err(|e| match e {
+        store::Error::Duplicate => {
+            Error::taken("implied_role", &format!("role {prior} implies role {implied} already"))
+        }
+        other => other.into(),
+    })?;
     Ok(())
 }
 
-/// Ends an implication; says whether there was one.
-pub async fn imply_no_more(tx: &mut Tx, prior: &str, implied: &str, _permit: &Permit) -> Result<bool> {
-    let removed = tx
-        .run(
-            "DELETE FROM implied_role WHERE prior_role_id = ? AND implied_role_id = ?",
-            args![prior, implied],
-        )
-        .await?;
-    Ok(removed > 0)
+/// Ends an implication.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete_implication(tx: &mut WriteTx, of: &Authorized<Implication>) -> Result<()> {
+    tx.run(
+        of,
+        "DELETE FROM implied_role WHERE prior_role_id = ? AND implied_role_id = ?",
+        args![&of.prior.id, &of.implied.id],
+    )
+    .await?;
+    Ok(())
 }

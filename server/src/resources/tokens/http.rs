@@ -1,166 +1,129 @@
 //! `/v3/auth`: login, validation, revocation, and what a token opens.
 
-use std::sync::Arc;
-
-use axum::http::{HeaderName, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderName;
+use axum::response::Response;
 use serde_json::{Map, Value, json};
+use vicar_rules::Micros;
 use vicar_rules::delegation::Until;
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::revocation::Event;
 use vicar_rules::token::{Act, Kind};
 
-use super::issue::{self, Identity, Wanted};
-use super::login;
-use super::render;
-use super::token::{Asked, Token, TokenScope, validate};
+use crate::app::App;
+use crate::auth::issue::{self, Identity, ScopeRequest, may_rescope};
+use crate::auth::login::{self, Login, check_mfa};
+use crate::auth::render::render;
+use crate::auth::token::{self, Token, TokenScope, ValidateOptions};
+use crate::authz::{Caller, NoObject, Object, Reading, System, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::facts::{self, Place};
-use crate::http::Req;
-use crate::http::request::{SUBJECT_TOKEN, no_content, with_header};
+use crate::http::Request;
+use crate::http::request::{SUBJECT_TOKEN, created, no_content, ok, one, with_header};
+use crate::resources::projects::{Held, held_by};
+use crate::store::Tx;
 
 /// Says which versions of access rules a middleware enforces.
 const ACCESS_RULES: HeaderName = HeaderName::from_static("openstack-identity-access-rules");
 
 /// `POST /v3/auth/tokens`
-pub async fn post(req: Req) -> Result<Response> {
-    let mut auth = match req.json()?.remove("auth") {
+pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
+    let mut auth = match s.request.json()?.remove("auth") {
         Some(Value::Object(map)) => map,
         _ => {
             return Err(Error::field("auth", "is required in the request body and must be an object"));
         }
     };
-    let wanted_raw = auth.remove("scope");
-    let app = Arc::clone(&req.app);
-    let (text, token) = issue::settled(&app, || async {
-        let (who, deferred) = identify(&req, auth.clone()).await?;
-        // A counted trust is consumed in the transaction of its token; everything else only reads.
-        let counts = match wanted_raw.as_ref().and_then(|s| s["OS-TRUST:trust"]["id"].as_str()) {
-            Some(trust) => issue::is_counted(&mut app.store.read().await?, trust).await?,
-            None => false,
-        };
-        let mut tx = if counts { app.store.write().await? } else { app.store.read().await? };
-        let who = match (&who, &deferred) {
-            (Some(who), _) => who.clone(),
-            (None, Some(text)) => {
-                let from = issue::from_token(&mut tx, &app, text).await?;
-                // Rules that were made since the token was issued count.
-                login::satisfies_mfa_in(&mut tx, &app, &from).await?;
-                from
-            }
-            (None, None) => return Err(Error::Unauthorized),
-        };
-        let wanted = match wanted(&mut tx, wanted_raw.as_ref()).await {
-            Ok(w) => w,
-            // A delegated token is refused before its scope is looked at.
-            Err(e) => {
-                issue::may_rescope(&app, &who, &Wanted::Unscoped)?;
-                return Err(e);
-            }
-        };
-        let issued = issue::issue(&mut tx, &app, &who, &wanted).await?;
-        if counts {
-            tx.commit().await?;
+    let scope = auth.remove("scope");
+    let who = identify(s, auth).await?;
+    check_mfa(&mut s.tx, &s.app.config.auth_methods, &who).await?;
+    let wanted = match scope_request(&mut s.tx, scope.as_ref()).await {
+        Ok(wanted) => wanted,
+        // A delegated token is refused before its scope is looked at.
+        Err(e) => {
+            may_rescope(s.app.config.allow_rescope_scoped_token, &who, &ScopeRequest::Unscoped)?;
+            return Err(e);
         }
-        Ok(issued)
-    })
-    .await?;
-    req.line().subject(&token);
-    let mut tx = req.read().await?;
-    let shown = render::render(&mut tx, &token, !req.query.has("nocatalog")).await?;
-    let response = (StatusCode::CREATED, axum::Json(json!({"token": shown}))).into_response();
-    Ok(with_header(response, SUBJECT_TOKEN, &text))
+    };
+    let (text, token) = issue::issue(&mut s.tx, &System::Login, s.app, &who, &wanted, s.now).await?;
+    s.request.line.subject(token.ids());
+    let shown = render(&mut s.tx, &token, !s.request.query.has("nocatalog")).await?;
+    s.after_commit(|metrics| drop(metrics.tokens_issued.inc()));
+    Ok(with_header(created("token", shown), SUBJECT_TOKEN, &text))
 }
 
-/// Runs the login methods, each once however often it is named. Gives the identity, or the text of a
-/// token that is to be judged in the transaction of the new one.
-async fn identify(req: &Req, mut auth: Map<String, Value>) -> Result<(Option<Identity>, Option<String>)> {
+/// Runs the login methods, each once however often it is named. A token that comes along with another method
+/// adds its methods, and its end and its chain stay in force.
+async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<Identity> {
     let Some(Value::Object(mut identity)) = auth.remove("identity") else {
         return Err(Error::field("auth.identity", "is required and must be an object"));
     };
-    let methods = match identity.remove("methods") {
-        Some(Value::Array(list)) => list,
-        _ => {
-            return Err(Error::field("auth.identity.methods", "is required and must be a list"));
+    let mut user = None;
+    let mut text = None;
+    for method in methods(&mut identity)? {
+        if !s.app.config.auth_methods.contains(&method) {
+            return Err(UNSUPPORTED);
         }
+        match method.as_str() {
+            "password" => {
+                let data = data(&mut identity, "password")?;
+                let login = Login { app: s.app, now: s.now, slow: &mut *s.slow, epoch: s.epoch };
+                user = Some(login::password(&mut s.tx, login, data).await?);
+            }
+            "token" => match data(&mut identity, "token")?.remove("id") {
+                Some(Value::String(id)) => text = Some(id),
+                _ => {
+                    return Err(Error::field("auth.identity.token.id", "is required and must be a string"));
+                }
+            },
+            _ => return Err(UNSUPPORTED),
+        }
+    }
+    let from = match &text {
+        Some(text) => Some(issue::from_token(&mut s.tx, s.app, text, s.now).await?),
+        None => None,
+    };
+    match (user, from) {
+        (Some(user), None) => Ok(Identity {
+            user,
+            methods: vec!["password".into()],
+            until: Until::Never,
+            root_audit_id: None,
+            source: None,
+        }),
+        (None, Some(from)) => Ok(from),
+        (Some(user), Some(mut from)) if from.user == user => {
+            if !from.methods.iter().any(|m| m == "password") {
+                from.methods.push("password".into());
+            }
+            Ok(from)
+        }
+        (Some(_), Some(_)) | (None, None) => Err(Error::Unauthorized),
+    }
+}
+
+const UNSUPPORTED: Error =
+    Error::UnauthorizedBecause("Attempted to authenticate with an unsupported method.");
+
+/// The methods of a login, each once.
+fn methods(identity: &mut Map<String, Value>) -> Result<Vec<String>> {
+    let Some(Value::Array(methods)) = identity.remove("methods") else {
+        return Err(Error::field("auth.identity.methods", "is required and must be a list"));
     };
     let mut seen: Vec<String> = Vec::new();
-    for m in methods {
-        let Value::String(m) = m else {
+    for method in methods {
+        let Value::String(method) = method else {
             return Err(Error::field("auth.identity.methods", "must be a list of names"));
         };
-        if !seen.contains(&m) {
+        if !seen.contains(&method) {
             if seen.len() >= 8 {
                 return Err(Error::field("auth.identity.methods", "more methods than there are"));
             }
-            seen.push(m);
+            seen.push(method);
         }
     }
-    if seen.is_empty() {
-        return Err(Error::Unauthorized);
-    }
-    let proved_at = req.app.clock.now();
-    let mut proved: Option<Identity> = None;
-    let mut token = None;
-    for m in &seen {
-        if !req.app.config.auth_methods.contains(m) {
-            return Err(Error::UnauthorizedBecause("Attempted to authenticate with an unsupported method."));
-        }
-        match m.as_str() {
-            "password" => {
-                let data = data(&mut identity, "password")?;
-                let user = login::password(&req.app, data).await?;
-                match &mut proved {
-                    Some(p) if p.user != user => return Err(Error::Unauthorized),
-                    Some(p) => p.methods.push("password".into()),
-                    None => {
-                        proved = Some(Identity {
-                            user,
-                            methods: vec!["password".into()],
-                            until: Until::Never,
-                            root_audit_id: None,
-                            source: None,
-                            proved_at,
-                        });
-                    }
-                }
-            }
-            "token" => match data(&mut identity, "token")?.remove("id") {
-                Some(Value::String(id)) => token = Some(id),
-                _ => {
-                    return Err(Error::field("auth.identity.token.id", "is required and must be a text"));
-                }
-            },
-            _ => {
-                return Err(Error::UnauthorizedBecause(
-                    "Attempted to authenticate with an unsupported method.",
-                ));
-            }
-        }
-    }
-    match (proved, token) {
-        (Some(who), None) => {
-            login::satisfies_mfa(&req.app, &who).await?;
-            Ok((Some(who), None))
-        }
-        (None, Some(text)) => Ok((None, Some(text))),
-        // Both: the token adds its methods, and its end and its chain stay in force.
-        (Some(who), Some(text)) => {
-            let mut tx = req.read().await?;
-            let mut from = issue::from_token(&mut tx, &req.app, &text).await?;
-            if from.user != who.user {
-                return Err(Error::Unauthorized);
-            }
-            from.methods
-                .extend(who.methods.into_iter().filter(|m| !from.methods.contains(m)).collect::<Vec<_>>());
-            from.proved_at = proved_at;
-            login::satisfies_mfa(&req.app, &from).await?;
-            Ok((Some(from), None))
-        }
-        (None, None) => Err(Error::Unauthorized),
-    }
+    if seen.is_empty() { Err(Error::Unauthorized) } else { Ok(seen) }
 }
 
 fn data(identity: &mut Map<String, Value>, method: &str) -> Result<Map<String, Value>> {
@@ -171,10 +134,10 @@ fn data(identity: &mut Map<String, Value>, method: &str) -> Result<Map<String, V
 }
 
 /// What the body asks for, with names resolved.
-async fn wanted(tx: &mut crate::store::Tx, scope: Option<&Value>) -> Result<Wanted> {
+async fn scope_request(tx: &mut crate::store::Tx, scope: Option<&Value>) -> Result<ScopeRequest> {
     let map = match scope {
-        None | Some(Value::Null) => return Ok(Wanted::Default),
-        Some(Value::String(s)) if s == "unscoped" => return Ok(Wanted::Unscoped),
+        None | Some(Value::Null) => return Ok(ScopeRequest::Default),
+        Some(Value::String(s)) if s == "unscoped" => return Ok(ScopeRequest::Unscoped),
         Some(Value::Object(map)) => map,
         Some(_) => return Err(Error::field("auth.scope", "must be an object")),
     };
@@ -193,18 +156,18 @@ async fn wanted(tx: &mut crate::store::Tx, scope: Option<&Value>) -> Result<Want
         }
     };
     match *kind {
-        "unscoped" => Ok(Wanted::Unscoped),
+        "unscoped" => Ok(ScopeRequest::Unscoped),
         "system" => match inner.get("all") {
-            Some(Value::Bool(true)) => Ok(Wanted::System),
+            Some(Value::Bool(true)) => Ok(ScopeRequest::System),
             _ => Err(Error::field("auth.scope.system.all", "must be true")),
         },
         "OS-TRUST:trust" => match inner.get("id") {
-            Some(Value::String(id)) => Ok(Wanted::Trust(id.clone())),
-            _ => Err(Error::field("auth.scope.OS-TRUST:trust.id", "is required and must be a text")),
+            Some(Value::String(id)) => Ok(ScopeRequest::Trust(id.clone())),
+            _ => Err(Error::field("auth.scope.OS-TRUST:trust.id", "is required and must be a string")),
         },
-        "domain" => Ok(Wanted::Domain(login::domain_id(tx, inner, "auth.scope.domain").await?)),
+        "domain" => Ok(ScopeRequest::Domain(login::domain_id(tx, inner, "auth.scope.domain").await?)),
         _ => match (text(inner, "id", "auth.scope.project")?, text(inner, "name", "auth.scope.project")?) {
-            (Some(id), _) => Ok(Wanted::Project(id)),
+            (Some(id), _) => Ok(ScopeRequest::Project(id)),
             (None, Some(name)) => {
                 let domain = match inner.get("domain") {
                     Some(Value::Object(d)) => login::domain_id(tx, d, "auth.scope.project.domain").await?,
@@ -213,187 +176,171 @@ async fn wanted(tx: &mut crate::store::Tx, scope: Option<&Value>) -> Result<Want
                     }
                 };
                 let found = facts::project_named(tx, &name, &domain).await?;
-                Ok(Wanted::Project(found.ok_or(Error::Unauthorized)?.id))
+                Ok(ScopeRequest::Project(found.ok_or(Error::Unauthorized)?.id))
             }
             (None, None) => Err(Error::field("auth.scope.project", "needs an id or a name")),
         },
     }
 }
 
-/// An optional text of an object; another type is the client's fault.
+/// An optional string of an object; another type is the client's fault.
 fn text(map: &Map<String, Value>, name: &str, at: &str) -> Result<Option<String>> {
     match map.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(s)) => Ok(Some(s.clone())),
-        Some(_) => Err(Error::BadRequest(format!("{at}.{name}: must be a text"))),
+        Some(_) => Err(Error::BadRequest(format!("{at}.{name}: must be a string"))),
     }
 }
 
-/// The subject token of a call, and the caller's right to see it. A dead subject is 404 for everybody.
-async fn subject(req: &Req, op: Op, window: i64) -> Result<(String, Token)> {
-    let caller = req.caller().await?;
-    let text = req
+/// A token that a call is about, and the caller's part in it.
+#[derive(Debug)]
+pub struct Subject {
+    text: String,
+    token: Token,
+}
+
+impl Object for Subject {
+    /// Whose a token is: its user's; of a trust also the trustee's and every trustor's above. A delegated
+    /// caller is the subject of its own token only: the bearer stays in its lane.
+    fn facts(&self, caller: &Caller) -> Result<Facts> {
+        let token = &self.token;
+        let own = caller.token().is_some_and(|c| c.payload.audit_ids == token.payload.audit_ids);
+        // The bearer of a trust sees and ends no session but its own, whatever roles it carries.
+        if caller.kind() == Kind::Trust && !own {
+            return Err(Refusal::DelegatedToken("see or end another token").into());
+        }
+        if caller.token().is_some_and(|c| c.kind != Kind::Login) && !own {
+            return Ok(Facts::none());
+        }
+        let mut facts = Facts::none().with(Fact::TokenUser, &token.user.id);
+        if let Some(trust) = &token.trust {
+            facts = facts
+                .with(Fact::TokenUser, &trust.chain().leaf().trustee)
+                .with_all(Fact::TokenUser, trust.chain().links().iter().map(|t| t.trustor.as_str()));
+        }
+        Ok(facts.with(Fact::UserDomain, &token.user.domain_id))
+    }
+}
+
+/// The subject token of a call. A dead one is 404 for everybody.
+async fn subject(tx: &mut Tx, app: &App, request: &Request, now: Micros, window: Micros) -> Result<Subject> {
+    let text = request
         .token_header(&SUBJECT_TOKEN)?
         .ok_or_else(|| Error::field("X-Subject-Token", "the header is required"))?
         .to_owned();
-    let understands =
-        req.header(&ACCESS_RULES)?.and_then(|v| v.trim().parse::<f64>().ok()).is_some_and(|v| v >= 1.0);
-    let mut tx = req.read().await?;
-    let asked = Asked { window, understands_access_rules: understands };
-    let token = validate(&mut tx, &req.app, &text, asked)
+    let version = request.header(&ACCESS_RULES)?.and_then(|v| v.trim().parse::<f64>().ok());
+    let understands_access_rules = version.is_some_and(|v| v >= 1.0);
+    let options = ValidateOptions { window, understands_access_rules };
+    let token = token::validate(tx, app, &text, now, options)
         .await?
         .ok_or_else(|| Error::NotFoundBecause("Failed to validate token".into()))?;
-    // The bearer of a trust sees and ends no session but its own, whatever roles it carries.
-    let own = caller.token().is_some_and(|c| c.payload.audit_ids == token.payload.audit_ids);
-    if caller.kind() == Kind::Trust && !own {
-        return Err(Refusal::DelegatedToken("see or end another token").into());
-    }
-    caller.permit(&req.app, op, &facts(&token, caller.token()))?;
-    req.line().subject(&token);
-    Ok((text, token))
+    Ok(Subject { text, token })
 }
 
-/// Whose a token is: its user's; of a trust also the trustee's and every trustor's above. A delegated
-/// caller is the subject of its own token only: the bearer stays in his lane.
-fn facts(token: &Token, caller: Option<&Token>) -> Facts {
-    let own = caller.is_some_and(|c| c.payload.audit_ids == token.payload.audit_ids);
-    if caller.is_some_and(|c| c.kind != Kind::Login) && !own {
-        return Facts::none();
-    }
-    let mut facts = Facts::none().with(Fact::TokenUser, &token.user.id);
-    if let Some(judged) = &token.trust {
-        facts = facts
-            .with(Fact::TokenUser, &judged.chain.leaf().trustee)
-            .with_all(Fact::TokenUser, judged.chain.links().iter().map(|t| t.trustor.as_str()));
-    }
-    facts.with(Fact::UserDomain, &token.user.domain_id)
-}
-
-/// `GET /v3/auth/tokens`, and `HEAD`
-pub async fn get(req: Req) -> Result<Response> {
-    show(&req, Op::ValidateToken).await
+/// `GET /v3/auth/tokens`
+pub async fn validate(s: &mut Reading<'_>) -> Result<Response> {
+    show(s, Op::ValidateToken).await
 }
 
 /// `HEAD /v3/auth/tokens`
-pub async fn head(req: Req) -> Result<Response> {
-    show(&req, Op::CheckToken).await
+pub async fn check(s: &mut Reading<'_>) -> Result<Response> {
+    show(s, Op::CheckToken).await
 }
 
-async fn show(req: &Req, op: Op) -> Result<Response> {
-    let window = if req.query.flag("allow_expired") { req.app.config.allow_expired_window } else { 0 };
-    let (text, token) = subject(req, op, window).await?;
-    let mut tx = req.read().await?;
-    let shown = render::render(&mut tx, &token, !req.query.has("nocatalog")).await?;
-    let response = axum::Json(json!({"token": shown})).into_response();
-    Ok(with_header(response, SUBJECT_TOKEN, &text))
+async fn show(s: &mut Reading<'_>, op: Op) -> Result<Response> {
+    let query = &s.request.query;
+    let window = if query.flag("allow_expired") { s.app.config.allow_expired_window } else { 0 };
+    let subject = subject(&mut s.tx, s.app, s.request, s.now, window).await?;
+    let subject = s.authorize(op, subject)?;
+    s.request.line.subject(subject.token.ids());
+    let shown = render(&mut s.tx, &subject.token, !query.has("nocatalog")).await?;
+    Ok(with_header(one("token", shown), SUBJECT_TOKEN, &subject.text))
 }
 
 /// `DELETE /v3/auth/tokens`: the token, and what descends from it unless `?cascade=false`.
-pub async fn delete(req: Req) -> Result<Response> {
-    let (_, token) = subject(&req, Op::RevokeToken, 0).await?;
-    let now = req.app.clock.now();
-    let audit = token.payload.audit_ids[0].clone();
-    let cascade = req.query.get("cascade").is_none() || req.query.flag("cascade");
-    let mut tx = req.write().await?;
-    let by_id = Event { audit: Some(audit.clone()), issued_before: now, ..Event::default() };
-    facts::revoke(&mut tx, &by_id, now).await?;
-    if cascade {
-        let below = Event { audit_chain: Some(audit), issued_before: now, ..Event::default() };
-        facts::revoke(&mut tx, &below, now).await?;
+pub async fn revoke(s: &mut Writing<'_>) -> Result<Response> {
+    let subject = subject(&mut s.tx, s.app, s.request, s.now, 0).await?;
+    let subject = s.authorize(Op::RevokeToken, subject)?;
+    s.request.line.subject(subject.token.ids());
+    let audit = subject.token.payload.audit_ids[0].clone();
+    let query = &s.request.query;
+    let by_id = Event { audit: Some(audit.clone()), ..Event::default() };
+    facts::revoke(&mut s.tx, &subject, by_id).await?;
+    if query.get("cascade").is_none() || query.flag("cascade") {
+        let below = Event { audit_chain: Some(audit), ..Event::default() };
+        facts::revoke(&mut s.tx, &subject, below).await?;
     }
-    tx.commit().await?;
     Ok(no_content())
 }
 
 /// `DELETE /v3/users/{id}/tokens`
-pub async fn delete_for_user(
-    axum::extract::Path(user): axum::extract::Path<String>,
-    req: Req,
-) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.may(&req.app, Act::RevokeAll)?;
-    caller.permit(&req.app, Op::RevokeTokensForUser, &Facts::none().with(Fact::PathUser, &user))?;
-    let now = req.app.clock.now();
-    let mut tx = req.write().await?;
-    if facts::user(&mut tx, &user).await?.is_none() {
-        return Err(Error::NotFound("user", user));
+pub async fn revoke_for_user(s: &mut Writing<'_>) -> Result<Response> {
+    s.may(Act::RevokeAll)?;
+    let user = s.param("user_id")?;
+    let found = facts::user(&mut s.tx, user).await?;
+    let proof = s.authorize(Op::RevokeTokensForUser, NoObject)?;
+    if found.is_none() {
+        return Err(Error::NotFound("user", user.to_owned()));
     }
-    let event = Event { user: Some(user), issued_before: now, ..Event::default() };
-    facts::revoke(&mut tx, &event, now).await?;
-    tx.commit().await?;
+    let event = Event { user: Some(user.to_owned()), ..Event::default() };
+    facts::revoke(&mut s.tx, &proof, event).await?;
     Ok(no_content())
 }
 
 /// `GET /v3/auth/catalog`
-pub async fn catalog(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.permit(&req.app, Op::GetAuthCatalog, &Facts::none())?;
-    let token = caller.token().filter(|t| !matches!(t.scope, TokenScope::Unscoped));
+pub async fn catalog(s: &mut Reading<'_>) -> Result<Response> {
+    s.authorize(Op::GetAuthCatalog, NoObject)?;
+    let token = s.caller()?.token().filter(|t| !matches!(t.scope, TokenScope::Unscoped));
     // A catalog is a scope's: without one there is none to show.
     let token =
         token.ok_or_else(|| Error::Forbidden("The token has no scope, so it has no catalog.".into()))?;
-    let mut tx = req.read().await?;
-    let catalog = crate::resources::catalog::for_token(&mut tx, token).await?;
-    Ok(axum::Json(json!({
+    let catalog = crate::resources::catalog::for_token(&mut s.tx, token).await?;
+    Ok(ok(json!({
         "catalog": catalog,
-        "links": {"next": null, "self": req.link("/auth/catalog"), "previous": null},
-    }))
-    .into_response())
+        "links": {"next": null, "self": s.links().to("/auth/catalog"), "previous": null},
+    })))
 }
 
-/// `GET /v3/auth/projects`: where the user could go. A delegated token goes nowhere else.
-pub async fn projects(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.permit(&req.app, Op::GetAuthProjects, &Facts::none())?;
-    let mut tx = req.read().await?;
-    let items = crate::resources::projects::held_by(
-        &mut tx,
-        &req,
-        caller,
-        crate::resources::projects::Held::Projects,
-    )
-    .await?;
-    req.list("projects", items, &[])
+/// `GET /v3/auth/projects`: the projects that the user could get a token for. A delegated token goes nowhere
+/// else.
+pub async fn projects(s: &mut Reading<'_>) -> Result<Response> {
+    s.authorize(Op::GetAuthProjects, NoObject)?;
+    let items = held_by(&mut s.tx, s.links(), s.caller()?, Held::Projects).await?;
+    s.list("projects", items, &[])
 }
 
 /// `GET /v3/auth/domains`
-pub async fn domains(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.permit(&req.app, Op::GetAuthDomains, &Facts::none())?;
-    let mut tx = req.read().await?;
-    let items =
-        crate::resources::projects::held_by(&mut tx, &req, caller, crate::resources::projects::Held::Domains)
-            .await?;
-    req.list("domains", items, &[])
+pub async fn domains(s: &mut Reading<'_>) -> Result<Response> {
+    s.authorize(Op::GetAuthDomains, NoObject)?;
+    let items = held_by(&mut s.tx, s.links(), s.caller()?, Held::Domains).await?;
+    s.list("domains", items, &[])
 }
 
 /// `GET /v3/auth/system`
-pub async fn system(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.permit(&req.app, Op::GetAuthSystem, &Facts::none())?;
-    let mut tx = req.read().await?;
-    let implications = facts::implications(&mut tx).await?;
-    let mut held = facts::effective_roles(&mut tx, caller.user_id(), Place::System, &implications).await?;
+pub async fn system(s: &mut Reading<'_>) -> Result<Response> {
+    s.authorize(Op::GetAuthSystem, NoObject)?;
+    let caller = s.caller()?;
+    let implications = facts::implications(&mut s.tx).await?;
+    let mut held = facts::effective_roles(&mut s.tx, caller.user_id(), Place::System, &implications).await?;
     if caller.kind() != Kind::Login {
         // A delegated token goes nowhere else.
         held.clear();
     }
     let system = if held.is_empty() { vec![] } else { vec![json!({"all": true})] };
-    Ok(axum::Json(json!({"system": system, "links": {"self": req.link("/auth/system")}})).into_response())
+    Ok(ok(json!({"system": system, "links": {"self": s.links().to("/auth/system")}})))
 }
 
 /// `GET /v3/OS-REVOKE/events`, with `?since=`: what services need to drop remembered tokens.
-pub async fn events(req: Req) -> Result<Response> {
-    req.permit(Op::ListRevokeEvents, &Facts::none()).await?;
-    let since = match req.query.get("since") {
+pub async fn events(s: &mut Reading<'_>) -> Result<Response> {
+    s.authorize(Op::ListRevokeEvents, NoObject)?;
+    let since = match s.request.query.get("since") {
         None => None,
         Some(text) => Some(
             clock::from_client(text)
                 .ok_or_else(|| Error::field("since", "must be a UTC time without an offset"))?,
         ),
     };
-    let mut tx = req.read().await?;
-    let items = facts::events_since(&mut tx, since).await?;
+    let items = facts::events_since(&mut s.tx, since).await?;
     let items = items.into_iter().map(|(e, at)| {
         // With an expiry, the domain is the one that the tokens are scoped to.
         let (domain, scope) = if e.expires.is_some() { (None, e.domain) } else { (e.domain, None) };
@@ -418,5 +365,5 @@ pub async fn events(req: Req) -> Result<Response> {
             .collect::<Map<_, _>>()
             .into()
     });
-    req.list("events", items.collect(), &[])
+    s.list("events", items.collect(), &[])
 }

@@ -1,3 +1,4 @@
 //! `/v3/auth`, `/v3/OS-REVOKE`, `/v3/ec2tokens` and `/v3/s3tokens`.
 
+pub mod exchange;
 pub mod http;

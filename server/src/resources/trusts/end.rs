@@ -5,15 +5,16 @@ use vicar_rules::Micros;
 use vicar_rules::revocation::Event;
 
 use crate::args;
+use crate::authz::Authorized;
 use crate::error::Result;
-use crate::facts;
-use crate::http::Permit;
-use crate::resources::keypairs;
-use crate::store::{DateTime, Select, Tx};
+use crate::facts::{self, EvaluatedTrust};
+use crate::resources::keypairs::{self, EndsKeypairs};
+use crate::store::{DateTime, Select, WriteTx};
+use crate::system::System;
 
 /// Why a trust ended, as it is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum EndReason {
     /// Its trustor, one above, or an administrator deleted it.
     Deleted,
     /// Its trustee gave it back.
@@ -30,7 +31,7 @@ pub enum Why {
     ProjectGone,
 }
 
-impl Why {
+impl EndReason {
     /// The recorded word.
     pub fn word(self) -> &'static str {
         match self {
@@ -45,14 +46,24 @@ impl Why {
     }
 }
 
-/// Ends a trust with everything below it; gives the ids that ended now. What was deleted before stays
+/// Proofs that cover the end of trusts: a trust's own, and those of users and projects that go.
+pub trait EndsTrusts: EndsKeypairs {}
+
+impl EndsTrusts for Authorized<EvaluatedTrust> {}
+impl EndsKeypairs for Authorized<EvaluatedTrust> {}
+impl EndsTrusts for System {}
+
+/// Ends a trust with everything below it; returns the ids that ended now. What was deleted before stays
 /// as it was. The tokens die by a revocation event for each trust, which a Keystone honours too.
+///
+/// # Errors
+/// When the database fails.
 pub async fn subtree(
-    tx: &mut Tx,
+    tx: &mut WriteTx,
+    proof: &impl EndsTrusts,
     trust: &str,
-    why: Why,
+    why: EndReason,
     now: Micros,
-    permit: &Permit,
 ) -> Result<Vec<String>> {
     let all: Vec<String> = facts::subtree(tx, trust)
         .await?
@@ -61,28 +72,28 @@ pub async fn subtree(
         .map(|t| t.id)
         .collect();
     for id in &all {
-        tx.run("UPDATE trust SET deleted_at = ? WHERE id = ?", args![DateTime(now), id]).await?;
+        tx.run(proof, "UPDATE trust SET deleted_at = ? WHERE id = ?", args![DateTime(now), id]).await?;
         let reason = if id == trust { why.word() } else { "ended above" };
-        tx.run("DELETE FROM vicar_trust_state WHERE trust_id = ?", args![id]).await?;
+        tx.run(proof, "DELETE FROM vicar_trust_state WHERE trust_id = ?", args![id]).await?;
         tx.run(
+            proof,
             "INSERT INTO vicar_trust_state (trust_id, ended_at, reason) VALUES (?, ?, ?)",
             args![id, now, reason],
         )
         .await?;
-        let event = Event { trust: Some(id.clone()), issued_before: now, ..Event::default() };
-        facts::revoke(tx, &event, now).await?;
-        keypairs::sql::delete_of_trust(tx, id, permit).await?;
+        facts::revoke(tx, proof, Event { trust: Some(id.clone()), ..Event::default() }).await?;
+        keypairs::sql::delete_of_trust(tx, proof, id).await?;
     }
     Ok(all)
 }
 
 /// Ends every trust that fits a condition on `t`, each with what is below it.
 async fn all_where(
-    tx: &mut Tx,
+    tx: &mut WriteTx,
+    proof: &impl EndsTrusts,
     build: impl FnOnce(&mut Select),
-    why: Why,
+    why: EndReason,
     now: Micros,
-    permit: &Permit,
 ) -> Result<()> {
     let found = facts::trusts_where(tx, |q| {
         q.and("t.deleted_at IS NULL", &[]);
@@ -90,26 +101,37 @@ async fn all_where(
     })
     .await?;
     for trust in found {
-        subtree(tx, &trust.id, why, now, permit).await?;
+        subtree(tx, proof, &trust.id, why, now).await?;
     }
     Ok(())
 }
 
-/// A user is about to be deleted: ends every trust in which he takes part, with all below, and
-/// removes his credentials.
-pub async fn user_gone(tx: &mut Tx, user: &str, now: Micros, permit: &Permit) -> Result<()> {
+/// A user is about to be deleted: ends every trust in which they take part, with all below, and
+/// removes their credentials.
+///
+/// # Errors
+/// When the database fails.
+pub async fn user_gone(tx: &mut WriteTx, proof: &impl EndsTrusts, user: &str, now: Micros) -> Result<()> {
     let takes_part = |q: &mut Select| {
         q.and("(t.trustor_user_id = ? OR t.trustee_user_id = ?)", args![user, user]);
     };
-    all_where(tx, takes_part, Why::AgentGone, now, permit).await?;
-    keypairs::sql::delete_credentials(tx, "user_id", user, permit).await
+    all_where(tx, proof, takes_part, EndReason::AgentGone, now).await?;
+    keypairs::sql::delete_credentials(tx, proof, "user_id", user).await
 }
 
 /// A project is about to be deleted: ends every trust on it and removes its credentials.
-pub async fn project_gone(tx: &mut Tx, project: &str, now: Micros, permit: &Permit) -> Result<()> {
+///
+/// # Errors
+/// When the database fails.
+pub async fn project_gone(
+    tx: &mut WriteTx,
+    proof: &impl EndsTrusts,
+    project: &str,
+    now: Micros,
+) -> Result<()> {
     let on_it = |q: &mut Select| {
         q.and("t.project_id = ?", args![project]);
     };
-    all_where(tx, on_it, Why::ProjectGone, now, permit).await?;
-    keypairs::sql::delete_credentials(tx, "project_id", project, permit).await
+    all_where(tx, proof, on_it, EndReason::ProjectGone, now).await?;
+    keypairs::sql::delete_credentials(tx, proof, "project_id", project).await
 }

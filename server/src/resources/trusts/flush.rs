@@ -7,13 +7,13 @@
 use vicar_rules::Micros;
 use vicar_rules::delegation::{Ended, Standing};
 
-use super::end::{self, Why};
+use super::end::{self, EndReason};
 use crate::args;
 use crate::error::Result;
 use crate::facts;
-use crate::http::Permit;
 use crate::resources::keypairs;
-use crate::store::{CHUNK, DateTime, Select, Tx};
+use crate::store::{CHUNK, DateTime, Select, Tx, WriteTx};
+use crate::system::System;
 
 /// So many trusts are ended or removed in one transaction, so that logins are not kept waiting.
 pub const BATCH: usize = 100;
@@ -76,8 +76,8 @@ pub async fn count(tx: &mut Tx, now: Micros) -> Result<Dead> {
     dead.deleted = deleted.first().map_or(0, |n| usize::try_from(*n).unwrap_or(0));
     for (_, why) in over(tx, &Which::default(), now, usize::MAX).await? {
         match why {
-            Why::Expired => dead.expired += 1,
-            Why::Exhausted => dead.exhausted += 1,
+            EndReason::Expired => dead.expired += 1,
+            EndReason::Exhausted => dead.exhausted += 1,
             _ => dead.broken += 1,
         }
     }
@@ -85,11 +85,14 @@ pub async fn count(tx: &mut Tx, now: Micros) -> Result<Dead> {
 }
 
 /// Trusts that seem to be over and that nobody has ended, with the reason: at most `limit` for each reason.
-async fn over(tx: &mut Tx, which: &Which, now: Micros, limit: usize) -> Result<Vec<(String, Why)>> {
+async fn over(tx: &mut Tx, which: &Which, now: Micros, limit: usize) -> Result<Vec<(String, EndReason)>> {
     let time = args![now, DateTime(now)];
-    let reasons: [(&str, &[crate::store::Value], Why); 3] =
-        [(EXPIRED, time, Why::Expired), (EXHAUSTED, &[], Why::Exhausted), (BROKEN, &[], Why::Broken)];
-    let mut out: Vec<(String, Why)> = Vec::new();
+    let reasons: [(&str, &[crate::store::Value], EndReason); 3] = [
+        (EXPIRED, time, EndReason::Expired),
+        (EXHAUSTED, &[], EndReason::Exhausted),
+        (BROKEN, &[], EndReason::Broken),
+    ];
+    let mut out: Vec<(String, EndReason)> = Vec::new();
     for (condition, args, why) in reasons {
         let mut q =
             Select::new("SELECT t.id FROM trust t LEFT JOIN trust p ON p.id = t.redelegated_trust_id");
@@ -104,26 +107,26 @@ async fn over(tx: &mut Tx, which: &Which, now: Micros, limit: usize) -> Result<V
 
 /// Ends some of the trusts that are over, each with all below it; says how many ended. Nothing left to
 /// end is 0.
-pub async fn end_some(tx: &mut Tx, which: &Which, now: Micros, permit: &Permit) -> Result<usize> {
+pub async fn end_some(tx: &mut WriteTx, by: &System, which: &Which, now: Micros) -> Result<usize> {
     let found = over(tx, which, now, BATCH).await?;
     let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
-    end_those(tx, &ids, now, permit).await
+    end_those(tx, by, &ids, now).await
 }
 
 /// Ends those of some trusts that are over by the rules, each with all below it; says how many ended.
-pub async fn end_those(tx: &mut Tx, ids: &[&str], now: Micros, permit: &Permit) -> Result<usize> {
+pub async fn end_those(tx: &mut WriteTx, by: &System, ids: &[&str], now: Micros) -> Result<usize> {
     let chains = facts::chains(tx, ids).await?;
     let implications = facts::implications(tx).await?;
     let mut ended = 0;
-    for judged in facts::evaluate_all(tx, chains, now, &implications).await? {
-        let why = match judged.standing {
-            Standing::Ended(Ended::Expired) => Why::Expired,
-            Standing::Ended(Ended::Exhausted) => Why::Exhausted,
-            Standing::Ended(Ended::Broken(_)) => Why::Broken,
+    for evaluated in facts::evaluate_all(tx, chains, now, &implications).await? {
+        let why = match evaluated.standing() {
+            Standing::Ended(Ended::Expired) => EndReason::Expired,
+            Standing::Ended(Ended::Exhausted) => EndReason::Exhausted,
+            Standing::Ended(Ended::Broken(_)) => EndReason::Broken,
             Standing::Ended(Ended::Deleted) | Standing::Suspended(_) | Standing::Live(_) => continue,
         };
         // One that ended with another of this list is left as it is.
-        ended += end::subtree(tx, &judged.chain.leaf().id, why, now, permit).await?.len();
+        ended += end::subtree(tx, by, &evaluated.chain().leaf().id, why, now).await?.len();
     }
     Ok(ended)
 }
@@ -146,7 +149,7 @@ async fn orphaned_keypairs(tx: &mut Tx) -> Result<Vec<String>> {
 }
 
 /// Removes keypairs that belong to no trust any more; says how many.
-pub async fn remove_orphaned_keypairs(tx: &mut Tx, permit: &Permit) -> Result<usize> {
+pub async fn remove_orphaned_keypairs(tx: &mut WriteTx, by: &System) -> Result<usize> {
     let mut removed = 0;
     for id in orphaned_keypairs(tx).await? {
         let trust: Vec<String> =
@@ -154,7 +157,7 @@ pub async fn remove_orphaned_keypairs(tx: &mut Tx, permit: &Permit) -> Result<us
         let is_bound = !stored(tx, &trust, Stored::Alive).await?.is_empty()
             && tx.exists("SELECT id FROM credential WHERE id = ?", args![&id]).await?;
         if !is_bound {
-            keypairs::sql::delete(tx, &id, permit).await?;
+            keypairs::sql::delete(tx, by, &id).await?;
             removed += 1;
         }
     }
@@ -186,7 +189,7 @@ async fn stored(tx: &mut Tx, ids: &[String], how: Stored) -> Result<Vec<String>>
 
 /// Removes some of the deleted trusts that ended at or before `cutoff`; says how many. Nothing left to
 /// remove is 0. A trust ended when it was deleted, or when its time was over if that was earlier.
-pub async fn purge_some(tx: &mut Tx, which: &Which, cutoff: Micros, permit: &Permit) -> Result<usize> {
+pub async fn purge_some(tx: &mut WriteTx, by: &System, which: &Which, cutoff: Micros) -> Result<usize> {
     let mut q = Select::new("SELECT t.id FROM trust t");
     q.and("t.deleted_at IS NOT NULL", &[]);
     q.and(&format!("(t.deleted_at <= ? OR {EXPIRED})"), args![DateTime(cutoff), cutoff, DateTime(cutoff)]);
@@ -194,21 +197,21 @@ pub async fn purge_some(tx: &mut Tx, which: &Which, cutoff: Micros, permit: &Per
     q.end(&format!("ORDER BY t.id LIMIT {BATCH}"));
     let found: Vec<String> = q.map(tx, |r| r.take()).await?;
     for id in &found {
-        remove(tx, id, permit).await?;
+        remove(tx, by, id).await?;
     }
     Ok(found.len())
 }
 
-async fn remove(tx: &mut Tx, id: &str, permit: &Permit) -> Result<()> {
-    keypairs::sql::delete_of_trust(tx, id, permit).await?;
-    tx.run("DELETE FROM trust_role WHERE trust_id = ?", args![id]).await?;
-    tx.run("DELETE FROM vicar_trust_state WHERE trust_id = ?", args![id]).await?;
-    tx.run("DELETE FROM trust WHERE id = ?", args![id]).await?;
+async fn remove(tx: &mut WriteTx, by: &System, id: &str) -> Result<()> {
+    keypairs::sql::delete_of_trust(tx, by, id).await?;
+    tx.run(by, "DELETE FROM trust_role WHERE trust_id = ?", args![id]).await?;
+    tx.run(by, "DELETE FROM vicar_trust_state WHERE trust_id = ?", args![id]).await?;
+    tx.run(by, "DELETE FROM trust WHERE id = ?", args![id]).await?;
     Ok(())
 }
 
 /// Removes rows that speak of a trust which is not stored: what a Keystone's `trust_flush` leaves behind.
-pub async fn remove_leftovers(tx: &mut Tx, _permit: &Permit) -> Result<u64> {
+pub async fn remove_leftovers(tx: &mut WriteTx, by: &System) -> Result<u64> {
     let mut removed = 0;
     for table in ["trust_role", "vicar_trust_state"] {
         let found: Vec<String> = tx
@@ -222,7 +225,7 @@ pub async fn remove_leftovers(tx: &mut Tx, _permit: &Permit) -> Result<u64> {
             .await?;
         let there = stored(tx, &found, Stored::AtAll).await?;
         for id in found.iter().filter(|id| !there.contains(id)) {
-            removed += tx.run(&format!("DELETE FROM {table} WHERE trust_id = ?"), args![id]).await?;
+            removed += tx.run(by, &format!("DELETE FROM {table} WHERE trust_id = ?"), args![id]).await?;
         }
     }
     Ok(removed)

@@ -1,8 +1,8 @@
 //! `/v3/OS-TRUST`: making, reading, listing and ending trusts, and seeing who acts for whom.
 
-use axum::extract::Path;
-use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use axum::response::Response;
+use serde_json::{Map, Value};
+use vicar_rules::Micros;
 use vicar_rules::delegation::{self, Ask, Parties, Presence};
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::refusal::Refusal;
@@ -10,11 +10,12 @@ use vicar_rules::roles::RoleSet;
 use vicar_rules::token::{Act, Kind};
 
 use super::{end, sql, view};
+use crate::authz::{Caller, NoObject, Object, Proposed, Reading, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::facts::{self, EvaluatedTrust, Place};
-use crate::http::request::{no_content, take_text};
-use crate::http::{Caller, Req};
+use crate::http::Request;
+use crate::http::request::{created, no_content, one, take_text};
 use crate::ids;
 use crate::schema;
 use crate::store::Tx;
@@ -35,18 +36,13 @@ schema!(CREATE, {
     },
 });
 
-/// Attributes that are the server's; a client's are ignored.
-const OWN: [&str; 6] = ["id", "redelegated_trust_id", "deleted_at", "links", "roles_links", "chain"];
-
 /// `POST /v3/OS-TRUST/trusts`
-pub async fn create(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.may(&req.app, Act::Trusts)?;
-    let mut body = req.member("trust", &CREATE)?;
+pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
+    s.may(Act::Trusts)?;
+    let mut body = s.member("trust", &CREATE)?;
     let trustor = take_text(&mut body, "trustor_user_id").unwrap_or_default();
-    let facts = Facts::none().with(Fact::TrustTrustor, &trustor);
-    let permit = caller.permit(&req.app, Op::CreateTrust, &facts)?;
-    for own in OWN {
+    let proof = s.authorize(Op::CreateTrust, Proposed(sql::NewTrust { trustor: trustor.clone() }))?;
+    for own in sql::OWN {
         body.remove(own);
     }
     let until = match take_text(&mut body, "expires_at") {
@@ -60,28 +56,26 @@ pub async fn create(req: Req) -> Result<Response> {
     };
     body.remove("expires_at");
     let named = body.remove("roles");
-    let mut tx = req.write().await?;
     let ask = Ask {
         trustor,
         trustee: take_text(&mut body, "trustee_user_id").unwrap_or_default(),
         project: take_text(&mut body, "project_id"),
         impersonation: body.remove("impersonation") == Some(Value::Bool(true)),
-        roles: resolve_roles(&mut tx, named.as_ref()).await?,
+        roles: resolve_roles(&mut s.tx, named.as_ref()).await?,
         until,
         uses: whole(&mut body, "remaining_uses")?,
         allow_redelegation: body.remove("allow_redelegation") == Some(Value::Bool(true)),
         count: whole(&mut body, "redelegation_count")?
-            .map(|n| u32::try_from(n).map_err(|_| Error::field("redelegation_count", "out of range")))
+            .map(|n| u32::try_from(n).map_err(|_| Error::field("redelegation_count", "is out of range")))
             .transpose()?,
     };
     body.remove("project_id");
-    let granted = grant(&mut tx, &req, caller, &ask).await?;
+    let granted = grant(&mut s.tx, s.app.config.trust, s.caller()?, &ask, s.now).await?;
     let id = ids::uuid();
-    sql::insert(&mut tx, &id, &granted, &body, &permit).await?;
+    sql::insert(&mut s.tx, &proof, &id, &granted, &body).await?;
     let made = delegation::Trust { id, ..granted.trust().clone() };
-    let shown = sql::body_with_roles(&mut tx, &req, &made, body).await?;
-    tx.commit().await?;
-    Ok(req.created("trust", shown))
+    let shown = sql::to_json_with_roles(&mut s.tx, s.links(), &made, body).await?;
+    Ok(created("trust", shown))
 }
 
 /// An optional whole number. JSON Schema takes `1.0` for one; here it is refused rather than read as absent.
@@ -95,38 +89,42 @@ fn whole(body: &mut Map<String, Value>, name: &str) -> Result<Option<i64>> {
 }
 
 /// `[{"id"} | {"name"}]` → ids. A name that several roles have is ambiguous.
+///
+/// # Errors
+/// 404 for an unknown name, 400 for an ambiguous one.
 pub async fn resolve_roles(tx: &mut Tx, named: Option<&Value>) -> Result<RoleSet> {
-    let mut out = RoleSet::new();
-    for role in named.and_then(Value::as_array).into_iter().flatten() {
-        if let Some(id) = role["id"].as_str() {
-            out.insert(id.to_owned());
-        } else if let Some(name) = role["name"].as_str() {
-            match sql::roles_named(tx, name).await?.as_slice() {
-                [] => return Err(Error::NotFound("role", name.to_owned())),
-                [one] => {
-                    out.insert(one.clone());
-                }
-                _ => return Err(Error::field("roles", "several roles have that name; give the id")),
+    let named: Vec<&Value> = named.and_then(Value::as_array).into_iter().flatten().collect();
+    let mut out: RoleSet = named.iter().filter_map(|r| r["id"].as_str()).map(str::to_owned).collect();
+    let names: Vec<&str> = named.iter().filter_map(|r| r["name"].as_str()).collect();
+    let known = sql::roles_named(tx, &names).await?;
+    for name in names {
+        // Some databases compare names without case, as a Keystone on them does.
+        let found = known.get(name).or_else(|| {
+            known.iter().find(|(stored, _)| stored.eq_ignore_ascii_case(name)).map(|(_, ids)| ids)
+        });
+        match found.map(Vec::as_slice) {
+            None | Some([]) => return Err(Error::NotFound("role", name.to_owned())),
+            Some([one]) => {
+                out.insert(one.clone());
             }
+            Some(_) => return Err(Error::field("roles", "several roles have that name; give the id")),
         }
     }
     Ok(out)
 }
 
 /// Gathers the facts and asks the rules. The parent is that of the presented token, never the body's.
-async fn grant(tx: &mut Tx, req: &Req, caller: &Caller, ask: &Ask) -> Result<delegation::Granted> {
-    let now = req.app.clock.now();
+async fn grant(
+    tx: &mut Tx,
+    limits: delegation::Limits,
+    caller: &Caller,
+    ask: &Ask,
+    now: Micros,
+) -> Result<delegation::Granted> {
     let implications = facts::implications(tx).await?;
-    let parent = caller.token().and_then(|t| t.trust_id());
-    // EvaluatedTrust again in this transaction: what ended since the token was looked at counts.
-    let parent: Option<EvaluatedTrust> = match parent {
-        None => None,
-        Some(id) => {
-            let chain = facts::chain(tx, id).await?.ok_or(Error::Unauthorized)?;
-            facts::evaluate_all(tx, vec![chain], now, &implications).await?.pop()
-        }
-    };
-    let root = parent.as_ref().map_or(ask.trustor.as_str(), |j| &j.chain.root().trustor);
+    // The caller was authenticated in this transaction, and the trust evaluated with it.
+    let parent = caller.token().and_then(|t| t.trust.as_ref());
+    let root = parent.map_or(ask.trustor.as_str(), |t| &t.chain().root().trustor);
     let (project, root_roles) = match &ask.project {
         None => (Presence::Missing, RoleSet::new()),
         Some(id) => (
@@ -142,115 +140,112 @@ async fn grant(tx: &mut Tx, req: &Req, caller: &Caller, ask: &Ask) -> Result<del
         implications: &implications,
         now,
     };
-    let limits = req.app.config.trust;
-    Ok(match &parent {
+    Ok(match parent {
         None => delegation::grant(ask, &parties, limits)?,
-        Some(j) => delegation::redelegate(ask, &j.chain, &j.standing, &parties, limits)?,
+        Some(t) => delegation::redelegate(ask, &t.evaluated, &parties, limits)?,
     })
 }
 
-/// Who has what part in a trust, for the policy. A trust-scoped caller has a part in its own link and
-/// below only, whoever he speaks for.
-fn facts(caller: &Caller, judged: &EvaluatedTrust) -> Result<Facts> {
-    let chain = &judged.chain;
-    let mut facts = Facts::none()
-        .with_all(Fact::TrustTrustor, chain.links().iter().map(|t| t.trustor.as_str()))
-        .with(Fact::TrustTrustee, &chain.leaf().trustee);
-    if caller.kind() == Kind::Trust {
-        if !in_lane(caller, judged) {
-            return Err(Refusal::DelegatedToken("see or manage trusts outside its own chain").into());
+impl Object for EvaluatedTrust {
+    /// Who has what part in a trust. A trust-scoped caller has a part in its own link and below only, whoever
+    /// it speaks for.
+    fn facts(&self, caller: &Caller) -> Result<Facts> {
+        let chain = self.chain();
+        let mut facts = Facts::none()
+            .with_all(Fact::TrustTrustor, chain.links().iter().map(|t| t.trustor.as_str()))
+            .with(Fact::TrustTrustee, &chain.leaf().trustee);
+        if caller.kind() == Kind::Trust {
+            if !is_own_or_below(caller, self) {
+                return Err(Refusal::DelegatedToken("see or manage trusts outside its own chain").into());
+            }
+            // Its own link may be ended by the bearer, with impersonation or without.
+            facts = facts.with(Fact::TrustTrustor, caller.user_id());
         }
-        // Its own link may be ended by the bearer, with impersonation or without.
-        facts = facts.with(Fact::TrustTrustor, caller.user_id());
+        Ok(facts)
     }
-    Ok(facts)
 }
 
-/// Is the trust the caller's own, or below it?
-fn in_lane(caller: &Caller, judged: &EvaluatedTrust) -> bool {
+/// Whether the trust is the caller's own, or below it.
+fn is_own_or_below(caller: &Caller, trust: &EvaluatedTrust) -> bool {
     let own = caller.token().and_then(|t| t.trust_id());
-    own.is_some_and(|own| judged.chain.links().iter().any(|t| t.id == own))
+    own.is_some_and(|own| trust.chain().links().iter().any(|t| t.id == own))
 }
 
 /// The trust that a path names, dead or alive.
-async fn load(tx: &mut Tx, req: &Req, id: &str) -> Result<EvaluatedTrust> {
-    let missing = || Error::NotFound("trust", id.to_owned());
-    let chain = facts::chain(tx, id).await?.ok_or_else(missing)?;
-    facts::evaluate(tx, chain, req.app.clock.now()).await?.ok_or_else(missing)
+async fn load(tx: &mut Tx, request: &Request, now: Micros) -> Result<EvaluatedTrust> {
+    let id = request.param("trust_id")?;
+    let implications = facts::implications(tx).await?;
+    let found = facts::evaluated_trust(tx, id, now, &implications).await?;
+    found.ok_or_else(|| Error::NotFound("trust", id.to_owned()))
 }
 
 /// The same, but a dead one is not there.
-async fn load_living(tx: &mut Tx, req: &Req, id: &str) -> Result<EvaluatedTrust> {
-    let judged = load(tx, req, id).await?;
-    if judged.standing.ended() {
-        return Err(Error::NotFound("trust", id.to_owned()));
+async fn load_living(tx: &mut Tx, request: &Request, now: Micros) -> Result<EvaluatedTrust> {
+    let trust = load(tx, request, now).await?;
+    if trust.standing().ended() {
+        return Err(Error::NotFound("trust", trust.chain().leaf().id.clone()));
     }
-    Ok(judged)
+    Ok(trust)
 }
 
 /// `GET /v3/OS-TRUST/trusts/{id}`
-pub async fn get(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.may(&req.app, Act::Trusts)?;
-    let mut tx = req.read().await?;
-    let judged = load_living(&mut tx, &req, &id).await?;
-    caller.permit(&req.app, Op::GetTrust, &facts(caller, &judged)?)?;
-    let (extra, _) = sql::extras(&mut tx, &id).await?;
-    let shown = sql::body_with_roles(&mut tx, &req, judged.chain.leaf(), extra).await?;
-    Ok(req.one("trust", shown))
+pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
+    s.may(Act::Trusts)?;
+    let trust = load_living(&mut s.tx, s.request, s.now).await?;
+    let trust = s.authorize(Op::GetTrust, trust)?;
+    let leaf = trust.chain().leaf();
+    let extra = sql::extras(&mut s.tx, &[&leaf.id]).await?.remove(&leaf.id).unwrap_or_default();
+    Ok(one("trust", sql::to_json_with_roles(&mut s.tx, s.links(), leaf, extra).await?))
 }
 
 /// `GET /v3/OS-TRUST/trusts/{id}/roles`
-pub async fn roles(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.may(&req.app, Act::Trusts)?;
-    let mut tx = req.read().await?;
-    let judged = load_living(&mut tx, &req, &id).await?;
-    caller.permit(&req.app, Op::ListRolesForTrust, &facts(caller, &judged)?)?;
-    let roles = sql::role_objects(&mut tx, &req, &judged.chain.leaf().roles).await?;
-    req.list("roles", roles, &[])
+pub async fn roles(s: &mut Reading<'_>) -> Result<Response> {
+    s.may(Act::Trusts)?;
+    let trust = load_living(&mut s.tx, s.request, s.now).await?;
+    let trust = s.authorize(Op::ListRolesForTrust, trust)?;
+    let roles = sql::role_objects(&mut s.tx, s.links(), &trust.chain().leaf().roles).await?;
+    s.list("roles", roles, &[])
 }
 
 /// `GET /v3/OS-TRUST/trusts/{id}/roles/{role}`
-pub async fn role(Path((id, role)): Path<(String, String)>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.may(&req.app, Act::Trusts)?;
-    let mut tx = req.read().await?;
-    let judged = load_living(&mut tx, &req, &id).await?;
-    caller.permit(&req.app, Op::GetRoleForTrust, &facts(caller, &judged)?)?;
-    let only: RoleSet = judged.chain.leaf().roles.iter().filter(|r| **r == role).cloned().collect();
-    let shown = sql::role_objects(&mut tx, &req, &only).await?.pop();
-    Ok(req.one("role", shown.ok_or(Error::NotFound("role", role))?))
+pub async fn role(s: &mut Reading<'_>) -> Result<Response> {
+    s.may(Act::Trusts)?;
+    let role = s.param("role_id")?;
+    let trust = load_living(&mut s.tx, s.request, s.now).await?;
+    let trust = s.authorize(Op::GetRoleForTrust, trust)?;
+    let only: RoleSet = trust.chain().leaf().roles.iter().filter(|r| *r == role).cloned().collect();
+    let shown = sql::role_objects(&mut s.tx, s.links(), &only).await?.pop();
+    Ok(one("role", shown.ok_or_else(|| Error::NotFound("role", role.to_owned()))?))
 }
 
 /// Which states a list shows.
 const STATES: [&str; 7] = ["live", "expired", "exhausted", "broken", "deleted", "suspended", "all"];
 
 /// `GET /v3/OS-TRUST/trusts`
-pub async fn list(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.may(&req.app, Act::Trusts)?;
-    let (trustor, trustee) = (req.query.get("trustor_user_id"), req.query.get("trustee_user_id"));
+pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
+    s.may(Act::Trusts)?;
+    let caller = s.caller()?;
+    let query = &s.request.query;
+    let (trustor, trustee) = (query.get("trustor_user_id"), query.get("trustee_user_id"));
     // Both filters together: each names one's own part, so each alone may allow.
     let by_trustor = trustor.map(|u| (Op::ListTrustsForTrustor, Facts::none().with(Fact::TrustTrustor, u)));
     let by_trustee = trustee.map(|u| (Op::ListTrustsForTrustee, Facts::none().with(Fact::TrustTrustee, u)));
-    let allowed = [&by_trustor, &by_trustee]
-        .into_iter()
-        .flatten()
-        .any(|(op, facts)| caller.allowed(&req.app, *op, facts));
+    let mut allowed = false;
+    for (op, facts) in [&by_trustor, &by_trustee].into_iter().flatten() {
+        allowed |= s.allows(*op, facts)?;
+    }
     if !allowed {
         let (op, facts) = by_trustor.or(by_trustee).unwrap_or((Op::ListTrusts, Facts::none()));
-        caller.permit(&req.app, op, &facts)?;
+        s.authorize(op, facts)?;
     }
-    let state = req.query.get("state").unwrap_or("live");
+    let state = query.get("state").unwrap_or("live");
     if !STATES.contains(&state) {
         return Err(Error::field(
             "state",
             "must be one of live, suspended, expired, exhausted, broken, deleted, all",
         ));
     }
-    let mut tx = req.read().await?;
-    let found = facts::trusts_where(&mut tx, |q| {
+    let found = facts::trusts_where(&mut s.tx, |q| {
         q.eq("t.trustor_user_id", trustor).eq("t.trustee_user_id", trustee);
         if state == "live" || state == "suspended" {
             q.and("t.deleted_at IS NULL", &[]);
@@ -258,80 +253,73 @@ pub async fn list(req: Req) -> Result<Response> {
         q.end("ORDER BY t.id");
     })
     .await?;
-    let judged = view::judge(&mut tx, &found, req.app.clock.now()).await?;
-    let reasons = sql::reasons(&mut tx, &found.iter().map(|t| t.id.as_str()).collect::<Vec<_>>()).await?;
+    let evaluated = view::evaluate(&mut s.tx, &found, s.now).await?;
+    let ids: Vec<&str> = found.iter().map(|t| t.id.as_str()).collect();
+    let reasons = sql::reasons(&mut s.tx, &ids).await?;
+    let mut extras = sql::extras(&mut s.tx, &ids).await?;
     let mut items = Vec::new();
-    for j in &judged {
-        let leaf = j.chain.leaf();
-        let word = view::word(&j.standing, reasons.get(&leaf.id).map(String::as_str));
+    for trust in &evaluated {
+        let leaf = trust.chain().leaf();
+        let word = view::word(trust.standing(), reasons.get(&leaf.id).map(String::as_str));
         let shown = match state {
             "all" => true,
             // A suspended trust lives; it is listed with the living.
-            "live" => !j.standing.ended(),
+            "live" => !trust.standing().ended(),
             other => word == other,
         };
-        if shown && (caller.kind() != Kind::Trust || in_lane(caller, j)) {
-            let (extra, _) = sql::extras(&mut tx, &leaf.id).await?;
-            let mut body = sql::body(&req, leaf, extra);
+        if shown && (caller.kind() != Kind::Trust || is_own_or_below(caller, trust)) {
+            let mut item = sql::to_json(s.links(), leaf, extras.remove(&leaf.id).unwrap_or_default());
             if state != "live" {
-                body.insert("state".into(), word.into());
+                item.insert("state".into(), word.into());
             }
-            items.push(Value::Object(body));
+            items.push(Value::Object(item));
         }
     }
-    req.list("trusts", items, &[])
+    s.list("trusts", items, &[])
 }
 
 /// `DELETE /v3/OS-TRUST/trusts/{id}`, with `?dry_run=true` and `?renounce=true`
-pub async fn delete(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.may(&req.app, Act::Trusts)?;
-    let renounce = req.query.flag("renounce");
-    let dry = req.query.flag("dry_run");
-    let mut tx = if dry { req.read().await? } else { req.write().await? };
-    let judged = load(&mut tx, &req, &id).await?;
-    if judged.chain.leaf().deleted_at.is_some() {
+pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
+    s.may(Act::Trusts)?;
+    let query = &s.request.query;
+    let trust = load(&mut s.tx, s.request, s.now).await?;
+    let id = trust.chain().leaf().id.clone();
+    if trust.chain().leaf().deleted_at.is_some() {
         return Err(Error::NotFound("trust", id));
     }
-    let facts = facts(caller, &judged)?;
-    let permit = match caller.permit(&req.app, Op::DeleteTrust, &facts) {
-        Err(Error::Forbidden(_)) if renounce => caller.permit(&req.app, Op::RenounceTrust, &facts)?,
+    let renounce = query.flag("renounce");
+    let trust = match s.authorize(Op::DeleteTrust, trust.clone()) {
+        Err(Error::Forbidden(_)) if renounce => s.authorize(Op::RenounceTrust, trust)?,
         other => other?,
     };
-    if dry {
-        let shown = view::would_end(&mut tx, &id).await?;
-        return Ok(req.one("would_end", shown));
+    if query.flag("dry_run") {
+        return Ok(one("would_end", view::would_end(&mut s.tx, &id).await?));
     }
-    let why = if renounce { end::Why::Renounced } else { end::Why::Deleted };
-    let ended = end::subtree(&mut tx, &id, why, req.app.clock.now(), &permit).await?;
-    tx.commit().await?;
-    req.app.metrics.trusts_ended.inc_by(ended.len() as u64);
+    let why = if renounce { end::EndReason::Renounced } else { end::EndReason::Deleted };
+    let ended = end::subtree(&mut s.tx, &trust, &id, why, s.now).await?.len() as u64;
+    s.after_commit(move |metrics| drop(metrics.trusts_ended.inc_by(ended)));
     Ok(no_content())
 }
 
 /// `GET /v3/OS-TRUST/trusts/{id}/lineage`: everything above and below, dead or alive.
-pub async fn lineage(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.may(&req.app, Act::Trusts)?;
-    let mut tx = req.read().await?;
-    let judged = load(&mut tx, &req, &id).await?;
-    caller.permit(&req.app, Op::GetTrustLineage, &facts(caller, &judged)?)?;
-    let shown = view::lineage(&mut tx, &req, &judged).await?;
-    Ok(req.one("lineage", shown))
+pub async fn lineage(s: &mut Reading<'_>) -> Result<Response> {
+    s.may(Act::Trusts)?;
+    let trust = load(&mut s.tx, s.request, s.now).await?;
+    let trust = s.authorize(Op::GetTrustLineage, trust)?;
+    Ok(one("lineage", view::lineage(&mut s.tx, s.now, &trust).await?))
 }
 
-/// `GET /v3/users/{id}/delegations`: everything that acts for this user, and for whom he acts.
-pub async fn delegations(Path(user): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    caller.may(&req.app, Act::Trusts)?;
-    if caller.kind() == Kind::Trust {
+/// `GET /v3/users/{id}/delegations`: everything that acts for this user, and for whom they act.
+pub async fn delegations(s: &mut Reading<'_>) -> Result<Response> {
+    s.may(Act::Trusts)?;
+    if s.caller()?.kind() == Kind::Trust {
         return Err(Refusal::DelegatedToken("see delegations outside its own chain").into());
     }
-    caller.permit(&req.app, Op::ListUserDelegations, &Facts::none().with(Fact::PathUser, &user))?;
-    let mut tx = req.read().await?;
-    if facts::user(&mut tx, &user).await?.is_none() {
-        return Err(Error::NotFound("user", user));
+    s.authorize(Op::ListUserDelegations, NoObject)?;
+    let user = s.param("user_id")?;
+    if facts::user(&mut s.tx, user).await?.is_none() {
+        return Err(Error::NotFound("user", user.to_owned()));
     }
-    let shown: Map<String, Value> = view::delegations(&mut tx, &req, &user).await?;
-    Ok(axum::Json(json!({"delegations": shown})).into_response())
+    let shown: Map<String, Value> = view::delegations(&mut s.tx, s.now, user).await?;
+    Ok(one("delegations", shown.into()))
 }

@@ -10,7 +10,7 @@ use vicar_rules::roles::RoleSet;
 
 use crate::error::Result;
 use crate::facts;
-use crate::store::Tx;
+use crate::store::{Proof, Tx, WriteTx};
 
 /// Whose roles a change can touch.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +23,10 @@ pub enum Affected<'a> {
 
 /// The trusts that were live before a change, with what they gave.
 #[derive(Debug)]
-pub struct Before(BTreeMap<String, RoleSet>);
+pub struct Before {
+    live: BTreeMap<String, RoleSet>,
+    now: Micros,
+}
 
 /// Looks which trusts of the affected trustors are live, at any depth.
 pub async fn before(tx: &mut Tx, affected: Affected<'_>, now: Micros) -> Result<Before> {
@@ -42,30 +45,32 @@ pub async fn before(tx: &mut Tx, affected: Affected<'_>, now: Micros) -> Result<
         let below = facts::subtree(tx, &root.id).await?;
         ids.extend(below.into_iter().filter(|t| t.deleted_at.is_none()).map(|t| t.id));
     }
-    Ok(Before(live(tx, &ids, now).await?))
+    Ok(Before { live: live(tx, &ids, now).await?, now })
 }
 
 async fn live(tx: &mut Tx, ids: &[String], now: Micros) -> Result<BTreeMap<String, RoleSet>> {
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let chains = facts::chains(tx, &ids).await?;
     let implications = facts::implications(tx).await?;
-    let judged = facts::evaluate_all(tx, chains, now, &implications).await?;
-    Ok(judged
+    let evaluated = facts::evaluate_all(tx, chains, now, &implications).await?;
+    Ok(evaluated
         .into_iter()
-        .filter_map(|j| Some((j.chain.leaf().id.clone(), j.standing.live()?.roles.clone())))
+        .filter_map(|j| Some((j.chain().leaf().id.clone(), j.standing().live()?.roles.clone())))
         .collect())
 }
 
 impl Before {
     /// Looks again, and revokes the tokens of every trust that fell silent or gives less: a keypair of
-    /// it may have stood on just that.
-    pub async fn after(self, tx: &mut Tx, now: Micros) -> Result<()> {
-        let ids: Vec<String> = self.0.keys().cloned().collect();
-        let still = live(tx, &ids, now).await?;
+    /// it may have rested on just that.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn after(self, tx: &mut WriteTx, proof: &impl Proof) -> Result<()> {
+        let ids: Vec<String> = self.live.keys().cloned().collect();
+        let still = live(tx, &ids, self.now).await?;
         let lost = |id: &String, roles: &RoleSet| still.get(id).is_none_or(|now| !roles.is_subset(now));
-        for (trust, _) in self.0.iter().filter(|(id, roles)| lost(id, roles)) {
-            let event = Event { trust: Some(trust.clone()), issued_before: now, ..Event::default() };
-            facts::revoke(tx, &event, now).await?;
+        for (trust, _) in self.live.iter().filter(|(id, roles)| lost(id, roles)) {
+            facts::revoke(tx, proof, Event { trust: Some(trust.clone()), ..Event::default() }).await?;
         }
         Ok(())
     }

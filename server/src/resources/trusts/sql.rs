@@ -1,29 +1,57 @@
 //! Trusts in the database, beyond what judging them needs.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value as Json, json};
 use vicar_rules::delegation::{Granted, Trust};
+use vicar_rules::policy::{Fact, Facts};
 use vicar_rules::roles::RoleSet;
 
 use crate::args;
 use crate::clock;
 use crate::error::{Error, Result};
 
-use crate::http::{Permit, Req};
+use crate::authz::{Authorized, Caller, Object, Proposed};
+use crate::http::{Links, bag};
 use crate::resources::roles;
-use crate::store::{CHUNK, DateTime, Select, Tx};
+use crate::store::{CHUNK, DateTime, Select, Tx, WriteTx};
 
-/// Ids of the roles with this name; more than one when domains have their own.
-pub async fn roles_named(tx: &mut Tx, name: &str) -> Result<Vec<String>> {
-    Ok(tx.column("SELECT id FROM role WHERE name = ?", args![name]).await?)
+/// Ids of the roles with these names; more than one for a name that domains have for their own.
+///
+/// # Errors
+/// When the database fails.
+pub async fn roles_named(tx: &mut Tx, names: &[&str]) -> Result<BTreeMap<String, Vec<String>>> {
+    let mut out: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for part in names.chunks(CHUNK) {
+        let mut q = Select::new("SELECT name, id FROM role");
+        q.is_in("name", part.iter().copied());
+        for (name, id) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
+            out.entry(name).or_default().push(id);
+        }
+    }
+    Ok(out)
+}
+
+/// A trust that a client proposes: so much of it as the policy may know.
+#[derive(Debug, Clone)]
+pub struct NewTrust {
+    /// The trustor, as the body says.
+    pub trustor: String,
+}
+
+impl Object for Proposed<NewTrust> {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none().with(Fact::TrustTrustor, &self.trustor))
+    }
 }
 
 /// Writes a trust that the rules granted. The same live trust makes it a conflict.
 pub async fn insert(
-    tx: &mut Tx,
+    tx: &mut WriteTx,
+    proof: &Authorized<Proposed<NewTrust>>,
     id: &str,
     granted: &Granted,
     extra: &Map<String, Json>,
-    _permit: &Permit,
 ) -> Result<()> {
     let t = granted.trust();
     let until = t.until.to_option();
@@ -31,6 +59,7 @@ pub async fn insert(
         // Keystone's unique key counts dead trusts too. They keep their end in the exact column, so
         // clearing the legacy one takes nothing from them and makes room.
         tx.run(
+            proof,
             "UPDATE trust SET expires_at = NULL
               WHERE trustor_user_id = ? AND trustee_user_id = ? AND project_id = ? AND impersonation = ?
                 AND expires_at_int = ? AND (deleted_at IS NOT NULL OR remaining_uses = 0)",
@@ -39,6 +68,7 @@ pub async fn insert(
         .await?;
     }
     tx.run(
+        proof,
         "INSERT INTO trust (id, trustor_user_id, trustee_user_id, project_id, impersonation, expires_at,
              expires_at_int, remaining_uses, extra, redelegated_trust_id, redelegation_count)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -62,29 +92,41 @@ pub async fn insert(
         other => other.into(),
     })?;
     for role in &t.roles {
-        tx.run("INSERT INTO trust_role (trust_id, role_id) VALUES (?, ?)", args![id, role]).await?;
+        tx.run(proof, "INSERT INTO trust_role (trust_id, role_id) VALUES (?, ?)", args![id, role]).await?;
     }
     Ok(())
 }
 
-/// What a trust was made with besides what the rules know, and why it ended, by trust.
-pub async fn extras(tx: &mut Tx, id: &str) -> Result<(Map<String, Json>, Option<String>)> {
-    let found = tx
-        .first(
-            "SELECT t.extra, s.reason FROM trust t LEFT JOIN vicar_trust_state s ON s.trust_id = t.id
-              WHERE t.id = ?",
-            args![id],
-            |r| Ok((r.take::<Option<String>>()?, r.take::<Option<String>>()?)),
-        )
-        .await?;
-    let (extra, reason) = found.unwrap_or_default();
-    let extra = extra.and_then(|e| serde_json::from_str(&e).ok()).unwrap_or_default();
-    Ok((extra, reason))
+/// Reads an `extra` column of a trust. Attributes that are the server's are not taken from it.
+fn read_extra(text: Option<String>) -> Map<String, Json> {
+    let mut extra = bag::read(text);
+    for own in OWN {
+        extra.remove(own);
+    }
+    extra
+}
+
+/// Attributes that are the server's: a client's are ignored, and never shown.
+pub const OWN: [&str; 8] =
+    ["id", "redelegated_trust_id", "deleted_at", "links", "roles_links", "chain", "state", "reason"];
+
+/// What trusts were made with besides what the rules know, by id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn extras(tx: &mut Tx, ids: &[&str]) -> Result<BTreeMap<String, Map<String, Json>>> {
+    let mut out = BTreeMap::new();
+    for part in ids.chunks(CHUNK) {
+        let mut q = Select::new("SELECT id, extra FROM trust");
+        q.is_in("id", part.iter().copied());
+        out.extend(q.map(tx, |r| Ok((r.take::<String>()?, read_extra(r.take()?)))).await?);
+    }
+    Ok(out)
 }
 
 /// The recorded reasons of ended trusts.
-pub async fn reasons(tx: &mut Tx, ids: &[&str]) -> Result<std::collections::BTreeMap<String, String>> {
-    let mut out = std::collections::BTreeMap::new();
+pub async fn reasons(tx: &mut Tx, ids: &[&str]) -> Result<BTreeMap<String, String>> {
+    let mut out = BTreeMap::new();
     for part in ids.chunks(CHUNK) {
         let mut q = Select::new("SELECT trust_id, reason FROM vicar_trust_state");
         q.is_in("trust_id", part.iter().copied()).and("reason IS NOT NULL", &[]);
@@ -94,16 +136,19 @@ pub async fn reasons(tx: &mut Tx, ids: &[&str]) -> Result<std::collections::BTre
 }
 
 /// Whole role objects, as the roles API shows them.
-pub async fn role_objects(tx: &mut Tx, req: &Req, ids: &RoleSet) -> Result<Vec<Json>> {
+///
+/// # Errors
+/// When the database fails.
+pub async fn role_objects(tx: &mut Tx, links: &Links, ids: &RoleSet) -> Result<Vec<Json>> {
     let roles = roles::sql::find(tx, |q| {
         q.is_in("r.id", ids);
     })
     .await?;
-    Ok(roles.iter().map(|r| r.body(req)).collect())
+    Ok(roles.iter().map(|r| r.to_json(links)).collect())
 }
 
 /// A trust as clients see it, without its roles.
-pub fn body(req: &Req, t: &Trust, extra: Map<String, Json>) -> Map<String, Json> {
+pub fn to_json(links: &Links, t: &Trust, extra: Map<String, Json>) -> Map<String, Json> {
     let mut out = extra;
     let own = json!({
         "id": t.id,
@@ -117,7 +162,7 @@ pub fn body(req: &Req, t: &Trust, extra: Map<String, Json>) -> Map<String, Json>
         "redelegated_trust_id": t.parent,
         "redelegation_count": t.hops,
         "allow_redelegation": t.hops > 0,
-        "links": {"self": req.link(&format!("/OS-TRUST/trusts/{}", t.id))},
+        "links": {"self": links.to(&format!("/OS-TRUST/trusts/{}", t.id))},
     });
     if let Json::Object(own) = own {
         out.extend(own);
@@ -126,11 +171,19 @@ pub fn body(req: &Req, t: &Trust, extra: Map<String, Json>) -> Map<String, Json>
 }
 
 /// The same with whole roles and their link.
-pub async fn body_with_roles(tx: &mut Tx, req: &Req, t: &Trust, extra: Map<String, Json>) -> Result<Json> {
-    let mut out = body(req, t, extra);
-    let roles = role_objects(tx, req, &t.roles).await?;
+///
+/// # Errors
+/// When the database fails.
+pub async fn to_json_with_roles(
+    tx: &mut Tx,
+    links: &Links,
+    t: &Trust,
+    extra: Map<String, Json>,
+) -> Result<Json> {
+    let mut out = to_json(links, t, extra);
+    let roles = role_objects(tx, links, &t.roles).await?;
     out.insert("roles".into(), roles.into());
-    let own = req.link(&format!("/OS-TRUST/trusts/{}/roles", t.id));
+    let own = links.to(&format!("/OS-TRUST/trusts/{}/roles", t.id));
     out.insert("roles_links".into(), json!({"self": own, "next": null, "previous": null}));
     Ok(Json::Object(out))
 }

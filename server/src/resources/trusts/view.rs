@@ -10,12 +10,11 @@ use crate::args;
 use crate::clock;
 use crate::error::Result;
 use crate::facts::{self, EvaluatedTrust};
-use crate::http::Req;
 use crate::resources::keypairs::sql::{self as keypairs, BoundTo};
 use crate::store::Tx;
 
-/// Judges stored trusts, each in its chain.
-pub async fn judge(tx: &mut Tx, trusts: &[Trust], now: Micros) -> Result<Vec<EvaluatedTrust>> {
+/// Evaluates stored trusts, each in its chain.
+pub async fn evaluate(tx: &mut Tx, trusts: &[Trust], now: Micros) -> Result<Vec<EvaluatedTrust>> {
     let ids: Vec<&str> = trusts.iter().map(|t| t.id.as_str()).collect();
     let chains = facts::chains(tx, &ids).await?;
     let implications = facts::implications(tx).await?;
@@ -36,13 +35,13 @@ async fn role_names(tx: &mut Tx) -> Result<BTreeMap<String, String>> {
 }
 
 /// One link as a tree shows it.
-struct Painter {
+struct LineageView {
     roles: BTreeMap<String, String>,
     reasons: BTreeMap<String, String>,
     keypairs: Vec<BoundTo>,
 }
 
-impl Painter {
+impl LineageView {
     async fn over(tx: &mut Tx, ids: &[&str]) -> Result<Self> {
         Ok(Self {
             roles: role_names(tx).await?,
@@ -64,14 +63,14 @@ impl Painter {
     }
 
     fn link(&self, j: &EvaluatedTrust) -> Value {
-        let t = j.chain.leaf();
+        let t = j.chain().leaf();
         let recorded = self.reasons.get(&t.id).map(String::as_str);
         let roles: Vec<Value> = t.roles.iter().map(|id| self.role(id)).collect();
         let keypairs: Vec<Value> =
             self.keypairs.iter().filter(|k| k.trust_id == t.id).map(|k| self.keypair(k)).collect();
         json!({
             "id": t.id,
-            "depth": j.chain.links().len() - 1,
+            "depth": j.chain().links().len() - 1,
             "trustor_user_id": t.trustor,
             "trustee_user_id": t.trustee,
             "project_id": t.project,
@@ -82,28 +81,27 @@ impl Painter {
             "redelegated_trust_id": t.parent,
             "redelegation_count": t.hops,
             "keypairs": keypairs,
-            "state": word(&j.standing, recorded),
-            "reason": j.standing.reason().or_else(|| recorded.map(str::to_owned)),
+            "state": word(j.standing(), recorded),
+            "reason": j.standing().reason().or_else(|| recorded.map(str::to_owned)),
         })
     }
 }
 
 /// Ancestors up to the root, the trust itself, and the subtree below, in the order of depth.
-pub async fn lineage(tx: &mut Tx, req: &Req, of: &EvaluatedTrust) -> Result<Value> {
-    let now = req.app.clock.now();
-    let id = &of.chain.leaf().id;
+pub async fn lineage(tx: &mut Tx, now: Micros, of: &EvaluatedTrust) -> Result<Value> {
+    let id = &of.chain().leaf().id;
     let below: Vec<Trust> = facts::subtree(tx, id).await?.into_iter().filter(|t| t.id != *id).collect();
-    let above = judge(tx, of.chain.links(), now).await?;
-    let mut below = judge(tx, &below, now).await?;
-    below.sort_by_key(|j| (j.chain.links().len(), j.chain.leaf().id.clone()));
-    let ids: Vec<&str> = above.iter().chain(&below).map(|j| j.chain.leaf().id.as_str()).collect();
-    let painter = Painter::over(tx, &ids).await?;
-    let paint = |all: &[EvaluatedTrust]| all.iter().map(|j| painter.link(j)).collect::<Vec<_>>();
+    let above = evaluate(tx, of.chain().links(), now).await?;
+    let mut below = evaluate(tx, &below, now).await?;
+    below.sort_by_key(|j| (j.chain().links().len(), j.chain().leaf().id.clone()));
+    let ids: Vec<&str> = above.iter().chain(&below).map(|j| j.chain().leaf().id.as_str()).collect();
+    let view = LineageView::over(tx, &ids).await?;
+    let show = |all: &[EvaluatedTrust]| all.iter().map(|j| view.link(j)).collect::<Vec<_>>();
     Ok(json!({
         "trust_id": id,
-        "ancestors": paint(&above[..above.len().saturating_sub(1)]),
-        "trust": painter.link(of),
-        "subtree": paint(&below),
+        "ancestors": show(&above[..above.len().saturating_sub(1)]),
+        "trust": view.link(of),
+        "subtree": show(&below),
     }))
 }
 
@@ -131,9 +129,8 @@ pub async fn would_end(tx: &mut Tx, id: &str) -> Result<Value> {
     Ok(json!({"trusts": trusts, "keypairs": keypairs}))
 }
 
-/// Both sides of a user: what acts for him at any depth, and for whom he acts.
-pub async fn delegations(tx: &mut Tx, req: &Req, user: &str) -> Result<Map<String, Value>> {
-    let now = req.app.clock.now();
+/// Both sides of a user: what acts for them at any depth, and for whom they act.
+pub async fn delegations(tx: &mut Tx, now: Micros, user: &str) -> Result<Map<String, Value>> {
     let roots = facts::trusts_where(tx, |q| {
         q.and("t.trustor_user_id = ?", args![user]);
     })
@@ -152,11 +149,11 @@ pub async fn delegations(tx: &mut Tx, req: &Req, user: &str) -> Result<Map<Strin
     })
     .await?;
     let living =
-        |all: Vec<EvaluatedTrust>| all.into_iter().filter(|j| !j.standing.ended()).collect::<Vec<_>>();
-    let acting = living(judge(tx, &acting, now).await?);
-    let acts = living(judge(tx, &acts, now).await?);
-    let ids: Vec<&str> = acting.iter().chain(&acts).map(|j| j.chain.leaf().id.as_str()).collect();
-    let painter = Painter::over(tx, &ids).await?;
+        |all: Vec<EvaluatedTrust>| all.into_iter().filter(|j| !j.standing().ended()).collect::<Vec<_>>();
+    let acting = living(evaluate(tx, &acting, now).await?);
+    let acts = living(evaluate(tx, &acts, now).await?);
+    let ids: Vec<&str> = acting.iter().chain(&acts).map(|j| j.chain().leaf().id.as_str()).collect();
+    let view = LineageView::over(tx, &ids).await?;
     let own = keypairs::find(tx, |q| {
         q.and("c.user_id = ? AND c.type = ?", args![user, keypairs::PLAIN]);
     })
@@ -175,9 +172,9 @@ pub async fn delegations(tx: &mut Tx, req: &Req, user: &str) -> Result<Map<Strin
         )
         .await?;
     let mut out = Map::new();
-    let paint = |all: &[EvaluatedTrust]| Value::from(all.iter().map(|j| painter.link(j)).collect::<Vec<_>>());
-    out.insert("acting_for_user".into(), paint(&acting));
-    out.insert("user_acts_for".into(), paint(&acts));
+    let show = |all: &[EvaluatedTrust]| Value::from(all.iter().map(|j| view.link(j)).collect::<Vec<_>>());
+    out.insert("acting_for_user".into(), show(&acting));
+    out.insert("user_acts_for".into(), show(&acts));
     let plain: Vec<Value> =
         own.iter().map(|c| json!({"credential_id": c.id, "project_id": c.project_id})).collect();
     out.insert("keypairs".into(), plain.into());

@@ -1,6 +1,5 @@
 //! `/v3/users`: users, their passwords, their groups.
 
-use axum::extract::Path;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
@@ -9,18 +8,21 @@ use vicar_rules::refusal::Refusal;
 use vicar_rules::token::{Act, Kind};
 
 use super::password::{self, By, New};
-use super::sql::{self, Compare, Options, User};
+use super::sql::{self, Compare, Options, SetsPassword, User};
+use crate::app::App;
+use crate::args;
 use crate::auth::login::{self, Proven};
+use crate::authz::{Authorized, Caller, Object, Proposed, Reading, SlowWork, System, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::http::page::Query;
-use crate::http::request::{AUTH_TOKEN, no_content, take_text};
-use crate::http::{Permit, Req, bag, schema};
+use crate::http::request::{created, no_content, one, take_text};
+use crate::http::{bag, schema};
 use crate::ids;
 use crate::resources::groups;
 use crate::schema;
-use crate::store::Tx;
+use crate::store::{Select, Tx, WriteTx};
 
 fn options_schema() -> Value {
     let flag = json!({"type": ["boolean", "null"]});
@@ -73,7 +75,7 @@ schema!(PASSWORD, {
     "properties": {"original_password": {"type": "string"}, "password": {"type": "string"}},
 });
 
-/// Attributes that have a place of their own or are the server's: none of them is kept in `extra`.
+/// Attributes that have a column of their own or are the server's: none of them is kept in `extra`.
 const OWN: [&str; 15] = [
     "id",
     "name",
@@ -92,32 +94,20 @@ const OWN: [&str; 15] = [
     "original_password",
 ];
 
-/// The facts about a stored user. About one who is not there nothing is known.
-pub fn facts(user: Option<&User>) -> Facts {
-    Facts::none()
-        .with_opt(Fact::UserId, user.map(|u| u.id.as_str()))
-        .with_opt(Fact::UserDomain, user.map(|u| u.domain_id.as_str()))
+fn no_user(id: &str) -> Error {
+    Error::NotFound("user", id.to_owned())
 }
 
-/// The user of a path, after the policy was asked.
-async fn permitted(req: &Req, op: Op, id: &str) -> Result<(User, Permit)> {
-    let caller = req.caller().await?;
-    let mut tx = req.read().await?;
-    let user = sql::get(&mut tx, id).await?;
-    let permit = caller.permit(&req.app, op, &facts(user.as_ref()).with(Fact::PathUser, id))?;
-    Ok((user.ok_or_else(|| Error::NotFound("user", id.to_owned()))?, permit))
-}
-
-/// A password in a checked body: nothing when none is named.
-async fn new_password(req: &Req, body: &mut Map<String, Value>) -> Result<Option<New>> {
+/// The new password in a checked body, if there is one.
+fn new_password(app: &App, slow: &mut SlowWork, body: &mut Map<String, Value>) -> Result<Option<New>> {
     match body.remove("password") {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(New::from(&req.app, &text).await?)),
+        Some(Value::String(text)) => Ok(Some(New::from(app, slow, &text)?)),
         Some(_) => Ok(Some(New::none())),
     }
 }
 
-/// A default project may be unknown, but it must be none that acts as a domain.
+/// Checks that a default project does not act as a domain. It need not exist.
 async fn check_default_project(tx: &mut Tx, id: Option<&str>) -> Result<()> {
     let Some(id) = id else {
         return Ok(());
@@ -130,7 +120,10 @@ async fn check_default_project(tx: &mut Tx, id: Option<&str>) -> Result<()> {
     }
 }
 
-/// A name without the space around it.
+/// A name without leading and trailing whitespace.
+///
+/// # Errors
+/// 400 when nothing is left.
 pub fn trimmed(name: &str) -> Result<String> {
     match name.trim() {
         "" => Err(Error::field("name", "must not be empty")),
@@ -139,26 +132,22 @@ pub fn trimmed(name: &str) -> Result<String> {
 }
 
 /// `POST /v3/users`
-pub async fn create(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let mut body = req.member("user", &CREATE)?;
+pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
+    let caller = s.caller()?;
+    let mut body = s.member("user", &CREATE)?;
     let named = take_text(&mut body, "domain_id");
-    let permit = caller.permit(
-        &req.app,
-        Op::CreateUser,
-        &Facts::none().with_opt(Fact::UserDomain, named.as_deref()),
-    )?;
+    s.authorize(Op::CreateUser, Facts::none().with_opt(Fact::UserDomain, named.as_deref()))?;
     let domain_id = match named {
         Some(id) => id,
-        None => caller.home_domain(&req.app)?,
+        None => caller.home_domain(s.app)?,
     };
     let name = trimmed(&take_text(&mut body, "name").unwrap_or_default())?;
-    let secret = new_password(&req, &mut body).await?;
+    let secret = new_password(s.app, s.slow, &mut body)?;
     let mut user = User {
         id: ids::uuid(),
         name,
         domain_id,
-        switched_on: body.get("enabled") != Some(&Value::Bool(false)),
+        enabled_flag: body.get("enabled") != Some(&Value::Bool(false)),
         idle: false,
         default_project_id: take_text(&mut body, "default_project_id"),
         password_expires_at: None,
@@ -166,19 +155,17 @@ pub async fn create(req: Req) -> Result<Response> {
         extra: Map::new(),
     };
     bag::keep(&mut user.extra, body, &OWN);
-    let now = req.app.clock.now();
-    let mut tx = req.write().await?;
-    if facts::domain(&mut tx, &user.domain_id).await?.is_none() {
-        return Err(Error::NotFound("domain", user.domain_id));
+    let user = s.authorize(Op::CreateUser, Proposed(user))?;
+    if facts::domain(&mut s.tx, &user.domain_id).await?.is_none() {
+        return Err(Error::NotFound("domain", user.domain_id.clone()));
     }
-    check_default_project(&mut tx, user.default_project_id.as_deref()).await?;
-    sql::insert(&mut tx, &user, now, &permit).await?;
+    check_default_project(&mut s.tx, user.default_project_id.as_deref()).await?;
+    sql::insert(&mut s.tx, &user, s.now).await?;
     if let Some(new) = &secret {
-        password::set(&mut tx, &req.app, &user, new, By::Administrator, now, &permit).await?;
+        password::set(&mut s.tx, &user, s.app, &user, new, By::Administrator, s.now).await?;
     }
-    let made = sql::get(&mut tx, &user.id).await?.unwrap_or(user);
-    tx.commit().await?;
-    Ok(req.created("user", made.body(&req)))
+    let stored = sql::get(&mut s.tx, &user.id).await?.ok_or_else(|| no_user(&user.id))?;
+    Ok(created("user", stored.to_json(s.links())))
 }
 
 fn changed_options(options: Options, body: &Map<String, Value>) -> Options {
@@ -188,41 +175,46 @@ fn changed_options(options: Options, body: &Map<String, Value>) -> Options {
     }
 }
 
-/// `GET /v3/users/{id}`
-pub async fn get(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let (user, _) = permitted(&req, Op::GetUser, &id).await?;
-    let mut tx = req.read().await?;
-    let mut shown = user.body(&req);
-    let federated = sql::federated(&mut tx, &user.id).await?;
+/// `GET /v3/users/{user_id}`
+pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
+    let id = s.param("user_id")?;
+    let user = sql::get(&mut s.tx, id).await?;
+    let user = s.authorize_found(Op::GetUser, user, || no_user(id))?;
+    let mut json = user.to_json(s.links());
+    let federated = sql::federated(&mut s.tx, &user.id).await?;
     if !federated.is_empty() {
-        shown["federated"] = federated.into();
+        json["federated"] = federated.into();
     }
-    Ok(req.one("user", shown))
+    Ok(one("user", json))
 }
 
 /// `GET /v3/users`
-pub async fn list(req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
-    let scope = caller.domain_scope();
-    caller.permit(&req.app, Op::ListUsers, &Facts::none().with_opt(Fact::ListDomain, scope))?;
-    let ends = Ends::of(&req.query)?;
-    let mut tx = req.read().await?;
-    let users = sql::list(&mut tx, |q| {
-        q.eq("u.domain_id", scope).eq("u.domain_id", req.query.get("domain_id"));
-        if let Some(name) = req.query.get("name") {
-            q.and(NAMED, crate::args![name, name, name]);
-        }
+pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
+    let scope = s.caller()?.domain_scope();
+    s.authorize(Op::ListUsers, Facts::none().with_opt(Fact::ListDomain, scope))?;
+    let query = &s.request.query;
+    let ends = Ends::of(query)?;
+    let users = sql::list(&mut s.tx, |q| {
+        queried(q, scope, query);
         for filter in PROVIDER_FILTERS {
-            if let Some(value) = req.query.get(filter) {
+            if let Some(value) = query.get(filter) {
                 let link = format!(
                     "EXISTS (SELECT 1 FROM federated_user f WHERE f.user_id = u.id AND f.{filter} = ?)"
                 );
-                q.and(&link, crate::args![value]);
+                q.and(&link, args![value]);
             }
         }
     })
     .await?;
-    bodies(&req, users, &ends)
+    users_list(s, &users, &ends)
+}
+
+/// The conditions that every list of users has: what the caller may see, and the filters by equality.
+fn queried(q: &mut Select, scope: Option<&str>, query: &Query) {
+    q.eq("u.domain_id", scope).eq("u.domain_id", query.get("domain_id"));
+    if let Some(name) = query.get("name") {
+        q.and(NAMED, args![name, name, name]);
+    }
 }
 
 /// Filters on a user's link to an identity provider; each is a column of `federated_user`.
@@ -233,10 +225,10 @@ const NAMED: &str = "u.id IN (SELECT user_id FROM local_user WHERE name = ?
     UNION ALL SELECT user_id FROM nonlocal_user WHERE name = ?
     UNION ALL SELECT user_id FROM federated_user WHERE display_name = ?)";
 
-/// The answer with a list of users.
-fn bodies(req: &Req, users: Vec<User>, ends: &Ends) -> Result<Response> {
-    let users = users.into_iter().filter(|u| ends.fit(u)).map(|u| u.body(req)).collect();
-    req.list("users", users, &["domain_id", "enabled", "name"])
+/// The answer with a list of users that [`queried`] found.
+fn users_list(s: &Reading<'_>, users: &[User], ends: &Ends) -> Result<Response> {
+    let users = users.iter().filter(|u| ends.matches(u)).map(|u| u.to_json(s.links())).collect();
+    s.list_queried("users", users, &["domain_id", "name"], &["enabled"])
 }
 
 /// The comparisons of `password_expires_at=<word>:<time>`, all of which must hold.
@@ -247,7 +239,7 @@ impl Ends {
         query
             .all("password_expires_at")
             .map(|text| {
-                // A time alone has its first colon further to the right.
+                // The first colon of a time without an operator is further to the right.
                 let (word, time) = match text.find(':') {
                     Some(at) if at <= 3 => (&text[..at], &text[at + 1..]),
                     _ => ("eq", text),
@@ -259,184 +251,196 @@ impl Ends {
                     )
                 })?;
                 let time = clock::from_client(time)
-                    .ok_or_else(|| Error::field("password_expires_at", "is no UTC time"))?;
+                    .ok_or_else(|| Error::field("password_expires_at", "must be a UTC time"))?;
                 Ok((compare, time))
             })
             .collect::<Result<_>>()
             .map(Self)
     }
 
-    fn fit(&self, user: &User) -> bool {
+    fn matches(&self, user: &User) -> bool {
         self.0.iter().all(|(compare, time)| compare.holds(user.password_expires_at, *time))
     }
 }
 
-/// `PATCH /v3/users/{id}`
-pub async fn update(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let (user, permit) = permitted(&req, Op::UpdateUser, &id).await?;
-    let caller = req.caller().await?;
-    let mut body = req.member("user", &UPDATE)?;
+/// `PATCH /v3/users/{user_id}`
+pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
+    let id = s.param("user_id")?;
+    let stored = sql::get(&mut s.tx, id).await?;
+    let stored = s.authorize_found(Op::UpdateUser, stored, || no_user(id))?;
+    let mut body = s.member("user", &UPDATE)?;
     if body.get("id").is_some_and(|other| !other.is_null() && *other != id) {
         return Err(Error::BadRequest("id: Cannot change ID".into()));
     }
-    if body.get("domain_id").is_some_and(|other| *other != user.domain_id) {
+    if body.get("domain_id").is_some_and(|other| *other != stored.domain_id) {
         return Err(Error::BadRequest("domain_id: Cannot change Domain ID".into()));
     }
     if body.contains_key("password") {
-        // The bearer of a delegation takes over nobody's login.
-        caller.may(&req.app, Act::Password)?;
+        // The bearer of a delegation must not be able to take over a login.
+        s.may(Act::Password)?;
     }
-    let secret = new_password(&req, &mut body).await?;
+    let secret = new_password(s.app, s.slow, &mut body)?;
     let name = take_text(&mut body, "name").map(|n| trimmed(&n)).transpose()?;
-    let mut tx = req.write().await?;
-    // Read again: hashing took long.
-    let before = sql::get(&mut tx, &id).await?.ok_or_else(|| Error::NotFound("user", id.clone()))?;
-    let changes = Changes { body, name, secret };
-    changes.apply(&mut tx, &req, &before, &permit).await?;
-    let after = sql::get(&mut tx, &id).await?.ok_or_else(|| Error::NotFound("user", id.clone()))?;
-    let federated = sql::federated(&mut tx, &id).await?;
-    tx.commit().await?;
-    let mut shown = after.body(&req);
-    // Keystone shows the open bag once more under its own name here, and nowhere else.
-    shown["extra"] = Value::Object(after.extra);
-    if !federated.is_empty() {
-        shown["federated"] = federated.into();
+    let enable = body.get("enabled").and_then(Value::as_bool);
+    let mut user = User::clone(&stored);
+    user.name = name.unwrap_or(user.name);
+    user.enabled_flag = enable.unwrap_or(user.enabled_flag);
+    user.options = changed_options(user.options, &body);
+    if body.contains_key("default_project_id") {
+        user.default_project_id = take_text(&mut body, "default_project_id");
+        check_default_project(&mut s.tx, user.default_project_id.as_deref()).await?;
     }
-    Ok(req.one("user", shown))
+    bag::keep(&mut user.extra, body, &OWN);
+    let change = Change { user, enable, secret };
+    change.store(&mut s.tx, s.app, &stored, s.now).await?;
+    let after = sql::get(&mut s.tx, &stored.id).await?.ok_or_else(|| no_user(id))?;
+    let federated = sql::federated(&mut s.tx, &stored.id).await?;
+    let mut json = after.to_json(s.links());
+    // Keystone shows the extra attributes once more under their own name here, and nowhere else.
+    json["extra"] = Value::Object(after.extra);
+    if !federated.is_empty() {
+        json["federated"] = federated.into();
+    }
+    Ok(one("user", json))
 }
 
 /// What a `PATCH` asks for, checked.
-struct Changes {
-    body: Map<String, Value>,
-    name: Option<String>,
+struct Change {
+    user: User,
+    /// The value of `enabled`, if it is named.
+    enable: Option<bool>,
     secret: Option<New>,
 }
 
-impl Changes {
-    async fn apply(self, tx: &mut Tx, req: &Req, before: &User, permit: &Permit) -> Result<()> {
-        let now = req.app.clock.now();
-        let mut body = self.body;
-        let flag = body.get("enabled").and_then(Value::as_bool);
-        let mut user = before.clone();
-        user.switched_on = flag.unwrap_or(before.switched_on);
-        user.options = changed_options(user.options, &body);
-        if body.contains_key("default_project_id") {
-            user.default_project_id = take_text(&mut body, "default_project_id");
-            check_default_project(tx, user.default_project_id.as_deref()).await?;
+impl Change {
+    async fn store(
+        mut self,
+        tx: &mut WriteTx,
+        app: &App,
+        stored: &Authorized<User>,
+        now: Micros,
+    ) -> Result<()> {
+        sql::update(tx, stored, &self.user).await?;
+        if self.user.name != stored.name {
+            sql::rename(tx, stored, &self.user).await?;
         }
-        bag::keep(&mut user.extra, body, &OWN);
-        sql::update(tx, &user, permit).await?;
-        if let Some(name) = self.name.filter(|n| *n != before.name) {
-            user.name = name;
-            sql::rename(tx, &user, permit).await?;
+        let enables = self.enable == Some(true);
+        let reactivated = enables && stored.idle;
+        if enables && tx.inactive_since().is_some() {
+            sql::seen_today(tx, stored, &stored.id, now).await?;
+            self.user.idle = false;
         }
-        let woken = flag == Some(true) && before.idle;
-        if flag == Some(true) && tx.inactive_since().is_some() {
-            sql::seen_today(tx, &user.id, now, permit).await?;
-            user.idle = false;
-        }
-        // As in Keystone, any change to an enabled user unlocks his account.
-        if user.enabled() {
-            sql::forget_failures(tx, &user.id, permit).await?;
+        // As in Keystone, any change to an enabled user unlocks their account.
+        if self.user.is_enabled() {
+            sql::forget_failures(tx, stored, &stored.id).await?;
         }
         if let Some(new) = &self.secret {
-            password::set(tx, &req.app, &user, new, By::Administrator, now, permit).await?;
+            password::set(tx, stored, app, &self.user, new, By::Administrator, now).await?;
         }
-        let switched_off = before.switched_on && !user.switched_on;
-        // Who counted as disabled and is back gets none of his old tokens back.
-        if switched_off || woken || self.secret.is_some() {
-            sql::end_tokens(tx, &user.id, now, permit).await?;
+        let disabled = stored.enabled_flag && !self.user.enabled_flag;
+        // An inactive user who is enabled again does not get their old tokens back.
+        if disabled || reactivated || self.secret.is_some() {
+            sql::end_tokens(tx, stored, &stored.id).await?;
         }
         Ok(())
     }
 }
 
-/// `DELETE /v3/users/{id}`
-pub async fn delete(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let (_, permit) = permitted(&req, Op::DeleteUser, &id).await?;
-    let now = req.app.clock.now();
-    let mut tx = req.write().await?;
-    if sql::get(&mut tx, &id).await?.is_none() {
-        return Err(Error::NotFound("user", id));
-    }
-    sql::delete(&mut tx, &id, now, &permit).await?;
-    tx.commit().await?;
+/// `DELETE /v3/users/{user_id}`
+pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
+    let id = s.param("user_id")?;
+    let user = sql::get(&mut s.tx, id).await?;
+    let user = s.authorize_found(Op::DeleteUser, user, || no_user(id))?;
+    sql::delete(&mut s.tx, &user, &user.id, s.now).await?;
     Ok(no_content())
 }
 
-/// `GET /v3/users/{id}/groups`
-pub async fn groups(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let caller = req.caller().await?;
+/// `GET /v3/users/{user_id}/groups`
+pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
+    let id = s.param("user_id")?;
+    let caller = s.caller()?;
     if caller.kind() == Kind::Trust && caller.user_id() == id {
-        // Whom it speaks for is no reason to show where else he belongs.
+        // The token speaks for the trustor, which is no reason to show the trustor's other groups.
         return Err(Refusal::DelegatedToken("see its trustor's groups").into());
     }
-    permitted(&req, Op::ListGroupsForUser, &id).await?;
-    let scope = req.caller().await?.domain_scope();
-    let mut tx = req.read().await?;
-    let groups = groups::sql::list(&mut tx, |q| {
+    let user = sql::get(&mut s.tx, id).await?;
+    let user = s.authorize_found(Op::ListGroupsForUser, user, || no_user(id))?;
+    let (scope, name) = (caller.domain_scope(), s.request.query.get("name"));
+    let groups = groups::sql::list(&mut s.tx, |q| {
         q.eq("g.domain_id", scope)
-            .and("g.id IN (SELECT group_id FROM user_group_membership WHERE user_id = ?)", crate::args![&id]);
+            .eq("g.name", name)
+            .and("g.id IN (SELECT group_id FROM user_group_membership WHERE user_id = ?)", args![&user.id]);
     })
     .await?;
-    let shown = groups
+    let items = groups
         .iter()
         .map(|g| {
-            let mut shown = g.body(&req);
-            shown["membership_expires_at"] = Value::Null;
-            shown
+            let mut json = g.to_json(s.links());
+            json["membership_expires_at"] = Value::Null;
+            json
         })
         .collect();
-    req.list("groups", shown, &["name"])
+    s.list_queried("groups", items, &["name"], &[])
 }
 
-/// The users of a group, for its own route.
-pub async fn of_group(req: &Req, group: &str) -> Result<Response> {
-    let scope = req.caller().await?.domain_scope();
-    let ends = Ends::of(&req.query)?;
-    let mut tx = req.read().await?;
-    let users = sql::list(&mut tx, |q| {
-        q.eq("u.domain_id", scope).and(
-            "u.id IN (SELECT user_id FROM user_group_membership WHERE group_id = ?)",
-            crate::args![group],
-        );
+/// The users of a group, for the group's own route.
+///
+/// # Errors
+/// 400 for a malformed filter.
+pub async fn of_group(s: &mut Reading<'_>, group: &str) -> Result<Response> {
+    let scope = s.caller()?.domain_scope();
+    let query = &s.request.query;
+    let ends = Ends::of(query)?;
+    let users = sql::list(&mut s.tx, |q| {
+        queried(q, scope, query);
+        q.and("u.id IN (SELECT user_id FROM user_group_membership WHERE group_id = ?)", args![group]);
     })
     .await?;
-    bodies(req, users, &ends)
+    users_list(s, &users, &ends)
 }
 
-/// `POST /v3/users/{id}/password`: the owner changes his password. The old one is the proof, so no
-/// token is needed; one that comes along must be valid and no delegated one.
-pub async fn change_password(Path(id): Path<String>, req: Req) -> Result<Response> {
-    let began = req.app.clock.now();
-    let permit = match req.token_header(&AUTH_TOKEN)? {
-        Some(_) => {
-            let caller = req.caller().await?;
-            caller.may(&req.app, Act::Password)?;
-            caller.permit(&req.app, Op::ChangePassword, &Facts::none().with(Fact::PathUser, &id))?
-        }
-        None => Permit::own("the original password is the proof"),
-    };
-    let mut body = req.member("user", &PASSWORD)?;
+/// The owner of a password, who changes it with a token. Only the path's user is known to policy, so that
+/// it does not tell who exists.
+#[derive(Debug)]
+pub struct Owner(());
+
+impl Object for Owner {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none())
+    }
+}
+
+/// `POST /v3/users/{user_id}/password`: the owner changes their password. The old one is the proof, so no
+/// token is needed; one that is sent must be valid and no delegated one.
+pub async fn change_password(s: &mut Writing<'_>) -> Result<Response> {
+    if s.caller().is_ok() {
+        s.may(Act::Password)?;
+        let owner = s.authorize(Op::ChangePassword, Owner(()))?;
+        change_with(s, &owner).await
+    } else {
+        change_with(s, &System::OriginalPassword).await
+    }
+}
+
+async fn change_with(s: &mut Writing<'_>, proof: &impl SetsPassword) -> Result<Response> {
+    let id = s.param("user_id")?;
+    let mut body = s.member("user", &PASSWORD)?;
     let old = take_text(&mut body, "original_password").unwrap_or_default();
     let new = take_text(&mut body, "password").unwrap_or_default();
-    let proven = login::prove_user(&req.app, &id, &old, began).await?;
-    changeable(&req, &proven, &new).await?;
-    let new = New::from(&req.app, &new).await?;
-    let now = req.app.clock.now();
-    let mut tx = req.write().await?;
-    // Somebody may have been faster while this one was hashed.
-    let same = login::password_of(&mut tx, &id).await? == proven.account.password();
-    let user = sql::get(&mut tx, &id).await?.filter(|u| same && u.enabled()).ok_or(Error::Unauthorized)?;
-    password::set(&mut tx, &req.app, &user, &new, By::Owner, now, &permit).await?;
-    sql::end_tokens(&mut tx, &id, now, &permit).await?;
-    tx.commit().await?;
+    let account = login::account(&mut s.tx, id).await?;
+    let proven = login::check_password(&mut s.tx, s.slow, s.app, account, &old, s.now).await?;
+    check_change(s, &proven, &new).await?;
+    let new = New::from(s.app, s.slow, &new)?;
+    let user = sql::get(&mut s.tx, &proven.user).await?;
+    let user = user.filter(User::is_enabled).ok_or(Error::Unauthorized)?;
+    password::set(&mut s.tx, proof, s.app, &user, &new, By::Owner, s.now).await?;
+    sql::end_tokens(&mut s.tx, proof, &user.id).await?;
     Ok(no_content())
 }
 
-/// May this account's owner change his password to this one, now?
-async fn changeable(req: &Req, proven: &Proven, new: &str) -> Result<()> {
-    let app = &req.app;
+/// Checks that the owner of this account may change its password to this one, now.
+async fn check_change(s: &mut Writing<'_>, proven: &Proven, new: &str) -> Result<()> {
+    let app = s.app;
     app.passwords.acceptable(new)?;
     if proven.account.options.is_on("lock_password") {
         return Err(Error::BadRequest(
@@ -446,14 +450,10 @@ async fn changeable(req: &Req, proven: &Proven, new: &str) -> Result<()> {
         ));
     }
     if proven.account.self_service {
-        password::old_enough(app, proven.account.set_at, app.clock.now())?;
+        password::old_enough(app, proven.account.set_at, s.now)?;
     }
-    let history = {
-        let mut tx = req.read().await?;
-        password::history(&mut tx, app, proven.account.local()).await?
-    };
-    for hash in history {
-        if app.passwords.verify(new, Some(&hash)).await? {
+    for hash in password::history(&mut s.tx, app, proven.account.local()).await? {
+        if s.slow.verify(new, Some(&hash))? {
             let count = app.config.compliance.unique_last_password_count;
             return Err(Error::BadRequest(format!(
                 "The new password cannot be identical to a previous password. The total number which \

@@ -2,13 +2,14 @@
 
 use vicar_rules::Micros;
 
-use super::sql::{Options, User, local_id_or_new};
+use super::sql::{Options, SetsPassword, User, local_id_or_new};
 use crate::app::App;
 use crate::args;
+use crate::authz::SlowWork;
 use crate::clock::{DAY, SECOND};
 use crate::error::{Error, Result};
-use crate::http::Permit;
-use crate::store::{DateTime, Tx};
+use crate::facts;
+use crate::store::{DateTime, Tx, WriteTx};
 
 /// Who sets a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,25 +20,32 @@ pub enum By {
     Administrator,
 }
 
-/// A password that may be written: acceptable and hashed. Made outside of any transaction.
-#[derive(Debug)]
+/// A password that may be stored: acceptable and hashed.
 pub struct New(Option<String>);
 
+impl std::fmt::Debug for New {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("New")
+    }
+}
+
 impl New {
-    /// Nothing, so that no password fits.
+    /// No password: a login with one fails.
     pub fn none() -> Self {
         Self(None)
     }
 
-    /// Checks what it must look like, and hashes it.
-    pub async fn from(app: &App, password: &str) -> Result<Self> {
+    /// Checks a password against the configured rules, and hashes it.
+    ///
+    /// # Errors
+    /// 400 when it is not acceptable; [`Error::Pending`] until the hash is computed.
+    pub fn from(app: &App, slow: &mut SlowWork, password: &str) -> Result<Self> {
         app.passwords.acceptable(password)?;
-        Ok(Self(Some(app.passwords.hash(password).await?)))
+        Ok(Self(Some(slow.hash(password)?)))
     }
 }
 
 /// A stored password.
-#[derive(Debug)]
 struct Stored {
     id: i64,
     hash: Option<String>,
@@ -48,15 +56,21 @@ struct Stored {
 async fn stored(tx: &mut Tx, local: i64) -> Result<Vec<Stored>> {
     Ok(tx
         .map(
-            "SELECT id, password_hash, created_at_int, expires_at_int FROM password
+            "SELECT id, password_hash, created_at_int, expires_at_int, expires_at FROM password
               WHERE local_user_id = ? ORDER BY created_at_int, id",
             args![local],
-            |r| Ok(Stored { id: r.take()?, hash: r.take()?, created: r.take()?, expires: r.take()? }),
+            |r| {
+                let (id, hash, created) = (r.take()?, r.take()?, r.take()?);
+                Ok(Stored { id, hash, created, expires: facts::read_password_end(r)? })
+            },
         )
         .await?)
 }
 
-/// The hashes that a new password must not fit, the newest last.
+/// The hashes that a new password must not match, newest first.
+///
+/// # Errors
+/// When the database fails.
 pub async fn history(tx: &mut Tx, app: &App, local: i64) -> Result<Vec<String>> {
     let count = app.config.compliance.unique_last_password_count as usize;
     let all = stored(tx, local).await?;
@@ -77,24 +91,28 @@ fn expiry(app: &App, options: &Options, by: By, now: Micros) -> Option<Micros> {
 }
 
 /// Makes this the user's password. Older ones end now.
+///
+/// # Errors
+/// When the database fails.
 pub async fn set(
-    tx: &mut Tx,
+    tx: &mut WriteTx,
+    proof: &impl SetsPassword,
     app: &App,
     user: &User,
     new: &New,
     by: By,
     now: Micros,
-    permit: &Permit,
 ) -> Result<()> {
-    let local = local_id_or_new(tx, user, permit).await?;
+    let local = local_id_or_new(tx, proof, user).await?;
     let old = stored(tx, local).await?;
     let kept = (app.config.compliance.unique_last_password_count as usize).max(1);
     let (over, kept) = old.split_at(old.len().saturating_sub(kept));
     for p in over {
-        tx.run("DELETE FROM password WHERE id = ?", args![p.id]).await?;
+        tx.run(proof, "DELETE FROM password WHERE id = ?", args![p.id]).await?;
     }
     for p in kept.iter().filter(|p| p.expires.is_none_or(|e| e > now)) {
         tx.run(
+            proof,
             "UPDATE password SET expires_at_int = ?, expires_at = ? WHERE id = ?",
             args![now, legacy(now), p.id],
         )
@@ -104,6 +122,7 @@ pub async fn set(
     let created = now.max(kept.last().map_or(0, |p| p.created.saturating_add(1)));
     let expires = expiry(app, &user.options, by, now);
     tx.run(
+        proof,
         "INSERT INTO password (local_user_id, self_service, password_hash, created_at_int, created_at,
              expires_at_int, expires_at)
          VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -126,7 +145,10 @@ fn legacy(at: Micros) -> DateTime {
     DateTime(at / SECOND * SECOND)
 }
 
-/// May the owner change a password that he set himself at this time?
+/// Checks that a password which its owner set is old enough to be changed by them.
+///
+/// # Errors
+/// 400 when it is not.
 pub fn old_enough(app: &App, set_at: Micros, now: Micros) -> Result<()> {
     let days = app.config.compliance.minimum_password_age;
     let from = set_at.saturating_add(DAY.saturating_mul(days.into()));

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
+use vicar_rules::policy::{Fact, Facts};
 use vicar_rules::revocation::Event;
 
+use super::http::Owner;
 use crate::args;
+use crate::authz::{Authorized, Caller, Object, Proposed, System};
 use crate::clock::{self, SECOND};
 use crate::error::{Error, Result};
-use crate::facts::{self, Activity};
-use crate::http::{Permit, Req, bag};
+use crate::facts::{self, Activity, PASSWORD_END};
+use crate::http::{Links, bag};
+use crate::resources::projects::{Domain, Project};
 use crate::resources::trusts;
-use crate::store::{self, Date, DateTime, Row, Select, Tx};
+use crate::store::{self, CHUNK, Date, DateTime, Proof, Row, Select, Tx, WriteTx};
 
 /// Ids of options in `user_option`, with their names.
 const OPTIONS: [(&str, &str); 7] = [
@@ -30,7 +34,7 @@ const OPTIONS: [(&str, &str); 7] = [
 pub struct Options(Map<String, Value>);
 
 impl Options {
-    /// Is this one set to true?
+    /// Whether this one is set to true.
     pub fn is_on(&self, name: &str) -> bool {
         self.0.get(name) == Some(&Value::Bool(true))
     }
@@ -40,7 +44,8 @@ impl Options {
         self.0.get(name)
     }
 
-    /// With changes over it: null takes an option away, what is not named stays.
+    /// The options with changes applied: null removes an option, one that is not named stays.
+    #[must_use]
     pub fn changed(mut self, by: &Map<String, Value>) -> Self {
         for (name, value) in by {
             if value.is_null() {
@@ -56,88 +61,102 @@ impl Options {
 /// A user.
 #[derive(Debug, Clone)]
 pub struct User {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its domain.
+    /// The id of the domain.
     pub domain_id: String,
-    /// The stored flag.
-    pub switched_on: bool,
-    /// Was it away for so long that it counts as disabled?
+    /// The stored flag `enabled`.
+    pub enabled_flag: bool,
+    /// Whether the user was inactive for so long that they count as disabled.
     pub idle: bool,
     /// The project that a login without a scope goes to.
     pub default_project_id: Option<String>,
-    /// When its password expires.
+    /// When the newest password expires; `None`: never.
     pub password_expires_at: Option<Micros>,
-    /// Its options.
+    /// The options.
     pub options: Options,
-    /// What clients keep with it.
+    /// Attributes that clients keep with the user.
     pub extra: Map<String, Value>,
 }
 
+impl Object for User {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none().with(Fact::UserId, &self.id).with(Fact::UserDomain, &self.domain_id))
+    }
+}
+
+impl Object for Proposed<User> {
+    fn facts(&self, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none().with(Fact::UserDomain, &self.domain_id))
+    }
+}
+
 impl User {
-    /// Switched on, and seen lately enough.
-    pub fn enabled(&self) -> bool {
-        self.switched_on && !self.idle
+    /// Whether the flag is set and the user was active lately enough.
+    pub fn is_enabled(&self) -> bool {
+        self.enabled_flag && !self.idle
     }
 
-    /// As clients see it.
-    pub fn body(&self, req: &Req) -> Value {
+    /// The user as clients see it.
+    pub fn to_json(&self, links: &Links) -> Value {
         let mut out = self.extra.clone();
         out.insert("id".into(), json!(self.id));
         out.insert("name".into(), json!(self.name));
         out.insert("domain_id".into(), json!(self.domain_id));
-        out.insert("enabled".into(), json!(self.enabled()));
+        out.insert("enabled".into(), json!(self.is_enabled()));
         if let Some(project) = &self.default_project_id {
             out.insert("default_project_id".into(), json!(project));
         }
         out.insert("password_expires_at".into(), json!(self.password_expires_at.map(clock::iso_bare)));
         out.insert("options".into(), Value::Object(self.options.0.clone()));
-        out.insert("links".into(), json!({"self": req.link(&format!("/users/{}", self.id))}));
+        out.insert("links".into(), json!({"self": links.to(&format!("/users/{}", self.id))}));
         Value::Object(out)
     }
 }
 
-const USER: &str = "SELECT u.id, COALESCE(l.name, n.name,
-            (SELECT MIN(f.display_name) FROM federated_user f WHERE f.user_id = u.id), ''),
-        u.domain_id, u.enabled, u.last_active_at, u.created_at,
-        (SELECT o.option_value FROM user_option o WHERE o.user_id = u.id AND o.option_id = '1004'),
-        u.default_project_id,
-        (SELECT MAX(COALESCE(p.expires_at_int, 9223372036854775807)) FROM password p
-          WHERE p.local_user_id = l.id AND p.created_at_int =
-                (SELECT MAX(x.created_at_int) FROM password x WHERE x.local_user_id = l.id)),
-        u.extra
-   FROM \"user\" u
-   LEFT JOIN local_user l ON l.user_id = u.id
-   LEFT JOIN nonlocal_user n ON n.user_id = u.id";
+fn user_query() -> String {
+    format!(
+        "SELECT u.id, COALESCE(l.name, n.name,
+                (SELECT MIN(f.display_name) FROM federated_user f WHERE f.user_id = u.id), ''),
+            u.domain_id, u.enabled, u.last_active_at, u.created_at,
+            (SELECT o.option_value FROM user_option o WHERE o.user_id = u.id AND o.option_id = '1004'),
+            u.default_project_id, {PASSWORD_END}, u.extra
+       FROM \"user\" u
+       LEFT JOIN local_user l ON l.user_id = u.id
+       LEFT JOIN nonlocal_user n ON n.user_id = u.id"
+    )
+}
 
 fn read_user(r: &mut Row, since: Option<&Date>) -> store::Result<User> {
     let (id, name, domain_id) = (r.take()?, r.take()?, r.take()?);
-    let switched_on = r.take::<Option<bool>>()?.unwrap_or(false);
+    let enabled_flag = r.take::<Option<bool>>()?.unwrap_or(false);
     let seen: Activity = facts::read_activity(r)?;
     Ok(User {
         id,
         name,
         domain_id,
-        switched_on,
+        enabled_flag,
         idle: facts::is_inactive(since, &seen),
         default_project_id: r.take()?,
-        password_expires_at: r.take::<Option<i64>>()?.filter(|t| *t != i64::MAX),
+        password_expires_at: facts::read_password_end(r)?,
         options: Options::default(),
         extra: bag::read(r.take()?),
     })
 }
 
-/// Users that fit conditions on `u`, `l` (`local_user`), in the order of their ids.
+/// Users that match conditions on `u` and `l` (`local_user`), ordered by id.
+///
+/// # Errors
+/// When the database fails.
 pub async fn list(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<User>> {
-    let mut q = Select::new(USER);
+    let mut q = Select::new(&user_query());
     build(&mut q);
     q.end("ORDER BY u.id");
     let since = tx.inactive_since().cloned();
     let mut users = q.map(tx, |r| read_user(r, since.as_ref())).await?;
-    // So many at a time that every engine takes the statement.
-    for some in users.chunks_mut(500) {
+    for some in users.chunks_mut(CHUNK) {
         let mut options = options_of(tx, some.iter().map(|u| u.id.as_str())).await?;
         for user in some {
             user.options = options.remove(&user.id).unwrap_or_default();
@@ -147,6 +166,9 @@ pub async fn list(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<Us
 }
 
 /// A user by id.
+///
+/// # Errors
+/// When the database fails.
 pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<User>> {
     let one = |q: &mut Select| {
         q.eq("u.id", Some(id));
@@ -174,11 +196,17 @@ async fn options_of<'a>(
 }
 
 /// The options of one user.
+///
+/// # Errors
+/// When the database fails.
 pub async fn options(tx: &mut Tx, user: &str) -> Result<Options> {
     Ok(options_of(tx, std::iter::once(user)).await?.remove(user).unwrap_or_default())
 }
 
 /// Links to identity providers, as clients see them: `[{"idp_id", "protocols": […]}]`.
+///
+/// # Errors
+/// When the database fails.
 pub async fn federated(tx: &mut Tx, user: &str) -> Result<Vec<Value>> {
     let rows = tx
         .map(
@@ -194,7 +222,7 @@ pub async fn federated(tx: &mut Tx, user: &str) -> Result<Vec<Value>> {
     Ok(out.into_iter().map(|(idp, protocols)| json!({"idp_id": idp, "protocols": protocols})).collect())
 }
 
-fn taken(name: &str, domain: &str) -> impl FnOnce(store::Error) -> Error {
+fn name_taken(name: &str, domain: &str) -> impl FnOnce(store::Error) -> Error {
     let detail = format!("Duplicate entry found with name {name} at domain ID {domain}");
     move |e| match e {
         store::Error::Duplicate => Error::taken("user", &detail),
@@ -202,78 +230,118 @@ fn taken(name: &str, domain: &str) -> impl FnOnce(store::Error) -> Error {
     }
 }
 
-/// Writes a new user, without a password.
-pub async fn insert(tx: &mut Tx, user: &User, now: Micros, permit: &Permit) -> Result<()> {
+/// Proofs that cover a change of what the server keeps about a user: failed logins, the last activity.
+pub trait UpdatesUser: Proof {}
+
+impl UpdatesUser for Authorized<User> {}
+impl UpdatesUser for System {}
+
+/// Proofs that cover a new password.
+pub trait SetsPassword: Proof {}
+
+impl SetsPassword for Authorized<Proposed<User>> {}
+impl SetsPassword for Authorized<User> {}
+impl SetsPassword for Authorized<Owner> {}
+impl SetsPassword for System {}
+
+/// Proofs that cover the deletion of a user: a user's own, and that of the domain that they are in.
+pub trait DeletesUser: Proof {}
+
+impl DeletesUser for Authorized<User> {}
+impl DeletesUser for Authorized<Project> {}
+impl DeletesUser for Authorized<Domain> {}
+
+/// Stores a new user, without a password.
+///
+/// # Errors
+/// 409 when the name is taken.
+pub async fn insert(tx: &mut WriteTx, user: &Authorized<Proposed<User>>, now: Micros) -> Result<()> {
     tx.run(
+        user,
         "INSERT INTO \"user\" (id, extra, enabled, default_project_id, created_at, domain_id)
          VALUES (?, ?, ?, ?, ?, ?)",
         args![
             &user.id,
             bag::text(&user.extra),
-            user.switched_on,
+            user.enabled_flag,
             &user.default_project_id,
             DateTime(now / SECOND * SECOND),
             &user.domain_id,
         ],
     )
     .await?;
-    insert_name(tx, user).await?;
-    write_options(tx, user, permit).await
+    insert_name(tx, user, user).await?;
+    write_options(tx, user, user).await
 }
 
-async fn insert_name(tx: &mut Tx, user: &User) -> Result<()> {
+async fn insert_name(tx: &mut WriteTx, proof: &impl Proof, user: &User) -> Result<()> {
     tx.run(
+        proof,
         "INSERT INTO local_user (user_id, domain_id, name) VALUES (?, ?, ?)",
         args![&user.id, &user.domain_id, &user.name],
     )
     .await
-    .map_err(taken(&user.name, &user.domain_id))?;
+    .map_err(name_taken(&user.name, &user.domain_id))?;
     Ok(())
 }
 
-/// Writes what may have changed of a user.
-pub async fn update(tx: &mut Tx, user: &User, permit: &Permit) -> Result<()> {
+/// Stores what may have changed of a user, except the name.
+///
+/// # Errors
+/// When the database fails.
+pub async fn update(tx: &mut WriteTx, stored: &Authorized<User>, user: &User) -> Result<()> {
     tx.run(
+        stored,
         "UPDATE \"user\" SET extra = ?, enabled = ?, default_project_id = ? WHERE id = ?",
-        args![bag::text(&user.extra), user.switched_on, &user.default_project_id, &user.id,],
+        args![bag::text(&user.extra), user.enabled_flag, &user.default_project_id, &stored.id],
     )
     .await?;
-    write_options(tx, user, permit).await
+    write_options(tx, stored, user).await
 }
 
-/// Writes a user's new name.
-pub async fn rename(tx: &mut Tx, user: &User, _permit: &Permit) -> Result<()> {
+/// Stores a user's new name.
+///
+/// # Errors
+/// 409 when the name is taken.
+pub async fn rename(tx: &mut WriteTx, stored: &Authorized<User>, user: &User) -> Result<()> {
     let changed = tx
-        .run("UPDATE local_user SET name = ? WHERE user_id = ?", args![&user.name, &user.id])
+        .run(stored, "UPDATE local_user SET name = ? WHERE user_id = ?", args![&user.name, &stored.id])
         .await
-        .map_err(taken(&user.name, &user.domain_id))?;
-    // One that came from elsewhere has no local name yet.
-    if changed == 0 && local_id(tx, &user.id).await?.is_none() {
-        insert_name(tx, user).await?;
+        .map_err(name_taken(&user.name, &stored.domain_id))?;
+    // A user of another identity provider has no local name yet.
+    if changed == 0 && local_id(tx, &stored.id).await?.is_none() {
+        insert_name(tx, stored, user).await?;
     }
     Ok(())
 }
 
-/// The key of a user's local account; passwords hang on it.
+/// The key of a user's local account, which passwords refer to.
+///
+/// # Errors
+/// When the database fails.
 pub async fn local_id(tx: &mut Tx, user: &str) -> Result<Option<i64>> {
     Ok(tx.first("SELECT id FROM local_user WHERE user_id = ?", args![user], |r| r.take()).await?)
 }
 
-/// The same; a user who came from elsewhere gets one.
-pub async fn local_id_or_new(tx: &mut Tx, user: &User, _permit: &Permit) -> Result<i64> {
+/// The same; a user of another identity provider gets a local account.
+///
+/// # Errors
+/// 409 when the name is taken among local accounts.
+pub async fn local_id_or_new(tx: &mut WriteTx, proof: &impl SetsPassword, user: &User) -> Result<i64> {
     if let Some(id) = local_id(tx, &user.id).await? {
         return Ok(id);
     }
-    insert_name(tx, user).await?;
+    insert_name(tx, proof, user).await?;
     let made = local_id(tx, &user.id).await?;
-    made.ok_or_else(|| Error::Internal("a local account is gone right after its making".into()))
+    made.ok_or_else(|| Error::Internal("a local account is gone right after its insertion".into()))
 }
 
-async fn write_options(tx: &mut Tx, user: &User, _permit: &Permit) -> Result<()> {
-    tx.run("DELETE FROM user_option WHERE user_id = ?", args![&user.id]).await?;
+async fn write_options(tx: &mut WriteTx, proof: &impl Proof, user: &User) -> Result<()> {
+    tx.run(proof, "DELETE FROM user_option WHERE user_id = ?", args![&user.id]).await?;
     for (id, name) in OPTIONS {
         if let Some(value) = user.options.get(name) {
             tx.run(
+                proof,
                 "INSERT INTO user_option (user_id, option_id, option_value) VALUES (?, ?, ?)",
                 args![&user.id, id, value.to_string()],
             )
@@ -283,9 +351,13 @@ async fn write_options(tx: &mut Tx, user: &User, _permit: &Permit) -> Result<()>
     Ok(())
 }
 
-/// Forgets failed logins.
-pub async fn forget_failures(tx: &mut Tx, user: &str, _permit: &Permit) -> Result<()> {
+/// Resets the count of failed logins.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget_failures(tx: &mut WriteTx, proof: &impl UpdatesUser, user: &str) -> Result<()> {
     tx.run(
+        proof,
         "UPDATE local_user SET failed_auth_count = 0, failed_auth_at = NULL
           WHERE user_id = ? AND failed_auth_count <> 0",
         args![user],
@@ -294,21 +366,27 @@ pub async fn forget_failures(tx: &mut Tx, user: &str, _permit: &Permit) -> Resul
     Ok(())
 }
 
-/// Notes that a user was seen today.
-pub async fn seen_today(tx: &mut Tx, user: &str, now: Micros, _permit: &Permit) -> Result<()> {
+/// Records that a user was active today.
+///
+/// # Errors
+/// When the database fails.
+pub async fn seen_today(tx: &mut WriteTx, proof: &impl UpdatesUser, user: &str, now: Micros) -> Result<()> {
     let today = Date(clock::date(now));
-    tx.run("UPDATE \"user\" SET last_active_at = ? WHERE id = ?", args![today, user]).await?;
+    tx.run(proof, "UPDATE \"user\" SET last_active_at = ? WHERE id = ?", args![today, user]).await?;
     Ok(())
 }
 
 /// Ends every token in which a user takes part.
-pub async fn end_tokens(tx: &mut Tx, user: &str, now: Micros, _permit: &Permit) -> Result<()> {
-    let event = Event { user: Some(user.to_owned()), issued_before: now, ..Event::default() };
-    Ok(facts::revoke(tx, &event, now).await?)
+///
+/// # Errors
+/// When the database fails.
+pub async fn end_tokens(tx: &mut WriteTx, proof: &impl Proof, user: &str) -> Result<()> {
+    let event = Event { user: Some(user.to_owned()), ..Event::default() };
+    Ok(facts::revoke(tx, proof, event).await?)
 }
 
-/// What goes with a user, in an order that foreign keys allow. `?` is the user's id.
-const GOES_WITH_HIM: [&str; 15] = [
+/// Deletes the rows that depend on a user, in an order that foreign keys allow. `?` is the user's id.
+const DEPENDENT_ROWS: [&str; 15] = [
     "DELETE FROM application_credential_access_rule WHERE application_credential_id IN
          (SELECT internal_id FROM application_credential WHERE user_id = ?)",
     "DELETE FROM application_credential_role WHERE application_credential_id IN
@@ -328,14 +406,17 @@ const GOES_WITH_HIM: [&str; 15] = [
     "DELETE FROM \"user\" WHERE id = ?",
 ];
 
-/// Deletes a user with everything that is his: trusts in which he takes part and all below them,
-/// credentials, grants, memberships, passwords; and ends his tokens.
-pub async fn delete(tx: &mut Tx, user: &str, now: Micros, permit: &Permit) -> Result<()> {
-    trusts::end::user_gone(tx, user, now, permit).await?;
-    for statement in GOES_WITH_HIM {
-        tx.run(statement, args![user]).await?;
+/// Deletes a user with the trusts in which they take part and all below them, their credentials, grants,
+/// memberships and passwords; and ends their tokens.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesUser, user: &str, now: Micros) -> Result<()> {
+    trusts::end::user_gone(tx, proof, user, now).await?;
+    for statement in DEPENDENT_ROWS {
+        tx.run(proof, statement, args![user]).await?;
     }
-    end_tokens(tx, user, now, permit).await
+    end_tokens(tx, proof, user).await
 }
 
 /// How a filter compares with the end of a password.
@@ -369,7 +450,7 @@ impl Compare {
         })
     }
 
-    /// Does it hold? A password that never expires fits no comparison.
+    /// Whether it holds. A password that never expires matches no comparison.
     pub fn holds(self, found: Option<Micros>, wanted: Micros) -> bool {
         found.is_some_and(|found| match self {
             Self::Before => found < wanted,
