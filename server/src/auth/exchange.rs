@@ -22,7 +22,8 @@ use crate::facts;
 use crate::ids;
 use crate::resources::keypairs;
 use crate::resources::keypairs::sql::{self, BoundTo, Credential};
-use crate::store::{Proof, Tx, WriteTx};
+use crate::store::{Tx, WriteTx};
+use crate::system::System;
 
 /// How far ahead a signer's clock may be.
 const AHEAD: Micros = 5 * 60 * SECOND;
@@ -135,13 +136,7 @@ async fn find(tx: &mut Tx, app: &App, signed: &Signed) -> Result<Found> {
 ///
 /// # Errors
 /// 401 for everything that is wrong on the signer's side, except an unknown key id of S3: 404.
-pub async fn exchange(
-    tx: &mut WriteTx,
-    proof: &impl Proof,
-    app: &App,
-    signed: &Signed,
-    now: Micros,
-) -> Result<(String, Token)> {
+pub async fn exchange(tx: &mut WriteTx, app: &App, signed: &Signed, now: Micros) -> Result<(String, Token)> {
     let found = find(tx, app, signed).await?;
     signed.verify(&found.secret, &app.config, now)?;
     let c = &found.credential;
@@ -173,31 +168,25 @@ pub async fn exchange(
     };
     if let Some(b) = c.bound.as_ref().filter(|_| c.kind == sql::PLAIN) {
         // Made by an older Keystone, whose blob tells the trust: its binding has still to be recorded.
-        sql::record(tx, proof, &c.id, b, &audit_chain(&c.id), now).await?;
+        sql::record(tx, &System::Login, &c.id, b, &audit_chain(&c.id), now).await?;
     }
     if let Some(fingerprint) = signed.once().filter(|_| app.config.refuse_replay) {
-        use_once(tx, proof, &fingerprint, app.config.auth_ttl, now).await?;
+        use_once(tx, &fingerprint, app.config.auth_ttl, now).await?;
     }
     let audit_ids = vec![ids::audit(), audit_chain(&c.id)];
     let draft = Draft { user, methods: vec![EC2_METHOD.to_owned()], scope, until, audit_ids };
-    issue::mint(tx, proof, app, draft, known, now).await
+    issue::mint(tx, app, draft, known, now).await
 }
 
 /// Marks a signed request as used; a second use is refused.
-async fn use_once(
-    tx: &mut WriteTx,
-    proof: &impl Proof,
-    fingerprint: &str,
-    auth_ttl: Micros,
-    now: Micros,
-) -> Result<()> {
+async fn use_once(tx: &mut WriteTx, fingerprint: &str, auth_ttl: Micros, now: Micros) -> Result<()> {
     let until = now.saturating_add(auth_ttl).saturating_add(AHEAD);
     let seen = "SELECT fingerprint FROM vicar_replay WHERE fingerprint = ?";
     if tx.exists(seen, args![fingerprint]).await? {
         return Err(REPLAYED);
     }
     let insert = "INSERT INTO vicar_replay (fingerprint, seen_until) VALUES (?, ?)";
-    match tx.run(proof, insert, args![fingerprint, until]).await {
+    match tx.run(&System::Login, insert, args![fingerprint, until]).await {
         Ok(_) => Ok(()),
         Err(crate::store::Error::Duplicate) => Err(REPLAYED),
         Err(e) => Err(e.into()),

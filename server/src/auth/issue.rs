@@ -12,7 +12,8 @@ use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::facts::{self, Place};
 use crate::ids;
-use crate::store::{Proof, Tx, WriteTx};
+use crate::store::{Tx, WriteTx};
+use crate::system::System;
 
 /// Who proved to be whom, by which methods.
 #[derive(Debug, Clone)]
@@ -111,7 +112,6 @@ pub fn may_rescope(allow_rescope: bool, who: &Identity, wanted: &ScopeRequest) -
 /// 401 when the scope gives nothing, 403 for somebody else's trust.
 pub async fn issue(
     tx: &mut WriteTx,
-    proof: &impl Proof,
     app: &App,
     who: &Identity,
     wanted: &ScopeRequest,
@@ -144,7 +144,7 @@ pub async fn issue(
     };
     let audit_ids = std::iter::once(ids::audit()).chain(who.root_audit_id.clone()).collect();
     let draft = Draft { user: who.user.clone(), methods: who.methods.clone(), scope, until, audit_ids };
-    mint(tx, proof, app, draft, known, now).await
+    mint(tx, app, draft, known, now).await
 }
 
 /// Makes a token: what would not validate is not issued. A counted trust loses one use.
@@ -153,7 +153,6 @@ pub async fn issue(
 /// 401 when it would be dead, [`Error::Settling`] when a revocation of this second would end it at its birth.
 pub async fn mint(
     tx: &mut WriteTx,
-    proof: &impl Proof,
     app: &App,
     draft: Draft,
     known: Known,
@@ -185,13 +184,13 @@ pub async fn mint(
         .encode(&keys, &app.config.auth_methods)
         .ok_or_else(|| Error::Internal("a token could not be encoded".into()))?;
     if let Some(trust) = &token.trust {
-        consume(tx, proof, trust.chain().leaf()).await?;
+        consume(tx, trust.chain().leaf()).await?;
     }
     Ok((text, token))
 }
 
 /// Takes one use of a counted trust, in the transaction of the token.
-async fn consume(tx: &mut WriteTx, proof: &impl Proof, trust: &Trust) -> Result<()> {
+async fn consume(tx: &mut WriteTx, trust: &Trust) -> Result<()> {
     let (before, after) = match delegation::consume(trust) {
         Err(Spent) => return Err(Error::Unauthorized),
         Ok(Use::Uncounted) => return Ok(()),
@@ -199,7 +198,7 @@ async fn consume(tx: &mut WriteTx, proof: &impl Proof, trust: &Trust) -> Result<
     };
     let taken = tx
         .run(
-            proof,
+            &System::Login,
             "UPDATE trust SET remaining_uses = ? WHERE id = ? AND remaining_uses = ? AND deleted_at IS NULL",
             args![after, &trust.id, before],
         )

@@ -204,6 +204,11 @@ impl Account {
         self.expires.is_some_and(|e| e <= now) && !self.options.is_on("ignore_password_expiry")
     }
 
+    /// The user's id.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
     /// The key of the local account; passwords hang on it.
     pub fn local(&self) -> i64 {
         self.local

@@ -129,7 +129,7 @@ async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
             Err(e) => break e,
         }
     };
-    if route.auth == Auth::Login && matches!(error, Error::Unauthorized) {
+    if matches!(route.auth, Auth::Login | Auth::Optional) && matches!(error, Error::Unauthorized) {
         pad_timing(app, began).await;
     }
     error.into_response()

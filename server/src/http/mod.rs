@@ -11,8 +11,3 @@ pub mod serve;
 pub use line::{Line, TokenIds};
 pub use links::Links;
 pub use request::Request;
-
-// Until every handler is on sessions.
-pub use crate::authz::Caller;
-pub type Req = Request;
-pub struct Permit;

@@ -19,7 +19,7 @@
 //! sync` of the newer one is done after the last old program has ended.
 
 use super::schema::{ALEMBIC_HEADS, Dialect, KEYSTONE, OWN, OWN_INDEXES, ddl, index_ddl};
-use super::{DateTime, Error, Result, Store, Tx};
+use super::{DateTime, Error, Result, Store, Tx, WriteTx};
 use crate::args;
 use vicar_rules::Micros;
 
@@ -180,7 +180,7 @@ fn refuse(before: &State) -> Result<()> {
     }
 }
 
-async fn take(tx: &mut Tx, step: &Step, now: Micros) -> Result<()> {
+async fn take(tx: &mut WriteTx, step: &Step, now: Micros) -> Result<()> {
     for statement in (step.statements)(tx.dialect) {
         tx.change(&statement).await?;
     }
@@ -190,7 +190,7 @@ async fn take(tx: &mut Tx, step: &Step, now: Micros) -> Result<()> {
     record(tx, step, now).await
 }
 
-async fn record(tx: &mut Tx, step: &Step, now: Micros) -> Result<()> {
+async fn record(tx: &mut WriteTx, step: &Step, now: Micros) -> Result<()> {
     tx.statement(
         "INSERT INTO vicar_schema (version, applied_at, serves_from) VALUES (?, ?, ?)",
         args![step.version, DateTime(now), step.serves_from],
@@ -200,13 +200,13 @@ async fn record(tx: &mut Tx, step: &Step, now: Micros) -> Result<()> {
 }
 
 /// The row that a writer changes first where locking it is locking all.
-async fn guard(tx: &mut Tx) -> Result<()> {
+async fn guard(tx: &mut WriteTx) -> Result<()> {
     tx.statement("INSERT INTO vicar_guard (id, turn) VALUES (?, ?)", args![1_i64, 0_i64]).await?;
     Ok(())
 }
 
 /// Makes our tables, and Keystone's unless they are there.
-async fn create(tx: &mut Tx, before: &State, now: Micros) -> Result<()> {
+async fn create(tx: &mut WriteTx, before: &State, now: Micros) -> Result<()> {
     let dialect = tx.dialect;
     let (first, others): (Vec<_>, Vec<_>) = OWN.iter().partition(|t| t.name == "vicar_schema");
     if before.own.is_none() {
@@ -238,7 +238,7 @@ async fn create(tx: &mut Tx, before: &State, now: Micros) -> Result<()> {
     Ok(())
 }
 
-async fn fill_keystone(tx: &mut Tx) -> Result<()> {
+async fn fill_keystone(tx: &mut WriteTx) -> Result<()> {
     for head in ALEMBIC_HEADS {
         tx.statement("INSERT INTO alembic_version (version_num) VALUES (?)", args![*head]).await?;
     }

@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 use crate::facts;
 use crate::http::bag;
 use crate::resources::domains::contents;
+use crate::resources::keypairs::EndsKeypairs;
+use crate::resources::trusts::end::EndsTrusts;
 use crate::resources::trusts::loss::{self, Affected};
 use crate::resources::{groups, roles, trusts, users};
 use crate::store::{self, Proof, Tx, WriteTx};
@@ -60,6 +62,10 @@ pub trait DeletesProject:
 
 impl DeletesProject for Authorized<Project> {}
 impl DeletesProject for Authorized<Domain> {}
+impl EndsTrusts for Authorized<Project> {}
+impl EndsTrusts for Authorized<Domain> {}
+impl EndsKeypairs for Authorized<Project> {}
+impl EndsKeypairs for Authorized<Domain> {}
 
 /// No domain may have this name: it stands for users of other identity providers.
 const FEDERATED: &str = "federated";

@@ -15,7 +15,7 @@ use crate::auth::issue::{self, Identity, ScopeRequest, may_rescope};
 use crate::auth::login::{self, Login, check_mfa};
 use crate::auth::render::render;
 use crate::auth::token::{self, Token, TokenScope, ValidateOptions};
-use crate::authz::{Caller, NoObject, Object, Reading, System, Writing};
+use crate::authz::{Caller, NoObject, Object, Reading, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::facts::{self, Place};
@@ -46,10 +46,12 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
             return Err(e);
         }
     };
-    let (text, token) = issue::issue(&mut s.tx, &System::Login, s.app, &who, &wanted, s.now).await?;
+    let (text, token) = issue::issue(&mut s.tx, s.app, &who, &wanted, s.now).await?;
     s.request.line.subject(token.ids());
     let shown = render(&mut s.tx, &token, !s.request.query.has("nocatalog")).await?;
-    s.after_commit(|metrics| drop(metrics.tokens_issued.inc()));
+    s.after_commit(|metrics| {
+        metrics.tokens_issued.inc());
+    });
     Ok(with_header(created("token", shown), SUBJECT_TOKEN, &text))
 }
 
@@ -305,14 +307,16 @@ pub async fn catalog(s: &mut Reading<'_>) -> Result<Response> {
 /// else.
 pub async fn projects(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::GetAuthProjects, NoObject)?;
-    let items = held_by(&mut s.tx, s.links(), s.caller()?, Held::Projects).await?;
+    let caller = s.caller()?;
+    let items = held_by(&mut s.tx, &s.request.links, caller, Held::Projects).await?;
     s.list("projects", items, &[])
 }
 
 /// `GET /v3/auth/domains`
 pub async fn domains(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::GetAuthDomains, NoObject)?;
-    let items = held_by(&mut s.tx, s.links(), s.caller()?, Held::Domains).await?;
+    let caller = s.caller()?;
+    let items = held_by(&mut s.tx, &s.request.links, caller, Held::Domains).await?;
     s.list("domains", items, &[])
 }
 

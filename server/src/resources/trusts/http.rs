@@ -70,11 +70,12 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
             .transpose()?,
     };
     body.remove("project_id");
-    let granted = grant(&mut s.tx, s.app.config.trust, s.caller()?, &ask, s.now).await?;
+    let caller = s.caller()?;
+    let granted = grant(&mut s.tx, s.app.config.trust, caller, &ask, s.now).await?;
     let id = ids::uuid();
     sql::insert(&mut s.tx, &proof, &id, &granted, &body).await?;
     let made = delegation::Trust { id, ..granted.trust().clone() };
-    let shown = sql::to_json_with_roles(&mut s.tx, s.links(), &made, body).await?;
+    let shown = sql::to_json_with_roles(&mut s.tx, &s.request.links, &made, body).await?;
     Ok(created("trust", shown))
 }
 
@@ -195,7 +196,7 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
     let trust = s.authorize(Op::GetTrust, trust)?;
     let leaf = trust.chain().leaf();
     let extra = sql::extras(&mut s.tx, &[&leaf.id]).await?.remove(&leaf.id).unwrap_or_default();
-    Ok(one("trust", sql::to_json_with_roles(&mut s.tx, s.links(), leaf, extra).await?))
+    Ok(one("trust", sql::to_json_with_roles(&mut s.tx, &s.request.links, leaf, extra).await?))
 }
 
 /// `GET /v3/OS-TRUST/trusts/{id}/roles`
@@ -203,7 +204,7 @@ pub async fn roles(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
     let trust = load_living(&mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::ListRolesForTrust, trust)?;
-    let roles = sql::role_objects(&mut s.tx, s.links(), &trust.chain().leaf().roles).await?;
+    let roles = sql::role_objects(&mut s.tx, &s.request.links, &trust.chain().leaf().roles).await?;
     s.list("roles", roles, &[])
 }
 
@@ -214,7 +215,7 @@ pub async fn role(s: &mut Reading<'_>) -> Result<Response> {
     let trust = load_living(&mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::GetRoleForTrust, trust)?;
     let only: RoleSet = trust.chain().leaf().roles.iter().filter(|r| *r == role).cloned().collect();
-    let shown = sql::role_objects(&mut s.tx, s.links(), &only).await?.pop();
+    let shown = sql::role_objects(&mut s.tx, &s.request.links, &only).await?.pop();
     Ok(one("role", shown.ok_or_else(|| Error::NotFound("role", role.to_owned()))?))
 }
 
@@ -297,7 +298,9 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     }
     let why = if renounce { end::EndReason::Renounced } else { end::EndReason::Deleted };
     let ended = end::subtree(&mut s.tx, &trust, &id, why, s.now).await?.len() as u64;
-    s.after_commit(move |metrics| drop(metrics.trusts_ended.inc_by(ended)));
+    s.after_commit(move |metrics| {
+        metrics.trusts_ended.inc_by(ended));
+    });
     Ok(no_content())
 }
 

@@ -11,7 +11,7 @@ use super::password::{self, By, New};
 use super::sql::{self, Compare, Options, SetsPassword, User};
 use crate::app::App;
 use crate::args;
-use crate::auth::login::{self, Proven};
+use crate::auth::login::{self, Login, Proven};
 use crate::authz::{Authorized, Caller, Object, Proposed, Reading, SlowWork, System, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
@@ -428,10 +428,13 @@ async fn change_with(s: &mut Writing<'_>, proof: &impl SetsPassword) -> Result<R
     let old = take_text(&mut body, "original_password").unwrap_or_default();
     let new = take_text(&mut body, "password").unwrap_or_default();
     let account = login::account(&mut s.tx, id).await?;
-    let proven = login::check_password(&mut s.tx, s.slow, s.app, account, &old, s.now).await?;
+    let proven = {
+        let mut login = Login { app: s.app, now: s.now, slow: &mut *s.slow, epoch: s.epoch };
+        login.check_password(&mut s.tx, account, &old).await?
+    };
     check_change(s, &proven, &new).await?;
     let new = New::from(s.app, s.slow, &new)?;
-    let user = sql::get(&mut s.tx, &proven.user).await?;
+    let user = sql::get(&mut s.tx, proven.account.user()).await?;
     let user = user.filter(User::is_enabled).ok_or(Error::Unauthorized)?;
     password::set(&mut s.tx, proof, s.app, &user, &new, By::Owner, s.now).await?;
     sql::end_tokens(&mut s.tx, proof, &user.id).await?;

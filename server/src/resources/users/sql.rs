@@ -14,8 +14,9 @@ use crate::clock::{self, SECOND};
 use crate::error::{Error, Result};
 use crate::facts::{self, Activity, PASSWORD_END};
 use crate::http::{Links, bag};
+use crate::resources::keypairs::EndsKeypairs;
 use crate::resources::projects::{Domain, Project};
-use crate::resources::trusts;
+use crate::resources::trusts::{self, end::EndsTrusts};
 use crate::store::{self, CHUNK, Date, DateTime, Proof, Row, Select, Tx, WriteTx};
 
 /// Ids of options in `user_option`, with their names.
@@ -245,9 +246,11 @@ impl SetsPassword for Authorized<Owner> {}
 impl SetsPassword for System {}
 
 /// Proofs that cover the deletion of a user: a user's own, and that of the domain that they are in.
-pub trait DeletesUser: Proof {}
+pub trait DeletesUser: EndsTrusts {}
 
 impl DeletesUser for Authorized<User> {}
+impl EndsTrusts for Authorized<User> {}
+impl EndsKeypairs for Authorized<User> {}
 impl DeletesUser for Authorized<Project> {}
 impl DeletesUser for Authorized<Domain> {}
 
