@@ -1,4 +1,4 @@
-//! EC2 keypairs: the two routes that make them, who sees them, and what their tokens are worth.
+//! EC2 keypairs: the two routes that make them, and who sees them.
 
 pub mod http;
 pub mod sql;
