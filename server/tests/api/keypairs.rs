@@ -469,6 +469,176 @@ fn rules_45_46_validation_of_the_dead() {
     c.s.validate(&login).expect(404);
 }
 
+/// The path of a keypair's credential.
+fn credential(keypair: &Value) -> String {
+    let access = keypair["access"].as_str().expect("an access id");
+    format!("/v3/credentials/{}", vicar::resources::keypairs::credential_id(access))
+}
+
+fn with_blob(blob: &Value) -> Value {
+    json!({"credential": {"blob": blob.to_string()}})
+}
+
+#[test]
+fn a_keypair_keeps_an_access_id_whoever_changes_it() {
+    let c = Cast::new();
+    let k = c.keypair(&c.s.on("alice", &c.p), &c.alice, json!({})).expect(201).body["credential"].clone();
+    for token in [c.s.admin(), c.s.on("alice", &c.p)] {
+        for blob in [
+            json!({"secret": "new"}),
+            json!({"access": null, "secret": "new"}),
+            json!({"access": "", "secret": "new"}),
+            json!({"access": 5, "secret": "new"}),
+            json!({"access": "x".repeat(256), "secret": "new"}),
+        ] {
+            c.s.patch(&token, &credential(&k), with_blob(&blob)).expect(400);
+        }
+    }
+    c.exchange(c.signed(&k)).expect(200);
+    // Another one remains possible for an administrator, as in Keystone; the first still finds it.
+    let other = with_blob(&json!({"access": "another", "secret": k["secret"]}));
+    c.s.patch(&c.s.on("alice", &c.p), &credential(&k), other.clone()).expect(400);
+    c.s.patch(&c.s.admin(), &credential(&k), other).expect(200);
+    c.exchange(c.signed(&k)).expect(200);
+}
+
+#[test]
+fn a_user_has_no_more_credentials_than_the_limit() {
+    let c = Cast::with("[credential]\nuser_limit = 2\n");
+    let alice = c.s.on("alice", &c.p);
+    let totp = |user: &str| json!({"credential": {"type": "totp", "user_id": user, "blob": "SEED"}});
+    let blob = json!({"access": "a", "secret": "s"}).to_string();
+    let ec2 = json!({"credential": {"type": "ec2", "user_id": c.alice, "project_id": c.p, "blob": blob}});
+    let k = c.keypair(&alice, &c.alice, json!({})).expect(201).body["credential"].clone();
+    c.s.post(&alice, "/v3/credentials", totp(&c.alice)).expect(201);
+    // All types count, on both routes, whoever asks; a trust's keypair counts for whom it speaks for.
+    let text = "Unable to create additional credentials, maximum of 2 already exceeded for user.";
+    let bearer = c.s.consume("bob", &c.trust(json!({}))).expect(201).token();
+    for refused in [
+        c.keypair(&alice, &c.alice, json!({})),
+        c.keypair(&bearer, &c.alice, json!({})),
+        c.keypair(&c.s.admin(), &c.alice, json!({})),
+        c.s.post(&alice, "/v3/credentials", totp(&c.alice)),
+        c.s.post(&alice, "/v3/credentials", ec2.clone()),
+    ] {
+        assert_eq!(refused.expect(403).body["error"]["message"], text);
+    }
+    c.s.post(&c.s.admin(), "/v3/credentials", totp(&c.bob)).expect(201);
+    c.s.delete(&alice, &credential(&k)).expect(204);
+    c.s.post(&alice, "/v3/credentials", ec2).expect(201);
+    c.keypair(&alice, &c.alice, json!({})).expect(403);
+}
+
+#[test]
+fn a_limit_of_no_credentials_refuses_all_and_a_negative_one_none() {
+    let c = Cast::with("[credential]\nuser_limit = 0\n");
+    c.keypair(&c.s.on("alice", &c.p), &c.alice, json!({})).expect(403);
+    let c = Cast::with("[credential]\nuser_limit = -1\n");
+    c.keypair(&c.s.on("alice", &c.p), &c.alice, json!({})).expect(201);
+}
+
+#[test]
+fn null_is_no_marker() {
+    let c = Cast::new();
+    let k = json!({"access": "plain", "secret": "s"});
+    let mut blob = k.clone();
+    let mut body = json!({"type": "ec2", "user_id": c.alice, "project_id": c.p});
+    for marker in ["trust_id", "app_cred_id", "access_token_id"] {
+        blob[marker] = json!(null);
+        body[marker] = json!(null);
+    }
+    body["blob"] = blob.to_string().into();
+    let alice = c.s.on("alice", &c.p);
+    let made = c.s.post(&alice, "/v3/credentials", json!({"credential": body})).expect(201);
+    assert_eq!(made.body["credential"].get("trust_id"), None);
+    let t = c.exchange(c.signed(&k)).expect(200);
+    assert_eq!(t.body["token"].get("OS-TRUST:trust"), None);
+    c.s.patch(&alice, &credential(&k), with_blob(&blob)).expect(200);
+    c.keypair(&alice, &c.alice, json!({"trust_id": null})).expect(201);
+    // The server's own marker takes the place of a null.
+    let id = c.trust(json!({}));
+    let bearer = c.s.consume("bob", &id).expect(201).token();
+    blob["access"] = "bound".into();
+    body["blob"] = blob.to_string().into();
+    let made = c.s.post(&bearer, "/v3/credentials", json!({"credential": body})).expect(201);
+    let shown = made.body["credential"]["blob"].as_str().expect("a string");
+    let shown: Value = serde_json::from_str(shown).expect("JSON");
+    assert_eq!(shown["trust_id"], id.as_str());
+    let t = c.exchange(c.signed(&json!({"access": "bound", "secret": "s"}))).expect(200);
+    assert_eq!(t.body["token"]["OS-TRUST:trust"]["id"], id.as_str());
+}
+
+#[test]
+fn who_may_not_see_a_keypair_does_not_learn_that_it_is_gone() {
+    let c = Cast::new();
+    let bearer = c.s.consume("bob", &c.trust(json!({}))).expect(201).token();
+    let end = json!({"expires_at": iso(START + 60 * SECOND)});
+    let k = c.keypair(&bearer, &c.alice, end).expect(201).body["credential"].clone();
+    let under = |access: &str| format!("/v3/users/{}/credentials/OS-EC2/{access}", c.alice);
+    let path = under(k["access"].as_str().expect("an access id"));
+    let (alice, carol) = (c.s.on("alice", &c.p), c.s.unscoped("carol"));
+    c.s.get(&carol, &path).expect(403);
+    c.s.get(&alice, &path).expect(200);
+    c.s.clock.advance(61 * SECOND);
+    for path in [path, under("never-made"), credential(&k), "/v3/credentials/never-made".into()] {
+        c.s.get(&carol, &path).expect(403);
+        c.s.delete(&carol, &path).expect(403);
+        c.s.get(&c.s.admin(), &path).expect(404);
+        c.s.delete(&c.s.admin(), &path).expect(404);
+    }
+    // Its owner may know.
+    c.s.get(&alice, &under("never-made")).expect(404);
+    c.s.get(&alice, &under(k["access"].as_str().expect("an access id"))).expect(404);
+}
+
+/// A Keystone on the same database deletes credentials without what this server keeps beside them.
+#[test]
+fn a_keypair_is_not_bound_to_what_one_of_the_same_access_id_was() {
+    let c = Cast::new();
+    let bearer = c.s.consume("bob", &c.trust(json!({}))).expect(201).token();
+    let k = json!({"access": "same", "secret": "s"});
+    let body = json!({"credential": {
+        "type": "ec2", "user_id": c.alice, "project_id": c.p, "blob": k.to_string(),
+    }});
+    c.s.post(&bearer, "/v3/credentials", body.clone()).expect(201);
+    c.s.sql_run("DELETE FROM credential WHERE user_id = ?", vicar::args![&c.alice]);
+    c.s.post(&c.s.on("alice", &c.p), "/v3/credentials", body).expect(201);
+    let t = c.exchange(c.signed(&k)).expect(200);
+    assert_eq!(t.body["token"].get("OS-TRUST:trust"), None);
+    assert_eq!(names(&t.body), ["heat_stack_owner", "member", "reader"]);
+}
+
+#[test]
+fn a_list_shows_keypairs_of_several_trusts_each_with_its_own() {
+    let c = Cast::new();
+    let alice = c.s.on("alice", &c.p);
+    c.keypair(&alice, &c.alice, json!({})).expect(201);
+    let mut trusts: Vec<String> = (0..3)
+        .map(|_| {
+            let id = c.trust(json!({}));
+            let bearer = c.s.consume("bob", &id).expect(201).token();
+            c.keypair(&bearer, &c.alice, json!({})).expect(201);
+            id
+        })
+        .collect();
+    let ended = trusts.pop().expect("three");
+    c.s.sql_run("DELETE FROM trust_role WHERE trust_id = ?", vicar::args![&ended]);
+    c.s.sql_run("DELETE FROM trust WHERE id = ?", vicar::args![&ended]);
+    let of = |token: &str, user: &str| {
+        let list = c.s.get(token, &format!("/v3/users/{user}/credentials/OS-EC2")).expect(200);
+        let list = list.body["credentials"].as_array().expect("a list").clone();
+        let mut found: Vec<String> =
+            list.iter().filter_map(|k| k["trust_id"].as_str()).map(str::to_owned).collect();
+        found.sort_unstable();
+        (list.len(), found)
+    };
+    trusts.sort_unstable();
+    assert_eq!(of(&alice, &c.alice), (3, trusts.clone()));
+    assert_eq!(of(&c.s.unscoped("bob"), &c.bob), (2, trusts));
+    let list = c.s.get(&alice, "/v3/credentials").expect(200);
+    assert_eq!(list.body["credentials"].as_array().map(Vec::len), Some(3));
+}
+
 #[test]
 fn rule_46_an_expired_token_is_shown_while_all_that_it_stands_on_lives() {
     let c = Cast::new();

@@ -1,26 +1,21 @@
-//! EC2 keypairs: the two routes that make them, who sees them, and what their tokens are worth.
+//! EC2 keypairs: the two routes that make them, and who sees them.
 
 pub mod http;
 pub mod sql;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use vicar_rules::Micros;
-use vicar_rules::delegation::{Authority, Chain, Until};
 use vicar_rules::keypair::{self, KeypairRequest};
 use vicar_rules::policy::{Fact, Facts};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::revocation::Event;
-use vicar_rules::roles::{Implications, RoleSet};
 use vicar_rules::token::Kind;
 
 use crate::app::App;
-use crate::args;
-use crate::auth::fernet::Payload;
+use crate::auth::keypair::audit_chain;
 use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::error::{Error, Result};
 use crate::facts::{self, EvaluatedTrust};
@@ -35,13 +30,6 @@ pub const MARKERS: [&str; 4] = ["trust_id", "app_cred_id", "access_token_id", "a
 /// The id of a keypair's credential: SHA-256 of its access id, in hex, as in Keystone.
 pub fn credential_id(access: &str) -> String {
     hex::encode(Sha256::digest(access.as_bytes()))
-}
-
-/// The audit chain of all tokens that a keypair is exchanged for. Derived from the keypair, so that one
-/// ordinary revocation event ends them all, here and in a Keystone beside us.
-pub fn audit_chain(credential_id: &str) -> String {
-    let digest = Sha256::digest(format!("tokens of keypair {credential_id}"));
-    URL_SAFE_NO_PAD.encode(&digest[..16])
 }
 
 /// Whether a blob's object names none of the server's markers; null is none.
@@ -334,31 +322,4 @@ pub async fn end(tx: &mut WriteTx, proof: &impl EndsKeypairs, credential: &Crede
         facts::revoke(tx, proof, event).await?;
     }
     Ok(())
-}
-
-/// What a token of a trust's keypair is worth: the trust's worth, narrowed as the keypair is. Nothing
-/// when the keypair is gone. Which keypair it was follows from the audit chain.
-///
-/// # Errors
-/// When the database fails.
-pub async fn narrow(
-    tx: &mut Tx,
-    payload: &Payload,
-    chain: &Chain,
-    worth: &Authority,
-    implications: &Implications,
-    now: Micros,
-) -> Result<Option<Authority>> {
-    let Some(root) = payload.audit_ids.get(1) else { return Ok(None) };
-    let bound = tx
-        .first(
-            "SELECT k.roles, k.expires_at FROM vicar_keypair k JOIN credential c ON c.id = k.credential_id
-              WHERE k.audit_chain_id = ? AND k.trust_id = ?",
-            args![root, &chain.leaf().id],
-            |r| Ok((r.take::<Option<String>>()?, r.take::<Option<i64>>()?)),
-        )
-        .await?;
-    let Some((roles, until)) = bound else { return Ok(None) };
-    let roles: Option<RoleSet> = roles.map(sql::read_roles);
-    Ok(keypair::exchange(worth, roles.as_ref(), Until::from_option(until), implications, now))
 }

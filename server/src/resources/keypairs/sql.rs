@@ -6,6 +6,7 @@ use vicar_rules::roles::RoleSet;
 
 use super::{CredentialView, NewCredential};
 use crate::args;
+use crate::auth::keypair::read_roles;
 use crate::authz::{Authorized, Proposed, System};
 use crate::error::{Error, Result};
 use crate::store::{self, CHUNK, Proof, Row, Select, Tx, WriteTx};
@@ -96,17 +97,12 @@ fn read(r: &mut Row) -> store::Result<Credential> {
         c.bound = Some(BoundTo {
             trust_id,
             access,
-            roles: roles.map(read_roles),
+            roles: roles.as_deref().map(read_roles),
             until: Until::from_option(until),
             creator,
         });
     }
     Ok(c)
-}
-
-/// A list that cannot be read gives nothing rather than everything.
-pub(super) fn read_roles(text: String) -> RoleSet {
-    serde_json::from_str(&text).unwrap_or_default()
 }
 
 /// One credential.
