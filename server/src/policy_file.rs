@@ -109,18 +109,30 @@ fn yaml(text: &str) -> Result<BTreeMap<String, String>, String> {
 
 /// What a scalar is worth, if PyYAML takes it for a string. The tag is its handle and its suffix.
 fn string<'a>(value: &'a str, style: ScalarStyle, tag: Option<(&str, &str)>) -> Option<&'a str> {
-    match tag {
-        Some(("tag:yaml.org,2002:", "str")) => return Some(value),
-        // A lone `!` is no tag of a type.
-        None | Some(("" | "!", "" | "!")) => {}
+    let plain = match tag {
+        None => style == ScalarStyle::Plain,
+        Some(("tag:yaml.org,2002:", "str")) => false,
+        // A lone `!` names no type. PyYAML then takes even a quoted scalar for a plain one.
+        Some(("" | "!", "" | "!")) => true,
         Some(_) => return None,
-    }
+    };
     let lower = value.to_ascii_lowercase();
-    let other = style == ScalarStyle::Plain
-        && (matches!(lower.as_str(), "" | "~" | "null" | "true" | "false" | "yes" | "no" | "on" | "off")
-            || matches!(value, "=" | "<<")
-            || value.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '+' | '-')));
-    (!other).then_some(value)
+    let other = matches!(lower.as_str(), "" | "~" | "null" | "true" | "false" | "yes" | "no" | "on" | "off")
+        || matches!(value, "=" | "<<" | "!" | "&" | "*")
+        || number(value);
+    (!plain || !other).then_some(value)
+}
+
+/// Whether a plain scalar could be a number or a date, in the many forms of YAML 1.1.
+fn number(value: &str) -> bool {
+    let digits = value.trim_start_matches(['+', '-']);
+    match digits.strip_prefix("0x") {
+        Some(hex) => hex.bytes().all(|b| b.is_ascii_hexdigit() || b == b'_'),
+        None => {
+            digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+                && digits.bytes().all(|b| b.is_ascii_digit() || b"_.:+-eEb".contains(&b))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -172,8 +184,9 @@ mod tests {
             ("a: role:x\r\nb: role:y\r\n", &[("a", "role:x"), ("b", "role:y")]),
             ("{a: role:x, b: \"@\",}", &[("a", "role:x"), ("b", "@")]),
             ("? a\n: role:x\n", &[("a", "role:x")]),
+            ("2fa: role:2\n", &[("2fa", "role:2")]),
             ("a: &x role:y\nb: *x\n", &[("a", "role:y"), ("b", "role:y")]),
-            ("a: !!str 1\nb: ! role:x\nc: ! '!'\n", &[("a", "1"), ("b", "role:x"), ("c", "!")]),
+            ("a: !!str 1\nb: ! role:x\nc: ! 'x'\n", &[("a", "1"), ("b", "role:x"), ("c", "x")]),
             ("a: ''\nb: \"\"\n", &[("a", ""), ("b", "")]),
             ("", &[]),
             ("# c\n", &[]),
@@ -187,8 +200,32 @@ mod tests {
     #[test]
     fn what_is_no_string_is_refused_with_its_line() {
         for rule in [
-            "!", "", "~", "null", "Null", "yes", "off", "true", "1", "1.5", "0x1F", "[role:x]", "[]",
-            "{b: c}", "!foo x", "!!null x", "*x", "@", "%x", "=", "- role:x", "x: y",
+            "!",
+            "! '!'",
+            "! ''",
+            "",
+            "~",
+            "null",
+            "Null",
+            "yes",
+            "off",
+            "true",
+            "1",
+            "1.5",
+            "0x1F",
+            "1:30",
+            "2001-01-01",
+            "[role:x]",
+            "[]",
+            "{b: c}",
+            "!foo x",
+            "!!null x",
+            "*x",
+            "@",
+            "%x",
+            "=",
+            "- role:x",
+            "x: y",
         ] {
             let e = parse(&format!("# c\na: role:x\nb: {rule}\n")).expect_err(rule);
             assert!(e.starts_with("line 3: ") || e.starts_with("line 4: "), "{rule}: {e}");
