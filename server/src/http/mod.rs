@@ -4,6 +4,7 @@ pub mod bag;
 pub mod caller;
 pub mod discovery;
 mod home;
+pub mod link;
 pub mod log;
 pub mod page;
 pub mod request;
@@ -11,4 +12,5 @@ pub mod schema;
 pub mod serve;
 
 pub use caller::{Caller, Permit};
+pub use link::{link_path, path_segment};
 pub use request::Req;

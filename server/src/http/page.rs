@@ -1,5 +1,8 @@
 //! Queries: filters and pages.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::schema::Schema;
@@ -80,11 +83,11 @@ impl Query {
 
     /// The query again, with another marker.
     pub fn with_marker(&self, marker: &str) -> String {
-        let mut parts: Vec<&str> =
-            self.raw.split('&').filter(|p| !p.is_empty() && !p.starts_with("marker=")).collect();
-        let last = format!("marker={marker}");
-        parts.push(&last);
-        parts.join("&")
+        let others = self.pairs.iter().filter(|(name, _)| name != "marker");
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(others)
+            .append_pair("marker", marker)
+            .finish()
     }
 
     /// Filters and cuts a list. `filters` names the attributes that may be filtered; `name__contains`
@@ -156,32 +159,28 @@ fn fits(item: &Value, name: &str, how: &str, wanted: &str) -> bool {
     }
 }
 
-/// Percent-decoding, `+` as a space.
-pub fn decode(text: &str) -> Result<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(b) = bytes.next() {
-        match b {
-            b'+' => out.push(b' '),
-            b'%' => {
-                let digit = |d: Option<u8>| d.and_then(|d| char::from(d).to_digit(16));
-                match (digit(bytes.next()), digit(bytes.next())) {
-                    (Some(hi), Some(lo)) => out.push((hi * 16 + lo) as u8),
-                    _ => {
-                        return Err(Error::BadRequest("the query is not properly encoded".into()));
-                    }
-                }
-            }
-            other => out.push(other),
-        }
+/// Percent-decoding, `+` as a space. The crate passes a `%` over that nothing was encoded with; such a query
+/// is refused here.
+fn decode(text: &str) -> Result<String> {
+    let encoded =
+        |rest: &str| matches!(rest.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
+    if !text.split('%').skip(1).all(encoded) {
+        return Err(Error::BadRequest("the query is not properly encoded".into()));
     }
-    String::from_utf8(out).map_err(|_| Error::BadRequest("the query is not UTF-8".into()))
+    percent_decode_str(&text.replace('+', " "))
+        .decode_utf8()
+        .map(Cow::into_owned)
+        .map_err(|_| Error::BadRequest("the query is not UTF-8".into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn own((name, value): (&str, &str)) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
 
     #[test]
     fn filters_and_pages() {
@@ -205,6 +204,13 @@ mod tests {
         assert_eq!(ids("limit=1&marker=1"), ["2"]);
         let q = Query::parse("limit=0").expect("parses");
         assert!(q.page(items(), &[], None).is_err());
-        assert!(Query::parse("a=%ff").is_err());
+        for bad in ["a=%ff", "a=%", "a=%4", "a=%zz", "%=1", "a=%+1"] {
+            assert!(Query::parse(bad).is_err(), "{bad}");
+        }
+        let q = Query::parse("a=%25+x%2By&%6darker=old&b").expect("parses");
+        assert_eq!(q.get("a"), Some("% x+y"));
+        let again = q.with_marker("a&b=c#d é+%");
+        let read = Query::parse(&again).expect("parses");
+        assert_eq!(read.pairs, [("a", "% x+y"), ("b", ""), ("marker", "a&b=c#d é+%")].map(own));
     }
 }
