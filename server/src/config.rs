@@ -9,6 +9,7 @@ use std::time::Duration;
 use vicar_rules::Micros;
 
 use crate::clock::SECOND;
+use crate::secret::Secret;
 use crate::store::url::{self, Location, Settings};
 
 /// A configuration that cannot be used; the text names file, section and option.
@@ -122,16 +123,6 @@ pub struct Config {
     pub reap_interval: Micros,
     /// What was in the files and has no meaning here.
     pub unknown: Vec<String>,
-}
-
-/// A secret from the configuration; never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
 }
 
 impl Config {

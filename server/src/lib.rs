@@ -27,6 +27,7 @@ pub mod projects;
 pub mod reaper;
 pub mod roles;
 pub mod routes;
+pub mod secret;
 pub mod store;
 pub mod tokens;
 pub mod trusts;
