@@ -376,7 +376,7 @@ impl Reader<'_> {
 
     fn regex(&mut self, section: &str, option: &str) -> Result<Option<String>, ConfigError> {
         let text = self.text(section, option);
-        if let Some(Err(e)) = text.as_deref().map(crate::passwords::compile) {
+        if let Some(Err(e)) = text.as_deref().map(crate::pattern::compile) {
             return Err(ConfigError(format!("[{section}] {option}: {e}")));
         }
         Ok(text)

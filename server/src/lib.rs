@@ -22,6 +22,7 @@ pub mod ids;
 pub mod keypairs;
 pub mod metrics;
 pub mod passwords;
+mod pattern;
 mod policy_file;
 pub mod projects;
 pub mod reaper;
