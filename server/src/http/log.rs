@@ -8,13 +8,13 @@ use std::time::Instant;
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
-use crate::error::RunAgain;
-use crate::http::request::read_body;
+use crate::error::{RunAgain, challenge};
+use crate::http::request::{Encrypted, base, read_body};
 use crate::ids;
 use crate::metrics::RequestLabels;
 use crate::store::Patience;
@@ -133,6 +133,8 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |p| p.as_str().to_owned());
+    let encrypted = request.extensions().get::<Encrypted>().is_some_and(|e| e.0);
+    let base = base(&app, request.headers(), request.uri(), encrypted);
     let mut response = match whole(request, app.config.max_body).await {
         Ok((parts, body)) => run(&app, parts, body, next).await,
         Err(refused) => refused,
@@ -141,6 +143,11 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     headers.insert(header::VARY, HeaderValue::from_static("X-Auth-Token"));
     if let Ok(v) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, v);
+    }
+    if response.status() == StatusCode::UNAUTHORIZED
+        && let Some(value) = challenge(&base)
+    {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
     }
     let status = response.status().as_u16();
     let took = started.elapsed();

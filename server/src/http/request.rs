@@ -90,7 +90,7 @@ pub(super) async fn read_body(mut body: Body, limit: usize) -> Result<Bytes> {
 }
 
 /// What links begin with: `public_endpoint`, or what the client called us by.
-fn base(app: &App, headers: &HeaderMap, uri: &axum::http::Uri, encrypted: bool) -> String {
+pub(super) fn base(app: &App, headers: &HeaderMap, uri: &axum::http::Uri, encrypted: bool) -> String {
     if let Some(public) = &app.config.public_endpoint {
         return public.clone();
     }
