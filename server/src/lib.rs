@@ -21,6 +21,7 @@ pub mod http;
 pub mod ids;
 pub mod keypairs;
 pub mod metrics;
+mod oslo;
 pub mod passwords;
 mod pattern;
 mod policy_file;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::schema::Schema;
 use crate::error::{Error, Result};
+use crate::oslo;
 
 /// A parsed query.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +23,7 @@ pub struct Page {
     pub items: Vec<Value>,
     /// The marker of the next page, if there is one.
     pub next: Option<String>,
-    /// Was it cut by the server's own limit?
+    /// Whether the server's own limit cut it.
     pub truncated: bool,
 }
 
@@ -55,19 +56,17 @@ impl Query {
         self.pairs.iter().filter(move |(k, _)| k == name).map(|(_, v)| v.as_str())
     }
 
-    /// Is the name there, with whatever value?
+    /// Whether the name appears, with whatever value.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// A switch: there without a value, or with a word that means yes.
+    /// A switch: on without a value, and with each that does not mean no.
     pub fn flag(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|v| {
-            !matches!(v.to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off" | "f" | "n")
-        })
+        self.get(name).is_some_and(is_on)
     }
 
-    /// Checks the query against a schema: each name's first value, all of them texts.
+    /// Checks the query against a schema: each name's first value, all of them strings.
     pub fn check(&self, schema: &Schema) -> Result<()> {
         let mut values = serde_json::Map::new();
         for (name, value) in &self.pairs {
@@ -76,7 +75,7 @@ impl Query {
         schema.check("the query", &Value::Object(values))
     }
 
-    /// Without anything in it?
+    /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }
@@ -136,11 +135,7 @@ impl Query {
 fn fits(item: &Value, name: &str, how: &str, wanted: &str) -> bool {
     let found = match &item[name] {
         Value::String(s) => s.clone(),
-        Value::Bool(b) => {
-            let wanted =
-                !matches!(wanted.to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off" | "f" | "n");
-            return *b == wanted;
-        }
+        Value::Bool(b) => return *b == is_on(wanted),
         // A filter without a value asks for what has none.
         Value::Null => return wanted.is_empty() || wanted.eq_ignore_ascii_case("none"),
         other => other.to_string(),
@@ -157,6 +152,11 @@ fn fits(item: &Value, name: &str, how: &str, wanted: &str) -> bool {
         // Comparisons with numbers and other words are ignored, as in Keystone.
         _ => true,
     }
+}
+
+/// As Keystone: all that does not mean no is yes.
+fn is_on(value: &str) -> bool {
+    oslo::boolean(value) != Some(false)
 }
 
 /// Percent-decoding, `+` as a space. The crate passes a `%` over that nothing was encoded with; such a query

@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use url::{Host, Url};
 
 use super::schema::Dialect;
+use crate::oslo;
 use crate::secret::Secret;
 
 /// Where a database is.
@@ -216,7 +217,7 @@ fn decoded(text: &str, what: &str) -> Result<String, String> {
 impl Server {
     /// One parameter of the query, as libpq, PyMySQL and mysqlclient name them.
     fn parameter(&mut self, name: &str, value: String) -> Result<(), String> {
-        let yes = matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on");
+        let yes = oslo::boolean(&value) == Some(true);
         match (self.dialect, name) {
             (_, "user" | "username") => self.user = Some(value),
             (_, "password" | "passwd") => self.password = Some(Secret(value)),
