@@ -19,7 +19,7 @@ impl Clock {
         Self(None)
     }
 
-    /// A clock that stands still until it is moved.
+    /// A clock that only moves when it is told to.
     pub fn held(at: Micros) -> Self {
         Self(Some(Arc::new(AtomicI64::new(at))))
     }

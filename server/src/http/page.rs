@@ -28,7 +28,10 @@ pub struct Page {
 }
 
 impl Query {
-    /// Decodes; invalid UTF-8 is the client's fault.
+    /// Decodes.
+    ///
+    /// # Errors
+    /// 400 for a `%` that encodes nothing, and for what is not UTF-8.
     pub fn parse(raw: &str) -> Result<Self> {
         let pairs = raw
             .split('&')
@@ -67,6 +70,9 @@ impl Query {
     }
 
     /// Checks the query against a schema: each name's first value, all of them strings.
+    ///
+    /// # Errors
+    /// 400 as [`Schema::check`].
     pub fn check(&self, schema: &Schema) -> Result<()> {
         let mut values = serde_json::Map::new();
         for (name, value) in &self.pairs {
@@ -91,6 +97,9 @@ impl Query {
 
     /// Filters and cuts a list. `filters` names the attributes that may be filtered; `name__contains`
     /// and its like compare as Keystone's.
+    ///
+    /// # Errors
+    /// 400 for a limit that is no positive integer, and for a marker that is no item's id.
     pub fn page(&self, items: Vec<Value>, filters: &[&str], server_limit: Option<u32>) -> Result<Page> {
         let tests: Vec<(&str, &str, &str)> = self
             .pairs

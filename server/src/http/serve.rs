@@ -156,7 +156,10 @@ async fn converse(
     }
 }
 
-/// Binds; the error says what to do about a port that is taken.
+/// Binds a port.
+///
+/// # Errors
+/// A sentence for the operator, which says what to do when the port is in use.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address).await.map_err(|e| match e.kind() {
         std::io::ErrorKind::AddrInUse => {
