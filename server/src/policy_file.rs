@@ -240,6 +240,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn errors_name_the_file_and_the_rule() {
+        let file = std::env::temp_dir().join(format!("vicar-policy-{}.yaml", crate::ids::uuid()));
+        assert!(load(&file).is_ok() && names(&file).is_err(), "no file overrides nothing");
+        std::fs::write(&file, "\u{feff}identity:get_user: role:x or (\nother: role:y\n").expect("written");
+        let e = load(&file).expect_err("not closed");
+        assert!(e.contains(".yaml: identity:get_user: "), "{e}");
+        std::fs::write(&file, "\u{feff}identity:get_user: '!'\nother: role:y\n").expect("written");
+        assert_eq!(names(&file), Ok(vec!["identity:get_user".to_owned(), "other".to_owned()]));
+        std::fs::remove_file(&file).expect("removed");
+    }
+
     proptest::proptest! {
         #[test]
         fn never_panics(text in "[a\"'!&*|>%:{}\\[\\], \n\t#~-]{0,60}|.{0,60}") {

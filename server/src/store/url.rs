@@ -181,6 +181,10 @@ pub fn parse(url: &str) -> Result<Location, String> {
         unknown: Vec::new(),
     };
     for (name, value) in url.query_pairs() {
+        // Not shown: it may be a part of a password that was not encoded.
+        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) {
+            return Err("a parameter's name is not one; is there a ? in the password that is not %3F?".into());
+        }
         server.parameter(&name, value.into_owned())?;
     }
     if server.name.is_empty() {
@@ -192,21 +196,36 @@ pub fn parse(url: &str) -> Result<Location, String> {
     Ok(Location::Server(Box::new(server)))
 }
 
-/// What follows the scheme in a URL of SQLAlchemy's, as a URL of the standard. SQLAlchemy knows no fragments,
-/// takes the last `@` for the end of the password, and needs no host.
+/// What follows the scheme in a URL of SQLAlchemy's, as a URL of the standard. SQLAlchemy knows no fragments, lets
+/// a password have characters that nobody encoded, and needs no host.
 fn standard(rest: &str) -> String {
     let rest = rest.replace('#', "%23");
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let (who, place) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let before_query = rest.find('?').unwrap_or(rest.len());
+    let authority = rest.find(['/', '?']).unwrap_or(rest.len());
+    // The last `@` before the path ends the password, so that it may have one. With none there, the password may
+    // have a slash.
+    let at = rest[..authority].rfind('@').or_else(|| {
+        let colon = rest[..authority].find(':')?;
+        Some(colon + rest[colon..before_query].find('@')?)
+    });
+    let (who, place) = at.map_or(("", rest.as_str()), |at| (&rest[..at], &rest[at + 1..]));
     let who = utf8_percent_encode(who, &USERINFO);
-    let host = if place.is_empty() || place.starts_with(':') { "localhost" } else { "" };
-    format!("database://{who}@{host}{place}{path}")
+    let host = if place.is_empty() || place.starts_with([':', '/', '?']) { "localhost" } else { "" };
+    format!("database://{who}@{host}{place}")
 }
 
 /// What a user's name or a password may have that nobody encoded. A `%` stays: it was encoded with.
-const USERINFO: AsciiSet =
-    CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'@').add(b'[').add(b'\\').add(b']').add(b'^');
+const USERINFO: AsciiSet = CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'/')
+    .add(b'<')
+    .add(b'>')
+    .add(b'@')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^');
 
 /// Percent-decoding; `what` is named when the outcome is not UTF-8.
 fn decoded(text: &str, what: &str) -> Result<String, String> {
@@ -330,6 +349,7 @@ mod tests {
         assert_eq!(server("mysql://u:p@ss@h/n").password, Some(Secret("p@ss".into())));
         for (written, meant) in [
             ("p#s", "p#s"),
+            ("1/s", "1/s"),
             ("p:s", "p:s"),
             ("p%s", "p%s"),
             ("p[s]", "p[s]"),
@@ -369,13 +389,16 @@ mod tests {
             "mysql://u:topsecret%zz@h/n",
             "mysql://u:topsecret@h:topsecret/n",
             "mysql://u:p/topsecret@h/n",
+            "mysql://u:12/topsecret@h/n",
+            "mysql://u:12?topsecret@h/n",
+            "mysql://u:12/x?topsecret@h/n",
             "mysql://u:topsecret@h/",
             "postgresql://u:topsecret@h/n?sslmode=topsecret",
             "postgresql://u:topsecret@h/n?sslcert=x",
             "mysql://u:p@h/n?charset=topsecret",
         ] {
-            let e = parse(bad).map(|l| l.to_string()).unwrap_or_else(|e| e);
-            assert!(!e.contains("topsecret") || bad.contains("p/topsecret"), "{bad}: {e}");
+            let e = parse(bad).map(|l| format!("{l} {l:?}")).unwrap_or_else(|e| e);
+            assert!(!e.contains("topsecret"), "{bad}: {e}");
         }
     }
 }
