@@ -19,7 +19,7 @@ impl Clock {
         Self(None)
     }
 
-    /// A clock that stands still until it is moved.
+    /// A clock that only moves when it is told to.
     pub fn held(at: Micros) -> Self {
         Self(Some(Arc::new(AtomicI64::new(at))))
     }
@@ -86,17 +86,23 @@ pub fn from_sql_datetime(text: &str) -> Option<Micros> {
     Some(parsed.and_utc().timestamp_micros())
 }
 
-/// Reads a time that a client gives: UTC, with `Z` or without a zone; an offset is refused.
+/// Reads a time that a client gives: UTC, with `Z` or without a zone; an offset is refused. The year has
+/// exactly four digits and is not 0: a Keystone on the same database could not read any other back.
 pub fn from_client(text: &str) -> Option<Micros> {
-    if !text.is_ascii() || text.len() > 40 {
+    let year = text.get(..4).filter(|y| y.bytes().all(|b| b.is_ascii_digit()) && *y != "0000")?;
+    if !text.is_ascii() || text.len() > 40 || text.as_bytes().get(year.len()) != Some(&b'-') {
         return None;
     }
     let bare = text.strip_suffix('Z').unwrap_or(text);
     let parsed = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
         .iter()
         .find_map(|f| chrono::NaiveDateTime::parse_from_str(bare, f).ok())?;
-    Some(parsed.and_utc().timestamp_micros())
+    // A leap second counts as the first of the next minute, which the last year does not have.
+    Some(parsed.and_utc().timestamp_micros()).filter(|at| *at <= LAST)
 }
+
+/// The last microsecond of the year 9999.
+const LAST: Micros = 253_402_300_800 * SECOND - 1;
 
 #[cfg(test)]
 mod tests {
@@ -109,6 +115,12 @@ mod tests {
         assert_eq!(from_sql_datetime(&sql_datetime(at)), Some(at));
         assert_eq!(from_client("2026-11-21T19:34:08+01:00"), None);
         assert_eq!(from_client("soon"), None);
+        let last = from_client("9999-12-31T23:59:59.999999Z").expect("parses");
+        assert_eq!((last, iso(last).as_str()), (LAST, "9999-12-31T23:59:59.999999Z"));
+        for year in ["+10000", "10000", "+2030", "-001", "0000", "203", "é03"] {
+            assert_eq!(from_client(&format!("{year}-01-01T00:00:00Z")), None, "{year}");
+        }
+        assert_eq!(from_client("9999-12-31T23:59:60Z"), None);
         assert_eq!(from_sql_datetime("2026-11-21 19:34:08"), Some(at / SECOND * SECOND));
     }
 }

@@ -1,4 +1,5 @@
-//! The one error type. It is what a client sees: Keystone's JSON body, and nothing secret.
+//! The one error type. It is what a client sees: Keystone's JSON body, and nothing secret. `Display` is the
+//! message for the client.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -12,39 +13,55 @@ use crate::store;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a request was not served.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// 400: the request is at fault; the text names the field.
+    /// 400: the request is at fault; the message names the field.
+    #[error("{0}")]
     BadRequest(String),
     /// 401: no valid token, or a login that failed. Never says why.
+    #[error("The request you have made requires authentication.")]
     Unauthorized,
-    /// 401 with a text that tells a signer what to mend, never a secret.
+    /// 401 with a message that tells a signer what to mend, never a secret.
+    #[error("{0}")]
     UnauthorizedBecause(&'static str),
-    /// 401 for a right password whose time is over, so that its owner knows to change it; with his id.
+    /// 401 for a right password that has expired, so that its owner knows to change it; with the user's id.
+    #[error("The password is expired and needs to be changed for user: {0}.")]
     PasswordExpired(String),
     /// 403.
+    #[error("{0}")]
     Forbidden(String),
     /// 404: `Could not find <kind>: <id>.`
+    #[error("Could not find {0}: {1}.")]
     NotFound(&'static str, String),
-    /// 404 in other words.
+    /// 404 with a message of its own.
+    #[error("{0}")]
     NotFoundBecause(String),
     /// 405.
+    #[error("The method is not allowed for the requested URL.")]
     MethodNotAllowed,
     /// 409.
+    #[error("{0}")]
     Conflict(String),
     /// 413: the body is larger than `[oslo_middleware] max_request_body_size`.
+    #[error("The request body is larger than this server accepts.")]
     TooLarge,
-    /// 503: what is needed is away; with the seconds after which to come back.
+    /// 503: the database or the keys are away, with a detail for the log; retry after so many seconds.
+    #[error("The service is temporarily unavailable. Please try again.")]
     Unavailable(String, u32),
     /// 503 for a second: a revocation of this very second would end the new token at its birth.
+    #[error("The service is temporarily unavailable. Please try again.")]
     Settling,
     /// The handler is to be run again in a transaction that may write.
+    #[error("An unexpected error prevented the server from fulfilling your request.")]
     NeedsWriter,
     /// The handler is to be run again once its slow work is done.
+    #[error("An unexpected error prevented the server from fulfilling your request.")]
     Pending,
-    /// Somebody else was in the way: the request is run again, and in the end 503.
+    /// Another transaction was in the way, with a detail for the log: the request is run again, and in the end 503.
+    #[error("The service is temporarily unavailable. Please try again.")]
     Again(String),
-    /// 500: our fault. The text is for the log only.
+    /// 500: our fault. The detail is for the log only.
+    #[error("An unexpected error prevented the server from fulfilling your request.")]
     Internal(String),
 }
 
@@ -83,25 +100,7 @@ impl Error {
 
     /// What the client reads.
     pub fn message(&self) -> String {
-        match self {
-            Self::BadRequest(m) | Self::Forbidden(m) | Self::NotFoundBecause(m) | Self::Conflict(m) => {
-                m.clone()
-            }
-            Self::Unauthorized => "The request you have made requires authentication.".into(),
-            Self::UnauthorizedBecause(m) => (*m).to_owned(),
-            Self::PasswordExpired(id) => {
-                format!("The password is expired and needs to be changed for user: {id}.")
-            }
-            Self::NotFound(kind, id) => format!("Could not find {kind}: {id}."),
-            Self::MethodNotAllowed => "The method is not allowed for the requested URL.".into(),
-            Self::TooLarge => "The request body is larger than this server accepts.".into(),
-            Self::Unavailable(..) | Self::Settling | Self::Again(_) => {
-                "The service is temporarily unavailable. Please try again.".into()
-            }
-            Self::NeedsWriter | Self::Pending | Self::Internal(_) => {
-                "An unexpected error prevented the server from fulfilling your request.".into()
-            }
-        }
+        self.to_string()
     }
 
     /// What only the log may know.
@@ -112,6 +111,12 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// The challenge that RFC 9110 wants with each 401, in the scheme that Keystone names. `base` is what links
+/// begin with, so only the layer around a request knows it.
+pub fn challenge(base: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("Keystone uri=\"{base}\"")).ok()
 }
 
 impl From<store::Error> for Error {
@@ -149,21 +154,34 @@ impl IntoResponse for Error {
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         match &self {
-            // RFC 9110 wants a challenge with each 401; this is the scheme that Keystone names.
-            Self::Unauthorized | Self::UnauthorizedBecause(_) | Self::PasswordExpired(_) => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Keystone uri=\"/v3\""));
-            }
-            Self::Settling => {
+            Self::Settling | Self::Again(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Unavailable(_, seconds) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
             }
-            Self::Again(_) => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            }
             _ => {}
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_the_log_only_is_not_shown() {
+        for e in [Error::Internal("d".into()), Error::Unavailable("d".into(), 7), Error::Again("d".into())] {
+            assert_eq!(e.detail(), Some("d"));
+            assert!(e.message().len() > 20 && !e.message().contains(": d"), "{e}");
+        }
+        assert_eq!(Error::NotFound("user", "u1".into()).to_string(), "Could not find user: u1.");
+    }
+
+    #[test]
+    fn a_challenge_is_never_two_headers() {
+        assert_eq!(challenge("https://h").expect("a header"), "Keystone uri=\"https://h\"");
+        assert_eq!(challenge("https://h\r\nx: y"), None);
     }
 }

@@ -872,6 +872,7 @@ fn adopting_says_what_each_option_of_a_keystone_means() {
         "[cache]\nenabled = true\nbackend = dogpile.cache.pymemcache\nexpiration_time = 60\n[token]\ncaching = false\n[identity]\ncache_time = 90\n",
         0,
         &[
+            "ok       [cache] enabled: has no meaning here",
             "ok       caches here: nothing is cached here",
             "ok       caches there: [token] caching is off",
             "todo     caches there: users, projects, roles and credentials are remembered for 90 s",

@@ -89,11 +89,10 @@ fn words(rule: &str) -> Vec<String> {
             out.push("(".to_owned());
             word = rest;
         }
-        let mut closing = 0;
-        while word.ends_with(')') && word.matches(')').count() > word.matches('(').count() {
-            word = &word[..word.len() - 1];
-            closing += 1;
-        }
+        // Those that the word itself does not open.
+        let surplus = word.matches(')').count().saturating_sub(word.matches('(').count());
+        let closing = surplus.min(word.len() - word.trim_end_matches(')').len());
+        word = &word[..word.len() - closing];
         if !word.is_empty() {
             out.push(word.to_owned());
         }
@@ -207,6 +206,9 @@ fn value(right: &str) -> Result<Right, ParseError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::{collection, sample};
+
     use super::*;
 
     #[test]
@@ -229,10 +231,122 @@ mod tests {
         }
     }
 
-    proptest::proptest! {
+    /// Parts of rules, whole and broken, and what stands between them.
+    const PARTS: &[&str] = &[
+        "(",
+        ")",
+        "((",
+        "))",
+        "not",
+        "and",
+        "or",
+        "NOT",
+        "And",
+        "oR",
+        "@",
+        "!",
+        ":",
+        "%",
+        "%(",
+        ")s",
+        "'",
+        "None",
+        "rule:a",
+        "role:x",
+        "system_scope:all",
+        "is_admin:1",
+        "reader_only:True",
+        "any_role:True",
+        "user_id:",
+        "user_id:%(user_id)s",
+        "user_id:%(nope)s",
+        "project_id:None",
+        "domain_id:x:y",
+        "token.domain.id:%(",
+        "token.project.domain.id:%(target.project.domain_id)s",
+        "None:%(target.role.domain_id)s",
+        "None:x",
+        "'a':%(target.role.name)s",
+        "'':%(user_id)s",
+        "'é:%(user_id)s",
+        "http://h/%(x)s",
+        "é",
+        "\u{3000}",
+        "\0",
+        " ",
+        "\n",
+        "\t",
+        "",
+    ];
+
+    /// A check with no parts, and how it is written.
+    fn atoms() -> impl Strategy<Value = (Check, String)> {
+        let word = "[a-z_]{1,8}";
+        let fact = || sample::select(Fact::ALL);
+        prop_oneof![
+            Just((Check::Everybody, "@".to_owned())),
+            Just((Check::Nobody, "!".to_owned())),
+            Just((Check::AdminToken, "is_admin:1".to_owned())),
+            Just((Check::ReaderOnly, "reader_only:True".to_owned())),
+            Just((Check::AnyRole, "any_role:True".to_owned())),
+            word.prop_map(|w| (Check::Rule(w.clone()), format!("rule:{w}"))),
+            word.prop_map(|w| (Check::Role(w.clone()), format!("role:{w}"))),
+            word.prop_map(|w| (Check::User(Right::Literal(w.clone())), format!("user_id:{w}"))),
+            Just((Check::Domain(Right::None), "domain_id:None".to_owned())),
+            fact().prop_map(|(key, f)| (Check::Project(Right::Fact(f)), format!("project_id:%({key})s"))),
+            fact().prop_map(|(key, f)| (Check::Absent(f), format!("None:%({key})s"))),
+            (word, fact())
+                .prop_map(|(w, (key, f))| (Check::Literal(w.clone(), f), format!("'{w}':%({key})s"))),
+        ]
+    }
+
+    /// A check, and how it is written. Each part that has parts of its own is in parentheses.
+    fn checks() -> impl Strategy<Value = (Check, String)> {
+        fn many(parts: Vec<(Check, String)>, word: &str, all: fn(Vec<Check>) -> Check) -> (Check, String) {
+            let (checks, texts): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+            (all(checks), format!("({})", texts.join(word)))
+        }
+        atoms().prop_recursive(8, 64, 4, |inner| {
+            prop_oneof![
+                inner.clone().prop_map(|(c, text)| (Check::Not(Box::new(c)), format!("(not {text})"))),
+                collection::vec(inner.clone(), 2..5).prop_map(|p| many(p, " and ", Check::All)),
+                collection::vec(inner, 2..5).prop_map(|p| many(p, "  OR ", Check::Any)),
+            ]
+        })
+    }
+
+    proptest! {
         #[test]
         fn never_panics(rule in ".{0,200}") {
             let _ = Check::parse(&rule);
+        }
+
+        #[test]
+        fn parts_of_rules_never_panic(
+            parts in collection::vec((sample::select(PARTS), sample::select(&["", " "][..])), 0..60),
+        ) {
+            let rule: String = parts.iter().flat_map(|(part, space)| [*part, *space]).collect();
+            let _ = Check::parse(&rule);
+        }
+
+        #[test]
+        fn a_rule_is_read_as_it_is_written((check, text) in checks()) {
+            prop_assert_eq!(Check::parse(&text), Ok(check), "{}", text);
+        }
+    }
+
+    #[test]
+    fn depth_has_a_bound() {
+        for n in [50, 100, 100_000] {
+            let rules = [
+                format!("{}role:a{}", "(".repeat(n), ")".repeat(n)),
+                format!("{}role:a", "not ".repeat(n)),
+                format!("{}role:a", "(not ".repeat(n)) + &")".repeat(n),
+            ];
+            for (i, rule) in rules.iter().enumerate() {
+                let deep = n > 60 || (n > 30 && i == 2);
+                assert_eq!(Check::parse(rule).is_err(), deep, "{n} {i}");
+            }
         }
     }
 }

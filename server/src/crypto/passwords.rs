@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::pattern;
 
 /// bcrypt reads no more of a password than this.
 pub const BCRYPT_BYTES: usize = 72;
@@ -32,18 +33,13 @@ struct Look {
     words: String,
 }
 
-/// Compiles a `password_regex`. As in Keystone it must fit from the beginning, not to the end.
-pub fn compile(expression: &str) -> Result<Regex, String> {
-    Regex::new(&format!(r"\A(?:{expression})")).map_err(|e| e.to_string())
-}
-
 impl Passwords {
     /// From the configuration.
     pub fn new(config: &Config) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let rules = &config.compliance;
         let look = rules.password_regex.as_deref().map(|expression| Look {
-            expression: compile(expression).ok(),
+            expression: pattern::compile(expression).ok(),
             words: rules.password_regex_description.clone().unwrap_or_default(),
         });
         Self { cost: config.bcrypt_cost, gate: Arc::new(Semaphore::new(cores)), look }

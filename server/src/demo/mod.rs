@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::Secret;
+use crate::secret::Secret;
 use client::Client;
 use page::Page;
 use scratch::Scratch;

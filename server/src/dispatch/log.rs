@@ -8,13 +8,14 @@ use std::time::Instant;
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
-use crate::http::Line;
-use crate::http::request::read_body;
+use crate::error::challenge;
+use crate::http::request::{Encrypted, read_body};
+use crate::http::{Line, Links};
 use crate::ids;
 use crate::metrics::RequestLabels;
 
@@ -61,6 +62,8 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |p| p.as_str().to_owned());
+    let encrypted = request.extensions().get::<Encrypted>().is_some_and(|e| e.0);
+    let links = Links::of(app.config.public_endpoint.as_deref(), request.headers(), request.uri(), encrypted);
     let mut response = match whole(request, app.config.max_body).await {
         Ok((parts, body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
         Err(refused) => refused,
@@ -69,6 +72,11 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     headers.insert(header::VARY, HeaderValue::from_static("X-Auth-Token"));
     if let Ok(v) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, v);
+    }
+    if response.status() == StatusCode::UNAUTHORIZED
+        && let Some(value) = challenge(links.base())
+    {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
     }
     let status = response.status().as_u16();
     let took = started.elapsed();

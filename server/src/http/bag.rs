@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-/// The object in an `extra` column; anything else in it counts as nothing.
+/// The object in an `extra` column. Anything else counts as an empty one.
 pub fn read(text: Option<String>) -> Map<String, Value> {
     match text.as_deref().map(serde_json::from_str) {
         Some(Ok(Value::Object(map))) => map,
@@ -13,7 +13,7 @@ pub fn read(text: Option<String>) -> Map<String, Value> {
     }
 }
 
-/// The text for an `extra` column.
+/// The string for an `extra` column.
 pub fn text(bag: &Map<String, Value>) -> String {
     Value::Object(bag.clone()).to_string()
 }
@@ -44,6 +44,9 @@ pub fn shown(extra: &Map<String, Value>, known: Value) -> Value {
 }
 
 /// `"id"` in the body of a change may only repeat the id.
+///
+/// # Errors
+/// 400 for another one.
 pub fn same_id(body: &Map<String, Value>, id: &str) -> Result<()> {
     match body.get("id") {
         None | Some(Value::Null) => Ok(()),

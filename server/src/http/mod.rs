@@ -2,6 +2,7 @@
 
 pub mod bag;
 pub mod line;
+pub mod link;
 pub mod links;
 pub mod page;
 pub mod request;
@@ -9,5 +10,6 @@ pub mod schema;
 pub mod serve;
 
 pub use line::{Line, TokenIds};
+pub use link::{link_path, path_segment};
 pub use links::Links;
 pub use request::Request;

@@ -1,9 +1,13 @@
 //! Queries: filters and pages.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::schema::Schema;
 use crate::error::{Error, Result};
+use crate::oslo;
 
 /// A parsed query.
 #[derive(Debug, Clone, Default)]
@@ -19,12 +23,15 @@ pub struct Page {
     pub items: Vec<Value>,
     /// The marker of the next page, if there is one.
     pub next: Option<String>,
-    /// Was it cut by the server's own limit?
+    /// Whether the server's own limit cut it.
     pub truncated: bool,
 }
 
 impl Query {
-    /// Decodes; invalid UTF-8 is the client's fault.
+    /// Decodes.
+    ///
+    /// # Errors
+    /// 400 for a `%` that encodes nothing, and for what is not UTF-8.
     pub fn parse(raw: &str) -> Result<Self> {
         let pairs = raw
             .split('&')
@@ -52,19 +59,20 @@ impl Query {
         self.pairs.iter().filter(move |(k, _)| k == name).map(|(_, v)| v.as_str())
     }
 
-    /// Is the name there, with whatever value?
+    /// Whether the name appears, with whatever value.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// A switch: there without a value, or with a word that means yes.
+    /// A switch: on without a value, and with each that does not mean no.
     pub fn flag(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|v| {
-            !matches!(v.to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off" | "f" | "n")
-        })
+        self.get(name).is_some_and(is_on)
     }
 
-    /// Checks the query against a schema: each name's first value, all of them texts.
+    /// Checks the query against a schema: each name's first value, all of them strings.
+    ///
+    /// # Errors
+    /// 400 as [`Schema::check`].
     pub fn check(&self, schema: &Schema) -> Result<()> {
         let mut values = serde_json::Map::new();
         for (name, value) in &self.pairs {
@@ -73,25 +81,25 @@ impl Query {
         schema.check("the query", &Value::Object(values))
     }
 
-    /// Without anything in it?
+    /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }
 
     /// The query again, with another marker.
     pub fn with_marker(&self, marker: &str) -> String {
-        let mut parts: Vec<&str> =
-            self.raw.split('&').filter(|p| !p.is_empty() && !p.starts_with("marker=")).collect();
-        let last = format!("marker={marker}");
-        parts.push(&last);
-        parts.join("&")
+        let others = self.pairs.iter().filter(|(name, _)| name != "marker");
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(others)
+            .append_pair("marker", marker)
+            .finish()
     }
 
     /// Filters and cuts a list. `filters` names the attributes that may be filtered; `name__contains`
     /// and its like compare as Keystone's.
     ///
     /// # Errors
-    /// 400 for a marker or a limit that cannot be.
+    /// 400 for a limit that is no positive integer, and for a marker that is no item's id.
     pub fn page(&self, items: Vec<Value>, filters: &[&str], server_limit: Option<u32>) -> Result<Page> {
         self.page_queried(items, &[], filters, server_limit)
     }
@@ -152,11 +160,7 @@ impl Query {
 fn fits(item: &Value, name: &str, how: &str, wanted: &str) -> bool {
     let found = match &item[name] {
         Value::String(s) => s.clone(),
-        Value::Bool(b) => {
-            let wanted =
-                !matches!(wanted.to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off" | "f" | "n");
-            return *b == wanted;
-        }
+        Value::Bool(b) => return *b == is_on(wanted),
         // A filter without a value asks for what has none.
         Value::Null => return wanted.is_empty() || wanted.eq_ignore_ascii_case("none"),
         other => other.to_string(),
@@ -175,32 +179,33 @@ fn fits(item: &Value, name: &str, how: &str, wanted: &str) -> bool {
     }
 }
 
-/// Percent-decoding, `+` as a space.
-pub fn decode(text: &str) -> Result<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(b) = bytes.next() {
-        match b {
-            b'+' => out.push(b' '),
-            b'%' => {
-                let digit = |d: Option<u8>| d.and_then(|d| char::from(d).to_digit(16));
-                match (digit(bytes.next()), digit(bytes.next())) {
-                    (Some(hi), Some(lo)) => out.push((hi * 16 + lo) as u8),
-                    _ => {
-                        return Err(Error::BadRequest("the query is not properly encoded".into()));
-                    }
-                }
-            }
-            other => out.push(other),
-        }
+/// As Keystone: all that does not mean no is yes.
+fn is_on(value: &str) -> bool {
+    oslo::boolean(value) != Some(false)
+}
+
+/// Percent-decoding, `+` as a space. The crate passes a `%` over that nothing was encoded with; such a query
+/// is refused here.
+fn decode(text: &str) -> Result<String> {
+    let encoded =
+        |rest: &str| matches!(rest.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
+    if !text.split('%').skip(1).all(encoded) {
+        return Err(Error::BadRequest("the query is not properly encoded".into()));
     }
-    String::from_utf8(out).map_err(|_| Error::BadRequest("the query is not UTF-8".into()))
+    percent_decode_str(&text.replace('+', " "))
+        .decode_utf8()
+        .map(Cow::into_owned)
+        .map_err(|_| Error::BadRequest("the query is not UTF-8".into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn own((name, value): (&str, &str)) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
 
     #[test]
     fn filters_and_pages() {
@@ -224,7 +229,14 @@ mod tests {
         assert_eq!(ids("limit=1&marker=1"), ["2"]);
         let q = Query::parse("limit=0").expect("parses");
         assert!(q.page(items(), &[], None).is_err());
-        assert!(Query::parse("a=%ff").is_err());
+        for bad in ["a=%ff", "a=%", "a=%4", "a=%zz", "%=1", "a=%+1"] {
+            assert!(Query::parse(bad).is_err(), "{bad}");
+        }
+        let q = Query::parse("a=%25+x%2By&%6darker=old&b").expect("parses");
+        assert_eq!(q.get("a"), Some("% x+y"));
+        let again = q.with_marker("a&b=c#d é+%");
+        let read = Query::parse(&again).expect("parses");
+        assert_eq!(read.pairs, [("a", "% x+y"), ("b", ""), ("marker", "a&b=c#d é+%")].map(own));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 
 /// A name: at least one character that is no space, and no NUL, which not every engine stores.
 pub const NAME: &str = r"^[^\u0000]*[^\s\u0000][^\u0000]*$";
-/// Any text that every engine stores.
+/// Any string that every engine stores.
 pub const TEXT: &str = r"^[^\u0000]*$";
 /// An id of a domain or project, as Keystone makes and accepts them.
 pub const ID: &str = "^[a-zA-Z0-9-]+$";
@@ -22,7 +22,11 @@ impl Schema {
         Self(jsonschema::draft7::new(schema).map_err(|e| e.to_string()))
     }
 
-    /// Checks; the error names the field and the rule, never the value, which could be a secret.
+    /// Checks a value that is called `name`.
+    ///
+    /// # Errors
+    /// 400 with the field and the rule, never with the value, which could be a secret; 500 when the schema is
+    /// wrong itself.
     pub fn check(&self, name: &str, value: &Value) -> Result<()> {
         let validator = self.0.as_ref().map_err(|e| Error::Internal(format!("schema of {name}: {e}")))?;
         match validator.validate(value) {

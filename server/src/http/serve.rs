@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower::ServiceExt;
 
 use super::request::Encrypted;
@@ -26,15 +28,23 @@ const FIRST: Duration = Duration::from_millis(500);
 /// How long a client may take for its request's head.
 const HEAD: Duration = Duration::from_secs(20);
 
-/// Reads a certificate chain and its key, both PEM.
+/// Reads a certificate chain and its key, both PEM. Other sections of the files are passed over.
+///
+/// # Errors
+/// A sentence for the operator, with the file's name: it cannot be read, is not PEM, holds no certificate or
+/// no private key, or the key is not the certificate's.
 pub fn tls(cert: &Path, key: &Path) -> Result<TlsAcceptor, String> {
     let open = |p: &Path| std::fs::read(p).map_err(|e| format!("{}: {e}", p.display()));
-    let certs = rustls_pemfile::certs(&mut open(cert)?.as_slice())
+    let certs = CertificateDer::pem_slice_iter(&open(cert)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| format!("{}: {e}", cert.display()))?;
-    let private = rustls_pemfile::private_key(&mut open(key)?.as_slice())
-        .map_err(|e| format!("{}: {e}", key.display()))?
-        .ok_or_else(|| format!("{}: holds no private key", key.display()))?;
+    if certs.is_empty() {
+        return Err(format!("{}: holds no certificate", cert.display()));
+    }
+    let private = PrivateKeyDer::from_pem_slice(&open(key)?).map_err(|e| match e {
+        pem::Error::NoItemsFound => format!("{}: holds no private key", key.display()),
+        e => format!("{}: {e}", key.display()),
+    })?;
     let config = tokio_rustls::rustls::ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(certs, private)
@@ -146,7 +156,10 @@ async fn converse(
     }
 }
 
-/// Binds; the error says what to do about a port that is taken.
+/// Binds a port.
+///
+/// # Errors
+/// A sentence for the operator, which says what to do when the port is in use.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address).await.map_err(|e| match e.kind() {
         std::io::ErrorKind::AddrInUse => {
@@ -154,4 +167,35 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
         }
         _ => format!("{address}: {e}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_and_keys_are_found_among_other_sections() {
+        let made = rcgen::generate_simple_self_signed(["h".to_owned()]).expect("a certificate");
+        let other = rcgen::generate_simple_self_signed(["h".to_owned()]).expect("a certificate");
+        let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let dir = std::env::temp_dir().join(format!("vicar-tls-{}", crate::ids::uuid()));
+        std::fs::create_dir(&dir).expect("a directory");
+        let file = |name: &str, text: &str| {
+            let path = dir.join(name);
+            std::fs::write(&path, text).expect("written");
+            path
+        };
+        let both = file("both.pem", &format!("A bag of things\n{key}{cert}{cert}"));
+        let (cert, key) = (file("cert.pem", &cert), file("key.pem", &key));
+        let words = |cert: &Path, key: &Path| tls(cert, key).err().unwrap_or_default();
+        assert_eq!(words(&cert, &key), "");
+        assert_eq!(words(&both, &both), "");
+        assert!(words(&key, &key).ends_with("key.pem: holds no certificate"));
+        assert!(words(&cert, &cert).ends_with("cert.pem: holds no private key"));
+        assert!(words(&cert, &dir.join("none.pem")).contains("none.pem: "));
+        let cut = file("cut.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n");
+        assert!(words(&cert, &cut).contains("cut.pem: "));
+        assert!(!words(&cert, &file("other.pem", &other.signing_key.serialize_pem())).is_empty());
+        std::fs::remove_dir_all(&dir).expect("removed");
+    }
 }

@@ -36,37 +36,28 @@ pub use value::{Date, DateTime, FromValue, Id, Row, Value};
 pub use write::{Delete, Insert, Statement, Update};
 
 /// What can go wrong below the resources.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A unique or primary key exists already.
+    #[error("a key exists already")]
     Duplicate,
     /// Somebody else was in the way, or the connection went before anything was committed: the same
     /// again, from its beginning, is likely to succeed.
+    #[error("the transaction did not come about: {0}")]
     Again(String),
     /// A rehearsal has come to its first write: the same is to be done in a transaction that may.
+    #[error("a rehearsal cannot write")]
     NeedsWriter,
     /// The engine is busy or away.
+    #[error("the database is unavailable: {0}")]
     Unavailable(String),
     /// A value is not one that the database can hold; in words for the client.
+    #[error("{0}")]
     Refused(String),
     /// A row is not what its reader expects, or the engine refuses a statement.
+    #[error("database: {0}")]
     Broken(String),
 }
-
-impl std::fmt::Display for Error {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Duplicate => f.write_str("a key exists already"),
-            Self::NeedsWriter => f.write_str("a rehearsal cannot write"),
-            Self::Again(what) => write!(f, "the transaction did not come about: {what}"),
-            Self::Unavailable(what) => write!(f, "the database is unavailable: {what}"),
-            Self::Refused(what) => f.write_str(what),
-            Self::Broken(what) => write!(f, "database: {what}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
 
 /// Result of store calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

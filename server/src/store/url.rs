@@ -1,13 +1,17 @@
 //! `[database] connection`: where the database is, in the forms that Keystone's configuration has.
 //!
 //! A URL may hold a password. It is kept in a [`Secret`], and no error, no log line and no `Debug` of what
-//! stands here shows it, or the URL as a whole.
+//! is here shows it, or the URL as a whole.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use url::{Host, Url};
+
 use super::schema::Dialect;
-use crate::config::Secret;
+use crate::oslo;
+use crate::secret::Secret;
 
 /// Where a database is.
 #[derive(Debug, Clone)]
@@ -138,7 +142,10 @@ impl std::fmt::Display for Location {
     }
 }
 
-/// Reads a URL. The error names what is wrong, and nothing of the URL but its scheme or an option's name.
+/// Reads a URL.
+///
+/// # Errors
+/// A sentence that names what is wrong, and nothing of the URL but its scheme or a parameter's name.
 pub fn parse(url: &str) -> Result<Location, String> {
     let (scheme, rest) =
         url.split_once("://").ok_or("no URL like mysql+pymysql://user:password@host/name")?;
@@ -156,34 +163,29 @@ pub fn parse(url: &str) -> Result<Location, String> {
         Some("mysql" | "mariadb") => Dialect::Mysql,
         _ => return Err(format!("`{scheme}` is not served; sqlite, postgresql, mysql and mariadb are")),
     };
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
-    // The last `@`: a password may hold one that nobody encoded.
-    let (who, place) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let (user, password) = match who.split_once(':') {
-        Some((user, password)) => (user, Some(password)),
-        None => (who, None),
-    };
-    let (host, port) = host_and_port(place)?;
+    let url = Url::parse(&standard(rest)).map_err(|e| e.to_string())?;
     let mut server = Server {
         dialect,
-        host,
-        port,
+        host: match url.host() {
+            Some(Host::Ipv6(address)) => address.to_string(),
+            Some(host) => decoded(&host.to_string(), "the host")?,
+            None => String::new(),
+        },
+        port: url.port(),
         socket: None,
-        user: Some(decoded(user, "the user's name")?).filter(|u| !u.is_empty()),
-        password: password.map(|p| decoded(p, "the password")).transpose()?.map(Secret),
-        name: decoded(name, "the database's name")?,
+        user: Some(decoded(url.username(), "the user's name")?).filter(|u| !u.is_empty()),
+        password: url.password().map(|p| decoded(p, "the password")).transpose()?.map(Secret),
+        name: decoded(url.path().trim_start_matches('/'), "the database's name")?,
         tls: Tls::default(),
         connect_timeout: None,
         unknown: Vec::new(),
     };
-    for pair in query.split('&').filter(|p| !p.is_empty()) {
-        let (option, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = decoded(&value.replace('+', " "), option)?;
-        server.option(option, value)?;
-    }
-    if server.host.is_empty() {
-        server.host = "localhost".into();
+    for (name, value) in url.query_pairs() {
+        // Not shown: it may be a part of a password that was not encoded.
+        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) {
+            return Err("a parameter's name is not one; is there a ? in the password that is not %3F?".into());
+        }
+        server.parameter(&name, value.into_owned())?;
     }
     if server.name.is_empty() {
         return Err("the database's name is missing after the host: …@host/name".into());
@@ -194,43 +196,47 @@ pub fn parse(url: &str) -> Result<Location, String> {
     Ok(Location::Server(Box::new(server)))
 }
 
-/// `host`, `host:port`, `[::1]:port`.
-fn host_and_port(place: &str) -> Result<(String, Option<u16>), String> {
-    let (host, port) = match place.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest.split_once(']').ok_or("the host's bracket is not closed")?;
-            (host, rest.strip_prefix(':').unwrap_or(rest))
-        }
-        None => place.split_once(':').unwrap_or((place, "")),
-    };
-    let port = match port {
-        "" => None,
-        // Not shown: where it is no number, it may be a part of a password that was not encoded.
-        text => Some(text.parse().map_err(|_| "the port is no number")?),
-    };
-    Ok((decoded(host, "the host")?, port))
+/// What follows the scheme in a URL of SQLAlchemy's, as a URL of the standard. SQLAlchemy knows no fragments, lets
+/// a password have characters that nobody encoded, and needs no host.
+fn standard(rest: &str) -> String {
+    let rest = rest.replace('#', "%23");
+    let before_query = rest.find('?').unwrap_or(rest.len());
+    let authority = rest.find(['/', '?']).unwrap_or(rest.len());
+    // The last `@` before the path ends the password, so that it may have one. With none there, the password may
+    // have a slash.
+    let at = rest[..authority].rfind('@').or_else(|| {
+        let colon = rest[..authority].find(':')?;
+        Some(colon + rest[colon..before_query].find('@')?)
+    });
+    let (who, place) = at.map_or(("", rest.as_str()), |at| (&rest[..at], &rest[at + 1..]));
+    let who = utf8_percent_encode(who, &USERINFO);
+    let host = if place.is_empty() || place.starts_with([':', '/', '?']) { "localhost" } else { "" };
+    format!("database://{who}@{host}{place}")
 }
 
-/// Percent-decoding; `what` is named when it fails.
+/// What a user's name or a password may have that nobody encoded. A `%` stays: it was encoded with.
+const USERINFO: AsciiSet = CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'/')
+    .add(b'<')
+    .add(b'>')
+    .add(b'@')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^');
+
+/// Percent-decoding; `what` is named when the outcome is not UTF-8.
 fn decoded(text: &str, what: &str) -> Result<String, String> {
-    let mut bytes = text.bytes();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(b) = bytes.next() {
-        if b != b'%' {
-            out.push(b);
-            continue;
-        }
-        let mut digit = || bytes.next().and_then(|d| char::from(d).to_digit(16));
-        let value = digit().zip(digit()).and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
-        out.push(value.ok_or_else(|| format!("{what}: a % is not followed by two hexadecimal digits"))?);
-    }
-    String::from_utf8(out).map_err(|_| format!("{what}: not UTF-8"))
+    let text = percent_decode_str(text).decode_utf8().map_err(|_| format!("{what}: not UTF-8"))?;
+    Ok(text.into_owned())
 }
 
 impl Server {
     /// One parameter of the query, as libpq, PyMySQL and mysqlclient name them.
-    fn option(&mut self, name: &str, value: String) -> Result<(), String> {
-        let yes = matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on");
+    fn parameter(&mut self, name: &str, value: String) -> Result<(), String> {
+        let yes = oslo::boolean(&value) == Some(true);
         match (self.dialect, name) {
             (_, "user" | "username") => self.user = Some(value),
             (_, "password" | "passwd") => self.password = Some(Secret(value)),
@@ -341,6 +347,28 @@ mod tests {
         assert_eq!(s.socket, Some("/run/mysqld/s.sock".into()));
         assert_eq!((s.tls.mode, s.unknown), (TlsMode::VerifyCa, vec!["read_timeout".to_owned()]));
         assert_eq!(server("mysql://u:p@ss@h/n").password, Some(Secret("p@ss".into())));
+        for (written, meant) in [
+            ("p#s", "p#s"),
+            ("1/s", "1/s"),
+            ("p:s", "p:s"),
+            ("p%s", "p%s"),
+            ("p[s]", "p[s]"),
+            ("p\\s\"^|`", "p\\s\"^|`"),
+            ("p+ s", "p+ s"),
+            ("p\ts", "p\ts"),
+            ("é%C3%A9", "éé"),
+            ("%2F%3F%23", "/?#"),
+        ] {
+            let s = server(&format!("mysql://u:{written}@h:1/n?charset=utf8"));
+            assert_eq!((s.password, s.host, s.port), (Some(Secret(meant.into())), "h".into(), Some(1)));
+        }
+        for hostless in ["", "u@", "u:p@", ":7", "u:p@:7"] {
+            let s = server(&format!("mysql://{hostless}/n?unix_socket=/run/mysqld/s.sock"));
+            assert_eq!((s.host.as_str(), s.socket), ("localhost", Some("/run/mysqld/s.sock".into())));
+        }
+        let s = server("mysql://u@DB.example/a%20b%23c#d?password=a%26b+c#d");
+        assert_eq!((s.host.as_str(), s.name.as_str()), ("DB.example", "a b#c#d"));
+        assert_eq!(s.password, Some(Secret("a&b c#d".into())));
         assert!(
             matches!(parse("sqlite:////var/k.db"), Ok(Location::Sqlite(p)) if p == std::path::Path::new("/var/k.db"))
         );
@@ -361,13 +389,16 @@ mod tests {
             "mysql://u:topsecret%zz@h/n",
             "mysql://u:topsecret@h:topsecret/n",
             "mysql://u:p/topsecret@h/n",
+            "mysql://u:12/topsecret@h/n",
+            "mysql://u:12?topsecret@h/n",
+            "mysql://u:12/x?topsecret@h/n",
             "mysql://u:topsecret@h/",
             "postgresql://u:topsecret@h/n?sslmode=topsecret",
             "postgresql://u:topsecret@h/n?sslcert=x",
             "mysql://u:p@h/n?charset=topsecret",
         ] {
-            let e = parse(bad).map(|l| l.to_string()).unwrap_or_else(|e| e);
-            assert!(!e.contains("topsecret") || bad.contains("p/topsecret"), "{bad}: {e}");
+            let e = parse(bad).map(|l| format!("{l} {l:?}")).unwrap_or_else(|e| e);
+            assert!(!e.contains("topsecret"), "{bad}: {e}");
         }
     }
 }

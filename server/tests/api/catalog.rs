@@ -322,3 +322,24 @@ fn a_catalog_shows_what_is_enabled_with_its_gaps_filled() {
     let all = s.get(&c.1, "/v3/auth/catalog").body["catalog"].as_array().map(Vec::len);
     assert_eq!(all, Some(2), "the identity service's internal endpoint");
 }
+
+#[test]
+fn links_to_next_pages_work_for_any_id() {
+    let s = Server::start();
+    let c = Client(&s, s.admin());
+    let ids = ["a&b", "a+b %41", "a=b#c", "é/?"];
+    for id in ids {
+        c.make("region", json!({"id": id}));
+    }
+    let mut found = Vec::new();
+    let mut next = Some(format!("{}/v3/regions?limit=1&description=", s.url));
+    while let Some(link) = next {
+        let page = c.get(link.strip_prefix(&s.url).expect("a link to this server")).expect(200);
+        found.extend(page.body["regions"].as_array().expect("regions").iter().map(|r| r["id"].clone()));
+        assert!(found.len() <= 10, "{link}");
+        next = page.body["links"]["next"].as_str().map(str::to_owned);
+    }
+    for id in ids {
+        assert_eq!(found.iter().filter(|f| **f == id).count(), 1, "{id}: {found:?}");
+    }
+}

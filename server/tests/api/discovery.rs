@@ -81,3 +81,18 @@ fn a_slash_at_the_end_of_a_path_does_not_matter() {
     s.get(&t, "/v3/regions/RegionOne/").expect(200);
     s.get(&t, "/v3/regions//").expect(404);
 }
+
+#[test]
+fn the_challenge_of_a_401_names_this_server() {
+    let s = Server::start();
+    let challenge = |s: &Server, path: &str, token: &str| {
+        let answer = s.get(token, path).expect(401);
+        answer.header("www-authenticate").unwrap_or_default().to_owned()
+    };
+    let own = format!("Keystone uri=\"{}\"", s.url);
+    assert_eq!(challenge(&s, "/v3/users", "nobody's"), own);
+    let login = s.login("nobody", "x", json!("unscoped")).expect(401);
+    assert_eq!(login.header("www-authenticate"), Some(own.as_str()));
+    let s = Server::with("[DEFAULT]\npublic_endpoint = https://id.example:5000/v3/\n");
+    assert_eq!(challenge(&s, "/v3/users", "nobody's"), "Keystone uri=\"https://id.example:5000\"");
+}

@@ -701,3 +701,18 @@ fn rule_46_an_expired_token_of_an_ended_or_suspended_trust_is_not_shown() {
     c.s.patch(&c.s.admin(), &bob, json!({"user": {"enabled": false}})).expect(200);
     assert_eq!(late(&tokens[1]), 404);
 }
+
+#[test]
+fn no_end_of_a_keypair_has_more_than_four_digits_for_its_year() {
+    let c = Cast::new();
+    let token = c.s.consume("bob", &c.trust(json!({}))).expect(201).token();
+    for bad in ["+10000-01-01T00:00:00Z", "10000-01-01T00:00:00Z", "+2030-01-01T00:00:00Z"] {
+        let refused = c.keypair(&token, &c.alice, json!({"expires_at": bad})).expect(400);
+        assert!(refused.text.contains("expires_at"), "{}", refused.text);
+        c.s.get(&c.s.admin(), &format!("/v3/OS-REVOKE/events?since={}", bad.replace('+', "%2B"))).expect(400);
+        c.s.get(&c.s.admin(), &format!("/v3/users?password_expires_at={}", bad.replace('+', "%2B")))
+            .expect(400);
+    }
+    let until = json!({"expires_at": "9999-12-31T23:59:59Z"});
+    c.keypair(&token, &c.alice, until).expect(201);
+}

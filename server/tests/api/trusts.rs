@@ -733,3 +733,21 @@ fn rule_05_delegated_methods_have_no_part_in_trusts() {
         }
     }
 }
+
+#[test]
+fn no_end_that_a_keystone_cannot_read_back() {
+    let c = Cast::new();
+    for bad in [
+        "+10000-01-01T00:00:00Z",
+        "10000-01-01T00:00:00Z",
+        "+2030-01-01T00:00:00Z",
+        " 2030-01-01T00:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "9999-12-31T23:59:60Z",
+    ] {
+        let refused = c.make(json!({"expires_at": bad})).expect(400);
+        assert!(refused.text.contains("expires_at"), "{}", refused.text);
+    }
+    let last = "9999-12-31T23:59:59.000000Z";
+    assert_eq!(c.make(json!({"expires_at": last})).expect(201).body["trust"]["expires_at"], last);
+}

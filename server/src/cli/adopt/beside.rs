@@ -5,6 +5,7 @@ use vicar_rules::Micros;
 use super::Report;
 use crate::clock::iso;
 use crate::config::{Config, Ini};
+use crate::oslo;
 use crate::store::url::Location;
 
 pub(super) fn judge(r: &mut Report, ini: &Ini, config: &Config, now: Micros) {
@@ -24,9 +25,7 @@ pub(super) fn judge(r: &mut Report, ini: &Ini, config: &Config, now: Micros) {
 }
 
 fn is_on(ini: &Ini, section: &str, option: &str, default: bool) -> bool {
-    ini.value(section, option).map_or(default, |v| {
-        matches!(v.to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on" | "t" | "y")
-    })
+    ini.value(section, option).map_or(default, |v| oslo::boolean(v) == Some(true))
 }
 
 fn caches(r: &mut Report, ini: &Ini) {

@@ -7,6 +7,7 @@ use vicar_rules::policy::OPERATIONS;
 use super::super::place::Place;
 use super::{Report, Verdict};
 use crate::config::{Config, Ini};
+use crate::oslo;
 
 /// What comes of an option that has no meaning here.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +61,7 @@ const SENSES: &[(&str, &str, Sense)] = &[
     ("saml", "idp_entity_id", Says(Differs, "is set: no assertions are made here for other Keystones")),
     ("database", "slave_connection", Says(Differs, "is not used: everything is read where it is written")),
     ("database", "*", Idle),
+    ("cache", "enabled", Unless(OFF, Verdict::Ok, "has no meaning here: nothing is remembered between requests. What the Keystone remembers is said below")),
     ("cache", "*", Idle),
     ("memcache", "*", Idle),
     ("*", "caching", Idle),
@@ -142,11 +144,12 @@ fn sense(section: &str, option: &str) -> Option<Sense> {
 
 /// oslo's many words for yes and no as one each; other words in small letters.
 fn plain(value: &str) -> String {
-    match value.trim().to_ascii_lowercase().as_str() {
-        "1" | "yes" | "on" | "t" | "y" => "true".to_owned(),
-        // `off` stays: some options have it as a word of theirs.
-        "0" | "no" | "f" | "n" => "false".to_owned(),
-        other => other.to_owned(),
+    let word = value.trim().to_ascii_lowercase();
+    match oslo::boolean(&word) {
+        Some(true) => "true".to_owned(),
+        // Some options have `off` as a word of their own.
+        Some(false) if word != "off" => "false".to_owned(),
+        _ => word,
     }
 }
 

@@ -1,0 +1,462 @@
+//! Configuration: an operator's `keystone.conf`, in one or several files, and defaults that need none.
+//!
+//! `ini` reads the files, `options` is the table of what has a meaning here. What has none is reported once, and
+//! is never fatal.
+
+mod ini;
+pub mod options;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use vicar_rules::Micros;
+
+use self::options::Kind;
+use crate::clock::SECOND;
+use crate::oslo;
+use crate::pattern;
+use crate::secret::Secret;
+use crate::store::url::{self, Location, Settings};
+
+pub use self::ini::Ini;
+
+/// A configuration that cannot be used. The message names file, section and option.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+type Result<T> = std::result::Result<T, ConfigError>;
+
+/// What EC2 keypairs a delegated token may have (rule 36).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ec2Keys {
+    /// Keypairs bound to the token's trust.
+    Bound,
+    /// None, as Keystone 30.0.0.
+    Refuse,
+}
+
+/// `[security_compliance]`; `None` switches a rule off.
+#[derive(Debug, Clone)]
+pub struct Compliance {
+    /// Failed logins after which an account is locked.
+    pub lockout_failure_attempts: Option<u32>,
+    /// For how long.
+    pub lockout_duration: Micros,
+    /// Days without a login after which a user counts as disabled.
+    pub disable_user_account_days_inactive: Option<u32>,
+    /// Days that a password lives.
+    pub password_expires_days: Option<u32>,
+    /// How many last passwords must differ; 0 counts none.
+    pub unique_last_password_count: u32,
+    /// Days before a user may change their password again.
+    pub minimum_password_age: u32,
+    /// What a password must look like: the beginning of it must match.
+    pub password_regex: Option<String>,
+    /// The same in words.
+    pub password_regex_description: Option<String>,
+    /// Whether a password that an administrator set must be changed at first use.
+    pub change_password_upon_first_use: bool,
+    /// Keystone's opt-in for application credentials on trust routes.
+    pub allow_insecure_application_credential_trust_escalation: bool,
+}
+
+/// Everything that is configured. Lengths of time are [`Micros`]: microseconds, whatever unit the files have.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[database]`
+    pub database: Settings,
+    /// `[fernet_tokens] key_repository`
+    pub fernet_keys: PathBuf,
+    /// `[fernet_tokens] max_active_keys`
+    pub fernet_max_active_keys: usize,
+    /// `[credential] key_repository`
+    pub credential_keys: PathBuf,
+    /// `[credential] auth_ttl`: how old a signed request may be.
+    pub auth_ttl: Micros,
+    /// `[credential] user_limit`: how many credentials a user may have (negative in the file: any number).
+    pub credential_user_limit: Option<u32>,
+    /// `[credential] refuse_replay`
+    pub refuse_replay: bool,
+    /// `[credential] allow_untimed_signatures`
+    pub allow_untimed_signatures: bool,
+    /// `[token] expiration`
+    pub token_expiration: Micros,
+    /// `[token] allow_expired_window`
+    pub allow_expired_window: Micros,
+    /// `[token] allow_rescope_scoped_token`
+    pub allow_rescope_scoped_token: bool,
+    /// `[trust]`
+    pub trust: vicar_rules::delegation::Limits,
+    /// `[auth] methods`: their order is the order of the bits in a token.
+    pub auth_methods: Vec<String>,
+    /// `[auth] additional_primary_auth_methods`
+    pub additional_primary: Vec<String>,
+    /// `[identity] default_domain_id`
+    pub default_domain_id: String,
+    /// `[identity] max_password_length`
+    pub max_password_length: usize,
+    /// `[identity] password_hash_rounds`, bcrypt's cost.
+    pub bcrypt_cost: u32,
+    /// `[assignment] prohibited_implied_role`: names of roles that no role may imply.
+    pub prohibited_implied_roles: Vec<String>,
+    /// `[security_compliance]`
+    pub compliance: Compliance,
+    /// `[oslo_policy] enforce_scope`
+    pub enforce_scope: bool,
+    /// `[oslo_policy] policy_file`
+    pub policy_file: Option<PathBuf>,
+    /// `[DEFAULT] public_endpoint`
+    pub public_endpoint: Option<String>,
+    /// `[DEFAULT] admin_token`
+    pub admin_token: Option<Secret>,
+    /// `[DEFAULT] list_limit`
+    pub list_limit: Option<u32>,
+    /// `[DEFAULT] max_project_tree_depth`
+    pub max_project_tree_depth: u32,
+    /// `[oslo_middleware] max_request_body_size`
+    pub max_body: usize,
+    /// `[delegation] ec2_keys`
+    pub ec2_keys: Ec2Keys,
+    /// `[revoke] expiration_buffer`
+    pub revoke_buffer: Micros,
+    /// `[delegation] retention`: how long ended trusts are kept.
+    pub retention: Micros,
+    /// `[delegation] reap_interval`: the pause between rounds of the reaper; 0 is never.
+    pub reap_interval: Micros,
+    /// What was in the files and has no meaning here.
+    pub unknown: Vec<String>,
+}
+
+impl Config {
+    /// Reads the files in their order (later ones win); `data_dir` is where unset paths lie.
+    ///
+    /// # Errors
+    /// A file cannot be read, or an option has a value that it cannot have.
+    pub fn load(files: &[PathBuf], data_dir: &Path) -> Result<Self> {
+        Self::from_ini(&Ini::of(files)?, data_dir)
+    }
+
+    /// Without any file.
+    ///
+    /// # Errors
+    /// None in practice: the defaults are values that their options can have.
+    pub fn defaults(data_dir: &Path) -> Result<Self> {
+        Self::from_ini(&Ini::default(), data_dir)
+    }
+
+    /// From the text of one file.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn from_text(text: &str, data_dir: &Path) -> Result<Self> {
+        let mut ini = Ini::default();
+        ini.read(text).map_err(ConfigError)?;
+        Self::from_ini(&ini, data_dir)
+    }
+
+    /// From files that were read already.
+    ///
+    /// # Errors
+    /// An option has a value that it cannot have.
+    pub fn from_ini(ini: &Ini, data_dir: &Path) -> Result<Self> {
+        let r = Reader { ini, data_dir };
+        let database = r.database()?;
+        let mut unknown: Vec<String> = ini
+            .names()
+            .filter(|(section, name)| options::find(section, name).is_none())
+            .map(|(section, name)| format!("[{section}] {name}"))
+            .collect();
+        if let Location::Server(at) = &database.location {
+            unknown.extend(at.unknown.iter().map(|name| format!("[database] connection, parameter {name}")));
+        }
+        Ok(Self {
+            database,
+            fernet_keys: r.path("fernet_tokens", "key_repository")?,
+            fernet_max_active_keys: r.size::<usize>("fernet_tokens", "max_active_keys")?.max(1),
+            credential_keys: r.path("credential", "key_repository")?,
+            auth_ttl: r.duration("credential", "auth_ttl")?,
+            credential_user_limit: u32::try_from(r.number("credential", "user_limit")?).ok(),
+            refuse_replay: r.flag("credential", "refuse_replay")?,
+            allow_untimed_signatures: r.flag("credential", "allow_untimed_signatures")?,
+            token_expiration: r.duration("token", "expiration")?,
+            allow_expired_window: r.duration("token", "allow_expired_window")?,
+            allow_rescope_scoped_token: r.flag("token", "allow_rescope_scoped_token")?,
+            trust: vicar_rules::delegation::Limits {
+                allow_redelegation: r.flag("trust", "allow_redelegation")?,
+                max_redelegation_count: u32::try_from(r.number("trust", "max_redelegation_count")?)
+                    .unwrap_or(0),
+            },
+            auth_methods: r.list("auth", "methods")?,
+            additional_primary: r.list("auth", "additional_primary_auth_methods")?,
+            default_domain_id: r.text("identity", "default_domain_id")?.unwrap_or_default(),
+            max_password_length: r.size("identity", "max_password_length")?,
+            bcrypt_cost: r.bcrypt_cost()?,
+            prohibited_implied_roles: r.list("assignment", "prohibited_implied_role")?,
+            compliance: r.compliance()?,
+            enforce_scope: r.flag("oslo_policy", "enforce_scope")?,
+            policy_file: r.text("oslo_policy", "policy_file")?.map(PathBuf::from),
+            public_endpoint: r
+                .text("DEFAULT", "public_endpoint")?
+                .map(|u| u.trim_end_matches('/').trim_end_matches("/v3").to_owned()),
+            admin_token: r.text("DEFAULT", "admin_token")?.map(Secret),
+            list_limit: r.count("DEFAULT", "list_limit")?,
+            max_project_tree_depth: r.size("DEFAULT", "max_project_tree_depth")?,
+            max_body: r.size("oslo_middleware", "max_request_body_size")?,
+            ec2_keys: match r.text("delegation", "ec2_keys")?.as_deref() {
+                Some("refuse") => Ec2Keys::Refuse,
+                _ => Ec2Keys::Bound,
+            },
+            revoke_buffer: r.duration("revoke", "expiration_buffer")?,
+            retention: r.duration("delegation", "retention")?,
+            reap_interval: r.duration("delegation", "reap_interval")?,
+            unknown,
+        })
+    }
+}
+
+/// Reads options as the table says.
+struct Reader<'a> {
+    ini: &'a Ini,
+    data_dir: &'a Path,
+}
+
+fn wrong<T>(section: &str, name: &str, problem: impl std::fmt::Display) -> Result<T> {
+    Err(ConfigError(format!("[{section}] {name}: {problem}")))
+}
+
+/// A row that is missing, or of another kind than its reader expects. The defaults alone would show it.
+fn not_in_table<T>(section: &str, name: &str) -> Result<T> {
+    wrong(section, name, "the table of options has it otherwise")
+}
+
+impl Reader<'_> {
+    /// The row's kind, and the value in the files.
+    fn row(&self, section: &str, name: &str) -> (Option<Kind>, Option<&str>) {
+        (options::find(section, name).map(|o| o.kind), self.ini.value(section, name))
+    }
+
+    fn text(&self, section: &str, name: &str) -> Result<Option<String>> {
+        let (kind, set) = self.row(section, name);
+        match kind {
+            Some(Kind::Text(default)) => Ok(set.or(default).map(str::to_owned)),
+            Some(Kind::Choice(words)) => match set {
+                Some(word) if !words.contains(&word) => {
+                    wrong(section, name, format_args!("`{word}` is neither {}", words.join(" nor ")))
+                }
+                _ => Ok(set.or(words.first().copied()).map(str::to_owned)),
+            },
+            Some(Kind::Regex) => match set.map(pattern::compile) {
+                Some(Err(e)) => wrong(section, name, e),
+                _ => Ok(set.map(str::to_owned)),
+            },
+            _ => not_in_table(section, name),
+        }
+    }
+
+    fn path(&self, section: &str, name: &str) -> Result<PathBuf> {
+        match self.row(section, name) {
+            (Some(Kind::InData(_)), Some(set)) => Ok(PathBuf::from(set)),
+            (Some(Kind::InData(default)), None) => Ok(self.data_dir.join(default)),
+            _ => not_in_table(section, name),
+        }
+    }
+
+    fn flag(&self, section: &str, name: &str) -> Result<bool> {
+        match self.row(section, name) {
+            (Some(Kind::Flag(default)), None) => Ok(default),
+            (Some(Kind::Flag(_)), Some(set)) => match oslo::boolean(set) {
+                Some(flag) => Ok(flag),
+                None => wrong(section, name, format_args!("`{set}` is neither true nor false")),
+            },
+            _ => not_in_table(section, name),
+        }
+    }
+
+    fn number(&self, section: &str, name: &str) -> Result<i64> {
+        match self.row(section, name) {
+            (Some(Kind::Number(n) | Kind::Seconds(n) | Kind::Minutes(n)), None) => Ok(n),
+            (Some(Kind::Number(_) | Kind::Seconds(_) | Kind::Minutes(_)), Some(set)) => {
+                parsed(section, name, set)
+            }
+            _ => not_in_table(section, name),
+        }
+    }
+
+    /// A number that cannot be negative: in the place of one that is, the default.
+    fn size<T: TryFrom<i64> + Default>(&self, section: &str, name: &str) -> Result<T> {
+        let default = match self.row(section, name).0 {
+            Some(Kind::Number(n)) => n,
+            _ => return not_in_table(section, name),
+        };
+        let n = self.number(section, name)?;
+        Ok(T::try_from(n).or_else(|_| T::try_from(default)).unwrap_or_default())
+    }
+
+    fn count(&self, section: &str, name: &str) -> Result<Option<u32>> {
+        match self.row(section, name) {
+            (Some(Kind::Count(default)), None) => Ok(default),
+            (Some(Kind::Count(_)), Some(set)) => parsed(section, name, set).map(Some),
+            _ => not_in_table(section, name),
+        }
+    }
+
+    /// A length of time, in microseconds.
+    fn duration(&self, section: &str, name: &str) -> Result<Micros> {
+        let unit = match self.row(section, name).0 {
+            Some(Kind::Seconds(_)) => SECOND,
+            Some(Kind::Minutes(_)) => 60 * SECOND,
+            _ => return not_in_table(section, name),
+        };
+        Ok(self.number(section, name)?.saturating_mul(unit))
+    }
+
+    fn list(&self, section: &str, name: &str) -> Result<Vec<String>> {
+        let (Some(Kind::List(default)), set) = self.row(section, name) else {
+            return not_in_table(section, name);
+        };
+        let words = set.unwrap_or(default).split([',', '\n']).map(str::trim);
+        Ok(words.filter(|s| !s.is_empty()).map(str::to_owned).collect())
+    }
+
+    fn database(&self) -> Result<Settings> {
+        let location = match self.ini.value("database", "connection") {
+            None => Location::Sqlite(self.path("database", "connection")?),
+            Some(url) => url::parse(url).or_else(|e| wrong("database", "connection", e))?,
+        };
+        let connections = |name| {
+            let n = self.count("database", name)?.unwrap_or_default();
+            Ok(usize::try_from(n).unwrap_or(usize::MAX))
+        };
+        let seconds = |name| match u64::try_from(self.number("database", name)?) {
+            Ok(n) => Ok(Duration::from_secs(n.min(u32::MAX.into()))),
+            Err(_) => wrong("database", name, "must not be negative"),
+        };
+        Ok(Settings {
+            location,
+            max_pool_size: connections("max_pool_size")?,
+            max_overflow: connections("max_overflow")?,
+            pool_timeout: seconds("pool_timeout")?,
+            // oslo: -1 is for ever.
+            max_retries: u32::try_from(self.number("database", "max_retries")?).ok(),
+            retry_interval: seconds("retry_interval")?,
+            recycle: seconds("connection_recycle_time")?,
+            connect_timeout: seconds("connect_timeout")?,
+            statement_timeout: seconds("statement_timeout")?,
+            lock_timeout: seconds("lock_timeout")?,
+        })
+    }
+
+    /// Rounds of another algorithm than bcrypt are counted otherwise: as a cost of bcrypt's, they would make a
+    /// login last for years.
+    fn bcrypt_cost(&self) -> Result<u32> {
+        let algorithm = self.text("identity", "password_hash_algorithm")?;
+        let rounds = self.number("identity", "password_hash_rounds")?;
+        let rounds = if algorithm.is_none_or(|a| a.starts_with("bcrypt")) { rounds } else { 12 };
+        Ok(u32::try_from(rounds).unwrap_or(12).clamp(4, 31))
+    }
+
+    fn compliance(&self) -> Result<Compliance> {
+        let section = "security_compliance";
+        let count = |name| self.count(section, name);
+        Ok(Compliance {
+            lockout_failure_attempts: count("lockout_failure_attempts")?,
+            lockout_duration: self.duration(section, "lockout_duration")?,
+            disable_user_account_days_inactive: count("disable_user_account_days_inactive")?,
+            password_expires_days: count("password_expires_days")?,
+            unique_last_password_count: count("unique_last_password_count")?.unwrap_or(0),
+            minimum_password_age: count("minimum_password_age")?.unwrap_or(0),
+            password_regex: self.text(section, "password_regex")?,
+            password_regex_description: self.text(section, "password_regex_description")?,
+            change_password_upon_first_use: self.flag(section, "change_password_upon_first_use")?,
+            allow_insecure_application_credential_trust_escalation: self
+                .flag(section, "allow_insecure_application_credential_trust_escalation")?,
+        })
+    }
+}
+
+fn parsed<T: std::str::FromStr>(section: &str, name: &str, value: &str) -> Result<T> {
+    value.trim().parse().or_else(|_| wrong(section, name, format_args!("`{value}` is no number")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_oslo_writes() {
+        let text = "\
+admin_token = s3cret
+[database]
+connection = sqlite:////var/lib/keystone/keystone.db
+[auth]
+methods = password,token,
+    ec2credential
+[token]
+# a comment
+expiration=60
+[nothing]
+like = this
+";
+        let c = Config::from_text(text, Path::new("/data")).expect("reads");
+        assert_eq!(c.database.location.to_string(), "/var/lib/keystone/keystone.db");
+        assert_eq!(c.auth_methods, ["password", "token", "ec2credential"]);
+        assert_eq!(c.token_expiration, 60 * SECOND);
+        assert_eq!(c.fernet_keys, Path::new("/data/fernet-keys"));
+        assert_eq!(c.unknown, ["[nothing] like"]);
+        assert!(!format!("{c:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn rounds_of_another_hash_are_not_bcrypts() {
+        let cost = |ini: &str| {
+            let text = format!("[identity]\n{ini}");
+            Config::from_text(&text, Path::new("/d")).expect("reads").bcrypt_cost
+        };
+        assert_eq!(cost("password_hash_rounds = 10"), 10);
+        assert_eq!(cost("password_hash_algorithm = bcrypt_sha256\npassword_hash_rounds = 11"), 11);
+        // Keystone's own words for the others: iterations, and a power of two.
+        assert_eq!(cost("password_hash_algorithm = pbkdf2_sha512\npassword_hash_rounds = 25000"), 12);
+        assert_eq!(cost("password_hash_algorithm = scrypt\npassword_hash_rounds = 16"), 12);
+    }
+
+    #[test]
+    fn says_what_is_wrong_without_the_password() {
+        let e = Config::from_text("[database]\nconnection = oracle+x://k:topsecret@h/k\n", Path::new("/d"))
+            .expect_err("not served");
+        assert!(e.0.contains("oracle+x") && !e.0.contains("topsecret"), "{e}");
+        let text = "[database]\nconnection = mysql://k:topsecret@h/k?odd=1\nmax_retries = -1\n";
+        let c = Config::from_text(text, Path::new("/d")).expect("reads");
+        assert!(!format!("{c:?}").contains("topsecret"));
+        assert_eq!((c.unknown.len(), c.database.max_retries), (1, None));
+        assert!(Config::from_text("[token]\nexpiration = soon\n", Path::new("/d")).is_err());
+    }
+
+    #[test]
+    fn the_defaults_are_one() {
+        let c = Config::defaults(Path::new("/d")).expect("each option is read as the table has it");
+        let usual = Settings::of(Location::Sqlite("/d/vicar.db".into()));
+        assert_eq!(format!("{:?}", c.database), format!("{usual:?}"));
+        assert!(c.unknown.is_empty());
+        assert_eq!((c.auth_ttl, c.reap_interval), (15 * 60 * SECOND, 60 * SECOND));
+    }
+
+    #[test]
+    fn each_option_of_the_table_is_read() {
+        for o in options::OPTIONS {
+            // A value that options of this kind cannot have.
+            let bad = match o.kind {
+                Kind::Text(_) | Kind::InData(_) | Kind::List(_) => continue,
+                Kind::Regex => "(",
+                _ => "odd",
+            };
+            let text = format!("[{}]\n{} = {bad}\n", o.section, o.name);
+            let e = Config::from_text(&text, Path::new("/d")).expect_err(o.name);
+            assert!(e.0.starts_with(&format!("[{}] {}: ", o.section, o.name)), "{e}");
+        }
+        for (value, kept) in [("0", 0), ("60", 60), ("-1", -1)] {
+            let c = Config::from_text(&format!("[token]\nexpiration = {value}\n"), Path::new("/d"));
+            assert_eq!(c.expect("reads").token_expiration, kept * SECOND);
+        }
+    }
+}

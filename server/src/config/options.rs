@@ -1,0 +1,160 @@
+//! Every option that has a meaning here: the one table from which options are read, from which an option is
+//! known, and from which the table in `docs/operations.md` comes.
+
+/// One option.
+#[derive(Debug)]
+pub struct Opt {
+    /// Its section.
+    pub section: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds, with its default.
+    pub kind: Kind,
+    /// What it means, in Markdown.
+    pub doc: &'static str,
+}
+
+/// What an option holds, with its default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A string.
+    Text(Option<&'static str>),
+    /// One of these strings; the first is the default.
+    Choice(&'static [&'static str]),
+    /// A path, in the data directory by default.
+    InData(&'static str),
+    /// A boolean.
+    Flag(bool),
+    /// An integer.
+    Number(i64),
+    /// An integer that is not negative, or nothing.
+    Count(Option<u32>),
+    /// A length of time, in whole seconds.
+    Seconds(i64),
+    /// A length of time, in whole minutes.
+    Minutes(i64),
+    /// Strings with commas in between.
+    List(&'static str),
+    /// A regular expression.
+    Regex,
+}
+
+use Kind::{Choice, Count, Flag, InData, List, Minutes, Number, Regex, Seconds, Text};
+
+const fn opt(section: &'static str, name: &'static str, kind: Kind, doc: &'static str) -> Opt {
+    Opt { section, name, kind, doc }
+}
+
+/// The row of an option.
+pub fn find(section: &str, name: &str) -> Option<&'static Opt> {
+    OPTIONS.iter().find(|o| o.section == section && o.name == name)
+}
+
+/// The table.
+#[rustfmt::skip]
+pub const OPTIONS: &[Opt] = &[
+    opt("DEFAULT", "public_endpoint", Text(None), "what links begin with; without it, the host that the client asked for"),
+    opt("DEFAULT", "list_limit", Count(None), "the longest list in one answer"),
+    opt("DEFAULT", "max_project_tree_depth", Number(5), "levels of projects below a domain"),
+    opt("DEFAULT", "admin_token", Text(None), "whoever sends it is an administrator; leave it unset"),
+    opt("database", "connection", InData("vicar.db"), "see [The database](#the-database)"),
+    opt("database", "max_pool_size", Count(Some(5)), "connections that are kept"),
+    opt("database", "max_overflow", Count(Some(50)), "connections beyond these in a rush"),
+    opt("database", "pool_timeout", Seconds(30), "how long a request waits for a connection"),
+    opt("database", "max_retries", Number(10), "how often a starting server tries to reach the database; -1: without end"),
+    opt("database", "retry_interval", Seconds(10), "the pause between these attempts"),
+    opt("database", "connection_recycle_time", Seconds(3600), "the age at which a connection is replaced"),
+    opt("database", "connect_timeout", Seconds(5), "for making a connection; ours, not Keystone's"),
+    opt("database", "statement_timeout", Seconds(30), "for one statement; ours"),
+    opt("database", "lock_timeout", Seconds(10), "how long a write waits for its turn; ours"),
+    opt("fernet_tokens", "key_repository", InData("fernet-keys"), "keys of tokens"),
+    opt("fernet_tokens", "max_active_keys", Number(3), "keys that a rotation keeps"),
+    opt("credential", "key_repository", InData("credential-keys"), "keys of stored credentials"),
+    opt("credential", "auth_ttl", Minutes(15), "how long a signed request is good for"),
+    opt("credential", "user_limit", Number(-1), "how many credentials of all types a user may have; negative: any number"),
+    opt("credential", "refuse_replay", Flag(false), "refuse the same signed request twice; ours"),
+    opt("credential", "allow_untimed_signatures", Flag(true), "version 2 signatures without a time, as Heat's stored URLs are; ours"),
+    opt("token", "expiration", Seconds(3600), "how long a token lives"),
+    opt("token", "allow_expired_window", Seconds(172_800), "how long a service may still validate an expired token"),
+    opt("token", "allow_rescope_scoped_token", Flag(true), "whether a scoped token can be exchanged for one with another scope"),
+    opt("trust", "allow_redelegation", Flag(true), "whether trusts can be delegated further"),
+    opt("trust", "max_redelegation_count", Number(3), "how many times in a row, at most"),
+    opt("delegation", "ec2_keys", Choice(&["bound", "refuse"]), "`refuse`: delegated tokens get no keypairs at all, as in Keystone 30.0.0; ours"),
+    opt("delegation", "retention", Seconds(2_592_000), "how long ended trusts are kept for those who ask how they ended; ours"),
+    opt("delegation", "reap_interval", Seconds(60), "the pause between rounds of the reaper; 0: never; ours"),
+    opt("auth", "methods", List("external,password,token,oauth1,mapped,application_credential,ec2credential"), "their order is part of every token: never reorder, add at the end"),
+    opt("auth", "additional_primary_auth_methods", List(""), "methods of plugins whose tokens count as logins, like `password`"),
+    opt("identity", "default_domain_id", Text(Some("default")), "the domain of requests that name none"),
+    opt("identity", "max_password_length", Number(4096), "bytes; bcrypt takes 72"),
+    opt("identity", "password_hash_algorithm", Text(Some("bcrypt")), "new passwords are stored as bcrypt whatever it says; of another algorithm the rounds do not count"),
+    opt("identity", "password_hash_rounds", Number(12), "bcrypt's cost"),
+    opt("assignment", "prohibited_implied_role", List("admin"), "names of roles that no role may imply"),
+    opt("security_compliance", "lockout_failure_attempts", Count(None), "failed logins that lock an account"),
+    opt("security_compliance", "lockout_duration", Seconds(1800), "how long it stays locked"),
+    opt("security_compliance", "disable_user_account_days_inactive", Count(None), "days without a login that disable a user"),
+    opt("security_compliance", "password_expires_days", Count(None), "days that a password lives"),
+    opt("security_compliance", "unique_last_password_count", Count(Some(0)), "how many last passwords a new one must differ from"),
+    opt("security_compliance", "minimum_password_age", Count(Some(0)), "days before a user may change their password again"),
+    opt("security_compliance", "password_regex", Regex, "what a password must look like"),
+    opt("security_compliance", "password_regex_description", Text(None), "the same in words"),
+    opt("security_compliance", "change_password_upon_first_use", Flag(false), "whether a password that an administrator set must be changed at first use"),
+    opt("security_compliance", "allow_insecure_application_credential_trust_escalation", Flag(false), "whether application credentials may use the routes of trusts"),
+    opt("oslo_policy", "policy_file", Text(None), "overrides, `\"name\": \"rule\"`, YAML or JSON"),
+    opt("oslo_policy", "enforce_scope", Flag(true), "whether each operation wants a token with its kind of scope"),
+    opt("oslo_middleware", "max_request_body_size", Number(114_688), "bytes"),
+    opt("revoke", "expiration_buffer", Seconds(1800), "how long revocations are kept beyond need"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
+
+    const UNSET: &str = "unset";
+
+    fn default(kind: Kind) -> String {
+        match kind {
+            Text(text) => text.unwrap_or(UNSET).to_owned(),
+            Choice(words) => words[0].to_owned(),
+            InData(name) => format!("`{name}` in the data directory"),
+            Flag(flag) => flag.to_string(),
+            Number(n) => n.to_string(),
+            Count(n) => n.map_or(UNSET.to_owned(), |n| n.to_string()),
+            Seconds(n) => format!("{n} s"),
+            Minutes(n) => format!("{n} min"),
+            List("") => UNSET.to_owned(),
+            List(words) => words.replace(',', ", "),
+            Regex => UNSET.to_owned(),
+        }
+    }
+
+    /// `VICAR_BLESS=1 cargo test -p vicar --lib options` rewrites the page.
+    #[test]
+    fn the_docs_have_this_table() {
+        const HEAD: &str = "| Option | Default | |\n| --- | --- | --- |\n";
+        let mut table = HEAD.to_owned();
+        for o in OPTIONS {
+            table.push_str(&format!("| `[{}] {}` | {} | {} |\n", o.section, o.name, default(o.kind), o.doc));
+        }
+        let page = std::fs::read_to_string(DOCS).expect("the page");
+        let at = page.find(HEAD).expect("the page has a table of options");
+        let end = at + page[at..].find("\n\n").expect("it ends") + 1;
+        if std::env::var_os("VICAR_BLESS").is_some() {
+            std::fs::write(DOCS, format!("{}{table}{}", &page[..at], &page[end..])).expect("written");
+        } else {
+            assert!(
+                page[at..end] == table,
+                "docs/operations.md has another table; VICAR_BLESS=1 puts this one there"
+            );
+        }
+    }
+
+    #[test]
+    fn each_option_is_there_once_and_documented() {
+        for (i, o) in OPTIONS.iter().enumerate() {
+            assert!(!o.doc.is_empty(), "{o:?}");
+            assert!(!OPTIONS[..i].iter().any(|p| (p.section, p.name) == (o.section, o.name)), "{o:?}");
+        }
+    }
+}
