@@ -141,9 +141,7 @@ async fn find(tx: &mut Tx, condition: &str, args: &[crate::store::Value]) -> Res
                 let (password, hash) = (r.take()?, r.take()?);
                 let set_at = r.take::<Option<i64>>()?.unwrap_or(0);
                 let self_service = r.take::<Option<bool>>()?.unwrap_or(false);
-                let exact: Option<i64> = r.take()?;
-                // Rows from before the exact column hold the older one only.
-                let legacy = r.take::<Option<DateTime>>()?.map(|d| d.0);
+                let expires = facts::read_password_end(r)?;
                 Ok(Account {
                     user,
                     local,
@@ -153,7 +151,7 @@ async fn find(tx: &mut Tx, condition: &str, args: &[crate::store::Value]) -> Res
                     hash,
                     set_at,
                     self_service,
-                    expires: exact.filter(|e| *e != 0).or(legacy),
+                    expires,
                     last_active: r.take()?,
                     options: Options::default(),
                 })

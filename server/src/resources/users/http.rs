@@ -327,12 +327,12 @@ impl Change {
         let enables = self.enable == Some(true);
         let reactivated = enables && stored.idle;
         if enables && tx.inactive_since().is_some() {
-            sql::seen_today(tx, stored, &stored.id, now).await?;
+            sql::seen_today(tx, stored, now).await?;
             self.user.idle = false;
         }
         // As in Keystone, any change to an enabled user unlocks their account.
         if self.user.is_enabled() {
-            sql::forget_failures(tx, stored, &stored.id).await?;
+            sql::forget_failures(tx, stored).await?;
         }
         if let Some(new) = &self.secret {
             password::set(tx, stored, app, &self.user, new, By::Administrator, now).await?;

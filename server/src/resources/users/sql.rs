@@ -231,12 +231,6 @@ fn name_taken(name: &str, domain: &str) -> impl FnOnce(store::Error) -> Error {
     }
 }
 
-/// Proofs that cover a change of what the server keeps about a user: failed logins, the last activity.
-pub trait UpdatesUser: Proof {}
-
-impl UpdatesUser for Authorized<User> {}
-impl UpdatesUser for System {}
-
 /// Proofs that cover a new password.
 pub trait SetsPassword: Proof {}
 
@@ -358,12 +352,12 @@ async fn write_options(tx: &mut WriteTx, proof: &impl Proof, user: &User) -> Res
 ///
 /// # Errors
 /// When the database fails.
-pub async fn forget_failures(tx: &mut WriteTx, proof: &impl UpdatesUser, user: &str) -> Result<()> {
+pub async fn forget_failures(tx: &mut WriteTx, user: &Authorized<User>) -> Result<()> {
     tx.run(
-        proof,
+        user,
         "UPDATE local_user SET failed_auth_count = 0, failed_auth_at = NULL
           WHERE user_id = ? AND failed_auth_count <> 0",
-        args![user],
+        args![&user.id],
     )
     .await?;
     Ok(())
@@ -373,9 +367,9 @@ pub async fn forget_failures(tx: &mut WriteTx, proof: &impl UpdatesUser, user: &
 ///
 /// # Errors
 /// When the database fails.
-pub async fn seen_today(tx: &mut WriteTx, proof: &impl UpdatesUser, user: &str, now: Micros) -> Result<()> {
+pub async fn seen_today(tx: &mut WriteTx, user: &Authorized<User>, now: Micros) -> Result<()> {
     let today = Date(clock::date(now));
-    tx.run(proof, "UPDATE \"user\" SET last_active_at = ? WHERE id = ?", args![today, user]).await?;
+    tx.run(user, "UPDATE \"user\" SET last_active_at = ? WHERE id = ?", args![today, &user.id]).await?;
     Ok(())
 }
 
