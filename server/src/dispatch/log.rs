@@ -63,7 +63,8 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |p| p.as_str().to_owned());
     let encrypted = request.extensions().get::<Encrypted>().is_some_and(|e| e.0);
-    let links = Links::of(app.config.public_endpoint.as_deref(), request.headers(), request.uri(), encrypted);
+    let links =
+        Links::new(app.config.public_endpoint.as_deref(), request.headers(), request.uri(), encrypted);
     let mut response = match whole(request, app.config.max_body).await {
         Ok((parts, body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
         Err(refused) => refused,

@@ -2,6 +2,8 @@
 
 use axum::http::{HeaderMap, Uri, header};
 
+use super::link::link_path;
+
 /// What links begin with: scheme, host and port.
 #[derive(Debug, Clone)]
 pub struct Links {
@@ -10,7 +12,7 @@ pub struct Links {
 
 impl Links {
     /// From `[DEFAULT] public_endpoint`, or from what the client called us by.
-    pub fn of(public: Option<&str>, headers: &HeaderMap, uri: &Uri, encrypted: bool) -> Self {
+    pub fn new(public: Option<&str>, headers: &HeaderMap, uri: &Uri, encrypted: bool) -> Self {
         if let Some(public) = public {
             return Self { base: public.to_owned() };
         }
@@ -31,7 +33,12 @@ impl Links {
         &self.base
     }
 
-    /// A link to a path below `/v3`.
+    /// A link to a path below `/v3` of these segments, each of which can be any string.
+    pub fn of(&self, segments: &[&str]) -> String {
+        self.to(&link_path(segments))
+    }
+
+    /// A link to a path below `/v3`, encoded already.
     pub fn to(&self, path: &str) -> String {
         format!("{}/v3{path}", self.base)
     }

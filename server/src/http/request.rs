@@ -72,7 +72,7 @@ impl Request {
     ) -> Result<Self> {
         let encrypted = parts.extensions.get::<Encrypted>().is_some_and(|e| e.0);
         Ok(Self {
-            links: Links::of(public_endpoint, &parts.headers, &parts.uri, encrypted),
+            links: Links::new(public_endpoint, &parts.headers, &parts.uri, encrypted),
             query: Query::parse(parts.uri.query().unwrap_or_default())?,
             path: parts.uri.path().to_owned(),
             line: parts.extensions.get::<Line>().cloned().unwrap_or_default(),

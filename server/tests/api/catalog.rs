@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use vicar::system::System;
+
 use crate::people::{in_db, names, on_domain, on_project, token, user};
 use crate::support::{Answer, Server};
 
@@ -316,7 +318,7 @@ fn a_catalog_shows_what_is_enabled_with_its_gaps_filled() {
             "INSERT INTO endpoint_group (id, name, filters) VALUES ('g', 'g', '{\"interface\": \"internal\"}')",
             "INSERT INTO project_endpoint_group (endpoint_group_id, project_id) SELECT 'g', project_id FROM project_endpoint",
         ] {
-            tx.run(sql, &[]).await.expect("a group");
+            tx.run(&vicar::system::System::CommandLine, sql, &[]).await.expect("a group");
         }
     });
     let all = s.get(&c.1, "/v3/auth/catalog").body["catalog"].as_array().map(Vec::len);

@@ -103,7 +103,7 @@ impl Endpoint {
                 "region_id": self.region_id,
                 "region": self.region_id,
                 "enabled": self.enabled,
-                "links": {"self": links.to(&format!("/endpoints/{}", self.id))},
+                "links": {"self": links.of(&["endpoints", &self.id])},
             }),
         )
     }

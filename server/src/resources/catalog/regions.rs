@@ -65,7 +65,7 @@ impl Region {
                 "id": self.id,
                 "description": self.description,
                 "parent_region_id": self.parent_region_id,
-                "links": {"self": links.to(&format!("/regions/{}", self.id))},
+                "links": {"self": links.of(&["regions", &self.id])},
             }),
         )
     }

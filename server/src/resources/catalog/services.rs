@@ -59,7 +59,7 @@ impl Service {
                 "id": self.id,
                 "type": self.kind,
                 "enabled": self.enabled,
-                "links": {"self": links.to(&format!("/services/{}", self.id))},
+                "links": {"self": links.of(&["services", &self.id])},
             }),
         )
     }

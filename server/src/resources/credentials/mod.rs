@@ -59,7 +59,7 @@ fn to_json(view: &CredentialView, app: &App, caller: &Caller, links: &Links) -> 
         "project_id": c.project_id,
         "type": c.shown_kind(),
         "blob": view.blob_for(app, caller)?,
-        "links": {"self": links.to(&format!("/credentials/{}", c.id))},
+        "links": {"self": links.of(&["credentials", &c.id])},
     });
     if let Value::Object(own) = own {
         out.extend(own);

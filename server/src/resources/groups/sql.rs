@@ -93,7 +93,7 @@ impl Group {
         out.insert("name".into(), json!(self.name));
         out.insert("domain_id".into(), json!(self.domain_id));
         out.insert("description".into(), json!(self.description));
-        out.insert("links".into(), json!({"self": links.to(&format!("/groups/{}", self.id))}));
+        out.insert("links".into(), json!({"self": links.of(&["groups", &self.id])}));
         Value::Object(out)
     }
 }

@@ -74,7 +74,7 @@ fn to_json(view: &CredentialView, app: &App, caller: &Caller, links: &Links, und
         "access": access,
         "secret": blob.get("secret"),
         "trust_id": c.bound.as_ref().map(|b| b.trust_id.as_str()).or_else(|| blob.get("trust_id")?.as_str()),
-        "links": {"self": links.to(&format!("/users/{under}/credentials/OS-EC2/{access}"))},
+        "links": {"self": links.of(&["users", under, "credentials", "OS-EC2", access])},
     });
     if blob.get("secret").is_none()
         && let Some(map) = out.as_object_mut()

@@ -120,7 +120,7 @@ impl Project {
                 "is_domain": self.is_domain,
                 "tags": self.tags,
                 "options": self.options(),
-                "links": {"self": links.to(&format!("/projects/{}", self.id))},
+                "links": {"self": links.of(&["projects", &self.id])},
             }),
         )
     }
@@ -136,7 +136,7 @@ impl Project {
                 "enabled": self.enabled,
                 "tags": self.tags,
                 "options": self.options(),
-                "links": {"self": links.to(&format!("/domains/{}", self.id))},
+                "links": {"self": links.of(&["domains", &self.id])},
             }),
         )
     }

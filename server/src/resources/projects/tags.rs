@@ -39,7 +39,7 @@ fn no_tag(tag: &str) -> Error {
 }
 
 fn to_json(links: &Links, id: &str, tags: &[String]) -> Value {
-    json!({"links": {"self": links.to(&format!("/projects/{id}/tags"))}, "tags": tags})
+    json!({"links": {"self": links.of(&["projects", id, "tags"])}, "tags": tags})
 }
 
 /// `GET /v3/projects/{project_id}/tags`

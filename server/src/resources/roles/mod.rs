@@ -80,6 +80,6 @@ impl Role {
     }
 
     fn link(&self, links: &Links) -> String {
-        links.to(&format!("/roles/{}", self.id))
+        links.of(&["roles", &self.id])
     }
 }

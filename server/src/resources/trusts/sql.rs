@@ -162,7 +162,7 @@ pub fn to_json(links: &Links, t: &Trust, extra: Map<String, Json>) -> Map<String
         "redelegated_trust_id": t.parent,
         "redelegation_count": t.hops,
         "allow_redelegation": t.hops > 0,
-        "links": {"self": links.to(&format!("/OS-TRUST/trusts/{}", t.id))},
+        "links": {"self": links.of(&["OS-TRUST", "trusts", &t.id])},
     });
     if let Json::Object(own) = own {
         out.extend(own);
@@ -183,7 +183,7 @@ pub async fn to_json_with_roles(
     let mut out = to_json(links, t, extra);
     let roles = role_objects(tx, links, &t.roles).await?;
     out.insert("roles".into(), roles.into());
-    let own = links.to(&format!("/OS-TRUST/trusts/{}/roles", t.id));
+    let own = links.of(&["OS-TRUST", "trusts", &t.id, "roles"]);
     out.insert("roles_links".into(), json!({"self": own, "next": null, "previous": null}));
     Ok(Json::Object(out))
 }

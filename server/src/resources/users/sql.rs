@@ -112,7 +112,7 @@ impl User {
         }
         out.insert("password_expires_at".into(), json!(self.password_expires_at.map(clock::iso_bare)));
         out.insert("options".into(), Value::Object(self.options.0.clone()));
-        out.insert("links".into(), json!({"self": links.to(&format!("/users/{}", self.id))}));
+        out.insert("links".into(), json!({"self": links.of(&["users", &self.id])}));
         Value::Object(out)
     }
 }
