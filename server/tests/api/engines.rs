@@ -143,7 +143,7 @@ fn a_read_sees_one_instant_and_a_write_all_that_was_before() {
         let before: Vec<i64> = read.column(count, args![]).await.expect("reads");
         let mut write = s.app.store.write().await.expect("begins");
         write
-            .run("INSERT INTO vicar_replay (fingerprint, seen_until) VALUES (?, ?)", args!["x", 1_i64])
+            .run(&System::CommandLine, "INSERT INTO vicar_replay (fingerprint, seen_until) VALUES (?, ?)", args!["x", 1_i64])
             .await
             .expect("inserts");
         write.commit().await.expect("commits");
