@@ -19,6 +19,7 @@ pub mod schema;
 mod select;
 mod server;
 mod sqlite;
+pub mod tree;
 pub mod url;
 mod value;
 mod write;
