@@ -8,6 +8,7 @@
 //! What an engine says in its own words stands in the file of its name, and in [`schema`].
 
 pub mod cascade;
+mod dialect;
 mod limits;
 pub mod migrate;
 mod mysql;
@@ -18,6 +19,7 @@ pub mod schema;
 mod select;
 mod server;
 mod sqlite;
+pub mod tree;
 pub mod url;
 mod value;
 mod write;
@@ -217,8 +219,8 @@ impl Store {
     fn tables(dialect: schema::Dialect) -> &'static str {
         match dialect {
             schema::Dialect::Sqlite => sqlite::TABLES,
-            schema::Dialect::Postgres => postgres::WORDS.tables,
-            schema::Dialect::Mysql => mysql::WORDS.tables,
+            schema::Dialect::Postgres => postgres::SQL.tables,
+            schema::Dialect::Mysql => mysql::SQL.tables,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! MariaDB and MySQL: their words, their types, their errors.
+//! MariaDB and MySQL: their statements, their types, their errors.
 //!
 //! A session has `autocommit` off: the first statement begins a transaction, so that a read costs no round
 //! trip more than its queries.
@@ -11,12 +11,12 @@ use sqlx::mysql::{
 };
 use sqlx::{Arguments, ConnectOptions, Connection, Decode, Executor, Row as _, TypeInfo as _, ValueRef};
 
-use super::server::{Done, Failure, Words};
+use super::dialect::{DialectSql, Done, Failure};
 use super::url::{Server, Settings, TlsMode};
 use super::{Error, Row, Value};
 use crate::clock;
 
-pub(super) const WORDS: Words = Words {
+pub(super) const SQL: DialectSql = DialectSql {
     begin_read: None,
     // The row's lock is waited for before the first query takes the snapshot. It is a change, so that
     // Galera's certification sees two writers on two nodes as what they are.

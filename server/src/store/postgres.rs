@@ -1,4 +1,4 @@
-//! PostgreSQL: its words, its types, its errors.
+//! PostgreSQL: its statements, its types, its errors.
 //!
 //! A statement is prepared once per connection, without types: the server says what each argument is, and
 //! the value is written as that. So a text becomes a word of an enumeration, a number fits the width of its
@@ -14,7 +14,7 @@ use sqlx::postgres::{
 use sqlx::{Arguments, ConnectOptions, Connection, Either, Encode, Executor, Row as _, Statement, Type};
 use sqlx::{TypeInfo as _, ValueRef};
 
-use super::server::{Done, Failure, Words};
+use super::dialect::{DialectSql, Done, Failure};
 use super::url::{Server, Settings, TlsMode};
 use super::{Error, Row, Value};
 use crate::clock;
@@ -24,7 +24,7 @@ const EPOCH: i64 = 946_684_800_000_000;
 /// The same as a day.
 const EPOCH_DAY: i32 = 10_957;
 
-pub(super) const WORDS: Words = Words {
+pub(super) const SQL: DialectSql = DialectSql {
     // The snapshot is taken by the first query.
     begin_read: Some("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
     // The lock comes before the first query, so the snapshot shows all that earlier writers did. In one

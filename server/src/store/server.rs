@@ -1,96 +1,24 @@
 //! A database on a server: the pool of connections, and transactions over them.
 //!
 //! Reads take a connection each. Writes take the one that is for writing, in the order in which they come,
-//! and then the guard of all replicas ([`Words::begin_write`]): one writer at a time, as on SQLite.
+//! and then the guard of all replicas ([`DialectSql::begin_write`]): one writer at a time, as on SQLite.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use sqlx::Connection;
+use sqlx::Connection as _;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::dialect::{DialectSql, Done, Failure, Next};
 use super::schema::Dialect;
 use super::url::{self, Settings};
 use super::{Error, Result, Row, Value, mysql, postgres};
 use crate::ids;
-
-/// What an engine says otherwise than the others.
-pub(super) struct Words {
-    /// Begins a read, where that takes a statement.
-    pub(super) begin_read: Option<&'static str>,
-    /// Begins a write and takes the guard, leaving a number there: who has it is the only writer of all
-    /// replicas, and sees all that earlier ones wrote.
-    pub(super) begin_write: fn(i64) -> String,
-    /// Fails when it is not the transaction that left this number at the guard. Nothing, where a server
-    /// never takes a transaction back without saying so.
-    pub(super) is_still: Option<fn(i64) -> String>,
-    /// Begins a change of the schema.
-    pub(super) begin_schema: &'static str,
-    /// Names the tables that are there.
-    pub(super) tables: &'static str,
-}
-
-/// What a statement gave.
-#[derive(Debug, Default)]
-pub(super) struct Done {
-    pub(super) rows: Vec<Row>,
-    pub(super) changed: u64,
-    /// The server was made to prepare the statement first.
-    pub(super) prepared: bool,
-}
-
-/// Why a statement failed, and what becomes of its connection.
-#[derive(Debug)]
-pub(super) struct Failure {
-    error: Error,
-    link: After,
-}
-
-/// What becomes of a connection after an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum After {
-    /// It is used on.
-    Kept,
-    /// Nobody knows what it is worth: it is closed.
-    Suspect,
-    /// It is gone, and the others of its time most likely with it.
-    Lost,
-}
-
-impl Failure {
-    pub(super) fn kept(error: Error) -> Self {
-        Self { error, link: After::Kept }
-    }
-
-    pub(super) fn lost(error: Error) -> Self {
-        Self { error, link: After::Lost }
-    }
-
-    pub(super) fn suspect(error: Error) -> Self {
-        Self { error, link: After::Suspect }
-    }
-
-    /// The same of a connection that is no good any more, whatever the error was.
-    pub(super) fn suspected_if(self, suspect: bool) -> Self {
-        if suspect && self.link == After::Kept { Self::suspect(self.error) } else { self }
-    }
-
-    /// An error that did not come from the server, but on the way to it.
-    pub(super) fn of_connection(e: &sqlx::Error) -> Self {
-        Self::lost(match e {
-            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
-                Error::Again(e.to_string())
-            }
-            sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => Error::Unavailable(e.to_string()),
-            other => Error::Broken(other.to_string()),
-        })
-    }
-}
 
 /// Counts of the pool, for the metrics.
 #[derive(Debug, Clone, Default)]
@@ -116,7 +44,7 @@ enum Target {
 }
 
 #[derive(Debug)]
-enum Link {
+enum Connection {
     Postgres(PgConnection),
     Mysql(MySqlConnection),
 }
@@ -129,7 +57,7 @@ enum Step<'a> {
     Script(&'a str),
 }
 
-impl Link {
+impl Connection {
     async fn perform(&mut self, step: Step<'_>) -> std::result::Result<Done, Failure> {
         match (self, step) {
             (Self::Postgres(c), Step::Query(sql, args)) => postgres::query(c, sql, args).await,
@@ -142,65 +70,69 @@ impl Link {
     }
 }
 
-/// A connection and its age. Dropped, it is cut off.
+/// A connection of the pool and its age. Dropped, it is cut off.
 #[derive(Debug)]
-struct Kept {
-    link: Option<Link>,
+struct Pooled {
+    connection: Option<Connection>,
     since: Instant,
     open: Gauge,
 }
 
-impl Drop for Kept {
+impl Drop for Pooled {
     fn drop(&mut self) {
         self.open.dec();
     }
 }
 
-impl Kept {
+impl Pooled {
     /// Closes it as the protocol wants it, so that the server's log need not complain.
     fn close(mut self) {
-        let (Some(link), Ok(runtime)) = (self.link.take(), tokio::runtime::Handle::try_current()) else {
+        let (Some(connection), Ok(runtime)) = (self.connection.take(), tokio::runtime::Handle::try_current())
+        else {
             return;
         };
         runtime.spawn(timeout(Duration::from_secs(1), async move {
-            match link {
-                Link::Postgres(c) => c.close().await,
-                Link::Mysql(c) => c.close().await,
+            match connection {
+                Connection::Postgres(c) => c.close().await,
+                Connection::Mysql(c) => c.close().await,
             }
         }));
     }
 
     /// Makes it ready for the next transaction; says whether it can be used on.
     async fn tidy(&mut self) -> bool {
-        match &mut self.link {
-            Some(Link::Mysql(c)) => {
+        match &mut self.connection {
+            Some(Connection::Mysql(c)) => {
                 matches!(timeout(Duration::from_secs(1), mysql::tidy(c)).await, Ok(Ok(())))
             }
-            Some(Link::Postgres(_)) => true,
+            Some(Connection::Postgres(_)) => true,
             None => false,
         }
     }
 
     /// Undoes what is open; says whether the connection can be used on.
     async fn roll_back(&mut self) -> bool {
-        let Some(link) = &mut self.link else { return false };
-        matches!(timeout(Duration::from_secs(5), link.perform(Step::Script("ROLLBACK"))).await, Ok(Ok(_)))
+        let Some(connection) = &mut self.connection else { return false };
+        matches!(
+            timeout(Duration::from_secs(5), connection.perform(Step::Script("ROLLBACK"))).await,
+            Ok(Ok(_))
+        )
     }
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Server(Arc<Inner>);
+pub(super) struct Server(Arc<Pool>);
 
 #[derive(Debug)]
-struct Inner {
+struct Pool {
     target: Target,
     settings: Settings,
     /// Readers that nobody uses.
-    idle: Mutex<Vec<Kept>>,
+    idle: Mutex<Vec<Pooled>>,
     /// One for each reader that may be open.
     places: Arc<Semaphore>,
     /// The connection for writing.
-    writer: Arc<tokio::sync::Mutex<Option<Kept>>>,
+    writer: Arc<tokio::sync::Mutex<Option<Pooled>>>,
     gauges: Gauges,
 }
 
@@ -213,7 +145,7 @@ impl Server {
         let mut settings = settings.clone();
         settings.connect_timeout = at.connect_timeout.unwrap_or(settings.connect_timeout);
         let places = settings.max_pool_size.saturating_add(settings.max_overflow).clamp(1, 10_000);
-        Self(Arc::new(Inner {
+        Self(Arc::new(Pool {
             target,
             settings,
             idle: Mutex::new(Vec::new()),
@@ -237,17 +169,17 @@ impl Server {
     pub(super) async fn read(&self) -> Result<ServerTx> {
         let place = self.0.wait(Arc::clone(&self.0.places).acquire_owned()).await?;
         let place = place.map_err(|_| Error::Unavailable("the pool is closed".into()))?;
-        let mut kept = match self.0.idle_one() {
-            Some(kept) => kept,
+        let mut pooled = match self.0.idle_one() {
+            Some(pooled) => pooled,
             None => self.0.connect(false).await?,
         };
-        if !kept.tidy().await {
-            kept = self.0.connect(false).await?;
+        if !pooled.tidy().await {
+            pooled = self.0.connect(false).await?;
         }
         self.0.gauges.used.inc();
         Ok(ServerTx {
-            held: Held::Reader(Some(kept), Some(place)),
-            home: Arc::clone(&self.0),
+            held: Held::Reader(Some(pooled), Some(place)),
+            pool: Arc::clone(&self.0),
             state: State::New,
             ticket: None,
             patient: false,
@@ -258,7 +190,7 @@ impl Server {
     pub(super) async fn write(&self) -> Result<ServerTx> {
         let mut tx = self.writer().await?;
         let ticket = i64::try_from(ids::below(1 << 62)).unwrap_or_default();
-        tx.step(Step::Script(&(self.0.words().begin_write)(ticket))).await?;
+        tx.step(Step::Script(&(self.0.sql().begin_write)(ticket))).await?;
         tx.ticket = Some(ticket);
         Ok(tx)
     }
@@ -268,17 +200,17 @@ impl Server {
     pub(super) async fn change_schema(&self) -> Result<ServerTx> {
         let mut tx = self.writer().await?;
         tx.patient = true;
-        tx.step(Step::Script(self.0.words().begin_schema)).await?;
+        tx.step(Step::Script(self.0.sql().begin_schema)).await?;
         Ok(tx)
     }
 
     async fn writer(&self) -> Result<ServerTx> {
         let mut slot = self.0.wait(Arc::clone(&self.0.writer).lock_owned()).await?;
-        if let Some(old) = slot.take_if(|kept| self.0.is_old(kept)) {
+        if let Some(old) = slot.take_if(|pooled| self.0.is_old(pooled)) {
             old.close();
         }
-        if let Some(kept) = slot.as_mut()
-            && !kept.tidy().await
+        if let Some(pooled) = slot.as_mut()
+            && !pooled.tidy().await
         {
             *slot = None;
         }
@@ -288,7 +220,7 @@ impl Server {
         self.0.gauges.used.inc();
         Ok(ServerTx {
             held: Held::Writer(slot),
-            home: Arc::clone(&self.0),
+            pool: Arc::clone(&self.0),
             state: State::Begun,
             ticket: None,
             patient: false,
@@ -296,11 +228,11 @@ impl Server {
     }
 }
 
-impl Inner {
-    fn words(&self) -> &'static Words {
+impl Pool {
+    fn sql(&self) -> &'static DialectSql {
         match self.target {
-            Target::Postgres(_) => &postgres::WORDS,
-            Target::Mysql(_) => &mysql::WORDS,
+            Target::Postgres(_) => &postgres::SQL,
+            Target::Mysql(_) => &mysql::SQL,
         }
     }
 
@@ -312,22 +244,22 @@ impl Inner {
         turn.map_err(|_| Error::Unavailable(format!("no connection was free within {limit} s")))
     }
 
-    fn is_old(&self, kept: &Kept) -> bool {
-        kept.since.elapsed() > self.settings.recycle
+    fn is_old(&self, pooled: &Pooled) -> bool {
+        pooled.since.elapsed() > self.settings.recycle
     }
 
-    fn idle_one(&self) -> Option<Kept> {
+    fn idle_one(&self) -> Option<Pooled> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.extract_if(.., |kept| self.is_old(kept)).for_each(Kept::close);
+        idle.extract_if(.., |pooled| self.is_old(pooled)).for_each(Pooled::close);
         idle.pop()
     }
 
-    fn give_back(&self, kept: Kept) {
+    fn give_back(&self, pooled: Pooled) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < self.settings.max_pool_size && !self.is_old(&kept) {
-            idle.push(kept);
+        if idle.len() < self.settings.max_pool_size && !self.is_old(&pooled) {
+            idle.push(pooled);
         } else {
-            kept.close();
+            pooled.close();
         }
     }
 
@@ -337,25 +269,29 @@ impl Inner {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    async fn connect(&self, writes: bool) -> Result<Kept> {
+    async fn connect(&self, writes: bool) -> Result<Pooled> {
         let limit = self.settings.connect_timeout;
         let made = async {
             Ok(match &self.target {
-                Target::Postgres(o) => Link::Postgres(postgres::connect(o, &self.settings).await?),
-                Target::Mysql(o) => Link::Mysql(mysql::connect(o, &self.settings, writes).await?),
+                Target::Postgres(o) => Connection::Postgres(postgres::connect(o, &self.settings).await?),
+                Target::Mysql(o) => Connection::Mysql(mysql::connect(o, &self.settings, writes).await?),
             })
         };
-        let made: std::result::Result<Link, Failure> = match timeout(limit, made).await {
+        let made: std::result::Result<Connection, Failure> = match timeout(limit, made).await {
             Ok(made) => made,
             Err(_) => {
                 Err(Failure::lost(Error::Unavailable(format!("no answer within {} s", limit.as_secs()))))
             }
         };
         match made {
-            Ok(link) => {
+            Ok(connection) => {
                 self.gauges.made.inc();
                 self.gauges.open.inc();
-                Ok(Kept { link: Some(link), since: Instant::now(), open: self.gauges.open.clone() })
+                Ok(Pooled {
+                    connection: Some(connection),
+                    since: Instant::now(),
+                    open: self.gauges.open.clone(),
+                })
             }
             Err(f) => {
                 self.gauges.refused.inc();
@@ -373,8 +309,8 @@ impl Inner {
 
 #[derive(Debug)]
 enum Held {
-    Reader(Option<Kept>, Option<OwnedSemaphorePermit>),
-    Writer(OwnedMutexGuard<Option<Kept>>),
+    Reader(Option<Pooled>, Option<OwnedSemaphorePermit>),
+    Writer(OwnedMutexGuard<Option<Pooled>>),
     /// It was given back.
     Nothing,
 }
@@ -399,7 +335,7 @@ enum State {
 #[derive(Debug)]
 pub(super) struct ServerTx {
     held: Held,
-    home: Arc<Inner>,
+    pool: Arc<Pool>,
     state: State,
     /// The number that it left at the guard.
     ticket: Option<i64>,
@@ -408,22 +344,23 @@ pub(super) struct ServerTx {
 }
 
 impl ServerTx {
-    fn link(&mut self) -> Result<&mut Link> {
-        let kept = match &mut self.held {
-            Held::Reader(kept, _) => kept.as_mut(),
+    fn connection(&mut self) -> Result<&mut Connection> {
+        let pooled = match &mut self.held {
+            Held::Reader(pooled, _) => pooled.as_mut(),
             Held::Writer(slot) => slot.as_mut(),
             Held::Nothing => None,
         };
-        kept.and_then(|k| k.link.as_mut())
+        pooled
+            .and_then(|k| k.connection.as_mut())
             .ok_or_else(|| Error::Broken("the connection was given back".into()))
     }
 
     async fn step(&mut self, step: Step<'_>) -> Result<Done> {
-        let limit = self.home.settings.statement_timeout.max(self.home.settings.lock_timeout);
+        let limit = self.pool.settings.statement_timeout.max(self.pool.settings.lock_timeout);
         // The server's own limit comes first, and says more.
         let limit = if self.patient { FOR_EVER } else { limit + Duration::from_secs(1) };
         self.state = State::Busy;
-        let done = match timeout(limit, self.link()?.perform(step)).await {
+        let done = match timeout(limit, self.connection()?.perform(step)).await {
             Ok(done) => done,
             Err(_) => {
                 let text = format!("the database did not answer within {} s", limit.as_secs());
@@ -438,13 +375,13 @@ impl ServerTx {
                 }
                 Ok(done)
             }
-            Err(Failure { error, link }) => {
-                match link {
-                    After::Kept => self.state = State::Begun,
-                    After::Suspect => self.forget(),
-                    After::Lost => {
+            Err(Failure { error, next }) => {
+                match next {
+                    Next::Kept => self.state = State::Begun,
+                    Next::Suspect => self.forget(),
+                    Next::Lost => {
                         self.forget();
-                        self.home.lost();
+                        self.pool.lost();
                     }
                 }
                 Err(error)
@@ -457,7 +394,7 @@ impl ServerTx {
     /// (MariaDB 10.11): what follows is then another transaction, of which the beginning is missing. Nor is
     /// what was prepared so to be trusted; the connection goes.
     async fn look_at_guard(&mut self) -> Result<()> {
-        let (Some(ticket), Some(is_still)) = (self.ticket, self.home.words().is_still) else {
+        let (Some(ticket), Some(is_still)) = (self.ticket, self.pool.sql().is_still) else {
             return Ok(());
         };
         let looked = self.step(Step::Script(&is_still(ticket))).await;
@@ -471,7 +408,7 @@ impl ServerTx {
     fn forget(&mut self) {
         self.state = State::Over;
         match &mut self.held {
-            Held::Reader(kept, _) => drop(kept.take()),
+            Held::Reader(pooled, _) => drop(pooled.take()),
             Held::Writer(slot) => **slot = None,
             Held::Nothing => {}
         }
@@ -479,7 +416,7 @@ impl ServerTx {
 
     async fn begin(&mut self) -> Result<()> {
         if self.state == State::New {
-            match self.home.words().begin_read {
+            match self.pool.sql().begin_read {
                 Some(begin) => drop(self.step(Step::Script(begin)).await?),
                 None => self.state = State::Begun,
             }
@@ -507,7 +444,7 @@ impl ServerTx {
             return Ok(());
         }
         // In one message, of which the rest is not run when the first part fails.
-        let commit = match (self.ticket, self.home.words().is_still) {
+        let commit = match (self.ticket, self.pool.sql().is_still) {
             (Some(ticket), Some(is_still)) => is_still(ticket) + "; COMMIT",
             _ => "COMMIT".to_owned(),
         };
@@ -533,7 +470,7 @@ impl ServerTx {
 
 impl Drop for ServerTx {
     fn drop(&mut self) {
-        self.home.gauges.used.dec();
+        self.pool.gauges.used.dec();
         if self.state == State::Busy {
             // Given up in the middle: what the server answers next is not for the next one.
             self.forget();
@@ -543,31 +480,31 @@ impl Drop for ServerTx {
             self.forget();
         }
         let open = self.state == State::Begun;
-        let home = Arc::clone(&self.home);
+        let pool = Arc::clone(&self.pool);
         match std::mem::replace(&mut self.held, Held::Nothing) {
-            Held::Reader(Some(kept), place) if open => {
+            Held::Reader(Some(pooled), place) if open => {
                 after(async move {
-                    let mut kept = kept;
-                    if kept.roll_back().await {
-                        home.give_back(kept);
+                    let mut pooled = pooled;
+                    if pooled.roll_back().await {
+                        pool.give_back(pooled);
                     } else {
-                        home.lost();
+                        pool.lost();
                     }
                     drop(place);
                 });
             }
-            Held::Reader(Some(kept), _) => home.give_back(kept),
+            Held::Reader(Some(pooled), _) => pool.give_back(pooled),
             Held::Writer(slot) if open => {
                 // The turn is over when the server knows so.
                 after(async move {
                     let mut slot = slot;
                     let sound = match slot.as_mut() {
-                        Some(kept) => kept.roll_back().await,
+                        Some(pooled) => pooled.roll_back().await,
                         None => true,
                     };
                     if !sound {
                         *slot = None;
-                        home.lost();
+                        pool.lost();
                     }
                 });
             }

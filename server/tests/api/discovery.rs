@@ -79,7 +79,7 @@ fn a_slash_at_the_end_of_a_path_does_not_matter() {
     assert_eq!(list.body["projects"].as_array().map(Vec::len), Some(1));
     assert_eq!(list.body["links"]["self"], format!("{}/v3/projects?name=admin", s.url));
     s.get(&t, "/v3/regions/RegionOne/").expect(200);
-    s.get(&t, "/v3/regions//").expect(404);
+    s.get(&t, "//v3//regions//").expect(200);
 }
 
 #[test]

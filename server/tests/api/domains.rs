@@ -177,7 +177,9 @@ fn deleting_a_domain_takes_everything_in_it_along() {
             "DELETE FROM local_user WHERE user_id = ?",
             "DELETE FROM \"user\" WHERE id = ?",
         ] {
-            tx.run(&vicar::system::System::CommandLine, sql, vicar::args![&guest]).await.expect("the guest goes");
+            tx.run(&vicar::system::System::CommandLine, sql, vicar::args![&guest])
+                .await
+                .expect("the guest goes");
         }
     });
     let after: Vec<usize> = TABLES.iter().map(|table| count(&s, table)).collect();

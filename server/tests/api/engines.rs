@@ -7,7 +7,7 @@ use vicar::args;
 use vicar::clock::SECOND;
 use vicar::store::migrate::{self, VERSION};
 use vicar::store::schema::Dialect;
-use vicar::store::{Error, Store};
+use vicar::store::{Delete, Error, Id, Insert, Select, Statement, Store, Update};
 use vicar::system::System;
 
 use crate::database::Database;
@@ -117,6 +117,64 @@ fn what_a_server_took_back_in_between_is_not_half_committed() {
 }
 
 #[test]
+fn an_id_is_compared_by_bytes_and_a_name_as_the_database_does() {
+    let s = Server::start();
+    s.runtime.block_on(async {
+        let mut tx = s.app.store.read().await.expect("begins");
+        // A column that is called a name, so that the argument alone decides.
+        for (condition, found) in [
+            ("name = ?", [true, false]),
+            ("name IN (?)", [true, false]),
+            ("COALESCE(name, '') = ?", [true, false]),
+            ("LOWER(name) <> 'admin' OR name <> ?", [false, true]),
+        ] {
+            let sql = format!(
+                "SELECT 1 FROM role WHERE domain_id = '<<null>>' AND name = 'admin' AND ({condition})"
+            );
+            let is = [tx.exists(&sql, args![Id("admin")]).await, tx.exists(&sql, args![Id("ADMIN")]).await];
+            assert_eq!(is.map(|is| is.expect(&sql)), found, "{condition}");
+        }
+        let as_name = "SELECT 1 FROM role WHERE name = ?";
+        let alike = tx.exists(as_name, args!["ADMIN"]).await.expect("reads");
+        assert_eq!(alike, s.app.store.dialect() == Dialect::Mysql);
+        let mut q = Select::new("SELECT name FROM role");
+        q.id_in("name", ["ADMIN", "admin", "Member"]);
+        assert_eq!(q.map(&mut tx, |r| r.take::<String>()).await.expect("reads"), ["admin"]);
+    });
+}
+
+#[test]
+fn what_a_statement_knows_of_its_columns_decides_how_they_are_compared() {
+    let s = Server::start();
+    let id = s.user("someone");
+    // As one runs it: the text with its arguments.
+    let run = |statement: &dyn Statement| {
+        statement.check(s.app.store.dialect()).expect("fits");
+        let (sql, args) = statement.text_and_args();
+        s.sql_run(&sql, &args);
+    };
+    let enabled = || s.sql_text("SELECT enabled FROM \"user\" WHERE id = ?", args![&id]);
+    run(&Update::of("user").set("enabled", false).key("id", id.to_uppercase()));
+    assert_eq!(enabled().as_deref(), Some("1"));
+    run(&Update::of("user").set("enabled", false).key("id", &id).and("enabled = ?", args![true]));
+    assert_eq!(enabled().as_deref(), Some("0"));
+    let tag = |tag: &'static str| Insert::into("project_tag").set("project_id", "p").set("name", tag);
+    s.sql_run(
+        "INSERT INTO project (id, name, domain_id, is_domain) VALUES ('p', 'p', 'default', ?)",
+        args![false],
+    );
+    run(&tag("a").row().set("project_id", "p").set("name", "b"));
+    run(&Delete::from("project_tag").key("project_id", "P"));
+    run(&Delete::from("project_tag").key("project_id", "p").key_in("name", ["a", "c"]));
+    assert_eq!(
+        s.sql_text("SELECT name FROM project_tag WHERE project_id = 'p'", args![]).as_deref(),
+        Some("b")
+    );
+    run(&Delete::from("project_tag").key_in("project_id", ["p", "q"]));
+    assert_eq!(s.sql_text("SELECT COUNT(*) FROM project_tag", args![]).as_deref(), Some("0"));
+}
+
+#[test]
 fn the_count_of_a_change_is_of_rows_that_were_found() {
     let s = Server::start();
     s.runtime.block_on(async {
@@ -143,7 +201,11 @@ fn a_read_sees_one_instant_and_a_write_all_that_was_before() {
         let before: Vec<i64> = read.column(count, args![]).await.expect("reads");
         let mut write = s.app.store.write().await.expect("begins");
         write
-            .run(&System::CommandLine, "INSERT INTO vicar_replay (fingerprint, seen_until) VALUES (?, ?)", args!["x", 1_i64])
+            .run(
+                &System::CommandLine,
+                "INSERT INTO vicar_replay (fingerprint, seen_until) VALUES (?, ?)",
+                args!["x", 1_i64],
+            )
             .await
             .expect("inserts");
         write.commit().await.expect("commits");
