@@ -110,6 +110,12 @@ pub struct Config {
     pub max_project_tree_depth: u32,
     /// `[oslo_middleware] max_request_body_size`
     pub max_body: usize,
+    /// `[oslo_middleware] enable_proxy_headers_parsing`: a proxy says who the client is.
+    pub proxy_headers: bool,
+    /// `[vicar] max_connections`: of the public listener; 0 is as many as there may be file descriptors.
+    pub max_connections: usize,
+    /// `[vicar] max_connections_per_address`; 0 is no limit.
+    pub max_connections_per_address: usize,
     /// `[delegation] ec2_keys`
     pub ec2_keys: Ec2Keys,
     /// `[revoke] expiration_buffer` (seconds in the file)
@@ -221,6 +227,9 @@ impl Config {
                 .unwrap_or(5),
             max_body: usize::try_from(r.number("oslo_middleware", "max_request_body_size", 114_688)?)
                 .unwrap_or(114_688),
+            proxy_headers: r.flag("oslo_middleware", "enable_proxy_headers_parsing", false)?,
+            max_connections: r.count("vicar", "max_connections", 8192)?,
+            max_connections_per_address: r.count("vicar", "max_connections_per_address", 2048)?,
             ec2_keys: match r.text("delegation", "ec2_keys").as_deref() {
                 None | Some("bound") => Ec2Keys::Bound,
                 Some("refuse") => Ec2Keys::Refuse,
@@ -381,6 +390,11 @@ impl Reader<'_> {
                 t.trim().parse().map_err(|_| ConfigError(format!("[{section}] {option}: `{t}` is no number")))
             }
         }
+    }
+
+    fn count(&mut self, section: &str, option: &str, default: u32) -> Result<usize, ConfigError> {
+        let n = self.optional(section, option)?.unwrap_or(default);
+        Ok(usize::try_from(n).unwrap_or(usize::MAX))
     }
 
     fn regex(&mut self, section: &str, option: &str) -> Result<Option<String>, ConfigError> {

@@ -30,12 +30,16 @@ pub enum Error {
     NotFoundBecause(String),
     /// 405.
     MethodNotAllowed,
+    /// 408: the request did not arrive in time.
+    TooSlow,
     /// 409.
     Conflict(String),
     /// 413: the body is larger than `[oslo_middleware] max_request_body_size`.
     TooLarge,
     /// 503: what is needed is away; with the seconds after which to come back.
     Unavailable(String, u32),
+    /// 503 for a second: more is asked for than can be done. Each of them is no fault, so none is logged.
+    Busy,
     /// 503 for a second: a revocation of this very second would end the new token at its birth.
     Settling,
     /// Somebody else was in the way: the request is run again, and in the end 503.
@@ -74,9 +78,12 @@ impl Error {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(..) | Self::NotFoundBecause(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unavailable(..) | Self::Settling | Self::Again(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(..) | Self::Busy | Self::Settling | Self::Again(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -94,8 +101,9 @@ impl Error {
             }
             Self::NotFound(kind, id) => format!("Could not find {kind}: {id}."),
             Self::MethodNotAllowed => "The method is not allowed for the requested URL.".into(),
+            Self::TooSlow => "The request did not arrive in time.".into(),
             Self::TooLarge => "The request body is larger than this server accepts.".into(),
-            Self::Unavailable(..) | Self::Settling | Self::Again(_) => {
+            Self::Unavailable(..) | Self::Busy | Self::Settling | Self::Again(_) => {
                 "The service is temporarily unavailable. Please try again.".into()
             }
             Self::Internal(_) => {
@@ -153,7 +161,7 @@ impl IntoResponse for Error {
             Self::Unauthorized | Self::UnauthorizedBecause(_) | Self::PasswordExpired(_) => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Keystone uri=\"/v3\""));
             }
-            Self::Settling => {
+            Self::Busy | Self::Settling => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Unavailable(_, seconds) => {

@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::http::limits;
 use crate::store::Gauges;
 
 /// Labels of a request.
@@ -38,6 +39,8 @@ pub struct Metrics {
     pub database_retries: Counter,
     /// Dead trusts that the reaper has still to remove.
     pub dead_trusts: Gauge,
+    /// Connections of the public listener.
+    pub connections: limits::Gauges,
 }
 
 impl Default for Metrics {
@@ -59,6 +62,13 @@ impl Default for Metrics {
             database_retries.clone(),
         );
         registry.register("dead_trusts", "Dead trusts that are still stored", dead_trusts.clone());
+        let connections = limits::Gauges::default();
+        registry.register("http_connections", "Connections that are open", connections.open.clone());
+        registry.register(
+            "http_connections_refused",
+            "Connections beyond the limits",
+            connections.refused.clone(),
+        );
         Self {
             registry: Mutex::new(registry),
             requests,
@@ -67,6 +77,7 @@ impl Default for Metrics {
             trusts_ended,
             database_retries,
             dead_trusts,
+            connections,
         }
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::Uri;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, delete, get, post};
 use tower::ServiceExt;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::http::{discovery, log};
+use crate::http::{discovery, layers, log};
 use crate::{
     catalog, credentials, domains, grants, groups, keypairs, projects, roles, tokens, trusts, users,
 };
@@ -185,6 +185,7 @@ pub fn public(app: Arc<App>) -> Router {
         .fallback(|| async {
             Error::NotFoundBecause("The requested URL was not found on this server.".into())
         })
+        .layer(from_fn(layers::catch_panic))
         .layer(from_fn_with_state(Arc::clone(&app), log::around))
         .with_state(app);
     Router::new().fallback_service(router.map_request(without_last_slash))

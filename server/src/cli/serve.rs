@@ -18,7 +18,8 @@ use super::start::{self, Started};
 use super::{EXIT_CODES, say};
 use crate::app::App;
 use crate::config::Config;
-use crate::http::{discovery, serve};
+use crate::http::limits::{self, Limits};
+use crate::http::{discovery, layers, serve};
 use crate::{reaper, routes};
 
 /// Where the metrics are when nothing is said.
@@ -81,6 +82,8 @@ fn metrics(text: &str) -> Result<Metrics, String> {
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
         self.log()?;
+        layers::log_panics();
+        let descriptors = limits::raise_descriptors();
         let config = self.at.config()?;
         warn_of_unknown(&config);
         let tls = match (&self.tls_cert, &self.tls_key) {
@@ -117,9 +120,12 @@ impl Serve {
         };
         let reaper = tokio::spawn(reaper::forever(Arc::clone(&app)));
         let monitor = monitor.map(|listener| {
-            tokio::spawn(serve::serve(listener, None, monitoring(Arc::clone(&app)), until_stopped()))
+            let limits = Limits::monitoring(descriptors);
+            let router = monitoring(Arc::clone(&app));
+            tokio::spawn(serve::serve_within(limits, listener, None, router, until_stopped()))
         });
-        let public = serve::serve(listener, tls, routes::public(app), until_stopped());
+        let limits = Limits::public(&app.config, descriptors, app.metrics.connections.clone());
+        let public = serve::serve_within(limits, listener, tls, routes::public(app), until_stopped());
         let mut public = std::pin::pin!(public);
         tokio::select! {
             () = &mut public => {}

@@ -13,6 +13,7 @@ use vicar_rules::policy::{Facts, Op};
 use vicar_rules::token::Act;
 
 use super::caller::{Caller, Permit};
+use super::layers::TooSlow;
 use super::log::Line;
 use super::page::Query;
 use super::schema::Schema;
@@ -77,7 +78,10 @@ pub(super) async fn read_body(mut body: Body, limit: usize) -> Result<Bytes> {
     let mut taken = Vec::new();
     let mut seen = 0;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Error::BadRequest("the request body could not be read".into()))?;
+        let frame = frame.map_err(|e| match TooSlow::caused(&e) {
+            true => Error::TooSlow,
+            false => Error::BadRequest("the request body could not be read".into()),
+        })?;
         let Some(data) = frame.data_ref() else { continue };
         seen += data.len();
         if seen <= limit {

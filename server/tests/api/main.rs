@@ -14,6 +14,7 @@ mod engines;
 mod every_route;
 mod grants;
 mod groups;
+mod hardening;
 mod keypairs;
 mod projects;
 mod roles;
