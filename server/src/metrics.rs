@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::http::limits;
+use crate::passwords;
 use crate::store::Gauges;
 
 /// Labels of a request.
@@ -95,6 +96,18 @@ impl Metrics {
         database.register("connections_lost", "Connections that were lost in use", pool.lost.clone());
         drop(registry);
         self
+    }
+
+    /// Adds the counts of the queue before password hashing.
+    pub fn watch_passwords(&self, queue: &passwords::Gauges) {
+        let mut registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let passwords = registry.sub_registry_with_prefix("passwords");
+        passwords.register("waiting", "Passwords that wait to be hashed", queue.waiting.clone());
+        passwords.register(
+            "refused",
+            "Passwords that were not hashed, as too many waited",
+            queue.refused.clone(),
+        );
     }
 
     /// The text that Prometheus reads.

@@ -118,6 +118,8 @@ impl Serve {
                 let _ = stopped.wait_for(|s| *s).await;
             }
         };
+        app.metrics.watch_passwords(app.passwords.gauges());
+        let learning = tokio::spawn(learn_hashes(Arc::clone(&app)));
         let reaper = tokio::spawn(reaper::forever(Arc::clone(&app)));
         let monitor = monitor.map(|listener| {
             let limits = Limits::monitoring(descriptors);
@@ -136,6 +138,7 @@ impl Serve {
             }
         }
         reaper.abort();
+        learning.abort();
         if let Some(monitor) = monitor {
             monitor.abort();
         }
@@ -210,6 +213,23 @@ fn warn_of_unknown(config: &Config) {
             options = config.unknown.join(", "),
             "configuration: these options have no meaning here"
         );
+    }
+}
+
+/// Lets the hasher know what kinds of hashes are stored. A store that a Keystone began may hold any.
+async fn learn_hashes(app: Arc<App>) {
+    const EXAMPLES: &str = "SELECT password_hash FROM password
+         WHERE password_hash IS NOT NULL AND password_hash NOT LIKE ? LIMIT 1000";
+    let found: Result<(), crate::error::Error> = async {
+        let current = format!("{}%", app.passwords.current_prefix());
+        let mut tx = app.store.read().await?;
+        let examples = tx.column::<String>(EXAMPLES, crate::args![current]).await?;
+        drop(tx);
+        app.passwords.learn(&examples).await
+    }
+    .await;
+    if let Err(e) = found {
+        tracing::warn!(error = ?e, "the kinds of stored password hashes could not be learnt");
     }
 }
 

@@ -131,8 +131,8 @@ impl Limits {
     }
 }
 
-/// Whose connections are counted together.
-fn network(address: IpAddr) -> IpAddr {
+/// Which addresses are counted as one: of IPv6, a client has a whole network.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) >> 64 << 64).into(),
         v4 => v4,

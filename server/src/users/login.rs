@@ -17,6 +17,7 @@ use crate::authority;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::http::Permit;
+use crate::passwords::Origin;
 use crate::store::{Date, DateTime, Tx};
 use crate::tokens::issue::Identity;
 
@@ -47,7 +48,9 @@ pub async fn password(app: &App, mut data: Map<String, Value>) -> Result<String>
         }
     };
     let account = named(app, &user).await?;
-    let proven = prove(app, account, &password, began).await?;
+    // As the client wrote it, whether there is such a user or not.
+    let claimed = Value::Object(user).to_string();
+    let proven = prove(app, account, &claimed, &password, began).await?;
     if proven.expired {
         return Err(Error::PasswordExpired(proven.user));
     }
@@ -211,22 +214,30 @@ pub async fn prove_user(app: &App, user: &str, password: &str, began: Micros) ->
         let mut tx = app.store.read().await?;
         account(&mut tx, user).await?
     };
-    prove(app, account, password, began).await
+    prove(app, account, user, password, began).await
 }
 
-async fn prove(app: &App, account: Option<Account>, password: &str, began: Micros) -> Result<Proven> {
-    let outcome = weigh(app, account, password).await;
+/// `claimed` is who the client says they are; logins of one user share in the queue of hashing.
+async fn prove(
+    app: &App,
+    account: Option<Account>,
+    claimed: &str,
+    password: &str,
+    began: Micros,
+) -> Result<Proven> {
+    let outcome = weigh(app, account, claimed, password).await;
     if matches!(outcome, Err(Error::Unauthorized)) {
         level(app, began).await;
     }
     outcome
 }
 
-async fn weigh(app: &App, account: Option<Account>, password: &str) -> Result<Proven> {
+async fn weigh(app: &App, account: Option<Account>, claimed: &str, password: &str) -> Result<Proven> {
     let hash = account.as_ref().and_then(|a| a.hash.as_deref());
     let too_long = password.len() > app.config.max_password_length;
     // Nothing longer than the limit was ever hashed; it costs what any other wrong password does.
-    let fits = app.passwords.verify(if too_long { "" } else { password }, hash).await?;
+    let origin = Origin::here(claimed);
+    let fits = app.passwords.verify_from(origin, if too_long { "" } else { password }, hash).await?;
     // An empty password is no proof of anything, whatever hash it may fit.
     let fits = fits && !too_long && !password.is_empty();
     let before = account.ok_or(Error::Unauthorized)?;

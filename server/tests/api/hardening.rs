@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 use vicar::http::limits::{Limits, Rate};
 use vicar::http::peer::Peer;
 use vicar::http::{layers, log, serve};
 
-use crate::support::Server;
+use crate::support::{PASSWORD, Server};
 
 pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n";
 
@@ -243,6 +243,43 @@ fn the_address_is_the_proxys_word_only_where_a_proxy_is_trusted() {
         let answer = text(stream);
         assert!(answer.ends_with(address), "{answer}");
     }
+}
+
+/// A crowd of wrong logins. Whoever is not part of it is served before it.
+#[test]
+fn a_crowd_of_wrong_logins_holds_nobody_up() {
+    let s = Server::with("password_hash_rounds = 10\n");
+    s.user("ann");
+    let at: SocketAddr = s.url.trim_start_matches("http://").parse().expect("an address");
+    let waiting = s.app.passwords.gauges().waiting.clone();
+    let crowd = |user: &str| -> Vec<TcpStream> {
+        let body = json!({"auth": {"identity": {"methods": ["password"], "password": {"user": {
+            "name": user, "domain": {"id": "default"}, "password": "wrong"}}}}});
+        let body = body.to_string();
+        let request = format!(
+            "POST /v3/auth/tokens HTTP/1.1\r\nHost: here\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        (0..60)
+            .map(|_| {
+                let mut stream = connect(at);
+                stream.write_all(request.as_bytes()).expect("sent");
+                stream
+            })
+            .collect()
+    };
+    let (first, admin) = (crowd("nobody"), || s.login("admin", PASSWORD, json!("unscoped")));
+    until("the crowd waits", || waiting.get() > 40);
+    admin().expect(201);
+    assert!(waiting.get() > 20, "the crowd was served first: {} wait", waiting.get());
+    drop(first);
+    until("all are gone", || waiting.get() == 0);
+    // The same in her own name, by clients that have hung up.
+    let second = crowd("ann");
+    until("the crowd waits", || waiting.get() > 40);
+    drop(second);
+    s.login("ann", "ann-pw", json!("unscoped")).expect(201);
+    assert!(waiting.get() > 20, "the crowd was served first: {} wait", waiting.get());
 }
 
 async fn panics() -> &'static str {
