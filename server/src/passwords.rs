@@ -207,4 +207,17 @@ mod tests {
         assert!(!is_current("$scrypt$ln=16,r=8,p=1$salt$sum"));
         assert!(!is_current(""));
     }
+
+    #[tokio::test]
+    async fn kinds_are_learnt_from_examples() {
+        let text = "[identity]\npassword_hash_rounds = 5\n";
+        let config = Config::from_text(text, std::path::Path::new("/d")).expect("reads");
+        let passwords = Passwords::new(&config);
+        assert_eq!(passwords.level.sum(false), 32);
+        let examples = [4, 6, 4, 6].map(|cost| bcrypt::hash("secret", cost).expect("a hash"));
+        passwords.learn(&examples).await.expect("learnt");
+        assert_eq!(passwords.level.sum(false), 64);
+        assert!(passwords.verify("secret", Some(&examples[0])).await.expect("checked"));
+        assert!(!passwords.verify("secret", None).await.expect("checked"));
+    }
 }

@@ -100,7 +100,7 @@ impl Level {
     }
 
     /// How many rounds each check has.
-    fn sum(&self, long: bool) -> u64 {
+    pub(super) fn sum(&self, long: bool) -> u64 {
         let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let dearest = kinds.values().copied().max().unwrap_or(0);
         let sum = self.usual.max(dearest).min(self.usual * DEAREST);
