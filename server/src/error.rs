@@ -39,6 +39,9 @@ pub enum Error {
     /// 405.
     #[error("The method is not allowed for the requested URL.")]
     MethodNotAllowed,
+    /// 408: the request did not arrive in time.
+    #[error("The request did not arrive in time.")]
+    TooSlow,
     /// 409.
     #[error("{0}")]
     Conflict(String),
@@ -48,6 +51,9 @@ pub enum Error {
     /// 503: the database or the keys are away, with a detail for the log; retry after so many seconds.
     #[error("The service is temporarily unavailable. Please try again.")]
     Unavailable(String, u32),
+    /// 503 for a second: more is asked for than can be done. Each of them is no fault, so none is logged.
+    #[error("The service is temporarily unavailable. Please try again.")]
+    Busy,
     /// 503 for a second: a revocation of this very second would end the new token at its birth.
     #[error("The service is temporarily unavailable. Please try again.")]
     Settling,
@@ -91,9 +97,12 @@ impl Error {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(..) | Self::NotFoundBecause(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unavailable(..) | Self::Settling | Self::Again(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(..) | Self::Busy | Self::Settling | Self::Again(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::NeedsWriter | Self::Pending | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::crypto::passwords;
+use crate::http::limits;
 use crate::store::Gauges;
 
 /// Labels of a request.
@@ -38,6 +40,8 @@ pub struct Metrics {
     pub database_retries: Counter,
     /// Dead trusts that the reaper has still to remove.
     pub dead_trusts: Gauge,
+    /// Connections of the public listener.
+    pub connections: limits::Gauges,
 }
 
 impl Default for Metrics {
@@ -59,6 +63,13 @@ impl Default for Metrics {
             database_retries.clone(),
         );
         registry.register("dead_trusts", "Dead trusts that are still stored", dead_trusts.clone());
+        let connections = limits::Gauges::default();
+        registry.register("http_connections", "Connections that are open", connections.open.clone());
+        registry.register(
+            "http_connections_refused",
+            "Connections beyond the limits",
+            connections.refused.clone(),
+        );
         Self {
             registry: Mutex::new(registry),
             requests,
@@ -67,6 +78,7 @@ impl Default for Metrics {
             trusts_ended,
             database_retries,
             dead_trusts,
+            connections,
         }
     }
 }
@@ -84,6 +96,18 @@ impl Metrics {
         database.register("connections_lost", "Connections that were lost in use", pool.lost.clone());
         drop(registry);
         self
+    }
+
+    /// Adds the counts of the queue before password hashing.
+    pub fn watch_passwords(&self, queue: &passwords::Gauges) {
+        let mut registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let passwords = registry.sub_registry_with_prefix("passwords");
+        passwords.register("waiting", "Passwords that wait to be hashed", queue.waiting.clone());
+        passwords.register(
+            "refused",
+            "Passwords that were not hashed, as too many waited",
+            queue.refused.clone(),
+        );
     }
 
     /// The text that Prometheus reads.

@@ -68,6 +68,7 @@ pub async fn password(
         }
     };
     let account = named(tx, &user).await?;
+    login.slow.claim(&Value::Object(user).to_string());
     let proven = login.check_password(tx, account, &password).await?;
     if proven.expired {
         return Err(Error::PasswordExpired(proven.account.user));

@@ -4,7 +4,7 @@
 //! is done, and the handler runs again from its beginning and finds the result. What the work rested on, a
 //! stored hash, is part of the question: when it has changed meanwhile, the question is another one.
 
-use crate::crypto::passwords::Passwords;
+use crate::crypto::passwords::{Origin, Passwords};
 use crate::error::{Error, Result};
 
 /// A question whose answer takes long.
@@ -25,6 +25,8 @@ enum Answer {
 /// Questions and answers of one request.
 #[derive(Default)]
 pub struct SlowWork {
+    /// Who the client says they are: users and addresses take turns.
+    claimed: String,
     answered: Vec<(Question, Answer)>,
     open: Option<Question>,
 }
@@ -45,6 +47,11 @@ impl SlowWork {
                 Err(Error::Pending)
             }
         }
+    }
+
+    /// Sets who asks for the work: as the client wrote it, whether there is such a user or not.
+    pub fn claim(&mut self, who: &str) {
+        who.clone_into(&mut self.claimed);
     }
 
     /// The hash of a password that shall be stored.
@@ -78,9 +85,12 @@ impl SlowWork {
             return Err(Error::Internal("nothing was asked".into()));
         };
         let answer = match &question {
-            Question::Hash(password) => Answer::Hash(passwords.hash(password).await?),
+            Question::Hash(password) => {
+                Answer::Hash(passwords.hash_from(Origin::here(&self.claimed), password).await?)
+            }
             Question::Verify(password, hash) => {
-                Answer::Fits(passwords.verify(password, hash.as_deref()).await?)
+                let origin = Origin::here(&self.claimed);
+                Answer::Fits(passwords.verify_from(origin, password, hash.as_deref()).await?)
             }
         };
         self.answered.push((question, answer));

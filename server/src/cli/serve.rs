@@ -19,7 +19,8 @@ use super::{EXIT_CODES, say};
 use crate::app::App;
 use crate::config::Config;
 use crate::dispatch::discovery;
-use crate::http::serve;
+use crate::http::limits::{self, Limits};
+use crate::http::{layers, serve};
 use crate::{reaper, routes};
 
 /// Where the metrics are when nothing is said.
@@ -82,6 +83,8 @@ fn metrics(text: &str) -> Result<Metrics, String> {
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
         self.log()?;
+        layers::log_panics();
+        let descriptors = limits::raise_descriptors();
         let config = self.at.config()?;
         warn_of_unknown(&config);
         let tls = match (&self.tls_cert, &self.tls_key) {
@@ -116,11 +119,16 @@ impl Serve {
                 let _ = stopped.wait_for(|s| *s).await;
             }
         };
+        app.metrics.watch_passwords(app.passwords.gauges());
+        let learning = tokio::spawn(learn_hashes(Arc::clone(&app)));
         let reaper = tokio::spawn(reaper::forever(Arc::clone(&app)));
         let monitor = monitor.map(|listener| {
-            tokio::spawn(serve::serve(listener, None, monitoring(Arc::clone(&app)), until_stopped()))
+            let limits = Limits::monitoring(descriptors);
+            let router = monitoring(Arc::clone(&app));
+            tokio::spawn(serve::serve_within(limits, listener, None, router, until_stopped()))
         });
-        let public = serve::serve(listener, tls, routes::public(app), until_stopped());
+        let limits = Limits::public(&app.config, descriptors, app.metrics.connections.clone());
+        let public = serve::serve_within(limits, listener, tls, routes::public(app), until_stopped());
         let mut public = std::pin::pin!(public);
         tokio::select! {
             () = &mut public => {}
@@ -131,6 +139,7 @@ impl Serve {
             }
         }
         reaper.abort();
+        learning.abort();
         if let Some(monitor) = monitor {
             monitor.abort();
         }
@@ -205,6 +214,23 @@ fn warn_of_unknown(config: &Config) {
             options = config.unknown.join(", "),
             "configuration: these options have no meaning here"
         );
+    }
+}
+
+/// Lets the hasher know what kinds of hashes are stored. A store that a Keystone began may hold any.
+async fn learn_hashes(app: Arc<App>) {
+    const EXAMPLES: &str = "SELECT password_hash FROM password
+         WHERE password_hash IS NOT NULL AND password_hash NOT LIKE ? LIMIT 1000";
+    let found: Result<(), crate::error::Error> = async {
+        let current = format!("{}%", app.passwords.current_prefix());
+        let mut tx = app.store.read().await?;
+        let examples = tx.column::<String>(EXAMPLES, crate::args![current]).await?;
+        drop(tx);
+        app.passwords.learn(&examples).await
+    }
+    .await;
+    if let Err(e) = found {
+        tracing::warn!(error = ?e, "the kinds of stored password hashes could not be learnt");
     }
 }
 

@@ -116,6 +116,12 @@ pub struct Config {
     pub max_project_tree_depth: u32,
     /// `[oslo_middleware] max_request_body_size`
     pub max_body: usize,
+    /// `[oslo_middleware] enable_proxy_headers_parsing`: a proxy says who the client is.
+    pub proxy_headers: bool,
+    /// `[vicar] max_connections`: of the public listener; 0 is as many as there may be file descriptors.
+    pub max_connections: usize,
+    /// `[vicar] max_connections_per_address`; 0 is no limit.
+    pub max_connections_per_address: usize,
     /// `[delegation] ec2_keys`
     pub ec2_keys: Ec2Keys,
     /// `[revoke] expiration_buffer`
@@ -202,6 +208,9 @@ impl Config {
             admin_token: r.text("DEFAULT", "admin_token")?.map(Secret),
             list_limit: r.count("DEFAULT", "list_limit")?,
             max_project_tree_depth: r.size("DEFAULT", "max_project_tree_depth")?,
+            proxy_headers: r.flag("oslo_middleware", "enable_proxy_headers_parsing")?,
+            max_connections: r.connections("max_connections")?,
+            max_connections_per_address: r.connections("max_connections_per_address")?,
             max_body: r.size("oslo_middleware", "max_request_body_size")?,
             ec2_keys: match r.text("delegation", "ec2_keys")?.as_deref() {
                 Some("refuse") => Ec2Keys::Refuse,
@@ -299,6 +308,10 @@ impl Reader<'_> {
             (Some(Kind::Count(_)), Some(set)) => parsed(section, name, set).map(Some),
             _ => not_in_table(section, name),
         }
+    }
+
+    fn connections(&self, name: &str) -> Result<usize> {
+        Ok(usize::try_from(self.count("vicar", name)?.unwrap_or_default()).unwrap_or(usize::MAX))
     }
 
     /// A length of time, in microseconds.

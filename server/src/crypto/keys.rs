@@ -1,12 +1,15 @@
 //! Key repositories as Keystone lays them out: files named by numbers; the highest is primary, 0 is
 //! staged, all decrypt. They are read again when the directory changes, without a restart.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use fernet::Fernet;
 use sha1::Digest;
+use tokio::runtime::Handle;
 
 use crate::ids;
 
@@ -42,62 +45,137 @@ impl Keys {
     }
 }
 
-/// How long a directory is trusted before it is looked at again.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-#[derive(Debug)]
-struct Cached {
-    keys: Arc<Keys>,
-    stamp: Option<SystemTime>,
-    looked: Instant,
-}
+/// How often a directory is looked at. A rotation must be noticed within half a second.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A key repository that is followed.
 #[derive(Debug)]
 pub struct KeyRing {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     dir: PathBuf,
     null_key: bool,
-    cached: Mutex<Option<Cached>>,
+    /// The last reading. The lock is held to copy a pointer, never over I/O.
+    published: RwLock<Option<Result<Arc<Keys>, String>>>,
+    is_followed: AtomicBool,
 }
 
 impl KeyRing {
     /// Over a directory. `null_key` adds the key of zeros for reading, as Keystone does for credentials.
     pub fn new(dir: PathBuf, null_key: bool) -> Self {
-        Self { dir, null_key, cached: Mutex::new(None) }
+        let (published, is_followed) = (RwLock::new(None), AtomicBool::new(false));
+        Self { shared: Arc::new(Shared { dir, null_key, published, is_followed }) }
     }
 
     /// The directory.
     pub fn dir(&self) -> &Path {
-        &self.dir
+        &self.shared.dir
     }
 
-    /// The keys as they are now; at most half a second old.
+    /// The keys as they are now; at most half a second old. The first call reads them; from then on the
+    /// directory is followed in the background, if there is a runtime to do that.
+    ///
+    /// # Errors
+    /// In words for the operator, when the keys cannot be read and never could.
     pub fn current(&self) -> Result<Arc<Keys>, String> {
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(c) = cached.as_mut() {
-            if c.looked.elapsed() < LOOK_EVERY {
-                return Ok(Arc::clone(&c.keys));
-            }
-            c.looked = Instant::now();
-            if stamp(&self.dir) == c.stamp {
-                return Ok(Arc::clone(&c.keys));
-            }
+        let shared = &self.shared;
+        let runtime = Handle::try_current().ok();
+        if let Some(runtime) = &runtime
+            && !shared.is_followed.swap(true, Ordering::AcqRel)
+        {
+            let (stamp, keys) = read(&shared.dir, shared.null_key);
+            let stamp = if keys.is_ok() { stamp } else { Err(ErrorKind::Other) };
+            shared.publish(keys);
+            runtime.spawn(follow(Arc::downgrade(shared), Following::new(shared), stamp));
         }
-        let stamp = stamp(&self.dir);
-        match load(&self.dir, self.null_key) {
-            Ok(keys) => {
-                let keys = Arc::new(keys);
-                *cached = Some(Cached { keys: Arc::clone(&keys), stamp, looked: Instant::now() });
-                Ok(keys)
-            }
-            // In the middle of a rotation a file may be away for a moment: go on with what was read.
-            Err(e) => cached.as_ref().map(|c| Arc::clone(&c.keys)).ok_or(e),
+        let published = shared.published.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // A thread without a runtime reads for itself: it serves nobody. So does the first to ask, if another
+        // one is about to publish what it has read.
+        match published {
+            Some(keys) if runtime.is_some() => keys,
+            _ => load(&shared.dir, shared.null_key).map(Arc::new),
         }
     }
 }
 
-fn stamp(dir: &Path) -> Option<SystemTime> {
-    std::fs::metadata(dir).and_then(|m| m.modified()).ok()
+impl Shared {
+    fn publish(&self, keys: Result<Keys, String>) {
+        let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
+        match keys {
+            Ok(keys) => *published = Some(Ok(Arc::new(keys))),
+            // In the middle of a rotation a file may be away for a moment: go on with what was read.
+            Err(_) if matches!(*published, Some(Ok(_))) => {}
+            Err(e) => *published = Some(Err(e)),
+        }
+    }
+}
+
+/// Says when nobody follows a ring any more, as its runtime has ended.
+struct Following(Weak<Shared>);
+
+impl Following {
+    fn new(shared: &Arc<Shared>) -> Self {
+        Self(Arc::downgrade(shared))
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.is_followed.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// Looks at a directory until its ring is gone, and publishes what changes.
+async fn follow(ring: Weak<Shared>, _following: Following, mut last: Stamp) {
+    let mut failed = None;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Some(shared) = ring.upgrade() else { return };
+        let (dir, null_key, known) = (shared.dir.clone(), shared.null_key, last.clone());
+        drop(shared);
+        let looked = tokio::task::spawn_blocking(move || {
+            let now = stamp(&dir);
+            // What could not be read is tried again.
+            (now.is_err() || now != known).then(|| read(&dir, null_key))
+        });
+        let Ok(Some((now, keys))) = looked.await else { continue };
+        let Some(shared) = ring.upgrade() else { return };
+        let error = keys.as_ref().err().cloned();
+        match &error {
+            None => tracing::info!(dir = %shared.dir.display(), "the keys have been read again"),
+            Some(e) if error != failed => {
+                tracing::error!(error = e, "the keys cannot be read; the old ones stay")
+            }
+            Some(_) => {}
+        }
+        // A reading that failed is no reading: the next look must not find it done.
+        last = if error.is_none() { now } else { Err(ErrorKind::Other) };
+        failed = error;
+        shared.publish(keys);
+    }
+}
+
+/// What tells one state of a directory from another: number, inode, length and change of each key file.
+type Stamp = Result<Vec<(u64, u64, u64, i64, i64)>, ErrorKind>;
+
+fn stamp(dir: &Path) -> Stamp {
+    use std::os::unix::fs::MetadataExt;
+    let files = files(dir).map_err(|_| ErrorKind::NotFound)?;
+    let of = |(number, path): (u64, PathBuf)| {
+        let m = std::fs::metadata(path).map_err(|e| e.kind())?;
+        Ok((number, m.ino(), m.len(), m.ctime(), m.ctime_nsec()))
+    };
+    files.into_iter().map(of).collect()
+}
+
+/// Reads a directory. The stamp is from before: a change in between is seen at the next look.
+fn read(dir: &Path, null_key: bool) -> (Stamp, Result<Keys, String>) {
+    (stamp(dir), load(dir, null_key))
 }
 
 /// The key files by number, newest first.
@@ -225,6 +303,39 @@ mod tests {
         assert_eq!(names(), [0, 2, 3]);
         let old = KeyRing::new(dir.clone(), false);
         assert!(old.current().expect("keys").decrypt(&token).is_none(), "the key was rotated out");
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+
+    #[tokio::test]
+    async fn a_rotation_is_noticed_and_a_failed_read_keeps_the_keys() {
+        let dir = std::env::temp_dir().join(format!("vicar-keys-{}", ids::uuid()));
+        let ring = KeyRing::new(dir.clone(), false);
+        assert!(ring.current().is_err(), "there is nothing yet");
+        setup(&dir).expect("made");
+        let until = async |condition: &dyn Fn() -> bool| {
+            for _ in 0..3000 {
+                if condition() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            panic!("never noticed");
+        };
+        until(&|| ring.current().is_ok()).await;
+        let old = ring.current().expect("keys");
+        let token = old.encrypt(b"x", 5).expect("encrypts");
+        // In the same tick of the file system's clock, and as often as it likes.
+        rotate(&dir, 3).expect("rotated");
+        rotate(&dir, 3).expect("rotated");
+        until(&|| ring.current().is_ok_and(|keys| keys.primary_hash() != old.primary_hash())).await;
+        until(&|| ring.current().is_ok_and(|keys| keys.decrypt(&token).is_none())).await;
+        let kept = ring.current().expect("keys");
+        std::fs::remove_dir_all(&dir).expect("removed");
+        // Two looks later nothing has changed.
+        tokio::time::sleep(LOOK_EVERY * 2).await;
+        assert_eq!(ring.current().expect("keys").primary_hash(), kept.primary_hash());
+        setup(&dir).expect("made");
+        until(&|| ring.current().is_ok_and(|keys| keys.primary_hash() != kept.primary_hash())).await;
         let _ = std::fs::remove_dir_all(&dir);
     }
 }

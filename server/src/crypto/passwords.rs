@@ -1,15 +1,18 @@
 //! Password hashes as Keystone keeps them. Hashing takes a good part of a second: it runs on threads
-//! of its own, at most one per core at a time.
+//! of its own, at most one per core at a time, after a bounded queue.
 
+mod level;
+mod queue;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use fancy_regex::Regex;
-use hmac::{KeyInit, Mac};
-use subtle::ConstantTimeEq;
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
+use self::level::Level;
+use self::queue::Queue;
+pub use self::queue::{Gauges, Origin};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::pattern;
@@ -17,11 +20,17 @@ use crate::pattern;
 /// bcrypt reads no more of a password than this.
 pub const BCRYPT_BYTES: usize = 72;
 
+/// How many wait at most, for each core: with bcrypt's usual cost, the last of them waits for about 15 seconds.
+const WAITING_PER_CORE: usize = 64;
+/// How many kinds of stored hashes are tried at the start.
+const KINDS: usize = 16;
+
 /// The hasher, and what a password must look like.
 #[derive(Debug)]
 pub struct Passwords {
     cost: u32,
-    gate: Arc<Semaphore>,
+    level: Arc<Level>,
+    queue: Arc<Queue>,
     look: Option<Look>,
 }
 
@@ -42,7 +51,12 @@ impl Passwords {
             expression: pattern::compile(expression).ok(),
             words: rules.password_regex_description.clone().unwrap_or_default(),
         });
-        Self { cost: config.bcrypt_cost, gate: Arc::new(Semaphore::new(cores)), look }
+        Self {
+            cost: config.bcrypt_cost,
+            level: Arc::new(Level::new(config.bcrypt_cost)),
+            queue: Queue::new(cores, cores * WAITING_PER_CORE),
+            look,
+        }
     }
 
     /// May this become a password? Never an empty one: it would be no proof of anything.
@@ -64,43 +78,102 @@ impl Passwords {
         }
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let gate = Arc::clone(&self.gate);
-        let permit = gate.acquire_owned().await.map_err(|e| Error::Internal(e.to_string()))?;
-        tokio::task::spawn_blocking(move || {
-            let done = work();
-            drop(permit);
-            done
-        })
-        .await
-        .map_err(|e| Error::Internal(format!("hashing: {e}")))
+    /// What is counted of the queue.
+    pub fn gauges(&self) -> &Gauges {
+        &self.queue.gauges
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        origin: Origin<'_>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let turn = self.queue.enter(origin).await?;
+        let (done, result) = oneshot::channel();
+        let thread = move || {
+            yield_to_requests();
+            let _ = done.send(work());
+            drop(turn);
+        };
+        std::thread::Builder::new()
+            .name("hashing".into())
+            .spawn(thread)
+            .map_err(|e| Error::Unavailable(format!("a thread for hashing: {e}"), 1))?;
+        result.await.map_err(|_| Error::Internal("hashing: it has panicked".into()))
     }
 
     /// Hashes with bcrypt. A password that bcrypt would truncate is refused, not truncated.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] for a password that is too long, [`Error::Busy`] when too many wait.
     pub async fn hash(&self, password: &str) -> Result<String> {
+        self.hash_from(Origin::here(""), password).await
+    }
+
+    /// The same for somebody in particular.
+    ///
+    /// # Errors
+    /// As [`Self::hash`].
+    pub async fn hash_from(&self, origin: Origin<'_>, password: &str) -> Result<String> {
         not_too_long(password)?;
         let (password, cost) = (password.to_owned(), self.cost);
         // The crate's own check counts a closing NUL and so refuses a 72nd byte, which bcrypt does read.
-        self.run(move || bcrypt::hash(password.as_bytes(), cost))
+        self.run(origin, move || bcrypt::hash(password.as_bytes(), cost))
             .await?
             .map_err(|e| Error::Internal(format!("bcrypt: {e}")))
     }
 
-    /// Does the password fit the hash? Takes about as long when there is no hash at all, so that the
-    /// time does not tell whether an account exists.
+    /// Whether the password fits the hash. Takes about as long whatever hash it is, and when there is no hash
+    /// at all, so that the time does not tell whether an account exists.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when too many wait.
     pub async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool> {
-        let password = password.to_owned();
-        let cost = self.cost;
-        match hash.map(str::to_owned) {
-            Some(hash) => self.run(move || verify(&password, &hash)).await,
-            None => {
-                self.run(move || {
-                    let _ = bcrypt::hash(&password.as_bytes()[..password.len().min(BCRYPT_BYTES)], cost);
-                    false
-                })
-                .await
+        self.verify_from(Origin::here(""), password, hash).await
+    }
+
+    /// The same for somebody in particular, whose share of the queue it counts to.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub async fn verify_from(&self, origin: Origin<'_>, password: &str, hash: Option<&str>) -> Result<bool> {
+        let (password, hash) = (password.to_owned(), hash.map(str::to_owned));
+        let level = Arc::clone(&self.level);
+        self.run(origin, move || level.check(&password, hash.as_deref())).await
+    }
+
+    /// Whether a hash is what [`Self::hash`] would make today. When a password has fitted one that is not, it
+    /// should be hashed anew.
+    pub fn is_current(&self, hash: &str) -> bool {
+        hash.starts_with(&self.current_prefix())
+    }
+
+    /// How a current hash begins.
+    pub fn current_prefix(&self) -> String {
+        format!("$2b${:02}$", self.cost)
+    }
+
+    /// Learns what stored hashes of other kinds cost, from examples, so that no client has to be the first.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when too many wait.
+    pub async fn learn(&self, examples: &[String]) -> Result<()> {
+        let mut seen = BTreeSet::new();
+        for hash in examples {
+            if seen.len() < KINDS && level::kind(hash).is_some_and(|kind| seen.insert(kind)) {
+                self.verify("learning", Some(hash)).await?;
             }
         }
+        Ok(())
+    }
+}
+
+/// Requests that hash nothing go before, where there are not cores enough for both.
+fn yield_to_requests() {
+    #[cfg(target_os = "linux")]
+    {
+        // Of this thread alone. It is only a wish: nothing depends on it.
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
     }
 }
 
@@ -114,74 +187,33 @@ fn not_too_long(password: &str) -> Result<()> {
     Ok(())
 }
 
-/// Checks a password against any hash that Keystone 30.0.0 can have written.
-fn verify(password: &str, hash: &str) -> bool {
-    let bytes = password.as_bytes();
-    // Keystone cut longer ones before hashing, whatever the algorithm, in its default configuration.
-    let cut = &bytes[..bytes.len().min(BCRYPT_BYTES)];
-    let fits = |candidate: &[u8]| match hash.split('$').nth(1) {
-        Some("2b" | "2a" | "2y") => bcrypt::verify(cut, hash).unwrap_or(false),
-        Some("bcrypt-sha256") => bcrypt_sha256(candidate, hash).unwrap_or(false),
-        Some("scrypt") => scrypt_verify(candidate, hash).unwrap_or(false),
-        Some("pbkdf2-sha512") => pbkdf2_sha512(candidate, hash).unwrap_or(false),
-        _ => false,
-    };
-    // Plain bcrypt cuts by itself: a second look would only tell, by its time, that there is a hash.
-    let twice = bytes.len() > BCRYPT_BYTES && !hash.starts_with("$2");
-    let ok = fits(bytes) || (twice && fits(cut));
-    if ok && bytes.len() > BCRYPT_BYTES {
-        tracing::warn!(
-            "a password longer than 72 bytes was accepted by a hash that holds its first 72 bytes at most"
-        );
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_of_another_kind_or_cost_is_not_current() {
+        let text = "[identity]\npassword_hash_rounds = 5\n";
+        let config = Config::from_text(text, std::path::Path::new("/d")).expect("reads");
+        let passwords = Passwords::new(&config);
+        let is_current = |hash: &str| passwords.is_current(hash);
+        assert!(is_current(&bcrypt::hash("secret", 5).expect("a hash")));
+        assert!(!is_current(&bcrypt::hash("secret", 4).expect("a hash")));
+        assert!(!is_current("$2a$05$saltanddigest"));
+        assert!(!is_current("$scrypt$ln=16,r=8,p=1$salt$sum"));
+        assert!(!is_current(""));
     }
-    ok
-}
 
-/// passlib's base64: no padding, and `.` for `+`.
-fn ab64(text: &str) -> Option<Vec<u8>> {
-    STANDARD_NO_PAD.decode(text.trim_end_matches('=').replace('.', "+")).ok()
-}
-
-/// `$bcrypt-sha256$v=2,t=2b,r=12$salt$digest`: bcrypt over a keyed SHA-256 of the password.
-fn bcrypt_sha256(password: &[u8], hash: &str) -> Option<bool> {
-    let mut parts = hash.split('$').skip(2);
-    let (params, salt, digest) = (parts.next()?, parts.next()?, parts.next()?);
-    let param = |name: &str| params.split(',').find_map(|p| p.strip_prefix(name)?.strip_prefix('='));
-    let version = param("v").unwrap_or("1");
-    let inner = if version == "2" {
-        let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(salt.as_bytes()).ok()?;
-        mac.update(password);
-        mac.finalize().into_bytes().to_vec()
-    } else {
-        use sha2::Digest;
-        sha2::Sha256::digest(password).to_vec()
-    };
-    let inner = base64::engine::general_purpose::STANDARD.encode(inner);
-    let cost: u32 = param("r")?.parse().ok()?;
-    let full = format!("${}${cost:02}${salt}{digest}", param("t")?);
-    bcrypt::verify(inner, &full).ok()
-}
-
-/// `$scrypt$ln=16,r=8,p=1$salt$checksum`
-fn scrypt_verify(password: &[u8], hash: &str) -> Option<bool> {
-    let mut parts = hash.split('$').skip(2);
-    let (params, salt, sum) = (parts.next()?, ab64(parts.next()?)?, ab64(parts.next()?)?);
-    let param = |name: &str| -> Option<u32> {
-        params.split(',').find_map(|p| p.strip_prefix(name)?.strip_prefix('='))?.parse().ok()
-    };
-    let log_n = u8::try_from(param("ln")?).ok().filter(|n| *n <= 22)?;
-    let params = scrypt::Params::new(log_n, param("r")?, param("p")?).ok()?;
-    let mut out = vec![0; sum.len()];
-    scrypt::scrypt(password, &salt, &params, &mut out).ok()?;
-    Some(out.ct_eq(&sum).into())
-}
-
-/// `$pbkdf2-sha512$25000$salt$checksum`
-fn pbkdf2_sha512(password: &[u8], hash: &str) -> Option<bool> {
-    let mut parts = hash.split('$').skip(2);
-    let rounds: u32 = parts.next()?.parse().ok().filter(|r| *r <= 10_000_000)?;
-    let (salt, sum) = (ab64(parts.next()?)?, ab64(parts.next()?)?);
-    let mut out = vec![0; sum.len()];
-    pbkdf2::pbkdf2_hmac::<sha2::Sha512>(password, &salt, rounds, &mut out);
-    Some(out.ct_eq(&sum).into())
+    #[tokio::test]
+    async fn kinds_are_learnt_from_examples() {
+        let text = "[identity]\npassword_hash_rounds = 5\n";
+        let config = Config::from_text(text, std::path::Path::new("/d")).expect("reads");
+        let passwords = Passwords::new(&config);
+        assert_eq!(passwords.level.sum(false), 32);
+        let examples = [4, 6, 4, 6].map(|cost| bcrypt::hash("secret", cost).expect("a hash"));
+        passwords.learn(&examples).await.expect("learnt");
+        assert_eq!(passwords.level.sum(false), 64);
+        assert!(passwords.verify("secret", Some(&examples[0])).await.expect("checked"));
+        assert!(!passwords.verify("secret", None).await.expect("checked"));
+    }
 }

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawPathParams, Request as HttpRequest, State};
 use axum::http::{Method, Uri, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get};
 use tower::ServiceExt;
@@ -21,8 +21,8 @@ use crate::app::App;
 use crate::authz::{Caller, Session, SlowWork};
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
-use crate::http::Request;
 use crate::http::request::{AUTH_TOKEN, read_body};
+use crate::http::{Request, layers};
 use crate::store::{Patience, Tx};
 
 /// The router of a list of routes.
@@ -55,6 +55,7 @@ pub fn router(app: Arc<App>, routes: &'static [Route]) -> Router {
         .fallback(|| async {
             Error::NotFoundBecause("The requested URL was not found on this server.".into())
         })
+        .layer(from_fn(layers::catch_panic))
         .layer(from_fn_with_state(Arc::clone(&app), log::around))
         .with_state(app);
     Router::new().fallback_service(router.map_request(tidy_path))

@@ -1,10 +1,13 @@
 //! HTTP around the resources: the request, answers, links, pages, the log line. Knows no resource.
 
 pub mod bag;
+pub mod layers;
+pub mod limits;
 pub mod line;
 pub mod link;
 pub mod links;
 pub mod page;
+pub mod peer;
 pub mod request;
 pub mod schema;
 pub mod serve;

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 
+use super::layers::TooSlow;
 use super::line::Line;
 use super::links::Links;
 use super::page::Query;
@@ -47,7 +48,10 @@ pub async fn read_body(mut body: Body, limit: usize) -> Result<Bytes> {
     let mut taken = Vec::new();
     let mut seen = 0;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Error::BadRequest("the request body could not be read".into()))?;
+        let frame = frame.map_err(|e| match TooSlow::caused(&e) {
+            true => Error::TooSlow,
+            false => Error::BadRequest("the request body could not be read".into()),
+        })?;
         let Some(data) = frame.data_ref() else { continue };
         seen += data.len();
         if seen <= limit {

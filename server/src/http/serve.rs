@@ -1,6 +1,7 @@
 //! Listening, with TLS or without, until told to stop.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,8 +9,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -18,15 +21,11 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower::ServiceExt;
 
+use super::layers::{self, Socket, TimedBody};
+use super::limits::{Door, Limits, Place};
+use super::peer::Peer;
 use super::request::Encrypted;
-
-/// How long requests under way may take once the server stops.
-const GRACE: Duration = Duration::from_secs(10);
-/// How long one who has connected, and has not asked for anything yet, may take to begin once the server
-/// stops: his request may be on its way.
-const FIRST: Duration = Duration::from_millis(500);
-/// How long a client may take for its request's head.
-const HEAD: Duration = Duration::from_secs(20);
+use crate::error::Error;
 
 /// Reads a certificate chain and its key, both PEM. Other sections of the files are passed over.
 ///
@@ -59,12 +58,27 @@ pub async fn serve(
     router: Router,
     stop: impl Future<Output = ()>,
 ) {
+    serve_within(Limits::default(), listener, tls, router, stop).await;
+}
+
+/// The same with other limits than the usual ones.
+pub async fn serve_within(
+    limits: Limits,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    stop: impl Future<Output = ()>,
+) {
     // Every connection holds a receiver: it hears of the end there, and is over when it has dropped it.
     let (tell, told) = watch::channel(false);
+    let door = Door::new(limits);
     let begin = |stream: TcpStream| {
         let _ = stream.set_nodelay(true);
-        let (router, tls, told) = (router.clone(), tls.clone(), told.clone());
-        tokio::spawn(async move { connection(stream, tls, router, told).await });
+        // A peer that has no address any more has gone.
+        let Ok(peer) = stream.peer_addr() else { return };
+        let Some(place) = door.admit(peer.ip()) else { return };
+        let (router, tls, told, door) = (router.clone(), tls.clone(), told.clone(), Arc::clone(&door));
+        tokio::spawn(connection(stream, peer.ip(), tls, router, told, door, place));
     };
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -87,7 +101,7 @@ pub async fn serve(
     let _ = tell.send(true);
     tokio::select! {
         () = tell.closed() => {}
-        () = tokio::time::sleep(GRACE) => tracing::warn!("requests under way were cut off"),
+        () = tokio::time::sleep(door.limits().grace) => tracing::warn!("requests under way were cut off"),
     }
 }
 
@@ -105,55 +119,122 @@ fn waiting(listener: TcpListener) -> Vec<TcpStream> {
 
 async fn connection(
     stream: TcpStream,
+    address: IpAddr,
     tls: Option<TlsAcceptor>,
     router: Router,
     told: watch::Receiver<bool>,
+    door: Arc<Door>,
+    mut place: Place,
 ) {
-    match tls {
-        None => converse(stream, Encrypted(false), router, told).await,
-        Some(acceptor) => {
-            if let Ok(Ok(stream)) = tokio::time::timeout(HEAD, acceptor.accept(stream)).await {
-                converse(stream, Encrypted(true), router, told).await;
+    let limits = door.limits();
+    let stream = Arc::new(stream);
+    let talk = Talk {
+        router,
+        told,
+        limits,
+        peer: Peer::new(address, Arc::downgrade(&stream)),
+        encrypted: Encrypted(tls.is_some()),
+        only_health: place.is_reserved(),
+    };
+    let socket = Socket::new(stream, limits.answer);
+    let work = async {
+        match tls {
+            None => talk.converse(socket).await,
+            Some(acceptor) => {
+                if let Ok(Ok(stream)) = tokio::time::timeout(talk.head(), acceptor.accept(socket)).await {
+                    talk.converse(stream).await;
+                }
             }
         }
+    };
+    tokio::select! {
+        () = work => {}
+        () = place.taken() => {}
     }
 }
 
-/// Answers what one connection asks, until it ends or the server does.
-async fn converse(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    encrypted: Encrypted,
+/// One connection's conversation.
+struct Talk<'a> {
     router: Router,
-    mut told: watch::Receiver<bool>,
-) {
-    let asked = Arc::new(AtomicBool::new(false));
-    let has_asked = Arc::clone(&asked);
-    let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        asked.store(true, Ordering::Relaxed);
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(encrypted);
-        router.clone().oneshot(request)
-    });
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).half_close(true);
-    let mut talk = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let stopping = async {
-        // An error means that the server is gone altogether.
-        let _ = told.wait_for(|stopped| *stopped).await;
-        if !has_asked.load(Ordering::Relaxed) {
-            tokio::time::sleep(FIRST).await;
-        }
-    };
-    let done = tokio::select! {
-        done = talk.as_mut() => done,
-        () = stopping => {
-            talk.as_mut().graceful_shutdown();
-            talk.await
-        }
-    };
-    if let Err(e) = done {
-        tracing::debug!(error = %e, "a connection ended early");
+    told: watch::Receiver<bool>,
+    limits: &'a Limits,
+    peer: Peer,
+    encrypted: Encrypted,
+    only_health: bool,
+}
+
+impl Talk<'_> {
+    fn head(&self) -> Duration {
+        if self.only_health { self.limits.reserved_head } else { self.limits.head }
     }
+
+    /// Answers what the connection asks, until it ends or the server does.
+    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let has_asked = AtomicBool::new(false);
+        let service = hyper::service::service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+            has_asked.store(true, Ordering::Relaxed);
+            self.answer(request)
+        });
+        // HTTP/1.1 alone, as any Keystone speaks: its clients know no other, and what is not there needs no
+        // limits.
+        let mut builder = Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.head())
+            .half_close(true)
+            .keep_alive(!self.only_health);
+        let mut talk = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut told = self.told.clone();
+        let stopping = async {
+            // An error means that the server is gone altogether.
+            let _ = told.wait_for(|stopped| *stopped).await;
+            if !has_asked.load(Ordering::Relaxed) {
+                tokio::time::sleep(self.limits.first).await;
+            }
+        };
+        let done = tokio::select! {
+            done = talk.as_mut() => done,
+            () = stopping => {
+                talk.as_mut().graceful_shutdown();
+                talk.await
+            }
+        };
+        if let Err(e) = done {
+            tracing::debug!(error = %e, "a connection ended early");
+        }
+    }
+
+    /// Answers one request. Handlers have no deadline: one that fired after a transaction had committed would
+    /// tell the client that nothing was done. What can take long in them (the database, the queue of hashing)
+    /// has deadlines of its own.
+    async fn answer(&self, request: hyper::Request<hyper::body::Incoming>) -> Result<Response, Infallible> {
+        let Limits { body, body_total, forwarded, .. } = *self.limits;
+        if self.only_health && !matches!(request.uri().path(), "/healthz" | "/readyz") {
+            let rest = layers::discard(request.into_body(), REFUSED_BODY);
+            let _ = tokio::time::timeout(self.limits.reserved_head, rest).await;
+            return Ok(busy());
+        }
+        let mut peer = self.peer.clone();
+        if forwarded {
+            peer = peer.forwarded(request.headers());
+        }
+        let mut request = request.map(|incoming| Body::new(TimedBody::new(incoming, body, body_total)));
+        request.extensions_mut().insert(self.encrypted);
+        request.extensions_mut().insert(peer.clone());
+        let answer = layers::caught(peer.scope(self.router.clone().oneshot(request)));
+        let Ok(answer) = answer.await.unwrap_or_else(|| Ok(layers::panicked()));
+        Ok(answer)
+    }
+}
+
+/// How much of a refused request's body is taken in, so that its sender comes to read the answer.
+const REFUSED_BODY: usize = 128 << 10;
+
+/// 503 for one who is beyond the limits.
+fn busy() -> Response {
+    let mut response = Error::Busy.into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Binds a port.

@@ -15,6 +15,7 @@ mod engines;
 mod every_route;
 mod grants;
 mod groups;
+mod hardening;
 mod keypairs;
 mod plans;
 mod projects;

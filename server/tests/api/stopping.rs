@@ -1,31 +1,21 @@
 //! What clients see of a server that stops: who has connected is served.
 
 use std::future::Future;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use std::io::Write;
+use vicar::http::limits::Limits;
 use vicar::http::serve;
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n";
+use crate::hardening::{REQUEST, connect, first_line, until};
 
-fn connect(to: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(to).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
-    stream
-}
-
-/// The first line of an answer, or why there was none.
-fn answer(stream: &mut TcpStream) -> String {
-    let mut text = [0; 512];
-    match stream.read(&mut text) {
-        Ok(n) => String::from_utf8_lossy(&text[..n]).lines().next().unwrap_or("nothing").to_owned(),
-        Err(e) => e.to_string(),
-    }
-}
-
-/// A server on a runtime of its own, until `stop`.
-fn served(stop: impl Future<Output = ()> + Send + 'static, meanwhile: impl FnOnce(SocketAddr)) {
+/// A server on a runtime of its own, until `stop`. Returns once the server has ended.
+fn served(
+    limits: Limits,
+    stop: impl Future<Output = ()> + Send + 'static,
+    meanwhile: impl FnOnce(SocketAddr),
+) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let listener = runtime.block_on(serve::bind(SocketAddr::from(([127, 0, 0, 1], 0)))).expect("a port");
     let at = listener.local_addr().expect("an address");
@@ -35,46 +25,54 @@ fn served(stop: impl Future<Output = ()> + Send + 'static, meanwhile: impl FnOnc
         stream.write_all(REQUEST).expect("a request");
     }
     let router = axum::Router::new().route("/", axum::routing::get(|| async { "here" }));
-    let server = runtime.spawn(serve::serve(listener, None, router, stop));
+    let server = runtime.spawn(serve::serve_within(limits, listener, None, router, stop));
     for stream in &mut early {
-        assert_eq!(answer(stream), "HTTP/1.1 200 OK");
+        assert_eq!(first_line(stream), "HTTP/1.1 200 OK");
     }
-    meanwhile(at);
     drop(early);
+    meanwhile(at);
+    until("the server has ended", || server.is_finished());
     runtime.block_on(server).expect("an end");
+}
+
+/// Deadlines so long that a test would fail before one of them is over.
+fn patient() -> Limits {
+    let never = Duration::from_secs(3600);
+    Limits { grace: never, first: never, head: never, ..Limits::default() }
 }
 
 #[test]
 fn connections_that_wait_when_the_server_stops_are_served() {
-    served(std::future::ready(()), |_| {});
+    served(patient(), std::future::ready(()), |_| {});
 }
 
 #[test]
 fn a_request_that_is_on_its_way_when_the_server_stops_is_served() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let began = Instant::now();
-    served(async move { drop(stopped.await) }, |at| {
+    let limits = patient();
+    let open = limits.gauges.open.clone();
+    served(limits, async move { drop(stopped.await) }, |at| {
+        until("the early ones are gone", || open.get() == 0);
         let (mut late, silent) = (connect(at), connect(at));
-        std::thread::sleep(Duration::from_millis(100));
+        until("both are accepted", || open.get() == 2);
         stop.send(()).expect("a server");
-        std::thread::sleep(Duration::from_millis(100));
-        assert!(TcpStream::connect(at).is_err(), "nobody else is let in");
+        until("nobody else is let in", || TcpStream::connect(at).is_err());
         late.write_all(REQUEST).expect("a request");
-        assert_eq!(answer(&mut late), "HTTP/1.1 200 OK");
+        assert_eq!(first_line(&mut late), "HTTP/1.1 200 OK");
         drop(silent);
     });
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[test]
 fn who_connects_and_asks_nothing_does_not_hold_up_the_end() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut silent = Vec::new();
-    let began = Instant::now();
-    served(async move { drop(stopped.await) }, |at| {
+    let limits = Limits { first: Duration::from_millis(50), ..patient() };
+    let open = limits.gauges.open.clone();
+    served(limits, async move { drop(stopped.await) }, |at| {
+        until("the early ones are gone", || open.get() == 0);
         silent.push(connect(at));
-        std::thread::sleep(Duration::from_millis(100));
+        until("it is accepted", || open.get() == 1);
         stop.send(()).expect("a server");
     });
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }

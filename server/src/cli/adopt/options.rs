@@ -52,7 +52,7 @@ const SENSES: &[(&str, &str, Sense)] = &[
     ("application_credential", "user_limit", Idle),
     ("endpoint_filter", "return_all_endpoints_if_no_filter", Unless(&["true"], Differs, "is off: a project for which no endpoint is named sees all of them here")),
     ("*", "list_limit", Says(Differs, "is not looked at; `[DEFAULT] list_limit` is")),
-    ("oslo_middleware", "enable_proxy_headers_parsing", Unless(OFF, Todo, "is on: X-Forwarded headers are not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with; the Keystone understands it too")),
+    ("oslo_middleware", "enable_proxy_headers_parsing", Unless(OFF, Todo, "is on: of the X-Forwarded headers only the client's address is looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with; the Keystone understands it too")),
     ("DEFAULT", "secure_proxy_ssl_header", Says(Todo, "is not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with")),
     ("oslo_middleware", "*", Idle),
     ("cors*", "allowed_origin", Says(Differs, "is set: no CORS headers are sent here; a proxy in front can add them")),

@@ -429,6 +429,7 @@ async fn change_with(s: &mut Writing<'_>, proof: &impl SetsPassword) -> Result<R
     let new = take_text(&mut body, "password").unwrap_or_default();
     let account = login::account(&mut s.tx, id).await?;
     let proven = {
+        s.slow.claim(id);
         let mut login = Login { app: s.app, now: s.now, slow: &mut *s.slow, epoch: s.epoch };
         login.check_password(&mut s.tx, account, &old).await?
     };
