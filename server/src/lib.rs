@@ -10,7 +10,6 @@ pub mod bootstrap;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod demo;
 pub mod error;
 pub mod facts;
 pub mod http;

@@ -996,3 +996,32 @@ fn every_command_explains_itself() {
     expect(&vicar(&["--version"]).output().expect("runs"), 0, "vicar ");
     assert_eq!(vicar(&[]).output().expect("runs").status.code(), Some(2));
 }
+
+#[test]
+fn the_demo_is_another_program_which_is_handed_everything() {
+    let s = Scratch::new();
+    let own = s.path("vicar");
+    std::fs::copy(env!("CARGO_BIN_EXE_vicar"), &own).expect("copied");
+    let demo = |path: &Path| {
+        let mut c = Command::new(&own);
+        c.args(["demo", "--url", "http://h", "--help"]).env_remove("VICAR_DEMO_SERVER").env("PATH", path);
+        c.output().expect("runs")
+    };
+    let without = demo(&s.path("nowhere"));
+    expect(&without, 1, "install `vicar-demo` beside this program");
+    let script = "#!/bin/sh\necho \"$* for $VICAR_DEMO_SERVER\"\nexit 9\n";
+    let executable = |path: PathBuf| {
+        std::fs::write(&path, script).expect("written");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    };
+    std::fs::create_dir(s.path("bin")).expect("made");
+    executable(s.path("bin/vicar-demo"));
+    let handed = demo(&s.path("bin"));
+    assert_eq!(handed.status.code(), Some(9), "its exit code is the demo's");
+    assert_eq!(
+        String::from_utf8_lossy(&handed.stdout),
+        format!("--url http://h --help for {}\n", own.display())
+    );
+    executable(s.path("vicar-demo"));
+    assert_eq!(demo(&s.path("nowhere")).status.code(), Some(9), "one beside it is found first");
+}

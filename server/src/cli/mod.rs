@@ -3,6 +3,7 @@
 mod adopt;
 mod bootstrap;
 mod db;
+mod demo;
 mod doctor;
 mod failure;
 mod keys;
@@ -15,7 +16,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::demo::{self, Demo};
 use failure::Failure;
 
 /// The table at the end of every help text.
@@ -46,8 +46,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Play the story of delegated authority on a fresh server in memory, or on a running one, and check each step
-    Demo(Demo),
+    /// Play the story of delegated authority on a fresh server, or on a running one, and check each step (runs `vicar-demo`)
+    Demo(demo::Demo),
     /// Run the server. An empty data directory is furnished first, so no other command is needed before
     Serve(serve::Serve),
     /// Create the first objects (domain, roles, administrator, catalog), or give the administrator a new password
@@ -67,18 +67,18 @@ enum Command {
 
 /// Runs the program. Errors are one line on standard error, and a code that tells their kind.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let command = match Cli::parse().command {
+        // Another program takes the place of this one, so nothing is started before.
+        Command::Demo(c) => return c.run().report(),
+        command => command,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return Failure::Failed(format!("threads: {e}")).report(),
     };
     let done = runtime.block_on(async {
-        match cli.command {
-            Command::Demo(c) => match demo::run(c).await {
-                Ok(0) => Ok(()),
-                Ok(wrong) => Err(Failure::Unwell(wrong)),
-                Err(why) => Err(Failure::Failed(why)),
-            },
+        match command {
+            Command::Demo(c) => Err(c.run()),
             Command::Serve(c) => c.run().await,
             Command::Bootstrap(c) => c.run().await,
             Command::Db(c) => c.run().await,
