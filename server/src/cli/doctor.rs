@@ -7,8 +7,8 @@ use clap::Args;
 use vicar_rules::Micros;
 
 use super::failure::Failure;
-use super::place::{self, Place};
-use super::{adopt, keys as cli_keys, say};
+use super::installation::{self, Installation};
+use super::{adopt, keys as cli_keys, print};
 use crate::args;
 use crate::auth::keys::{self, KeyRing};
 use crate::clock::{SECOND, iso};
@@ -20,7 +20,7 @@ use crate::store::{DateTime, Store, Tx, migrate};
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
     #[command(flatten)]
-    at: Place,
+    at: Installation,
     /// Look at a Keystone's configuration (--config-file), database and keys, and say what will work here, what
     /// differs and what to do, before anything is changed
     #[arg(long)]
@@ -55,7 +55,7 @@ impl Findings {
             self.failed += 1;
         }
         // A check is one line, whatever an error's text brings along.
-        say(format_args!("{word}  {about}: {}", text.to_string().replace('\n', " ")));
+        print(format_args!("{word}  {about}: {}", text.to_string().replace('\n', " ")));
     }
 
     /// `ok` with one text, or `bad` with another.
@@ -87,7 +87,7 @@ impl Doctor {
                 database(&mut f, &config).await;
             }
         }
-        if f.failed == 0 { Ok(()) } else { Err(Failure::Unwell(f.failed)) }
+        if f.failed == 0 { Ok(()) } else { Err(Failure::ChecksFailed(f.failed)) }
     }
 }
 
@@ -196,7 +196,7 @@ async fn database(f: &mut Findings, config: &Config) {
             format_args!("others can open {}; chmod 600 it", path.display()),
         );
     }
-    let store = match place::look(&config.database).await {
+    let store = match installation::look(&config.database).await {
         Ok(store) => store,
         Err(e) => return f.add(Verdict::Fail, "database", e),
     };
@@ -232,7 +232,7 @@ async fn contents(f: &mut Findings, config: &Config, store: &Store) -> Result<()
     if !state.is_current() {
         return Ok(());
     }
-    let now = place::clock().now();
+    let now = installation::clock().now();
     clock(f, config, &mut tx, now).await?;
     credentials(f, config, &mut tx).await?;
     delegations(f, config, &mut tx, now).await

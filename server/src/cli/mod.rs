@@ -6,8 +6,8 @@ mod db;
 mod demo;
 mod doctor;
 mod failure;
+mod installation;
 mod keys;
-mod place;
 mod serve;
 mod start;
 mod trust;
@@ -96,7 +96,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Writes a line for the operator. Nobody listening any more is no reason to fail.
-fn say(line: impl std::fmt::Display) {
+fn print(line: impl std::fmt::Display) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout(), "{line}");
 }

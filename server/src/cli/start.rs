@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::failure::Failure;
-use super::place::{self, Place};
+use super::installation::{self, Installation};
 use crate::app::App;
 use crate::auth::keys;
 use crate::bootstrap::{self, Plan};
@@ -30,13 +30,13 @@ pub(super) struct First {
 }
 
 /// Where a client's configuration lies after the first start.
-pub(super) fn clouds(at: &Place) -> PathBuf {
-    place::absolute(&at.data_dir.join("clouds.yaml"))
+pub(super) fn clouds(at: &Installation) -> PathBuf {
+    installation::absolute(&at.data_dir.join("clouds.yaml"))
 }
 
 /// Opens the installation; `url` is what a new one's catalog names.
-pub(super) async fn start(at: &Place, config: Config, url: &str) -> Result<Started, Failure> {
-    let clock = place::clock();
+pub(super) async fn start(at: &Installation, config: Config, url: &str) -> Result<Started, Failure> {
+    let clock = installation::clock();
     let store = reach(&config.database).await?;
     if migrate::sync(&store, clock.now()).await? {
         tracing::info!(database = %config.database.location, "the schema was brought to the current version");
@@ -46,7 +46,7 @@ pub(super) async fn start(at: &Place, config: Config, url: &str) -> Result<Start
         make_keys(&config)?;
     }
     let app = open_app(config, store, clock)?;
-    let first = if empty { Some(furnish(at, &app, url).await?) } else { None };
+    let first = if empty { Some(initialise(at, &app, url).await?) } else { None };
     Ok(Started { app, first })
 }
 
@@ -54,8 +54,8 @@ pub(super) async fn start(at: &Place, config: Config, url: &str) -> Result<Start
 /// ones are missing.
 fn make_keys(config: &Config) -> Result<(), Failure> {
     for dir in [&config.fernet_keys, &config.credential_keys] {
-        place::directory(dir)?;
-        keys::setup(dir).map_err(Failure::Place)?;
+        installation::directory(dir)?;
+        keys::setup(dir).map_err(Failure::Io)?;
     }
     Ok(())
 }
@@ -67,16 +67,16 @@ fn open_app(config: Config, store: Store, clock: crate::clock::Clock) -> Result<
     Ok(app)
 }
 
-async fn furnish(at: &Place, app: &App, url: &str) -> Result<First, Failure> {
+async fn initialise(at: &Installation, app: &App, url: &str) -> Result<First, Failure> {
     let given = std::env::var(PASSWORD).ok().filter(|p| !p.is_empty());
     let generated = given.is_none().then(ids::password);
     let password = given.or_else(|| generated.clone()).unwrap_or_default();
     let plan = Plan::usual(password, url);
     // The files first: if the power fails in between, the next start does all of this again.
-    place::directory(&at.data_dir)?;
+    installation::directory(&at.data_dir)?;
     let domain = &app.config.default_domain_id;
-    place::private_file(&at.data_dir.join("clouds.yaml"), &clouds_yaml(&plan, url, domain))?;
-    place::private_file(&at.data_dir.join("openrc"), &openrc(&plan, url, domain))?;
+    installation::private_file(&at.data_dir.join("clouds.yaml"), &clouds_yaml(&plan, url, domain))?;
+    installation::private_file(&at.data_dir.join("openrc"), &openrc(&plan, url, domain))?;
     bootstrap::run(app, &plan).await.map_err(|e| Failure::Failed(format!("{PASSWORD}: {}", e.message())))?;
     Ok(First { generated })
 }
@@ -161,7 +161,7 @@ pub(super) fn url(config: &Config, address: std::net::SocketAddr, encrypted: boo
 /// The database as an operator wants to read it.
 pub(super) fn shown(database: &Location) -> String {
     match database {
-        Location::Sqlite(path) => place::absolute(path).display().to_string(),
+        Location::Sqlite(path) => installation::absolute(path).display().to_string(),
         Location::Server(_) => database.to_string(),
     }
 }
@@ -171,7 +171,7 @@ pub(super) fn shown(database: &Location) -> String {
 async fn reach(database: &Settings) -> Result<Store, Failure> {
     let mut tries: u32 = 0;
     loop {
-        let failure = match place::open_or_create(database).await {
+        let failure = match installation::open_or_create(database).await {
             Err(failure @ Failure::Database(_)) if matches!(database.location, Location::Server(_)) => {
                 failure
             }

@@ -12,8 +12,8 @@ mod stored;
 use serde_json::json;
 
 use super::failure::Failure;
-use super::place::{self, Place};
-use super::say;
+use super::installation::{self, Installation};
+use super::print;
 use crate::config::{Config, Ini};
 
 /// How a finding came out.
@@ -130,21 +130,21 @@ impl Report {
 }
 
 /// Looks at everything and says it.
-pub(super) async fn run(at: &Place, as_json: bool) -> Result<(), Failure> {
+pub(super) async fn run(at: &Installation, as_json: bool) -> Result<(), Failure> {
     let mut r = Report::default();
     inspect(&mut r, at).await;
     if as_json {
-        say(r.json());
+        print(r.json());
     } else {
-        r.lines().into_iter().for_each(say);
+        r.lines().into_iter().for_each(print);
     }
     match r.count(Verdict::Fail) {
         0 => Ok(()),
-        n => Err(Failure::Unwell(n)),
+        n => Err(Failure::ChecksFailed(n)),
     }
 }
 
-async fn inspect(r: &mut Report, at: &Place) {
+async fn inspect(r: &mut Report, at: &Installation) {
     r.group("Configuration");
     if at.config_files.is_empty() {
         return r.fail("files", "none: name the Keystone's with --config-file /etc/keystone/keystone.conf");
@@ -162,5 +162,5 @@ async fn inspect(r: &mut Report, at: &Place) {
     keys::judge(r, &config);
     stored::judge(r, &config).await;
     r.group("Beside the Keystone");
-    beside::judge(r, &ini, &config, place::clock().now());
+    beside::judge(r, &ini, &config, installation::clock().now());
 }

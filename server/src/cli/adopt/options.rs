@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use vicar_rules::policy::OPERATIONS;
 
-use super::super::place::Place;
+use super::super::installation::Installation;
 use super::{Report, Verdict};
 use crate::config::{Config, Ini};
 
@@ -151,7 +151,7 @@ fn plain(value: &str) -> String {
     }
 }
 
-pub(super) fn judge(r: &mut Report, at: &Place, ini: &Ini, config: &Config) {
+pub(super) fn judge(r: &mut Report, at: &Installation, ini: &Ini, config: &Config) {
     named(r, ini, config);
     substitutions(r, ini, config);
     directories(r, at, ini);
@@ -216,7 +216,7 @@ fn substitutions(r: &mut Report, ini: &Ini, config: &Config) {
 }
 
 /// What a Keystone reads besides the files that it is given.
-fn directories(r: &mut Report, at: &Place, ini: &Ini) {
+fn directories(r: &mut Report, at: &Installation, ini: &Ini) {
     for file in &at.config_files {
         let Some(stem) = file.file_name().and_then(|n| n.to_str()) else { continue };
         let dir = file.with_file_name(format!("{stem}.d"));
@@ -345,7 +345,7 @@ fn meanings(r: &mut Report, ini: &Ini, config: &Config) {
     }
 }
 
-fn policy(r: &mut Report, at: &Place, ini: &Ini, config: &Config) {
+fn policy(r: &mut Report, at: &Installation, ini: &Ini, config: &Config) {
     let beside = at.config_files.first().and_then(|f| f.parent()).unwrap_or(Path::new("."));
     let usual = beside.join("policy.yaml");
     let Some(file) = &config.policy_file else {

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use vicar_rules::Micros;
 
 use super::super::doctor::{NOT_BEFORE, is_open};
-use super::super::{failure::Failure, place};
+use super::super::{failure::Failure, installation};
 use super::{Report, Verdict};
 use crate::args;
 use crate::auth::keys::KeyRing;
@@ -33,7 +33,7 @@ async fn look(r: &mut Report, config: &Config) -> Result {
     {
         r.todo("database", format_args!("others than its owner can open {}; chmod 600 it", path.display()));
     }
-    let store = place::look(&config.database).await?;
+    let store = installation::look(&config.database).await?;
     let mut tx = store.read().await?;
     if let Some(fault) = tx.fault().await? {
         r.fail("database", format_args!("{fault}; restore a backup first"));
@@ -43,7 +43,7 @@ async fn look(r: &mut Report, config: &Config) -> Result {
     if !schema(r, &mut tx, store.dialect()).await? {
         return Ok(());
     }
-    let now = place::clock().now();
+    let now = installation::clock().now();
     ground(r, &mut tx, config).await?;
     times(r, &mut tx, now).await?;
     r.group("Users");

@@ -16,7 +16,7 @@ const CHECKED_AT_START: u64 = 64 << 20;
 
 /// The options that say which installation is meant.
 #[derive(Debug, Clone, Args)]
-pub(super) struct Place {
+pub(super) struct Installation {
     /// Where database and keys lie unless a configuration file says otherwise
     #[arg(long, value_name = "DIR", env = "VICAR_DATA_DIR", default_value = "./vicar-data")]
     pub(super) data_dir: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct Place {
     pub(super) config_files: Vec<PathBuf>,
 }
 
-impl Place {
+impl Installation {
     /// Reads the configuration.
     pub(super) fn config(&self) -> Result<Config, Failure> {
         Ok(Config::load(&self.config_files, &self.data_dir)?)
@@ -42,14 +42,14 @@ pub(super) fn directory(path: &Path) -> Result<(), Failure> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|e| Failure::Place(format!("{}: the directory cannot be made: {e}", path.display())))
+        .map_err(|e| Failure::Io(format!("{}: the directory cannot be made: {e}", path.display())))
 }
 
 /// Writes a file that only its owner may read; in the place of an older one at once or not at all.
 pub(super) fn private_file(path: &Path, text: &str) -> Result<(), Failure> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
-    let wrong = |e: std::io::Error| Failure::Place(format!("{}: cannot be written: {e}", path.display()));
+    let wrong = |e: std::io::Error| Failure::Io(format!("{}: cannot be written: {e}", path.display()));
     let tmp = path.with_extension("tmp");
     let mut file = std::fs::OpenOptions::new()
         .write(true)
@@ -75,7 +75,7 @@ pub(super) async fn open_or_create(database: &Settings) -> Result<Store, Failure
             .truncate(false)
             .mode(0o600)
             .open(path)
-            .map_err(|e| Failure::Place(format!("{}: the database cannot be opened: {e}", path.display())))?;
+            .map_err(|e| Failure::Io(format!("{}: the database cannot be opened: {e}", path.display())))?;
     }
     open(database).await
 }
