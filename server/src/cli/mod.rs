@@ -6,6 +6,7 @@ mod db;
 mod demo;
 mod doctor;
 mod failure;
+mod files;
 mod installation;
 mod keys;
 mod serve;
@@ -25,8 +26,8 @@ Exit codes:
   1  the operation failed, or `doctor` or `demo` found something that is wrong
   2  the command line cannot be understood
   3  the configuration, the policy file or the TLS files cannot be used
-  4  a directory or file cannot be made or written
-  5  the database is damaged, busy, or of a version that this program does not know
+  4  a directory or file cannot be made or written, or other users can write to it
+  5  the database is damaged, busy, empty beside keys, or of a version that this program does not know
   6  keys are missing, cannot be read, or are no keys
   7  the address cannot be listened on, because it is in use or not ours";
 
