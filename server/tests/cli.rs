@@ -984,6 +984,34 @@ fn keystones(ini: &str) -> Scratch {
     let mut all: Vec<(&str, &[vicar::store::Value])> =
         drops.iter().map(|d| (d.as_str(), [].as_slice())).collect();
     all.push(("DELETE FROM credential", &[]));
+    // Those who take part in the trusts.
+    let default =
+        "INSERT INTO \"user\" (id, domain_id, enabled) SELECT ?, id, 1 FROM project WHERE id = 'default'";
+    let people = [
+        "alice",
+        "live",
+        "expired",
+        "below-expired",
+        "exhausted",
+        "orphan",
+        "below-deleted",
+        "wide",
+        "narrow",
+        "late",
+        "stolen",
+        "ghostly",
+    ];
+    let people = people.map(|id| args![id].to_vec());
+    all.extend(people.iter().map(|id| (default, id.as_slice())));
+    all.push((
+        "INSERT INTO project (id, name, domain_id, parent_id, is_domain, enabled) VALUES ('p', 'p', 'default', 'default', 0, 1)",
+        &[],
+    ));
+    all.push(("INSERT INTO role (id, name, domain_id) VALUES ('r', 'r', '<<null>>')", &[]));
+    all.push((
+        "INSERT INTO assignment (type, actor_id, target_id, role_id, inherited) VALUES ('UserProject', 'alice', 'p', 'r', 0)",
+        &[],
+    ));
     sql(&s, &all);
     let at = |name: &str| s.data().join(name).display().to_string();
     s.config(&format!(
@@ -1106,6 +1134,13 @@ fn adopting_counts_who_and_what_would_be_left_behind() {
     let wide =
         trust("wide", None, &[("redelegated_trust_id", "live".into()), ("redelegation_count", 2i64.into())]);
     let narrow = trust("narrow", Some(1), &[("redelegated_trust_id", "live".into())]);
+    // Longer than what it was made from: it ends with that.
+    let late = trust("late", None, &[("redelegated_trust_id", "live".into())]);
+    // Of somebody whom no token of the trust above speaks for.
+    let stolen = trust("stolen", None, &[("redelegated_trust_id", "live".into())]);
+    // With a trustee who is gone.
+    let ghost = trust("ghost", None, &[]);
+    let ghostly = trust("ghostly", None, &[("redelegated_trust_id", "ghost".into())]);
     sql(
         &s,
         &[
@@ -1128,6 +1163,12 @@ fn adopting_counts_who_and_what_would_be_left_behind() {
             (trusts, &[]),
             (&wide.0, &wide.1),
             (&narrow.0, &narrow.1),
+            (&late.0, &late.1),
+            (&stolen.0, &stolen.1),
+            ("UPDATE trust SET trustor_user_id = 'old' WHERE id = 'stolen'", &[]),
+            (&ghost.0, &ghost.1),
+            ("UPDATE trust SET redelegation_count = 1 WHERE id = 'ghost'", &[]),
+            (&ghostly.0, &ghostly.1),
             ("INSERT INTO revocation_event (user_id, issued_before, revoked_at) VALUES ('u', '2126-01-01 00:00:00', '2126-01-01 00:00:00')", &[]),
         ],
     );
@@ -1142,7 +1183,10 @@ fn adopting_counts_who_and_what_would_be_left_behind() {
         "FAIL     application credentials: 1: ",
         "FAIL     registered limits: 1: ",
         "differs  endpoint groups: 1: honoured in the catalog",
-        "differs  wider than their parent: ",
+        "ok       trusts: 2 live, 1 of them made from others; the longest chain has 2 links",
+        "differs  wider than their parent: 2 trusts contradict",
+        "differs  later than their parent: 1 trusts",
+        "differs  trusts without a user: 2 trusts",
         "FAIL     revocations from the future: 1: ",
     ] {
         expect(&all, 1, line);

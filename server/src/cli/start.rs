@@ -9,7 +9,6 @@ use super::installation::{self, Installation};
 use crate::app::App;
 use crate::auth::keys;
 use crate::bootstrap::{self, Plan};
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::ids;
 use crate::store::url::{Location, Settings};
