@@ -2,6 +2,7 @@
 
 mod adopt;
 mod bootstrap;
+mod checks;
 mod db;
 mod demo;
 mod doctor;
@@ -9,6 +10,7 @@ mod failure;
 mod files;
 mod installation;
 mod keys;
+mod report;
 mod serve;
 mod start;
 mod trust;
@@ -84,6 +86,7 @@ pub fn main() -> ExitCode {
             Command::Bootstrap(c) => c.run().await,
             Command::Db(c) => c.run().await,
             Command::Keys(c) => c.run().await,
+            Command::Doctor(c) if c.adopt => adopt::run(&c.at, c.json).await,
             Command::Doctor(c) => c.run().await,
             Command::Trust(c) => c.run().await,
         }

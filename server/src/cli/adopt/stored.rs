@@ -6,9 +6,9 @@ use serde_json::Value as Json;
 use vicar_rules::Micros;
 use vicar_rules::delegation::{Broken, Ended, Standing};
 
-use super::super::doctor::{NOT_BEFORE, is_open};
+use super::super::checks::{NOT_BEFORE, is_open};
+use super::super::report::{Report, Verdict};
 use super::super::{failure::Failure, installation};
-use super::{Report, Verdict};
 use crate::args;
 use crate::auth::keys::KeyRing;
 use crate::auth::login;
@@ -31,7 +31,7 @@ pub(super) async fn judge(r: &mut Report, config: &Config) {
 async fn look(r: &mut Report, config: &Config) -> Result {
     if let Location::Sqlite(path) = &config.database.location
         && path.exists()
-        && is_open(path)
+        && is_open(path, 0o077)
     {
         r.todo("database", format_args!("others than its owner can open {}; chmod 600 it", path.display()));
     }
