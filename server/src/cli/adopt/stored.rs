@@ -490,6 +490,9 @@ async fn delegations(r: &mut Report, tx: &mut Tx, config: &Config, now: Micros) 
             t.live, t.redelegated, t.longest
         ),
     );
+    if t.counted > 0 {
+        r.ok("trusts that count uses", format_args!("{}; counted on here from where they are", t.counted));
+    }
     let mut some = |verdict, about, n: usize, meaning: &str| {
         if n > 0 {
             r.add(verdict, about, format_args!("{n} {meaning}"));
@@ -501,7 +504,6 @@ async fn delegations(r: &mut Report, tx: &mut Tx, config: &Config, now: Micros) 
         t.suspended,
         "trusts yield nothing for now: a user or project is disabled, or a role is not held",
     );
-    some(Verdict::Ok, "trusts that count uses", t.counted, "trusts; their uses are counted on from here");
     some(
         Verdict::Differs,
         "broken chains",
