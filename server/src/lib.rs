@@ -12,7 +12,6 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod crypto;
-pub mod demo;
 pub mod dispatch;
 pub mod error;
 pub mod facts;

@@ -2,10 +2,11 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -70,7 +71,23 @@ fn run(s: &Scratch, args: &[&str]) -> Output {
     if config.exists() {
         c.arg("--config-file").arg(config);
     }
-    c.output().expect("runs")
+    finish(c)
+}
+
+/// Runs to the end. A server that starts although it must not is stopped after a minute.
+fn finish(mut c: Command) -> Output {
+    let child = c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");
+    let id = child.id().to_string();
+    let (done, ended) = std::sync::mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        if ended.recv_timeout(Duration::from_secs(60)).is_err_and(|e| e == RecvTimeoutError::Timeout) {
+            let _ = Command::new("kill").arg(id).status();
+        }
+    });
+    let output = child.wait_with_output().expect("ends");
+    drop(done);
+    watch.join().expect("watched");
+    output
 }
 
 #[track_caller]
@@ -354,6 +371,169 @@ fn damage_and_missing_keys_are_named_and_nothing_is_made_anew_beside_them() {
     // Another Keystone's schema is left untouched.
     sql(&s, &[("UPDATE alembic_version SET version_num = 'older' WHERE version_num = 'c88cdce8f248'", &[])]);
     expect(&run(&s, &start), 5, "keystone-manage");
+}
+
+const FIRST_START: [&str; 5] = ["serve", "--metrics-listen", "off", "--listen", "127.0.0.1:0"];
+
+/// A data folder that is there before the first start, with a mode.
+fn prepared(mode: u32) -> Scratch {
+    let s = Scratch::new();
+    s.config("");
+    std::fs::create_dir(s.data()).expect("made");
+    chmod(&s.data(), mode);
+    s
+}
+
+fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+}
+
+#[test]
+fn a_first_start_is_refused_where_other_users_can_write() {
+    for mode in [0o777, 0o1777, 0o702] {
+        let s = prepared(mode);
+        expect(&run(&s, &FIRST_START), 4, "other users can write to it");
+        assert_eq!(contents(&s.data()), [], "nothing is made there");
+        expect(&run(&s, &["db", "sync"]), 4, "other users can write to it");
+        expect(&run(&s, &["bootstrap", "--bootstrap-password", "pw"]), 4, "other users can write to it");
+    }
+    // A directory above it, in which everybody could exchange it.
+    let s = prepared(0o700);
+    chmod(&s.0, 0o777);
+    expect(&run(&s, &FIRST_START), 4, &format!("{}: other users", s.0.display()));
+    std::fs::remove_dir(s.data()).expect("removed");
+    expect(&run(&s, &FIRST_START), 4, &format!("{}: other users", s.0.display()));
+    expect(&run(&s, &["keys", "setup"]), 4, &format!("{}: other users", s.0.display()));
+    assert!(!s.data().exists());
+    // A link of which nobody knows who put it there is as good as its directory, and where it leads to counts too.
+    chmod(&s.0, 0o700);
+    let open = prepared(0o777);
+    symlink(open.data(), s.data()).expect("linked");
+    expect(&run(&s, &FIRST_START), 4, &format!("{}: other users", open.data().display()));
+}
+
+#[test]
+fn a_first_start_is_refused_in_a_folder_of_another_user() {
+    let s = prepared(0o755);
+    if std::os::unix::fs::chown(s.data(), Some(65_534), Some(65_534)).is_err() {
+        // Only root can give a folder away, and nobody else can start in one that is not theirs.
+        assert_ne!(
+            std::fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m)).ok(),
+            Some(0)
+        );
+        return;
+    }
+    expect(&run(&s, &FIRST_START), 4, "it belongs to user 65534");
+    assert_eq!(contents(&s.data()), []);
+    // Nor what somebody has put there as their own.
+    let s = prepared(0o700);
+    std::fs::write(s.data().join("vicar.db"), "").expect("written");
+    chmod(&s.data().join("vicar.db"), 0o600);
+    std::os::unix::fs::chown(s.data().join("vicar.db"), Some(65_534), None).expect("root");
+    expect(&run(&s, &FIRST_START), 4, "vicar.db: it belongs to user 65534");
+}
+
+#[test]
+fn what_somebody_planted_neither_learns_the_password_nor_is_written_through() {
+    let s = prepared(0o700);
+    let config = s.path("vicar.conf").display().to_string();
+    let data = s.data();
+    std::fs::write(data.join("clouds.tmp"), "").expect("written");
+    chmod(&data.join("clouds.tmp"), 0o666);
+    let mut planted = std::fs::File::open(data.join("clouds.tmp")).expect("opened");
+    for name in ["openrc", "openrc.tmp"] {
+        let victim = s.file(&format!("victim-{name}"), "untouched");
+        symlink(victim, data.join(name)).expect("linked");
+    }
+    // Keys are made in folders that are there and empty. A left-over of a rotation is not written to.
+    std::fs::create_dir(data.join("fernet-keys")).expect("made");
+    chmod(&data.join("fernet-keys"), 0o700);
+    symlink(s.file("victim-key", "untouched"), data.join("fernet-keys/0.tmp")).expect("linked");
+    let server = serve(&s, &["--config-file", &config], &[("VICAR_BOOTSTRAP_PASSWORD", "topsecret")]);
+    assert_eq!(server.login("topsecret"), 201);
+    let mut read = String::new();
+    planted.read_to_string(&mut read).expect("read");
+    assert_eq!(read, "", "whoever holds the planted file open sees nothing");
+    for name in ["victim-openrc", "victim-openrc.tmp", "victim-key"] {
+        assert_eq!(std::fs::read_to_string(s.path(name)).expect("read"), "untouched", "{name}");
+    }
+    for name in ["clouds.yaml", "openrc", "vicar.db", "fernet-keys/0", "fernet-keys/1", "credential-keys/0"] {
+        let found = std::fs::symlink_metadata(data.join(name)).expect("there");
+        assert!(found.is_file(), "{name} is a file of its own");
+        assert_eq!(found.permissions().mode() & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn a_first_start_fills_no_database_that_others_can_open() {
+    let s = prepared(0o700);
+    let db = s.data().join("vicar.db");
+    std::fs::write(&db, "").expect("written");
+    chmod(&db, 0o666);
+    expect(&run(&s, &FIRST_START), 4, "vicar.db: other users can open it (mode 0666)");
+    assert_eq!(std::fs::read(&db).expect("read"), b"", "nothing is put into it");
+    // One with a schema is still empty.
+    chmod(&db, 0o600);
+    expect(&run(&s, &["db", "sync"]), 0, "the schema is there now");
+    chmod(&db, 0o644);
+    expect(&run(&s, &FIRST_START), 4, "vicar.db: other users can open it (mode 0644)");
+    assert!(!s.data().join("fernet-keys").exists());
+    // A link leads to what may be anybody's.
+    std::fs::rename(&db, s.path("elsewhere")).expect("moved");
+    symlink(s.path("elsewhere"), &db).expect("linked");
+    expect(&run(&s, &FIRST_START), 4, "vicar.db: it is not a regular file");
+    // What SQLite would read into a new database.
+    std::fs::remove_file(&db).expect("removed");
+    std::fs::write(s.data().join("vicar.db-wal"), "planted").expect("written");
+    expect(&run(&s, &FIRST_START), 4, "vicar.db-wal: this belongs to a database that is not there");
+    std::fs::remove_file(s.data().join("vicar.db-wal")).expect("removed");
+    drop(serve(&s, &["--config-file", &s.path("vicar.conf").display().to_string()], &[]));
+}
+
+#[test]
+fn keys_without_a_database_are_a_question_for_the_operator() {
+    let ways = ["bring it back", "run `vicar bootstrap`"];
+    let s = prepared(0o700);
+    let db = s.data().join("vicar.db");
+    expect(&run(&s, &["keys", "setup"]), 0, "made");
+    let keys = contents(&s.data());
+    for way in ways {
+        expect(&run(&s, &FIRST_START), 5, way);
+    }
+    expect(&run(&s, &FIRST_START), 5, "is not there");
+    assert_eq!(contents(&s.data()), keys, "nothing is made beside them");
+    // A database of no bytes, as a full disk or a mistaken copy leaves it.
+    std::fs::write(&db, "").expect("written");
+    chmod(&db, 0o600);
+    expect(&run(&s, &FIRST_START), 5, "is empty");
+    assert_eq!(std::fs::read(&db).expect("read"), b"");
+    // One with a schema and nothing else.
+    expect(&run(&s, &["db", "sync"]), 0, "the schema is there now");
+    expect(&run(&s, &FIRST_START), 5, "is empty");
+    // The way out that keeps the keys.
+    let bootstrap = ["bootstrap", "--bootstrap-password", "pw"];
+    expect(&run(&s, &bootstrap), 0, "user admin has role admin");
+    let config = s.path("vicar.conf").display().to_string();
+    let server = serve(&s, &["--config-file", &config], &[]);
+    assert_eq!(server.login("pw"), 201);
+    assert_eq!(contents(&s.data().join("fernet-keys")), keys_of(&keys, "fernet-keys"));
+}
+
+fn keys_of(all: &[(PathBuf, Vec<u8>)], folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    all.iter().filter(|f| f.0.parent().is_some_and(|p| p.ends_with(folder))).cloned().collect()
+}
+
+#[test]
+fn a_first_start_that_fails_can_be_done_again() {
+    let s = prepared(0o700);
+    let config = s.path("vicar.conf").display().to_string();
+    let mut c = vicar(&FIRST_START);
+    c.arg("--data-dir").arg(s.data()).args(["--config-file", &config]);
+    let too_long = "x".repeat(5000);
+    c.env("VICAR_BOOTSTRAP_PASSWORD", too_long);
+    expect(&finish(c), 1, "PASSWORD");
+    let server = serve(&s, &["--config-file", &config], &[("VICAR_BOOTSTRAP_PASSWORD", "short")]);
+    assert_eq!(server.login("short"), 201);
 }
 
 #[test]
@@ -805,6 +985,34 @@ fn keystones(ini: &str) -> Scratch {
     let mut all: Vec<(&str, &[vicar::store::Value])> =
         drops.iter().map(|d| (d.as_str(), [].as_slice())).collect();
     all.push(("DELETE FROM credential", &[]));
+    // Those who take part in the trusts.
+    let default =
+        "INSERT INTO \"user\" (id, domain_id, enabled) SELECT ?, id, 1 FROM project WHERE id = 'default'";
+    let people = [
+        "alice",
+        "live",
+        "expired",
+        "below-expired",
+        "exhausted",
+        "orphan",
+        "below-deleted",
+        "wide",
+        "narrow",
+        "late",
+        "stolen",
+        "ghostly",
+    ];
+    let people = people.map(|id| args![id].to_vec());
+    all.extend(people.iter().map(|id| (default, id.as_slice())));
+    all.push((
+        "INSERT INTO project (id, name, domain_id, parent_id, is_domain, enabled) VALUES ('p', 'p', 'default', 'default', 0, 1)",
+        &[],
+    ));
+    all.push(("INSERT INTO role (id, name, domain_id) VALUES ('r', 'r', '<<null>>')", &[]));
+    all.push((
+        "INSERT INTO assignment (type, actor_id, target_id, role_id, inherited) VALUES ('UserProject', 'alice', 'p', 'r', 0)",
+        &[],
+    ));
     sql(&s, &all);
     let at = |name: &str| s.data().join(name).display().to_string();
     s.config(&format!(
@@ -928,6 +1136,13 @@ fn adopting_counts_who_and_what_would_be_left_behind() {
     let wide =
         trust("wide", None, &[("redelegated_trust_id", "live".into()), ("redelegation_count", 2i64.into())]);
     let narrow = trust("narrow", Some(1), &[("redelegated_trust_id", "live".into())]);
+    // Longer than what it was made from: it ends with that.
+    let late = trust("late", None, &[("redelegated_trust_id", "live".into())]);
+    // Of somebody whom no token of the trust above speaks for.
+    let stolen = trust("stolen", None, &[("redelegated_trust_id", "live".into())]);
+    // With a trustee who is gone.
+    let ghost = trust("ghost", None, &[]);
+    let ghostly = trust("ghostly", None, &[("redelegated_trust_id", "ghost".into())]);
     sql(
         &s,
         &[
@@ -950,6 +1165,12 @@ fn adopting_counts_who_and_what_would_be_left_behind() {
             (trusts, &[]),
             (&wide.0, &wide.1),
             (&narrow.0, &narrow.1),
+            (&late.0, &late.1),
+            (&stolen.0, &stolen.1),
+            ("UPDATE trust SET trustor_user_id = 'old' WHERE id = 'stolen'", &[]),
+            (&ghost.0, &ghost.1),
+            ("UPDATE trust SET redelegation_count = 1 WHERE id = 'ghost'", &[]),
+            (&ghostly.0, &ghostly.1),
             ("INSERT INTO revocation_event (user_id, issued_before, revoked_at) VALUES ('u', '2126-01-01 00:00:00', '2126-01-01 00:00:00')", &[]),
         ],
     );
@@ -964,7 +1185,10 @@ fn adopting_counts_who_and_what_would_be_left_behind() {
         "FAIL     application credentials: 1: ",
         "FAIL     registered limits: 1: ",
         "differs  endpoint groups: 1: honoured in the catalog",
-        "differs  wider than their parent: ",
+        "ok       trusts: 2 live, 1 of them made from others; the longest chain has 2 links",
+        "differs  wider than their parent: 2 trusts contradict",
+        "differs  later than their parent: 1 trusts",
+        "differs  trusts without a user: 2 trusts",
         "FAIL     revocations from the future: 1: ",
     ] {
         expect(&all, 1, line);
@@ -997,4 +1221,33 @@ fn every_command_explains_itself() {
     expect(&vicar(&["--help"]).output().expect("runs"), 0, "Exit codes:");
     expect(&vicar(&["--version"]).output().expect("runs"), 0, "vicar ");
     assert_eq!(vicar(&[]).output().expect("runs").status.code(), Some(2));
+}
+
+#[test]
+fn the_demo_is_another_program_which_is_handed_everything() {
+    let s = Scratch::new();
+    let own = s.path("vicar");
+    std::fs::copy(env!("CARGO_BIN_EXE_vicar"), &own).expect("copied");
+    let demo = |path: &Path| {
+        let mut c = Command::new(&own);
+        c.args(["demo", "--url", "http://h", "--help"]).env_remove("VICAR_DEMO_SERVER").env("PATH", path);
+        c.output().expect("runs")
+    };
+    let without = demo(&s.path("nowhere"));
+    expect(&without, 1, "install `vicar-demo` beside this program");
+    let script = "#!/bin/sh\necho \"$* for $VICAR_DEMO_SERVER\"\nexit 9\n";
+    let executable = |path: PathBuf| {
+        std::fs::write(&path, script).expect("written");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    };
+    std::fs::create_dir(s.path("bin")).expect("made");
+    executable(s.path("bin/vicar-demo"));
+    let handed = demo(&s.path("bin"));
+    assert_eq!(handed.status.code(), Some(9), "its exit code is the demo's");
+    assert_eq!(
+        String::from_utf8_lossy(&handed.stdout),
+        format!("--url http://h --help for {}\n", own.display())
+    );
+    executable(s.path("vicar-demo"));
+    assert_eq!(demo(&s.path("nowhere")).status.code(), Some(9), "one beside it is found first");
 }

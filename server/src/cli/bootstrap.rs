@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::failure::Failure;
-use super::place::{self, Place};
-use super::say;
+use super::installation::{self, Installation};
+use super::print;
 use crate::app::App;
 use crate::bootstrap::{self, Plan};
 use crate::store::migrate;
@@ -12,7 +12,7 @@ use crate::store::migrate;
 #[derive(Debug, Args)]
 pub(super) struct Bootstrap {
     #[command(flatten)]
-    at: Place,
+    at: Installation,
     /// The administrator's password (better in the variable: a command line can be read by others)
     #[arg(long = "bootstrap-password", env = "OS_BOOTSTRAP_PASSWORD", hide_env_values = true)]
     password: String,
@@ -48,8 +48,8 @@ impl Bootstrap {
             return Err(Failure::Failed("the administrator's password is empty".into()));
         }
         let config = self.at.config()?;
-        let store = place::open_or_create(&config.database).await?;
-        let clock = place::clock();
+        let store = installation::open_or_create(&config.database).await?;
+        let clock = installation::clock();
         migrate::sync(&store, clock.now()).await?;
         let app = App::new(config, store, clock).map_err(Failure::Config)?;
         let endpoints =
@@ -67,7 +67,7 @@ impl Bootstrap {
             endpoints,
         };
         bootstrap::run(&app, &plan).await?;
-        say(format_args!(
+        print(format_args!(
             "user {} has role {} on project {} and on the system",
             plan.username, plan.role, plan.project
         ));

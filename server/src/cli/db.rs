@@ -3,16 +3,16 @@
 use clap::Subcommand;
 
 use super::failure::Failure;
-use super::place::{self, Place};
-use super::say;
+use super::installation::{self, Installation};
+use super::print;
 use crate::store::migrate;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Db {
     /// Create the schema, or add our own tables to a Keystone's. Doing it again changes nothing
-    Sync(Place),
+    Sync(Installation),
     /// Show which schema the database has; exit 5 when `db sync` is needed
-    Version(Place),
+    Version(Installation),
 }
 
 impl Db {
@@ -24,11 +24,11 @@ impl Db {
     }
 }
 
-async fn sync(at: &Place) -> Result<(), Failure> {
+async fn sync(at: &Installation) -> Result<(), Failure> {
     let database = at.config()?.database;
-    let store = place::open_or_create(&database).await?;
-    let done = migrate::sync(&store, place::clock().now()).await?;
-    say(format_args!(
+    let store = installation::open_or_create(&database).await?;
+    let done = migrate::sync(&store, installation::clock().now()).await?;
+    print(format_args!(
         "{}: {}",
         database.location,
         if done { "the schema is there now" } else { "nothing to do" }
@@ -36,17 +36,17 @@ async fn sync(at: &Place) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn version(at: &Place) -> Result<(), Failure> {
+async fn version(at: &Installation) -> Result<(), Failure> {
     let database = at.config()?.database;
-    let store = place::open(&database).await?;
+    let store = installation::open(&database).await?;
     let state = migrate::state(&mut store.read().await?).await?;
     let keystone = match state.keystone.join(" ") {
         none if none.is_empty() => "none".to_owned(),
         placeholders if state.is_known() => format!("{placeholders} (30.0.0)"),
         placeholders => format!("{placeholders} (not known here)"),
     };
-    say(format_args!("keystone: {keystone}"));
-    say(format_args!("vicar: {}", state.own.map_or_else(|| "none".to_owned(), |v| v.to_string())));
+    print(format_args!("keystone: {keystone}"));
+    print(format_args!("vicar: {}", state.own.map_or_else(|| "none".to_owned(), |v| v.to_string())));
     if state.is_current() {
         Ok(())
     } else {

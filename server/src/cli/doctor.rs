@@ -1,18 +1,17 @@
-//! `vicar doctor`: looks, says, and changes nothing.
-
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+//! `vicar doctor`: checks an installation and changes nothing.
 
 use clap::Args;
 use vicar_rules::Micros;
 
+use super::checks::{Expected, is_open};
 use super::failure::Failure;
-use super::place::{self, Place};
-use super::{adopt, keys as cli_keys, say};
+use super::installation::{self, Installation};
+use super::report::{Report, Verdict};
+use super::{checks, keys as cli_keys, print};
 use crate::args;
 use crate::clock::{SECOND, iso};
 use crate::config::Config;
-use crate::crypto::keys::{self, KeyRing};
+use crate::crypto::keys::KeyRing;
 use crate::resources::trusts::flush;
 use crate::store::url::Location;
 use crate::store::{DateTime, Store, Tx, migrate};
@@ -20,79 +19,47 @@ use crate::store::{DateTime, Store, Tx, migrate};
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
     #[command(flatten)]
-    at: Place,
-    /// Look at a Keystone's configuration (--config-file), database and keys, and say what will work here, what
-    /// differs and what to do, before anything is changed
+    pub(super) at: Installation,
+    /// Check a Keystone's configuration (--config-file), database and keys: what will work here, what differs, and
+    /// what to do before the switch. Nothing is changed
     #[arg(long)]
-    adopt: bool,
-    /// Say it as JSON
+    pub(super) adopt: bool,
+    /// Print JSON
     #[arg(long, requires = "adopt")]
-    json: bool,
+    pub(super) json: bool,
 }
 
-/// How a check came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Ok,
-    Warn,
-    Fail,
-}
-
-/// The findings, printed as they come.
-#[derive(Debug, Default)]
-struct Findings {
-    failed: usize,
-}
-
-impl Findings {
-    fn add(&mut self, verdict: Verdict, about: &str, text: impl std::fmt::Display) {
-        let word = match verdict {
-            Verdict::Ok => "ok  ",
-            Verdict::Warn => "warn",
-            Verdict::Fail => "FAIL",
-        };
-        if verdict == Verdict::Fail {
-            self.failed += 1;
-        }
-        // A check is one line, whatever an error's text brings along.
-        say(format_args!("{word}  {about}: {}", text.to_string().replace('\n', " ")));
-    }
-
-    /// `ok` with one text, or `bad` with another.
-    fn judge(
-        &mut self,
-        good: bool,
-        bad: Verdict,
-        about: &str,
-        fine: impl std::fmt::Display,
-        wrong: impl std::fmt::Display,
-    ) {
-        if good { self.add(Verdict::Ok, about, fine) } else { self.add(bad, about, wrong) }
-    }
-}
+const KEYS: Expected = Expected {
+    without: "the server will not start; restore the keys, or `vicar keys setup` for new ones",
+    advice: Verdict::Warn,
+    mask: 0o077,
+    who: "other users",
+    chmod: "chmod go=",
+};
 
 impl Doctor {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        if self.adopt {
-            return adopt::run(&self.at, self.json).await;
-        }
-        let mut f = Findings::default();
+        let mut r = Report::default();
         match self.at.config() {
-            Err(e) => f.add(Verdict::Fail, "configuration", format_args!("{e}; nothing else was looked at")),
+            Err(e) => r.fail("configuration", format_args!("{e}; nothing else was checked")),
             Ok(config) => {
-                configuration(&mut f, &config);
-                policy(&mut f, &config);
-                key_repository(&mut f, "token keys", &config.fernet_keys, false);
-                key_repository(&mut f, "credential keys", &config.credential_keys, true);
-                database(&mut f, &config).await;
+                configuration(&mut r, &config);
+                policy(&mut r, &config);
+                checks::key_repository(&mut r, "token keys", &config.fernet_keys, false, &KEYS);
+                checks::key_repository(&mut r, "credential keys", &config.credential_keys, true, &KEYS);
+                database(&mut r, &config).await;
             }
         }
-        if f.failed == 0 { Ok(()) } else { Err(Failure::Unwell(f.failed)) }
+        r.lines("FAIL".len()).into_iter().for_each(print);
+        match r.count(Verdict::Fail) {
+            0 => Ok(()),
+            n => Err(Failure::ChecksFailed(n)),
+        }
     }
 }
 
-fn configuration(f: &mut Findings, config: &Config) {
-    f.judge(
+fn configuration(r: &mut Report, config: &Config) {
+    r.judge(
         config.unknown.is_empty(),
         Verdict::Warn,
         "configuration",
@@ -102,14 +69,14 @@ fn configuration(f: &mut Findings, config: &Config) {
             config.unknown.join(", ")
         ),
     );
-    f.judge(
+    r.judge(
         config.auth_methods.iter().any(|m| m == "ec2credential"),
         Verdict::Warn,
         "[auth] methods",
         "ec2credential is among them",
         "ec2credential is missing, so ec2tokens and s3tokens answer 503; add it at the end of the list",
     );
-    f.judge(
+    r.judge(
         config.token_expiration > 0 && config.auth_ttl > 0,
         Verdict::Fail,
         "lifetimes",
@@ -118,94 +85,50 @@ fn configuration(f: &mut Findings, config: &Config) {
     );
     if config.admin_token.is_some() {
         let text = "[DEFAULT] admin_token is set: whoever knows it is an administrator; remove it after use";
-        f.add(Verdict::Warn, "admin token", text);
+        r.warn("admin token", text);
     }
 }
 
-fn policy(f: &mut Findings, config: &Config) {
+fn policy(r: &mut Report, config: &Config) {
     let Some(file) = &config.policy_file else {
-        return f.add(Verdict::Ok, "policy", "the shipped one");
+        return r.ok("policy", "the shipped one");
     };
     match crate::policy_file::load(file) {
-        Ok(_) if !file.exists() => f.add(
-            Verdict::Warn,
-            "policy",
-            format_args!("{} is not there, so the shipped policy holds", file.display()),
-        ),
-        Ok(_) => f.add(Verdict::Ok, "policy", format_args!("{} is understood", file.display())),
-        Err(e) => f.add(Verdict::Fail, "policy", format_args!("{e}; the server will not start")),
+        Ok(_) if !file.exists() => {
+            r.warn("policy", format_args!("{} is not there, so the shipped policy holds", file.display()))
+        }
+        Ok(_) => r.ok("policy", format_args!("{} is understood", file.display())),
+        Err(e) => r.fail("policy", format_args!("{e}; the server will not start")),
     }
     if !config.enforce_scope {
-        f.add(
-            Verdict::Warn,
-            "scope",
-            "[oslo_policy] enforce_scope is off: an admin somewhere is an admin everywhere",
-        );
+        r.warn("scope", "[oslo_policy] enforce_scope is off: an admin somewhere is an admin everywhere");
     }
 }
 
-/// May others than the owner read it?
-pub(super) fn is_open(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|m| m.mode() & 0o077 != 0)
-}
-
-fn key_repository(f: &mut Findings, about: &str, dir: &Path, null_key: bool) {
-    if let Err(e) = KeyRing::new(dir.to_owned(), null_key).current() {
-        let todo = "the server will not start; bring the keys back, or `vicar keys setup` for new ones";
-        return f.add(Verdict::Fail, about, format_args!("{e}; {todo}"));
-    }
-    let files = keys::files(dir).unwrap_or_default();
-    let primary = files.first().map_or(0, |k| k.0);
-    f.add(
-        Verdict::Ok,
-        about,
-        format_args!("{} keys in {}, {primary} is primary", files.len(), dir.display()),
-    );
-    let open: Vec<String> = std::iter::once(dir)
-        .chain(files.iter().map(|k| k.1.as_path()))
-        .filter(|p| is_open(p))
-        .map(|p| p.display().to_string())
-        .collect();
-    f.judge(
-        open.is_empty(),
-        Verdict::Warn,
-        &format!("{about}, permissions"),
-        "for their owner alone",
-        format_args!("others can read {}; chmod go= them, and rotate if somebody may have", open.join(" ")),
-    );
-    if !files.iter().any(|k| k.0 == 0) {
-        f.add(
-            Verdict::Warn,
-            about,
-            "no staged key (0), so the next rotation fails; restore it or set up new keys",
-        );
-    }
-}
-
-async fn database(f: &mut Findings, config: &Config) {
+async fn database(r: &mut Report, config: &Config) {
     if let Location::Sqlite(path) = &config.database.location {
         if !path.exists() {
             let text = format!("{} is not there; `vicar serve` or `vicar db sync` makes it", path.display());
-            return f.add(Verdict::Fail, "database", text);
+            return r.fail("database", text);
         }
-        f.judge(
-            !is_open(path),
+        r.judge(
+            !is_open(path, 0o077),
             Verdict::Warn,
             "database, permissions",
             "for its owner alone",
             format_args!("others can open {}; chmod 600 it", path.display()),
         );
     }
-    let store = match place::look(&config.database).await {
+    let store = match installation::look(&config.database).await {
         Ok(store) => store,
-        Err(e) => return f.add(Verdict::Fail, "database", e),
+        Err(e) => return r.fail("database", e),
     };
-    if let Err(e) = contents(f, config, &store).await {
-        f.add(Verdict::Fail, "database", e);
+    if let Err(e) = contents(r, config, &store).await {
+        r.fail("database", e);
     }
 }
 
-async fn contents(f: &mut Findings, config: &Config, store: &Store) -> Result<(), Failure> {
+async fn contents(r: &mut Report, config: &Config, store: &Store) -> Result<(), Failure> {
     let mut tx = store.read().await?;
     match tx.fault().await? {
         None => {
@@ -213,16 +136,16 @@ async fn contents(f: &mut Findings, config: &Config, store: &Store) -> Result<()
                 Location::Sqlite(_) => "is whole",
                 Location::Server(_) => "answers",
             };
-            f.add(Verdict::Ok, "database", format_args!("{} {how}", config.database.location));
+            r.ok("database", format_args!("{} {how}", config.database.location));
         }
         Some(fault) => {
             let text = format!("{fault}; stop the server and restore a backup");
-            f.add(Verdict::Fail, "database", text);
+            r.fail("database", text);
             return Ok(());
         }
     }
     let state = migrate::state(&mut tx).await?;
-    f.judge(
+    r.judge(
         state.is_current(),
         Verdict::Fail,
         "schema",
@@ -232,18 +155,15 @@ async fn contents(f: &mut Findings, config: &Config, store: &Store) -> Result<()
     if !state.is_current() {
         return Ok(());
     }
-    let now = place::clock().now();
-    clock(f, config, &mut tx, now).await?;
-    credentials(f, config, &mut tx).await?;
-    delegations(f, config, &mut tx, now).await
+    let now = installation::clock().now();
+    clock(r, config, &mut tx, now).await?;
+    credentials(r, config, &mut tx).await?;
+    delegations(r, config, &mut tx, now).await
 }
 
-/// 2026-01-01: no clock that is right shows less.
-pub(super) const NOT_BEFORE: Micros = 1_767_225_600 * SECOND;
-
-async fn clock(f: &mut Findings, config: &Config, tx: &mut Tx, now: Micros) -> Result<(), Failure> {
-    f.judge(
-        now >= NOT_BEFORE,
+async fn clock(r: &mut Report, config: &Config, tx: &mut Tx, now: Micros) -> Result<(), Failure> {
+    r.judge(
+        now >= checks::NOT_BEFORE,
         Verdict::Fail,
         "clock",
         format_args!(
@@ -269,7 +189,7 @@ async fn clock(f: &mut Findings, config: &Config, tx: &mut Tx, now: Micros) -> R
         )
         .await?;
     let (events, trusts) = (events.first().copied().unwrap_or(0), trusts.first().copied().unwrap_or(0));
-    f.judge(
+    r.judge(
         events == 0 && trusts == 0,
         Verdict::Fail,
         "rows from the future",
@@ -281,7 +201,7 @@ async fn clock(f: &mut Findings, config: &Config, tx: &mut Tx, now: Micros) -> R
     Ok(())
 }
 
-async fn credentials(f: &mut Findings, config: &Config, tx: &mut Tx) -> Result<(), Failure> {
+async fn credentials(r: &mut Report, config: &Config, tx: &mut Tx) -> Result<(), Failure> {
     // A repository that cannot be used has been reported already.
     let Ok(ring) = KeyRing::new(config.credential_keys.clone(), true).current() else {
         return Ok(());
@@ -290,9 +210,9 @@ async fn credentials(f: &mut Findings, config: &Config, tx: &mut Tx) -> Result<(
     let lost = behind.iter().filter(|(_, blob)| ring.decrypt(blob).is_none()).count();
     if lost > 0 {
         let text = format!("{lost} fit none of the keys: bring the key back that they were encrypted with");
-        f.add(Verdict::Fail, "credentials", text);
+        r.fail("credentials", text);
     } else {
-        f.judge(
+        r.judge(
             behind.is_empty(),
             Verdict::Warn,
             "credentials",
@@ -306,10 +226,10 @@ async fn credentials(f: &mut Findings, config: &Config, tx: &mut Tx) -> Result<(
     Ok(())
 }
 
-async fn delegations(f: &mut Findings, config: &Config, tx: &mut Tx, now: Micros) -> Result<(), Failure> {
+async fn delegations(r: &mut Report, config: &Config, tx: &mut Tx, now: Micros) -> Result<(), Failure> {
     let dead = flush::count(tx, now).await?;
     let unended = dead.trusts() - dead.deleted + dead.keypairs;
-    f.judge(
+    r.judge(
         unended == 0,
         Verdict::Warn,
         "dead delegations",
@@ -320,11 +240,7 @@ async fn delegations(f: &mut Findings, config: &Config, tx: &mut Tx, now: Micros
         ),
     );
     if config.reap_interval <= 0 {
-        f.add(
-            Verdict::Warn,
-            "reaper",
-            "[delegation] reap_interval is 0, so nothing is reaped; run `vicar trust flush`",
-        );
+        r.warn("reaper", "[delegation] reap_interval is 0, so nothing is reaped; run `vicar trust flush`");
     }
     Ok(())
 }

@@ -12,11 +12,11 @@ pub(super) enum Failure {
     /// Anything else.
     Failed(String),
     /// `doctor` or `demo` found so many things wrong, and has said which.
-    Unwell(usize),
+    ChecksFailed(usize),
     /// Configuration, policy or TLS files.
     Config(String),
     /// Directories and files that are to be made or written.
-    Place(String),
+    Io(String),
     /// The database.
     Database(String),
     /// Keys.
@@ -28,10 +28,10 @@ pub(super) enum Failure {
 impl Failure {
     fn code(&self) -> u8 {
         match self {
-            Self::Failed(_) | Self::Unwell(_) => 1,
+            Self::Failed(_) | Self::ChecksFailed(_) => 1,
             // 2 is the command line's own.
             Self::Config(_) => 3,
-            Self::Place(_) => 4,
+            Self::Io(_) => 4,
             Self::Database(_) => 5,
             Self::Keys(_) => 6,
             Self::Address(_) => 7,
@@ -50,11 +50,11 @@ impl std::fmt::Display for Failure {
         match self {
             Self::Failed(text)
             | Self::Config(text)
-            | Self::Place(text)
+            | Self::Io(text)
             | Self::Database(text)
             | Self::Keys(text)
             | Self::Address(text) => f.write_str(text),
-            Self::Unwell(n) => write!(f, "{n} of the checks above failed"),
+            Self::ChecksFailed(n) => write!(f, "{n} of the checks above failed"),
         }
     }
 }

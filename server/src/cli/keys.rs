@@ -5,8 +5,9 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 
 use super::failure::Failure;
-use super::place::{self, Place};
-use super::say;
+use super::files;
+use super::installation::{self, Installation};
+use super::print;
 use crate::args;
 use crate::clock::SECOND;
 use crate::config::Config;
@@ -29,13 +30,13 @@ pub(super) enum Keys {
     /// `vicar keys migrate` after each rotation.
     Rotate(Which),
     /// Encrypt every stored credential anew with the primary credential key
-    Migrate(Place),
+    Migrate(Installation),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Which {
     #[command(flatten)]
-    at: Place,
+    at: Installation,
     /// The keys of tokens
     #[arg(long)]
     fernet: bool,
@@ -61,9 +62,9 @@ fn setup(which: &Which) -> Result<(), Failure> {
         [(both || which.fernet, &config.fernet_keys), (both || which.credential, &config.credential_keys)]
     {
         if wanted {
-            place::directory(dir)?;
-            let made = keys::setup(dir).map_err(Failure::Place)?;
-            say(format_args!("{}: {}", dir.display(), if made { "made" } else { "there already" }));
+            files::make_directory(dir)?;
+            let made = keys::setup(dir).map_err(Failure::Io)?;
+            print(format_args!("{}: {}", dir.display(), if made { "made" } else { "there already" }));
         }
     }
     Ok(())
@@ -72,7 +73,7 @@ fn setup(which: &Which) -> Result<(), Failure> {
 async fn rotate(which: &Which) -> Result<(), Failure> {
     let config = which.at.config()?;
     if which.credential {
-        let store = place::open_current(&config.database).await?;
+        let store = installation::open_current(&config.database).await?;
         let behind = behind(&mut store.read().await?, &primary(&config)?.1).await?.len();
         if behind > 0 {
             return Err(Failure::Failed(format!(
@@ -89,7 +90,7 @@ async fn rotate(which: &Which) -> Result<(), Failure> {
 
 fn promoted(dir: &Path, max_active: usize) -> Result<(), Failure> {
     let primary = keys::rotate(dir, max_active).map_err(Failure::Keys)?;
-    say(format_args!("{}: the primary key is {primary} now", dir.display()));
+    print(format_args!("{}: the primary key is {primary} now", dir.display()));
     Ok(())
 }
 
@@ -111,12 +112,12 @@ pub(super) async fn behind(tx: &mut Tx, primary_hash: &str) -> Result<Vec<(Strin
         .await?)
 }
 
-async fn migrate(at: &Place) -> Result<(), Failure> {
+async fn migrate(at: &Installation) -> Result<(), Failure> {
     let config = at.config()?;
-    let store = place::open_current(&config.database).await?;
+    let store = installation::open_current(&config.database).await?;
     let (ring, hash) = primary(&config)?;
     let (done, lost) = encrypt_anew(&store, &ring, &hash).await?;
-    say(format_args!("{done} credentials encrypted anew"));
+    print(format_args!("{done} credentials encrypted anew"));
     if lost.is_empty() {
         return Ok(());
     }
@@ -129,7 +130,7 @@ async fn migrate(at: &Place) -> Result<(), Failure> {
 
 async fn encrypt_anew(store: &Store, ring: &KeyRing, hash: &str) -> Result<(usize, Vec<String>), Failure> {
     let keys = ring.current().map_err(Failure::Keys)?;
-    let now = u64::try_from(place::clock().now() / SECOND).unwrap_or(0);
+    let now = u64::try_from(installation::clock().now() / SECOND).unwrap_or(0);
     let mut tx = store.write().await?;
     let (mut done, mut lost) = (0, Vec::new());
     for (id, blob) in behind(&mut tx, hash).await? {

@@ -2,11 +2,15 @@
 
 mod adopt;
 mod bootstrap;
+mod checks;
 mod db;
+mod demo;
 mod doctor;
 mod failure;
+mod files;
+mod installation;
 mod keys;
-mod place;
+mod report;
 mod serve;
 mod start;
 mod trust;
@@ -15,7 +19,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::demo::{self, Demo};
 use failure::Failure;
 
 /// The table at the end of every help text.
@@ -25,8 +28,8 @@ Exit codes:
   1  the operation failed, or `doctor` or `demo` found something that is wrong
   2  the command line cannot be understood
   3  the configuration, the policy file or the TLS files cannot be used
-  4  a directory or file cannot be made or written
-  5  the database is damaged, busy, or of a version that this program does not know
+  4  a directory or file cannot be made or written, or other users can write to it
+  5  the database is damaged, busy, empty beside keys, or of a version that this program does not know
   6  keys are missing, cannot be read, or are no keys
   7  the address cannot be listened on, because it is in use or not ours";
 
@@ -46,8 +49,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Play the story of delegated authority on a fresh server in memory, or on a running one, and check each step
-    Demo(Demo),
+    /// Play the story of delegated authority on a fresh server, or on a running one, and check each step (runs `vicar-demo`)
+    Demo(demo::Demo),
     /// Run the server. An empty data directory is furnished first, so no other command is needed before
     Serve(serve::Serve),
     /// Create the first objects (domain, roles, administrator, catalog), or give the administrator a new password
@@ -67,22 +70,23 @@ enum Command {
 
 /// Runs the program. Errors are one line on standard error, and a code that tells their kind.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let command = match Cli::parse().command {
+        // Another program takes the place of this one, so nothing is started before.
+        Command::Demo(c) => return c.run().report(),
+        command => command,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return Failure::Failed(format!("threads: {e}")).report(),
     };
     let done = runtime.block_on(async {
-        match cli.command {
-            Command::Demo(c) => match demo::run(c).await {
-                Ok(0) => Ok(()),
-                Ok(wrong) => Err(Failure::Unwell(wrong)),
-                Err(why) => Err(Failure::Failed(why)),
-            },
+        match command {
+            Command::Demo(c) => Err(c.run()),
             Command::Serve(c) => c.run().await,
             Command::Bootstrap(c) => c.run().await,
             Command::Db(c) => c.run().await,
             Command::Keys(c) => c.run().await,
+            Command::Doctor(c) if c.adopt => adopt::run(&c.at, c.json).await,
             Command::Doctor(c) => c.run().await,
             Command::Trust(c) => c.run().await,
         }
@@ -96,7 +100,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Writes a line for the operator. Nobody listening any more is no reason to fail.
-fn say(line: impl std::fmt::Display) {
+fn print(line: impl std::fmt::Display) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout(), "{line}");
 }

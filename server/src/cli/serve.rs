@@ -13,9 +13,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::failure::Failure;
-use super::place::Place;
+use super::installation::Installation;
 use super::start::{self, Started};
-use super::{EXIT_CODES, say};
+use super::{EXIT_CODES, print};
 use crate::app::App;
 use crate::config::Config;
 use crate::dispatch::discovery;
@@ -36,7 +36,7 @@ database that holds a cloud already is served as it is.
 {EXIT_CODES}", start::PASSWORD))]
 pub(super) struct Serve {
     #[command(flatten)]
-    at: Place,
+    at: Installation,
     /// The address and port to serve on
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000", value_parser = address)]
     listen: SocketAddr,
@@ -108,7 +108,7 @@ impl Serve {
                 "the catalog sends clients elsewhere; `vicar bootstrap --bootstrap-public-url` mends it"
             );
         }
-        self.greet(&started, &url, monitor.as_ref());
+        self.print_banner(&started, &url, monitor.as_ref());
         drop(started);
 
         let (stopping, stopped) = watch::channel(false);
@@ -182,28 +182,28 @@ impl Serve {
     }
 
     /// One short screen: where, who, how to try it.
-    fn greet(&self, started: &Started, url: &str, monitor: Option<&TcpListener>) {
-        say(format_args!("Vicar {} serves {url}/v3", env!("CARGO_PKG_VERSION")));
+    fn print_banner(&self, started: &Started, url: &str, monitor: Option<&TcpListener>) {
+        print(format_args!("Vicar {} serves {url}/v3", env!("CARGO_PKG_VERSION")));
         if let Some(at) = monitor.and_then(|m| m.local_addr().ok()) {
-            say(format_args!("  metrics        http://{at}/metrics"));
+            print(format_args!("  metrics        http://{at}/metrics"));
         }
-        say(format_args!("  database       {}", start::shown(&started.app.config.database.location)));
+        print(format_args!("  database       {}", start::shown(&started.app.config.database.location)));
         if let Some(first) = &started.first {
-            say("  administrator  admin, on project admin");
+            print("  administrator  admin, on project admin");
             match &first.generated {
                 Some(password) => {
-                    say(format_args!(
+                    print(format_args!(
                         "  password       {password}   (shown this once; it is in clouds.yaml too)"
                     ));
                 }
-                None => say(format_args!("  password       as given in {}", start::PASSWORD)),
+                None => print(format_args!("  password       as given in {}", start::PASSWORD)),
             }
         }
         let clouds = start::clouds(&self.at);
         if clouds.exists() {
-            say("Try it:");
-            say(format_args!("  export OS_CLIENT_CONFIG_FILE={}", clouds.display()));
-            say("  openstack --os-cloud vicar token issue");
+            print("Try it:");
+            print(format_args!("  export OS_CLIENT_CONFIG_FILE={}", clouds.display()));
+            print("  openstack --os-cloud vicar token issue");
         }
     }
 }

@@ -1,10 +1,11 @@
-//! What `serve` does before it serves: it opens what is there, and furnishes what is empty.
+//! What `serve` does before it serves: it opens an installation, and initialises an empty one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::failure::Failure;
-use super::place::{self, Place};
+use super::files;
+use super::installation::{self, Installation};
 use crate::app::App;
 use crate::bootstrap::{self, Plan};
 use crate::config::Config;
@@ -30,53 +31,120 @@ pub(super) struct First {
 }
 
 /// Where a client's configuration lies after the first start.
-pub(super) fn clouds(at: &Place) -> PathBuf {
-    place::absolute(&at.data_dir.join("clouds.yaml"))
+pub(super) fn clouds(at: &Installation) -> PathBuf {
+    files::absolute(&at.data_dir.join("clouds.yaml"))
 }
 
-/// Opens the installation; `url` is what a new one's catalog names.
-pub(super) async fn start(at: &Place, config: Config, url: &str) -> Result<Started, Failure> {
-    let clock = place::clock();
+/// Opens the installation; `url` is what the catalog of a new one names.
+pub(super) async fn start(at: &Installation, config: Config, url: &str) -> Result<Started, Failure> {
+    let clock = installation::clock();
+    check_data_directory(at, &config)?;
+    if let Location::Sqlite(path) = &config.database.location
+        && std::fs::symlink_metadata(path).map_or(true, |m| m.len() == 0)
+    {
+        check_first_start(&config)?;
+    }
     let store = reach(&config.database).await?;
     if migrate::sync(&store, clock.now()).await? {
         tracing::info!(database = %config.database.location, "the schema was brought to the current version");
     }
-    let empty = bootstrap::is_needed(&mut store.read().await?).await?;
-    if empty {
-        make_keys(&config)?;
-    }
-    let app = open_app(config, store, clock)?;
-    let first = if empty { Some(furnish(at, &app, url).await?) } else { None };
+    let app = App::new(config, store, clock).map_err(Failure::Config)?;
+    let first = if is_empty(&app).await? { Some(first_start(at, &app, url).await?) } else { None };
+    app.token_keys.current().map_err(|e| Failure::Keys(format!("token keys: {e}")))?;
+    app.credential_keys.current().map_err(|e| Failure::Keys(format!("credential keys: {e}")))?;
     Ok(Started { app, first })
 }
 
-/// New keys belong to an empty database only: beside one that is in use, they would hide that the right
-/// ones are missing.
-fn make_keys(config: &Config) -> Result<(), Failure> {
-    for dir in [&config.fernet_keys, &config.credential_keys] {
-        place::directory(dir)?;
-        keys::setup(dir).map_err(Failure::Place)?;
+async fn is_empty(app: &App) -> Result<bool, Failure> {
+    Ok(bootstrap::is_needed(&mut app.store.read().await?).await?)
+}
+
+/// Checks that the data directory, if anything is kept in it, is not one that other users can write to.
+fn check_data_directory(at: &Installation, config: &Config) -> Result<(), Failure> {
+    let file = match &config.database.location {
+        Location::Sqlite(path) => Some(path),
+        Location::Server(_) => None,
+    };
+    let mut kept = [&config.fernet_keys, &config.credential_keys].into_iter().chain(file);
+    if at.data_dir.is_dir() && kept.any(|path| path.starts_with(&at.data_dir)) {
+        files::check_directory(&at.data_dir)?;
     }
     Ok(())
 }
 
-fn open_app(config: Config, store: Store, clock: crate::clock::Clock) -> Result<Arc<App>, Failure> {
-    let app = App::new(config, store, clock).map_err(Failure::Config)?;
-    app.token_keys.current().map_err(|e| Failure::Keys(format!("token keys: {e}")))?;
-    app.credential_keys.current().map_err(|e| Failure::Keys(format!("credential keys: {e}")))?;
-    Ok(app)
+/// Checks what is there before a database without contents is filled: keys mean that there was a database, and
+/// a file that other users can open is not one for secrets.
+fn check_first_start(config: &Config) -> Result<(), Failure> {
+    for dir in [&config.fernet_keys, &config.credential_keys] {
+        if keys::files(dir).is_ok_and(|files| !files.is_empty()) {
+            return Err(keys_without_database(dir, config));
+        }
+        if dir.is_dir() {
+            files::check_directory(dir)?;
+        }
+    }
+    match &config.database.location {
+        Location::Sqlite(path) if files::is_taken(path) => files::check_private_file(path),
+        _ => Ok(()),
+    }
 }
 
-async fn furnish(at: &Place, app: &App, url: &str) -> Result<First, Failure> {
+fn keys_without_database(dir: &Path, config: &Config) -> Failure {
+    let database = &config.database.location;
+    let state = match database {
+        Location::Sqlite(path) if !path.exists() => "is not there",
+        _ => "is empty",
+    };
+    Failure::Database(format!(
+        "{}: there are keys, but the database {database} {state}; if it was lost or lies elsewhere, bring it back or correct `[database] connection`; if this is a new installation, run `vicar bootstrap` to use these keys, or remove them if nobody needs them",
+        dir.display()
+    ))
+}
+
+async fn first_start(at: &Installation, app: &App, url: &str) -> Result<First, Failure> {
+    check_first_start(&app.config)?;
+    make_keys(&app.config)?;
+    let first = initialise(at, app, url).await;
+    if first.is_err() && is_empty(app).await.is_ok_and(|empty| empty) {
+        // They would stop the next start, and nothing was encrypted with them.
+        remove_keys(&app.config);
+    }
+    first
+}
+
+/// New keys are for an empty database only. Beside one that is in use, they would hide that the right ones are
+/// missing.
+fn make_keys(config: &Config) -> Result<(), Failure> {
+    for dir in [&config.fernet_keys, &config.credential_keys] {
+        files::make_directory(dir)?;
+        if !keys::setup(dir).map_err(Failure::Io)? {
+            return Err(keys_without_database(dir, config));
+        }
+    }
+    Ok(())
+}
+
+/// Removes the keys of a first start that failed, as far as that is possible.
+fn remove_keys(config: &Config) {
+    for dir in [&config.fernet_keys, &config.credential_keys] {
+        for (_, file) in keys::files(dir).unwrap_or_default() {
+            let _ = std::fs::remove_file(file);
+        }
+        let _ = std::fs::remove_dir(dir);
+    }
+}
+
+async fn initialise(at: &Installation, app: &App, url: &str) -> Result<First, Failure> {
     let given = std::env::var(PASSWORD).ok().filter(|p| !p.is_empty());
     let generated = given.is_none().then(ids::password);
     let password = given.or_else(|| generated.clone()).unwrap_or_default();
     let plan = Plan::usual(password, url);
-    // The files first: if the power fails in between, the next start does all of this again.
-    place::directory(&at.data_dir)?;
+    // The files first: once the password is in the database, its only copy must not get lost.
+    files::make_directory(&at.data_dir)?;
+    files::check_directory(&at.data_dir)?;
     let domain = &app.config.default_domain_id;
-    place::private_file(&at.data_dir.join("clouds.yaml"), &clouds_yaml(&plan, url, domain))?;
-    place::private_file(&at.data_dir.join("openrc"), &openrc(&plan, url, domain))?;
+    files::write_private(&at.data_dir.join("clouds.yaml"), &clouds_yaml(&plan, url, domain))?;
+    files::write_private(&at.data_dir.join("openrc"), &openrc(&plan, url, domain))?;
     bootstrap::run(app, &plan).await.map_err(|e| Failure::Failed(format!("{PASSWORD}: {}", e.message())))?;
     Ok(First { generated })
 }
@@ -103,7 +171,7 @@ fn clouds_yaml(plan: &Plan, url: &str, domain: &str) -> String {
         )
     };
     format!(
-        "# The administrator on his project, and on the whole system. Not read by the server.\nclouds:\n{}{}",
+        "# The administrator on their project, and on the whole system. Not read by the server.\nclouds:\n{}{}",
         cloud("vicar", &format!("      project_name: {project}\n      project_domain_id: {domain}\n")),
         cloud("vicar-system", "      system_scope: all\n"),
     )
@@ -161,7 +229,7 @@ pub(super) fn url(config: &Config, address: std::net::SocketAddr, encrypted: boo
 /// The database as an operator wants to read it.
 pub(super) fn shown(database: &Location) -> String {
     match database {
-        Location::Sqlite(path) => place::absolute(path).display().to_string(),
+        Location::Sqlite(path) => files::absolute(path).display().to_string(),
         Location::Server(_) => database.to_string(),
     }
 }
@@ -171,7 +239,7 @@ pub(super) fn shown(database: &Location) -> String {
 async fn reach(database: &Settings) -> Result<Store, Failure> {
     let mut tries: u32 = 0;
     loop {
-        let failure = match place::open_or_create(database).await {
+        let failure = match installation::open_or_create(database).await {
             Err(failure @ Failure::Database(_)) if matches!(database.location, Location::Server(_)) => {
                 failure
             }

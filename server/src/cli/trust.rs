@@ -4,8 +4,8 @@ use clap::{Args, Subcommand};
 use vicar_rules::Micros;
 
 use super::failure::Failure;
-use super::place::{self, Place};
-use super::say;
+use super::installation::{self, Installation};
+use super::print;
 use crate::app::App;
 use crate::clock;
 use crate::reaper;
@@ -21,7 +21,7 @@ pub(super) enum Trust {
 #[derive(Debug, Args)]
 pub(super) struct Flush {
     #[command(flatten)]
-    at: Place,
+    at: Installation,
     /// Remove only what ended before this day (DD-MM-YYYY or YYYY-MM-DD, UTC); without it, all that ended
     #[arg(long, value_parser = day)]
     date: Option<Micros>,
@@ -58,8 +58,8 @@ impl Trust {
 impl Flush {
     async fn run(self) -> Result<(), Failure> {
         let config = self.at.config()?;
-        let store = place::open_current(&config.database).await?;
-        let app = App::new(config, store, place::clock()).map_err(Failure::Config)?;
+        let store = installation::open_current(&config.database).await?;
+        let app = App::new(config, store, installation::clock()).map_err(Failure::Config)?;
         let now = app.clock.now();
         let which =
             Which { project: self.project_id, trustor: self.trustor_user_id, trustee: self.trustee_user_id };
@@ -68,7 +68,7 @@ impl Flush {
         let cutoff = self.date.map_or(now, |d| d - 1);
         let purged = reaper::purge_all(&app, &which, cutoff, System::CommandLine).await?;
         let keypairs = reaper::remove_rest(&app, System::CommandLine).await?;
-        say(format_args!(
+        print(format_args!(
             "{purged} trusts removed ({ended} of those that are over had not been ended), {keypairs} keypairs without a trust removed"
         ));
         Ok(())

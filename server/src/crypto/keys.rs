@@ -219,25 +219,26 @@ fn load(dir: &Path, null_key: bool) -> Result<Keys, String> {
 
 fn write_key(dir: &Path) -> Result<(), String> {
     use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     let tmp = dir.join("0.tmp");
     let io = |e: std::io::Error| format!("{}: {e}", tmp.display());
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&tmp)
-        .map_err(io)?;
+    match std::fs::remove_file(&tmp) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
+        _ => {}
+    }
+    // A new file, never one that somebody has put there, nor what a link leads to.
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&tmp).map_err(io)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(io)?;
     file.write_all(ids::fernet_key().as_bytes()).map_err(io)?;
-    belong(&file, dir);
+    chown_like_parent(&file, dir);
     file.sync_all().map_err(io)?;
     std::fs::rename(&tmp, dir.join("0")).map_err(io)
 }
 
-/// Gives a new key to the directory's owner: a rotation by root must not shut the server out. Who may not
-/// do that is the owner himself.
-fn belong(file: &std::fs::File, dir: &Path) {
+/// Gives a new key to the owner of its directory: a rotation by root must not lock the server out. It fails for
+/// everybody else, who is the owner already.
+fn chown_like_parent(file: &std::fs::File, dir: &Path) {
     use std::os::unix::fs::MetadataExt;
     if let Ok(owner) = std::fs::metadata(dir) {
         let _ = std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()));

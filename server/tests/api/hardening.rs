@@ -9,9 +9,9 @@ use axum::Router;
 use axum::routing::get;
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use vicar::dispatch::log;
 use vicar::http::limits::{Limits, Rate};
 use vicar::http::peer::Peer;
-use vicar::dispatch::log;
 use vicar::http::{layers, serve};
 
 use crate::support::{PASSWORD, Server};

@@ -2,7 +2,7 @@
 
 use vicar_rules::Micros;
 
-use super::Report;
+use super::super::report::Report;
 use crate::clock::iso;
 use crate::config::{Config, Ini};
 use crate::oslo;

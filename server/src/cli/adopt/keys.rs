@@ -3,13 +3,23 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::Report;
+use super::super::checks::{self, Expected};
+use super::super::report::{Report, Verdict};
 use crate::clock::{SECOND, iso};
 use crate::config::Config;
-use crate::crypto::keys::{self, KeyRing};
+use crate::crypto::keys;
+
+/// A Keystone's group may read them; that is how it is often installed.
+const KEYS: Expected = Expected {
+    without: "they must be the Keystone's own: check the path, and that you are the user that will run the server",
+    advice: Verdict::Todo,
+    mask: 0o007,
+    who: "everybody",
+    chmod: "chmod o=",
+};
 
 pub(super) fn judge(r: &mut Report, config: &Config) {
-    repository(r, "token keys", &config.fernet_keys, false);
+    checks::key_repository(r, "token keys", &config.fernet_keys, false, &KEYS);
     let files = keys::files(&config.fernet_keys).unwrap_or_default();
     let most = config.fernet_max_active_keys;
     if files.len() > most {
@@ -21,7 +31,7 @@ pub(super) fn judge(r: &mut Report, config: &Config) {
             format_args!("last rotated {}; from now on by one program only, theirs or ours", iso(staged)),
         );
     }
-    repository(r, "credential keys", &config.credential_keys, true);
+    checks::key_repository(r, "credential keys", &config.credential_keys, true, &KEYS);
     if same(&config.fernet_keys, &config.credential_keys) {
         r.todo("keys", "tokens and credentials share one repository: a rotation for the one loses the other");
     }
@@ -35,30 +45,4 @@ fn same(a: &Path, b: &Path) -> bool {
 fn modified(path: &Path) -> Option<i64> {
     let m = std::fs::metadata(path).ok()?;
     Some(m.mtime().saturating_mul(SECOND))
-}
-
-fn repository(r: &mut Report, about: &str, dir: &Path, null_key: bool) {
-    if let Err(e) = KeyRing::new(dir.to_owned(), null_key).current() {
-        return r.fail(about, format_args!("{e}. They must be the Keystone's own: look whether the path is right, and whether you are the user that the server will be"));
-    }
-    let files = keys::files(dir).unwrap_or_default();
-    let primary = files.first().map_or(0, |k| k.0);
-    r.ok(about, format_args!("{} keys in {}, {primary} is primary", files.len(), dir.display()));
-    if !files.iter().any(|k| k.0 == 0) {
-        r.todo(about, "no staged key (0), so the next rotation fails; restore it before");
-    }
-    let open: Vec<String> = std::iter::once(dir)
-        .chain(files.iter().map(|k| k.1.as_path()))
-        .filter(|p| std::fs::metadata(p).is_ok_and(|m| m.mode() & 0o007 != 0))
-        .map(|p| p.display().to_string())
-        .collect();
-    if !open.is_empty() {
-        r.todo(
-            about,
-            format_args!(
-                "anybody can read {}; chmod o= them, and rotate if somebody may have",
-                open.join(" ")
-            ),
-        );
-    }
 }

@@ -4,32 +4,32 @@ use std::path::{Path, PathBuf};
 
 use vicar_rules::policy::OPERATIONS;
 
-use super::super::place::Place;
-use super::{Report, Verdict};
+use super::super::installation::Installation;
+use super::super::report::{Report, Verdict};
 use crate::config::{Config, Ini};
 use crate::oslo;
 
-/// What comes of an option that has no meaning here.
+/// What follows from an option that this server does not read.
 #[derive(Debug, Clone, Copy)]
-enum Sense {
+enum Support {
     /// Nothing.
-    Idle,
-    /// Nothing with these values; with others, this.
+    NoEffect,
+    /// Nothing with these values; this finding with others.
     Unless(&'static [&'static str], Verdict, &'static str),
-    /// This, whatever the value.
-    Says(Verdict, &'static str),
+    /// This finding, whatever the value.
+    Always(Verdict, &'static str),
 }
 
-use Sense::{Idle, Says, Unless};
+use Support::{Always, NoEffect, Unless};
 use Verdict::{Differs, Fail, Todo};
 
 const OFF: &[&str] = &["false", "off"];
-const DRIVER: Sense =
+const DRIVER: Support =
     Unless(&["sql"], Fail, "is not `sql`: what it keeps is not in the database, and not served here");
 
 /// The first that fits counts; `*` ends a prefix, or stands for any.
 #[rustfmt::skip]
-const SENSES: &[(&str, &str, Sense)] = &[
+const OPTION_SUPPORT: &[(&str, &str, Support)] = &[
     ("token", "provider", Unless(&["fernet"], Fail, "is not `fernet`: tokens of the Keystone are not understood here, nor ours there. Change it there first, and wait for `[token] expiration`")),
     ("credential", "provider", Unless(&["fernet"], Fail, "is not `fernet`: stored credentials cannot be read here")),
     ("identity", "driver", Unless(&["sql"], Fail, "is not `sql`: users whose passwords an LDAP or another service checks cannot log in here")),
@@ -38,96 +38,96 @@ const SENSES: &[(&str, &str, Sense)] = &[
     ("catalog", "driver", Unless(&["sql"], Fail, "is not `sql`: the catalog is served from the database alone")),
     ("oslo_messaging_notifications", "driver", Unless(&["noop"], Differs, "is set: what is done here is told to nobody. Who follows the Keystone's notifications (metering, audit, cleaners) misses it")),
     ("*", "driver", DRIVER),
-    ("auth", "*", Says(Fail, "is a plugin for a login method: it does not run here")),
-    ("tokenless_auth", "trusted_issuer", Says(Fail, "is set: requests that a certificate speaks for are not served here")),
-    ("tokenless_auth", "*", Idle),
+    ("auth", "*", Always(Fail, "is a plugin for a login method: it does not run here")),
+    ("tokenless_auth", "trusted_issuer", Always(Fail, "is set: requests that a certificate speaks for are not served here")),
+    ("tokenless_auth", "*", NoEffect),
     ("oslo_policy", "enforce_new_defaults", Unless(&["true"], Differs, "is off: the old, wider defaults are not among the shipped rules; whoever relies on them is refused. Overrides in policy.yaml can name them")),
-    ("oslo_policy", "policy_dirs", Says(Todo, "is set: directories of policies are not read here; put their rules into `[oslo_policy] policy_file`")),
-    ("oslo_policy", "remote*", Says(Todo, "is set: nobody is asked over the net here")),
-    ("oslo_policy", "*", Idle),
+    ("oslo_policy", "policy_dirs", Always(Todo, "is set: directories of policies are not read here; put their rules into `[oslo_policy] policy_file`")),
+    ("oslo_policy", "remote*", Always(Todo, "is set: nobody is asked over the net here")),
+    ("oslo_policy", "*", NoEffect),
     ("security_compliance", "allow_insecure_admin_trust_cross_project_credentials_access", Unless(OFF, Differs, "is on: a trust's token never sees other credentials here")),
-    ("security_compliance", "*", Idle),
-    ("resource", "admin_project*", Says(Differs, "is set: no project is special here, and tokens do not say `is_admin_project`")),
+    ("security_compliance", "*", NoEffect),
+    ("resource", "admin_project*", Always(Differs, "is set: no project is special here, and tokens do not say `is_admin_project`")),
     ("resource", "*_url_safe", Unless(&["off"], Differs, "is on: names are not checked for it here")),
-    ("application_credential", "user_limit", Idle),
+    ("application_credential", "user_limit", NoEffect),
     ("endpoint_filter", "return_all_endpoints_if_no_filter", Unless(&["true"], Differs, "is off: a project for which no endpoint is named sees all of them here")),
-    ("*", "list_limit", Says(Differs, "is not looked at; `[DEFAULT] list_limit` is")),
+    ("*", "list_limit", Always(Differs, "is not looked at; `[DEFAULT] list_limit` is")),
     ("oslo_middleware", "enable_proxy_headers_parsing", Unless(OFF, Todo, "is on: of the X-Forwarded headers only the client's address is looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with; the Keystone understands it too")),
-    ("DEFAULT", "secure_proxy_ssl_header", Says(Todo, "is not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with")),
-    ("oslo_middleware", "*", Idle),
-    ("cors*", "allowed_origin", Says(Differs, "is set: no CORS headers are sent here; a proxy in front can add them")),
-    ("cors*", "*", Idle),
-    ("federation", "trusted_dashboard", Says(Differs, "is set: single sign-on is not served here")),
-    ("saml", "idp_entity_id", Says(Differs, "is set: no assertions are made here for other Keystones")),
-    ("database", "slave_connection", Says(Differs, "is not used: everything is read where it is written")),
-    ("database", "*", Idle),
+    ("DEFAULT", "secure_proxy_ssl_header", Always(Todo, "is not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with")),
+    ("oslo_middleware", "*", NoEffect),
+    ("cors*", "allowed_origin", Always(Differs, "is set: no CORS headers are sent here; a proxy in front can add them")),
+    ("cors*", "*", NoEffect),
+    ("federation", "trusted_dashboard", Always(Differs, "is set: single sign-on is not served here")),
+    ("saml", "idp_entity_id", Always(Differs, "is set: no assertions are made here for other Keystones")),
+    ("database", "slave_connection", Always(Differs, "is not used: everything is read where it is written")),
+    ("database", "*", NoEffect),
     ("cache", "enabled", Unless(OFF, Verdict::Ok, "has no meaning here: nothing is remembered between requests. What the Keystone remembers is said below")),
-    ("cache", "*", Idle),
-    ("memcache", "*", Idle),
-    ("*", "caching", Idle),
-    ("*", "cache_time", Idle),
-    ("token", "*", Idle),
-    ("credential", "*", Idle),
-    ("identity", "*", Idle),
-    ("resource", "*", Idle),
-    ("assignment", "*", Idle),
-    ("catalog", "*", Idle),
-    ("trust", "*", Idle),
-    ("revoke", "*", Idle),
-    ("role", "*", Idle),
-    ("policy", "*", Idle),
-    ("fernet_tokens", "*", Idle),
-    ("fernet_receipts", "*", Idle),
-    ("receipt", "*", Idle),
-    ("jwt_tokens", "*", Idle),
-    ("ldap", "*", Idle),
-    ("identity_mapping", "*", Idle),
-    ("shadow_users", "*", Idle),
-    ("domain_config", "*", Idle),
-    ("application_credential", "*", Idle),
-    ("endpoint_filter", "*", Idle),
-    ("endpoint_policy", "*", Idle),
-    ("unified_limit", "*", Idle),
-    ("federation", "*", Idle),
-    ("saml", "*", Idle),
-    ("oauth*", "*", Idle),
-    ("totp", "*", Idle),
-    ("api", "*", Idle),
-    ("wsgi", "*", Idle),
-    ("healthcheck", "*", Idle),
-    ("profiler*", "*", Idle),
-    ("oslo_messaging*", "*", Idle),
-    ("oslo_concurrency", "*", Idle),
-    ("eventlet_server*", "*", Idle),
-    ("paste_deploy", "*", Idle),
-    ("ssl", "*", Idle),
-    ("DEFAULT", "config_source", Says(Todo, "names a source of options that is not read here; put them into the file")),
-    ("DEFAULT", "debug", Idle),
-    ("DEFAULT", "verbose", Idle),
-    ("DEFAULT", "log*", Idle),
-    ("DEFAULT", "use_*", Idle),
-    ("DEFAULT", "syslog*", Idle),
-    ("DEFAULT", "watch_log_file", Idle),
-    ("DEFAULT", "default_log_levels", Idle),
-    ("DEFAULT", "publish_errors", Idle),
-    ("DEFAULT", "instance_*", Idle),
-    ("DEFAULT", "rate_limit_*", Idle),
-    ("DEFAULT", "max_logfile*", Idle),
-    ("DEFAULT", "fatal_deprecations", Idle),
-    ("DEFAULT", "transport_url", Idle),
-    ("DEFAULT", "control_exchange", Idle),
-    ("DEFAULT", "rpc_*", Idle),
-    ("DEFAULT", "executor_thread_pool_size", Idle),
-    ("DEFAULT", "notification_*", Idle),
-    ("DEFAULT", "default_publisher_id", Idle),
-    ("DEFAULT", "max_param_size", Idle),
-    ("DEFAULT", "max_token_size", Idle),
-    ("DEFAULT", "max_db_limit", Idle),
-    ("DEFAULT", "strict_password_check", Idle),
-    ("DEFAULT", "insecure_debug", Idle),
-    ("DEFAULT", "shell_completion", Idle),
-    ("DEFAULT", "admin_endpoint", Idle),
-    ("DEFAULT", "tempdir", Idle),
+    ("cache", "*", NoEffect),
+    ("memcache", "*", NoEffect),
+    ("*", "caching", NoEffect),
+    ("*", "cache_time", NoEffect),
+    ("token", "*", NoEffect),
+    ("credential", "*", NoEffect),
+    ("identity", "*", NoEffect),
+    ("resource", "*", NoEffect),
+    ("assignment", "*", NoEffect),
+    ("catalog", "*", NoEffect),
+    ("trust", "*", NoEffect),
+    ("revoke", "*", NoEffect),
+    ("role", "*", NoEffect),
+    ("policy", "*", NoEffect),
+    ("fernet_tokens", "*", NoEffect),
+    ("fernet_receipts", "*", NoEffect),
+    ("receipt", "*", NoEffect),
+    ("jwt_tokens", "*", NoEffect),
+    ("ldap", "*", NoEffect),
+    ("identity_mapping", "*", NoEffect),
+    ("shadow_users", "*", NoEffect),
+    ("domain_config", "*", NoEffect),
+    ("application_credential", "*", NoEffect),
+    ("endpoint_filter", "*", NoEffect),
+    ("endpoint_policy", "*", NoEffect),
+    ("unified_limit", "*", NoEffect),
+    ("federation", "*", NoEffect),
+    ("saml", "*", NoEffect),
+    ("oauth*", "*", NoEffect),
+    ("totp", "*", NoEffect),
+    ("api", "*", NoEffect),
+    ("wsgi", "*", NoEffect),
+    ("healthcheck", "*", NoEffect),
+    ("profiler*", "*", NoEffect),
+    ("oslo_messaging*", "*", NoEffect),
+    ("oslo_concurrency", "*", NoEffect),
+    ("eventlet_server*", "*", NoEffect),
+    ("paste_deploy", "*", NoEffect),
+    ("ssl", "*", NoEffect),
+    ("DEFAULT", "config_source", Always(Todo, "names a source of options that is not read here; put them into the file")),
+    ("DEFAULT", "debug", NoEffect),
+    ("DEFAULT", "verbose", NoEffect),
+    ("DEFAULT", "log*", NoEffect),
+    ("DEFAULT", "use_*", NoEffect),
+    ("DEFAULT", "syslog*", NoEffect),
+    ("DEFAULT", "watch_log_file", NoEffect),
+    ("DEFAULT", "default_log_levels", NoEffect),
+    ("DEFAULT", "publish_errors", NoEffect),
+    ("DEFAULT", "instance_*", NoEffect),
+    ("DEFAULT", "rate_limit_*", NoEffect),
+    ("DEFAULT", "max_logfile*", NoEffect),
+    ("DEFAULT", "fatal_deprecations", NoEffect),
+    ("DEFAULT", "transport_url", NoEffect),
+    ("DEFAULT", "control_exchange", NoEffect),
+    ("DEFAULT", "rpc_*", NoEffect),
+    ("DEFAULT", "executor_thread_pool_size", NoEffect),
+    ("DEFAULT", "notification_*", NoEffect),
+    ("DEFAULT", "default_publisher_id", NoEffect),
+    ("DEFAULT", "max_param_size", NoEffect),
+    ("DEFAULT", "max_token_size", NoEffect),
+    ("DEFAULT", "max_db_limit", NoEffect),
+    ("DEFAULT", "strict_password_check", NoEffect),
+    ("DEFAULT", "insecure_debug", NoEffect),
+    ("DEFAULT", "shell_completion", NoEffect),
+    ("DEFAULT", "admin_endpoint", NoEffect),
+    ("DEFAULT", "tempdir", NoEffect),
 ];
 
 fn fits(pattern: &str, name: &str) -> bool {
@@ -138,8 +138,8 @@ fn fits(pattern: &str, name: &str) -> bool {
     }
 }
 
-fn sense(section: &str, option: &str) -> Option<Sense> {
-    SENSES.iter().find(|(s, o, _)| fits(s, section) && fits(o, option)).map(|found| found.2)
+fn support(section: &str, option: &str) -> Option<Support> {
+    OPTION_SUPPORT.iter().find(|(s, o, _)| fits(s, section) && fits(o, option)).map(|found| found.2)
 }
 
 /// oslo's many words for yes and no as one each; other words in small letters.
@@ -153,7 +153,7 @@ fn plain(value: &str) -> String {
     }
 }
 
-pub(super) fn judge(r: &mut Report, at: &Place, ini: &Ini, config: &Config) {
+pub(super) fn judge(r: &mut Report, at: &Installation, ini: &Ini, config: &Config) {
     named(r, ini, config);
     substitutions(r, ini, config);
     directories(r, at, ini);
@@ -175,10 +175,10 @@ fn named(r: &mut Report, ini: &Ini, config: &Config) {
             honoured.push(name);
             continue;
         }
-        match sense(section, option) {
-            Some(Idle) => idle.push(name),
+        match support(section, option) {
+            Some(NoEffect) => idle.push(name),
             Some(Unless(values, ..)) if values.contains(&plain(value).as_str()) => idle.push(name),
-            Some(Unless(_, verdict, text) | Says(verdict, text)) => spoken.push((verdict, name, text)),
+            Some(Unless(_, verdict, text) | Always(verdict, text)) => spoken.push((verdict, name, text)),
             None => strange.push(name),
         }
     }
@@ -218,7 +218,7 @@ fn substitutions(r: &mut Report, ini: &Ini, config: &Config) {
 }
 
 /// What a Keystone reads besides the files that it is given.
-fn directories(r: &mut Report, at: &Place, ini: &Ini) {
+fn directories(r: &mut Report, at: &Installation, ini: &Ini) {
     for file in &at.config_files {
         let Some(stem) = file.file_name().and_then(|n| n.to_str()) else { continue };
         let dir = file.with_file_name(format!("{stem}.d"));
@@ -347,7 +347,7 @@ fn meanings(r: &mut Report, ini: &Ini, config: &Config) {
     }
 }
 
-fn policy(r: &mut Report, at: &Place, ini: &Ini, config: &Config) {
+fn policy(r: &mut Report, at: &Installation, ini: &Ini, config: &Config) {
     let beside = at.config_files.first().and_then(|f| f.parent()).unwrap_or(Path::new("."));
     let usual = beside.join("policy.yaml");
     let Some(file) = &config.policy_file else {
@@ -417,14 +417,14 @@ mod tests {
 
     #[test]
     fn every_option_finds_the_first_line_that_fits() {
-        let says = |s: &str, o: &str| format!("{:?}", sense(s, o));
+        let says = |s: &str, o: &str| format!("{:?}", support(s, o));
         assert!(says("token", "provider").contains("fernet"));
         assert!(says("assignment", "driver").contains("sql"));
-        assert!(says("token", "cache_time").contains("Idle"));
+        assert!(says("token", "cache_time").contains("NoEffect"));
         assert!(says("resource", "name_url_safe").contains("off"));
         assert!(says("auth", "password").contains("plugin"));
-        assert!(sense("DEFAULT", "log_file").is_some() && sense("DEFAULT", "odd").is_none());
-        assert!(sense("odd", "odd").is_none());
+        assert!(support("DEFAULT", "log_file").is_some() && support("DEFAULT", "odd").is_none());
+        assert!(support("odd", "odd").is_none());
         assert_eq!(
             (plain("Yes"), plain("off"), plain("No"), plain("SQL")),
             ("true".into(), "off".into(), "false".into(), "sql".into())

@@ -1,18 +1,20 @@
 //! What is in the database.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 use vicar_rules::Micros;
+use vicar_rules::delegation::{Broken, Ended, TrustStatus};
 
-use super::super::doctor::{NOT_BEFORE, is_open};
-use super::super::{failure::Failure, place};
-use super::{Report, Verdict};
+use super::super::checks::{NOT_BEFORE, is_open};
+use super::super::report::{Report, Verdict};
+use super::super::{failure::Failure, installation};
 use crate::args;
 use crate::auth::login;
 use crate::clock::{SECOND, iso};
 use crate::config::Config;
 use crate::crypto::keys::KeyRing;
+use crate::facts::{self, EvaluatedTrust};
 use crate::store::schema::{ALEMBIC_HEADS, Dialect, OWN, OWN_INDEXES};
 use crate::store::url::Location;
 use crate::store::{DateTime, Tx, Value, migrate};
@@ -29,11 +31,11 @@ pub(super) async fn judge(r: &mut Report, config: &Config) {
 async fn look(r: &mut Report, config: &Config) -> Result {
     if let Location::Sqlite(path) = &config.database.location
         && path.exists()
-        && is_open(path)
+        && is_open(path, 0o077)
     {
         r.todo("database", format_args!("others than its owner can open {}; chmod 600 it", path.display()));
     }
-    let store = place::look(&config.database).await?;
+    let store = installation::look(&config.database).await?;
     let mut tx = store.read().await?;
     if let Some(fault) = tx.fault().await? {
         r.fail("database", format_args!("{fault}; restore a backup first"));
@@ -43,7 +45,7 @@ async fn look(r: &mut Report, config: &Config) -> Result {
     if !schema(r, &mut tx, store.dialect()).await? {
         return Ok(());
     }
-    let now = place::clock().now();
+    let now = installation::clock().now();
     ground(r, &mut tx, config).await?;
     times(r, &mut tx, now).await?;
     r.group("Users");
@@ -417,153 +419,134 @@ async fn credentials(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
     Ok(())
 }
 
-/// A trust that nobody deleted.
-#[derive(Debug)]
-struct Link {
-    project: Option<String>,
-    impersonation: bool,
-    /// Nothing is for ever.
-    until: Option<Micros>,
-    uses: Option<i64>,
-    parent: Option<String>,
-    hops: i64,
-    roles: BTreeSet<String>,
+/// How many trusts are judged at once.
+const BATCH: usize = 500;
+
+/// What the rules say of all trusts that nobody deleted.
+#[derive(Debug, Default)]
+struct Tally {
+    live: usize,
+    redelegated: usize,
+    longest: usize,
+    suspended: usize,
+    over: usize,
+    below_ended: usize,
+    without_user: usize,
+    without_project: usize,
+    unlawful: usize,
+    late: usize,
+    counted: usize,
+    deep: usize,
 }
 
-impl Link {
-    fn is_over(&self, now: Micros) -> bool {
-        self.until.is_some_and(|t| t <= now) || self.uses.is_some_and(|n| n <= 0)
-    }
-
-    /// Does it claim more than what it was made from?
-    fn is_wider(&self, parent: &Self, implied: &BTreeMap<String, BTreeSet<String>>) -> bool {
-        let later = match (self.until, parent.until) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(own), Some(end)) => own > end,
-        };
-        let given: BTreeSet<&String> =
-            parent.roles.iter().chain(parent.roles.iter().filter_map(|r| implied.get(r)).flatten()).collect();
-        later
-            || self.project != parent.project
-            || (self.impersonation && !parent.impersonation)
-            || self.hops >= parent.hops
-            || !self.roles.iter().all(|role| given.contains(role))
-    }
-}
-
-async fn links(tx: &mut Tx) -> Result<BTreeMap<String, Link>> {
-    let mut links: BTreeMap<String, Link> = tx
-        .map(
-            "SELECT id, project_id, impersonation, expires_at_int, expires_at, remaining_uses,
-                    redelegated_trust_id, redelegation_count
-               FROM trust WHERE deleted_at IS NULL",
-            &[],
-            |row| {
-                let id: String = row.take()?;
-                let (project, impersonation) = (row.take()?, row.take()?);
-                let (exact, legacy): (Option<i64>, Option<DateTime>) = (row.take()?, row.take()?);
-                let until = exact.filter(|t| *t != 0).or(legacy.map(|t| t.0));
-                let uses = row.take()?;
-                let parent = row.take()?;
-                let hops = row.take::<Option<i64>>()?.unwrap_or(0);
-                Ok((id, Link { project, impersonation, until, uses, parent, hops, roles: BTreeSet::new() }))
-            },
-        )
-        .await?
-        .into_iter()
-        .collect();
-    let roles = tx
-        .map("SELECT trust_id, role_id FROM trust_role", &[], |row| {
-            Ok((row.take::<String>()?, row.take::<String>()?))
-        })
-        .await?;
-    for (trust, role) in roles {
-        if let Some(link) = links.get_mut(&trust) {
-            link.roles.insert(role);
-        }
-    }
-    Ok(links)
-}
-
-/// For each role all that it implies, however far.
-async fn implications(tx: &mut Tx) -> Result<BTreeMap<String, BTreeSet<String>>> {
-    let pairs = tx
-        .map("SELECT prior_role_id, implied_role_id FROM implied_role", &[], |row| {
-            Ok((row.take::<String>()?, row.take::<String>()?))
-        })
-        .await?;
-    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (prior, _) in &pairs {
-        let mut found = BTreeSet::new();
-        let mut open = vec![prior];
-        while let Some(role) = open.pop() {
-            for (_, next) in pairs.iter().filter(|p| p.0 == *role) {
-                if found.insert(next.clone()) {
-                    open.push(next);
-                }
+impl Tally {
+    fn add(&mut self, trust: &EvaluatedTrust, config: &Config) {
+        let leaf = trust.chain().leaf();
+        let alive = matches!(trust.status(), TrustStatus::Live(_) | TrustStatus::Suspended(_));
+        match trust.status() {
+            TrustStatus::Live(_) => {
+                let links = trust.chain().links().len();
+                self.live += 1;
+                self.redelegated += usize::from(links > 1);
+                self.longest = self.longest.max(links);
             }
+            TrustStatus::Suspended(_) => self.suspended += 1,
+            TrustStatus::Ended(Ended::Broken(why)) => match why {
+                Broken::AncestorEnded(_) | Broken::AncestorMissing(_) => self.below_ended += 1,
+                Broken::AgentGone(_) => self.without_user += 1,
+                Broken::ProjectGone => self.without_project += 1,
+                Broken::Unlawful(_) => self.unlawful += 1,
+            },
+            TrustStatus::Ended(Ended::Deleted | Ended::Expired | Ended::Exhausted) => self.over += 1,
         }
-        all.insert(prior.clone(), found);
+        self.late += usize::from(alive && leaf.until > trust.chain().until());
+        self.counted += usize::from(alive && leaf.remaining_uses.is_some());
+        self.deep += usize::from(alive && leaf.hops > config.trust.max_redelegation_count);
     }
-    Ok(all)
 }
 
-/// Links from this one up to its root, both counted; nothing when the way up is broken.
-fn height<'a>(links: &'a BTreeMap<String, Link>, mut link: &'a Link, now: Micros) -> Option<usize> {
-    for n in 1..=links.len() {
-        if link.is_over(now) && n > 1 {
-            return None;
-        }
-        match &link.parent {
-            None => return Some(n),
-            Some(parent) => link = links.get(parent)?,
+/// Asks the rules about every trust that nobody deleted. They are the same that the server asks.
+async fn tally(tx: &mut Tx, config: &Config, now: Micros) -> Result<Tally> {
+    let ids: Vec<String> =
+        tx.column("SELECT id FROM trust WHERE deleted_at IS NULL ORDER BY id", &[]).await?;
+    let implications = facts::implications(tx).await?;
+    let mut tally = Tally::default();
+    for batch in ids.chunks(BATCH) {
+        let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
+        let chains = facts::chains(tx, &batch).await?;
+        for trust in facts::evaluate_all(tx, chains, now, &implications).await? {
+            tally.add(&trust, config);
         }
     }
-    // In a circle.
-    None
+    Ok(tally)
 }
 
 async fn delegations(r: &mut Report, tx: &mut Tx, config: &Config, now: Micros) -> Result {
-    let links = links(tx).await?;
-    let implied = implications(tx).await?;
-    let (over, open): (Vec<_>, Vec<_>) = links.values().partition(|l| l.is_over(now));
-    let heights: Vec<Option<usize>> = open.iter().map(|l| height(&links, l, now)).collect();
-    let living = heights.iter().flatten().count();
-    let longest = heights.iter().flatten().max().copied().unwrap_or(0);
+    let t = tally(tx, config, now).await?;
     r.ok(
         "trusts",
         format_args!(
-            "{living} live, {} of them made from others; the longest chain has {longest} links",
-            heights.iter().flatten().filter(|h| **h > 1).count()
+            "{} live, {} of them made from others; the longest chain has {} links",
+            t.live, t.redelegated, t.longest
         ),
     );
-    let counted = open.iter().filter(|l| l.uses.is_some()).count();
-    if counted > 0 {
-        r.ok("trusts that count uses", format_args!("{counted}; counted on here from where they stand"));
+    if t.counted > 0 {
+        r.ok("trusts that count uses", format_args!("{}; counted on here from where they are", t.counted));
     }
-    let broken = heights.len() - living;
-    if broken > 0 {
-        r.differs("broken chains", format_args!("{broken} trusts hang on one that is deleted, gone or over: they yield nothing here, and are ended"));
-    }
-    let wider = links
-        .values()
-        .filter(|l| l.parent.as_ref().and_then(|p| links.get(p)).is_some_and(|p| l.is_wider(p, &implied)))
-        .count();
-    if wider > 0 {
-        r.differs("wider than their parent", format_args!("{wider} trusts claim more roles, time, depth, impersonation or another project than the trust they were made from: here they are worth what all of their chain gives"));
-    }
-    let deep = links.values().filter(|l| l.hops > i64::from(config.trust.max_redelegation_count)).count();
-    if deep > 0 {
-        r.ok("depth", format_args!("{deep} trusts may be passed on more often than [trust] max_redelegation_count says: the setting holds for new ones only"));
-    }
+    let mut some = |verdict, about, n: usize, meaning: &str| {
+        if n > 0 {
+            r.add(verdict, about, format_args!("{n} {meaning}"));
+        }
+    };
+    some(
+        Verdict::Ok,
+        "suspended trusts",
+        t.suspended,
+        "trusts yield nothing for now: a user or project is disabled, or a role is not held",
+    );
+    some(
+        Verdict::Differs,
+        "broken chains",
+        t.below_ended,
+        "trusts hang on one that is deleted, gone or over: they yield nothing here, and are ended",
+    );
+    some(
+        Verdict::Differs,
+        "trusts without a user",
+        t.without_user,
+        "trusts name a user, in them or in a trust above, who was deleted: they yield nothing here",
+    );
+    some(
+        Verdict::Differs,
+        "trusts without a project",
+        t.without_project,
+        "trusts have no project, or one that was deleted: they yield nothing here",
+    );
+    some(
+        Verdict::Differs,
+        "wider than their parent",
+        t.unlawful,
+        "trusts contradict a trust that they were made from, in project, depth, impersonation or trustor: they yield nothing here",
+    );
+    some(
+        Verdict::Differs,
+        "later than their parent",
+        t.late,
+        "trusts end later than a trust that they were made from: here they end with it",
+    );
+    some(
+        Verdict::Ok,
+        "depth",
+        t.deep,
+        "trusts may be passed on more often than [trust] max_redelegation_count says: the setting holds for new ones only",
+    );
     let deleted = count(tx, "SELECT COUNT(*) FROM trust WHERE deleted_at IS NOT NULL", &[]).await?;
-    if deleted > 0 || !over.is_empty() {
+    if deleted > 0 || t.over > 0 {
         r.differs(
             "dead trusts",
             format_args!(
                 "{deleted} deleted and {} over: the reaper ends these, and removes what ended longer than {} days ago ([delegation] retention, reap_interval)",
-                over.len(),
+                t.over,
                 config.retention / (86_400 * SECOND)
             ),
         );

@@ -71,17 +71,22 @@ impl Dead {
 
 /// Counts what is dead.
 pub async fn count(tx: &mut Tx, now: Micros) -> Result<Dead> {
-    let mut dead = Dead { keypairs: orphaned_keypairs(tx).await?.len(), ..Dead::default() };
-    let deleted: Vec<i64> = tx.column("SELECT COUNT(*) FROM trust WHERE deleted_at IS NOT NULL", &[]).await?;
-    dead.deleted = deleted.first().map_or(0, |n| usize::try_from(*n).unwrap_or(0));
-    for (_, why) in over(tx, &Which::default(), now, usize::MAX).await? {
-        match why {
-            EndReason::Expired => dead.expired += 1,
-            EndReason::Exhausted => dead.exhausted += 1,
-            _ => dead.broken += 1,
-        }
-    }
-    Ok(dead)
+    let time = args![now, DateTime(now)];
+    Ok(Dead {
+        keypairs: orphaned_keypairs(tx).await?.len(),
+        deleted: how_many(tx, "t.deleted_at IS NOT NULL", &[]).await?,
+        expired: how_many(tx, &format!("t.deleted_at IS NULL AND {EXPIRED}"), time).await?,
+        exhausted: how_many(tx, &format!("t.deleted_at IS NULL AND {EXHAUSTED}"), &[]).await?,
+        broken: how_many(tx, &format!("t.deleted_at IS NULL AND {BROKEN}"), &[]).await?,
+    })
+}
+
+async fn how_many(tx: &mut Tx, condition: &str, args: &[crate::store::Value]) -> Result<usize> {
+    let query = format!(
+        "SELECT COUNT(*) FROM trust t LEFT JOIN trust p ON p.id = t.redelegated_trust_id WHERE {condition}"
+    );
+    let found: Vec<i64> = tx.column(&query, args).await?;
+    Ok(found.first().map_or(0, |n| usize::try_from(*n).unwrap_or(0)))
 }
 
 /// Trusts that seem to be over and that nobody has ended, with the reason: at most `limit` for each reason.

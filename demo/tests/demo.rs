@@ -1,8 +1,13 @@
-//! `vicar demo` as a newcomer runs it: the real binary, on a server of its own and on a running one.
+//! `vicar-demo` as a newcomer runs it: the real programs, on a server of their own and on a running one.
+//!
+//! The server's program is `$VICAR_BIN`, or is built with cargo from the sources beside these.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
@@ -13,8 +18,10 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Self {
-        let dir = std::env::temp_dir().join(format!("vicar-demo-test-{}", vicar::ids::uuid()));
-        std::fs::create_dir_all(&dir).expect("scratch folder");
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("vicar-demo-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(name);
+        std::fs::create_dir(&dir).expect("scratch folder");
         Self(dir)
     }
 }
@@ -25,10 +32,41 @@ impl Drop for Scratch {
     }
 }
 
-/// The program, with a folder of its own for temporary files and nothing else of our environment.
-fn vicar(tmp: &Path, args: &[&str]) -> Command {
-    let mut c = Command::new(env!("CARGO_BIN_EXE_vicar"));
+/// The server's program.
+fn server() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        if let Some(given) = std::env::var_os("VICAR_BIN") {
+            return given.into();
+        }
+        let program = Path::new(env!("CARGO_BIN_EXE_vicar-demo")).with_file_name("vicar");
+        let profile = program.parent().expect("a profile's folder");
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--locked", "--package", "vicar", "--bin", "vicar", "--target-dir"]);
+        build.arg(profile.parent().expect("the target folder"));
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().expect("cargo runs").success(), "the server cannot be built");
+        program
+    })
+}
+
+/// A program, with a folder of its own for temporary files and nothing else of our environment.
+fn program(path: &Path, tmp: &Path, args: &[&str]) -> Command {
+    let mut c = Command::new(path);
     c.args(args).env_clear().env("TMPDIR", tmp).env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
+    c
+}
+
+fn demo(tmp: &Path, args: &[&str]) -> Command {
+    program(Path::new(env!("CARGO_BIN_EXE_vicar-demo")), tmp, args)
+}
+
+/// The demo on a server of its own.
+fn alone(tmp: &Path) -> Command {
+    let mut c = demo(tmp, &["--server"]);
+    c.arg(server());
     c
 }
 
@@ -68,7 +106,7 @@ fn assert_whole(out: &str) {
 #[test]
 fn the_story_is_told_on_a_server_of_its_own_which_leaves_nothing_behind() {
     let tmp = Scratch::new();
-    let out = told(&vicar(&tmp.0, &["demo"]).output().expect("runs"), 0);
+    let out = told(&alone(&tmp.0).output().expect("runs"), 0);
     assert_whole(&out);
     assert_eq!(std::fs::read_dir(&tmp.0).expect("the folder").count(), 0);
 }
@@ -76,7 +114,7 @@ fn the_story_is_told_on_a_server_of_its_own_which_leaves_nothing_behind() {
 #[test]
 fn a_terminal_without_unicode_gets_ascii() {
     let tmp = Scratch::new();
-    let out = told(&vicar(&tmp.0, &["demo"]).env("LC_ALL", "C").output().expect("runs"), 0);
+    let out = told(&alone(&tmp.0).env("LC_ALL", "C").output().expect("runs"), 0);
     assert!(out.is_ascii(), "{out}");
     assert!(out.contains("\n   `- mistral"), "{out}");
 }
@@ -89,10 +127,15 @@ struct Running {
 
 impl Running {
     fn start(tmp: &Scratch, ini: &str) -> Self {
+        Self::start_with(tmp, ini, &[])
+    }
+
+    fn start_with(tmp: &Scratch, ini: &str, more: &[&Path]) -> Self {
         let config = tmp.0.join("vicar.conf");
         std::fs::write(&config, format!("[identity]\npassword_hash_rounds = 4\n{ini}")).expect("written");
-        let mut c = vicar(&tmp.0, &["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "off"]);
-        c.arg("--data-dir").arg(tmp.0.join("data")).arg("--config-file").arg(config);
+        let mut c =
+            program(server(), &tmp.0, &["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "off"]);
+        c.arg("--data-dir").arg(tmp.0.join("data")).arg("--config-file").arg(config).args(more);
         c.env("VICAR_BOOTSTRAP_PASSWORD", PASSWORD).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = c.spawn().expect("starts");
         let mut first = String::new();
@@ -140,14 +183,14 @@ fn on_a_running_server_it_cleans_up_after_itself() {
     let tmp = Scratch::new();
     let server = Running::start(&tmp, "");
     let before = server.everything();
-    let demo = |password: &str| {
-        let mut c = vicar(&tmp.0, &["demo", "--url", &server.url]);
+    let play = |password: &str| {
+        let mut c = demo(&tmp.0, &["--url", &server.url]);
         c.env("VICAR_DEMO_PASSWORD", password);
         c.output().expect("runs")
     };
-    assert_whole(&told(&demo(PASSWORD), 0));
+    assert_whole(&told(&play(PASSWORD), 0));
     assert_eq!(server.everything(), before);
-    let refused = demo("wrong");
+    let refused = play("wrong");
     told(&refused, 1);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("cannot log in with this password"));
 }
@@ -157,8 +200,8 @@ fn what_is_not_as_it_must_be_is_told_and_the_exit_code_says_so() {
     let tmp = Scratch::new();
     // A server that takes old signatures.
     let server = Running::start(&tmp, "[credential]\nauth_ttl = 60\n");
-    let demo = vicar(&tmp.0, &["demo", "--url", &server.url, "--password", PASSWORD]).output().expect("runs");
-    let out = told(&demo, 1);
+    let played = demo(&tmp.0, &["--url", &server.url, "--password", PASSWORD]).output().expect("runs");
+    let out = told(&played, 1);
     let wrong: Vec<&str> = out.lines().filter(|line| line.starts_with('✗')).collect();
     assert_eq!(wrong.len(), 1, "{out}");
     assert!(wrong[0].contains("was signed 20 minutes ago") && wrong[0].ends_with("allowed 200"), "{out}");
@@ -172,8 +215,8 @@ fn a_story_that_breaks_off_cleans_up_too() {
     // Keystone's way: no keypairs from delegated tokens. The story cannot go on without one.
     let server = Running::start(&tmp, "[delegation]\nec2_keys = refuse\n");
     let before = server.everything();
-    let demo = vicar(&tmp.0, &["demo", "--url", &server.url, "--password", PASSWORD]).output().expect("runs");
-    let out = told(&demo, 1);
+    let played = demo(&tmp.0, &["--url", &server.url, "--password", PASSWORD]).output().expect("runs");
+    let out = told(&played, 1);
     assert!(out.contains("✗ aodh     makes an EC2 keypair"), "{out}");
     assert!(out.contains("status: expected 201, got 403"), "{out}");
     assert!(out.contains("The story breaks off here. "), "{out}");
@@ -184,16 +227,72 @@ fn a_story_that_breaks_off_cleans_up_too() {
 fn addresses_that_cannot_be_spoken_to_are_named() {
     let tmp = Scratch::new();
     for (url, says) in [
-        ("https://127.0.0.1:5000", "plain http only"),
-        ("127.0.0.1:5000", "no address like http://"),
+        ("127.0.0.1:5000", "not a URL like http://"),
         ("http://127.0.0.1:1", "cannot be reached"),
+        ("https://127.0.0.1:1", "cannot be reached"),
     ] {
-        let demo = vicar(&tmp.0, &["demo", "--url", url, "--password", PASSWORD]).output().expect("runs");
-        told(&demo, 1);
-        let err = String::from_utf8_lossy(&demo.stderr).into_owned();
+        let played = demo(&tmp.0, &["--url", url, "--password", PASSWORD]).output().expect("runs");
+        told(&played, 1);
+        let err = String::from_utf8_lossy(&played.stderr).into_owned();
         assert!(err.contains(says) && !err.contains(PASSWORD), "{err}");
     }
-    let without = vicar(&tmp.0, &["demo", "--url", "http://127.0.0.1:1"]).output().expect("runs");
+    let without = demo(&tmp.0, &["--url", "http://127.0.0.1:1"]).output().expect("runs");
     told(&without, 2);
     assert!(String::from_utf8_lossy(&without.stderr).contains("--password"));
+}
+
+#[test]
+fn a_cloud_of_clouds_yaml_is_played_on_with_its_own_administrator() {
+    let tmp = Scratch::new();
+    let server = Running::start(&tmp, "");
+    let before = server.everything();
+    let clouds = tmp.0.join("data/clouds.yaml");
+    let play = |cloud: &str| {
+        let mut c = demo(&tmp.0, &["--os-cloud", cloud]);
+        c.env("OS_CLIENT_CONFIG_FILE", &clouds).output().expect("runs")
+    };
+    assert_whole(&told(&play("vicar"), 0));
+    assert_eq!(server.everything(), before);
+    let played = play("other");
+    told(&played, 1);
+    assert!(String::from_utf8_lossy(&played.stderr).contains("there is no cloud `other`"));
+}
+
+#[test]
+fn a_server_that_encrypts_must_prove_who_it_is() {
+    let tmp = Scratch::new();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let (cert, key) = (tmp.0.join("cert.pem"), tmp.0.join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).expect("written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    let tls = [Path::new("--tls-cert"), &cert, Path::new("--tls-key"), &key];
+    let server = Running::start_with(&tmp, "", &tls);
+    assert!(server.url.starts_with("https://"), "{}", server.url);
+    let clouds = tmp.0.join("data/clouds.yaml");
+    let play = || {
+        let mut c = demo(&tmp.0, &["--os-cloud", "vicar"]);
+        c.env("OS_CLIENT_CONFIG_FILE", &clouds).output().expect("runs")
+    };
+    let refused = play();
+    told(&refused, 1);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("certificate"), "{refused:?}");
+    let known = format!("    cacert: {}\n    region_name", cert.display());
+    let text = std::fs::read_to_string(&clouds).expect("read").replace("    region_name", &known);
+    std::fs::write(&clouds, text).expect("written");
+    assert_whole(&told(&play(), 0));
+}
+
+#[test]
+fn a_server_that_cannot_be_started_is_told_with_its_own_words() {
+    let tmp = Scratch::new();
+    let played = demo(&tmp.0, &["--server", "/nowhere/vicar"]).output().expect("runs");
+    told(&played, 1);
+    assert!(String::from_utf8_lossy(&played.stderr).contains("/nowhere/vicar: "), "{played:?}");
+    let refuses = tmp.0.join("refuses");
+    std::fs::write(&refuses, "#!/bin/sh\necho 'vicar: no place left' >&2\nexit 4\n").expect("written");
+    std::fs::set_permissions(&refuses, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    let played = demo(&tmp.0, &["--server"]).arg(&refuses).output().expect("runs");
+    told(&played, 1);
+    assert!(String::from_utf8_lossy(&played.stderr).contains("vicar: no place left"), "{played:?}");
+    assert_eq!(std::fs::read_dir(&tmp.0).expect("the folder").count(), 1, "nothing is left but the script");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::Write;
 
-use super::client::Answer;
+use crate::client::Answer;
 
 /// Lines are at most this wide.
 const WIDTH: usize = 80;
@@ -13,7 +13,7 @@ const MARGIN: usize = 11;
 
 /// The characters that a terminal can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Letters {
+pub(crate) enum Letters {
     Unicode,
     Ascii,
 }
@@ -65,7 +65,7 @@ impl Letters {
 
 /// Prints, and counts what was checked.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(crate) struct Page {
     letters: Letters,
     /// Ids by the names under which the story knows them.
     names: BTreeMap<String, String>,
@@ -75,29 +75,29 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { letters: Letters::of_locale(), names: BTreeMap::new(), chapters: 0, checks: 0, failed: 0 }
     }
 
     /// From now on `id` is shown as `name`.
-    pub(super) fn name(&mut self, id: &str, name: &str) {
+    pub(crate) fn name(&mut self, id: &str, name: &str) {
         self.names.insert(id.to_owned(), name.to_owned());
     }
 
     /// The name of an id; an unknown one stays as it is.
-    pub(super) fn named<'a>(&'a self, id: &'a str) -> &'a str {
+    pub(crate) fn named<'a>(&'a self, id: &'a str) -> &'a str {
         self.names.get(id).map_or(id, String::as_str)
     }
 
     /// The names of ids, in their order.
-    pub(super) fn list<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> String {
+    pub(crate) fn list<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> String {
         let mut names: Vec<&str> = ids.into_iter().map(|id| self.named(id)).collect();
         names.sort_unstable();
         names.join(" ")
     }
 
     /// The first lines: what is told, where, and how to read it.
-    pub(super) fn title(&mut self, place: &str) {
+    pub(crate) fn title(&mut self, place: &str) {
         let (well, wrong) = (self.letters.mark(true), self.letters.mark(false));
         self.line("The story of delegated authority");
         self.line("");
@@ -119,14 +119,14 @@ impl Page {
     }
 
     /// The title of a chapter.
-    pub(super) fn chapter(&mut self, title: &str) {
+    pub(crate) fn chapter(&mut self, title: &str) {
         self.chapters += 1;
         self.line("");
         self.line(&format!("{}. {title}", self.chapters));
     }
 
     /// A step with what was checked.
-    pub(super) fn step(&mut self, step: Step) {
+    pub(crate) fn step(&mut self, step: Step) {
         self.checks += step.checks;
         self.failed += step.wrong.len();
         let mark = self.letters.mark(step.wrong.is_empty());
@@ -151,13 +151,13 @@ impl Page {
     }
 
     /// A line as it is.
-    pub(super) fn line(&mut self, line: &str) {
+    pub(crate) fn line(&mut self, line: &str) {
         // Nobody reading any more is no reason to leave things behind on a server.
         let _ = writeln!(std::io::stdout(), "{}", self.letters.render(line.trim_end()));
     }
 
     /// The last line.
-    pub(super) fn end(&mut self, told: bool) {
+    pub(crate) fn end(&mut self, told: bool) {
         let broken_off = if told { "" } else { "The story breaks off here. " };
         let well = match self.failed {
             0 => "all as it must be".to_owned(),
@@ -168,19 +168,19 @@ impl Page {
     }
 
     /// How many checks failed.
-    pub(super) fn failed(&self) -> usize {
+    pub(crate) fn failed(&self) -> usize {
         self.failed
     }
 
     /// A text with names in the place of ids.
-    pub(super) fn readable(&self, text: &str) -> String {
+    pub(crate) fn readable(&self, text: &str) -> String {
         self.names.iter().fold(text.to_owned(), |text, (id, name)| text.replace(id.as_str(), name))
     }
 }
 
 /// Something that somebody does, how it was answered, and what was checked about that.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(crate) struct Step {
     who: &'static str,
     what: String,
     status: Option<u16>,
@@ -190,12 +190,12 @@ pub(super) struct Step {
 }
 
 impl Step {
-    pub(super) fn by(who: &'static str, what: impl Into<String>) -> Self {
+    pub(crate) fn by(who: &'static str, what: impl Into<String>) -> Self {
         Self { who, what: what.into(), status: None, checks: 0, facts: Vec::new(), wrong: Vec::new() }
     }
 
     /// Checks the status.
-    pub(super) fn answered(mut self, answer: &Answer, expected: u16) -> Self {
+    pub(crate) fn answered(mut self, answer: &Answer, expected: u16) -> Self {
         self.checks += 1;
         self.status = Some(answer.status);
         if answer.status != expected {
@@ -206,14 +206,14 @@ impl Step {
     }
 
     /// Checks the status of a refusal, and shows the server's words for it.
-    pub(super) fn refused(self, answer: &Answer, expected: u16) -> Self {
+    pub(crate) fn refused(self, answer: &Answer, expected: u16) -> Self {
         let words = answer.reason().unwrap_or_default().trim_end_matches('.');
         let step = self.answered(answer, expected);
         if answer.status == expected && !words.is_empty() { step.says(format!("\"{words}\"")) } else { step }
     }
 
     /// Checks that two things are the same, and shows it.
-    pub(super) fn is(mut self, label: &str, expected: impl Display, got: impl Display) -> Self {
+    pub(crate) fn is(mut self, label: &str, expected: impl Display, got: impl Display) -> Self {
         let (expected, got) = (expected.to_string(), got.to_string());
         self.checks += 1;
         if expected == got {
@@ -226,7 +226,7 @@ impl Step {
     }
 
     /// Checks anything else, and shows it.
-    pub(super) fn holds(mut self, fact: impl Into<String>, true_: bool) -> Self {
+    pub(crate) fn holds(mut self, fact: impl Into<String>, true_: bool) -> Self {
         self.checks += 1;
         if true_ {
             self.facts.push(fact.into());
@@ -237,7 +237,7 @@ impl Step {
     }
 
     /// Shows without checking.
-    pub(super) fn says(mut self, fact: impl Into<String>) -> Self {
+    pub(crate) fn says(mut self, fact: impl Into<String>) -> Self {
         self.facts.push(fact.into());
         self
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::page::Page;
+use crate::page::Page;
 
 /// One link as the server shows it.
 struct Node<'a>(&'a Value);
@@ -37,17 +37,17 @@ fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
 }
 
 /// The time of day of a time.
-pub(super) fn time(iso: &str) -> &str {
+pub(crate) fn time(iso: &str) -> &str {
     iso.get(11..19).unwrap_or("never")
 }
 
 /// The ids of roles.
-pub(super) fn ids(roles: &[Value]) -> impl Iterator<Item = &str> {
+pub(crate) fn ids(roles: &[Value]) -> impl Iterator<Item = &str> {
     roles.iter().filter_map(|r| r.get("id")?.as_str())
 }
 
 /// The lines of the tree below a trust, with a head.
-pub(super) fn draw(page: &Page, lineage: &Value) -> Vec<String> {
+pub(crate) fn draw(page: &Page, lineage: &Value) -> Vec<String> {
     let root = Node(&lineage["trust"]);
     let head = if root.live() { "until" } else { "why" };
     let project = page.named(root.text("project_id"));

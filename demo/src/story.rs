@@ -4,41 +4,40 @@
 use serde_json::{Map, Value, json};
 use vicar_rules::signature::{SignatureError, SignedRequest, amz_date, sign_v2, sign_v4};
 
-use super::Stop;
-use super::client::{Answer, Client};
-use super::page::{Page, Step};
-use super::stage::{Admin, Stage, Thing};
-use super::tree;
-use crate::clock::{self, SECOND};
+use crate::Stop;
+use crate::client::{Answer, Client};
+use crate::page::{Page, Step};
+use crate::random;
+use crate::stage::{Admin, Stage, Thing};
+use crate::time::{self, SECOND};
+use crate::tree;
 
 const MINUTE: i64 = 60 * SECOND;
 const TRUSTS: &str = "/v3/OS-TRUST/trusts";
 
 /// Tells it from the first to the last chapter.
-pub(super) async fn tell(client: &Client, page: &mut Page, admin: &mut Admin) -> Result<(), Stop> {
-    let stage = admin.furnish(client, page).await?;
+pub(crate) fn tell(client: &Client, page: &mut Page, admin: &mut Admin) -> Result<(), Stop> {
+    let stage = admin.make_all(client, page)?;
     let alice = json!({"project": {"id": stage.orchard.id}});
     let service = json!({"project": {"id": stage.services.id}});
-    let alice = enter(client, &stage, &stage.alice, alice).await?.token()?;
-    let service = enter(client, &stage, &stage.ec2_api, service).await?.token()?;
+    let alice = enter(client, &stage, &stage.alice, alice)?.token()?;
+    let service = enter(client, &stage, &stage.ec2_api, service)?.token()?;
     let mut story = Story { http: client, page, on: &stage, alice, service };
-    let links = story.delegation().await?;
-    let key = story.key(&links).await?;
-    story.refusals(&links, &key).await?;
-    story.tree_before(&links, &key).await?;
-    story.end(&links, &key).await?;
-    story.aftermath(&links, &key).await
+    let links = story.delegation()?;
+    let key = story.key(&links)?;
+    story.refusals(&links, &key)?;
+    story.tree_before(&links, &key)?;
+    story.end(&links, &key)?;
+    story.aftermath(&links, &key)
 }
 
 /// A password login.
-async fn enter(client: &Client, on: &Stage, user: &Thing, scope: Value) -> Result<Answer, Stop> {
+fn enter(client: &Client, on: &Stage, user: &Thing, scope: Value) -> Result<Answer, Stop> {
     let user = json!({"id": user.id, "password": on.password});
-    client
-        .login(&json!({"auth": {
-            "identity": {"methods": ["password"], "password": {"user": user}},
-            "scope": scope,
-        }}))
-        .await
+    client.login(&json!({"auth": {
+        "identity": {"methods": ["password"], "password": {"user": user}},
+        "scope": scope,
+    }}))
 }
 
 /// What every chapter needs.
@@ -104,7 +103,7 @@ impl<'a> Story<'a> {
     }
 
     /// Asks for a trust on orchard.
-    async fn post(&self, token: &str, ask: &Ask<'_>) -> Result<Answer, Stop> {
+    fn post(&self, token: &str, ask: &Ask<'_>) -> Result<Answer, Stop> {
         let roles: Vec<Value> = ask.roles.iter().map(|r| json!({"id": r.id})).collect();
         let mut trust = json!({
             "trustor_user_id": ask.from.id,
@@ -116,11 +115,11 @@ impl<'a> Story<'a> {
         for (name, value) in ask.with.as_object().unwrap_or(&Map::new()) {
             trust[name] = value.clone();
         }
-        self.http.post(token, TRUSTS, &json!({"trust": trust})).await
+        self.http.post(token, TRUSTS, &json!({"trust": trust}))
     }
 
     /// Makes a trust and has its trustee take it up. `chain` is everybody through whose hands it went.
-    async fn hand_on(
+    fn hand_on(
         &mut self,
         (who, token): (&'static str, &str),
         what: &str,
@@ -128,7 +127,7 @@ impl<'a> Story<'a> {
         hops: u32,
         chain: &[&Thing],
     ) -> Result<Link<'a>, Stop> {
-        let made = self.post(token, &ask).await?;
+        let made = self.post(token, &ask)?;
         let until = made.body["trust"]["expires_at"].as_str().unwrap_or_default().to_owned();
         let roles = self.page.list(ask.roles.iter().map(|r| r.id.as_str()));
         self.page.step(
@@ -140,19 +139,13 @@ impl<'a> Story<'a> {
                 .says(format!("until {}", tree::time(&until))),
         );
         let id = made.text("/trust/id")?;
-        let token = self.take_up(&ask, &id, &until, chain).await?;
+        let token = self.take_up(&ask, &id, &until, chain)?;
         Ok(Link { holder: ask.to, id, until, token })
     }
 
     /// The trustee's login by a trust, and what the token says.
-    async fn take_up(
-        &mut self,
-        ask: &Ask<'_>,
-        id: &str,
-        until: &str,
-        chain: &[&Thing],
-    ) -> Result<String, Stop> {
-        let answer = self.consume(ask.to, id).await?;
+    fn take_up(&mut self, ask: &Ask<'_>, id: &str, until: &str, chain: &[&Thing]) -> Result<String, Stop> {
+        let answer = self.consume(ask.to, id)?;
         let speaks_for = if ask.impersonation { ask.from } else { ask.to };
         let mut roles: Vec<&str> = ask.roles.iter().map(|r| r.id.as_str()).collect();
         if ask.roles.iter().any(|r| r.id == self.on.member.id) {
@@ -177,8 +170,8 @@ impl<'a> Story<'a> {
         answer.token()
     }
 
-    async fn consume(&self, who: &Thing, trust: &str) -> Result<Answer, Stop> {
-        enter(self.http, self.on, who, json!({"OS-TRUST:trust": {"id": trust}})).await
+    fn consume(&self, who: &Thing, trust: &str) -> Result<Answer, Stop> {
+        enter(self.http, self.on, who, json!({"OS-TRUST:trust": {"id": trust}}))
     }
 
     fn project_of(&self, token: &Value) -> &str {
@@ -204,48 +197,50 @@ impl<'a> Story<'a> {
         names.join(" → ")
     }
 
-    async fn delegation(&mut self) -> Result<Links<'a>, Stop> {
+    fn delegation(&mut self) -> Result<Links<'a>, Stop> {
         let on = self.on;
-        let end = |minutes: i64| clock::iso(on.now() / SECOND * SECOND + minutes * MINUTE);
+        let end = |minutes: i64| time::iso(on.now() / SECOND * SECOND + minutes * MINUTE);
         self.page.chapter("Alice lets solum act for her");
         let roles = [&on.member, &on.stack_owner];
         let with = json!({"allow_redelegation": true, "redelegation_count": 2, "expires_at": end(30)});
         let ask = self.ask(&on.alice, &on.solum, &roles, with);
         let alice = self.alice.clone();
-        let solum = self
-            .hand_on(
-                ("alice", &alice),
-                "makes a trust for solum, on orchard",
-                ask,
-                2,
-                &[&on.alice, &on.solum],
-            )
-            .await?;
+        let solum = self.hand_on(
+            ("alice", &alice),
+            "makes a trust for solum, on orchard",
+            ask,
+            2,
+            &[&on.alice, &on.solum],
+        )?;
 
         self.page.chapter("Solum hands it on, and so does heat: never more, mostly less");
         let with = json!({"allow_redelegation": true, "expires_at": end(20)});
         let ask = self.ask(&on.alice, &on.heat, &roles, with);
         let chain = [&on.alice, &on.solum, &on.heat, &on.aodh];
-        let heat = self
-            .hand_on(("solum", &solum.token), "hands it on to heat, for a shorter time", ask, 1, &chain[..3])
-            .await?;
+        let heat = self.hand_on(
+            ("solum", &solum.token),
+            "hands it on to heat, for a shorter time",
+            ask,
+            1,
+            &chain[..3],
+        )?;
         let ask = self.ask(&on.alice, &on.aodh, &[&on.member], json!({"allow_redelegation": true}));
         let aodh =
-            self.hand_on(("heat", &heat.token), "hands it on to aodh, with one role", ask, 0, &chain).await?;
+            self.hand_on(("heat", &heat.token), "hands it on to aodh, with one role", ask, 0, &chain)?;
         let mut ask = self.ask(&on.alice, &on.mistral, &[&on.reader], json!({"allow_redelegation": true}));
         ask.impersonation = false;
         let chain = [&on.alice, &on.solum, &on.mistral];
         let what = "hands it on to mistral too, which acts in its own name";
-        let mistral = self.hand_on(("solum", &solum.token), what, ask, 1, &chain).await?;
+        let mistral = self.hand_on(("solum", &solum.token), what, ask, 1, &chain)?;
         Ok(Links { solum, heat, aodh, mistral })
     }
 
-    async fn key(&mut self, links: &Links<'a>) -> Result<Key, Stop> {
+    fn key(&mut self, links: &Links<'a>) -> Result<Key, Stop> {
         let on = self.on;
         self.page.chapter("A program gets a key that opens one door");
         let keys = format!("/v3/users/{}/credentials/OS-EC2", on.alice.id);
         let body = json!({"tenant_id": on.orchard.id, "roles": [{"id": on.reader.id}]});
-        let made = self.http.post(&links.aodh.token, &keys, &body).await?;
+        let made = self.http.post(&links.aodh.token, &keys, &body)?;
         let access = made.text("/credential/access").unwrap_or_default();
         let trust = made.text("/credential/trust_id").unwrap_or_default();
         self.page.step(
@@ -263,7 +258,7 @@ impl<'a> Story<'a> {
         };
         for version in [4, 2] {
             let signed = key.signed(version, on.now())?;
-            let answer = self.exchange(&signed).await?;
+            let answer = self.exchange(&signed)?;
             let what = format!("exchanges a request that the program signed (v{version})");
             self.page.step(self.exchanged(what, &answer, links));
             key.token = answer.token()?;
@@ -283,88 +278,88 @@ impl<'a> Story<'a> {
             .holds(ends(token, &links.aodh.until), within(token, &links.aodh.until))
     }
 
-    async fn exchange(&self, signed: &Value) -> Result<Answer, Stop> {
-        self.http.post(&self.service, "/v3/ec2tokens", signed).await
+    fn exchange(&self, signed: &Value) -> Result<Answer, Stop> {
+        self.http.post(&self.service, "/v3/ec2tokens", signed)
     }
 
     fn refused(&mut self, who: &Thing, what: &str, answer: &Answer, status: u16) {
         self.page.step(Step::by(who.name, what).refused(answer, status));
     }
 
-    async fn refusals(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
+    fn refusals(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
         self.page.chapter("What is tried in vain, and what the server says to it");
-        self.refused_escalations(links).await?;
-        self.refused_keys(key).await?;
-        self.refused_strangers(links, key).await
+        self.refused_escalations(links)?;
+        self.refused_keys(key)?;
+        self.refused_strangers(links, key)
     }
 
     /// No link gives more than the one above it.
-    async fn refused_escalations(&mut self, links: &Links<'a>) -> Result<(), Stop> {
+    fn refused_escalations(&mut self, links: &Links<'a>) -> Result<(), Stop> {
         let on = self.on;
         let plain = || json!({});
         let ask = self.ask(&on.alice, &on.heat, &[&on.creator], plain());
-        let a = self.post(&links.solum.token, &ask).await?;
+        let a = self.post(&links.solum.token, &ask)?;
         self.refused(&on.solum, "hands on alice's role creator, which it was not given", &a, 403);
         let ask = self.ask(&on.alice, &on.aodh, &[&on.member], json!({"project_id": on.meadow.id}));
-        let a = self.post(&links.heat.token, &ask).await?;
+        let a = self.post(&links.heat.token, &ask)?;
         self.refused(&on.heat, "hands on alice's role on another project, meadow", &a, 403);
         let ask = self.ask(&on.alice, &on.aodh, &[&on.member], json!({"expires_at": links.solum.until}));
-        let a = self.post(&links.heat.token, &ask).await?;
+        let a = self.post(&links.heat.token, &ask)?;
         self.refused(&on.heat, "hands it on for longer than it has it itself", &a, 403);
         let ask = self.ask(&on.mistral, &on.mallory, &[&on.reader], plain());
-        let a = self.post(&links.mistral.token, &ask).await?;
+        let a = self.post(&links.mistral.token, &ask)?;
         self.refused(&on.mistral, "lets another act as alice, which it may not itself", &a, 403);
         let ask = self.ask(&on.alice, &on.mallory, &[&on.member], plain());
-        let a = self.post(&links.aodh.token, &ask).await?;
+        let a = self.post(&links.aodh.token, &ask)?;
         self.refused(&on.aodh, "hands it on once more: that would be a fourth link", &a, 403);
         let own = json!({"auth": {
             "identity": {"methods": ["token"], "token": {"id": links.aodh.token}},
             "scope": {"project": {"id": on.meadow.id}},
         }});
-        let a = self.http.login(&own).await?;
+        let a = self.http.login(&own)?;
         self.refused(&on.aodh, "swaps its token for an ordinary one of alice's", &a, 403);
         Ok(())
     }
 
     /// A key is a leaf, and only its holder can sign with it.
-    async fn refused_keys(&mut self, key: &Key) -> Result<(), Stop> {
+    fn refused_keys(&mut self, key: &Key) -> Result<(), Stop> {
         let on = self.on;
         let keys = format!("/v3/users/{}/credentials/OS-EC2", on.alice.id);
-        let a = self.http.post(&key.token, &keys, &json!({"tenant_id": on.orchard.id})).await?;
+        let a = self.http.post(&key.token, &keys, &json!({"tenant_id": on.orchard.id}))?;
         self.page.step(Step::by("program", "makes another key with its token").refused(&a, 403));
-        let a = self.http.get(&key.token, "/v3/auth/catalog").await?;
+        let a = self.http.get(&key.token, "/v3/auth/catalog")?;
         self.page.step(Step::by("program", "uses its token on the identity service").refused(&a, 403));
         let guess = Key {
             access: key.access.clone(),
-            secret: crate::ids::secret(),
+            secret: random::hex(),
             path: String::new(),
             token: String::new(),
         };
-        let a = self.exchange(&guess.signed(4, on.now())?).await?;
+        let a = self.exchange(&guess.signed(4, on.now())?)?;
         self.refused(&on.ec2_api, "exchanges a request with a forged signature", &a, 401);
-        let a = self.exchange(&key.signed(4, on.now() - 20 * MINUTE)?).await?;
+        let a = self.exchange(&key.signed(4, on.now() - 20 * MINUTE)?)?;
         self.refused(&on.ec2_api, "exchanges a request that was signed 20 minutes ago", &a, 401);
         Ok(())
     }
 
     /// A trust's id is no secret, and a leaked signed request is no token.
-    async fn refused_strangers(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
+    fn refused_strangers(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
         let on = self.on;
-        let stranger = enter(self.http, on, &on.mallory, json!("unscoped")).await?.token()?;
-        let a = self.http.get(&stranger, &links.solum.path()).await?;
+        let stranger = enter(self.http, on, &on.mallory, json!("unscoped"))?.token()?;
+        let a = self.http.get(&stranger, &links.solum.path())?;
         self.refused(&on.mallory, "reads alice's trust", &a, 403);
-        let a = self.consume(&on.mallory, &links.solum.id).await?;
-        self.refused(&on.mallory, "takes it up, though he is not its trustee", &a, 403);
-        let a = self.http.delete(&stranger, &links.solum.path()).await?;
+        let a = self.consume(&on.mallory, &links.solum.id)?;
+        self.refused(&on.mallory, "takes it up, without being its trustee", &a, 403);
+        let a = self.http.delete(&stranger, &links.solum.path())?;
         self.refused(&on.mallory, "deletes it", &a, 403);
-        let a = self.http.post(&stranger, "/v3/ec2tokens", &key.signed(4, on.now())?).await?;
-        self.refused(&on.mallory, "exchanges a signed request that he found", &a, 403);
+        let a = self.http.post(&stranger, "/v3/ec2tokens", &key.signed(4, on.now())?)?;
+        self.refused(&on.mallory, "exchanges a signed request that they found", &a, 403);
         Ok(())
     }
 
-    async fn tree_before(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
+    fn tree_before(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
         self.page.chapter("Alice sees everything that acts for her");
-        let lineage = self.lineage(links).await?;
+        let lineage = self.lineage(links)?;
         let all = nodes(&lineage);
         let count = |state: &str| all.iter().filter(|n| n["state"] == state).count();
         let depths: Vec<String> = all.iter().map(|n| n["depth"].to_string()).collect();
@@ -381,8 +376,8 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
-    async fn lineage(&self, links: &Links<'a>) -> Result<Answer, Stop> {
-        self.http.get(&self.alice, &format!("{}/lineage", links.solum.path())).await
+    fn lineage(&self, links: &Links<'a>) -> Result<Answer, Stop> {
+        self.http.get(&self.alice, &format!("{}/lineage", links.solum.path()))
     }
 
     fn draw(&mut self, lineage: &Answer) {
@@ -393,15 +388,15 @@ impl<'a> Story<'a> {
         }
     }
 
-    async fn end(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
+    fn end(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
         self.page.chapter("Alice takes it back");
         let step = Step::by("ec2-api", "validates all five tokens that act for alice");
-        let step = self.validate_all(step, links, key, 200).await?;
+        let step = self.validate_all(step, links, key, 200)?;
         self.page.step(step);
-        let dry = self.http.delete(&self.alice, &format!("{}?dry_run=true", links.solum.path())).await?;
+        let dry = self.http.delete(&self.alice, &format!("{}?dry_run=true", links.solum.path()))?;
         let trusts = dry.list("/would_end/trusts").len();
         let keypairs = dry.list("/would_end/keypairs").len();
-        let still = self.http.get(&self.alice, &links.solum.path()).await?;
+        let still = self.http.get(&self.alice, &links.solum.path())?;
         self.page.step(
             Step::by("alice", "asks what a deletion would end (dry_run)")
                 .answered(&dry, 200)
@@ -409,49 +404,43 @@ impl<'a> Story<'a> {
                 .is("keypairs", 1, keypairs)
                 .holds("nothing has ended yet", still.status == 200),
         );
-        let a = self.http.delete(&self.alice, &links.solum.path()).await?;
+        let a = self.http.delete(&self.alice, &links.solum.path())?;
         self.page.step(Step::by("alice", "deletes her trust for solum").answered(&a, 204));
         Ok(())
     }
 
     /// Validates the links' tokens and the program's.
-    async fn validate_all(
-        &self,
-        mut step: Step,
-        links: &Links<'a>,
-        key: &Key,
-        status: u16,
-    ) -> Result<Step, Stop> {
+    fn validate_all(&self, mut step: Step, links: &Links<'a>, key: &Key, status: u16) -> Result<Step, Stop> {
         let tokens = links.all().map(|l| l.token.as_str());
         for token in tokens.into_iter().chain([key.token.as_str()]) {
-            step = step.answered(&self.http.validate(&self.service, token).await?, status);
+            step = step.answered(&self.http.validate(&self.service, token)?, status);
         }
         Ok(step)
     }
 
-    async fn aftermath(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
+    fn aftermath(&mut self, links: &Links<'a>, key: &Key) -> Result<(), Stop> {
         self.page.chapter("In the same instant everything below is dead");
         let step = Step::by("ec2-api", "validates the same five tokens");
-        let step = self.validate_all(step, links, key, 404).await?;
+        let step = self.validate_all(step, links, key, 404)?;
         self.page.step(step);
         let mut using = Step::by("all four", "use their tokens");
         let mut consuming = Step::by("all four", "take up their trusts again");
         let mut reading = Step::by("alice", "reads the four trusts");
         for link in links.all() {
-            using = using.answered(&self.http.get(&link.token, &link.path()).await?, 401);
-            consuming = consuming.answered(&self.consume(link.holder, &link.id).await?, 401);
-            reading = reading.answered(&self.http.get(&self.alice, &link.path()).await?, 404);
+            using = using.answered(&self.http.get(&link.token, &link.path())?, 401);
+            consuming = consuming.answered(&self.consume(link.holder, &link.id)?, 401);
+            reading = reading.answered(&self.http.get(&self.alice, &link.path())?, 404);
         }
         self.page.step(using);
         self.page.step(consuming);
         self.page.step(reading);
-        let a = self.exchange(&key.signed(4, self.on.now())?).await?;
+        let a = self.exchange(&key.signed(4, self.on.now())?)?;
         self.page.step(Step::by("ec2-api", "exchanges a freshly signed request").answered(&a, 401));
-        let a = self.http.get(&self.alice, &key.path).await?;
+        let a = self.http.get(&self.alice, &key.path)?;
         self.page.step(Step::by("alice", "looks for the program's key").answered(&a, 404));
-        let a = self.http.validate(&self.service, &self.alice).await?;
+        let a = self.http.validate(&self.service, &self.alice)?;
         self.page.step(Step::by("ec2-api", "validates alice's own token").answered(&a, 200));
-        let lineage = self.lineage(links).await?;
+        let lineage = self.lineage(links)?;
         let all = nodes(&lineage);
         let deleted = all.iter().filter(|n| n["state"] == "deleted").count();
         self.page.step(
@@ -517,7 +506,7 @@ impl Key {
     }
 
     fn sign_2(&self, r: &mut SignedRequest, at: i64) -> Result<(), SignatureError> {
-        let seconds = clock::iso(at).chars().take(19).collect::<String>() + "Z";
+        let seconds = time::iso(at).chars().take(19).collect::<String>() + "Z";
         for (name, value) in [
             ("AWSAccessKeyId", self.access.as_str()),
             ("SignatureVersion", "2"),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::failure::Failure;
+use super::files;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::url::{Location, Settings};
@@ -16,7 +17,7 @@ const CHECKED_AT_START: u64 = 64 << 20;
 
 /// The options that say which installation is meant.
 #[derive(Debug, Clone, Args)]
-pub(super) struct Place {
+pub(super) struct Installation {
     /// Where database and keys lie unless a configuration file says otherwise
     #[arg(long, value_name = "DIR", env = "VICAR_DATA_DIR", default_value = "./vicar-data")]
     pub(super) data_dir: PathBuf,
@@ -25,59 +26,44 @@ pub(super) struct Place {
     pub(super) config_files: Vec<PathBuf>,
 }
 
-impl Place {
+impl Installation {
     /// Reads the configuration.
     pub(super) fn config(&self) -> Result<Config, Failure> {
         Ok(Config::load(&self.config_files, &self.data_dir)?)
     }
 }
 
-/// Makes a directory that only its owner may enter, with those above it. One that exists stays as it is.
-pub(super) fn directory(path: &Path) -> Result<(), Failure> {
-    use std::os::unix::fs::DirBuilderExt;
-    if path.as_os_str().is_empty() || path.is_dir() {
-        return Ok(());
-    }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|e| Failure::Place(format!("{}: the directory cannot be made: {e}", path.display())))
-}
+/// What SQLite keeps beside a database, by the ends of the names.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Writes a file that only its owner may read; in the place of an older one at once or not at all.
-pub(super) fn private_file(path: &Path, text: &str) -> Result<(), Failure> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let wrong = |e: std::io::Error| Failure::Place(format!("{}: cannot be written: {e}", path.display()));
-    let tmp = path.with_extension("tmp");
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&tmp)
-        .map_err(wrong)?;
-    file.write_all(text.as_bytes()).map_err(wrong)?;
-    file.sync_all().map_err(wrong)?;
-    std::fs::rename(&tmp, path).map_err(wrong)
-}
-
-/// Opens the database; an absent file is made, for its owner alone. Its schema is left as it is.
+/// Opens the database. An absent file is created for its owner alone. The schema is left as it is.
 pub(super) async fn open_or_create(database: &Settings) -> Result<Store, Failure> {
-    use std::os::unix::fs::OpenOptionsExt;
-    if let Location::Sqlite(path) = &database.location {
-        directory(path.parent().unwrap_or(Path::new("")))?;
-        std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(|e| Failure::Place(format!("{}: the database cannot be opened: {e}", path.display())))?;
+    if let Location::Sqlite(path) = &database.location
+        && !path.exists()
+    {
+        create_file(path)?;
     }
     open(database).await
+}
+
+fn create_file(path: &Path) -> Result<(), Failure> {
+    let path = &files::absolute(path);
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    files::make_directory(dir)?;
+    files::check_directory(dir)?;
+    for end in BESIDE {
+        let mut beside = path.clone().into_os_string();
+        beside.push(end);
+        if files::is_taken(Path::new(&beside)) {
+            return Err(Failure::Io(format!(
+                "{}: this belongs to a database that is not there; bring the database back, or remove this file",
+                beside.display()
+            )));
+        }
+    }
+    files::create_private(path)
+        .map(drop)
+        .map_err(|e| Failure::Io(format!("{}: the database cannot be created: {e}", path.display())))
 }
 
 /// Opens a database that is there.
@@ -146,9 +132,4 @@ pub(super) async fn open_current(database: &Settings) -> Result<Store, Failure> 
 /// The clock of all commands.
 pub(super) fn clock() -> Clock {
     Clock::system()
-}
-
-/// A path as it is seen from every directory.
-pub(super) fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

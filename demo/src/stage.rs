@@ -3,53 +3,55 @@
 
 use serde_json::{Value, json};
 
-use super::Stop;
-use super::client::{Answer, Client};
-use super::page::{Page, Step};
-use crate::clock::{self, Clock};
-use crate::ids;
+use crate::Stop;
+use crate::client::{Answer, Client};
+use crate::cloud::Login;
+use crate::page::{Page, Step};
+use crate::{random, time};
 
 /// A user, a project or a role. The name is the story's; on a running server it has a prefix.
 #[derive(Debug)]
-pub(super) struct Thing {
-    pub(super) name: &'static str,
-    pub(super) id: String,
+pub(crate) struct Thing {
+    pub(crate) name: &'static str,
+    pub(crate) id: String,
 }
 
 /// Everything that the story plays with.
 #[derive(Debug)]
-pub(super) struct Stage {
-    pub(super) alice: Thing,
-    pub(super) solum: Thing,
-    pub(super) heat: Thing,
-    pub(super) aodh: Thing,
-    pub(super) mistral: Thing,
-    pub(super) ec2_api: Thing,
-    pub(super) mallory: Thing,
-    pub(super) orchard: Thing,
-    pub(super) meadow: Thing,
-    pub(super) services: Thing,
-    pub(super) member: Thing,
-    pub(super) reader: Thing,
-    pub(super) stack_owner: Thing,
-    pub(super) creator: Thing,
+pub(crate) struct Stage {
+    pub(crate) alice: Thing,
+    pub(crate) solum: Thing,
+    pub(crate) heat: Thing,
+    pub(crate) aodh: Thing,
+    pub(crate) mistral: Thing,
+    pub(crate) ec2_api: Thing,
+    pub(crate) mallory: Thing,
+    pub(crate) orchard: Thing,
+    pub(crate) meadow: Thing,
+    pub(crate) services: Thing,
+    pub(crate) member: Thing,
+    pub(crate) reader: Thing,
+    pub(crate) stack_owner: Thing,
+    pub(crate) creator: Thing,
     /// Everybody's password.
-    pub(super) password: String,
+    pub(crate) password: String,
     /// How far the server's clock is ahead of ours.
     ahead: i64,
 }
 
 impl Stage {
     /// What time it is on the server.
-    pub(super) fn now(&self) -> i64 {
-        Clock::system().now().saturating_add(self.ahead)
+    pub(crate) fn now(&self) -> i64 {
+        time::now().saturating_add(self.ahead)
     }
 }
 
 /// One who may make and remove all this.
 #[derive(Debug)]
-pub(super) struct Admin {
+pub(crate) struct Admin {
     token: String,
+    /// The domain in which things are made.
+    domain: String,
     /// What the names of things begin with.
     prefix: String,
     ahead: i64,
@@ -59,52 +61,46 @@ pub(super) struct Admin {
 
 impl Admin {
     /// Logs in on the project `admin`.
-    pub(super) async fn enter(
-        client: &Client,
-        page: &mut Page,
-        password: &str,
-        prefix: &str,
-    ) -> Result<Self, Stop> {
+    pub(crate) fn enter(client: &Client, page: &mut Page, login: &Login, prefix: &str) -> Result<Self, Stop> {
         page.chapter("The cast");
-        let domain = json!({"id": "default"});
-        let user = json!({"name": "admin", "domain": domain, "password": password});
-        let answer = client
-            .login(&json!({"auth": {
-                "identity": {"methods": ["password"], "password": {"user": user}},
-                "scope": {"project": {"name": "admin", "domain": domain}},
-            }}))
-            .await?;
+        let Login { username, user_domain, password, project, .. } = login;
+        let user = json!({"name": username, "domain": user_domain, "password": password.0});
+        let answer = client.login(&json!({"auth": {
+            "identity": {"methods": ["password"], "password": {"user": user}},
+            "scope": {"project": project},
+        }}))?;
         page.step(Step::by("admin", "logs in").answered(&answer, 201));
         if answer.status == 401 {
-            return Err(Stop("the user `admin` cannot log in with this password".into()));
+            return Err(Stop(format!("the user `{username}` cannot log in with this password")));
         }
         let issued = answer.text("/token/issued_at")?;
-        let ours = Clock::system().now();
+        let ours = time::now();
         Ok(Self {
             token: answer.token()?,
+            domain: answer.text("/token/user/domain/id")?,
             prefix: prefix.to_owned(),
-            ahead: clock::from_client(&issued).map_or(0, |theirs| theirs.saturating_sub(ours)),
+            ahead: time::from_iso(&issued).map_or(0, |theirs| theirs.saturating_sub(ours)),
             made: Vec::new(),
         })
     }
 
     /// Makes everything.
-    pub(super) async fn furnish(&mut self, client: &Client, page: &mut Page) -> Result<Stage, Stop> {
-        let domain = json!({"domain_id": "default"});
+    pub(crate) fn make_all(&mut self, client: &Client, page: &mut Page) -> Result<Stage, Stop> {
+        let domain = json!({"domain_id": self.domain});
         let [orchard, meadow, services] =
-            self.make(client, page, "project", ["orchard", "meadow", "services"], &domain).await?;
-        let password = ids::password();
-        let login = json!({"domain_id": "default", "password": password});
-        let [alice, mallory] = self.make(client, page, "user", ["alice", "mallory"], &login).await?;
+            self.make(client, page, "project", ["orchard", "meadow", "services"], &domain)?;
+        let password = random::hex();
+        let login = json!({"domain_id": self.domain, "password": password});
+        let [alice, mallory] = self.make(client, page, "user", ["alice", "mallory"], &login)?;
         let services_users = ["solum", "heat", "aodh", "mistral", "ec2-api"];
         let [solum, heat, aodh, mistral, ec2_api] =
-            self.make(client, page, "user", services_users, &login).await?;
-        let [member, reader, service] = self.look_up(client, page, ["member", "reader", "service"]).await?;
+            self.make(client, page, "user", services_users, &login)?;
+        let [member, reader, service] = self.look_up(client, page, ["member", "reader", "service"])?;
         let [stack_owner, creator] =
-            self.make(client, page, "role", ["heat_stack_owner", "creator"], &json!({})).await?;
-        self.grant(client, page, &alice, &orchard, &[&member, &stack_owner, &creator]).await?;
-        self.grant(client, page, &alice, &meadow, &[&member]).await?;
-        self.grant(client, page, &ec2_api, &services, &[&service]).await?;
+            self.make(client, page, "role", ["heat_stack_owner", "creator"], &json!({}))?;
+        self.grant(client, page, &alice, &orchard, &[&member, &stack_owner, &creator])?;
+        self.grant(client, page, &alice, &meadow, &[&member])?;
+        self.grant(client, page, &ec2_api, &services, &[&service])?;
         let ahead = self.ahead;
         Ok(Stage {
             alice,
@@ -127,7 +123,7 @@ impl Admin {
     }
 
     /// Makes objects of one kind, which differ in their names only.
-    async fn make<const N: usize>(
+    fn make<const N: usize>(
         &mut self,
         client: &Client,
         page: &mut Page,
@@ -138,7 +134,7 @@ impl Admin {
         let mut step = Step::by("admin", format!("makes {kind}s: {}", names.join(", ")));
         let mut made = Vec::with_capacity(N);
         for name in names {
-            let answer = self.make_one(client, kind, &format!("{}{name}", self.prefix), with).await?;
+            let answer = self.make_one(client, kind, &format!("{}{name}", self.prefix), with)?;
             step = step.answered(&answer, 201);
             match answer.text(&format!("/{kind}/id")) {
                 Ok(id) => {
@@ -156,14 +152,14 @@ impl Admin {
         all(made)
     }
 
-    async fn make_one(&self, client: &Client, kind: &str, name: &str, with: &Value) -> Result<Answer, Stop> {
+    fn make_one(&self, client: &Client, kind: &str, name: &str, with: &Value) -> Result<Answer, Stop> {
         let mut object = with.clone();
         object["name"] = name.into();
-        client.post(&self.token, &format!("/v3/{kind}s"), &json!({ kind: object })).await
+        client.post(&self.token, &format!("/v3/{kind}s"), &json!({ kind: object }))
     }
 
     /// Roles that every cloud has. One that is missing is made, and removed in the end.
-    async fn look_up<const N: usize>(
+    fn look_up<const N: usize>(
         &mut self,
         client: &Client,
         page: &mut Page,
@@ -172,13 +168,13 @@ impl Admin {
         let mut step = Step::by("admin", format!("looks up roles: {}", names.join(", ")));
         let mut found = Vec::with_capacity(N);
         for name in names {
-            let answer = client.get(&self.token, &format!("/v3/roles?name={name}")).await?;
+            let answer = client.get(&self.token, &format!("/v3/roles?name={name}"))?;
             let known = answer.text("/roles/0/id");
             step = step.answered(&answer, 200);
             let id = match known {
                 Ok(id) => id,
                 Err(_) => {
-                    let answer = self.make_one(client, "role", name, &json!({})).await?;
+                    let answer = self.make_one(client, "role", name, &json!({}))?;
                     let id = answer.text("/role/id")?;
                     self.made.push(format!("/v3/roles/{id}"));
                     step = step.says(format!("{name} was missing and is made"));
@@ -192,7 +188,7 @@ impl Admin {
         all(found)
     }
 
-    async fn grant(
+    fn grant(
         &self,
         client: &Client,
         page: &mut Page,
@@ -205,18 +201,18 @@ impl Admin {
         let mut step = Step::by("admin", what);
         for role in roles {
             let path = format!("/v3/projects/{}/users/{}/roles/{}", project.id, user.id, role.id);
-            step = step.answered(&client.put(&self.token, &path).await?, 204);
+            step = step.answered(&client.put(&self.token, &path)?, 204);
         }
         page.step(step);
         Ok(())
     }
 
     /// Removes what was made, the last first. Trusts and keypairs go with their users.
-    pub(super) async fn clean_up(&mut self, client: &Client, page: &mut Page) -> Result<(), Stop> {
+    pub(crate) fn clean_up(&mut self, client: &Client, page: &mut Page) -> Result<(), Stop> {
         page.chapter("The stage is cleared");
         let mut step = Step::by("admin", "removes all users, projects and roles of this story");
         while let Some(path) = self.made.last() {
-            match client.delete(&self.token, path).await {
+            match client.delete(&self.token, path) {
                 Ok(answer) => step = step.answered(&answer, 204),
                 Err(Stop(why)) => {
                     page.step(step);

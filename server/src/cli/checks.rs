@@ -1,0 +1,67 @@
+//! Checks that `doctor` makes with and without `--adopt`.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use vicar_rules::Micros;
+
+use super::report::{Report, Verdict};
+use crate::clock::SECOND;
+use crate::crypto::keys::{self, KeyRing};
+
+/// 2026-01-01 UTC: a clock that is right shows no less.
+pub(super) const NOT_BEFORE: Micros = 1_767_225_600 * SECOND;
+
+/// Whether users whose bits are in `mask` may do anything with a file.
+pub(super) fn is_open(path: &Path, mask: u32) -> bool {
+    std::fs::metadata(path).is_ok_and(|m| m.mode() & mask != 0)
+}
+
+/// What is expected of a key repository.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected {
+    /// What follows when there are no keys that can be used.
+    pub(super) without: &'static str,
+    /// The verdict on what works, but should be mended.
+    pub(super) advice: Verdict,
+    /// The bits of the mode that must not be set.
+    pub(super) mask: u32,
+    /// Whose bits these are.
+    pub(super) who: &'static str,
+    /// What takes them away.
+    pub(super) chmod: &'static str,
+}
+
+/// Checks the keys in a directory. `null_key` adds the key of zeros, as for credentials.
+pub(super) fn key_repository(r: &mut Report, about: &str, dir: &Path, null_key: bool, expected: &Expected) {
+    if let Err(e) = KeyRing::new(dir.to_owned(), null_key).current() {
+        return r.fail(about, format_args!("{e}; {}", expected.without));
+    }
+    let files = keys::files(dir).unwrap_or_default();
+    let primary = files.first().map_or(0, |k| k.0);
+    r.ok(about, format_args!("{} keys in {}, {primary} is primary", files.len(), dir.display()));
+    let open: Vec<String> = std::iter::once(dir)
+        .chain(files.iter().map(|k| k.1.as_path()))
+        .filter(|p| is_open(p, expected.mask))
+        .map(|p| p.display().to_string())
+        .collect();
+    r.judge(
+        open.is_empty(),
+        expected.advice,
+        &format!("{about}, permissions"),
+        format_args!("{} cannot read them", expected.who),
+        format_args!(
+            "{} can read {}; {} them, and rotate if somebody may have",
+            expected.who,
+            open.join(" "),
+            expected.chmod
+        ),
+    );
+    if !files.iter().any(|k| k.0 == 0) {
+        r.add(
+            expected.advice,
+            about,
+            "no staged key (0), so the next rotation fails; restore it, or set up new keys",
+        );
+    }
+}
