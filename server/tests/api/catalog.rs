@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::people::{in_db, names, on_domain, on_project, token, user};
-use crate::support::{Answer, Server};
+use crate::support::{Answer, Server, in_db, names, on_domain, on_project, token, user};
 
 struct Client<'a>(&'a Server, String);
 

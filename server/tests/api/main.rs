@@ -1,7 +1,5 @@
 //! Black-box tests over HTTP: each on its own server with its own database and clock.
 
-mod people;
-mod scenery;
 mod support;
 
 mod assignments;
