@@ -170,3 +170,30 @@ impl Server {
         self.assign("UserProject", user, project, role, false);
     }
 }
+
+/// The turn to write, held as another replica would: every write of the server waits for it.
+pub struct Writer {
+    tx: Tx,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Server {
+    /// Takes the turn to write.
+    pub fn hold_writer(&self) -> Writer {
+        let other = self.another_store();
+        let tx = self.runtime.block_on(other.write()).expect("nobody else writes");
+        Writer { tx, runtime: self.runtime.clone() }
+    }
+}
+
+impl Writer {
+    /// Changes rows in the transaction that is held.
+    pub fn run(&mut self, sql: &str, args: &[Value]) {
+        self.runtime.block_on(self.tx.run(sql, args)).expect(sql);
+    }
+
+    /// Commits, and lets the server write.
+    pub fn release(self) {
+        self.runtime.block_on(self.tx.commit()).expect("a commit");
+    }
+}

@@ -181,6 +181,7 @@ impl Server {
             "GET" => (Some(a.get(&url)), None),
             "HEAD" => (Some(a.head(&url)), None),
             "DELETE" => (Some(a.delete(&url)), None),
+            "OPTIONS" => (Some(a.options(&url)), None),
             "POST" => (None, Some(a.post(&url))),
             "PUT" => (None, Some(a.put(&url))),
             "PATCH" => (None, Some(a.patch(&url))),
