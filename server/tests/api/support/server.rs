@@ -103,6 +103,18 @@ impl Server {
         Self::run(self.app.config.clone(), self.clock.clone(), None)
     }
 
+    /// The same, which reaches the database at another URL.
+    pub fn replica_at(&self, url: &str) -> Self {
+        let mut config = self.app.config.clone();
+        config.database.location = vicar::store::url::parse(url).expect("a URL");
+        Self::run(config, self.clock.clone(), None)
+    }
+
+    /// The URL of the database, if it is on a server.
+    pub fn database_url(&self) -> Option<String> {
+        self.database.as_ref().map(Database::url)
+    }
+
     fn run(config: Config, clock: Clock, dir: Option<PathBuf>) -> Self {
         // In a file, as in life: readers and the writer are apart.
         let store = Store::open(&config.database).expect("database");
