@@ -25,16 +25,16 @@ import harness
 
 harness.run_in('clients')
 
-from keystoneauth1 import exceptions as ka                       # noqa: E402
-from keystoneauth1 import session as ka_session                  # noqa: E402
-from keystoneauth1.identity import v3 as ka_v3                   # noqa: E402
-from keystoneclient.v3 import client as ks_client                # noqa: E402
+from keystoneauth1 import exceptions as ka
+from keystoneauth1 import session as ka_session
+from keystoneauth1.identity import v3 as ka_v3
+from keystoneclient.v3 import client as ks_client
 
-import api                                                       # noqa: E402
-import cli_story                                                 # noqa: E402
-import sdk_story                                                 # noqa: E402
-import server                                                    # noqa: E402
-import sign                                                      # noqa: E402
+import api
+import cli_story
+import sdk_story
+import server
+import sign
 
 PEOPLE = ('alice', 'solum', 'heat', 'aodh', 'svc')
 
@@ -212,7 +212,7 @@ def dead(w, what, token):
 def chain(w):
     """Alice trusts solum, who hands on to heat, who hands on to aodh."""
     c = w.c
-    expires = (datetime.datetime.now(datetime.timezone.utc)
+    expires = (datetime.datetime.now(datetime.UTC)
                .replace(tzinfo=None) + datetime.timedelta(minutes=30))
     links = w.chain_of(True, expires)
     trusts = [t for t, _ in links]
@@ -591,7 +591,7 @@ def non_impersonating(w):
     pair = w.client(links[2][1]).ec2.create(w.ids['aodh'], p)
     c.equal('the keypair is aodh\'s', pair.user_id, w.ids['aodh'])
     minted = []
-    for name, door, r in check_forms(w, 'keypair', pair):
+    for name, _door, r in check_forms(w, 'keypair', pair):
         check_trust_token(w, name, r.json()['token'], trusts[2], 'aodh',
                           ['ec2credential'], trusts)
         minted.append(r.headers.get('X-Subject-Token'))

@@ -26,9 +26,9 @@ import harness
 
 harness.run_in('clients')
 
-import api                                                       # noqa: E402
-import server                                                    # noqa: E402
-import sign                                                      # noqa: E402
+import api
+import server
+import sign
 
 PW = 'a password of the scene'
 
@@ -668,8 +668,7 @@ def rotation(b):
         for side in (b.first, b.second):
             side.renew()
         for side in (b.first, b.second):
-            for k, (age, tokens_) in enumerate((('before', made[-2]),
-                                                ('after', made[-1]))):
+            for age, tokens_ in (('before', made[-2]), ('after', made[-1])):
                 for who, token in zip((b.first, b.second), tokens_):
                     begin = time.monotonic()
                     ok = eventually(lambda: side.status(token) == 200)

@@ -28,17 +28,17 @@ import harness
 
 harness.run_in('clients')
 
-import boto3                                                     # noqa: E402
-import botocore.auth                                             # noqa: E402
-import botocore.config                                           # noqa: E402
-import requests                                                  # noqa: E402
-from botocore.awsrequest import AWSRequest                       # noqa: E402
-from botocore.credentials import Credentials                     # noqa: E402
-from botocore.exceptions import ClientError                      # noqa: E402
+import boto3
+import botocore.auth
+import botocore.config
+import requests
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
-import api                                                       # noqa: E402
-import server                                                    # noqa: E402
-import sign                                                      # noqa: E402
+import api
+import server
+import sign
 
 PASSWORD = 'a password for everybody'
 SHORT = 6                  # seconds that the first tokens live
@@ -496,7 +496,7 @@ def expired(w):
         r.status, r.body['headers']['X-Identity-Status']), (200, 'Invalid'))
     serving = w.svc_token()
     # Keystone lends these out again, however dead the trust may be by then
-    spent = {k: 200 for k in t}
+    spent = dict.fromkeys(t, 200)
     if w.vicar:
         spent.update({k: 401 for k in t if k in TRUSTS or 'keypair' in k})
     w.say('with a service token a login goes on, a delegated token does not',

@@ -259,7 +259,7 @@ impl Server {
         self.auth(auth)
     }
 
-    /// The administrator's token on his project.
+    /// The administrator's token on the project `admin`.
     #[track_caller]
     pub fn admin(&self) -> String {
         let scope = json!({"project": {"name": "admin", "domain": {"id": "default"}}});
