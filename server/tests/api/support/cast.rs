@@ -25,11 +25,6 @@ impl Cast {
         Self::on(Server::with(ini))
     }
 
-    /// With the system's clock.
-    pub fn live() -> Self {
-        Self::on(Server::live())
-    }
-
     fn on(s: Server) -> Self {
         let (alice, bob, carol, dave) = (s.user("alice"), s.user("bob"), s.user("carol"), s.user("dave"));
         let (p, q, service) = (s.project("P"), s.project("Q"), s.project("service"));

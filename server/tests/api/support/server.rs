@@ -73,11 +73,6 @@ impl Server {
         Self::build(ini, Clock::held(START))
     }
 
-    /// With the system's clock, for what only happens while time passes.
-    pub fn live() -> Self {
-        Self::build("", Clock::system())
-    }
-
     fn build(ini: &str, clock: Clock) -> Self {
         // Errors of the server belong to the test's output.
         let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_test_writer().try_init();
