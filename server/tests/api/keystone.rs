@@ -46,22 +46,32 @@ fn options_lists_the_methods_of_a_route() {
         assert_eq!(allowed, methods, "{path}");
         assert!(answer.text.is_empty());
     }
-    s.call("OPTIONS", "/v3/nothing/here", &[], None).expect(404);
 }
 
+/// A Keystone serves what has more slashes at the ends, and redirects (308) what has more inside.
 #[test]
 #[ignore = "mended by the rebuild (B6)"]
 fn slashes_that_are_doubled_are_forgiven() {
     let s = Server::start();
     let admin = s.admin();
-    for path in ["//v3/users", "/v3//users", "/v3/users//", "//v3///users/"] {
+    for path in ["//v3/users", "/v3/users//", "///v3/users///"] {
         let found = s.get(&admin, path).expect(200);
         assert_eq!(names(&found.body, "users"), ["admin"], "{path}");
         s.get("gAAAA", path).expect(401);
     }
     let user = s.user("alice");
-    s.get(&admin, &format!("/v3/users//{user}")).expect(200);
-    s.get(&admin, "/v3//auth/catalog?nocatalog=//").expect(200);
+    for (path, merged) in [
+        ("/v3//users".to_owned(), "/v3/users".to_owned()),
+        ("//v3///users/".to_owned(), "/v3/users".to_owned()),
+        (format!("/v3/users//{user}?x=//"), format!("/v3/users/{user}?x=//")),
+    ] {
+        let found = s.get(&admin, &path);
+        match found.status {
+            200 => assert_eq!(found.body, s.get(&admin, &merged).expect(200).body, "{path}"),
+            308 => assert!(found.header("location").is_some_and(|l| l.ends_with(&merged)), "{path}"),
+            status => panic!("{path}: {status} {}", found.text),
+        }
+    }
 }
 
 #[test]
@@ -72,9 +82,9 @@ fn the_challenge_of_a_401_names_an_absolute_url() {
         let answer = s.get("gAAAA", "/v3/users").expect(401);
         answer.header("www-authenticate").expect("a challenge").to_owned()
     };
-    assert_eq!(challenge(&s), format!("Keystone uri=\"{}\"", s.url));
+    assert_eq!(challenge(&s), format!("Keystone uri=\"{}/v3\"", s.url));
     let s = Server::with("[DEFAULT]\npublic_endpoint = https://identity.example:5000\n");
-    assert_eq!(challenge(&s), "Keystone uri=\"https://identity.example:5000\"");
+    assert_eq!(challenge(&s), "Keystone uri=\"https://identity.example:5000/v3\"");
     let failed = s.login("admin", "wrong", Value::Null).expect(401);
     assert_eq!(failed.header("www-authenticate"), Some(&*challenge(&s)));
 }
