@@ -1,6 +1,7 @@
 #!/bin/bash
 # check.sh: do the tests exist that delegation.md names, and the files that the README names? A cell
 # `TEST?` is a rule that names none. The last line is `N passed, M failed`.
+# shellcheck disable=SC2016  # backquotes are what is searched for
 set -u
 cd "$(dirname "$0")/.." || exit 2
 passed=0

@@ -20,13 +20,13 @@ import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, '..', 'world'), os.path.join(HERE, '..', 'keystone')]
-import harness                                                   # noqa: E402
+import harness
 
 harness.run_in('keystone')
 
-import schema                                                    # noqa: E402
-import server                                                    # noqa: E402
-import servers                                                   # noqa: E402
+import schema
+import server
+import servers
 
 DRIVERS = {'postgresql': 'postgresql+psycopg2', 'mariadb': 'mysql+pymysql'}
 PASSWORD = 'geheim-und-lang'

@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'world'))
-import harness                                                   # noqa: E402
-import services                                                  # noqa: E402
+import harness
+import services
 
 subprocess.run([os.path.join(harness.HERE, 'setup.sh'), 'databases'], check=True, stdout=subprocess.DEVNULL)
 

@@ -5,8 +5,8 @@ Each is a file of SQLite, or a URL like postgresql://user@host:port/name or mysq
 
 OURS is one made by this server, THEIRS one made by `keystone-manage db_sync`. What must agree, table by table: columns
 with their order, type, nullability, default and place in the primary key; foreign keys; unique constraints and indexes;
-the names of constraints; on MariaDB engine and character set, on PostgreSQL the words of enumerations. Besides, the rows
-of alembic_version, and that neither has views or triggers the other lacks.
+the names of constraints; on MariaDB engine and character set, on PostgreSQL the words of enumerations. Besides, the
+rows of alembic_version, and that neither has views or triggers the other lacks.
 
 Left out are tables prefixed vicar_ and indexes prefixed ix_vicar_, on either side, and nothing else.
 """
@@ -66,7 +66,8 @@ class Sqlite:
             key = keys.setdefault(number, ([], target, [], on_update, on_delete, match))
             key[0].append(column)
             key[2].append(references)
-        return sorted((tuple(f), t, tuple(r), f"on update {u}", f"on delete {d}", m) for f, t, r, u, d, m in keys.values())
+        return sorted((tuple(f), t, tuple(r), f"on update {u}", f"on delete {d}", m)
+                      for f, t, r, u, d, m in keys.values())
 
     def describe(self, table):
         """What is compared of one table, as {heading: list of facts}."""

@@ -52,7 +52,7 @@ def when(text):
 
 def stamp(seconds_from_now):
     """A time of the API, that far from now."""
-    t = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(
+    t = datetime.datetime.now(datetime.UTC) + datetime.timedelta(
         seconds=seconds_from_now)
     return t.strftime('%Y-%m-%dT%H:%M:%S.%fZ')
 

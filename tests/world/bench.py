@@ -35,9 +35,9 @@ import harness
 
 harness.run_in('clients')
 
-import api                                                       # noqa: E402
-import server                                                    # noqa: E402
-import sign                                                      # noqa: E402
+import api
+import server
+import sign
 
 PW = 'a password of the bench'
 TOKENS = 20                       # different subjects, so that none is special
@@ -123,7 +123,7 @@ class Target:
                            {'tenant_id': p}).want(201).body['credential']
             self.work['ec2tokens, trust keypair'] = exchanges(
                 bound, '/ec2tokens', sign.ec2_v4_header)
-        for name, requests in self.work.items():
+        for requests in self.work.values():
             for method, path, headers, body in requests:      # each works at all
                 a.call(method, path, None, body, headers).want(200, 201)
 

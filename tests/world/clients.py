@@ -1,40 +1,37 @@
-#!/usr/bin/env python3
 """The story of delegation, told with the clients that people use.
 
-    clients.py                         starts Vicar and plays everything on it
-    clients.py --keystone              the same scenes on a Keystone 30.0.0, as far
+    pytest clients.py                  starts Vicar and plays everything on it
+    pytest clients.py --keystone       the same scenes on a Keystone 30.0.0, as far
                                        as they must hold there: a test of the tests
-    clients.py URL --password SECRET   on a server that runs (.../v3); add --keystone
+    --url URL --admin-password SECRET  on a server that runs (.../v3); add --keystone
                                        if it is one
-    --only PART...                     some of: chain plain nonimp counted sdk cli
 
 Cast: alice trusts solum, solum hands on to heat, heat to aodh; a service user
 exchanges signed requests. All with keystoneauth1 and keystoneclient here; the same
 resources with openstacksdk in sdk_story.py and with `openstack` in cli_story.py.
 """
-import argparse
 import concurrent.futures
 import datetime
 import hashlib
 import json
 import secrets
-import sys
 import time
 
 import harness
 
 harness.run_in('clients')
 
-from keystoneauth1 import exceptions as ka                       # noqa: E402
-from keystoneauth1 import session as ka_session                  # noqa: E402
-from keystoneauth1.identity import v3 as ka_v3                   # noqa: E402
-from keystoneclient.v3 import client as ks_client                # noqa: E402
+import pytest
+from keystoneauth1 import exceptions as ka
+from keystoneauth1 import session as ka_session
+from keystoneauth1.identity import v3 as ka_v3
+from keystoneclient.v3 import client as ks_client
 
-import api                                                       # noqa: E402
-import cli_story                                                 # noqa: E402
-import sdk_story                                                 # noqa: E402
-import server                                                    # noqa: E402
-import sign                                                      # noqa: E402
+import api
+import cli_story
+import sdk_story
+import server
+import sign
 
 PEOPLE = ('alice', 'solum', 'heat', 'aodh', 'svc')
 
@@ -154,6 +151,15 @@ class World:
         return made
 
 
+@pytest.fixture(scope='module')
+def w(checks, options):
+    with server.asked_for(options) as srv:
+        print('server: %s (%s)' % (srv.url, srv.kind))
+        world = World(checks, srv)
+        world.set_the_scene()
+        yield world
+
+
 def check_trust_token(w, what, body, trust, user, methods, chain):
     """A token body against the rules: `chain` is [(trust, trustor, trustee)]."""
     c = w.c
@@ -209,10 +215,10 @@ def dead(w, what, token):
            status == 401 or (not w.vicar and status == 404), status)
 
 
-def chain(w):
+def test_chain(w):
     """Alice trusts solum, who hands on to heat, who hands on to aodh."""
     c = w.c
-    expires = (datetime.datetime.now(datetime.timezone.utc)
+    expires = (datetime.datetime.now(datetime.UTC)
                .replace(tzinfo=None) + datetime.timedelta(minutes=30))
     links = w.chain_of(True, expires)
     trusts = [t for t, _ in links]
@@ -511,7 +517,7 @@ def refusals(w, pair):
         '/ec2tokens', {'ec2Credentials': good['credentials']}).status_code, 200)
 
 
-def plain_keypair(w):
+def test_plain_keypair(w):
     """A keypair of a plain login follows its owner's roles."""
     c, p = w.c, w.ids['p']
     pair = w.alice.ec2.create(w.ids['alice'], p)
@@ -556,7 +562,7 @@ def plain_keypair(w):
         dead(w, 'the token of a deleted keypair', token)
 
 
-def non_impersonating(w):
+def test_non_impersonating(w):
     """Bob stays Bob: the token's user is the trustee, the authority alice's."""
     c, p = w.c, w.ids['p']
     first = w.alice.trusts.create(
@@ -591,7 +597,7 @@ def non_impersonating(w):
     pair = w.client(links[2][1]).ec2.create(w.ids['aodh'], p)
     c.equal('the keypair is aodh\'s', pair.user_id, w.ids['aodh'])
     minted = []
-    for name, door, r in check_forms(w, 'keypair', pair):
+    for name, _door, r in check_forms(w, 'keypair', pair):
         check_trust_token(w, name, r.json()['token'], trusts[2], 'aodh',
                           ['ec2credential'], trusts)
         minted.append(r.headers.get('X-Subject-Token'))
@@ -622,7 +628,7 @@ def non_impersonating(w):
             dead(w, 'token of a dead chain', token)
 
 
-def counted(w):
+def test_counted(w):
     """A trust with k uses yields exactly k successes."""
     c, p = w.c, w.ids['p']
     make = dict(role_names=w.delegated, project=p, impersonation=True)
@@ -675,36 +681,11 @@ def counted(w):
     c.equal('and no login is left', use(t), False)
 
 
-PARTS = {
-    'chain': ('an impersonating chain of three, and keypairs below it', chain),
-    'plain': ('a plain keypair', plain_keypair),
-    'nonimp': ('chains without impersonation', non_impersonating),
-    'counted': ('counted trusts', counted),
-    'sdk': ('openstacksdk', sdk_story.play),
-    'cli': ('the openstack command', cli_story.play),
-}
+def test_sdk(w):
+    """openstacksdk"""
+    sdk_story.play(w)
 
 
-def play(checks, options):
-    with server.asked_for(options) as srv:
-        print('server: %s (%s)' % (srv.url, srv.kind))
-        w = World(checks, srv)
-        checks.part('the scene', w.set_the_scene)
-        if not checks.failures:
-            for name in options.only or PARTS:
-                checks.part(PARTS[name][0], PARTS[name][1], w)
-
-
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    server.add_arguments(parser)
-    parser.add_argument('--only', nargs='+', choices=PARTS)
-    options = parser.parse_args()
-    checks = harness.Checks()
-    checks.part('the server', play, checks, options)
-    return checks.close()
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+def test_cli(w):
+    """the openstack command"""
+    cli_story.play(w)

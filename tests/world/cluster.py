@@ -27,11 +27,11 @@ import harness
 if __name__ == '__main__':
     harness.run_in('clients')
 
-import api                                                       # noqa: E402
-import load                                                      # noqa: E402
-import server                                                    # noqa: E402
-import services                                                  # noqa: E402
-import stores                                                    # noqa: E402
+import api
+import load
+import server
+import services
+import stores
 
 THREADS = 6
 PROVIDER = '/usr/lib/galera/libgalera_smm.so'

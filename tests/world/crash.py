@@ -24,10 +24,10 @@ import harness
 if __name__ == '__main__':
     harness.run_in('clients')
 
-import api                                                       # noqa: E402
-import load                                                      # noqa: E402
-import server                                                    # noqa: E402
-import stores                                                    # noqa: E402
+import api
+import load
+import server
+import stores
 
 THREADS = 6
 SETTINGS = {'database': {'connect_timeout': 2, 'pool_timeout': 5, 'statement_timeout': 10}}

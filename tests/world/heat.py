@@ -29,15 +29,15 @@ import harness
 if __name__ == '__main__':
     harness.run_in('heat')
 
-import boto3                                                     # noqa: E402
-import botocore.config                                           # noqa: E402
-import botocore.exceptions                                       # noqa: E402
-import oslo_messaging                                            # noqa: E402
-from oslo_config import cfg                                      # noqa: E402
+import boto3
+import botocore.config
+import botocore.exceptions
+import oslo_messaging
+from oslo_config import cfg
 
-import api                                                       # noqa: E402
-import heat_calls                                                # noqa: E402
-import heat_cloud                                                # noqa: E402
+import api
+import heat_calls
+import heat_cloud
 
 ROLE = 'heat_stack_owner'
 PATIENCE = 90
@@ -744,7 +744,10 @@ def main():
     checks = harness.Checks()
     began = time.monotonic()
     took = {}
-    say = lambda text: print('      %s' % text, flush=True)
+
+    def say(text):
+        print('      %s' % text, flush=True)
+
     with heat_cloud.Cloud(keystone=options.keystone, say=say) as cloud:
         w = World(checks, cloud, options.keystone)
         if w.vicar:

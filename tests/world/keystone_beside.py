@@ -1,18 +1,13 @@
-#!/usr/bin/env python3
 """Vicar and a Keystone 30.0.0 on one database and one set of keys, at the same time.
 
-    keystone_beside.py                     both of:
-    keystone_beside.py vicar-first         Vicar makes the store, Keystone serves it too
-    keystone_beside.py keystone-first      Keystone makes it, Vicar serves it with
-                                           --config-file of that Keystone
-    keystone_beside.py --keystone          two Keystones: a test of the tests
-    --only PART...                         some of: tokens passwords trusts
-                                           credentials revocations keypairs rotation
-                                           schema
+    pytest keystone_beside.py                     both of:
+    pytest keystone_beside.py -k vicar-first      Vicar makes the store, Keystone serves it too
+    pytest keystone_beside.py -k keystone-first   Keystone makes it, Vicar serves it with
+                                                  --config-file of that Keystone
+    pytest keystone_beside.py --keystone          two Keystones: a test of the tests
 
 Everything is done on one server and looked at on the other, and the other way round.
 """
-import argparse
 import contextlib
 import json
 import os
@@ -26,9 +21,11 @@ import harness
 
 harness.run_in('clients')
 
-import api                                                       # noqa: E402
-import server                                                    # noqa: E402
-import sign                                                      # noqa: E402
+import pytest
+
+import api
+import server
+import sign
 
 PW = 'a password of the scene'
 
@@ -59,8 +56,9 @@ class Side:
 class Beside:
     """Both sides, and a scene that lives in their common store."""
 
-    def __init__(self, checks, first, second):
+    def __init__(self, checks, first, second, pristine):
         self.c, self.first, self.second = checks, first, second
+        self.pristine = pristine        # a database that Keystone alone has made, to compare with
         a, t = first.api, first.admin
         self.roles = a.role_ids(t)
         self.domain = a.make(t, 'domain', name=fresh('domain'))
@@ -147,9 +145,40 @@ def trust_of(b, side, trustor, trustee, token=None, roles=('member',), **more):
     return side.api.trust(token, trustor, trustee, b.p, roles, **more)
 
 
-# parts
+def pytest_generate_tests(metafunc):
+    if 'b' in metafunc.fixturenames:
+        two = metafunc.config.getoption('--keystone')
+        metafunc.parametrize('b', ['two Keystones'] if two else ['vicar-first', 'keystone-first'],
+                             indirect=True, scope='module')
 
-def tokens(b):
+
+@pytest.fixture(scope='module')
+def b(request, checks):
+    direction = request.param
+    with contextlib.ExitStack() as stack:
+        if direction == 'vicar-first':
+            first = stack.enter_context(server.Vicar())
+            second = stack.enter_context(server.Keystone(store=first.store))
+            bare = server.Keystone()
+            stack.callback(bare.stop)
+            bare.manage('db_sync')
+            pristine = bare.store.database
+        else:
+            first = stack.enter_context(server.Keystone())
+            pristine = first.store.database + '.before'
+            shutil.copy(first.store.database, pristine)
+            if direction == 'keystone-first':
+                second = server.Vicar(config=first.config, store=first.store)
+            else:
+                second = server.Keystone(store=first.store)
+            stack.enter_context(second)
+        second.password = first.password
+        labels = ('the first', 'the second') if first.kind == second.kind else (
+            first.kind.capitalize(), second.kind.capitalize())
+        yield Beside(checks, Side(first, labels[0]), Side(second, labels[1]), pristine)
+
+
+def test_tokens(b):
     c = b.c
     for here, there in b.ways():
         a = here.api
@@ -205,7 +234,7 @@ def tokens(b):
                 there.api.exchange_answer(made[kind], api.project(b.p)), 403)
 
 
-def passwords(b):
+def test_passwords(b):
     c = b.c
     samples = {
         'short': 'k7', 'of 72 bytes': 'x' * 72, 'of 73 bytes': 'y' * 73,
@@ -249,7 +278,7 @@ def whole(stamp):
     return stamp and stamp[:19] + '.000000Z'
 
 
-def trusts(b):
+def test_trusts(b):
     c = b.c
 
     def seen(side, id):
@@ -311,7 +340,7 @@ def trusts(b):
         c.equal('two uses, taken from both sides', got, [201, 201, 401, 401])
 
 
-def credentials(b):
+def test_credentials(b):
     c = b.c
     made = []
     for here, there in b.ways():
@@ -387,7 +416,7 @@ def credentials(b):
             and y.body['credential']['blob'] == 'after', y.text[:300])
 
 
-def revocations(b):
+def test_revocations(b):
     c = b.c
     for here, there in b.ways():
         a = here.api
@@ -536,7 +565,7 @@ def revocations(b):
                 for s in (here, there)], [404, 404])
 
 
-def keypairs(b):
+def test_keypairs(b):
     """Keypairs that Vicar made from trusts, at the Keystone beside it."""
     c = b.c
     v = next((s for s in (b.first, b.second) if s.vicar), None)
@@ -650,7 +679,7 @@ def keypairs(b):
         c.skip('rewriting the blob on Keystone', 'Keystone does not see the row')
 
 
-def rotation(b):
+def test_rotation(b):
     """New Fernet keys by either one's command, while both run."""
     c = b.c
     made = []                             # tokens, oldest first, one round a list
@@ -668,8 +697,7 @@ def rotation(b):
         for side in (b.first, b.second):
             side.renew()
         for side in (b.first, b.second):
-            for k, (age, tokens_) in enumerate((('before', made[-2]),
-                                                ('after', made[-1]))):
+            for age, tokens_ in (('before', made[-2]), ('after', made[-1])):
                 for who, token in zip((b.first, b.second), tokens_):
                     begin = time.monotonic()
                     ok = eventually(lambda: side.status(token) == 200)
@@ -689,77 +717,13 @@ def rotation(b):
     c.ok('keystone-manage db_sync --check', k.manage('db_sync', '--check') is not None)
 
 
-def schema(b, pristine):
+def test_schema(b):
     script = os.path.join(harness.REPO, 'tests', 'keystone', 'schema.py')
     v = next((s for s in (b.first, b.second) if s.vicar), b.first)
     if not b.c.ok('tests/keystone/schema.py is there', os.path.exists(script)):
         return
-    done = subprocess.run([sys.executable, script, v.server.store.database, pristine],
+    done = subprocess.run([sys.executable, script, v.server.store.database, b.pristine],
                           text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
     b.c.ok('the schema that %s serves is Keystone\'s' % v.label, done.returncode == 0,
            done.stdout[-3000:])
-
-
-PARTS = {
-    'tokens': ('tokens', tokens),
-    'passwords': ('passwords', passwords),
-    'trusts': ('trusts', trusts),
-    'credentials': ('credentials', credentials),
-    'revocations': ('revocations', revocations),
-    'keypairs': ('keypairs of trusts at Keystone', keypairs),
-    'rotation': ('new keys', rotation),
-    'schema': ('the schema', schema),
-}
-
-
-def play(checks, direction, only):
-    with contextlib.ExitStack() as stack:
-        if direction == 'vicar-first':
-            first = stack.enter_context(server.Vicar())
-            second = stack.enter_context(server.Keystone(store=first.store))
-            # a database that Keystone alone has made, to compare with
-            bare = server.Keystone()
-            stack.callback(bare.stop)
-            bare.manage('db_sync')
-            pristine = bare.store.database
-        else:
-            first = stack.enter_context(server.Keystone())
-            pristine = first.store.database + '.before'
-            shutil.copy(first.store.database, pristine)
-            if direction == 'keystone-first':
-                second = server.Vicar(config=first.config, store=first.store)
-            else:
-                second = server.Keystone(store=first.store)
-            stack.enter_context(second)
-        second.password = first.password
-        labels = ('the first', 'the second') if first.kind == second.kind else (
-            first.kind.capitalize(), second.kind.capitalize())
-        b = checks.part('the scene (%s)' % direction, lambda: Beside(
-            checks, Side(first, labels[0]), Side(second, labels[1])))
-        if not b:
-            return
-        for name in only or PARTS:
-            title, part = PARTS[name]
-            args = (b, pristine) if part is schema else (b,)
-            checks.part('%s (%s)' % (title, direction), part, *args)
-
-
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('direction', nargs='*',
-                        choices=['vicar-first', 'keystone-first', []])
-    parser.add_argument('--keystone', action='store_true')
-    parser.add_argument('--only', nargs='+', choices=PARTS)
-    options = parser.parse_args()
-    checks = harness.Checks()
-    directions = (['two Keystones'] if options.keystone else
-                  options.direction or ['vicar-first', 'keystone-first'])
-    for direction in directions:
-        checks.part('servers (%s)' % direction, play, checks, direction, options.only)
-    return checks.close()
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -116,7 +116,7 @@ class Worker:
             r = self.api.call(method, path, token, body, **kw)
         except ConnectionRefusedError:
             family.note(self.number, what, 'refused a connection')
-            raise Stopped
+            raise Stopped from None
         except (OSError, http.client.HTTPException) as e:
             family.note(self.number, what, 'NO ANSWER (%s)' % type(e).__name__)
             with load.lock:

@@ -31,11 +31,11 @@ import harness
 if __name__ == '__main__':
     harness.run_in('clients')
 
-import api                                                       # noqa: E402
-import load                                                      # noqa: E402
-import server                                                    # noqa: E402
-import sign                                                      # noqa: E402
-import stores                                                    # noqa: E402
+import api
+import load
+import server
+import sign
+import stores
 
 PW = 'a password of the scene'
 # What bounds an answer without a database: a connection, a statement, a turn to write.
@@ -119,7 +119,7 @@ class Background:
     def judge(self, scene, what):
         """What the load saw, and whether it is so on every replica."""
         c, bg = scene.c, self.load
-        for i, at in enumerate(scene.apis):
+        for at in scene.apis:
             remaining = {r[0]: int(r[1]) for r in scene.site.rows(
                 'SELECT id, remaining_uses FROM trust WHERE remaining_uses IS NOT NULL')}
             for family in bg.families:
@@ -226,7 +226,7 @@ def ends(s, times):
     with Background(s) as bg:
         for make in acts(s):
             stale, own, others, asked = [], [], [], 0
-            for i in range(times):
+            for _ in range(times):
                 act = make()
                 doer = s.rng.choice(s.apis)
                 rest = [a for a in s.apis if a is not doer]
@@ -266,7 +266,7 @@ def ends(s, times):
 
 def uses(s, times):
     c = s.c
-    for i in range(times):
+    for _ in range(times):
         k = 12
         owner, own, actor = s.pair()
         # The keypair takes a use of its own to be made.

@@ -124,9 +124,8 @@ def _roles(w, i):
         getattr(i, 'assign_%s_role_to_%s' % (place, who))(*args)
         c.ok('%s: given' % label,
              getattr(i, 'validate_%s_has_%s_role' % (who, place))(*check))
-        c.ok('%s: in the assignments' % label, [
-            x for x in i.role_assignments(**{
-                'role_id': r.id, who + '_id': agent.id})])
+        c.ok('%s: in the assignments' % label, list(
+            i.role_assignments(**{'role_id': r.id, who + '_id': agent.id})))
         getattr(i, 'unassign_%s_role_from_%s' % (place, who))(*args)
         c.ok('%s: taken' % label, not getattr(
             i, 'validate_%s_has_%s_role' % (who, place))(*check))
@@ -239,5 +238,5 @@ def _trusts(w, conn):
              lambda: alice.identity.get_trust(child.id), sdk.NotFoundException)
     heat = connect(w, user_id=w.ids['heat'], password=w.passwords['heat'],
                    trust_id=t.id)
-    c.raises('and yields no token', lambda: heat.authorize(),
+    c.raises('and yields no token', heat.authorize,
              sdk.SDKException, ka.Unauthorized)

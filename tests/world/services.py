@@ -93,8 +93,8 @@ class MariaDb(Database):
 
     def create(self, name, password):
         self.passwords[name] = password
-        self.sql("CREATE DATABASE `{0}`; CREATE USER `{0}`@`%` IDENTIFIED BY '{1}';"
-                 "GRANT ALL ON `{0}`.* TO `{0}`@`%`".format(name, password))
+        self.sql(f"CREATE DATABASE `{name}`; CREATE USER `{name}`@`%` IDENTIFIED BY '{password}';"
+                 f"GRANT ALL ON `{name}`.* TO `{name}`@`%`")
 
     def dump(self, name):
         """All of a database while it is in use, as of one instant; SQL."""
@@ -166,8 +166,8 @@ class PostgreSql(Database):
 
     def create(self, name, password):
         self.passwords[name] = password
-        self.sql('CREATE ROLE "{0}" LOGIN PASSWORD \'{1}\';\n'
-                 'CREATE DATABASE "{0}" OWNER "{0}";'.format(name, password))
+        self.sql(f'CREATE ROLE "{name}" LOGIN PASSWORD \'{password}\';\n'
+                 f'CREATE DATABASE "{name}" OWNER "{name}";')
 
     def dump(self, name):
         """All of a database while it is in use, as of one instant; SQL."""
@@ -198,7 +198,9 @@ class RabbitMq(server.Server):
             self.mapper.stop()
 
     def command(self):
-        at = lambda name: os.path.join(self.dir, name)
+        def at(name):
+            return os.path.join(self.dir, name)
+
         with open(at('plugins'), 'w') as f:
             f.write('[].')
         with open(at('rabbitmq.conf'), 'w') as f:

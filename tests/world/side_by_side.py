@@ -28,7 +28,6 @@ import json
 import os
 import random
 import secrets
-import shutil
 import subprocess
 import sys
 import time
@@ -37,11 +36,11 @@ import harness
 
 harness.run_in('clients')
 
-import api                                                       # noqa: E402
-import server                                                    # noqa: E402
-import services                                                  # noqa: E402
-import sign                                                      # noqa: E402
-from keystone_beside import Side, fresh, next_second             # noqa: E402
+import api
+import server
+import services
+import sign
+from keystone_beside import fresh, next_second
 
 ENGINES = ['sqlite', 'postgresql', 'mariadb']
 
@@ -207,7 +206,7 @@ class Model:
 
     def why_not(self, trust):
         """(why it yields nothing on Vicar, the same on Keystone); 'either' is not known."""
-        for n, t in enumerate(trust.chain()):
+        for t in trust.chain():
             if t.dead or t.uses == 0:
                 return ('over',) * 2
             if t.until and time.time() > t.until - 1.5:
@@ -506,9 +505,9 @@ class World:
                             password='first'), 'first')
         self.m.users.append(u)
         p, role = self.project(), self.pick(self.names)
-        for role in {role, 'member'}:
-            self.other(s).api.grant(self.other(s).admin, self.role[role], u.id, p.id)
-            u.roles[p].add(role)
+        for name in {role, 'member'}:
+            self.other(s).api.grant(self.other(s).admin, self.role[name], u.id, p.id)
+            u.roles[p].add(name)
         self.check_login(u)
 
     def log_in(self):
@@ -836,7 +835,7 @@ class World:
                       and 'member' in t.roles)
         token = self.consume(t)
         more = {}
-        narrow = [r for r in sorted(t.roles)]
+        narrow = sorted(t.roles)
         if len(narrow) > 1 and self.random.random() < 0.4:
             more['roles'] = [{'name': narrow[0]}]
         r = self.v.api.post('/users/%s/credentials/OS-EC2' % t.bearer.id, token.id,
@@ -1106,7 +1105,7 @@ def uses(c, place):
             asked = [(n, pool.submit(attempt, n, trust['id'])) for n in order]
             got = [(side, f.result()) for side, f in asked]
         # what is left, one by one
-        while (r := v.login_answer(bob, 'x', api.trust(trust['id']))).status == 201:
+        while v.login_answer(bob, 'x', api.trust(trust['id'])).status == 201:
             got.append((0, 201))
         won = collections.Counter(side for side, status in got if status == 201)
         other = collections.Counter('%s %d' % (('Vicar', 'Keystone')[side], status)
@@ -1220,8 +1219,9 @@ class Acts:
 
         def login(name, end, scoped=True, prepare=None):
             u, p = self.person()
-            ask = lambda: there.login_answer(
-                u, 'x', api.project(p) if scoped else None).status == 201
+
+            def ask():
+                return there.login_answer(u, 'x', api.project(p) if scoped else None).status == 201
             out['login: ' + name] = (False, lambda: end(u, p), ask)
 
         def off(path, kind):

@@ -23,7 +23,7 @@ ACTION = {'Action': 'DescribeStackResource', 'StackName': 'one & two/three',
 
 
 def _time(age):
-    return (datetime.datetime.now(datetime.timezone.utc)
+    return (datetime.datetime.now(datetime.UTC)
             - datetime.timedelta(seconds=age))
 
 

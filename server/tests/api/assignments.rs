@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::scenery::{on_domain, on_project, on_system};
 use crate::support::Server;
+use crate::support::scope::{on_domain, on_project, on_system};
 
 /// A little world: domain d with projects top > mid > leaf, domain e with project far; ann and ben in d
 /// and in group g, cid in e; role prior implies role next.

@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 
 use vicar::system::System;
 
-use crate::people::{in_db, names, on_domain, on_project, token, user};
-use crate::support::{Answer, Server};
+use crate::support::{Answer, Server, in_db, names, on_domain, on_project, token, user};
 
 struct Client<'a>(&'a Server, String);
 

@@ -262,7 +262,27 @@ fn who_was_in_the_way_is_waited_for_and_the_request_run_again() {
         c.s.rival(&[&format!("UPDATE \"user\" SET extra = '{{\"by\": \"other\"}}' WHERE id = '{user}'")]);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| c.s.patch(&admin, &path, json!({"user": {"email": "c@x"}})));
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        // Until the server waits for that row.
+        let in_the_way = match dialect {
+            Dialect::Mysql => {
+                "SELECT 1 FROM information_schema.PROCESSLIST
+                  WHERE DB = DATABASE() AND ID <> CONNECTION_ID() AND INFO LIKE 'UPDATE%user%'"
+            }
+            _ => {
+                "SELECT 1 FROM pg_stat_activity
+                  WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            }
+        };
+        let look = c.s.another_store();
+        while !waiting.is_finished() {
+            let found = c.s.runtime.block_on(async {
+                look.read().await.expect("begins").exists(in_the_way, &[]).await.expect("reads")
+            });
+            if found {
+                break;
+            }
+        }
+        assert!(!waiting.is_finished(), "nobody was in the way");
         other.commit();
         waiting.join().expect("runs").expect(200);
     });

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::scenery::{on_domain, on_project, on_system};
+use crate::support::scope::{on_domain, on_project, on_system};
 use crate::support::{Cast, Server};
 
 /// A grant's path; `inherited` chooses the routes below OS-INHERIT.

@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::Server;
-use crate::users::{domain, grant, id, ids, persona, user};
+use crate::support::{Server, domain, id, ids, persona, user_by_api as user};
 
 const SECOND: i64 = 1_000_000;
 
@@ -122,7 +121,7 @@ fn what_a_group_gave_ends_with_the_membership() {
     let ann = user(&s, &t, "ann", "default", "pw");
     let bob = user(&s, &t, "bob", "default", "pw");
     let crew = id(&s.post(&t, "/v3/groups", json!({"group": {"name": "crew"}})).expect(201), "group");
-    grant(&s, "GroupProject", &crew, &project, "member");
+    s.assign("GroupProject", &crew, &project, "member", false);
     let member = format!("/v3/groups/{crew}/users/{ann}");
     s.put(&t, &member).expect(204);
     let scope = json!({"project": {"id": project}});
@@ -187,7 +186,7 @@ fn who_may_do_what_with_groups() {
     ];
     for (role, place, expected) in table {
         let who = format!("{role}-{}", place.replace(':', "-"));
-        let (_, token) = persona(&s, &t, &who, role, place);
+        let (_, token) = persona(&s, &who, role, place);
         let create = |domain: Option<&str>| {
             let mut body = json!({"group": {"name": format!("{who}-{domain:?}")}});
             if let Some(d) = domain {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vicar::clock::{SECOND, iso};
 
-use crate::scenery;
+use crate::support::scope;
 use crate::support::{Cast, START, Server};
 
 fn names(answer: &Value) -> Vec<&str> {
@@ -92,12 +92,12 @@ fn the_administrator_of_a_domain_makes_keypairs_for_its_users() {
     let project = s.project_below("stack", &domain, None);
     let user = s.user_in("inside", &domain);
     s.grant(&user, &project, "reader");
-    let admin = s.persona("admin", &domain, scenery::on_domain(&domain));
+    let admin = s.persona("admin", &domain, scope::on_domain(&domain));
     let blob = json!({"access": "stack-user", "secret": "s"}).to_string();
     let body = json!({"credential": {"type": "ec2", "user_id": user, "project_id": project, "blob": blob}});
     let made = s.post(&admin, "/v3/credentials", body.clone()).expect(201);
     let path = format!("/v3/credentials/{}", made.body["credential"]["id"].as_str().expect("an id"));
-    let reader = s.persona("reader", &domain, scenery::on_domain(&domain));
+    let reader = s.persona("reader", &domain, scope::on_domain(&domain));
     s.delete(&reader, &path).expect(403);
     s.delete(&admin, &path).expect(204);
     s.post(&reader, "/v3/credentials", body).expect(403);

@@ -1,7 +1,5 @@
 //! Black-box tests over HTTP: each on its own server with its own database and clock.
 
-mod people;
-mod scenery;
 mod support;
 
 mod assignments;
@@ -17,11 +15,15 @@ mod grants;
 mod groups;
 mod hardening;
 mod keypairs;
+mod keystone;
 mod plans;
 mod projects;
+mod retries;
+mod revocations;
 mod roles;
 mod security;
 mod stopping;
+mod stored;
 mod tokens;
 mod trusts;
 mod users;

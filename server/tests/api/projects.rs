@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::people::{count, grant, group_of, in_db, names, on_domain, on_project, token, user};
-use crate::support::{Cast, Server};
+use crate::support::{
+    Cast, Server, count, grant, group_of, in_db, names, on_domain, on_project, token, user,
+};
 
 #[track_caller]
 fn project(s: &Server, t: &str, body: Value) -> String {
@@ -358,7 +359,7 @@ fn deleting_a_project_leaves_nothing_of_it() {
         "credential",
         "\"user\" WHERE default_project_id IS NOT NULL",
     ] {
-        assert_eq!(count(&s, rest), 0, "{rest}");
+        assert_eq!(count(&s, &format!("SELECT 1 FROM {rest}"), &[]), 0, "{rest}");
     }
     s.post(&t, "/v3/projects", json!({"project": {"name": "p"}})).expect(201);
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vicar::args;
 
-use crate::scenery::{on_domain, on_project, on_system};
+use crate::support::scope::{on_domain, on_project, on_system};
 use crate::support::{Answer, Cast, Server};
 
 fn make(s: &Server, role: Value) -> Answer {

@@ -2,98 +2,12 @@
 
 use serde_json::{Value, json};
 use vicar::clock::DAY;
-use vicar::store;
-use vicar::system::System;
 
-use crate::support::{Answer, PASSWORD, Server};
+use crate::support::{
+    Answer, PASSWORD, Server, count, domain, id, ids, in_database, persona, user_by_api as user,
+};
 
 const SECOND: i64 = 1_000_000;
-
-/// Runs statements in the server's database, for what other parts of the API make.
-pub fn in_database(s: &Server, statements: &[(&str, &[store::Value])]) {
-    s.runtime.block_on(async {
-        let mut tx = s.app.store.write().await.expect("a transaction");
-        for (sql, args) in statements {
-            tx.run(&System::CommandLine, sql, args).await.expect(sql);
-        }
-        tx.commit().await.expect("a commit");
-    });
-}
-
-/// How many rows a query finds.
-fn count(s: &Server, sql: &str, args: &[store::Value]) -> usize {
-    s.runtime.block_on(async {
-        let mut tx = s.app.store.read().await.expect("a transaction");
-        tx.all(sql, args).await.expect(sql).len()
-    })
-}
-
-/// Makes an enabled domain.
-pub fn domain(s: &Server, id: &str) {
-    in_database(
-        s,
-        &[(
-            "INSERT INTO project (id, name, extra, enabled, domain_id, is_domain)
-             VALUES (?, ?, '{}', ?, '<<keystone.domain.root>>', ?)",
-            vicar::args![id, id, true, true],
-        )],
-    );
-}
-
-/// Gives a role of the bootstrap; `kind` as in `assignment.type`, or `UserSystem`.
-pub fn grant(s: &Server, kind: &str, actor: &str, target: &str, role: &str) {
-    let table = if kind.ends_with("System") { "system_assignment" } else { "assignment" };
-    let sql = format!(
-        "INSERT INTO {table} (type, actor_id, target_id, role_id, inherited)
-         SELECT ?, ?, ?, id, ? FROM role WHERE name = ?"
-    );
-    in_database(s, &[(&sql, vicar::args![kind, actor, target, false, role])]);
-}
-
-/// Makes a user by the API, with a password; gives his id.
-#[track_caller]
-pub fn user(s: &Server, admin: &str, name: &str, domain: &str, password: &str) -> String {
-    let body = json!({"user": {"name": name, "domain_id": domain, "password": password}});
-    id(&s.post(admin, "/v3/users", body).expect(201), "user")
-}
-
-pub fn id(answer: &Answer, kind: &str) -> String {
-    answer.body[kind]["id"].as_str().expect("an id").to_owned()
-}
-
-/// A login by id.
-fn by_id(s: &Server, user: &str, password: &str, scope: Value) -> Answer {
-    let mut auth = json!({"identity": {"methods": ["password"], "password": {"user": {
-        "id": user, "password": password}}}});
-    if !scope.is_null() {
-        auth["scope"] = scope;
-    }
-    s.auth(auth)
-}
-
-/// A user with one role somewhere, and his token there.
-pub fn persona(s: &Server, admin: &str, name: &str, role: &str, place: &str) -> (String, String) {
-    let home = place.strip_prefix("domain:").unwrap_or("default");
-    let user = user(s, admin, name, home, "pw");
-    let scope = match place.strip_prefix("domain:") {
-        Some(d) => {
-            grant(s, "UserDomain", &user, d, role);
-            json!({"domain": {"id": d}})
-        }
-        None => {
-            grant(s, "UserSystem", &user, "system", role);
-            json!({"system": {"all": true}})
-        }
-    };
-    let token = by_id(s, &user, "pw", scope).expect(201).token();
-    (user, token)
-}
-
-/// Ids in a list.
-pub fn ids(answer: &Answer, kind: &str) -> Vec<String> {
-    let list = answer.body[kind].as_array().expect("a list");
-    list.iter().map(|i| i["id"].as_str().expect("an id").to_owned()).collect()
-}
 
 fn change(s: &Server, user: &str, old: &str, new: &str) -> Answer {
     let body = json!({"user": {"original_password": old, "password": new}}).to_string();
@@ -130,7 +44,7 @@ fn a_user_lives_from_creation_to_deletion() {
     let path = format!("/v3/users/{ann}");
     assert_eq!(s.get(&t, &path).expect(200).body, golden);
     s.head(&t, &path).expect(200);
-    by_id(&s, &ann, "pw", json!(null)).expect(201);
+    s.login_id(&ann, "pw", json!(null)).expect(201);
 
     // What is not named stays; null is a value of the bag, and takes options and the project away.
     let project = s.validate(&t).body["token"]["project"]["id"].clone();
@@ -163,7 +77,7 @@ fn a_user_lives_from_creation_to_deletion() {
     s.get(&t, &path).expect(404);
     s.delete(&t, &path).expect(404);
     s.patch(&t, &path, json!({"user": {"name": "x"}})).expect(404);
-    by_id(&s, &ann, "pw", json!(null)).expect(401);
+    s.login_id(&ann, "pw", json!(null)).expect(401);
 }
 
 #[test]
@@ -214,12 +128,12 @@ fn a_wrong_body_is_refused_and_changes_nothing() {
     ] {
         s.patch(&t, &path, json!({"user": wrong})).expect(400);
     }
-    by_id(&s, &ann, "pw", json!(null)).expect(201);
+    s.login_id(&ann, "pw", json!(null)).expect(201);
     // What is odd but right.
     let right = json!({"user": {"name": long(255), "password": long(72), "default_project_id": "unknown"}});
     let odd = id(&s.post(&t, "/v3/users", right).expect(201), "user");
-    by_id(&s, &odd, &long(72), json!(null)).expect(201);
-    by_id(&s, &odd, &long(71), json!(null)).expect(401);
+    s.login_id(&odd, &long(72), json!(null)).expect(201);
+    s.login_id(&odd, &long(71), json!(null)).expect(401);
     let nul = s.post(&t, "/v3/users", json!({"user": {"name": "nul", "password": "a\u{0}b"}}));
     assert!(nul.status < 500, "{}", nul.text);
     for strange in ["%00", "%F0%9F%98%80", &long(5000), "a%2Fb", "%27%3B--"] {
@@ -308,7 +222,7 @@ fn who_may_do_what_with_users() {
     ];
     for (role, place, expected) in table {
         let who = format!("{role}-{}", place.replace(':', "-"));
-        let (own, token) = persona(&s, &t, &who, role, place);
+        let (own, token) = persona(&s, &who, role, place);
         let create = |domain: Option<&str>| {
             let mut body = json!({"user": {"name": format!("{who}-{domain:?}")}});
             if let Some(d) = domain {
@@ -344,7 +258,7 @@ fn who_may_do_what_with_users() {
         }
     }
     // A body or query that contradicts what is stored moves nothing (CVE-2026-42999).
-    let (_, manager) = persona(&s, &t, "manager", "manager", "domain:d1");
+    let (_, manager) = persona(&s, "manager", "manager", "domain:d1");
     let lie = json!({"user": {"note": 1}, "target": {"user": {"domain_id": "d1"}}, "domain_id": "d1"});
     s.patch(&manager, &format!("/v3/users/{far}?domain_id=d1&target.user.domain_id=d1"), lie).expect(403);
     s.delete(&manager, &format!("/v3/users/{far}")).expect(403);
@@ -450,7 +364,7 @@ fn an_owner_changes_his_password() {
     let s = Server::start();
     let t = s.admin();
     let ann = user(&s, &t, "ann", "default", "one");
-    let token = by_id(&s, &ann, "one", json!(null)).expect(201).token();
+    let token = s.login_id(&ann, "one", json!(null)).expect(201).token();
     change(&s, &ann, "wrong", "two").expect(401);
     change(&s, "missing", "one", "two").expect(401);
     change(&s, &ann, "one", "").expect(400);
@@ -470,23 +384,23 @@ fn an_owner_changes_his_password() {
     // His tokens end with it.
     s.get(&token, &format!("/v3/users/{ann}")).expect(401);
     s.clock.advance(SECOND);
-    by_id(&s, &ann, "one", json!(null)).expect(401);
-    by_id(&s, &ann, "two", json!(null)).expect(201);
+    s.login_id(&ann, "one", json!(null)).expect(401);
+    s.login_id(&ann, "two", json!(null)).expect(201);
     // No token is needed: the old password is the proof.
     change(&s, &ann, "two", "two").expect(204);
     s.clock.advance(SECOND);
     // As when an administrator sets it.
-    let token = by_id(&s, &ann, "two", json!(null)).expect(201).token();
+    let token = s.login_id(&ann, "two", json!(null)).expect(201).token();
     s.patch(&t, &format!("/v3/users/{ann}"), json!({"user": {"password": "three"}})).expect(200);
     s.get(&token, &format!("/v3/users/{ann}")).expect(401);
     s.clock.advance(SECOND);
-    by_id(&s, &ann, "two", json!(null)).expect(401);
-    by_id(&s, &ann, "three", json!(null)).expect(201);
+    s.login_id(&ann, "two", json!(null)).expect(401);
+    s.login_id(&ann, "three", json!(null)).expect(201);
     // No password at all.
     s.patch(&t, &format!("/v3/users/{ann}"), json!({"user": {"password": null}})).expect(200);
     s.clock.advance(SECOND);
-    by_id(&s, &ann, "three", json!(null)).expect(401);
-    by_id(&s, &ann, "", json!(null)).expect(401);
+    s.login_id(&ann, "three", json!(null)).expect(401);
+    s.login_id(&ann, "", json!(null)).expect(401);
 }
 
 #[test]
@@ -498,7 +412,7 @@ fn a_delegated_token_sets_no_password() {
     let trust = json!({"trust": {"trustor_user_id": seen["user"]["id"], "trustee_user_id": bob,
         "impersonation": true, "project_id": seen["project"]["id"], "roles": [{"name": "admin"}]}});
     let trust = id(&s.post(&t, "/v3/OS-TRUST/trusts", trust).expect(201), "trust");
-    let token = by_id(&s, &bob, "pw", json!({"OS-TRUST:trust": {"id": trust}})).expect(201).token();
+    let token = s.login_id(&bob, "pw", json!({"OS-TRUST:trust": {"id": trust}})).expect(201).token();
     let admin = seen["user"]["id"].as_str().expect("an id");
     let own = json!({"user": {"original_password": PASSWORD, "password": "new"}});
     s.post(&token, &format!("/v3/users/{admin}/password"), own).expect(403);
@@ -555,18 +469,18 @@ fn a_password_expires() {
     let exempt =
         json!({"user": {"name": "exempt", "password": "pw", "options": {"ignore_password_expiry": true}}});
     let exempt = id(&s.post(&t, "/v3/users", exempt).expect(201), "user");
-    let token = by_id(&s, &ann, "pw", json!(null)).expect(201);
+    let token = s.login_id(&ann, "pw", json!(null)).expect(201);
     assert_eq!(token.body["token"]["user"]["password_expires_at"], "2027-01-17T08:00:00.000000");
     s.clock.advance(2 * DAY);
-    let over = by_id(&s, &ann, "pw", json!(null)).expect(401);
+    let over = s.login_id(&ann, "pw", json!(null)).expect(401);
     let said = over.body["error"]["message"].as_str().expect("a text").to_owned();
     assert_eq!(said, format!("The password is expired and needs to be changed for user: {ann}."));
     // Only who knows the password is told.
-    assert!(!by_id(&s, &ann, "wrong", json!(null)).expect(401).text.contains("expired"));
-    by_id(&s, &exempt, "pw", json!(null)).expect(201);
+    assert!(!s.login_id(&ann, "wrong", json!(null)).expect(401).text.contains("expired"));
+    s.login_id(&exempt, "pw", json!(null)).expect(201);
     change(&s, &ann, "pw", "pw2").expect(204);
     s.clock.advance(SECOND);
-    by_id(&s, &ann, "pw2", json!(null)).expect(201);
+    s.login_id(&ann, "pw2", json!(null)).expect(201);
 }
 
 #[test]
@@ -574,19 +488,19 @@ fn a_first_password_must_be_changed() {
     let s = Server::with("[security_compliance]\nchange_password_upon_first_use = true\n");
     let t = s.admin();
     let ann = user(&s, &t, "ann", "default", "pw");
-    by_id(&s, &ann, "pw", json!(null)).expect(401);
+    s.login_id(&ann, "pw", json!(null)).expect(401);
     change(&s, &ann, "pw", "own").expect(204);
     s.clock.advance(SECOND);
-    by_id(&s, &ann, "own", json!(null)).expect(201);
+    s.login_id(&ann, "own", json!(null)).expect(201);
     let path = format!("/v3/users/{ann}");
     s.patch(&t, &path, json!({"user": {"password": "reset"}})).expect(200);
     s.clock.advance(SECOND);
-    by_id(&s, &ann, "reset", json!(null)).expect(401);
+    s.login_id(&ann, "reset", json!(null)).expect(401);
     let exempt =
         json!({"user": {"password": "again", "options": {"ignore_change_password_upon_first_use": true}}});
     s.patch(&t, &path, exempt).expect(200);
     s.clock.advance(SECOND);
-    by_id(&s, &ann, "again", json!(null)).expect(201);
+    s.login_id(&ann, "again", json!(null)).expect(201);
 }
 
 #[test]
@@ -600,15 +514,15 @@ fn who_stays_away_counts_as_disabled() {
         json!({"user": {"name": "away", "password": "pw", "options": {"ignore_user_inactivity": true}}});
     let away = id(&s.post(&t, "/v3/users", away).expect(201), "user");
     s.clock.advance(2 * DAY);
-    let token = by_id(&s, &ann, "pw", json!(null)).expect(201).token();
+    let token = s.login_id(&ann, "pw", json!(null)).expect(201).token();
     let t = s.admin();
     s.clock.advance(2 * DAY);
     s.get(&token, &format!("/v3/users/{ann}")).expect(200);
     s.clock.advance(DAY);
     s.get(&token, &format!("/v3/users/{ann}")).expect(401);
     s.get(&t, &format!("/v3/users/{ann}")).expect(401);
-    by_id(&s, &ann, "pw", json!(null)).expect(401);
-    by_id(&s, &away, "pw", json!(null)).expect(201);
+    s.login_id(&ann, "pw", json!(null)).expect(401);
+    s.login_id(&away, "pw", json!(null)).expect(201);
     // The administrator stayed away too; the database is the way back.
     in_database(
         &s,
@@ -623,11 +537,11 @@ fn who_stays_away_counts_as_disabled() {
     assert_eq!(s.get(&t, &path).expect(200).body["user"]["enabled"], false);
     assert_eq!(ids(&s.get(&t, "/v3/users?enabled=false").expect(200), "users"), std::slice::from_ref(&ann));
     s.patch(&t, &path, json!({"user": {"note": 1}})).expect(200);
-    by_id(&s, &ann, "pw", json!(null)).expect(401);
+    s.login_id(&ann, "pw", json!(null)).expect(401);
     let back = s.patch(&t, &path, json!({"user": {"enabled": true}})).expect(200);
     assert_eq!(back.body["user"]["enabled"], true);
     s.clock.advance(SECOND);
-    by_id(&s, &ann, "pw", json!(null)).expect(201);
+    s.login_id(&ann, "pw", json!(null)).expect(201);
     // Nothing that was issued before comes back with him.
     s.get(&token, &path).expect(401);
 }
@@ -639,20 +553,20 @@ fn multi_factor_rules_are_asked() {
     let ann = user(&s, &t, "ann", "default", "pw");
     let path = format!("/v3/users/{ann}");
     let options = |o: Value| s.patch(&t, &path, json!({"user": {"options": o}})).expect(200);
-    let token = by_id(&s, &ann, "pw", json!(null)).expect(201).token();
+    let token = s.login_id(&ann, "pw", json!(null)).expect(201).token();
     options(json!({"multi_factor_auth_rules": [["password", "mapped"]], "multi_factor_auth_enabled": true}));
-    by_id(&s, &ann, "pw", json!(null)).expect(401);
+    s.login_id(&ann, "pw", json!(null)).expect(401);
     // A token from before is no second factor, and no way around.
     s.auth(json!({"identity": {"methods": ["token"], "token": {"id": token}}})).expect(401);
     options(json!({"multi_factor_auth_enabled": false}));
-    by_id(&s, &ann, "pw", json!(null)).expect(201);
+    s.login_id(&ann, "pw", json!(null)).expect(201);
     options(json!({"multi_factor_auth_enabled": null}));
-    by_id(&s, &ann, "pw", json!(null)).expect(401);
+    s.login_id(&ann, "pw", json!(null)).expect(401);
     // Methods that are not configured do not count.
     options(json!({"multi_factor_auth_rules": [["retina"]]}));
-    by_id(&s, &ann, "pw", json!(null)).expect(201);
+    s.login_id(&ann, "pw", json!(null)).expect(201);
     options(json!({"multi_factor_auth_rules": [["mapped"], ["password"]]}));
-    by_id(&s, &ann, "pw", json!(null)).expect(201);
+    s.login_id(&ann, "pw", json!(null)).expect(201);
 }
 
 #[test]
@@ -661,14 +575,14 @@ fn a_disabled_user_is_out_and_stays_out_with_old_tokens() {
     let t = s.admin();
     let ann = user(&s, &t, "ann", "default", "pw");
     let path = format!("/v3/users/{ann}");
-    let token = by_id(&s, &ann, "pw", json!(null)).expect(201).token();
+    let token = s.login_id(&ann, "pw", json!(null)).expect(201).token();
     s.patch(&t, &path, json!({"user": {"enabled": false}})).expect(200);
     s.get(&token, &path).expect(401);
-    by_id(&s, &ann, "pw", json!(null)).expect(401);
+    s.login_id(&ann, "pw", json!(null)).expect(401);
     s.clock.advance(SECOND);
     s.patch(&t, &path, json!({"user": {"enabled": true}})).expect(200);
     s.get(&token, &path).expect(401);
-    by_id(&s, &ann, "pw", json!(null)).expect(201);
+    s.login_id(&ann, "pw", json!(null)).expect(201);
 }
 
 #[test]
@@ -678,18 +592,18 @@ fn nothing_of_a_deleted_user_is_left() {
     let project = s.validate(&t).body["token"]["project"]["id"].as_str().expect("an id").to_owned();
     let ann = user(&s, &t, "ann", "default", "pw");
     let bob = user(&s, &t, "bob", "default", "pw");
-    grant(&s, "UserProject", &ann, &project, "member");
-    grant(&s, "UserSystem", &ann, "system", "reader");
+    s.assign("UserProject", &ann, &project, "member", false);
+    s.assign("UserSystem", &ann, "system", "reader", false);
     let group = id(&s.post(&t, "/v3/groups", json!({"group": {"name": "g"}})).expect(201), "group");
     s.put(&t, &format!("/v3/groups/{group}/users/{ann}")).expect(204);
     s.patch(&t, &format!("/v3/users/{ann}"), json!({"user": {"options": {"lock_password": true}}}))
         .expect(200);
     let scope = json!({"project": {"id": project}});
-    let token = by_id(&s, &ann, "pw", scope).expect(201).token();
+    let token = s.login_id(&ann, "pw", scope).expect(201).token();
     let trust = json!({"trust": {"trustor_user_id": ann, "trustee_user_id": bob, "impersonation": true,
         "project_id": project, "roles": [{"name": "member"}]}});
     let trust = id(&s.post(&token, "/v3/OS-TRUST/trusts", trust).expect(201), "trust");
-    let chained = by_id(&s, &bob, "pw", json!({"OS-TRUST:trust": {"id": trust}})).expect(201).token();
+    let chained = s.login_id(&bob, "pw", json!({"OS-TRUST:trust": {"id": trust}})).expect(201).token();
     in_database(
         &s,
         &[
