@@ -125,7 +125,7 @@ impl Error {
 /// The challenge that RFC 9110 wants with each 401, in the scheme that Keystone names. `base` is what links
 /// begin with, so only the layer around a request knows it.
 pub fn challenge(base: &str) -> Option<HeaderValue> {
-    HeaderValue::from_str(&format!("Keystone uri=\"{base}\"")).ok()
+    HeaderValue::from_str(&format!("Keystone uri=\"{base}/v3\"")).ok()
 }
 
 impl From<store::Error> for Error {

@@ -9,7 +9,6 @@ use crate::support::{Cast, Server, names};
 /// Rule 43: Ceph's gateway tells an unknown key from a wrong signature by the status; heat-api-cfn does not
 /// catch a 404.
 #[test]
-#[ignore = "mended by the rebuild (B4)"]
 fn an_unknown_access_id_is_404_at_s3tokens_and_401_at_ec2tokens() {
     let c = Cast::new();
     let svc = c.svc();
@@ -31,7 +30,6 @@ fn an_unknown_access_id_is_404_at_s3tokens_and_401_at_ec2tokens() {
 }
 
 #[test]
-#[ignore = "mended by the rebuild (B6)"]
 fn options_lists_the_methods_of_a_route() {
     let s = Server::start();
     for (path, methods) in [
@@ -50,7 +48,6 @@ fn options_lists_the_methods_of_a_route() {
 
 /// A Keystone serves what has more slashes at the ends, and redirects (308) what has more inside.
 #[test]
-#[ignore = "mended by the rebuild (B6)"]
 fn slashes_that_are_doubled_are_forgiven() {
     let s = Server::start();
     let admin = s.admin();
@@ -75,7 +72,6 @@ fn slashes_that_are_doubled_are_forgiven() {
 }
 
 #[test]
-#[ignore = "mended by the rebuild (B6)"]
 fn the_challenge_of_a_401_names_an_absolute_url() {
     let s = Server::start();
     let challenge = |s: &Server| {
@@ -90,7 +86,6 @@ fn the_challenge_of_a_401_names_an_absolute_url() {
 }
 
 #[test]
-#[ignore = "mended by the rebuild (B7)"]
 fn a_user_has_no_more_credentials_than_the_limit() {
     let c = Cast::with("[credential]\nuser_limit = 2\n");
     let alice = c.s.on("alice", &c.p);
@@ -110,7 +105,6 @@ fn a_user_has_no_more_credentials_than_the_limit() {
 
 /// A Keystone leaves it to the database how names are compared (R17).
 #[test]
-#[ignore = "mended by the rebuild (R17): on MariaDB nothing is found"]
 fn a_filter_by_name_compares_as_the_database_does() {
     let s = Server::start();
     let admin = s.admin();

@@ -113,7 +113,6 @@ fn one_token_for_one_use(c: &Cast, take: impl Fn(&Server, &str) -> Box<dyn FnOnc
 }
 
 #[test]
-#[ignore = "mended by the rebuild (R2)"]
 fn a_counted_trust_gives_its_token_wherever_the_connection_ends() {
     let c = Cast::new();
     one_token_for_one_use(&c, |s, trust| {
@@ -125,7 +124,6 @@ fn a_counted_trust_gives_its_token_wherever_the_connection_ends() {
 
 /// The same for a signed request, which must not count as its own replay.
 #[test]
-#[ignore = "mended by the rebuild (R2)"]
 fn a_signed_request_gives_its_token_wherever_the_connection_ends() {
     let c = Cast::with("[credential]\nrefuse_replay = true\n");
     let svc = c.svc();
@@ -139,7 +137,6 @@ fn a_signed_request_gives_its_token_wherever_the_connection_ends() {
 
 /// A list is whole, wherever the connection ends (R3).
 #[test]
-#[ignore = "mended by the rebuild (R3)"]
 fn a_list_of_credentials_is_whole_wherever_the_connection_ends() {
     let c = Cast::new();
     let Some((replica, wire)) = by_wire(&c.s) else { return };

@@ -52,7 +52,6 @@ fn login(s: &Server, name: &str, scope: Value) -> Answer {
 }
 
 #[test]
-#[ignore = "mended by the rebuild (S1)"]
 fn a_token_that_is_exchanged_while_its_source_is_revoked_is_dead() {
     let c = Cast::new();
     let stolen = c.s.unscoped("alice");
@@ -72,7 +71,6 @@ fn a_token_that_is_exchanged_while_its_source_is_revoked_is_dead() {
 }
 
 #[test]
-#[ignore = "mended by the rebuild (S1)"]
 fn a_login_with_the_old_password_while_it_is_changed_is_dead() {
     for by_admin in [false, true] {
         let c = Cast::new();
@@ -97,7 +95,6 @@ fn a_login_with_the_old_password_while_it_is_changed_is_dead() {
 }
 
 #[test]
-#[ignore = "mended by the rebuild (S1)"]
 fn a_login_while_a_grant_is_taken_is_dead() {
     let c = Cast::new();
     let admin = c.s.admin();
@@ -111,7 +108,6 @@ fn a_login_while_a_grant_is_taken_is_dead() {
 }
 
 #[test]
-#[ignore = "mended by the rebuild (S1)"]
 fn a_login_while_a_membership_is_taken_is_dead() {
     let c = Cast::new();
     let group = c.s.group("crew", "default", &[&c.dave]);
@@ -127,7 +123,6 @@ fn a_login_while_a_membership_is_taken_is_dead() {
 }
 
 #[test]
-#[ignore = "mended by the rebuild (S1)"]
 fn a_login_while_all_tokens_of_the_user_are_revoked_is_dead() {
     let c = Cast::new();
     let admin = c.s.admin();
@@ -167,7 +162,6 @@ fn a_login_while_its_user_project_or_domain_is_disabled_is_dead() {
 }
 
 #[test]
-#[ignore = "mended by the rebuild (S1)"]
 fn a_login_while_an_implication_is_removed_is_dead() {
     let c = Cast::new();
     let (top, low) = (c.s.role("top"), c.s.role("low"));
@@ -212,7 +206,6 @@ fn an_exchange_while_its_keypair_is_deleted_is_dead() {
 
 /// Whoever lost their authority before a change could be written does not get it carried out (R6).
 #[test]
-#[ignore = "mended by the rebuild (R6)"]
 fn a_change_that_waits_is_judged_when_it_is_made() {
     for way in ["revoked", "disabled", "demoted"] {
         let c = Cast::new();
@@ -267,7 +260,6 @@ fn a_change_that_waits_is_judged_when_it_is_made() {
 
 /// A trust that is deleted while its trustee uses it: the same instant.
 #[test]
-#[ignore = "mended by the rebuild (S1)"]
 fn a_trust_used_while_its_trustors_tokens_are_revoked_gives_no_token_that_lasts() {
     let c = Cast::new();
     let trust = c.trust(json!({}));

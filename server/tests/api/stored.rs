@@ -8,7 +8,6 @@ use crate::support::{Cast, START, Server};
 
 /// A computed key comes from the server alone (B8, R13).
 #[test]
-#[ignore = "mended by the rebuild (B8, R13)"]
 fn a_clients_state_and_reason_are_not_shown_as_ours() {
     let c = Cast::new();
     let claims = json!({"state": "deleted", "reason": "because", "note": "kept"});
@@ -37,7 +36,6 @@ fn a_clients_state_and_reason_are_not_shown_as_ours() {
 
 /// Rule 40: null is no marker (B8).
 #[test]
-#[ignore = "mended by the rebuild (B8)"]
 fn a_null_marker_in_a_blob_is_no_marker() {
     let c = Cast::new();
     let alice = c.s.on("alice", &c.p);
@@ -67,7 +65,6 @@ fn make_id(access: &str) -> String {
 
 /// An exemption from "cannot be changed" is none from the shape (B5).
 #[test]
-#[ignore = "mended by the rebuild (B5)"]
 fn no_change_leaves_a_keypair_without_an_access_id() {
     let c = Cast::new();
     let (alice, admin) = (c.s.on("alice", &c.p), c.s.admin());
@@ -96,7 +93,6 @@ fn no_change_leaves_a_keypair_without_an_access_id() {
 
 /// A Keystone's older rows hold the end of a password in one column only (R12).
 #[test]
-#[ignore = "mended by the rebuild (R12)"]
 fn every_reader_of_a_passwords_end_says_the_same() {
     let s = Server::start();
     let (ann, admin) = (s.user("ann"), s.admin());

@@ -57,7 +57,6 @@ fn a_revoked_token_is_dead_and_a_new_one_lives() {
 
 /// Rule 24 for a login with two methods: the token's end and its chain stay in force.
 #[test]
-#[ignore = "mended by the rebuild: waits for itself where the pool has one connection (PostgreSQL, MariaDB)"]
 fn a_password_and_a_token_together_prove_one_user() {
     let c = Cast::new();
     let first = c.s.login("alice", "alice-pw", json!("unscoped")).expect(201);
@@ -429,7 +428,6 @@ fn a_wrong_type_at_any_level_of_auth_is_400_and_named() {
 
 /// A place that nobody has is a login that fails, whatever its id looks like (fault B2).
 #[test]
-#[ignore = "mended by the rebuild: 500 from some 640 bytes on"]
 fn an_id_of_any_length_in_the_scope_is_401() {
     let s = Server::start();
     let admin = token(&s, &s.user_with("u", "default", "pw"), Value::Null);
