@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_challenge_is_never_two_headers() {
-        assert_eq!(challenge("https://h").expect("a header"), "Keystone uri=\"https://h\"");
+        assert_eq!(challenge("https://h").expect("a header"), "Keystone uri=\"https://h/v3\"");
         assert_eq!(challenge("https://h\r\nx: y"), None);
     }
 }
