@@ -169,6 +169,7 @@ class Cloud:
         with open(spec, 'w') as f:
             json.dump({'pipelines': [{'port': self.ports['store'], 'app': 'containers', 'filters': [
                 ['keystonemiddleware.auth_token:filter_factory', {
+                    'oslo_config_project': 'store',
                     'oslo_config_file': os.path.join(self.etc['heat'], 'heat.conf')}]]}]}, f)
         self._add('store', 'python %s %s' % (os.path.join(harness.HERE, 'service.py'), spec),
                   self.ports['store'])
