@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vicar_rules::policy::Policy;
 use vicar_rules::token::Switches;
 
-use crate::auth::lockout::Failures;
+use crate::auth::{self, lockout::Failures};
 use crate::clock::Clock;
 use crate::config::{Config, Ec2Keys};
 use crate::crypto::keys::KeyRing;
@@ -62,6 +62,17 @@ impl App {
             config,
             clock,
         }))
+    }
+
+    /// The parts that logins and tokens need.
+    pub fn auth(&self) -> auth::Parts<'_> {
+        auth::Parts {
+            config: &self.config,
+            token_keys: &self.token_keys,
+            credential_keys: &self.credential_keys,
+            failures: &self.failures,
+            store: &self.store,
+        }
     }
 
     /// The switches of the table of acts.

@@ -9,16 +9,16 @@ use serde_json::{Map, Value};
 use vicar_rules::Micros;
 use vicar_rules::delegation::Presence;
 
+use super::Parts;
 use super::issue::Identity;
 use super::lockout::{Epoch, Failed};
 use super::slow::SlowWork;
-use crate::app::App;
 use crate::args;
 use crate::clock;
 use crate::config::Compliance;
 use crate::error::{Error, Result};
 use crate::facts;
-use crate::resources::users::sql::{self, Options};
+use crate::facts::options::{Options, options};
 use crate::store::{Date, DateTime, Tx, WriteTx};
 use crate::system::System;
 
@@ -37,7 +37,7 @@ pub async fn domain_id(tx: &mut Tx, map: &Map<String, Value>, at: &str) -> Resul
 #[derive(Debug)]
 pub struct Login<'a> {
     /// The server's parts.
-    pub app: &'a App,
+    pub parts: Parts<'a>,
     /// The instant.
     pub now: Micros,
     /// Where hashes are computed.
@@ -161,7 +161,7 @@ async fn find(tx: &mut Tx, condition: &str, args: &[crate::store::Value]) -> Res
         .await?;
     match found {
         Some(mut account) => {
-            account.options = sql::options(tx, &account.user).await?;
+            account.options = options(tx, &account.user).await?;
             Ok(Some(account))
         }
         None => Ok(None),
@@ -240,20 +240,20 @@ impl Login<'_> {
         account: Option<Account>,
         password: &str,
     ) -> Result<Proven> {
-        let rules = &self.app.config.compliance;
+        let rules = &self.parts.config.compliance;
         let hash = account.as_ref().and_then(|a| a.hash.as_deref());
-        let too_long = password.len() > self.app.config.max_password_length;
+        let too_long = password.len() > self.parts.config.max_password_length;
         // Nothing longer than the limit was ever hashed; it costs what any other wrong password does.
         let fits = self.slow.verify(if too_long { "" } else { password }, hash)?;
         // An empty password is no proof of anything, whatever hash it may fit.
         let fits = fits && !too_long && !password.is_empty();
         let account = account.ok_or(Error::Unauthorized)?;
-        let unwritten = self.app.failures.since(self.epoch, &account.user);
+        let unwritten = self.parts.failures.since(self.epoch, &account.user);
         let lock = account.lock(rules, unwritten, self.now);
         if !fits {
             // A locked account stays locked no longer for it.
             if rules.lockout_failure_attempts.is_some() && lock != Lock::Closed {
-                self.app.failures.count(&self.app.store, rules, &account.user, self.now);
+                self.parts.failures.count(self.parts.store, rules, &account.user, self.now);
             }
             return Err(Error::Unauthorized);
         }
@@ -267,9 +267,9 @@ impl Login<'_> {
     /// Notes a login, when there is anything to note: most logins write nothing.
     async fn record_success(&self, tx: &mut WriteTx, account: &Account) -> Result<()> {
         let today = clock::date(self.now);
-        let counts_days = self.app.config.compliance.disable_user_account_days_inactive.is_some();
+        let counts_days = self.parts.config.compliance.disable_user_account_days_inactive.is_some();
         let first_today = counts_days && account.last_active.as_ref().is_none_or(|d| d.0 != today);
-        let unwritten = self.app.failures.since(self.epoch, &account.user);
+        let unwritten = self.parts.failures.since(self.epoch, &account.user);
         if account.failures != 0 || unwritten.count != 0 {
             tx.run(
                 &System::Login,
@@ -277,7 +277,7 @@ impl Login<'_> {
                 args![account.local],
             )
             .await?;
-            self.app.failures.forget(&account.user);
+            self.parts.failures.forget(&account.user);
         }
         if first_today {
             let user = &account.user;
@@ -297,7 +297,7 @@ impl Login<'_> {
 /// # Errors
 /// 401 when they do not.
 pub async fn check_mfa(tx: &mut Tx, auth_methods: &[String], who: &Identity) -> Result<()> {
-    let options = sql::options(tx, &who.user).await?;
+    let options = options(tx, &who.user).await?;
     if options.get("multi_factor_auth_enabled") == Some(&Value::Bool(false)) {
         return Ok(());
     }

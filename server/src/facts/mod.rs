@@ -3,8 +3,10 @@
 //! Every door (token login, validation, keypair exchange, redelegation) comes through here, so that
 //! a rule holds at all of them or at none.
 
+pub mod credentials;
 mod holdings;
 mod losses;
+pub mod options;
 pub mod projects;
 pub mod revocations;
 pub mod roles;

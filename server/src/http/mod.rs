@@ -3,16 +3,13 @@
 pub mod bag;
 pub mod layers;
 pub mod limits;
-pub mod line;
 pub mod link;
 pub mod links;
 pub mod page;
-pub mod peer;
 pub mod request;
 pub mod schema;
 pub mod serve;
 
-pub use line::{Line, TokenIds};
 pub use link::{link_path, path_segment};
 pub use links::Links;
 pub use request::Request;

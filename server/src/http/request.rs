@@ -8,11 +8,11 @@ use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 
 use super::layers::TooSlow;
-use super::line::Line;
 use super::links::Links;
 use super::page::Query;
 use super::schema::Schema;
 use crate::error::{Error, Result};
+use crate::line::Line;
 
 /// The header with the caller's token.
 pub const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");

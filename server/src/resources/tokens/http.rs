@@ -46,7 +46,7 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
             return Err(e);
         }
     };
-    let (text, token) = issue::issue(&mut s.tx, s.app, &who, &wanted, s.now).await?;
+    let (text, token) = issue::issue(&mut s.tx, s.app.auth(), &who, &wanted, s.now).await?;
     s.request.line.subject(token.ids());
     let shown = render(&mut s.tx, &token, !s.request.query.has("nocatalog")).await?;
     s.after_commit(|metrics| {
@@ -70,7 +70,7 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<I
         match method.as_str() {
             "password" => {
                 let data = data(&mut identity, "password")?;
-                let login = Login { app: s.app, now: s.now, slow: &mut *s.slow, epoch: s.epoch };
+                let login = Login { parts: s.app.auth(), now: s.now, slow: &mut *s.slow, epoch: s.epoch };
                 user = Some(login::password(&mut s.tx, login, data).await?);
             }
             "token" => match data(&mut identity, "token")?.remove("id") {
@@ -83,7 +83,7 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<I
         }
     }
     let from = match &text {
-        Some(text) => Some(issue::from_token(&mut s.tx, s.app, text, s.now).await?),
+        Some(text) => Some(issue::from_token(&mut s.tx, s.app.auth(), text, s.now).await?),
         None => None,
     };
     match (user, from) {
@@ -233,7 +233,7 @@ async fn subject(tx: &mut Tx, app: &App, request: &Request, now: Micros, window:
     let version = request.header(&ACCESS_RULES)?.and_then(|v| v.trim().parse::<f64>().ok());
     let understands_access_rules = version.is_some_and(|v| v >= 1.0);
     let options = ValidateOptions { window, understands_access_rules };
-    let token = token::validate(tx, app, &text, now, options)
+    let token = token::validate(tx, app.auth(), &text, now, options)
         .await?
         .ok_or_else(|| Error::NotFoundBecause("Failed to validate token".into()))?;
     Ok(Subject { text, token })

@@ -8,7 +8,7 @@ use vicar_rules::refusal::Refusal;
 use vicar_rules::token::{Act, Kind};
 
 use super::password::{self, By, New};
-use super::sql::{self, Compare, Options, SetsPassword, User};
+use super::sql::{self, Compare, SetsPassword, User};
 use crate::app::App;
 use crate::args;
 use crate::auth::login::{self, Login, Proven};
@@ -16,6 +16,7 @@ use crate::authz::{Authorized, Caller, Object, Proposed, Reading, SlowWork, Syst
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::facts;
+use crate::facts::options::Options;
 use crate::http::page::Query;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::http::{bag, schema};
@@ -430,7 +431,7 @@ async fn change_with(s: &mut Writing<'_>, proof: &impl SetsPassword) -> Result<R
     let account = login::account(&mut s.tx, id).await?;
     let proven = {
         s.slow.claim(id);
-        let mut login = Login { app: s.app, now: s.now, slow: &mut *s.slow, epoch: s.epoch };
+        let mut login = Login { parts: s.app.auth(), now: s.now, slow: &mut *s.slow, epoch: s.epoch };
         login.check_password(&mut s.tx, account, &old).await?
     };
     check_change(s, &proven, &new).await?;

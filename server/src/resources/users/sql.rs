@@ -12,52 +12,13 @@ use crate::args;
 use crate::authz::{Authorized, Caller, Object, Proposed, System};
 use crate::clock::{self, SECOND};
 use crate::error::{Error, Result};
+use crate::facts::options::{OPTIONS, Options, options_of};
 use crate::facts::{self, Activity, PASSWORD_END};
 use crate::http::{Links, bag};
 use crate::resources::keypairs::EndsKeypairs;
 use crate::resources::projects::{Domain, Project};
 use crate::resources::trusts::{self, end::EndsTrusts};
 use crate::store::{self, CHUNK, Date, DateTime, Proof, Row, Select, Tx, WriteTx};
-
-/// Ids of options in `user_option`, with their names.
-const OPTIONS: [(&str, &str); 7] = [
-    ("1000", "ignore_change_password_upon_first_use"),
-    ("1001", "ignore_password_expiry"),
-    ("1002", "ignore_lockout_failure_attempts"),
-    ("1003", "lock_password"),
-    ("1004", "ignore_user_inactivity"),
-    ("MFAR", "multi_factor_auth_rules"),
-    ("MFAE", "multi_factor_auth_enabled"),
-];
-
-/// A user's options by name.
-#[derive(Debug, Clone, Default)]
-pub struct Options(Map<String, Value>);
-
-impl Options {
-    /// Whether this one is set to true.
-    pub fn is_on(&self, name: &str) -> bool {
-        self.0.get(name) == Some(&Value::Bool(true))
-    }
-
-    /// The value of one.
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
-    }
-
-    /// The options with changes applied: null removes an option, one that is not named stays.
-    #[must_use]
-    pub fn changed(mut self, by: &Map<String, Value>) -> Self {
-        for (name, value) in by {
-            if value.is_null() {
-                self.0.remove(name);
-            } else {
-                self.0.insert(name.clone(), value.clone());
-            }
-        }
-        self
-    }
-}
 
 /// A user.
 #[derive(Debug, Clone)]
@@ -111,7 +72,7 @@ impl User {
             out.insert("default_project_id".into(), json!(project));
         }
         out.insert("password_expires_at".into(), json!(self.password_expires_at.map(clock::iso_bare)));
-        out.insert("options".into(), Value::Object(self.options.0.clone()));
+        out.insert("options".into(), Value::Object(self.options.all().clone()));
         out.insert("links".into(), json!({"self": links.of(&["users", &self.id])}));
         Value::Object(out)
     }
@@ -175,33 +136,6 @@ pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<User>> {
         q.eq("u.id", Some(id));
     };
     Ok(list(tx, one).await?.pop())
-}
-
-async fn options_of<'a>(
-    tx: &mut Tx,
-    users: impl Iterator<Item = &'a str>,
-) -> Result<BTreeMap<String, Options>> {
-    let mut q = Select::new("SELECT user_id, option_id, option_value FROM user_option");
-    q.is_in("user_id", users);
-    let rows =
-        q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?, r.take::<Option<String>>()?))).await?;
-    let mut out: BTreeMap<String, Options> = BTreeMap::new();
-    for (user, id, text) in rows {
-        let name = OPTIONS.iter().find(|o| o.0 == id).map(|o| o.1);
-        let value = text.and_then(|t| serde_json::from_str(&t).ok());
-        if let (Some(name), Some(value)) = (name, value) {
-            out.entry(user).or_default().0.insert(name.into(), value);
-        }
-    }
-    Ok(out)
-}
-
-/// The options of one user.
-///
-/// # Errors
-/// When the database fails.
-pub async fn options(tx: &mut Tx, user: &str) -> Result<Options> {
-    Ok(options_of(tx, std::iter::once(user)).await?.remove(user).unwrap_or_default())
 }
 
 /// Links to identity providers, as clients see them: `[{"idp_id", "protocols": […]}]`.
