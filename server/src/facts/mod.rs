@@ -3,7 +3,9 @@
 //! Every door (token login, validation, keypair exchange, redelegation) comes through here, so that
 //! a rule holds at all of them or at none.
 
+pub mod catalog;
 pub mod credentials;
+pub mod endpoint_url;
 mod holdings;
 mod losses;
 pub mod options;

@@ -1,6 +1,5 @@
 //! HTTP around the resources: the request, answers, links, pages, the log line. Knows no resource.
 
-pub mod bag;
 pub mod layers;
 pub mod limits;
 pub mod link;
@@ -10,6 +9,8 @@ pub mod request;
 pub mod schema;
 pub mod serve;
 
+/// Resources say `bag`, for what a body keeps besides the known attributes.
+pub use crate::extra as bag;
 pub use link::{link_path, path_segment};
 pub use links::Links;
 pub use request::Request;

@@ -13,7 +13,7 @@ use vicar_rules::token::{Act, Kind};
 use crate::app::App;
 use crate::auth::issue::{self, Identity, ScopeRequest, may_rescope};
 use crate::auth::login::{self, Login, check_mfa};
-use crate::auth::render::render;
+use crate::auth::render::{self, render};
 use crate::auth::token::{self, Token, TokenScope, ValidateOptions};
 use crate::authz::{Caller, NoObject, Object, Reading, Writing};
 use crate::clock;
@@ -296,7 +296,7 @@ pub async fn catalog(s: &mut Reading<'_>) -> Result<Response> {
     // A catalog is a scope's: without one there is none to show.
     let token =
         token.ok_or_else(|| Error::Forbidden("The token has no scope, so it has no catalog.".into()))?;
-    let catalog = crate::resources::catalog::for_token(&mut s.tx, token).await?;
+    let catalog = render::catalog(&mut s.tx, token).await?;
     Ok(ok(json!({
         "catalog": catalog,
         "links": {"next": null, "self": s.links().to("/auth/catalog"), "previous": null},
