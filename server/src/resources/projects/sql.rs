@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{ChangesProject, CreatesProject, DeletesProject, Project};
 use crate::args;
-use crate::http::bag;
+use crate::extra as bag;
 use crate::store;
 use crate::store::migrate::ROOT_DOMAIN;
 use crate::store::{CHUNK, Proof, Result, Row, Select, Tx, WriteTx};

@@ -9,7 +9,7 @@ use vicar_rules::refusal::Refusal;
 use vicar_rules::roles::RoleSet;
 use vicar_rules::token::{Act, Kind};
 
-use super::{end, sql, view};
+use super::{end, render, sql, view};
 use crate::authz::{Caller, NoObject, Object, Proposed, Reading, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
@@ -75,7 +75,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let id = ids::uuid();
     sql::insert(&mut s.tx, &proof, &id, &granted, &body).await?;
     let made = delegation::Trust { id, ..granted.trust().clone() };
-    let shown = sql::to_json_with_roles(&mut s.tx, &s.request.links, &made, body).await?;
+    let shown = render::to_json_with_roles(&mut s.tx, &s.request.links, &made, body).await?;
     Ok(created("trust", shown))
 }
 
@@ -196,7 +196,7 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
     let trust = s.authorize(Op::GetTrust, trust)?;
     let leaf = trust.chain().leaf();
     let extra = sql::extras(&mut s.tx, &[&leaf.id]).await?.remove(&leaf.id).unwrap_or_default();
-    Ok(one("trust", sql::to_json_with_roles(&mut s.tx, &s.request.links, leaf, extra).await?))
+    Ok(one("trust", render::to_json_with_roles(&mut s.tx, &s.request.links, leaf, extra).await?))
 }
 
 /// `GET /v3/OS-TRUST/trusts/{id}/roles`
@@ -204,7 +204,7 @@ pub async fn roles(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
     let trust = load_living(&mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::ListRolesForTrust, trust)?;
-    let roles = sql::role_objects(&mut s.tx, &s.request.links, &trust.chain().leaf().roles).await?;
+    let roles = render::role_objects(&mut s.tx, &s.request.links, &trust.chain().leaf().roles).await?;
     s.list("roles", roles, &[])
 }
 
@@ -215,7 +215,7 @@ pub async fn role(s: &mut Reading<'_>) -> Result<Response> {
     let trust = load_living(&mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::GetRoleForTrust, trust)?;
     let only: RoleSet = trust.chain().leaf().roles.iter().filter(|r| *r == role).cloned().collect();
-    let shown = sql::role_objects(&mut s.tx, &s.request.links, &only).await?.pop();
+    let shown = render::role_objects(&mut s.tx, &s.request.links, &only).await?.pop();
     Ok(one("role", shown.ok_or_else(|| Error::NotFound("role", role.to_owned()))?))
 }
 
@@ -269,7 +269,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
             other => word == other,
         };
         if shown && (caller.kind() != Kind::Trust || is_own_or_below(caller, trust)) {
-            let mut item = sql::to_json(s.links(), leaf, extras.remove(&leaf.id).unwrap_or_default());
+            let mut item = render::to_json(s.links(), leaf, extras.remove(&leaf.id).unwrap_or_default());
             if state != "live" {
                 item.insert("state".into(), word.into());
             }

@@ -8,6 +8,7 @@ use vicar_rules::refusal::Refusal;
 use vicar_rules::token::{Act, Kind};
 
 use super::password::{self, By, New};
+use super::render;
 use super::sql::{self, Compare, SetsPassword, User};
 use crate::app::App;
 use crate::args;
@@ -182,7 +183,7 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
     let user = sql::get(&mut s.tx, id).await?;
     let user = s.authorize_found(Op::GetUser, user, || no_user(id))?;
     let mut json = user.to_json(s.links());
-    let federated = sql::federated(&mut s.tx, &user.id).await?;
+    let federated = render::federated(&mut s.tx, &user.id).await?;
     if !federated.is_empty() {
         json["federated"] = federated.into();
     }
@@ -295,7 +296,7 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     let change = Change { user, enable, secret };
     change.store(&mut s.tx, s.app, &stored, s.now).await?;
     let after = sql::get(&mut s.tx, &stored.id).await?.ok_or_else(|| no_user(id))?;
-    let federated = sql::federated(&mut s.tx, &stored.id).await?;
+    let federated = render::federated(&mut s.tx, &stored.id).await?;
     let mut json = after.to_json(s.links());
     // Keystone shows the extra attributes once more under their own name here, and nowhere else.
     json["extra"] = Value::Object(after.extra);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use vicar_rules::Micros;
 use vicar_rules::policy::{Fact, Facts};
 use vicar_rules::revocation::Event;
@@ -12,9 +12,9 @@ use crate::args;
 use crate::authz::{Authorized, Caller, Object, Proposed, System};
 use crate::clock::{self, SECOND};
 use crate::error::{Error, Result};
+use crate::extra;
 use crate::facts::options::{OPTIONS, Options, options_of};
 use crate::facts::{self, Activity, PASSWORD_END};
-use crate::http::{Links, bag};
 use crate::resources::keypairs::EndsKeypairs;
 use crate::resources::projects::{Domain, Project};
 use crate::resources::trusts::{self, end::EndsTrusts};
@@ -60,22 +60,6 @@ impl User {
     pub fn is_enabled(&self) -> bool {
         self.enabled_flag && !self.idle
     }
-
-    /// The user as clients see it.
-    pub fn to_json(&self, links: &Links) -> Value {
-        let mut out = self.extra.clone();
-        out.insert("id".into(), json!(self.id));
-        out.insert("name".into(), json!(self.name));
-        out.insert("domain_id".into(), json!(self.domain_id));
-        out.insert("enabled".into(), json!(self.is_enabled()));
-        if let Some(project) = &self.default_project_id {
-            out.insert("default_project_id".into(), json!(project));
-        }
-        out.insert("password_expires_at".into(), json!(self.password_expires_at.map(clock::iso_bare)));
-        out.insert("options".into(), Value::Object(self.options.all().clone()));
-        out.insert("links".into(), json!({"self": links.of(&["users", &self.id])}));
-        Value::Object(out)
-    }
 }
 
 fn user_query() -> String {
@@ -104,7 +88,7 @@ fn read_user(r: &mut Row, since: Option<&Date>) -> store::Result<User> {
         default_project_id: r.take()?,
         password_expires_at: facts::read_password_end(r)?,
         options: Options::default(),
-        extra: bag::read(r.take()?),
+        extra: extra::read(r.take()?),
     })
 }
 
@@ -138,11 +122,11 @@ pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<User>> {
     Ok(list(tx, one).await?.pop())
 }
 
-/// Links to identity providers, as clients see them: `[{"idp_id", "protocols": […]}]`.
+/// Links to identity providers: of each provider the protocols, with the unique id there.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn federated(tx: &mut Tx, user: &str) -> Result<Vec<Value>> {
+pub async fn federated(tx: &mut Tx, user: &str) -> Result<BTreeMap<String, Vec<(String, String)>>> {
     let rows = tx
         .map(
             "SELECT idp_id, protocol_id, unique_id FROM federated_user WHERE user_id = ? ORDER BY idp_id, id",
@@ -150,11 +134,11 @@ pub async fn federated(tx: &mut Tx, user: &str) -> Result<Vec<Value>> {
             |r| Ok((r.take::<String>()?, r.take::<String>()?, r.take::<String>()?)),
         )
         .await?;
-    let mut out: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let mut out: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for (idp, protocol, unique) in rows {
-        out.entry(idp).or_default().push(json!({"protocol_id": protocol, "unique_id": unique}));
+        out.entry(idp).or_default().push((protocol, unique));
     }
-    Ok(out.into_iter().map(|(idp, protocols)| json!({"idp_id": idp, "protocols": protocols})).collect())
+    Ok(out)
 }
 
 fn name_taken(name: &str, domain: &str) -> impl FnOnce(store::Error) -> Error {
@@ -193,7 +177,7 @@ pub async fn insert(tx: &mut WriteTx, user: &Authorized<Proposed<User>>, now: Mi
          VALUES (?, ?, ?, ?, ?, ?)",
         args![
             &user.id,
-            bag::text(&user.extra),
+            extra::text(&user.extra),
             user.enabled_flag,
             &user.default_project_id,
             DateTime(now / SECOND * SECOND),
@@ -224,7 +208,7 @@ pub async fn update(tx: &mut WriteTx, stored: &Authorized<User>, user: &User) ->
     tx.run(
         stored,
         "UPDATE \"user\" SET extra = ?, enabled = ?, default_project_id = ? WHERE id = ?",
-        args![bag::text(&user.extra), user.enabled_flag, &user.default_project_id, &stored.id],
+        args![extra::text(&user.extra), user.enabled_flag, &user.default_project_id, &stored.id],
     )
     .await?;
     write_options(tx, stored, user).await
