@@ -163,7 +163,7 @@ impl IntoResponse for Error {
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         match &self {
-            Self::Settling | Self::Again(_) => {
+            Self::Busy | Self::Settling | Self::Again(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Unavailable(_, seconds) => {
