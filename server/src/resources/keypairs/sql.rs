@@ -9,7 +9,7 @@ use crate::args;
 use crate::auth::keypair::read_roles;
 use crate::authz::{Authorized, Proposed, System};
 use crate::error::{Error, Result};
-use crate::store::{self, CHUNK, Proof, Row, Select, Tx, WriteTx};
+use crate::store::{self, CHUNK, Delete, Id, Insert, Proof, Row, Select, Tx, Update, WriteTx, cascade};
 
 /// A credential's type for keypairs that follow their owner's roles, as Keystone has it.
 pub const PLAIN: &str = "ec2";
@@ -110,7 +110,7 @@ fn read(r: &mut Row) -> store::Result<Credential> {
 /// # Errors
 /// When the database fails.
 pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<Credential>> {
-    Ok(tx.first(&format!("{COLUMNS} WHERE c.id = ?"), args![id], read).await?)
+    Ok(tx.first(&format!("{COLUMNS} WHERE c.id = ?"), args![Id(id)], read).await?)
 }
 
 /// Credentials that fit a condition on `c` and `k`, by id.
@@ -132,7 +132,7 @@ pub async fn of_trusts(tx: &mut Tx, trusts: &[&str]) -> Result<Vec<BoundTo>> {
     let mut out = Vec::new();
     for part in trusts.chunks(CHUNK) {
         let found = find(tx, |q| {
-            q.is_in("k.trust_id", part.iter().copied());
+            q.id_in("k.trust_id", part.iter().copied());
         })
         .await?;
         out.extend(found.into_iter().filter_map(|c| c.bound));
@@ -145,7 +145,8 @@ pub async fn of_trusts(tx: &mut Tx, trusts: &[&str]) -> Result<Vec<BoundTo>> {
 /// # Errors
 /// When the database fails.
 pub async fn count_of_user(tx: &mut Tx, user: &str) -> Result<i64> {
-    let n = tx.first("SELECT COUNT(*) FROM credential WHERE user_id = ?", args![user], |r| r.take()).await?;
+    let n =
+        tx.first("SELECT COUNT(*) FROM credential WHERE user_id = ?", args![Id(user)], |r| r.take()).await?;
     Ok(n.unwrap_or(0))
 }
 
@@ -160,19 +161,20 @@ pub async fn insert(
     audit_chain: &str,
     now: Micros,
 ) -> Result<()> {
-    tx.run(
-        proof,
-        "INSERT INTO credential (id, user_id, project_id, type, extra, key_hash, encrypted_blob)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
-        args![&c.id, &proof.user_id, &c.project_id, &c.kind, &c.extra, &c.key_hash, &c.encrypted_blob],
-    )
-    .await
-    .map_err(|e| match e {
+    let row = Insert::into("credential")
+        .set("id", &c.id)
+        .set("user_id", &proof.user_id)
+        .set("project_id", &c.project_id)
+        .set("type", &c.kind)
+        .set("extra", &c.extra)
+        .set("key_hash", &c.key_hash)
+        .set("encrypted_blob", &c.encrypted_blob);
+    tx.execute(proof, &row).await.map_err(|e| match e {
         store::Error::Duplicate => Error::taken("credential", "Duplicate entry found with the same access"),
         other => other.into(),
     })?;
     // What a keypair of the same access id was bound to, when a Keystone deleted that one.
-    tx.run(proof, "DELETE FROM vicar_keypair WHERE credential_id = ?", args![&c.id]).await?;
+    tx.execute(proof, &Delete::from("vicar_keypair").key("credential_id", &c.id)).await?;
     if let Some(b) = &c.bound {
         record(tx, proof, &c.id, b, audit_chain, now).await?;
     }
@@ -198,25 +200,19 @@ pub async fn record(
     audit_chain: &str,
     now: Micros,
 ) -> Result<()> {
-    if tx.exists("SELECT trust_id FROM vicar_keypair WHERE credential_id = ?", args![credential]).await? {
+    if tx.exists("SELECT trust_id FROM vicar_keypair WHERE credential_id = ?", args![Id(credential)]).await? {
         return Ok(());
     }
-    tx.run(
-        proof,
-        "INSERT INTO vicar_keypair (credential_id, access, trust_id, audit_chain_id, roles, expires_at,
-             created_at, creator_audit_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        args![
-            credential,
-            &b.access,
-            &b.trust_id,
-            audit_chain,
-            b.roles.as_ref().map(|r| serde_json::json!(r).to_string()),
-            b.until.to_option(),
-            now,
-            &b.creator,
-        ],
-    )
-    .await?;
+    let row = Insert::into("vicar_keypair")
+        .set("credential_id", credential)
+        .set("access", &b.access)
+        .set("trust_id", &b.trust_id)
+        .set("audit_chain_id", audit_chain)
+        .set("roles", b.roles.as_ref().map(|r| serde_json::json!(r).to_string()))
+        .set("expires_at", b.until.to_option())
+        .set("created_at", now)
+        .set("creator_audit_id", &b.creator);
+    tx.execute(proof, &row).await?;
     Ok(())
 }
 
@@ -230,12 +226,11 @@ pub async fn update_blob(
     encrypted_blob: &str,
     key_hash: &str,
 ) -> Result<()> {
-    tx.run(
-        stored,
-        "UPDATE credential SET encrypted_blob = ?, key_hash = ? WHERE id = ?",
-        args![encrypted_blob, key_hash, &stored.credential.id],
-    )
-    .await?;
+    let changed = Update::of("credential")
+        .set("encrypted_blob", encrypted_blob)
+        .set("key_hash", key_hash)
+        .key("id", &stored.credential.id);
+    tx.execute(stored, &changed).await?;
     Ok(())
 }
 
@@ -251,9 +246,7 @@ impl EndsKeypairs for System {}
 /// # Errors
 /// When the database fails.
 pub async fn delete(tx: &mut WriteTx, proof: &impl EndsKeypairs, id: &str) -> Result<()> {
-    tx.run(proof, "DELETE FROM vicar_keypair WHERE credential_id = ?", args![id]).await?;
-    tx.run(proof, "DELETE FROM credential WHERE id = ?", args![id]).await?;
-    Ok(())
+    Ok(cascade::delete(tx, proof, "credential", id).await?)
 }
 
 /// Deletes every keypair that is bound to a trust.
@@ -261,34 +254,8 @@ pub async fn delete(tx: &mut WriteTx, proof: &impl EndsKeypairs, id: &str) -> Re
 /// # Errors
 /// When the database fails.
 pub async fn delete_of_trust(tx: &mut WriteTx, proof: &impl EndsKeypairs, trust: &str) -> Result<()> {
-    tx.run(
-        proof,
-        "DELETE FROM credential WHERE id IN (SELECT credential_id FROM vicar_keypair WHERE trust_id = ?)",
-        args![trust],
-    )
-    .await?;
-    tx.run(proof, "DELETE FROM vicar_keypair WHERE trust_id = ?", args![trust]).await?;
-    Ok(())
-}
-
-/// Deletes all credentials with a value in `column`, which is a name in this program.
-///
-/// # Errors
-/// When the database fails.
-pub async fn delete_credentials(
-    tx: &mut WriteTx,
-    proof: &impl EndsKeypairs,
-    column: &'static str,
-    value: &str,
-) -> Result<()> {
-    tx.run(
-        proof,
-        &format!(
-            "DELETE FROM vicar_keypair WHERE credential_id IN (SELECT id FROM credential WHERE {column} = ?)"
-        ),
-        args![value],
-    )
-    .await?;
-    tx.run(proof, &format!("DELETE FROM credential WHERE {column} = ?"), args![value]).await?;
+    let bound = "id IN (SELECT credential_id FROM vicar_keypair WHERE trust_id = ?)";
+    tx.execute(proof, &Delete::from("credential").and(bound, args![Id(trust)])).await?;
+    tx.execute(proof, &Delete::from("vicar_keypair").key("trust_id", trust)).await?;
     Ok(())
 }
