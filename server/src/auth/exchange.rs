@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::facts;
 use crate::facts::credentials::{self, BOUND, BoundTo, Credential, PLAIN, RecordsBinding};
 use crate::ids;
-use crate::store::{Tx, WriteTx};
+use crate::store::{self, Id, Insert, Tx, WriteTx};
 use crate::system::System;
 
 /// How far ahead a signer's clock may be.
@@ -188,13 +188,13 @@ pub async fn exchange(
 async fn use_once(tx: &mut WriteTx, fingerprint: &str, auth_ttl: Micros, now: Micros) -> Result<()> {
     let until = now.saturating_add(auth_ttl).saturating_add(AHEAD);
     let seen = "SELECT fingerprint FROM vicar_replay WHERE fingerprint = ?";
-    if tx.exists(seen, args![fingerprint]).await? {
+    if tx.exists(seen, args![Id(fingerprint)]).await? {
         return Err(REPLAYED);
     }
-    let insert = "INSERT INTO vicar_replay (fingerprint, seen_until) VALUES (?, ?)";
-    match tx.run(&System::Login, insert, args![fingerprint, until]).await {
+    let insert = Insert::into("vicar_replay").set("fingerprint", fingerprint).set("seen_until", until);
+    match tx.execute(&System::Login, &insert).await {
         Ok(_) => Ok(()),
-        Err(crate::store::Error::Duplicate) => Err(REPLAYED),
+        Err(store::Error::Duplicate) => Err(REPLAYED),
         Err(e) => Err(e.into()),
     }
 }

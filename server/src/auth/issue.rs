@@ -7,12 +7,11 @@ use vicar_rules::token::{self, ScopeKind};
 use super::Parts;
 use super::fernet::{Payload, PayloadScope, known_methods};
 use super::token::{Known, Outcome, Token, ValidateOptions, evaluate, validate};
-use crate::args;
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::facts::{self, Place};
 use crate::ids;
-use crate::store::{Tx, WriteTx};
+use crate::store::{Tx, Update, WriteTx};
 use crate::system::System;
 
 /// Who proved to be whom, by which methods.
@@ -196,13 +195,12 @@ async fn consume(tx: &mut WriteTx, trust: &Trust) -> Result<()> {
         Ok(Use::Uncounted) => return Ok(()),
         Ok(Use::Counted { before, after }) => (before, after),
     };
-    let taken = tx
-        .run(
-            &System::Login,
-            "UPDATE trust SET remaining_uses = ? WHERE id = ? AND remaining_uses = ? AND deleted_at IS NULL",
-            args![after, &trust.id, before],
-        )
-        .await?;
+    let one_less = Update::of("trust")
+        .set("remaining_uses", after)
+        .key("id", &trust.id)
+        .key("remaining_uses", before)
+        .and("deleted_at IS NULL", &[]);
+    let taken = tx.execute(&System::Login, &one_less).await?;
     // A Keystone on the same database took one in between.
     if taken == 1 { Ok(()) } else { Err(Error::Again("a use of the trust was taken in between".into())) }
 }

@@ -11,7 +11,7 @@ use super::login;
 use crate::args;
 use crate::config::Compliance;
 use crate::error::{Error, Result};
-use crate::store::{DateTime, Patience, Store};
+use crate::store::{DateTime, Patience, Store, Update};
 use crate::system::System;
 
 /// So many users may have failures that are not written yet. Failures of others are then not counted; the
@@ -149,19 +149,16 @@ async fn write(store: &Store, rules: &Compliance, batch: &BTreeMap<String, Faile
     let mut tx = store.write().await?;
     for (user, failed) in batch {
         let Some(account) = login::account(&mut tx, user).await? else { continue };
-        let before = match account.lock(rules, Failed::default(), failed.at) {
+        let count = match account.lock(rules, Failed::default(), failed.at) {
             login::Lock::Closed => continue,
-            login::Lock::Lapsed => "0",
-            login::Lock::Open => "COALESCE(failed_auth_count, 0)",
+            login::Lock::Lapsed => "0 + ?",
+            login::Lock::Open => "COALESCE(failed_auth_count, 0) + ?",
         };
-        tx.run(
-            &System::Login,
-            &format!(
-                "UPDATE local_user SET failed_auth_count = {before} + ?, failed_auth_at = ? WHERE id = ?"
-            ),
-            args![failed.count, DateTime(failed.at), account.local()],
-        )
-        .await?;
+        let counted = Update::of("local_user")
+            .set_expr_with("failed_auth_count", count, args![failed.count])
+            .set("failed_auth_at", DateTime(failed.at))
+            .key("id", account.local());
+        tx.execute(&System::Login, &counted).await?;
     }
     Ok(tx.commit().await?)
 }

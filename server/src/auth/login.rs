@@ -19,7 +19,7 @@ use crate::config::Compliance;
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::facts::options::{Options, options};
-use crate::store::{Date, DateTime, Tx, WriteTx};
+use crate::store::{self, Date, DateTime, Id, Tx, Update, WriteTx};
 use crate::system::System;
 
 /// The id of a domain that a body names by id or name. An unknown one fails the login, no more is said.
@@ -87,7 +87,7 @@ async fn named(tx: &mut Tx, user: &Map<String, Value>) -> Result<Option<Account>
                 return Err(Error::field(at, "is required with a name and must be an object"));
             };
             match domain_id(tx, domain, at).await {
-                Ok(domain) => find(tx, "l.name = ? AND l.domain_id = ?", args![name, domain]).await,
+                Ok(domain) => find(tx, "l.name = ? AND l.domain_id = ?", args![name, Id(domain)]).await,
                 Err(Error::Unauthorized) => Ok(None),
                 Err(e) => Err(e),
             }
@@ -120,10 +120,10 @@ pub struct Account {
 /// # Errors
 /// When the database fails.
 pub async fn account(tx: &mut Tx, user: &str) -> Result<Option<Account>> {
-    find(tx, "l.user_id = ?", args![user]).await
+    find(tx, "l.user_id = ?", args![Id(user)]).await
 }
 
-async fn find(tx: &mut Tx, condition: &str, args: &[crate::store::Value]) -> Result<Option<Account>> {
+async fn find(tx: &mut Tx, condition: &str, args: &[store::Value]) -> Result<Option<Account>> {
     let found = tx
         .first(
             &format!(
@@ -271,22 +271,16 @@ impl Login<'_> {
         let first_today = counts_days && account.last_active.as_ref().is_none_or(|d| d.0 != today);
         let unwritten = self.parts.failures.since(self.epoch, &account.user);
         if account.failures != 0 || unwritten.count != 0 {
-            tx.run(
-                &System::Login,
-                "UPDATE local_user SET failed_auth_count = 0, failed_auth_at = NULL WHERE id = ?",
-                args![account.local],
-            )
-            .await?;
+            let none_failed = Update::of("local_user")
+                .set("failed_auth_count", 0_i64)
+                .set("failed_auth_at", store::Value::Null)
+                .key("id", account.local);
+            tx.execute(&System::Login, &none_failed).await?;
             self.parts.failures.forget(&account.user);
         }
         if first_today {
-            let user = &account.user;
-            tx.run(
-                &System::Login,
-                "UPDATE \"user\" SET last_active_at = ? WHERE id = ?",
-                args![Date(today), user],
-            )
-            .await?;
+            let seen = Update::of("user").set("last_active_at", Date(today)).key("id", &account.user);
+            tx.execute(&System::Login, &seen).await?;
         }
         Ok(())
     }

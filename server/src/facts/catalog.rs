@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::endpoint_url::{Values, fill};
 use crate::args;
 use crate::extra;
-use crate::store::{Result, Row, Tx};
+use crate::store::{Id, Result, Row, Tx};
 
 /// A service of a catalog.
 #[derive(Debug, Clone)]
@@ -100,7 +100,7 @@ async fn named_for(tx: &mut Tx, project: &str, endpoints: &[Endpoint]) -> Result
         .column(
             "SELECT e.id FROM project_endpoint p JOIN endpoint e ON e.id = p.endpoint_id
               WHERE p.project_id = ?",
-            args![project],
+            args![Id(project)],
         )
         .await?
         .into_iter()
@@ -109,7 +109,7 @@ async fn named_for(tx: &mut Tx, project: &str, endpoints: &[Endpoint]) -> Result
         .column(
             "SELECT g.filters FROM endpoint_group g JOIN project_endpoint_group p ON p.endpoint_group_id = g.id
               WHERE p.project_id = ?",
-            args![project],
+            args![Id(project)],
         )
         .await?;
     for filters in groups {

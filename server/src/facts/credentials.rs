@@ -5,7 +5,7 @@ use vicar_rules::delegation::Until;
 use vicar_rules::roles::RoleSet;
 
 use crate::args;
-use crate::store::{CHUNK, Proof, Result, Row, Select, Tx, WriteTx};
+use crate::store::{CHUNK, Id, Insert, Proof, Result, Row, Select, Tx, WriteTx};
 
 /// A credential's type for keypairs that follow their owner's roles, as Keystone has it.
 pub const PLAIN: &str = "ec2";
@@ -106,7 +106,7 @@ fn read(r: &mut Row) -> Result<Credential> {
 /// # Errors
 /// When the database fails.
 pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<Credential>> {
-    tx.first(&format!("{COLUMNS} WHERE c.id = ?"), args![id], read).await
+    tx.first(&format!("{COLUMNS} WHERE c.id = ?"), args![Id(id)], read).await
 }
 
 /// Credentials that fit a condition on `c` and `k`, by id.
@@ -128,7 +128,7 @@ pub async fn of_trusts(tx: &mut Tx, trusts: &[&str]) -> Result<Vec<BoundTo>> {
     let mut out = Vec::new();
     for part in trusts.chunks(CHUNK) {
         let found = find(tx, |q| {
-            q.is_in("k.trust_id", part.iter().copied());
+            q.id_in("k.trust_id", part.iter().copied());
         })
         .await?;
         out.extend(found.into_iter().filter_map(|c| c.bound));
@@ -157,24 +157,18 @@ pub async fn record(
     audit_chain: &str,
     now: Micros,
 ) -> Result<()> {
-    if tx.exists("SELECT trust_id FROM vicar_keypair WHERE credential_id = ?", args![credential]).await? {
+    if tx.exists("SELECT trust_id FROM vicar_keypair WHERE credential_id = ?", args![Id(credential)]).await? {
         return Ok(());
     }
-    tx.run(
-        proof,
-        "INSERT INTO vicar_keypair (credential_id, access, trust_id, audit_chain_id, roles, expires_at,
-             created_at, creator_audit_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        args![
-            credential,
-            &b.access,
-            &b.trust_id,
-            audit_chain,
-            b.roles.as_ref().map(|r| serde_json::json!(r).to_string()),
-            b.until.to_option(),
-            now,
-            &b.creator,
-        ],
-    )
-    .await?;
+    let row = Insert::into("vicar_keypair")
+        .set("credential_id", credential)
+        .set("access", &b.access)
+        .set("trust_id", &b.trust_id)
+        .set("audit_chain_id", audit_chain)
+        .set("roles", b.roles.as_ref().map(|r| serde_json::json!(r).to_string()))
+        .set("expires_at", b.until.to_option())
+        .set("created_at", now)
+        .set("creator_audit_id", &b.creator);
+    tx.execute(proof, &row).await?;
     Ok(())
 }

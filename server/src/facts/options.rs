@@ -60,7 +60,7 @@ pub async fn options_of<'a>(
     users: impl Iterator<Item = &'a str>,
 ) -> Result<BTreeMap<String, Options>> {
     let mut q = Select::new("SELECT user_id, option_id, option_value FROM user_option");
-    q.is_in("user_id", users);
+    q.id_in("user_id", users);
     let rows =
         q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?, r.take::<Option<String>>()?))).await?;
     let mut out: BTreeMap<String, Options> = BTreeMap::new();

@@ -8,7 +8,7 @@ use crate::authz::{Authorized, Proposed, System};
 use crate::error::{Error, Result};
 pub use crate::facts::credentials::{BOUND, BoundTo, Credential, PLAIN, find, get, of_trusts};
 use crate::facts::credentials::{RecordsBinding, record};
-use crate::store::{self, Proof, Tx, WriteTx};
+use crate::store::{self, Delete, Id, Insert, Proof, Tx, Update, WriteTx, cascade};
 
 impl RecordsBinding for Authorized<Proposed<NewCredential>> {}
 
@@ -17,7 +17,8 @@ impl RecordsBinding for Authorized<Proposed<NewCredential>> {}
 /// # Errors
 /// When the database fails.
 pub async fn count_of_user(tx: &mut Tx, user: &str) -> Result<i64> {
-    let n = tx.first("SELECT COUNT(*) FROM credential WHERE user_id = ?", args![user], |r| r.take()).await?;
+    let n =
+        tx.first("SELECT COUNT(*) FROM credential WHERE user_id = ?", args![Id(user)], |r| r.take()).await?;
     Ok(n.unwrap_or(0))
 }
 
@@ -32,19 +33,20 @@ pub async fn insert(
     audit_chain: &str,
     now: Micros,
 ) -> Result<()> {
-    tx.run(
-        proof,
-        "INSERT INTO credential (id, user_id, project_id, type, extra, key_hash, encrypted_blob)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
-        args![&c.id, &proof.user_id, &c.project_id, &c.kind, &c.extra, &c.key_hash, &c.encrypted_blob],
-    )
-    .await
-    .map_err(|e| match e {
+    let row = Insert::into("credential")
+        .set("id", &c.id)
+        .set("user_id", &proof.user_id)
+        .set("project_id", &c.project_id)
+        .set("type", &c.kind)
+        .set("extra", &c.extra)
+        .set("key_hash", &c.key_hash)
+        .set("encrypted_blob", &c.encrypted_blob);
+    tx.execute(proof, &row).await.map_err(|e| match e {
         store::Error::Duplicate => Error::taken("credential", "Duplicate entry found with the same access"),
         other => other.into(),
     })?;
     // What a keypair of the same access id was bound to, when a Keystone deleted that one.
-    tx.run(proof, "DELETE FROM vicar_keypair WHERE credential_id = ?", args![&c.id]).await?;
+    tx.execute(proof, &Delete::from("vicar_keypair").key("credential_id", &c.id)).await?;
     if let Some(b) = &c.bound {
         record(tx, proof, &c.id, b, audit_chain, now).await?;
     }
@@ -61,12 +63,11 @@ pub async fn update_blob(
     encrypted_blob: &str,
     key_hash: &str,
 ) -> Result<()> {
-    tx.run(
-        stored,
-        "UPDATE credential SET encrypted_blob = ?, key_hash = ? WHERE id = ?",
-        args![encrypted_blob, key_hash, &stored.credential.id],
-    )
-    .await?;
+    let changed = Update::of("credential")
+        .set("encrypted_blob", encrypted_blob)
+        .set("key_hash", key_hash)
+        .key("id", &stored.credential.id);
+    tx.execute(stored, &changed).await?;
     Ok(())
 }
 
@@ -82,9 +83,7 @@ impl EndsKeypairs for System {}
 /// # Errors
 /// When the database fails.
 pub async fn delete(tx: &mut WriteTx, proof: &impl EndsKeypairs, id: &str) -> Result<()> {
-    tx.run(proof, "DELETE FROM vicar_keypair WHERE credential_id = ?", args![id]).await?;
-    tx.run(proof, "DELETE FROM credential WHERE id = ?", args![id]).await?;
-    Ok(())
+    Ok(cascade::delete(tx, proof, "credential", id).await?)
 }
 
 /// Deletes every keypair that is bound to a trust.
@@ -92,34 +91,8 @@ pub async fn delete(tx: &mut WriteTx, proof: &impl EndsKeypairs, id: &str) -> Re
 /// # Errors
 /// When the database fails.
 pub async fn delete_of_trust(tx: &mut WriteTx, proof: &impl EndsKeypairs, trust: &str) -> Result<()> {
-    tx.run(
-        proof,
-        "DELETE FROM credential WHERE id IN (SELECT credential_id FROM vicar_keypair WHERE trust_id = ?)",
-        args![trust],
-    )
-    .await?;
-    tx.run(proof, "DELETE FROM vicar_keypair WHERE trust_id = ?", args![trust]).await?;
-    Ok(())
-}
-
-/// Deletes all credentials with a value in `column`, which is a name in this program.
-///
-/// # Errors
-/// When the database fails.
-pub async fn delete_credentials(
-    tx: &mut WriteTx,
-    proof: &impl EndsKeypairs,
-    column: &'static str,
-    value: &str,
-) -> Result<()> {
-    tx.run(
-        proof,
-        &format!(
-            "DELETE FROM vicar_keypair WHERE credential_id IN (SELECT id FROM credential WHERE {column} = ?)"
-        ),
-        args![value],
-    )
-    .await?;
-    tx.run(proof, &format!("DELETE FROM credential WHERE {column} = ?"), args![value]).await?;
+    let bound = "id IN (SELECT credential_id FROM vicar_keypair WHERE trust_id = ?)";
+    tx.execute(proof, &Delete::from("credential").and(bound, args![Id(trust)])).await?;
+    tx.execute(proof, &Delete::from("vicar_keypair").key("trust_id", trust)).await?;
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::store::Tx;
 /// When the database fails.
 pub async fn role_objects(tx: &mut Tx, links: &Links, ids: &RoleSet) -> Result<Vec<Value>> {
     let roles = roles::sql::find(tx, |q| {
-        q.is_in("r.id", ids);
+        q.id_in("r.id", ids);
     })
     .await?;
     Ok(roles.iter().map(|r| r.to_json(links)).collect())

@@ -18,7 +18,9 @@ use crate::facts::{self, Activity, PASSWORD_END};
 use crate::resources::keypairs::EndsKeypairs;
 use crate::resources::projects::{Domain, Project};
 use crate::resources::trusts::{self, end::EndsTrusts};
-use crate::store::{self, CHUNK, Date, DateTime, Proof, Row, Select, Tx, WriteTx};
+use crate::store::{
+    self, CHUNK, Date, DateTime, Delete, Id, Insert, Proof, Row, Select, Tx, Update, WriteTx, cascade,
+};
 
 /// A user.
 #[derive(Debug, Clone)]
@@ -117,7 +119,7 @@ pub async fn list(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<Us
 /// When the database fails.
 pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<User>> {
     let one = |q: &mut Select| {
-        q.eq("u.id", Some(id));
+        q.id("u.id", Some(id));
     };
     Ok(list(tx, one).await?.pop())
 }
@@ -130,7 +132,7 @@ pub async fn federated(tx: &mut Tx, user: &str) -> Result<BTreeMap<String, Vec<(
     let rows = tx
         .map(
             "SELECT idp_id, protocol_id, unique_id FROM federated_user WHERE user_id = ? ORDER BY idp_id, id",
-            args![user],
+            args![Id(user)],
             |r| Ok((r.take::<String>()?, r.take::<String>()?, r.take::<String>()?)),
         )
         .await?;
@@ -171,32 +173,24 @@ impl DeletesUser for Authorized<Domain> {}
 /// # Errors
 /// 409 when the name is taken.
 pub async fn insert(tx: &mut WriteTx, user: &Authorized<Proposed<User>>, now: Micros) -> Result<()> {
-    tx.run(
-        user,
-        "INSERT INTO \"user\" (id, extra, enabled, default_project_id, created_at, domain_id)
-         VALUES (?, ?, ?, ?, ?, ?)",
-        args![
-            &user.id,
-            extra::text(&user.extra),
-            user.enabled_flag,
-            &user.default_project_id,
-            DateTime(now / SECOND * SECOND),
-            &user.domain_id,
-        ],
-    )
-    .await?;
+    let row = Insert::into("user")
+        .set("id", &user.id)
+        .set("extra", extra::text(&user.extra))
+        .set("enabled", user.enabled_flag)
+        .set("default_project_id", &user.default_project_id)
+        .set("created_at", DateTime(now / SECOND * SECOND))
+        .set("domain_id", &user.domain_id);
+    tx.execute(user, &row).await?;
     insert_name(tx, user, user).await?;
     write_options(tx, user, user).await
 }
 
 async fn insert_name(tx: &mut WriteTx, proof: &impl Proof, user: &User) -> Result<()> {
-    tx.run(
-        proof,
-        "INSERT INTO local_user (user_id, domain_id, name) VALUES (?, ?, ?)",
-        args![&user.id, &user.domain_id, &user.name],
-    )
-    .await
-    .map_err(name_taken(&user.name, &user.domain_id))?;
+    let row = Insert::into("local_user")
+        .set("user_id", &user.id)
+        .set("domain_id", &user.domain_id)
+        .set("name", &user.name);
+    tx.execute(proof, &row).await.map_err(name_taken(&user.name, &user.domain_id))?;
     Ok(())
 }
 
@@ -205,12 +199,12 @@ async fn insert_name(tx: &mut WriteTx, proof: &impl Proof, user: &User) -> Resul
 /// # Errors
 /// When the database fails.
 pub async fn update(tx: &mut WriteTx, stored: &Authorized<User>, user: &User) -> Result<()> {
-    tx.run(
-        stored,
-        "UPDATE \"user\" SET extra = ?, enabled = ?, default_project_id = ? WHERE id = ?",
-        args![extra::text(&user.extra), user.enabled_flag, &user.default_project_id, &stored.id],
-    )
-    .await?;
+    let changed = Update::of("user")
+        .set("extra", extra::text(&user.extra))
+        .set("enabled", user.enabled_flag)
+        .set("default_project_id", &user.default_project_id)
+        .key("id", &stored.id);
+    tx.execute(stored, &changed).await?;
     write_options(tx, stored, user).await
 }
 
@@ -219,10 +213,8 @@ pub async fn update(tx: &mut WriteTx, stored: &Authorized<User>, user: &User) ->
 /// # Errors
 /// 409 when the name is taken.
 pub async fn rename(tx: &mut WriteTx, stored: &Authorized<User>, user: &User) -> Result<()> {
-    let changed = tx
-        .run(stored, "UPDATE local_user SET name = ? WHERE user_id = ?", args![&user.name, &stored.id])
-        .await
-        .map_err(name_taken(&user.name, &stored.domain_id))?;
+    let renamed = Update::of("local_user").set("name", &user.name).key("user_id", &stored.id);
+    let changed = tx.execute(stored, &renamed).await.map_err(name_taken(&user.name, &stored.domain_id))?;
     // A user of another identity provider has no local name yet.
     if changed == 0 && local_id(tx, &stored.id).await?.is_none() {
         insert_name(tx, stored, user).await?;
@@ -235,7 +227,7 @@ pub async fn rename(tx: &mut WriteTx, stored: &Authorized<User>, user: &User) ->
 /// # Errors
 /// When the database fails.
 pub async fn local_id(tx: &mut Tx, user: &str) -> Result<Option<i64>> {
-    Ok(tx.first("SELECT id FROM local_user WHERE user_id = ?", args![user], |r| r.take()).await?)
+    Ok(tx.first("SELECT id FROM local_user WHERE user_id = ?", args![Id(user)], |r| r.take()).await?)
 }
 
 /// The same; a user of another identity provider gets a local account.
@@ -252,16 +244,13 @@ pub async fn local_id_or_new(tx: &mut WriteTx, proof: &impl SetsPassword, user: 
 }
 
 async fn write_options(tx: &mut WriteTx, proof: &impl Proof, user: &User) -> Result<()> {
-    tx.run(proof, "DELETE FROM user_option WHERE user_id = ?", args![&user.id]).await?;
-    for (id, name) in OPTIONS {
-        if let Some(value) = user.options.get(name) {
-            tx.run(
-                proof,
-                "INSERT INTO user_option (user_id, option_id, option_value) VALUES (?, ?, ?)",
-                args![&user.id, id, value.to_string()],
-            )
-            .await?;
-        }
+    tx.execute(proof, &Delete::from("user_option").key("user_id", &user.id)).await?;
+    let set = OPTIONS.iter().filter_map(|(id, name)| Some((*id, user.options.get(name)?)));
+    let rows = set.fold(Insert::into("user_option"), |rows, (id, value)| {
+        rows.row().set("user_id", &user.id).set("option_id", id).set("option_value", value.to_string())
+    });
+    if !rows.is_empty() {
+        tx.execute(proof, &rows).await?;
     }
     Ok(())
 }
@@ -271,13 +260,12 @@ async fn write_options(tx: &mut WriteTx, proof: &impl Proof, user: &User) -> Res
 /// # Errors
 /// When the database fails.
 pub async fn forget_failures(tx: &mut WriteTx, user: &Authorized<User>) -> Result<()> {
-    tx.run(
-        user,
-        "UPDATE local_user SET failed_auth_count = 0, failed_auth_at = NULL
-          WHERE user_id = ? AND failed_auth_count <> 0",
-        args![&user.id],
-    )
-    .await?;
+    let none_failed = Update::of("local_user")
+        .set("failed_auth_count", 0_i64)
+        .set("failed_auth_at", store::Value::Null)
+        .key("user_id", &user.id)
+        .and("failed_auth_count <> 0", &[]);
+    tx.execute(user, &none_failed).await?;
     Ok(())
 }
 
@@ -287,7 +275,7 @@ pub async fn forget_failures(tx: &mut WriteTx, user: &Authorized<User>) -> Resul
 /// When the database fails.
 pub async fn seen_today(tx: &mut WriteTx, user: &Authorized<User>, now: Micros) -> Result<()> {
     let today = Date(clock::date(now));
-    tx.run(user, "UPDATE \"user\" SET last_active_at = ? WHERE id = ?", args![today, &user.id]).await?;
+    tx.execute(user, &Update::of("user").set("last_active_at", today).key("id", &user.id)).await?;
     Ok(())
 }
 
@@ -300,27 +288,6 @@ pub async fn end_tokens(tx: &mut WriteTx, proof: &impl Proof, user: &str) -> Res
     Ok(facts::revoke(tx, proof, event).await?)
 }
 
-/// Deletes the rows that depend on a user, in an order that foreign keys allow. `?` is the user's id.
-const DEPENDENT_ROWS: [&str; 15] = [
-    "DELETE FROM application_credential_access_rule WHERE application_credential_id IN
-         (SELECT internal_id FROM application_credential WHERE user_id = ?)",
-    "DELETE FROM application_credential_role WHERE application_credential_id IN
-         (SELECT internal_id FROM application_credential WHERE user_id = ?)",
-    "DELETE FROM application_credential WHERE user_id = ?",
-    "DELETE FROM access_rule WHERE user_id = ?",
-    "DELETE FROM assignment WHERE type IN ('UserProject', 'UserDomain') AND actor_id = ?",
-    "DELETE FROM system_assignment WHERE type = 'UserSystem' AND actor_id = ?",
-    "DELETE FROM user_group_membership WHERE user_id = ?",
-    "DELETE FROM expiring_user_group_membership WHERE user_id = ?",
-    "DELETE FROM password WHERE local_user_id IN (SELECT id FROM local_user WHERE user_id = ?)",
-    "DELETE FROM local_user WHERE user_id = ?",
-    "DELETE FROM nonlocal_user WHERE user_id = ?",
-    "DELETE FROM federated_user WHERE user_id = ?",
-    "DELETE FROM user_option WHERE user_id = ?",
-    "DELETE FROM id_mapping WHERE public_id = ?",
-    "DELETE FROM \"user\" WHERE id = ?",
-];
-
 /// Deletes a user with the trusts in which they take part and all below them, their credentials, grants,
 /// memberships and passwords; and ends their tokens.
 ///
@@ -328,9 +295,7 @@ const DEPENDENT_ROWS: [&str; 15] = [
 /// When the database fails.
 pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesUser, user: &str, now: Micros) -> Result<()> {
     trusts::end::user_gone(tx, proof, user, now).await?;
-    for statement in DEPENDENT_ROWS {
-        tx.run(proof, statement, args![user]).await?;
-    }
+    cascade::delete(tx, proof, "user", user).await?;
     end_tokens(tx, proof, user).await
 }
 
