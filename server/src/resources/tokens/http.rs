@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::facts::{self, Place};
 use crate::http::Request;
 use crate::http::request::{SUBJECT_TOKEN, created, no_content, ok, one, with_header};
-use crate::resources::projects::{Held, held_by};
+use crate::resources::projects::{Held, list_held};
 use crate::store::Tx;
 
 /// Says which versions of access rules a middleware enforces.
@@ -307,17 +307,13 @@ pub async fn catalog(s: &mut Reading<'_>) -> Result<Response> {
 /// else.
 pub async fn projects(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::GetAuthProjects, NoObject)?;
-    let caller = s.caller()?;
-    let items = held_by(&mut s.tx, &s.request.links, caller, Held::Projects).await?;
-    s.list("projects", items, &[])
+    list_held(s, Held::Projects).await
 }
 
 /// `GET /v3/auth/domains`
 pub async fn domains(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::GetAuthDomains, NoObject)?;
-    let caller = s.caller()?;
-    let items = held_by(&mut s.tx, &s.request.links, caller, Held::Domains).await?;
-    s.list("domains", items, &[])
+    list_held(s, Held::Domains).await
 }
 
 /// `GET /v3/auth/system`
