@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use vicar_rules::policy::Policy;
 use tokio::sync::Semaphore;
+use vicar_rules::policy::Policy;
 use vicar_rules::token::Switches;
 
 use crate::auth::lockout::Failures;

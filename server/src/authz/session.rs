@@ -67,7 +67,18 @@ impl<'r, T> Session<'r, T> {
         caller: Option<&'r Caller>,
         ops: &'static [Op],
     ) -> Self {
-        Self { app, request, tx, now, epoch, slow, caller, ops, may_take_long: false, after_commit: Vec::new() }
+        Self {
+            app,
+            request,
+            tx,
+            now,
+            epoch,
+            slow,
+            caller,
+            ops,
+            may_take_long: false,
+            after_commit: Vec::new(),
+        }
     }
 
     /// The same of a request that has a place among the long reads.

@@ -73,7 +73,8 @@ impl Holdings {
         let users: Vec<&str> = users.iter().copied().collect();
         found.parents = parents(tx, projects.clone()).await?;
         let above = found.parents.values().flatten().cloned();
-        let targets: Vec<String> = projects.into_iter().chain(above).collect::<BTreeSet<_>>().into_iter().collect();
+        let targets: Vec<String> =
+            projects.into_iter().chain(above).collect::<BTreeSet<_>>().into_iter().collect();
         for part in targets.chunks(CHUNK) {
             found.read(tx, &users, Some(part)).await?;
         }

@@ -215,10 +215,8 @@ async fn root_roles(
     chains: &[Chain],
     implications: &Implications,
 ) -> Result<BTreeMap<(String, String), RoleSet>> {
-    let pairs: BTreeSet<(String, String)> = chains
-        .iter()
-        .filter_map(|c| Some((c.root().trustor.clone(), c.leaf().project.clone()?)))
-        .collect();
+    let pairs: BTreeSet<(String, String)> =
+        chains.iter().filter_map(|c| Some((c.root().trustor.clone(), c.leaf().project.clone()?))).collect();
     let mut out = BTreeMap::new();
     if pairs.len() > FEW {
         let users = pairs.iter().map(|(user, _)| user.as_str()).collect();

@@ -64,6 +64,11 @@ impl Select {
         Self { sql: sql.to_owned(), args: Vec::new(), has_where: false }
     }
 
+    /// The same with arguments in the constant part.
+    pub fn with(sql: &str, args: &[Value]) -> Self {
+        Self { args: args.to_vec(), ..Self::new(sql) }
+    }
+
     fn condition(&mut self) {
         self.sql.push_str(if self.has_where { " AND " } else { " WHERE " });
         self.has_where = true;

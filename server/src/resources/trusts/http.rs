@@ -72,6 +72,13 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     body.remove("project_id");
     let caller = s.caller()?;
     let granted = grant(&mut s.tx, s.app.config.trust, caller, &ask, s.now).await?;
+    if let Some(limit) = s.app.config.max_trusts_per_user
+        && sql::count_living(&mut s.tx, &granted.trust().trustor, limit, s.now).await? >= limit.into()
+    {
+        return Err(Error::Forbidden(format!(
+            "The trustor has given {limit} living trusts, and may give no more ([delegation] max_trusts_per_user)."
+        )));
+    }
     let id = ids::uuid();
     sql::insert(&mut s.tx, &proof, &id, &granted, &body).await?;
     let made = delegation::Trust { id, ..granted.trust().clone() };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
+use vicar_rules::Micros;
 use vicar_rules::delegation::{Granted, Trust};
 use vicar_rules::policy::{Fact, Facts};
 use vicar_rules::roles::RoleSet;
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::http::{Links, bag};
 use crate::resources::roles;
-use crate::store::{CHUNK, DateTime, Select, Tx, WriteTx};
+use crate::store::{CHUNK, DateTime, Id, Select, Tx, WriteTx};
 
 /// Ids of the roles with these names; more than one for a name that domains have for their own.
 ///
@@ -95,6 +96,28 @@ pub async fn insert(
         tx.run(proof, "INSERT INTO trust_role (trust_id, role_id) VALUES (?, ?)", args![id, role]).await?;
     }
     Ok(())
+}
+
+/// How many living trusts a user has given, as far as `limit`. Those below a trust of theirs count for whoever
+/// passed it on.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count_living(tx: &mut Tx, trustor: &str, limit: u32, now: Micros) -> Result<i64> {
+    let n = tx
+        .first(
+            &format!(
+                "SELECT COUNT(*) FROM (
+                     SELECT t.id FROM trust t
+                      WHERE t.trustor_user_id = ? AND t.deleted_at IS NULL
+                        AND (COALESCE(t.expires_at_int, 0) = 0 OR t.expires_at_int > ?)
+                      LIMIT {limit}) x"
+            ),
+            args![Id(trustor), now],
+            |r| r.take(),
+        )
+        .await?;
+    Ok(n.unwrap_or(0))
 }
 
 /// Reads an `extra` column of a trust. Attributes that are the server's are not taken from it.
