@@ -32,7 +32,7 @@ use vicar_rules::Micros;
 use crate::clock::{self, Clock};
 
 pub use patience::Patience;
-pub use select::Select;
+pub use select::{Batch, Select};
 pub use server::Gauges;
 pub use value::{Date, DateTime, FromValue, Id, Row, Value};
 pub use write::{Delete, Insert, Statement, Update};

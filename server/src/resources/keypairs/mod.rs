@@ -266,7 +266,7 @@ pub async fn create_other(
     Ok(CredentialView { credential, trust: None })
 }
 
-/// Stores a credential, unless its owner has as many as `[credential] user_limit` allows. As in Keystone, all
+/// Stores a credential, unless its owner has as many as `[credential] user_limit` or our own ceiling allows. As in Keystone, all
 /// of a user's credentials count, of whatever type.
 async fn insert(
     tx: &mut WriteTx,
@@ -280,6 +280,13 @@ async fn insert(
     {
         return Err(Error::Forbidden(format!(
             "Unable to create additional credentials, maximum of {limit} already exceeded for user."
+        )));
+    }
+    if let Some(limit) = app.config.max_credentials_per_user
+        && sql::count_of_user(tx, &proof.user_id).await? >= limit.into()
+    {
+        return Err(Error::Forbidden(format!(
+            "The user has {limit} credentials, and may have no more ([delegation] max_credentials_per_user)."
         )));
     }
     sql::insert(tx, proof, credential, &audit_chain(&credential.id), now).await

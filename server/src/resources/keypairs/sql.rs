@@ -8,9 +8,59 @@ use crate::authz::{Authorized, Proposed, System};
 use crate::error::{Error, Result};
 pub use crate::facts::credentials::{BOUND, BoundTo, Credential, PLAIN, find, get, of_trusts};
 use crate::facts::credentials::{RecordsBinding, record};
-use crate::store::{self, Delete, Id, Insert, Proof, Tx, Update, WriteTx, cascade};
+use crate::store::{self, Batch, Delete, Id, Insert, Proof, Select, Tx, Update, WriteTx, cascade};
 
 impl RecordsBinding for Authorized<Proposed<NewCredential>> {}
+
+/// Which credentials a list is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose<'a> {
+    /// Everybody's.
+    All,
+    /// A user's own, and the keypairs of trusts of which they are the trustee; keypairs only.
+    Keypairs(&'a str),
+    /// Those in which a user has a part: their own, and the keypairs of every trust that they gave or got, and of
+    /// all below these.
+    Part(&'a str),
+}
+
+/// The ids of a batch of credentials, with a condition on `c.id`, and on `c.user_id` for everybody's.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ids(
+    tx: &mut Tx,
+    whose: Whose<'_>,
+    batch: &Batch,
+    build: impl FnOnce(&mut Select),
+) -> Result<Vec<String>> {
+    // What somebody has a part in is gathered first: no engine has to look for it among everybody's.
+    let mut q = match whose {
+        Whose::All => Select::new("SELECT c.id FROM credential c"),
+        Whose::Keypairs(user) => Select::with(
+            "SELECT c.id FROM (
+                 SELECT id FROM credential WHERE user_id = ? AND type IN (?, ?)
+                 UNION
+                 SELECT k.credential_id FROM vicar_keypair k JOIN trust t ON t.id = k.trust_id
+                  WHERE t.trustee_user_id = ?) c",
+            args![Id(user), PLAIN, BOUND, Id(user)],
+        ),
+        Whose::Part(user) => Select::with(
+            "WITH RECURSIVE mine(id) AS (
+                 SELECT id FROM trust WHERE trustor_user_id = ? OR trustee_user_id = ?
+                 UNION
+                 SELECT t.id FROM trust t JOIN mine ON t.redelegated_trust_id = mine.id)
+             SELECT c.id FROM (
+                 SELECT id FROM credential WHERE user_id = ?
+                 UNION
+                 SELECT k.credential_id FROM vicar_keypair k JOIN mine ON k.trust_id = mine.id) c",
+            args![Id(user), Id(user), Id(user)],
+        ),
+    };
+    build(&mut q);
+    q.batch("c.id", batch);
+    Ok(q.map(tx, |r| r.take()).await?)
+}
 
 /// How many credentials of all types a user has.
 ///

@@ -21,8 +21,8 @@ use crate::error::{Error, Result};
 use crate::facts::{self, Place};
 use crate::http::Request;
 use crate::http::request::{SUBJECT_TOKEN, created, no_content, ok, one, with_header};
-use crate::resources::projects::{Held, held_by};
-use crate::store::Tx;
+use crate::resources::projects::{Held, list_held};
+use crate::store::{CHUNK, Tx};
 
 /// Says which versions of access rules a middleware enforces.
 const ACCESS_RULES: HeaderName = HeaderName::from_static("openstack-identity-access-rules");
@@ -307,17 +307,13 @@ pub async fn catalog(s: &mut Reading<'_>) -> Result<Response> {
 /// else.
 pub async fn projects(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::GetAuthProjects, NoObject)?;
-    let caller = s.caller()?;
-    let items = held_by(&mut s.tx, &s.request.links, caller, Held::Projects).await?;
-    s.list("projects", items, &[])
+    list_held(s, Held::Projects).await
 }
 
 /// `GET /v3/auth/domains`
 pub async fn domains(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::GetAuthDomains, NoObject)?;
-    let caller = s.caller()?;
-    let items = held_by(&mut s.tx, &s.request.links, caller, Held::Domains).await?;
-    s.list("domains", items, &[])
+    list_held(s, Held::Domains).await
 }
 
 /// `GET /v3/auth/system`
@@ -344,8 +340,17 @@ pub async fn events(s: &mut Reading<'_>) -> Result<Response> {
                 .ok_or_else(|| Error::field("since", "must be a UTC time without an offset"))?,
         ),
     };
-    let items = facts::events_since(&mut s.tx, since).await?;
-    let items = items.into_iter().map(|(e, at)| {
+    let mut found = facts::events_since(&mut s.tx, since, 0).await?;
+    let mut more = found.len() == CHUNK;
+    while more {
+        s.take_long().await?;
+        let last = found.last().map_or(0, |(_, row, _)| *row);
+        let next = facts::events_since(&mut s.tx, since, last).await?;
+        more = next.len() == CHUNK;
+        found.extend(next);
+    }
+    found.sort_by_key(|(at, row, _)| (*at, *row));
+    let items = found.into_iter().map(|(at, _, e)| {
         // With an expiry, the domain is the one that the tokens are scoped to.
         let (domain, scope) = if e.expires.is_some() { (None, e.domain) } else { (e.domain, None) };
         let fields = [

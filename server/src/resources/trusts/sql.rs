@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
+use vicar_rules::Micros;
 use vicar_rules::delegation::Granted;
 use vicar_rules::policy::{Fact, Facts};
 
+use crate::args;
 use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::error::{Error, Result};
 use crate::extra;
-use crate::store::{self, CHUNK, DateTime, Insert, Select, Tx, Update, Value, WriteTx};
+use crate::store::{self, CHUNK, DateTime, Id, Insert, Select, Tx, Update, Value, WriteTx};
 
 /// Ids of the roles with these names; more than one for a name that domains have for their own.
 ///
@@ -87,6 +89,28 @@ pub async fn insert(
         tx.execute(proof, &rows).await?;
     }
     Ok(())
+}
+
+/// How many living trusts a user has given, as far as `limit`. Those below a trust of theirs count for whoever
+/// passed it on.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count_living(tx: &mut Tx, trustor: &str, limit: u32, now: Micros) -> Result<i64> {
+    let n = tx
+        .first(
+            &format!(
+                "SELECT COUNT(*) FROM (
+                     SELECT t.id FROM trust t
+                      WHERE t.trustor_user_id = ? AND t.deleted_at IS NULL
+                        AND (COALESCE(t.expires_at_int, 0) = 0 OR t.expires_at_int > ?)
+                      LIMIT {limit}) x"
+            ),
+            args![Id(trustor), now],
+            |r| r.take(),
+        )
+        .await?;
+    Ok(n.unwrap_or(0))
 }
 
 /// Reads an `extra` column of a trust. Attributes that are the server's are not taken from it.

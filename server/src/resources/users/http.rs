@@ -195,9 +195,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let scope = s.caller()?.domain_scope();
     s.authorize(Op::ListUsers, Facts::none().with_opt(Fact::ListDomain, scope))?;
     let query = &s.request.query;
-    let ends = Ends::of(query)?;
-    let users = sql::list(&mut s.tx, |q| {
-        queried(q, scope, query);
+    list_of(s, |q| {
         for filter in PROVIDER_FILTERS {
             if let Some(value) = query.get(filter) {
                 let link = format!(
@@ -207,8 +205,27 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
             }
         }
     })
-    .await?;
-    users_list(s, &users, &ends)
+    .await
+}
+
+/// The answer with the users that the caller may see, that fit the query, and a condition.
+async fn list_of(s: &mut Reading<'_>, build: impl Fn(&mut Select)) -> Result<Response> {
+    let scope = s.caller()?.domain_scope();
+    let query = &s.request.query;
+    let ends = Ends::of(query)?;
+    let mut paging = s.paging(&["domain_id", "name"], &["enabled"])?;
+    while let Some(batch) = s.next_batch(&mut paging).await? {
+        let users = sql::list_batch(&mut s.tx, &batch, |q| {
+            queried(q, scope, query);
+            build(q);
+        })
+        .await?;
+        paging.read(&batch, users.len(), users.last().map(|u| u.id.as_str()));
+        for user in users.iter().filter(|u| ends.matches(u)) {
+            paging.push(user.to_json(s.links()));
+        }
+    }
+    Ok(s.page("users", paging))
 }
 
 /// The conditions that every list of users has: what the caller may see, and the filters by equality.
@@ -226,12 +243,6 @@ const PROVIDER_FILTERS: [&str; 3] = ["idp_id", "protocol_id", "unique_id"];
 const NAMED: &str = "u.id IN (SELECT user_id FROM local_user WHERE name = ?
     UNION ALL SELECT user_id FROM nonlocal_user WHERE name = ?
     UNION ALL SELECT user_id FROM federated_user WHERE display_name = ?)";
-
-/// The answer with a list of users that [`queried`] found.
-fn users_list(s: &Reading<'_>, users: &[User], ends: &Ends) -> Result<Response> {
-    let users = users.iter().filter(|u| ends.matches(u)).map(|u| u.to_json(s.links())).collect();
-    s.list_queried("users", users, &["domain_id", "name"], &["enabled"])
-}
 
 /// The comparisons of `password_expires_at=<word>:<time>`, all of which must hold.
 struct Ends(Vec<(Compare, Micros)>);
@@ -390,15 +401,11 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
 /// # Errors
 /// 400 for a malformed filter.
 pub async fn of_group(s: &mut Reading<'_>, group: &str) -> Result<Response> {
-    let scope = s.caller()?.domain_scope();
-    let query = &s.request.query;
-    let ends = Ends::of(query)?;
-    let users = sql::list(&mut s.tx, |q| {
-        queried(q, scope, query);
-        q.and("u.id IN (SELECT user_id FROM user_group_membership WHERE group_id = ?)", args![group]);
+    let member = "u.id IN (SELECT user_id FROM user_group_membership WHERE group_id = ?)";
+    list_of(s, |q| {
+        q.and(member, args![group]);
     })
-    .await?;
-    users_list(s, &users, &ends)
+    .await
 }
 
 /// The owner of a password, who changes it with a token. Only the path's user is known to policy, so that

@@ -19,7 +19,7 @@ use crate::resources::keypairs::EndsKeypairs;
 use crate::resources::projects::{Domain, Project};
 use crate::resources::trusts::{self, end::EndsTrusts};
 use crate::store::{
-    self, CHUNK, Date, DateTime, Delete, Id, Insert, Proof, Row, Select, Tx, Update, WriteTx, cascade,
+    self, Batch, CHUNK, Date, DateTime, Delete, Id, Insert, Proof, Row, Select, Tx, Update, WriteTx, cascade,
 };
 
 /// A user.
@@ -99,9 +99,28 @@ fn read_user(r: &mut Row, since: Option<&Date>) -> store::Result<User> {
 /// # Errors
 /// When the database fails.
 pub async fn list(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<User>> {
+    find(tx, |q| {
+        build(q);
+        q.end("ORDER BY u.id");
+    })
+    .await
+}
+
+/// The users of a batch that match conditions on `u` and `l`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list_batch(tx: &mut Tx, batch: &Batch, build: impl FnOnce(&mut Select)) -> Result<Vec<User>> {
+    find(tx, |q| {
+        build(q);
+        q.batch("u.id", batch);
+    })
+    .await
+}
+
+async fn find(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<User>> {
     let mut q = Select::new(&user_query());
     build(&mut q);
-    q.end("ORDER BY u.id");
     let since = tx.inactive_since().cloned();
     let mut users = q.map(tx, |r| read_user(r, since.as_ref())).await?;
     for some in users.chunks_mut(CHUNK) {
