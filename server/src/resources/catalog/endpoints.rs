@@ -141,16 +141,6 @@ impl CreatesRegion for Authorized<Proposed<Endpoint>> {}
 impl CreatesRegion for Authorized<Endpoint> {}
 impl DeletesEndpoint for Authorized<Endpoint> {}
 
-/// Every enabled endpoint, for catalogs.
-///
-/// # Errors
-/// When the database fails.
-pub(super) async fn enabled(tx: &mut Tx) -> Result<Vec<Endpoint>> {
-    let mut q = Select::new(COLUMNS);
-    q.eq("enabled", Some(true)).end("ORDER BY id");
-    Ok(q.map(tx, Endpoint::read).await?)
-}
-
 async fn find(tx: &mut Tx, id: &str) -> Result<Endpoint> {
     let found = tx.first(&format!("{COLUMNS} WHERE id = ?"), args![id], Endpoint::read).await?;
     found.filter(|e| e.id == id).ok_or_else(|| Error::NotFound("endpoint", id.to_owned()))
