@@ -270,7 +270,10 @@ impl Tx {
     pub async fn all(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
         self.sound()?;
         let rows = match &mut self.inner {
-            Inner::Sqlite(tx) => tx.query(sql, args),
+            Inner::Sqlite(tx) => {
+                tokio::task::consume_budget().await;
+                tx.query(sql, args)
+            }
             Inner::Server(tx) => Box::pin(tx.query(sql, &limits::findable(args))).await,
         };
         self.note(rows)
@@ -401,7 +404,10 @@ impl WriteTx {
         let tx = &mut self.tx;
         tx.sound()?;
         let changed = match &mut tx.inner {
-            Inner::Sqlite(tx) => tx.run(sql, args),
+            Inner::Sqlite(tx) => {
+                tokio::task::consume_budget().await;
+                tx.run(sql, args)
+            }
             Inner::Server(tx) => Box::pin(tx.run(sql, args)).await,
         };
         tx.note(changed)
