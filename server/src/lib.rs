@@ -22,6 +22,7 @@ mod oslo;
 mod pattern;
 mod policy_file;
 pub mod reaper;
+pub mod resource;
 pub mod resources;
 pub mod routes;
 pub mod secret;

@@ -27,6 +27,15 @@ pub struct Page {
     pub truncated: bool,
 }
 
+/// How many items an answer has at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// The number, if there is a limit.
+    pub items: Option<usize>,
+    /// Whether the client named one.
+    is_asked_for: bool,
+}
+
 impl Query {
     /// Decodes.
     ///
@@ -81,6 +90,32 @@ impl Query {
         schema.check("the query", &Value::Object(values))
     }
 
+    /// Names and values, in their order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(k, v)| (k.as_str(), v.as_str()))
+    }
+
+    /// How many items the answer has at most.
+    ///
+    /// # Errors
+    /// 400 for a limit that is no positive integer.
+    pub fn limit(&self, server_limit: Option<u32>) -> Result<Limit> {
+        let asked = match self.get("limit") {
+            None => None,
+            Some(text) => Some(
+                text.parse::<u32>()
+                    .ok()
+                    .filter(|n| *n > 0)
+                    .ok_or_else(|| Error::field("limit", "must be a positive integer"))?,
+            ),
+        };
+        let least = match (asked, server_limit) {
+            (Some(a), Some(s)) => Some(a.min(s)),
+            (a, s) => a.or(s),
+        };
+        Ok(Limit { items: least.map(|n| n as usize), is_asked_for: asked.is_some() })
+    }
+
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
@@ -129,31 +164,25 @@ impl Query {
             items.into_iter().filter(|item| tests.iter().all(|t| fits(item, t.0, t.1, t.2))).collect();
         if let Some(marker) = self.get("marker") {
             let at = items.iter().position(|i| i["id"] == *marker);
-            let at = at.ok_or_else(|| Error::field("marker", "no item of this list has that id"))?;
+            let at = at.ok_or_else(unknown_marker)?;
             items.drain(..=at);
         }
-        let asked = match self.get("limit") {
-            None => None,
-            Some(text) => Some(
-                text.parse::<u32>()
-                    .ok()
-                    .filter(|n| *n > 0)
-                    .ok_or_else(|| Error::field("limit", "must be a positive integer"))?,
-            ),
-        };
-        let limit = match (asked, server_limit) {
-            (Some(a), Some(s)) => Some(a.min(s)),
-            (a, s) => a.or(s),
-        };
-        let mut page = Page { items, next: None, truncated: false };
-        if let Some(limit) = limit.map(|l| l as usize)
-            && page.items.len() > limit
+        Ok(self.limit(server_limit)?.cut(items))
+    }
+}
+
+impl Limit {
+    /// The page of items that may be more than the limit.
+    pub fn cut(self, mut items: Vec<Value>) -> Page {
+        let (mut next, mut truncated) = (None, false);
+        if let Some(limit) = self.items
+            && items.len() > limit
         {
-            page.items.truncate(limit);
-            page.truncated = asked.is_none();
-            page.next = page.items.last().and_then(|i| i["id"].as_str()).map(str::to_owned);
+            items.truncate(limit);
+            truncated = !self.is_asked_for;
+            next = items.last().and_then(|i| i["id"].as_str()).map(str::to_owned);
         }
-        Ok(page)
+        Page { items, next, truncated }
     }
 }
 
@@ -179,8 +208,13 @@ fn fits(item: &Value, name: &str, how: &str, wanted: &str) -> bool {
     }
 }
 
-/// As Keystone: all that does not mean no is yes.
-fn is_on(value: &str) -> bool {
+/// 400 for a marker that is no item's id.
+pub fn unknown_marker() -> Error {
+    Error::field("marker", "no item of this list has that id")
+}
+
+/// Whether a query's value means yes. As Keystone: all that does not mean no is yes.
+pub fn is_on(value: &str) -> bool {
     oslo::boolean(value) != Some(false)
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::layers::TooSlow;
 use super::line::Line;
 use super::links::Links;
-use super::page::Query;
+use super::page::{Page, Query};
 use super::schema::Schema;
 use crate::error::{Error, Result};
 
@@ -190,7 +190,11 @@ impl Request {
         filters: &[&str],
         server_limit: Option<u32>,
     ) -> Result<Response> {
-        let page = self.query.page_queried(items, queried, filters, server_limit)?;
+        Ok(self.page(name, self.query.page_queried(items, queried, filters, server_limit)?))
+    }
+
+    /// A page under its name, with links.
+    pub fn page(&self, name: &str, page: Page) -> Response {
         let next = page
             .next
             .map(|marker| format!("{}{}?{}", self.links.base(), self.path, self.query.with_marker(&marker)));
@@ -201,7 +205,7 @@ impl Request {
         if page.truncated {
             body["truncated"] = Value::Bool(true);
         }
-        Ok(ok(body))
+        ok(body)
     }
 
     /// The same, whole: for items without an id, which no marker could name.

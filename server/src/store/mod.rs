@@ -381,6 +381,17 @@ impl WriteTx {
         self.statement(sql, args).await
     }
 
+    /// Runs a statement that was built; returns how many rows it found and changed.
+    ///
+    /// # Errors
+    /// As [`WriteTx::run`].
+    pub async fn execute(&mut self, proof: &impl Proof, statement: &dyn Statement) -> Result<u64> {
+        self.needs_writer()?;
+        statement.check(self.tx.dialect)?;
+        let (sql, args) = statement.text_and_args();
+        self.run(proof, &sql, &args).await
+    }
+
     pub(super) async fn statement(&mut self, sql: &str, args: &[Value]) -> Result<u64> {
         let tx = &mut self.tx;
         tx.sound()?;

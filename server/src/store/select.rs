@@ -3,7 +3,7 @@
 use super::{Result, Row, Tx, Value, placeholders};
 
 /// Builds the variable part of a query: conditions, order, page.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Select {
     sql: String,
     args: Vec<Value>,
@@ -71,6 +71,12 @@ impl Select {
         self.sql.push(' ');
         self.sql.push_str(tail);
         self
+    }
+
+    /// At most so many rows.
+    pub fn limit(&mut self, rows: usize) -> &mut Self {
+        self.args.push(Value::Int(i64::try_from(rows).unwrap_or(i64::MAX)));
+        self.end("LIMIT ?")
     }
 
     /// Runs it.

@@ -9,6 +9,7 @@ use super::endpoints::Endpoint;
 use crate::args;
 use crate::error::Result;
 use crate::http::bag;
+use crate::resource::Record;
 use crate::store::Tx;
 
 /// Ids of the endpoints that a project may see; nothing when it may see all.
@@ -18,7 +19,7 @@ use crate::store::Tx;
 pub async fn of_project(
     tx: &mut Tx,
     project: &str,
-    endpoints: &[Endpoint],
+    endpoints: &[Record<Endpoint>],
 ) -> Result<Option<BTreeSet<String>>> {
     let mut named: BTreeSet<String> = tx
         .column(
@@ -38,19 +39,12 @@ pub async fn of_project(
         .await?;
     for filters in groups {
         let filters = bag::read(filters);
-        let fits = |e: &&Endpoint| filters.iter().all(|(name, wanted)| attribute(e, name) == *wanted);
+        let fits = |e: &&Record<Endpoint>| filters.iter().all(|(name, wanted)| attribute(e, name) == wanted);
         named.extend(endpoints.iter().filter(fits).map(|e| e.id.clone()));
     }
     Ok((!named.is_empty()).then_some(named))
 }
 
-fn attribute(e: &Endpoint, name: &str) -> Value {
-    match name {
-        "interface" => e.interface.as_str().into(),
-        "service_id" => e.service_id.as_str().into(),
-        "region_id" => e.region_id.clone().into(),
-        "url" => e.url.as_str().into(),
-        "enabled" => e.enabled.into(),
-        other => e.extra.get(other).cloned().unwrap_or_default(),
-    }
+fn attribute<'e>(e: &'e Record<Endpoint>, name: &str) -> &'e Value {
+    e.extra.get(name).unwrap_or_else(|| e.get(name))
 }

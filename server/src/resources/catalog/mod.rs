@@ -4,7 +4,6 @@ pub mod endpoints;
 mod filter;
 pub mod regions;
 pub mod services;
-mod sql;
 mod url;
 
 use serde_json::{Value, json};
@@ -44,19 +43,19 @@ pub async fn for_token(tx: &mut Tx, token: &Token) -> Result<Value> {
             continue;
         }
         // An endpoint whose URL needs a project is no use without one.
-        let Some(url) = url::fill(&e.url, &values) else {
+        let Some(url) = e.text("url").and_then(|url| url::fill(url, &values)) else {
             continue;
         };
-        let service = services.iter_mut().find(|s| s["id"] == e.service_id.as_str());
+        let service = services.iter_mut().find(|s| s["id"] == *e.get("service_id"));
         if let Some(list) = service.and_then(|s| s["endpoints"].as_array_mut()) {
             list.push(bag::shown(
                 &e.extra,
                 json!({
                     "id": e.id,
-                    "interface": e.interface,
-                    "region_id": e.region_id,
+                    "interface": e.get("interface"),
+                    "region_id": e.get("region_id"),
                     "url": url,
-                    "region": e.region_id,
+                    "region": e.get("region_id"),
                 }),
             ));
         }
