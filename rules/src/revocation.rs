@@ -76,10 +76,12 @@ pub fn ends(event: &Event, token: &Claims<'_>) -> bool {
         (Some(d), None) => token.domains.contains(&d.as_str()),
         (None, _) => true,
     };
-    let user = match (&event.user, &event.role) {
-        // A role that was taken from somebody in the middle of a chain: nothing rests on it.
-        (Some(user), Some(_)) => user == token.holder,
-        (user, _) => one_of(user, &token.users),
+    // An event about a user's roles, or all of them, in a project. What was taken from somebody in the middle of a
+    // chain ends nothing: no token rests on it.
+    let is_about_roles = event.role.is_some() || event.project.is_some();
+    let user = match &event.user {
+        Some(user) if is_about_roles => user == token.holder,
+        user => one_of(user, &token.users),
     };
     token.issued <= event.issued_before
         && domain

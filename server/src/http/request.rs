@@ -8,11 +8,11 @@ use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 
 use super::layers::TooSlow;
-use super::line::Line;
 use super::links::Links;
 use super::page::{Page, Query};
 use super::schema::Schema;
 use crate::error::{Error, Result};
+use crate::line::Line;
 
 /// The header with the caller's token.
 pub const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
@@ -190,10 +190,11 @@ impl Request {
         filters: &[&str],
         server_limit: Option<u32>,
     ) -> Result<Response> {
-        Ok(self.page(name, self.query.page_queried(items, queried, filters, server_limit)?))
+        let page = self.query.page_queried(items, queried, filters, server_limit)?;
+        Ok(self.page(name, page))
     }
 
-    /// A page under its name, with links.
+    /// One page of a list under its name, with links.
     pub fn page(&self, name: &str, page: Page) -> Response {
         let next = page
             .next

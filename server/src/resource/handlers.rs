@@ -5,14 +5,13 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use vicar_rules::policy::Op;
 
-use super::field::{Filter, Home, Set};
-use super::{Look, Plain, Record, Resource};
+use super::field::{Filter, Set};
+use super::{Field, Look, Plain, Record, Resource};
 use crate::authz::{Authorized, NoObject, Object, Proposed, Reading, Session, Writing};
 use crate::error::{Error, Result};
-use crate::http::bag;
-use crate::http::page::{self, Query};
+use crate::extra;
 use crate::http::request::{created, no_content, ok, one};
-use crate::store::{Select, Tx};
+use crate::store::Select;
 
 /// Asks the policy without an object, where it does not look at one: so it is asked before the body is read.
 fn ask_first<T>(s: &Session<'_, T>, look: Look) -> Result<()> {
@@ -159,7 +158,7 @@ pub async fn update<R: Plain>(s: &mut Writing<'_>) -> Result<Response> {
 
 fn changes(s: &Writing<'_>, of: &Resource, id: &str) -> Result<Map<String, Value>> {
     let body = s.member(of.one, &of.schemas().update)?;
-    bag::same_id(&body, id)?;
+    extra::same_id(&body, id)?;
     Ok(body)
 }
 
@@ -197,7 +196,8 @@ pub async fn delete<R: Plain>(s: &mut Writing<'_>) -> Result<Response> {
     Ok(no_content())
 }
 
-/// `GET` of all that the caller may see: filtered, sorted and paged by the database, as far as it can.
+/// `GET` of all that the caller may see: filtered by equality and read in batches by the database, compared with
+/// other filters here.
 ///
 /// # Errors
 /// 400 for a filter or a page that cannot be, 403.
@@ -207,58 +207,28 @@ pub async fn list<R: Plain>(s: &mut Reading<'_>) -> Result<Response> {
     R::narrow(s, &mut found)?;
     let query = &s.request.query;
     query.check(&of.schemas().query)?;
-    let is_all_done = of.add_filters(query, &mut found);
-    let limit = query.limit(s.app.config.list_limit)?;
-    if is_all_done {
-        if let Some(marker) = query.get("marker") {
-            after::<R>(&mut s.tx, &mut found, marker).await?;
+    let filters = of.fields.iter().filter(|f| f.filter != Filter::No);
+    for field in filters.clone() {
+        if let Some(value) = query.get(field.name) {
+            field.add_condition(of.one, value, query.flag(field.name), &mut found);
         }
-        found.end(&of.order_by());
-        if let Some(items) = limit.items {
-            found.limit(items.saturating_add(1));
+    }
+    // What a collation found is not compared again: it may be written otherwise.
+    let (collated, exact): (Vec<&Field>, Vec<&Field>) = filters.partition(|f| f.is_collated(of.one));
+    let names = |fields: Vec<&Field>| fields.iter().map(|f| f.name).collect::<Vec<_>>();
+    let (collated, exact) = (names(collated), names(exact));
+    if of.sorted_by.is_some() {
+        let all = found.end(&of.order_by()).map(&mut s.tx, Record::<R>::read).await?;
+        let items = all.iter().map(|r| r.to_json(s.links())).collect();
+        return s.list_queried(of.many, items, &collated, &exact);
+    }
+    let mut paging = s.paging(&collated, &exact)?;
+    while let Some(batch) = s.next_batch(&mut paging).await? {
+        let rows = found.clone().batch("t.id", &batch).map(&mut s.tx, Record::<R>::read).await?;
+        paging.read(&batch, rows.len(), rows.last().map(|r| r.id.as_str()));
+        for row in &rows {
+            paging.push(row.to_json(s.links()));
         }
-    } else {
-        found.end(&of.order_by());
     }
-    let items = found.map(&mut s.tx, Record::<R>::read).await?;
-    let items = items.iter().map(|r| r.to_json(s.links())).collect();
-    if is_all_done {
-        return Ok(s.request.page(of.many, limit.cut(items)));
-    }
-    let (queried, others) = of.filters();
-    s.request.list_queried(of.many, items, &queried, &others, s.app.config.list_limit)
-}
-
-/// Limits a list to what comes after the item that the marker names.
-async fn after<R: Plain>(tx: &mut Tx, found: &mut Select, marker: &str) -> Result<()> {
-    let mut at = found.clone();
-    let at = at.id("t.id", Some(marker)).map(tx, Record::<R>::read).await?.pop();
-    at.ok_or_else(page::unknown_marker)?.add_after(found);
-    Ok(())
-}
-
-impl Resource {
-    /// Adds the filters that are equality of what is in the database. Returns whether there are no others.
-    fn add_filters(&self, query: &Query, found: &mut Select) -> bool {
-        let filters = |name: &str| self.field(name).filter(|f| f.filter != Filter::No);
-        let mut is_all_done = true;
-        for (name, value) in query.pairs() {
-            match filters(name) {
-                Some(field) if field.home != Home::Extra => {
-                    field.add_condition(self.one, value, page::is_on(value), found);
-                }
-                Some(_) => is_all_done = false,
-                None => is_all_done &= name.split_once("__").is_none_or(|(of, _)| filters(of).is_none()),
-            }
-        }
-        is_all_done
-    }
-
-    /// The names of the filters that the database does, and of the others.
-    fn filters(&self) -> (Vec<&'static str>, Vec<&'static str>) {
-        let filters = self.fields.iter().filter(|f| f.filter != Filter::No);
-        let (others, queried): (Vec<_>, Vec<_>) = filters.partition(|f| f.home == Home::Extra);
-        let names = |fields: Vec<&super::Field>| fields.iter().map(|f| f.name).collect();
-        (names(queried), names(others))
-    }
+    Ok(s.page(of.many, paging))
 }

@@ -114,7 +114,8 @@ impl Resource {
         self
     }
 
-    /// Lists are sorted by this field, which is never null, and then by id.
+    /// Lists are sorted by this field, which is never null, and then by id. They are read as a whole: only for what
+    /// there is little of.
     #[must_use]
     pub const fn sorted_by(mut self, field: &'static str) -> Self {
         self.sorted_by = Some(field);

@@ -8,7 +8,8 @@ use super::field::{Default, Home, Set};
 use super::{Field, Plain};
 use crate::authz::{Caller, Object, Proposed};
 use crate::error::{Error, Result};
-use crate::http::{Links, bag};
+use crate::extra;
+use crate::http::Links;
 use crate::ids;
 use vicar_rules::policy::Facts;
 
@@ -91,7 +92,7 @@ impl<R: Plain> Record<R> {
                 new.take(field, value);
             }
         }
-        new.extra.extend(bag::rest(body, &Self::known()));
+        new.extra.extend(extra::rest(body, &Self::known()));
         new
     }
 
@@ -102,7 +103,7 @@ impl<R: Plain> Record<R> {
                 self.take(field, value);
             }
         }
-        bag::keep(&mut self.extra, body, &Self::known());
+        extra::keep(&mut self.extra, body, &Self::known());
     }
 
     fn take(&mut self, field: &Field, value: Value) {

@@ -7,7 +7,7 @@ use super::{Plain, Record, Resource};
 use crate::args;
 use crate::authz::{Authorized, Proposed};
 use crate::error::{Error, Result};
-use crate::http::bag;
+use crate::extra;
 use crate::store::schema::{self, Comparison, Type};
 use crate::store::{self, Delete, Insert, Proof, Row, Select, Tx, Update, Value, WriteTx, cascade};
 
@@ -69,14 +69,18 @@ impl Field {
         }
     }
 
-    /// Adds the condition that the field has this value, as a query has it.
+    /// Whether the database compares it as its collation has it, and not by bytes.
+    pub(super) fn is_collated(&self, table: &str) -> bool {
+        self.column(table).is_some_and(|c| c.compared == Comparison::Collation)
+    }
+
+    /// Adds the condition that the field has a query's value, which means yes or no to a flag.
     pub(super) fn add_condition(&self, table: &str, value: &str, is_on: bool, found: &mut Select) {
         let Some(expression) = self.expression(table) else { return };
-        let exact = self.column(table).is_none_or(|c| c.compared == Comparison::Bytes);
         match self.ty(table) {
             Type::Boolean => found.eq(&expression, Some(is_on)),
-            _ if exact => found.id(&expression, Some(value)),
-            _ => found.eq(&expression, Some(value)),
+            _ if self.is_collated(table) => found.eq(&expression, Some(value)),
+            _ => found.id(&expression, Some(value)),
         };
     }
 }
@@ -118,7 +122,7 @@ impl<R: Plain> Record<R> {
         for field in of.fields.iter().filter(|f| f.name != "id" && f.expression(of.one).is_some()) {
             values.insert(field.name.to_owned(), field.read(of.one, row)?);
         }
-        let extra = if of.has_extra { bag::read(row.take()?) } else { Map::new() };
+        let extra = if of.has_extra { extra::read(row.take()?) } else { Map::new() };
         Ok(Self::with(id, values, extra))
     }
 
@@ -150,19 +154,6 @@ impl<R: Plain> Record<R> {
     /// 404 when there is none.
     pub async fn require(tx: &mut Tx, id: &str) -> Result<Self> {
         Self::load(tx, id).await?.ok_or_else(|| Self::missing(id))
-    }
-
-    /// Adds the condition that an object comes after this one in lists.
-    pub(super) fn add_after(&self, found: &mut Select) {
-        // As strings and not as ids: by the order that the database sorts by.
-        match R::of().sorted_by {
-            None => found.and("t.id > ?", args![&self.id]),
-            Some(name) => {
-                let value = self.text(name);
-                let condition = format!("(t.\"{name}\" > ? OR (t.\"{name}\" = ? AND t.id > ?))");
-                found.and(&condition, args![value, value, &self.id])
-            }
-        };
     }
 
     /// Checks that the rows exist that fields name, of those that differ from `before`.
@@ -210,7 +201,7 @@ impl<R: Plain> Record<R> {
             insert = insert.set(field.name, field.stored(self.get(field.name)));
         }
         if of.has_extra {
-            insert = insert.set("extra", bag::text(&self.extra));
+            insert = insert.set("extra", extra::text(&self.extra));
         }
         tx.execute(proof, &insert).await.map_err(|e| self.duplicate(e))?;
         self.write_options(tx, proof, &self.id).await
@@ -227,7 +218,7 @@ impl<R: Plain> Record<R> {
             update = update.set(field.name, field.stored(self.get(field.name)));
         }
         if of.has_extra {
-            update = update.set("extra", bag::text(&self.extra));
+            update = update.set("extra", extra::text(&self.extra));
         }
         tx.execute(stored, &update).await.map_err(|e| self.duplicate(e))?;
         if self.get("options") == stored.get("options") {
@@ -273,9 +264,6 @@ impl<R: Plain> Record<R> {
     /// # Errors
     /// When the database fails.
     pub async fn delete(tx: &mut WriteTx, proof: &impl Deletes<R>, id: &str) -> Result<()> {
-        for (sql, args) in cascade::statements(R::of().one, id) {
-            tx.run(proof, &sql, &args).await?;
-        }
-        Ok(())
+        Ok(cascade::delete(tx, proof, R::of().one, id).await?)
     }
 }

@@ -8,7 +8,6 @@ use crate::authz::{Authorized, Proposed, Writing};
 use crate::error::{Error, Result};
 use crate::http::request::take_text;
 use crate::resource::{Creates, Field, Plain, Record, Resource};
-use crate::store::Tx;
 
 /// Endpoints.
 #[derive(Debug)]
@@ -84,15 +83,4 @@ impl Plain for Endpoint {
     fn show(endpoint: &Record<Self>, shown: &mut Map<String, Value>) {
         shown.insert("region".into(), endpoint.get("region_id").clone());
     }
-}
-
-/// Every enabled endpoint, for catalogs.
-///
-/// # Errors
-/// When the database fails.
-pub(super) async fn enabled(tx: &mut Tx) -> Result<Vec<Record<Endpoint>>> {
-    Record::find(tx, |q| {
-        q.eq("t.enabled", Some(true));
-    })
-    .await
 }
