@@ -17,6 +17,7 @@ mod hardening;
 mod keypairs;
 mod keystone;
 mod losses;
+mod lists;
 mod plans;
 mod projects;
 mod retries;
