@@ -25,6 +25,7 @@ mod pattern;
 pub mod peer;
 mod policy_file;
 pub mod reaper;
+pub mod resource;
 pub mod resources;
 pub mod routes;
 pub mod secret;

@@ -141,6 +141,19 @@ impl<'r, T> Session<'r, T> {
         self.caller.ok_or(Error::Unauthorized)
     }
 
+    /// The operations that the route declares.
+    pub fn ops(&self) -> &'static [Op] {
+        self.ops
+    }
+
+    /// The first of them.
+    ///
+    /// # Errors
+    /// Ours: the route declares none.
+    pub fn op(&self) -> Result<Op> {
+        self.ops.first().copied().ok_or_else(|| Error::Internal("the route declares no operation".into()))
+    }
+
     /// Whether a token of the caller's kind may do this at all.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ impl Batch {
 }
 
 /// Builds the variable part of a query: conditions, order, page.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Select {
     sql: String,
     args: Vec<Value>,

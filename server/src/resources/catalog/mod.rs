@@ -3,6 +3,5 @@
 pub mod endpoints;
 pub mod regions;
 pub mod services;
-mod sql;
 
 use crate::facts::endpoint_url as url;
