@@ -207,6 +207,29 @@ impl Account {
         self.expires.is_some_and(|e| e <= now) && !self.options.is_on("ignore_password_expiry")
     }
 
+    /// How many logins have failed, and when the last one did.
+    pub fn failed(&self) -> (i64, Option<Micros>) {
+        (self.failures, self.failed_at)
+    }
+
+    /// An account of which nothing else matters.
+    #[cfg(test)]
+    pub(super) fn with_failures(user: &str, failures: i64, failed_at: Option<Micros>) -> Self {
+        Self {
+            user: user.to_owned(),
+            local: 1,
+            failures,
+            failed_at,
+            password: None,
+            hash: None,
+            set_at: 0,
+            self_service: false,
+            expires: None,
+            last_active: None,
+            options: Options::default(),
+        }
+    }
+
     /// The user's id.
     pub fn user(&self) -> &str {
         &self.user
@@ -252,7 +275,7 @@ impl Login<'_> {
         // An empty password is no proof of anything, whatever hash it may fit.
         let fits = fits && !too_long && !password.is_empty();
         let account = account.ok_or(Error::Unauthorized)?;
-        let unwritten = self.parts.failures.since(self.epoch, &account.user);
+        let unwritten = self.parts.failures.since(self.epoch, &account);
         let lock = account.lock(rules, unwritten, self.now);
         if !fits {
             // A locked account stays locked no longer for it.
@@ -273,7 +296,7 @@ impl Login<'_> {
         let today = clock::date(self.now);
         let counts_days = self.parts.config.compliance.disable_user_account_days_inactive.is_some();
         let first_today = counts_days && account.last_active.as_ref().is_none_or(|d| d.0 != today);
-        let unwritten = self.parts.failures.since(self.epoch, &account.user);
+        let unwritten = self.parts.failures.since(self.epoch, account);
         if account.failures != 0 || unwritten.count != 0 {
             let none_failed = Update::of("local_user")
                 .set("failed_auth_count", 0_i64)
