@@ -9,7 +9,8 @@ pub struct Event {
     pub domain: Option<String>,
     /// Tokens on this project.
     pub project: Option<String>,
-    /// Tokens in which this user takes any part; with `role`, tokens that rest on this user's roles.
+    /// Tokens in which this user takes any part; with `role` or `project`, tokens that rest on this user's
+    /// roles.
     pub user: Option<String>,
     /// Tokens that carry this role.
     pub role: Option<String>,
@@ -130,6 +131,14 @@ mod tests {
 
     #[test]
     fn a_role_is_taken_from_the_holder_and_not_from_who_takes_part() {
+        let all_on = |user: &str| Event {
+            user: Some(user.into()),
+            project: Some("p".into()),
+            issued_before: 10 * SECOND,
+            ..Event::default()
+        };
+        assert!(ends(&all_on("alice"), &claims()));
+        assert!(!ends(&all_on("bob"), &claims()));
         let taken = |user: &str, role: Option<&str>| Event {
             user: Some(user.into()),
             role: role.map(str::to_owned),

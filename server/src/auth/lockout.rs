@@ -26,12 +26,15 @@ const REMEMBERED: usize = 1_000;
 pub struct Failed {
     /// How many.
     pub count: u32,
+    /// When the first one was.
+    pub first: Micros,
     /// When the last one was.
     pub at: Micros,
 }
 
 impl Failed {
     fn add(&mut self, other: Self) {
+        self.first = if self.count == 0 { other.first } else { self.first.min(other.first) };
         self.count = self.count.saturating_add(other.count);
         self.at = self.at.max(other.at);
     }
@@ -116,7 +119,7 @@ impl Failures {
             tracing::warn!("failed logins of too many users wait to be written; one is not counted");
             return;
         }
-        state.waiting.entry(user.to_owned()).or_default().add(Failed { count: 1, at: now });
+        state.waiting.entry(user.to_owned()).or_default().add(Failed { count: 1, first: now, at: now });
         if !std::mem::replace(&mut state.is_running, true) {
             let (failures, store, rules) = (self.clone(), store.clone(), rules.clone());
             tokio::spawn(async move { failures.write_all(&store, &rules).await });
@@ -174,7 +177,7 @@ impl Failures {
         let batch = self.state().writing.clone();
         for (user, Batch { failed, .. }) in batch {
             let Some(account) = login::account(&mut tx, &user).await? else { continue };
-            let before = match account.lock(rules, Failed::default(), failed.at) {
+            let before = match account.lock(rules, Failed::default(), failed.first) {
                 login::Lock::Closed => continue,
                 login::Lock::Lapsed => 0,
                 login::Lock::Open => account.failed().0,
@@ -203,7 +206,7 @@ mod tests {
 
     fn one_batch(count: Option<i64>) -> Failures {
         let failures = Failures::default();
-        let failed = Failed { count: 2, at: 7 * SECOND };
+        let failed = Failed { count: 2, first: 7 * SECOND, at: 7 * SECOND };
         failures.state().writing.insert("ann".into(), Batch { failed, count });
         failures
     }

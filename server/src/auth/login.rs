@@ -185,18 +185,22 @@ impl Account {
         let Some(limit) = rules.lockout_failure_attempts.filter(|n| *n > 0) else {
             return Lock::Open;
         };
-        let failures = self.failures.saturating_add(i64::from(unwritten.count));
-        if failures < i64::from(limit) || self.options.is_on("ignore_lockout_failure_attempts") {
+        let limit = i64::from(limit);
+        let lapsed = |at: Option<Micros>, now: Micros| {
+            rules.lockout_duration > 0
+                && at.is_some_and(|at| at.saturating_add(rules.lockout_duration) <= now)
+        };
+        // While an account is locked, no failure is counted: what was counted after the lock began anew.
+        let began_anew =
+            unwritten.count > 0 && self.failures >= limit && lapsed(self.failed_at, unwritten.first);
+        let stored = if began_anew { 0 } else { self.failures };
+        let failures = stored.saturating_add(i64::from(unwritten.count));
+        if failures < limit || self.options.is_on("ignore_lockout_failure_attempts") {
             return Lock::Open;
         }
         let last = self.failed_at.max((unwritten.count > 0).then_some(unwritten.at));
-        match last {
-            Some(at) if rules.lockout_duration > 0 && at.saturating_add(rules.lockout_duration) <= now => {
-                Lock::Lapsed
-            }
-            // Without a duration a lock never lapses, and neither does one of unknown age.
-            Some(_) | None => Lock::Closed,
-        }
+        // Without a duration a lock never lapses, and neither does one of unknown age.
+        if lapsed(last, now) { Lock::Lapsed } else { Lock::Closed }
     }
 
     fn expired(&self, now: Micros) -> bool {

@@ -143,6 +143,11 @@ impl Select {
         self
     }
 
+    /// Its text and arguments.
+    pub fn parts(&self) -> (&str, &[Value]) {
+        (&self.sql, &self.args)
+    }
+
     /// Runs it.
     pub async fn map<T>(&self, tx: &mut Tx, read: impl Fn(&mut Row) -> Result<T>) -> Result<Vec<T>> {
         tx.map(&self.sql, &self.args, read).await
