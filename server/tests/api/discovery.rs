@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Answer, Server};
+use crate::support::{Answer, Server, pretty, reviewed};
 
 fn get(s: &Server, path: &str, accept: &str) -> Answer {
     let headers: &[(&str, &str)] = if accept.is_empty() { &[] } else { &[("Accept", accept)] };
@@ -57,6 +57,19 @@ fn a_home_document_is_for_those_who_like_it_best() {
     ] {
         assert!(get(&s, "/v3", plain).expect(200).body.get("version").is_some(), "{plain}");
     }
+}
+
+/// Clients read relations and templates, so the whole document is kept.
+#[test]
+fn the_home_document_is_the_one_that_was_reviewed() {
+    let s = Server::start();
+    let home = get(&s, "/v3", "application/json-home").expect(200);
+    reviewed("server/tests/api/golden/json_home.json", &pretty(&home.body));
+    // At the root the same is served with longer paths.
+    let longer = pretty(&home.body)
+        .replace("\"href\": \"", "\"href\": \"/v3")
+        .replace("\"href-template\": \"", "\"href-template\": \"/v3");
+    assert_eq!(pretty(&get(&s, "/", "application/json-home").expect(200).body), longer);
 }
 
 #[test]
