@@ -6,6 +6,8 @@
 //! nothing refused ever waits for the one writer; then it is run in the writer's transaction from its
 //! beginning, so that no permission is older than the write that it allows.
 
+use std::sync::LazyLock;
+
 use axum::response::Response;
 use serde_json::{Map, Value};
 use vicar_rules::Micros;
@@ -16,7 +18,8 @@ use super::{Authorized, Caller, Object, SlowWork};
 use crate::app::App;
 use crate::auth::lockout::Epoch;
 use crate::error::{Error, Result};
-use crate::http::schema::Schema;
+use crate::http::page::Query;
+use crate::http::schema::{Body, Schema};
 use crate::http::{Links, Request};
 use crate::metrics::Metrics;
 use crate::store::{Tx, WriteTx};
@@ -25,6 +28,17 @@ use crate::store::{Tx, WriteTx};
 pub type Reading<'r> = Session<'r, Tx>;
 /// A session that may write.
 pub type Writing<'r> = Session<'r, WriteTx>;
+
+/// What a route declares that its handler may ask for.
+#[derive(Debug)]
+pub struct Declared {
+    /// The operations that it may ask the policy for.
+    pub ops: &'static [Op],
+    /// The request's body.
+    pub body: Option<Body>,
+    /// The schema of the query.
+    pub query: Option<&'static LazyLock<Schema>>,
+}
 
 /// What is left for the time after the commit.
 type AfterCommit = Box<dyn FnOnce(&Metrics) + Send>;
@@ -44,7 +58,7 @@ pub struct Session<'r, T> {
     /// Password hashes.
     pub slow: &'r mut SlowWork,
     caller: Option<&'r Caller>,
-    ops: &'static [Op],
+    declared: &'static Declared,
     after_commit: Vec<AfterCommit>,
 }
 
@@ -55,7 +69,7 @@ impl<T> std::fmt::Debug for Session<'_, T> {
 }
 
 impl<'r, T> Session<'r, T> {
-    /// Puts a session together; `ops` are the operations that the route declares.
+    /// Puts a session together.
     pub fn new(
         app: &'r App,
         request: &'r Request,
@@ -63,9 +77,9 @@ impl<'r, T> Session<'r, T> {
         (now, epoch): (Micros, Epoch),
         slow: &'r mut SlowWork,
         caller: Option<&'r Caller>,
-        ops: &'static [Op],
+        declared: &'static Declared,
     ) -> Self {
-        Self { app, request, tx, now, epoch, slow, caller, ops, after_commit: Vec::new() }
+        Self { app, request, tx, now, epoch, slow, caller, declared, after_commit: Vec::new() }
     }
 
     /// The transaction, and what is to be done after its commit.
@@ -144,8 +158,8 @@ impl<'r, T> Session<'r, T> {
     }
 
     fn check(&self, op: Op, facts: Facts) -> Result<()> {
-        if !self.ops.contains(&op) {
-            return Err(Error::Internal(format!("the route does not declare {}", op.row().name)));
+        if !self.declared.ops.contains(&op) {
+            return Err(undeclared(op.row().name));
         }
         if self.allows(op, &facts)? { Ok(()) } else { Err(Error::not_permitted(op.row().name)) }
     }
@@ -168,12 +182,61 @@ impl<'r, T> Session<'r, T> {
         &self.request.links
     }
 
-    /// The object under `name` in the body, checked against its schema.
+    fn declared_body(&self) -> Result<&'static Body> {
+        self.declared.body.as_ref().ok_or_else(|| undeclared("a body"))
+    }
+
+    /// The object that the route declares as its body, or as the body's member, checked against its schema.
+    ///
+    /// # Errors
+    /// 400 that names the field.
+    pub fn body(&self) -> Result<Map<String, Value>> {
+        let declared = self.declared_body()?;
+        match declared.member {
+            Some(name) => self.request.member(name, declared.schema),
+            None => {
+                let body = self.request.json()?;
+                declared.schema.check("request body", &Value::Object(body.clone()))?;
+                Ok(body)
+            }
+        }
+    }
+
+    /// The same for a member that is a list.
+    ///
+    /// # Errors
+    /// 400 that names the field.
+    pub fn body_list(&self) -> Result<Vec<Value>> {
+        let declared = self.declared_body()?;
+        let name = declared.member.ok_or_else(|| undeclared("a member of the body"))?;
+        let given = self.request.json()?.remove(name).unwrap_or_default();
+        declared.schema.check(name, &given)?;
+        match given {
+            Value::Array(items) => Ok(items),
+            _ => Err(Error::Internal(format!("the schema of {name} is not one of a list"))),
+        }
+    }
+
+    /// The object under `name` in the body, checked against its schema, which are the route's.
     ///
     /// # Errors
     /// 400 that names the field.
     pub fn member(&self, name: &str, schema: &Schema) -> Result<Map<String, Value>> {
+        let declared = self.declared_body()?;
+        if declared.member != Some(name) || !std::ptr::eq::<Schema>(&**declared.schema, schema) {
+            return Err(undeclared(name));
+        }
         self.request.member(name, schema)
+    }
+
+    /// The query, checked against the route's schema.
+    ///
+    /// # Errors
+    /// 400 that names the parameter.
+    pub fn query(&self) -> Result<&'r Query> {
+        let schema = self.declared.query.ok_or_else(|| undeclared("a query"))?;
+        self.request.query.check(schema)?;
+        Ok(&self.request.query)
     }
 
     /// An answer with a list: filtered by the query's `filters`, paged, with links.
@@ -203,4 +266,8 @@ impl<'r, T> Session<'r, T> {
     pub fn after_commit(&mut self, what: impl FnOnce(&Metrics) + Send + 'static) {
         self.after_commit.push(Box::new(what));
     }
+}
+
+fn undeclared(what: &str) -> Error {
+    Error::Internal(format!("the route does not declare {what}"))
 }

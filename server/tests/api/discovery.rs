@@ -1,6 +1,9 @@
 //! Versions and the JSON home document.
 
-use serde_json::json;
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use vicar::routes::ROUTES;
 
 use crate::support::{Answer, Server, pretty, reviewed};
 
@@ -70,6 +73,23 @@ fn the_home_document_is_the_one_that_was_reviewed() {
         .replace("\"href\": \"", "\"href\": \"/v3")
         .replace("\"href-template\": \"", "\"href-template\": \"/v3");
     assert_eq!(pretty(&get(&s, "/", "application/json-home").expect(200).body), longer);
+}
+
+/// What the document says is compared with every answer that a test gets (`support/contract.rs`), as both come
+/// from the list of routes.
+#[test]
+fn the_openapi_document_is_the_one_that_was_reviewed() {
+    let s = Server::start();
+    let document = get(&s, "/v3/openapi.json", "").expect(200);
+    assert_eq!(document.header("content-type"), Some("application/json"));
+    reviewed("docs/openapi.json", &pretty(&document.body));
+    let paths = document.body["paths"].as_object().expect("paths");
+    let methods = ["get", "head", "put", "post", "patch", "delete"];
+    let operations: Vec<&Value> =
+        paths.values().flat_map(|item| methods.iter().filter_map(|m| item.get(m))).collect();
+    assert_eq!(operations.len(), ROUTES.len());
+    let ids: BTreeSet<&str> = operations.iter().filter_map(|o| o["operationId"].as_str()).collect();
+    assert_eq!(ids.len(), ROUTES.len(), "each has an id of its own");
 }
 
 #[test]

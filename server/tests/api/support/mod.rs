@@ -2,6 +2,7 @@
 //! What the tests share: a server with a client, rows that a test begins with, people, scopes.
 
 mod cast;
+mod contract;
 mod people;
 mod rows;
 mod server;
