@@ -1,6 +1,6 @@
-//! The table: every operation, who may call it, and with tokens of which scope. Names and defaults are those
-//! of Keystone 30.0.0, so that an operator's overrides apply; what is ours begins with `vicar:`. Which routes
-//! ask for an operation, the server's list of routes says.
+//! The table: every operation with who may call it, and with tokens of which scope. Names and defaults are
+//! those of Keystone 30.0.0, so that an operator's overrides apply; what is ours begins with `vicar:`. The
+//! server's list of routes says which of them ask for an operation.
 
 /// One row.
 #[derive(Debug, Clone, Copy)]
