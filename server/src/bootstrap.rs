@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::facts::{self, NO_DOMAIN};
 use crate::ids;
 use crate::store::migrate::ROOT_DOMAIN;
-use crate::store::{DateTime, Tx, WriteTx};
+use crate::store::{DateTime, Delete, Id, Insert, Tx, Update, Value, WriteTx};
 use crate::system::System;
 
 /// Names and addresses of the first objects.
@@ -64,7 +64,7 @@ const IMMUTABLE: &str = "IMMU";
 
 /// Is there nothing in the database yet?
 pub async fn is_needed(tx: &mut Tx) -> Result<bool> {
-    Ok(!tx.exists("SELECT id FROM project WHERE id <> ?", args![ROOT_DOMAIN]).await?)
+    Ok(!tx.exists("SELECT id FROM project WHERE id <> ?", args![Id(ROOT_DOMAIN)]).await?)
 }
 
 /// Creates what is not there; what is there stays, except that the administrator gets the password and
@@ -78,7 +78,7 @@ pub async fn run(app: &App, plan: &Plan) -> Result<()> {
     let project = match tx
         .first(
             "SELECT id FROM project WHERE name = ? AND domain_id = ?",
-            args![&plan.project, &default],
+            args![&plan.project, Id(&default)],
             |r| r.take::<String>(),
         )
         .await?
@@ -98,37 +98,42 @@ pub async fn run(app: &App, plan: &Plan) -> Result<()> {
             insert_once(
                 &mut tx,
                 "SELECT prior_role_id FROM implied_role WHERE prior_role_id = ? AND implied_role_id = ?",
-                "INSERT INTO implied_role (prior_role_id, implied_role_id) VALUES (?, ?)",
-                args![&id, implied],
+                args![Id(&id), Id(&implied)],
+                Insert::into("implied_role").set("prior_role_id", &id).set("implied_role_id", &implied),
             )
             .await?;
         }
     }
     let user = user(&mut tx, plan, &default, hash.as_deref(), now).await?;
     let role = role(&mut tx, &plan.role).await?;
-    insert_once(
-        &mut tx,
-        "SELECT type FROM assignment WHERE type = ? AND actor_id = ? AND target_id = ? AND role_id = ? AND inherited = ?",
-        "INSERT INTO assignment (type, actor_id, target_id, role_id, inherited) VALUES (?, ?, ?, ?, ?)",
-        args!["UserProject", &user, &project, &role, false],
-    )
-    .await?;
-    insert_once(
-        &mut tx,
-        "SELECT type FROM system_assignment
-          WHERE type = ? AND actor_id = ? AND target_id = ? AND role_id = ? AND inherited = ?",
-        "INSERT INTO system_assignment (type, actor_id, target_id, role_id, inherited) VALUES (?, ?, ?, ?, ?)",
-        args!["UserSystem", &user, "system", &role, false],
-    )
-    .await?;
+    for (table, kind, target) in
+        [("assignment", "UserProject", project.as_str()), ("system_assignment", "UserSystem", "system")]
+    {
+        insert_once(
+            &mut tx,
+            &format!(
+                "SELECT type FROM {table}
+                  WHERE type = ? AND actor_id = ? AND target_id = ? AND role_id = ? AND inherited = ?"
+            ),
+            args![kind, Id(&user), Id(target), Id(&role), false],
+            Insert::into(table)
+                .set("type", kind)
+                .set("actor_id", &user)
+                .set("target_id", target)
+                .set("role_id", &role)
+                .set("inherited", false),
+        )
+        .await?;
+    }
     catalog(&mut tx, plan).await?;
     tx.commit().await?;
     Ok(())
 }
 
-async fn insert_once(tx: &mut WriteTx, look: &str, insert: &str, args: &[crate::store::Value]) -> Result<()> {
-    if !tx.exists(look, args).await? {
-        tx.run(&System::Bootstrap, insert, args).await?;
+/// Runs a statement unless a query finds a row.
+async fn insert_once(tx: &mut WriteTx, found_by: &str, args: &[Value], insert: Insert) -> Result<()> {
+    if !tx.exists(found_by, args).await? {
+        tx.execute(&System::Bootstrap, &insert).await?;
     }
     Ok(())
 }
@@ -142,38 +147,40 @@ async fn insert_project(
     parent: Option<&str>,
     is_domain: bool,
 ) -> Result<()> {
-    if !tx.exists("SELECT id FROM project WHERE id = ?", args![id]).await? {
-        tx.run(
-            &System::Bootstrap,
-            "INSERT INTO project (id, name, extra, description, enabled, domain_id, parent_id, is_domain)
-             VALUES (?, ?, '{}', ?, ?, ?, ?, ?)",
-            args![id, name, description, true, domain, parent, is_domain],
-        )
-        .await?;
-    }
-    Ok(())
+    let project = Insert::into("project")
+        .set("id", id)
+        .set("name", name)
+        .set("extra", "{}")
+        .set("description", description)
+        .set("enabled", true)
+        .set("domain_id", domain)
+        .set("parent_id", parent)
+        .set("is_domain", is_domain);
+    insert_once(tx, "SELECT id FROM project WHERE id = ?", args![Id(id)], project).await
 }
 
 async fn role(tx: &mut WriteTx, name: &str) -> Result<String> {
     let found = tx
-        .first("SELECT id FROM role WHERE name = ? AND domain_id = ?", args![name, NO_DOMAIN], |r| r.take())
+        .first("SELECT id FROM role WHERE name = ? AND domain_id = ?", args![name, Id(NO_DOMAIN)], |r| {
+            r.take()
+        })
         .await?;
     if let Some(id) = found {
         return Ok(id);
     }
     let id = ids::uuid();
-    tx.run(
-        &System::Bootstrap,
-        "INSERT INTO role (id, name, extra, domain_id, description) VALUES (?, ?, '{}', ?, NULL)",
-        args![&id, name, NO_DOMAIN],
-    )
-    .await?;
-    tx.run(
-        &System::Bootstrap,
-        "INSERT INTO role_option (role_id, option_id, option_value) VALUES (?, ?, 'true')",
-        args![&id, IMMUTABLE],
-    )
-    .await?;
+    let role = Insert::into("role")
+        .set("id", &id)
+        .set("name", name)
+        .set("extra", "{}")
+        .set("domain_id", NO_DOMAIN)
+        .set("description", Value::Null);
+    tx.execute(&System::Bootstrap, &role).await?;
+    let immutable = Insert::into("role_option")
+        .set("role_id", &id)
+        .set("option_id", IMMUTABLE)
+        .set("option_value", "true");
+    tx.execute(&System::Bootstrap, &immutable).await?;
     Ok(id)
 }
 
@@ -185,7 +192,7 @@ async fn new_hash(app: &App, plan: &Plan, domain: &str) -> Result<Option<String>
         .first(
             "SELECT p.password_hash FROM password p JOIN local_user l ON l.id = p.local_user_id
               WHERE l.name = ? AND l.domain_id = ? ORDER BY p.created_at_int DESC, p.id DESC",
-            args![&plan.username, domain],
+            args![&plan.username, Id(domain)],
             |r| r.take::<Option<String>>(),
         )
         .await?
@@ -209,21 +216,19 @@ async fn user(
     let found: Option<(String, i64)> = tx
         .first(
             "SELECT user_id, id FROM local_user WHERE name = ? AND domain_id = ?",
-            args![&plan.username, domain],
+            args![&plan.username, Id(domain)],
             |r| Ok((r.take()?, r.take()?)),
         )
         .await?;
     let (id, local) = match found {
         Some((id, local)) => {
             // The way back in for an operator who locked himself out.
-            tx.run(&System::Bootstrap, "UPDATE \"user\" SET enabled = ? WHERE id = ?", args![true, &id])
-                .await?;
-            tx.run(
-                &System::Bootstrap,
-                "UPDATE local_user SET failed_auth_count = 0, failed_auth_at = NULL WHERE id = ?",
-                args![local],
-            )
-            .await?;
+            tx.execute(&System::Bootstrap, &Update::of("user").set("enabled", true).key("id", &id)).await?;
+            let unlocked = Update::of("local_user")
+                .set("failed_auth_count", 0_i64)
+                .set("failed_auth_at", Value::Null)
+                .key("id", local);
+            tx.execute(&System::Bootstrap, &unlocked).await?;
             if hash.is_some() {
                 // What the old password opened is shut.
                 let event = Event { user: Some(id.clone()), issued_before: now, ..Event::default() };
@@ -233,21 +238,22 @@ async fn user(
         }
         None => {
             let id = ids::uuid();
-            tx.run(
-                &System::Bootstrap,
-                "INSERT INTO \"user\" (id, extra, enabled, default_project_id, created_at, domain_id)
-                 VALUES (?, '{}', ?, NULL, ?, ?)",
-                args![&id, true, DateTime(now), domain],
-            )
-            .await?;
-            tx.run(
-                &System::Bootstrap,
-                "INSERT INTO local_user (user_id, domain_id, name, failed_auth_count) VALUES (?, ?, ?, 0)",
-                args![&id, domain, &plan.username],
-            )
-            .await?;
+            let user = Insert::into("user")
+                .set("id", &id)
+                .set("extra", "{}")
+                .set("enabled", true)
+                .set("default_project_id", Value::Null)
+                .set("created_at", DateTime(now))
+                .set("domain_id", domain);
+            tx.execute(&System::Bootstrap, &user).await?;
+            let name = Insert::into("local_user")
+                .set("user_id", &id)
+                .set("domain_id", domain)
+                .set("name", &plan.username)
+                .set("failed_auth_count", 0_i64);
+            tx.execute(&System::Bootstrap, &name).await?;
             let local = tx
-                .first("SELECT id FROM local_user WHERE user_id = ?", args![&id], |r| r.take::<i64>())
+                .first("SELECT id FROM local_user WHERE user_id = ?", args![Id(&id)], |r| r.take::<i64>())
                 .await?
                 .unwrap_or_default();
             (id, local)
@@ -256,14 +262,14 @@ async fn user(
     let Some(hash) = hash else {
         return Ok(id);
     };
-    tx.run(&System::Bootstrap, "DELETE FROM password WHERE local_user_id = ?", args![local]).await?;
-    tx.run(
-        &System::Bootstrap,
-        "INSERT INTO password (local_user_id, self_service, password_hash, created_at_int, created_at)
-         VALUES (?, ?, ?, ?, ?)",
-        args![local, false, hash, now, DateTime(now / SECOND * SECOND)],
-    )
-    .await?;
+    tx.execute(&System::Bootstrap, &Delete::from("password").key("local_user_id", local)).await?;
+    let password = Insert::into("password")
+        .set("local_user_id", local)
+        .set("self_service", false)
+        .set("password_hash", hash)
+        .set("created_at_int", now)
+        .set("created_at", DateTime(now / SECOND * SECOND));
+    tx.execute(&System::Bootstrap, &password).await?;
     Ok(id)
 }
 
@@ -272,8 +278,12 @@ async fn catalog(tx: &mut WriteTx, plan: &Plan) -> Result<()> {
         insert_once(
             tx,
             "SELECT id FROM region WHERE id = ?",
-            "INSERT INTO region (id, description, parent_region_id, extra) VALUES (?, '', NULL, '{}')",
-            args![region],
+            args![Id(region)],
+            Insert::into("region")
+                .set("id", region)
+                .set("description", "")
+                .set("parent_region_id", Value::Null)
+                .set("extra", "{}"),
         )
         .await?;
     }
@@ -284,12 +294,12 @@ async fn catalog(tx: &mut WriteTx, plan: &Plan) -> Result<()> {
         Some(id) => id,
         None => {
             let id = ids::uuid();
-            tx.run(
-                &System::Bootstrap,
-                "INSERT INTO service (id, type, enabled, extra) VALUES (?, 'identity', ?, ?)",
-                args![&id, true, json!({"name": plan.service}).to_string()],
-            )
-            .await?;
+            let service = Insert::into("service")
+                .set("id", &id)
+                .set("type", "identity")
+                .set("enabled", true)
+                .set("extra", json!({"name": plan.service}).to_string());
+            tx.execute(&System::Bootstrap, &service).await?;
             id
         }
     };
@@ -297,23 +307,25 @@ async fn catalog(tx: &mut WriteTx, plan: &Plan) -> Result<()> {
         let found: Option<String> = tx
             .first(
                 "SELECT id FROM endpoint WHERE service_id = ? AND interface = ? AND COALESCE(region_id, '') = ?",
-                args![&service, *interface, plan.region.clone().unwrap_or_default()],
+                args![Id(&service), *interface, Id(plan.region.clone().unwrap_or_default())],
                 |r| r.take(),
             )
             .await?;
         match found {
             Some(id) => {
-                tx.run(&System::Bootstrap, "UPDATE endpoint SET url = ? WHERE id = ?", args![url, id])
-                    .await?;
+                let moved = Update::of("endpoint").set("url", url).key("id", id);
+                tx.execute(&System::Bootstrap, &moved).await?;
             }
             None => {
-                tx.run(
-                    &System::Bootstrap,
-                    "INSERT INTO endpoint (id, interface, service_id, url, extra, enabled, region_id)
-                     VALUES (?, ?, ?, ?, '{}', ?, ?)",
-                    args![ids::uuid(), *interface, &service, url, true, plan.region.as_deref()],
-                )
-                .await?;
+                let endpoint = Insert::into("endpoint")
+                    .set("id", ids::uuid())
+                    .set("interface", *interface)
+                    .set("service_id", &service)
+                    .set("url", url)
+                    .set("extra", "{}")
+                    .set("enabled", true)
+                    .set("region_id", plan.region.as_deref());
+                tx.execute(&System::Bootstrap, &endpoint).await?;
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::args;
 use crate::error::{Error, Result};
 use crate::resources::trusts::flush::{self, Which};
-use crate::store::{DateTime, Patience, WriteTx};
+use crate::store::{DateTime, Delete, Patience, WriteTx};
 use crate::system::System;
 
 /// What one sweep did.
@@ -142,13 +142,10 @@ async fn prune(tx: &mut WriteTx, app: &App, now: Micros, by: System) -> Result<u
         .token_expiration
         .saturating_add(c.allow_expired_window.max(0))
         .saturating_add(c.revoke_buffer.max(0));
-    tx.run(&by, "DELETE FROM vicar_replay WHERE seen_until < ?", args![now]).await?;
-    let gone = tx
-        .run(
-            &by,
-            "DELETE FROM revocation_event WHERE revoked_at < ?",
-            args![DateTime(now.saturating_sub(needed))],
-        )
-        .await?;
+    let since = now.saturating_sub(needed);
+    tx.execute(&by, &Delete::from("vicar_replay").and("seen_until < ?", args![now])).await?;
+    let losses = Delete::from("vicar_role_loss").and("lost_at < ?", args![since]);
+    let events = Delete::from("revocation_event").and("revoked_at < ?", args![DateTime(since)]);
+    let gone = tx.execute(&by, &events).await?.saturating_add(tx.execute(&by, &losses).await?);
     Ok(gone)
 }

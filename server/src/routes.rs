@@ -11,7 +11,10 @@ use crate::app::App;
 use crate::dispatch::{self, Route, discovery};
 use crate::error::Result;
 use crate::http::Request;
-use crate::resources::catalog::{endpoints, regions, services};
+use crate::resource;
+use crate::resources::catalog::endpoints::Endpoint;
+use crate::resources::catalog::regions::{self, Region};
+use crate::resources::catalog::services::Service;
 use crate::resources::grants::{assignments, http as grants};
 use crate::resources::projects::tags;
 use crate::resources::tokens::{exchange, http as tokens};
@@ -57,22 +60,22 @@ pub static ROUTES: &[Route] = routes! {
     POST   "/v3/s3tokens" [S3tokensValidate]: write exchange::s3, body = exchange::SIGNED, home "s3tokens" of "s3tokens", answers 200 token;
 
     // catalog
-    GET    "/v3/regions" [ListRegions]: read regions::list, query regions::QUERY, home "regions", answers 200 [regions];
-    POST   "/v3/regions" [CreateRegion]: write regions::create, body region = regions::CREATE, answers 201 region;
-    GET    "/v3/regions/{region_id}" [GetRegion]: read regions::get, home "region", answers 200 region;
-    PUT    "/v3/regions/{region_id}" [CreateRegion]: write regions::put, body region = regions::CREATE, answers 201 region;
-    PATCH  "/v3/regions/{region_id}" [UpdateRegion]: write regions::update, body region = regions::UPDATE, answers 200 region;
-    DELETE "/v3/regions/{region_id}" [DeleteRegion]: write regions::delete, answers 204;
-    GET    "/v3/services" [ListServices]: read services::list, home "services", answers 200 [services];
-    POST   "/v3/services" [CreateService]: write services::create, body service = services::CREATE, answers 201 service;
-    GET    "/v3/services/{service_id}" [GetService]: read services::get, home "service", answers 200 service;
-    PATCH  "/v3/services/{service_id}" [UpdateService]: write services::update, body service = services::UPDATE, answers 200 service;
-    DELETE "/v3/services/{service_id}" [DeleteService]: write services::delete, answers 204;
-    GET    "/v3/endpoints" [ListEndpoints]: read endpoints::list, query endpoints::QUERY, home "endpoints", answers 200 [endpoints];
-    POST   "/v3/endpoints" [CreateEndpoint]: write endpoints::create, body endpoint = endpoints::CREATE, answers 201 endpoint;
-    GET    "/v3/endpoints/{endpoint_id}" [GetEndpoint]: read endpoints::get, home "endpoint", answers 200 endpoint;
-    PATCH  "/v3/endpoints/{endpoint_id}" [UpdateEndpoint]: write endpoints::update, body endpoint = endpoints::UPDATE, answers 200 endpoint;
-    DELETE "/v3/endpoints/{endpoint_id}" [DeleteEndpoint]: write endpoints::delete, answers 204;
+    GET    "/v3/regions" [ListRegions]: read resource::list::<Region>, query resource::query_schema::<Region>(), home "regions", answers 200 [regions];
+    POST   "/v3/regions" [CreateRegion]: write resource::create::<Region>, body region = resource::new_schema::<Region>(), answers 201 region;
+    GET    "/v3/regions/{region_id}" [GetRegion]: read resource::get::<Region>, home "region", answers 200 region;
+    PUT    "/v3/regions/{region_id}" [CreateRegion]: write regions::put, body region = resource::new_schema::<Region>(), answers 201 region;
+    PATCH  "/v3/regions/{region_id}" [UpdateRegion]: write resource::update::<Region>, body region = resource::change_schema::<Region>(), answers 200 region;
+    DELETE "/v3/regions/{region_id}" [DeleteRegion]: write resource::delete::<Region>, answers 204;
+    GET    "/v3/services" [ListServices]: read resource::list::<Service>, query resource::query_schema::<Service>(), home "services", answers 200 [services];
+    POST   "/v3/services" [CreateService]: write resource::create::<Service>, body service = resource::new_schema::<Service>(), answers 201 service;
+    GET    "/v3/services/{service_id}" [GetService]: read resource::get::<Service>, home "service", answers 200 service;
+    PATCH  "/v3/services/{service_id}" [UpdateService]: write resource::update::<Service>, body service = resource::change_schema::<Service>(), answers 200 service;
+    DELETE "/v3/services/{service_id}" [DeleteService]: write resource::delete::<Service>, answers 204;
+    GET    "/v3/endpoints" [ListEndpoints]: read resource::list::<Endpoint>, query resource::query_schema::<Endpoint>(), home "endpoints", answers 200 [endpoints];
+    POST   "/v3/endpoints" [CreateEndpoint]: write resource::create::<Endpoint>, body endpoint = resource::new_schema::<Endpoint>(), answers 201 endpoint;
+    GET    "/v3/endpoints/{endpoint_id}" [GetEndpoint]: read resource::get::<Endpoint>, home "endpoint", answers 200 endpoint;
+    PATCH  "/v3/endpoints/{endpoint_id}" [UpdateEndpoint]: write resource::update::<Endpoint>, body endpoint = resource::change_schema::<Endpoint>(), answers 200 endpoint;
+    DELETE "/v3/endpoints/{endpoint_id}" [DeleteEndpoint]: write resource::delete::<Endpoint>, answers 204;
 
     // domains and projects
     GET    "/v3/domains" [ListDomains]: read domains::list, query domains::QUERY, home "domains", answers 200 [domains];

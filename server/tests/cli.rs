@@ -207,7 +207,7 @@ fn sql(s: &Scratch, statements: &[(&str, &[vicar::store::Value])]) {
     rt.block_on(async {
         let mut tx = Store::sqlite(&s.data().join("vicar.db")).expect("opens").write().await.expect("begins");
         for (text, args) in statements {
-            tx.run(&System::CommandLine, text, args).await.expect("runs");
+            tx.raw(&System::CommandLine, text, args).await.expect("runs");
         }
         tx.commit().await.expect("commits");
     });

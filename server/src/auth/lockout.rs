@@ -11,7 +11,7 @@ use super::login;
 use crate::args;
 use crate::config::Compliance;
 use crate::error::{Error, Result};
-use crate::store::{DateTime, Patience, Store};
+use crate::store::{DateTime, Patience, Store, Update};
 use crate::system::System;
 
 /// So many users may have failures that are not written yet. Failures of others are then not counted; the
@@ -26,12 +26,15 @@ const REMEMBERED: usize = 1_000;
 pub struct Failed {
     /// How many.
     pub count: u32,
+    /// When the first one was.
+    pub first: Micros,
     /// When the last one was.
     pub at: Micros,
 }
 
 impl Failed {
     fn add(&mut self, other: Self) {
+        self.first = if self.count == 0 { other.first } else { self.first.min(other.first) };
         self.count = self.count.saturating_add(other.count);
         self.at = self.at.max(other.at);
     }
@@ -94,7 +97,7 @@ impl Failures {
             tracing::warn!("failed logins of too many users wait to be written; one is not counted");
             return;
         }
-        state.waiting.entry(user.to_owned()).or_default().add(Failed { count: 1, at: now });
+        state.waiting.entry(user.to_owned()).or_default().add(Failed { count: 1, first: now, at: now });
         if !std::mem::replace(&mut state.is_running, true) {
             let (failures, store, rules) = (self.clone(), store.clone(), rules.clone());
             tokio::spawn(async move { failures.write_all(&store, &rules).await });
@@ -149,19 +152,16 @@ async fn write(store: &Store, rules: &Compliance, batch: &BTreeMap<String, Faile
     let mut tx = store.write().await?;
     for (user, failed) in batch {
         let Some(account) = login::account(&mut tx, user).await? else { continue };
-        let before = match account.lock(rules, Failed::default(), failed.at) {
+        let count = match account.lock(rules, Failed::default(), failed.first) {
             login::Lock::Closed => continue,
-            login::Lock::Lapsed => "0",
-            login::Lock::Open => "COALESCE(failed_auth_count, 0)",
+            login::Lock::Lapsed => "0 + ?",
+            login::Lock::Open => "COALESCE(failed_auth_count, 0) + ?",
         };
-        tx.run(
-            &System::Login,
-            &format!(
-                "UPDATE local_user SET failed_auth_count = {before} + ?, failed_auth_at = ? WHERE id = ?"
-            ),
-            args![failed.count, DateTime(failed.at), account.local()],
-        )
-        .await?;
+        let counted = Update::of("local_user")
+            .set_expr_with("failed_auth_count", count, args![failed.count])
+            .set("failed_auth_at", DateTime(failed.at))
+            .key("id", account.local());
+        tx.execute(&System::Login, &counted).await?;
     }
     Ok(tx.commit().await?)
 }

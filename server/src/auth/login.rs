@@ -9,17 +9,17 @@ use serde_json::{Map, Value};
 use vicar_rules::Micros;
 use vicar_rules::delegation::Presence;
 
+use super::Parts;
 use super::issue::Identity;
 use super::lockout::{Epoch, Failed};
 use super::slow::SlowWork;
-use crate::app::App;
 use crate::args;
 use crate::clock;
 use crate::config::Compliance;
 use crate::error::{Error, Result};
 use crate::facts;
-use crate::resources::users::sql::{self, Options};
-use crate::store::{Date, DateTime, Tx, WriteTx};
+use crate::facts::options::{Options, options};
+use crate::store::{self, Date, DateTime, Id, Tx, Update, WriteTx};
 use crate::system::System;
 
 /// The id of a domain that a body names by id or name. An unknown one fails the login, no more is said.
@@ -37,7 +37,7 @@ pub async fn domain_id(tx: &mut Tx, map: &Map<String, Value>, at: &str) -> Resul
 #[derive(Debug)]
 pub struct Login<'a> {
     /// The server's parts.
-    pub app: &'a App,
+    pub parts: Parts<'a>,
     /// The instant.
     pub now: Micros,
     /// Where hashes are computed.
@@ -87,7 +87,7 @@ async fn named(tx: &mut Tx, user: &Map<String, Value>) -> Result<Option<Account>
                 return Err(Error::field(at, "is required with a name and must be an object"));
             };
             match domain_id(tx, domain, at).await {
-                Ok(domain) => find(tx, "l.name = ? AND l.domain_id = ?", args![name, domain]).await,
+                Ok(domain) => find(tx, "l.name = ? AND l.domain_id = ?", args![name, Id(domain)]).await,
                 Err(Error::Unauthorized) => Ok(None),
                 Err(e) => Err(e),
             }
@@ -120,10 +120,10 @@ pub struct Account {
 /// # Errors
 /// When the database fails.
 pub async fn account(tx: &mut Tx, user: &str) -> Result<Option<Account>> {
-    find(tx, "l.user_id = ?", args![user]).await
+    find(tx, "l.user_id = ?", args![Id(user)]).await
 }
 
-async fn find(tx: &mut Tx, condition: &str, args: &[crate::store::Value]) -> Result<Option<Account>> {
+async fn find(tx: &mut Tx, condition: &str, args: &[store::Value]) -> Result<Option<Account>> {
     let found = tx
         .first(
             &format!(
@@ -161,7 +161,7 @@ async fn find(tx: &mut Tx, condition: &str, args: &[crate::store::Value]) -> Res
         .await?;
     match found {
         Some(mut account) => {
-            account.options = sql::options(tx, &account.user).await?;
+            account.options = options(tx, &account.user).await?;
             Ok(Some(account))
         }
         None => Ok(None),
@@ -185,18 +185,22 @@ impl Account {
         let Some(limit) = rules.lockout_failure_attempts.filter(|n| *n > 0) else {
             return Lock::Open;
         };
-        let failures = self.failures.saturating_add(i64::from(unwritten.count));
-        if failures < i64::from(limit) || self.options.is_on("ignore_lockout_failure_attempts") {
+        let limit = i64::from(limit);
+        let lapsed = |at: Option<Micros>, now: Micros| {
+            rules.lockout_duration > 0
+                && at.is_some_and(|at| at.saturating_add(rules.lockout_duration) <= now)
+        };
+        // While an account is locked, no failure is counted: what was counted after the lock began anew.
+        let began_anew =
+            unwritten.count > 0 && self.failures >= limit && lapsed(self.failed_at, unwritten.first);
+        let stored = if began_anew { 0 } else { self.failures };
+        let failures = stored.saturating_add(i64::from(unwritten.count));
+        if failures < limit || self.options.is_on("ignore_lockout_failure_attempts") {
             return Lock::Open;
         }
         let last = self.failed_at.max((unwritten.count > 0).then_some(unwritten.at));
-        match last {
-            Some(at) if rules.lockout_duration > 0 && at.saturating_add(rules.lockout_duration) <= now => {
-                Lock::Lapsed
-            }
-            // Without a duration a lock never lapses, and neither does one of unknown age.
-            Some(_) | None => Lock::Closed,
-        }
+        // Without a duration a lock never lapses, and neither does one of unknown age.
+        if lapsed(last, now) { Lock::Lapsed } else { Lock::Closed }
     }
 
     fn expired(&self, now: Micros) -> bool {
@@ -240,20 +244,20 @@ impl Login<'_> {
         account: Option<Account>,
         password: &str,
     ) -> Result<Proven> {
-        let rules = &self.app.config.compliance;
+        let rules = &self.parts.config.compliance;
         let hash = account.as_ref().and_then(|a| a.hash.as_deref());
-        let too_long = password.len() > self.app.config.max_password_length;
+        let too_long = password.len() > self.parts.config.max_password_length;
         // Nothing longer than the limit was ever hashed; it costs what any other wrong password does.
         let fits = self.slow.verify(if too_long { "" } else { password }, hash)?;
         // An empty password is no proof of anything, whatever hash it may fit.
         let fits = fits && !too_long && !password.is_empty();
         let account = account.ok_or(Error::Unauthorized)?;
-        let unwritten = self.app.failures.since(self.epoch, &account.user);
+        let unwritten = self.parts.failures.since(self.epoch, &account.user);
         let lock = account.lock(rules, unwritten, self.now);
         if !fits {
             // A locked account stays locked no longer for it.
             if rules.lockout_failure_attempts.is_some() && lock != Lock::Closed {
-                self.app.failures.count(&self.app.store, rules, &account.user, self.now);
+                self.parts.failures.count(self.parts.store, rules, &account.user, self.now);
             }
             return Err(Error::Unauthorized);
         }
@@ -267,26 +271,20 @@ impl Login<'_> {
     /// Notes a login, when there is anything to note: most logins write nothing.
     async fn record_success(&self, tx: &mut WriteTx, account: &Account) -> Result<()> {
         let today = clock::date(self.now);
-        let counts_days = self.app.config.compliance.disable_user_account_days_inactive.is_some();
+        let counts_days = self.parts.config.compliance.disable_user_account_days_inactive.is_some();
         let first_today = counts_days && account.last_active.as_ref().is_none_or(|d| d.0 != today);
-        let unwritten = self.app.failures.since(self.epoch, &account.user);
+        let unwritten = self.parts.failures.since(self.epoch, &account.user);
         if account.failures != 0 || unwritten.count != 0 {
-            tx.run(
-                &System::Login,
-                "UPDATE local_user SET failed_auth_count = 0, failed_auth_at = NULL WHERE id = ?",
-                args![account.local],
-            )
-            .await?;
-            self.app.failures.forget(&account.user);
+            let none_failed = Update::of("local_user")
+                .set("failed_auth_count", 0_i64)
+                .set("failed_auth_at", store::Value::Null)
+                .key("id", account.local);
+            tx.execute(&System::Login, &none_failed).await?;
+            self.parts.failures.forget(&account.user);
         }
         if first_today {
-            let user = &account.user;
-            tx.run(
-                &System::Login,
-                "UPDATE \"user\" SET last_active_at = ? WHERE id = ?",
-                args![Date(today), user],
-            )
-            .await?;
+            let seen = Update::of("user").set("last_active_at", Date(today)).key("id", &account.user);
+            tx.execute(&System::Login, &seen).await?;
         }
         Ok(())
     }
@@ -297,7 +295,7 @@ impl Login<'_> {
 /// # Errors
 /// 401 when they do not.
 pub async fn check_mfa(tx: &mut Tx, auth_methods: &[String], who: &Identity) -> Result<()> {
-    let options = sql::options(tx, &who.user).await?;
+    let options = options(tx, &who.user).await?;
     if options.get("multi_factor_auth_enabled") == Some(&Value::Bool(false)) {
         return Ok(());
     }

@@ -6,8 +6,6 @@
 //! nothing refused ever waits for the one writer; then it is run in the writer's transaction from its
 //! beginning, so that no permission is older than the write that it allows.
 
-use std::sync::LazyLock;
-
 use axum::response::Response;
 use serde_json::{Map, Value};
 use vicar_rules::Micros;
@@ -18,11 +16,11 @@ use super::{Authorized, Caller, Object, SlowWork};
 use crate::app::App;
 use crate::auth::lockout::Epoch;
 use crate::error::{Error, Result};
-use crate::http::page::Query;
+use crate::http::page::{Paging, Query};
 use crate::http::schema::{Body, Schema};
 use crate::http::{Links, Request};
 use crate::metrics::Metrics;
-use crate::store::{Tx, WriteTx};
+use crate::store::{Batch, Tx, WriteTx};
 
 /// A session that reads.
 pub type Reading<'r> = Session<'r, Tx>;
@@ -37,7 +35,7 @@ pub struct Declared {
     /// The request's body.
     pub body: Option<Body>,
     /// The schema of the query.
-    pub query: Option<&'static LazyLock<Schema>>,
+    pub query: Option<fn() -> &'static Schema>,
 }
 
 /// What is left for the time after the commit.
@@ -59,6 +57,7 @@ pub struct Session<'r, T> {
     pub slow: &'r mut SlowWork,
     caller: Option<&'r Caller>,
     declared: &'static Declared,
+    may_take_long: bool,
     after_commit: Vec<AfterCommit>,
 }
 
@@ -79,7 +78,64 @@ impl<'r, T> Session<'r, T> {
         caller: Option<&'r Caller>,
         declared: &'static Declared,
     ) -> Self {
-        Self { app, request, tx, now, epoch, slow, caller, declared, after_commit: Vec::new() }
+        Self {
+            app,
+            request,
+            tx,
+            now,
+            epoch,
+            slow,
+            caller,
+            declared,
+            may_take_long: false,
+            after_commit: Vec::new(),
+        }
+    }
+
+    /// The same of a request that has a place among the long reads.
+    #[must_use]
+    pub fn taking_long(self, may_take_long: bool) -> Self {
+        Self { may_take_long, ..self }
+    }
+
+    /// Says that the request goes on with a long read, and lets others go first. The first time it ends in
+    /// [`Error::TakesLong`]: then the framework waits for a place among the few long reads that there may be at
+    /// once, without a transaction, and runs the handler again. Call it after permission was checked.
+    ///
+    /// # Errors
+    /// [`Error::TakesLong`] without a place.
+    pub async fn take_long(&mut self) -> Result<()> {
+        if !self.may_take_long {
+            return Err(Error::TakesLong);
+        }
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    /// What is to be read next for a page. A page of more than one batch is a long read.
+    ///
+    /// # Errors
+    /// 400 when the marker is no item of this list; as [`Session::take_long`].
+    pub async fn next_batch(&mut self, paging: &mut Paging<'_>) -> Result<Option<Batch>> {
+        let batch = paging.next()?;
+        if batch.is_some() && paging.is_long() {
+            self.take_long().await?;
+        }
+        Ok(batch)
+    }
+
+    /// A list that is read in batches: the database filters by equality of `queried`, and each item is compared
+    /// with `filters`.
+    ///
+    /// # Errors
+    /// 400 for a limit that is no positive integer.
+    pub fn paging(&self, queried: &[&str], filters: &[&str]) -> Result<Paging<'r>> {
+        self.request.query.paging(queried, filters, self.app.config.list_limit)
+    }
+
+    /// The answer with a page that was read in batches.
+    pub fn page(&self, name: &str, paging: Paging<'_>) -> Response {
+        self.request.page(name, paging.into_page())
     }
 
     /// The transaction, and what is to be done after its commit.
@@ -94,6 +150,23 @@ impl<'r, T> Session<'r, T> {
     /// 401 on a route that takes no token, or none was given.
     pub fn caller(&self) -> Result<&'r Caller> {
         self.caller.ok_or(Error::Unauthorized)
+    }
+
+    /// The operations that the route declares.
+    pub fn ops(&self) -> &'static [Op] {
+        self.declared.ops
+    }
+
+    /// The first of them.
+    ///
+    /// # Errors
+    /// Ours: the route declares none.
+    pub fn op(&self) -> Result<Op> {
+        self.declared
+            .ops
+            .first()
+            .copied()
+            .ok_or_else(|| Error::Internal("the route declares no operation".into()))
     }
 
     /// Whether a token of the caller's kind may do this at all.
@@ -193,10 +266,10 @@ impl<'r, T> Session<'r, T> {
     pub fn body(&self) -> Result<Map<String, Value>> {
         let declared = self.declared_body()?;
         match declared.member {
-            Some(name) => self.request.member(name, declared.schema),
+            Some(name) => self.request.member(name, (declared.schema)()),
             None => {
                 let body = self.request.json()?;
-                declared.schema.check("request body", &Value::Object(body.clone()))?;
+                (declared.schema)().check("request body", &Value::Object(body.clone()))?;
                 Ok(body)
             }
         }
@@ -210,7 +283,7 @@ impl<'r, T> Session<'r, T> {
         let declared = self.declared_body()?;
         let name = declared.member.ok_or_else(|| undeclared("a member of the body"))?;
         let given = self.request.json()?.remove(name).unwrap_or_default();
-        declared.schema.check(name, &given)?;
+        (declared.schema)().check(name, &given)?;
         match given {
             Value::Array(items) => Ok(items),
             _ => Err(Error::Internal(format!("the schema of {name} is not one of a list"))),
@@ -223,7 +296,7 @@ impl<'r, T> Session<'r, T> {
     /// 400 that names the field.
     pub fn member(&self, name: &str, schema: &Schema) -> Result<Map<String, Value>> {
         let declared = self.declared_body()?;
-        if declared.member != Some(name) || !std::ptr::eq::<Schema>(&**declared.schema, schema) {
+        if declared.member != Some(name) || !std::ptr::eq((declared.schema)(), schema) {
             return Err(undeclared(name));
         }
         self.request.member(name, schema)
@@ -235,7 +308,7 @@ impl<'r, T> Session<'r, T> {
     /// 400 that names the parameter.
     pub fn query(&self) -> Result<&'r Query> {
         let schema = self.declared.query.ok_or_else(|| undeclared("a query"))?;
-        self.request.query.check(schema)?;
+        self.request.query.check(schema())?;
         Ok(&self.request.query)
     }
 

@@ -12,7 +12,7 @@ use crate::args;
 use crate::clock::SECOND;
 use crate::config::Config;
 use crate::crypto::keys::{self, KeyRing};
-use crate::store::{Store, Tx};
+use crate::store::{Id, Store, Tx, Update};
 use crate::system::System;
 
 /// As many keys as Keystone keeps for credentials: staged, primary, and the one before.
@@ -106,7 +106,7 @@ pub(super) async fn behind(tx: &mut Tx, primary_hash: &str) -> Result<Vec<(Strin
     Ok(tx
         .map(
             "SELECT id, encrypted_blob FROM credential WHERE key_hash <> ? ORDER BY id",
-            args![primary_hash],
+            args![Id(primary_hash)],
             |r| Ok((r.take()?, r.take()?)),
         )
         .await?)
@@ -136,12 +136,9 @@ async fn encrypt_anew(store: &Store, ring: &KeyRing, hash: &str) -> Result<(usiz
     for (id, blob) in behind(&mut tx, hash).await? {
         match keys.decrypt(&blob).and_then(|plain| keys.encrypt(&plain, now)) {
             Some(blob) => {
-                tx.run(
-                    &System::CommandLine,
-                    "UPDATE credential SET encrypted_blob = ?, key_hash = ? WHERE id = ?",
-                    args![blob, hash, id],
-                )
-                .await?;
+                let anew =
+                    Update::of("credential").set("encrypted_blob", blob).set("key_hash", hash).key("id", id);
+                tx.execute(&System::CommandLine, &anew).await?;
                 done += 1;
             }
             None => lost.push(id),

@@ -135,11 +135,11 @@ fn operation(route: &Route, id: &str) -> Value {
     }
     if let Some(body) = &route.declared.body {
         let schema = match body.member {
-            None => body.schema.json().clone(),
+            None => (body.schema)().json().clone(),
             Some(name) => json!({
                 "type": "object",
                 "required": [name],
-                "properties": {name: body.schema.json()},
+                "properties": {name: (body.schema)().json()},
             }),
         };
         out["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
@@ -166,7 +166,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         out.push(json!({"name": name, "in": "header", "required": true, "schema": {"type": "string"}}));
     }
     let query = |name: &str, schema: &Value| json!({"name": name, "in": "query", "schema": schema});
-    let schema = route.declared.query.map(|schema| &schema.json()["properties"]);
+    let schema = route.declared.query.map(|schema| &schema().json()["properties"]);
     for (name, schema) in schema.and_then(Value::as_object).into_iter().flatten() {
         out.push(query(name, schema));
     }

@@ -123,7 +123,8 @@ impl std::fmt::Debug for Route {
 ///
 /// - After the operations, a word may say who is asked for a token: `optional`, `login` or `public`.
 /// - The handler's kind is `read`, `write` or `plain`.
-/// - `body NAME = SCHEMA` is what the request has under that name; `body = SCHEMA` is the whole body.
+/// - `body NAME = SCHEMA` is what the request has under that name; `body = SCHEMA` is the whole body. A schema is a
+///   static of the macro `schema!`, or what makes a `&'static Schema`.
 /// - `query SCHEMA` is the schema of the query.
 /// - `header "NAME"` is a header that the request must have.
 /// - `home "NAME"`, or `home "NAME" of "EXTENSION"`, is the path's relation in the JSON home document.
@@ -133,8 +134,8 @@ impl std::fmt::Debug for Route {
 #[macro_export]
 macro_rules! routes {
     ($($method:ident $path:literal [$($op:ident),*] $($auth:ident)? : $kind:ident $handler:expr
-        $(, body $($member:ident)? = $body:path)?
-        $(, query $query:path)?
+        $(, body $($member:ident)? = $body:expr)?
+        $(, query $query:expr)?
         $(, header $header:literal)?
         $(, home $relation:literal $(of $extension:literal)?)?
         , answers $($status:literal $($one:ident)? $([$($list:ident)+])? $(+ $with:literal)?)|+;)*) => {
@@ -145,9 +146,9 @@ macro_rules! routes {
                 ops: &[$(vicar_rules::policy::Op::$op),*],
                 body: $crate::routes!(@option $($crate::http::schema::Body {
                     member: $crate::routes!(@option $(stringify!($member))?),
-                    schema: &$body,
+                    schema: || &*$body,
                 })?),
-                query: $crate::routes!(@option $(&$query)?),
+                query: $crate::routes!(@query $($query)?),
             },
             auth: $crate::routes!(@auth $($auth)?),
             handler: $crate::routes!(@handler $kind $handler),
@@ -163,6 +164,8 @@ macro_rules! routes {
             })?),
         }),*]
     };
+    (@query) => { None };
+    (@query $query:expr) => { Some(|| &*$query) };
     (@option) => { None };
     (@option $some:expr) => { Some($some) };
     (@auth) => { $crate::dispatch::Auth::Required };

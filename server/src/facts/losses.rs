@@ -12,7 +12,7 @@ use super::revocations::record_events;
 use crate::args;
 use crate::clock::SECOND;
 use crate::ids;
-use crate::store::{CHUNK, Proof, Result, Row, Select, Sql, Tx, Value, WriteTx};
+use crate::store::{CHUNK, Id, Insert, Proof, Result, Row, Select, Tx, WriteTx};
 
 /// What some users held before a change that can take roles from them.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ async fn below_own_trusts(
         let mut q = Select::new("SELECT t.id, t.trustor_user_id, t.project_id FROM trust t");
         q.and("t.redelegated_trust_id IS NULL AND t.deleted_at IS NULL AND t.redelegation_count > 0", &[])
             .and("t.project_id IS NOT NULL", &[])
-            .is_in("t.trustor_user_id", part.iter().copied());
+            .id_in("t.trustor_user_id", part.iter().copied());
         level.extend(q.map(tx, |r| Ok((r.take()?, (r.take()?, r.take()?)))).await?);
     }
     let mut out: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
@@ -128,7 +128,7 @@ async fn below_own_trusts(
         let ids: Vec<&str> = level.keys().map(String::as_str).collect();
         for part in ids.chunks(CHUNK) {
             let mut q = Select::new("SELECT c.id, c.redelegated_trust_id FROM trust c");
-            q.and("c.deleted_at IS NULL", &[]).is_in("c.redelegated_trust_id", part.iter().copied());
+            q.and("c.deleted_at IS NULL", &[]).id_in("c.redelegated_trust_id", part.iter().copied());
             for (id, parent) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
                 if let Some(root) = level.get(&parent).filter(|_| seen.insert(id.clone())) {
                     out.entry(root.clone()).or_default().push(id.clone());
@@ -144,23 +144,22 @@ async fn below_own_trusts(
 /// So many records are written by one statement.
 const AT_ONCE: usize = 50;
 
-fn insert(records: &[Lost], instant: Micros) -> Sql {
-    let rows = vec!["(?, ?, ?, ?, ?, ?)"; records.len()].join(", ");
-    let mut args: Vec<Value> = Vec::with_capacity(records.len() * 6);
-    for record in records {
+fn insert(records: &[Lost], instant: Micros) -> Insert {
+    records.iter().fold(Insert::into("vicar_role_loss"), |rows, record| {
         let (kind, place) = match &record.place {
             LostPlace::At(Place::Project(id)) => ("project", id.as_str()),
             LostPlace::At(Place::Domain(id)) => ("domain", id.as_str()),
             LostPlace::At(Place::System) => ("system", "all"),
             LostPlace::Below(id) => ("below", id.as_str()),
         };
-        let roles = serde_json::json!(record.roles).to_string();
-        args.extend_from_slice(args![&record.act, &record.user, kind, place, roles, instant]);
-    }
-    let sql = format!(
-        "INSERT INTO vicar_role_loss (act, user_id, place_type, place_id, roles, lost_at) VALUES {rows}"
-    );
-    (sql, args)
+        rows.row()
+            .set("act", &record.act)
+            .set("user_id", &record.user)
+            .set("place_type", kind)
+            .set("place_id", place)
+            .set("roles", serde_json::json!(record.roles).to_string())
+            .set("lost_at", instant)
+    })
 }
 
 fn read(r: &mut Row) -> Result<Lost> {
@@ -185,7 +184,7 @@ pub async fn lost_at(tx: &mut Tx, token: &Carried<'_>) -> Result<Option<Micros>>
         .map(
             "SELECT act, user_id, place_type, place_id, roles, lost_at FROM vicar_role_loss
               WHERE user_id = ? AND lost_at >= ?",
-            args![token.holder, token.issued.div_euclid(SECOND) * SECOND],
+            args![Id(token.holder), token.issued.div_euclid(SECOND) * SECOND],
             read,
         )
         .await?;
@@ -218,12 +217,12 @@ pub async fn holders_of(tx: &mut Tx, roles: &RoleSet) -> Result<BTreeSet<String>
             ("system_assignment", "a.type = 'UserSystem'", "a.type = 'GroupSystem'"),
         ] {
             let mut q = Select::new(&format!("SELECT DISTINCT a.actor_id FROM {table} a"));
-            q.and(user, &[]).is_in("a.role_id", part.iter().copied());
+            q.and(user, &[]).id_in("a.role_id", part.iter().copied());
             out.extend(q.map(tx, |r| r.take::<String>()).await?);
             let mut q = Select::new(&format!(
                 "SELECT DISTINCT m.user_id FROM {table} a JOIN user_group_membership m ON m.group_id = a.actor_id"
             ));
-            q.and(group, &[]).is_in("a.role_id", part.iter().copied());
+            q.and(group, &[]).id_in("a.role_id", part.iter().copied());
             out.extend(q.map(tx, |r| r.take::<String>()).await?);
         }
     }

@@ -9,7 +9,9 @@ use crate::args;
 use crate::clock;
 pub use crate::store::revocations::RevocationQuery;
 use crate::store::revocations::query;
-use crate::store::{CHUNK, DateTime, Proof, Result, Row, Select, Sql, Tx, Value, WriteTx, placeholders};
+use crate::store::{
+    CHUNK, DateTime, Id, Insert, Proof, Result, Row, Select, Tx, Value, WriteTx, placeholders,
+};
 
 /// Records a revocation, for the instant of the commit. A Keystone on the same database looks at the last link
 /// of a chain alone; so that it honours what concerns somebody further up, the trusts below them get the event
@@ -45,12 +47,14 @@ async fn below_the_concerned(tx: &mut Tx, event: &Event) -> Result<BTreeSet<Stri
         {
             return Ok(found);
         }
-        (Some(user), _) => ("(t.trustor_user_id = ? OR t.trustee_user_id = ?)", args![user, user].to_vec()),
+        (Some(user), _) => {
+            ("(t.trustor_user_id = ? OR t.trustee_user_id = ?)", args![Id(user), Id(user)].to_vec())
+        }
         // With an end it is about tokens scoped to the domain.
         (None, Some(domain)) if event.expires.is_none() => (
             "(t.trustor_user_id IN (SELECT id FROM \"user\" WHERE domain_id = ?)
               OR t.trustee_user_id IN (SELECT id FROM \"user\" WHERE domain_id = ?))",
-            args![domain, domain].to_vec(),
+            args![Id(domain), Id(domain)].to_vec(),
         ),
         _ => return Ok(found),
     };
@@ -60,7 +64,7 @@ async fn below_the_concerned(tx: &mut Tx, event: &Event) -> Result<BTreeSet<Stri
                FROM trust t JOIN trust c ON c.redelegated_trust_id = t.id",
         );
         q.and("c.deleted_at IS NULL", &[]).and(condition, args);
-        q.eq("c.project_id", event.project.as_deref());
+        q.id("c.project_id", event.project.as_deref());
         q
     };
     let mut level = vec![children(condition, &args)];
@@ -76,7 +80,7 @@ async fn below_the_concerned(tx: &mut Tx, event: &Event) -> Result<BTreeSet<Stri
                 }
             }
         }
-        let next: Vec<Value> = next.into_iter().map(Value::from).collect();
+        let next: Vec<Value> = next.into_iter().map(|id| Id(id).into()).collect();
         level = next
             .chunks(CHUNK)
             .map(|ids| children(&format!("t.id IN ({})", placeholders(ids.len())), ids))
@@ -90,32 +94,23 @@ const AT_ONCE: usize = 20;
 
 /// Writes events as Keystone stores them: whole seconds, and every event is dropped once no token can be as
 /// old.
-fn insert_events(events: &[Event], instant: Micros) -> Sql {
+fn insert_events(events: &[Event], instant: Micros) -> Insert {
     let second = DateTime(instant / clock::SECOND * clock::SECOND);
-    let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; events.len()].join(", ");
-    let mut args: Vec<Value> = Vec::with_capacity(events.len() * 12);
-    for event in events {
-        args.extend_from_slice(args![
-            &event.domain,
-            &event.project,
-            &event.user,
-            &event.role,
-            &event.trust,
-            &event.consumer,
-            &event.access_token,
-            second,
-            event.expires.map(DateTime),
-            second,
-            &event.audit,
-            &event.audit_chain,
-        ]);
-    }
-    let sql = format!(
-        "INSERT INTO revocation_event (domain_id, project_id, user_id, role_id, trust_id, consumer_id,
-             access_token_id, issued_before, expires_at, revoked_at, audit_id, audit_chain_id)
-         VALUES {rows}"
-    );
-    (sql, args)
+    events.iter().fold(Insert::into("revocation_event"), |rows, event| {
+        rows.row()
+            .set("domain_id", &event.domain)
+            .set("project_id", &event.project)
+            .set("user_id", &event.user)
+            .set("role_id", &event.role)
+            .set("trust_id", &event.trust)
+            .set("consumer_id", &event.consumer)
+            .set("access_token_id", &event.access_token)
+            .set("issued_before", second)
+            .set("expires_at", event.expires.map(DateTime))
+            .set("revoked_at", second)
+            .set("audit_id", &event.audit)
+            .set("audit_chain_id", &event.audit_chain)
+    })
 }
 
 /// Columns of an event, in the order of [`read_event`].
@@ -138,14 +133,23 @@ fn read_event(r: &mut Row) -> Result<Event> {
     })
 }
 
-/// All events recorded after an instant, with the time of their recording, oldest first.
-pub async fn events_since(tx: &mut Tx, since: Option<Micros>) -> Result<Vec<(Event, Micros)>> {
-    let mut q = Select::new(&format!("SELECT {EVENT}, revoked_at FROM revocation_event"));
+/// An event with the time of its recording and the number of its row: the order of lists.
+pub type Recorded = (Micros, i64, Event);
+
+/// Some of the events recorded after an instant, in the order of their rows: [`CHUNK`] at most, those that follow
+/// a row.
+///
+/// # Errors
+/// When the database fails.
+pub async fn events_since(tx: &mut Tx, since: Option<Micros>, row: i64) -> Result<Vec<Recorded>> {
+    let mut q = Select::new(&format!("SELECT {EVENT}, revoked_at, id FROM revocation_event"));
+    q.and("id > ?", args![row]);
     if let Some(since) = since {
         q.and("revoked_at > ?", args![DateTime(since)]);
     }
-    q.end("ORDER BY revoked_at, id");
-    q.map(tx, |r| Ok((read_event(r)?, r.take::<DateTime>()?.0))).await
+    q.end(&format!("ORDER BY id LIMIT {CHUNK}"));
+    let found = q.map(tx, |r| Ok((read_event(r)?, r.take::<DateTime>()?.0, r.take()?))).await?;
+    Ok(found.into_iter().map(|(event, at, row)| (at, row, event)).collect())
 }
 
 /// Events that may concern a token.

@@ -1,7 +1,5 @@
 //! JSON schemas of request bodies and queries, as data beside their resource.
 
-use std::sync::LazyLock;
-
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -26,15 +24,15 @@ pub struct Schema {
 pub struct Body {
     /// The member that the schema is about; the whole body if there is no name.
     pub member: Option<&'static str>,
-    /// The schema.
-    pub schema: &'static LazyLock<Schema>,
+    /// The schema, which is compiled when it is first asked for.
+    pub schema: fn() -> &'static Schema,
 }
 
 impl Schema {
     /// Compiles; a schema that is wrong itself shows at its first use (and in every test that uses it).
-    pub fn new(json: Value) -> Self {
-        let validator = jsonschema::draft7::new(&json).map_err(|e| e.to_string());
-        Self { json, validator }
+    pub fn new(json: &Value) -> Self {
+        let validator = jsonschema::draft7::new(json).map_err(|e| e.to_string());
+        Self { json: json.clone(), validator }
     }
 
     /// The schema itself.
@@ -66,7 +64,7 @@ macro_rules! schema {
     ($name:ident, $($json:tt)+) => {
         #[doc = concat!("The schema ", stringify!($name), ".")]
         pub static $name: std::sync::LazyLock<$crate::http::schema::Schema> =
-            std::sync::LazyLock::new(|| $crate::http::schema::Schema::new(serde_json::json!($($json)+)));
+            std::sync::LazyLock::new(|| $crate::http::schema::Schema::new(&serde_json::json!($($json)+)));
     };
 }
 

@@ -4,8 +4,8 @@
 //! Engines could do some of it by foreign keys, but SQLite does not enforce Keystone's, and most references have
 //! none. What ends by rules (trusts, tokens, everything that a domain owns) is not in these statements.
 
-use super::Value;
 use super::schema::{self, Column, KEYSTONE, OWN, OnDelete, Reference, Table};
+use super::{Proof, Result, Value, WriteTx};
 
 /// The name under which rows refer to a project that is a domain.
 pub const DOMAIN: &str = "domain";
@@ -17,6 +17,18 @@ pub const DOMAIN: &str = "domain";
 /// project that it is (the row of `project` itself is not deleted then).
 pub fn statements(table: &str, key: &str) -> Vec<(String, Vec<Value>)> {
     falls_with(table).into_iter().map(|sql| (sql, vec![Value::Id(key.to_owned())])).collect()
+}
+
+/// Deletes what falls with the row of this key, and the row itself; see [`statements`].
+///
+/// # Errors
+/// [`super::Error::NeedsWriter`] in a rehearsal, otherwise as the engine says.
+pub async fn delete(tx: &mut WriteTx, _proof: &impl Proof, table: &'static str, key: &str) -> Result<()> {
+    tx.needs_writer()?;
+    for (sql, args) in statements(table, key) {
+        tx.statement(&sql, &args).await?;
+    }
+    Ok(())
 }
 
 /// The same as text, each with one `?` for the key.

@@ -32,7 +32,7 @@ use vicar_rules::Micros;
 use crate::clock::{self, Clock};
 
 pub use patience::Patience;
-pub use select::Select;
+pub use select::{Batch, Select};
 pub use server::Gauges;
 pub use value::{Date, DateTime, FromValue, Id, Row, Value};
 pub use write::{Delete, Insert, Statement, Update};
@@ -73,6 +73,9 @@ macro_rules! args {
 /// What lets a transaction write: the proof that somebody was asked and agreed. Implemented in `authz` alone,
 /// for what its policy check gives out and for what the server does by itself.
 pub trait Proof: Sync {}
+
+/// The proof of what the server does by itself. Implemented in `system` alone.
+pub trait Unattended: Proof {}
 
 /// A database.
 #[derive(Debug, Clone)]
@@ -267,7 +270,10 @@ impl Tx {
     pub async fn all(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
         self.sound()?;
         let rows = match &mut self.inner {
-            Inner::Sqlite(tx) => tx.query(sql, args),
+            Inner::Sqlite(tx) => {
+                tokio::task::consume_budget().await;
+                tx.query(sql, args)
+            }
             Inner::Server(tx) => Box::pin(tx.query(sql, &limits::findable(args))).await,
         };
         self.note(rows)
@@ -329,11 +335,8 @@ impl Tx {
     }
 }
 
-/// Text and arguments of a statement.
-pub type Sql = (String, Vec<Value>);
-
 /// Makes a statement for the instant of the commit.
-type AtCommit = Box<dyn Fn(Micros) -> Sql + Send + Sync>;
+type AtCommit = Box<dyn Fn(Micros) -> Insert + Send + Sync>;
 
 /// A transaction that may write, given a [`Proof`]. Dropped without a commit, it never was.
 pub struct WriteTx {
@@ -371,26 +374,51 @@ impl WriteTx {
         if self.rehearsal { Err(Error::NeedsWriter) } else { Ok(()) }
     }
 
-    /// Runs a statement that writes; returns how many rows it found and changed.
+    /// Runs a statement that writes, once it fits the schema; returns how many rows it found and changed.
     ///
     /// # Errors
-    /// [`Error::NeedsWriter`] in a rehearsal, [`Error::Refused`] for a value that the column cannot hold,
+    /// [`Error::NeedsWriter`] in a rehearsal, [`Error::Refused`] for a value that its column cannot hold,
     /// otherwise as the engine says.
-    pub async fn run(&mut self, _proof: &impl Proof, sql: &str, args: &[Value]) -> Result<u64> {
+    pub async fn execute(&mut self, _proof: &impl Proof, statement: &impl Statement) -> Result<u64> {
+        self.needs_writer()?;
+        self.checked(statement).await
+    }
+
+    /// Runs SQL that no statement makes: rows that a test needs. Nothing is checked but by the engine.
+    ///
+    /// # Errors
+    /// [`Error::NeedsWriter`] in a rehearsal, otherwise as the engine says.
+    #[doc(hidden)]
+    pub async fn raw(&mut self, _by: &impl Unattended, sql: &str, args: &[Value]) -> Result<u64> {
         self.needs_writer()?;
         self.statement(sql, args).await
+    }
+
+    async fn checked(&mut self, statement: &impl Statement) -> Result<u64> {
+        statement.check(self.tx.dialect)?;
+        let (sql, args) = statement.text_and_args();
+        self.statement(&sql, &limits::findable(&args)).await
     }
 
     pub(super) async fn statement(&mut self, sql: &str, args: &[Value]) -> Result<u64> {
         let tx = &mut self.tx;
         tx.sound()?;
-        limits::characters(args)?;
-        limits::written(tx.dialect, sql, args)?;
         let changed = match &mut tx.inner {
-            Inner::Sqlite(tx) => tx.run(sql, args),
+            Inner::Sqlite(tx) => {
+                tokio::task::consume_budget().await;
+                tx.run(sql, args)
+            }
             Inner::Server(tx) => Box::pin(tx.run(sql, args)).await,
         };
         tx.note(changed)
+    }
+
+    /// Runs a statement that is not built yet.
+    pub(crate) async fn run(&mut self, _proof: &impl Proof, sql: &str, args: &[Value]) -> Result<u64> {
+        self.needs_writer()?;
+        limits::characters(args)?;
+        limits::written(self.tx.dialect, sql, args)?;
+        self.statement(sql, args).await
     }
 
     /// Leaves a statement for the moment of the commit, made for its instant: what has to be later than
@@ -401,7 +429,7 @@ impl WriteTx {
     pub fn at_commit(
         &mut self,
         _proof: &impl Proof,
-        statement: impl Fn(Micros) -> Sql + Send + Sync + 'static,
+        statement: impl Fn(Micros) -> Insert + Send + Sync + 'static,
     ) -> Result<()> {
         self.needs_writer()?;
         self.at_commit.push(Box::new(statement));
@@ -450,8 +478,7 @@ impl WriteTx {
         self.tx.sound()?;
         let instant = self.store.clock.now();
         for make in at_commit {
-            let (sql, args) = make(instant);
-            self.statement(&sql, &args).await?;
+            self.checked(&make(instant)).await?;
         }
         match self.tx.inner {
             Inner::Sqlite(tx) => tx.commit()?,

@@ -66,7 +66,8 @@ impl Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Insert, Statement, Store, migrate, schema};
+    use crate::store::{Insert, Store, migrate, schema};
+    use crate::system::System;
 
     #[test]
     fn trees_are_in_the_schema() {
@@ -93,8 +94,7 @@ mod tests {
         ] {
             regions = regions.row().set("id", id).set("description", "").set("parent_region_id", parent);
         }
-        let (sql, args) = regions.text_and_args();
-        tx.statement(&sql, &args).await.expect("inserts");
+        tx.execute(&System::CommandLine, &regions).await.expect("inserts");
         for (id, below, above) in
             [("a", "abcd", "a"), ("b", "bc", "ab"), ("c", "c", "abc"), ("x", "xy", "xy"), ("nowhere", "", "")]
         {

@@ -184,8 +184,10 @@ impl Statement for Update {
         }
         for (name, set) in &self.sets {
             let column = self.head.column(name)?;
-            if let Set::To(value) = set {
-                fits(dialect, column, value)?;
+            match set {
+                Set::To(value) => fits(dialect, column, value)?,
+                // What comes of it is the engine's; but no engine is given a NUL.
+                Set::Expression(_, values) => values.iter().try_for_each(|value| no_nul(column, value))?,
             }
         }
         self.conditions.check(&self.head)
@@ -319,17 +321,23 @@ fn quoted(name: &str) -> String {
     format!("\"{name}\"")
 }
 
+/// PostgreSQL keeps no NUL, so nothing of ours does.
+fn no_nul(column: &Column, value: &Value) -> Result<()> {
+    if value.characters().is_some_and(|text| text.contains('\0')) {
+        let what = "has a NUL character, which the database cannot keep";
+        return Err(Error::Refused(format!("{}: {what}", column.name)));
+    }
+    Ok(())
+}
+
 /// Checks that a column can hold a value. SQLite would keep anything, the others refuse in words of their own.
 pub(super) fn fits(dialect: Dialect, column: &Column, value: &Value) -> Result<()> {
     let refuse = |what: String| Err(Error::Refused(format!("{}: {what}", column.name)));
     let odd = || Err(Error::Broken(format!("a value of another type than that of {}", column.name)));
+    no_nul(column, value)?;
     match (column.ty, value) {
         (_, Value::Null) if column.nullable => Ok(()),
         (_, Value::Null) => Err(Error::Broken(format!("{} does not take null", column.name))),
-        // PostgreSQL keeps no NUL, so nothing of ours does.
-        (Type::Varchar(_) | Type::Text, Value::Text(text) | Value::Id(text)) if text.contains('\0') => {
-            refuse("has a NUL character, which the database cannot keep".into())
-        }
         (Type::Varchar(limit), Value::Text(text) | Value::Id(text))
             if text.len() > usize::from(limit) && text.chars().count() > usize::from(limit) =>
         {
@@ -433,6 +441,8 @@ mod tests {
             assert!(role(&"ö".repeat(255)).check(dialect).is_ok());
             assert_eq!(refused(&role(&long), dialect), "name: must not be longer than 255 characters");
             assert!(refused(&role("a\0"), dialect).starts_with("name: has a NUL"));
+            let computed = Update::of("role").set_expr_with("extra", "COALESCE(extra, ?)", args!["a\0"]);
+            assert!(refused(&computed.key("id", "r"), dialect).starts_with("extra: has a NUL"));
             // Every row of several, not the first alone.
             assert!(
                 refused(&role("a").row().set("id", "s").set("name", &*long), dialect).starts_with("name")

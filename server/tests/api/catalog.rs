@@ -100,7 +100,7 @@ fn regions_in_a_circle_can_be_read_and_deleted() {
     c.make("region", json!({"id": "a"}));
     c.make("region", json!({"id": "b", "parent_region_id": "a"}));
     in_db(&s, async |tx| {
-        tx.run(&System::CommandLine, "UPDATE region SET parent_region_id = 'b' WHERE id = 'a'", &[])
+        tx.raw(&System::CommandLine, "UPDATE region SET parent_region_id = 'b' WHERE id = 'a'", &[])
             .await
             .expect("a circle");
     });
@@ -301,7 +301,7 @@ fn a_catalog_shows_what_is_enabled_with_its_gaps_filled() {
 
     // Endpoints that are named for the project leave the others out.
     in_db(&s, async |tx| {
-        tx.run(
+        tx.raw(
             &System::CommandLine,
             "INSERT INTO project_endpoint (endpoint_id, project_id) VALUES (?, ?)",
             vicar::args![&plain, &project],
@@ -317,7 +317,7 @@ fn a_catalog_shows_what_is_enabled_with_its_gaps_filled() {
             "INSERT INTO endpoint_group (id, name, filters) VALUES ('g', 'g', '{\"interface\": \"internal\"}')",
             "INSERT INTO project_endpoint_group (endpoint_group_id, project_id) SELECT 'g', project_id FROM project_endpoint",
         ] {
-            tx.run(&vicar::system::System::CommandLine, sql, &[]).await.expect("a group");
+            tx.raw(&vicar::system::System::CommandLine, sql, &[]).await.expect("a group");
         }
     });
     let all = s.get(&c.1, "/v3/auth/catalog").body["catalog"].as_array().map(Vec::len);

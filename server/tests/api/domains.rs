@@ -162,9 +162,9 @@ fn deleting_a_domain_takes_everything_in_it_along() {
     let guest = user(&s, "guest", "default");
     in_db(&s, async |tx| {
         let sql = "INSERT INTO user_group_membership (user_id, group_id) VALUES (?, ?)";
-        tx.run(&vicar::system::System::CommandLine, sql, vicar::args![&guest, &g]).await.expect("membership");
+        tx.raw(&vicar::system::System::CommandLine, sql, vicar::args![&guest, &g]).await.expect("membership");
         let sql = "INSERT INTO role (id, name, extra, domain_id) VALUES ('dr', 'dr', '{}', ?)";
-        tx.run(&vicar::system::System::CommandLine, sql, vicar::args![&d]).await.expect("role");
+        tx.raw(&vicar::system::System::CommandLine, sql, vicar::args![&d]).await.expect("role");
     });
     grant(&s, "UserProject", &u, &p, "dr", false);
     let his = token(&s, &guest, json!({"project": {"id": q}}));
@@ -177,7 +177,7 @@ fn deleting_a_domain_takes_everything_in_it_along() {
             "DELETE FROM local_user WHERE user_id = ?",
             "DELETE FROM \"user\" WHERE id = ?",
         ] {
-            tx.run(&vicar::system::System::CommandLine, sql, vicar::args![&guest])
+            tx.raw(&vicar::system::System::CommandLine, sql, vicar::args![&guest])
                 .await
                 .expect("the guest goes");
         }

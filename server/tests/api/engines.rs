@@ -69,13 +69,13 @@ fn after_an_error_a_transaction_is_over_on_every_engine() {
     s.runtime.block_on(async {
         let mut tx = s.app.store.write().await.expect("begins");
         let insert = "INSERT INTO vicar_replay (fingerprint, seen_until) VALUES (?, ?)";
-        tx.run(&System::CommandLine, insert, args!["one", 1_i64]).await.expect("inserts");
+        tx.raw(&System::CommandLine, insert, args!["one", 1_i64]).await.expect("inserts");
         assert!(matches!(
-            tx.run(&System::CommandLine, insert, args!["one", 1_i64]).await,
+            tx.raw(&System::CommandLine, insert, args!["one", 1_i64]).await,
             Err(Error::Duplicate)
         ));
         assert!(matches!(
-            tx.run(&System::CommandLine, insert, args!["two", 1_i64]).await,
+            tx.raw(&System::CommandLine, insert, args!["two", 1_i64]).await,
             Err(Error::Broken(_))
         ));
         assert!(tx.commit().await.is_err());
@@ -97,17 +97,17 @@ fn what_a_server_took_back_in_between_is_not_half_committed() {
     s.runtime.block_on(async {
         // Seen at once, when a statement has to be prepared.
         let mut tx = store.write().await.expect("begins");
-        tx.run(&System::CommandLine, insert, args!["one", 1_i64]).await.expect("inserts");
-        assert!(matches!(tx.run(&System::CommandLine, "ROLLBACK", args![]).await, Err(Error::Again(_))));
+        tx.raw(&System::CommandLine, insert, args!["one", 1_i64]).await.expect("inserts");
+        assert!(matches!(tx.raw(&System::CommandLine, "ROLLBACK", args![]).await, Err(Error::Again(_))));
         assert!(tx.commit().await.is_err());
         // Seen at the end, when none has.
         let mut tx = store.write().await.expect("begins");
-        tx.run(&System::CommandLine, insert, args!["two", 1_i64]).await.expect("inserts");
-        tx.run(&System::CommandLine, others_turn, args![2_i64]).await.expect("nobody's");
+        tx.raw(&System::CommandLine, insert, args!["two", 1_i64]).await.expect("inserts");
+        tx.raw(&System::CommandLine, others_turn, args![2_i64]).await.expect("nobody's");
         tx.commit().await.expect("commits");
         let mut tx = store.write().await.expect("begins");
-        tx.run(&System::CommandLine, others_turn, args![1_i64]).await.expect("known by now");
-        tx.run(&System::CommandLine, insert, args!["three", 1_i64]).await.expect("inserts");
+        tx.raw(&System::CommandLine, others_turn, args![1_i64]).await.expect("known by now");
+        tx.raw(&System::CommandLine, insert, args!["three", 1_i64]).await.expect("inserts");
         assert!(matches!(tx.commit().await, Err(Error::Again(_))));
         let mut tx = store.read().await.expect("begins");
         let there: Vec<String> =
@@ -179,7 +179,7 @@ fn the_count_of_a_change_is_of_rows_that_were_found() {
     let s = Server::start();
     s.runtime.block_on(async {
         let mut tx = s.app.store.write().await.expect("begins");
-        tx.run(
+        tx.raw(
             &System::CommandLine,
             "INSERT INTO vicar_replay (fingerprint, seen_until) VALUES (?, ?)",
             args!["one", 1_i64],
@@ -187,8 +187,8 @@ fn the_count_of_a_change_is_of_rows_that_were_found() {
         .await
         .expect("inserts");
         let same = "UPDATE vicar_replay SET seen_until = ? WHERE fingerprint = ? AND seen_until = ?";
-        assert_eq!(tx.run(&System::CommandLine, same, args![1_i64, "one", 1_i64]).await.expect("runs"), 1);
-        assert_eq!(tx.run(&System::CommandLine, same, args![2_i64, "one", 2_i64]).await.expect("runs"), 0);
+        assert_eq!(tx.raw(&System::CommandLine, same, args![1_i64, "one", 1_i64]).await.expect("runs"), 1);
+        assert_eq!(tx.raw(&System::CommandLine, same, args![2_i64, "one", 2_i64]).await.expect("runs"), 0);
     });
 }
 
@@ -201,7 +201,7 @@ fn a_read_sees_one_instant_and_a_write_all_that_was_before() {
         let before: Vec<i64> = read.column(count, args![]).await.expect("reads");
         let mut write = s.app.store.write().await.expect("begins");
         write
-            .run(
+            .raw(
                 &System::CommandLine,
                 "INSERT INTO vicar_replay (fingerprint, seen_until) VALUES (?, ?)",
                 args!["x", 1_i64],

@@ -343,11 +343,11 @@ fn deleting_a_project_leaves_nothing_of_it() {
             "INSERT INTO credential (id, encrypted_blob, type, key_hash, extra, project_id, user_id)
              VALUES ('c', '', 'cert', '', '{}', ?, ?)",
         ] {
-            tx.run(&vicar::system::System::CommandLine, sql, vicar::args![&p, &u]).await.expect("a row");
+            tx.raw(&vicar::system::System::CommandLine, sql, vicar::args![&p, &u]).await.expect("a row");
         }
         let role =
             "INSERT INTO application_credential_role (application_credential_id, role_id) VALUES (7, 'r')";
-        tx.run(&vicar::system::System::CommandLine, role, &[]).await.expect("a row");
+        tx.raw(&vicar::system::System::CommandLine, role, &[]).await.expect("a row");
     });
     s.delete(&t, &format!("/v3/projects/{p}")).expect(204);
     for rest in [

@@ -6,16 +6,7 @@ use crate::args;
 use crate::error::Result;
 use crate::resources::projects::DeletesProject;
 use crate::resources::{groups, roles, users};
-use crate::store::{Tx, WriteTx};
-
-/// Deletes other rows of the domain. `?` is its id.
-const SETTINGS: [&str; 5] = [
-    "DELETE FROM id_mapping WHERE domain_id = ?",
-    "DELETE FROM whitelisted_config WHERE domain_id = ?",
-    "DELETE FROM sensitive_config WHERE domain_id = ?",
-    "DELETE FROM config_register WHERE domain_id = ?",
-    "DELETE FROM \"limit\" WHERE domain_id = ?",
-];
+use crate::store::{Id, Tx, WriteTx, cascade};
 
 /// Deletes all of it, in the transaction that deletes the domain. The caller records the roles that are lost.
 ///
@@ -31,12 +22,9 @@ pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesProject, domain: &str,
     for role in ids(tx, "SELECT id FROM role WHERE domain_id = ? ORDER BY id", domain).await? {
         roles::sql::delete(tx, proof, &role).await?;
     }
-    for statement in SETTINGS {
-        tx.run(proof, statement, args![domain]).await?;
-    }
-    Ok(())
+    Ok(cascade::delete(tx, proof, cascade::DOMAIN, domain).await?)
 }
 
 async fn ids(tx: &mut Tx, sql: &str, domain: &str) -> Result<Vec<String>> {
-    Ok(tx.column(sql, args![domain]).await?)
+    Ok(tx.column(sql, args![Id(domain)]).await?)
 }

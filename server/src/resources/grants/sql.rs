@@ -5,7 +5,7 @@ use crate::args;
 use crate::authz::Authorized;
 use crate::error::Result;
 use crate::resources::roles::{self, Role};
-use crate::store::{self, Tx, Value, WriteTx};
+use crate::store::{self, Delete, Id, Insert, Tx, Value, WriteTx};
 
 impl GrantPath {
     fn table(&self) -> &'static str {
@@ -29,12 +29,12 @@ impl GrantPath {
 
     /// Arguments of [`MATCH`].
     fn args(&self) -> Vec<Value> {
-        args![self.kind(), self.actor.id(), self.target.id(), self.inherited].to_vec()
+        args![self.kind(), Id(self.actor.id()), Id(self.target.id()), self.inherited].to_vec()
     }
 
     fn args_with(&self, role: &str) -> Vec<Value> {
         let mut args = self.args();
-        args.push(role.into());
+        args.push(Id(role).into());
         args
     }
 }
@@ -71,11 +71,13 @@ pub async fn grant(tx: &mut WriteTx, grant: &Authorized<Grant>) -> Result<()> {
     if exists(tx, of, role).await? {
         return Ok(());
     }
-    let sql = format!(
-        "INSERT INTO {} (type, actor_id, target_id, inherited, role_id) VALUES (?, ?, ?, ?, ?)",
-        of.table()
-    );
-    match tx.run(grant, &sql, &of.args_with(role)).await {
+    let row = Insert::into(of.table())
+        .set("type", of.kind())
+        .set("actor_id", of.actor.id())
+        .set("target_id", of.target.id())
+        .set("inherited", of.inherited)
+        .set("role_id", role);
+    match tx.execute(grant, &row).await {
         Ok(_) => Ok(()),
         // A Keystone on the same database was faster; the next run finds it.
         Err(store::Error::Duplicate) => Err(store::Error::Again("the same grant at once".into()).into()),
@@ -89,8 +91,8 @@ pub async fn grant(tx: &mut WriteTx, grant: &Authorized<Grant>) -> Result<()> {
 /// When the database fails.
 pub async fn revoke(tx: &mut WriteTx, grant: &Authorized<Grant>) -> Result<()> {
     let of = &grant.path;
-    let sql = format!("DELETE FROM {} WHERE {MATCH} AND role_id = ?", of.table());
-    tx.run(grant, &sql, &of.args_with(grant.role_id()?)).await?;
+    let row = Delete::from(of.table()).and(MATCH, &of.args()).key("role_id", grant.role_id()?);
+    tx.execute(grant, &row).await?;
     Ok(())
 }
 
@@ -101,9 +103,9 @@ pub async fn revoke(tx: &mut WriteTx, grant: &Authorized<Grant>) -> Result<()> {
 pub async fn users_of(tx: &mut Tx, actor: &Actor) -> Result<Vec<String>> {
     match actor {
         Actor::User(id) => Ok(vec![id.clone()]),
-        Actor::Group(id) => {
-            Ok(tx.column("SELECT user_id FROM user_group_membership WHERE group_id = ?", args![id]).await?)
-        }
+        Actor::Group(id) => Ok(tx
+            .column("SELECT user_id FROM user_group_membership WHERE group_id = ?", args![Id(id)])
+            .await?),
     }
 }
 
@@ -116,5 +118,5 @@ pub async fn domain_of(tx: &mut Tx, actor: &Actor) -> Result<Option<String>> {
         Actor::User(_) => "SELECT domain_id FROM \"user\" WHERE id = ?",
         Actor::Group(_) => "SELECT domain_id FROM \"group\" WHERE id = ?",
     };
-    Ok(tx.first(sql, args![actor.id()], |r| r.take()).await?)
+    Ok(tx.first(sql, args![Id(actor.id())], |r| r.take()).await?)
 }

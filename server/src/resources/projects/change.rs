@@ -15,7 +15,7 @@ use crate::resources::domains::contents;
 use crate::resources::keypairs::EndsKeypairs;
 use crate::resources::trusts::end::EndsTrusts;
 use crate::resources::{groups, roles, trusts, users};
-use crate::store::{self, Proof, Tx, WriteTx};
+use crate::store::{self, Id, Proof, Tx, WriteTx};
 
 /// Proofs that cover the creation of a project or a domain, with the new object.
 pub trait CreatesProject: Proof {
@@ -246,7 +246,7 @@ async fn revoke(tx: &mut WriteTx, proof: &impl Proof, p: &Project) -> Result<()>
         let in_it = Event { domain: Some(p.id.clone()), ..Event::default() };
         facts::revoke(tx, proof, in_it).await?;
         // A Keystone on the same database does not ask for the domain of a token's project.
-        let projects = tx.column("SELECT id FROM project WHERE domain_id = ?", args![&p.id]).await?;
+        let projects = tx.column("SELECT id FROM project WHERE domain_id = ?", args![Id(&p.id)]).await?;
         for id in projects {
             let on_it = Event { project: Some(id), ..Event::default() };
             facts::revoke(tx, proof, on_it).await?;
@@ -298,7 +298,7 @@ async fn delete_domain(tx: &mut WriteTx, stored: &impl DeletesProject, now: Micr
         return Err(immutable("delete", inside));
     }
     // Roles of the domain may be held in other places.
-    let roles = tx.column("SELECT id FROM role WHERE domain_id = ?", args![&domain.id]).await?;
+    let roles = tx.column("SELECT id FROM role WHERE domain_id = ?", args![Id(&domain.id)]).await?;
     let granting = facts::implications(tx).await?.with_priors(&roles);
     let holders = facts::holders_of(tx, &granting).await?;
     let guard = RoleLossGuard::begin(tx, holders).await?;

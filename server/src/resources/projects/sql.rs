@@ -1,13 +1,15 @@
 //! Rows of projects, with their tags and options.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ChangesProject, CreatesProject, DeletesProject, Project};
 use crate::args;
-use crate::http::bag;
+use crate::extra as bag;
 use crate::store;
 use crate::store::migrate::ROOT_DOMAIN;
-use crate::store::{CHUNK, Proof, Result, Row, Select, Tx, WriteTx};
+use crate::store::{
+    Batch, CHUNK, Delete, Id, Insert, Proof, Result, Row, Select, Tx, Update, Value, WriteTx, cascade,
+};
 
 /// `project_option` of the option `immutable`.
 const IMMUTABLE: &str = "IMMU";
@@ -15,8 +17,11 @@ const IMMUTABLE: &str = "IMMU";
 const COLUMNS: &str =
     "p.id, p.name, p.domain_id, p.description, p.enabled, p.parent_id, p.is_domain, p.extra";
 
+/// So many tags are written by one statement.
+const TAGS_AT_ONCE: usize = 50;
+
 /// How deep a hierarchy is followed: far beyond any limit, so that a circle in the rows ends too.
-const DEEPEST: i64 = 64;
+pub const DEEPEST: i64 = 64;
 
 /// What to look for by equality; what is absent does not matter.
 #[derive(Debug, Default)]
@@ -29,6 +34,36 @@ pub struct Filter<'a> {
     pub name: Option<&'a str>,
     /// Domains only, or no domains.
     pub is_domain: Option<bool>,
+}
+
+/// How many of some tags a project has to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagCount {
+    /// Every one.
+    All,
+    /// One at least.
+    Any,
+    /// Not every one.
+    NotAll,
+    /// None.
+    NotAny,
+}
+
+/// Adds the condition that a project, `p`, has so many of these tags.
+pub fn tagged(q: &mut Select, tags: &BTreeSet<&str>, how: TagCount) {
+    let compare = match how {
+        TagCount::All => format!("= {}", tags.len()),
+        TagCount::Any => "> 0".to_owned(),
+        TagCount::NotAll => format!("<> {}", tags.len()),
+        TagCount::NotAny => "= 0".to_owned(),
+    };
+    // No two tags of a project are the same, so counting them is enough.
+    let condition = format!(
+        "(SELECT COUNT(*) FROM project_tag g WHERE g.project_id = p.id AND g.name IN ({})) {compare}",
+        store::placeholders(tags.len())
+    );
+    let tags: Vec<Value> = tags.iter().map(|tag| Id(*tag).into()).collect();
+    q.and(&condition, &tags);
 }
 
 fn read(r: &mut Row) -> Result<Project> {
@@ -49,20 +84,17 @@ fn read(r: &mut Row) -> Result<Project> {
     })
 }
 
-/// Limits a query over a table of parts to the owners, unless they are too many to name.
-fn of_owners(q: &mut Select, column: &str, owners: &[Project]) {
-    if owners.len() <= CHUNK {
-        q.is_in(column, owners.iter().map(|p| p.id.as_str()));
-    }
-}
-
 /// Adds what is kept in other tables.
 async fn whole(tx: &mut Tx, mut projects: Vec<Project>) -> Result<Vec<Project>> {
-    if projects.is_empty() {
-        return Ok(projects);
+    for part in projects.chunks_mut(CHUNK) {
+        add_parts(tx, part).await?;
     }
+    Ok(projects)
+}
+
+async fn add_parts(tx: &mut Tx, projects: &mut [Project]) -> Result<()> {
     let mut q = Select::new("SELECT project_id, name FROM project_tag");
-    of_owners(&mut q, "project_id", &projects);
+    q.is_in("project_id", projects.iter().map(|p| p.id.as_str()));
     q.end("ORDER BY project_id, name");
     let mut tags: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (id, tag) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
@@ -70,10 +102,10 @@ async fn whole(tx: &mut Tx, mut projects: Vec<Project>) -> Result<Vec<Project>> 
     }
     let mut q = Select::new("SELECT project_id, option_value FROM project_option");
     q.and("option_id = ?", args![IMMUTABLE]);
-    of_owners(&mut q, "project_id", &projects);
+    q.is_in("project_id", projects.iter().map(|p| p.id.as_str()));
     let options: BTreeMap<String, Option<String>> =
         q.map(tx, |r| Ok((r.take()?, r.take()?))).await?.into_iter().collect();
-    for p in &mut projects {
+    for p in projects {
         p.tags = tags.remove(&p.id).unwrap_or_default();
         p.immutable = options.get(&p.id).and_then(|v| match v.as_deref() {
             Some("true" | "1") => Some(true),
@@ -81,7 +113,7 @@ async fn whole(tx: &mut Tx, mut projects: Vec<Project>) -> Result<Vec<Project>> 
             _ => None,
         });
     }
-    Ok(projects)
+    Ok(())
 }
 
 /// A project or a domain.
@@ -102,7 +134,7 @@ pub async fn by_ids<S: AsRef<str>>(tx: &mut Tx, ids: &[S]) -> Result<Vec<Project
     let mut found = Vec::new();
     for some in ids.chunks(CHUNK) {
         let mut q = Select::new(&format!("SELECT {COLUMNS} FROM project p"));
-        q.and("p.id <> ?", args![ROOT_DOMAIN]).is_in("p.id", some.iter().map(AsRef::as_ref));
+        q.and("p.id <> ?", args![Id(ROOT_DOMAIN)]).id_in("p.id", some.iter().map(AsRef::as_ref));
         found.extend(q.map(tx, read).await?);
     }
     found.sort_by(|a, b| a.id.cmp(&b.id));
@@ -114,13 +146,37 @@ pub async fn by_ids<S: AsRef<str>>(tx: &mut Tx, ids: &[S]) -> Result<Vec<Project
 /// # Errors
 /// When the database fails.
 pub async fn list(tx: &mut Tx, filter: &Filter<'_>) -> Result<Vec<Project>> {
+    find(tx, filter, |q| {
+        q.end("ORDER BY p.id");
+    })
+    .await
+}
+
+/// Those of a batch that match, and fit a condition on `p`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list_batch(
+    tx: &mut Tx,
+    filter: &Filter<'_>,
+    batch: &Batch,
+    build: impl FnOnce(&mut Select),
+) -> Result<Vec<Project>> {
+    find(tx, filter, |q| {
+        build(q);
+        q.batch("p.id", batch);
+    })
+    .await
+}
+
+async fn find(tx: &mut Tx, filter: &Filter<'_>, build: impl FnOnce(&mut Select)) -> Result<Vec<Project>> {
     let mut q = Select::new(&format!("SELECT {COLUMNS} FROM project p"));
-    q.and("p.id <> ?", args![ROOT_DOMAIN])
-        .eq("p.domain_id", filter.domain_id)
-        .eq("p.parent_id", filter.parent_id)
+    q.and("p.id <> ?", args![Id(ROOT_DOMAIN)])
+        .id("p.domain_id", filter.domain_id)
+        .id("p.parent_id", filter.parent_id)
         .eq("p.name", filter.name)
-        .eq("p.is_domain", filter.is_domain)
-        .end("ORDER BY p.id");
+        .eq("p.is_domain", filter.is_domain);
+    build(&mut q);
     let found = q.map(tx, read).await?;
     whole(tx, found).await
 }
@@ -140,7 +196,7 @@ pub async fn parents(tx: &mut Tx, id: &str) -> Result<Vec<Project>> {
                       WHERE up.depth < {DEEPEST})
                  SELECT {COLUMNS} FROM project p JOIN up ON p.id = up.id ORDER BY up.depth"
             ),
-            args![id],
+            args![Id(id)],
             read,
         )
         .await?;
@@ -159,7 +215,7 @@ pub async fn subtree(tx: &mut Tx, id: &str) -> Result<Vec<Project>> {
                       WHERE down.depth < {DEEPEST})
                  SELECT {COLUMNS} FROM project p JOIN down ON p.id = down.id ORDER BY down.depth, p.id"
             ),
-            args![id],
+            args![Id(id)],
             read,
         )
         .await?;
@@ -174,7 +230,7 @@ pub async fn ids_below(tx: &mut Tx, roots: &[String]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for some in roots.chunks(CHUNK) {
         let placeholders = store::placeholders(some.len());
-        let args: Vec<_> = some.iter().map(Into::into).collect();
+        let args: Vec<Value> = some.iter().map(|id| Id(id).into()).collect();
         let sql = format!(
             "WITH RECURSIVE down(id, depth) AS (
                  SELECT id, 1 FROM project WHERE parent_id IN ({placeholders})
@@ -193,7 +249,7 @@ pub async fn ids_below(tx: &mut Tx, roots: &[String]) -> Result<Vec<String>> {
 /// # Errors
 /// When the database fails.
 pub async fn has_children(tx: &mut Tx, id: &str) -> Result<bool> {
-    tx.exists("SELECT id FROM project WHERE parent_id = ? LIMIT 1", args![id]).await
+    tx.exists("SELECT id FROM project WHERE parent_id = ? LIMIT 1", args![Id(id)]).await
 }
 
 /// Stores a new one.
@@ -202,22 +258,16 @@ pub async fn has_children(tx: &mut Tx, id: &str) -> Result<bool> {
 /// [`store::Error::Duplicate`] when the name is taken.
 pub async fn insert(tx: &mut WriteTx, proposed: &impl CreatesProject) -> Result<()> {
     let p = proposed.project();
-    tx.run(
-        proposed,
-        "INSERT INTO project (id, name, extra, description, enabled, domain_id, parent_id, is_domain)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        args![
-            &p.id,
-            &p.name,
-            bag::text(&p.extra),
-            &p.description,
-            p.enabled,
-            p.domain_id.as_deref().unwrap_or(ROOT_DOMAIN),
-            &p.parent_id,
-            p.is_domain,
-        ],
-    )
-    .await?;
+    let row = Insert::into("project")
+        .set("id", &p.id)
+        .set("name", &p.name)
+        .set("extra", bag::text(&p.extra))
+        .set("description", &p.description)
+        .set("enabled", p.enabled)
+        .set("domain_id", p.domain_id.as_deref().unwrap_or(ROOT_DOMAIN))
+        .set("parent_id", &p.parent_id)
+        .set("is_domain", p.is_domain);
+    tx.execute(proposed, &row).await?;
     write_parts(tx, proposed, p).await
 }
 
@@ -226,61 +276,39 @@ pub async fn insert(tx: &mut WriteTx, proposed: &impl CreatesProject) -> Result<
 /// # Errors
 /// [`store::Error::Duplicate`] when the name is taken.
 pub async fn save(tx: &mut WriteTx, stored: &impl ChangesProject, p: &Project) -> Result<()> {
-    tx.run(
-        stored,
-        "UPDATE project SET name = ?, extra = ?, description = ?, enabled = ? WHERE id = ?",
-        args![&p.name, bag::text(&p.extra), &p.description, p.enabled, &stored.project().id],
-    )
-    .await?;
+    let changed = Update::of("project")
+        .set("name", &p.name)
+        .set("extra", bag::text(&p.extra))
+        .set("description", &p.description)
+        .set("enabled", p.enabled)
+        .key("id", &stored.project().id);
+    tx.execute(stored, &changed).await?;
     write_parts(tx, stored, p).await
 }
 
 async fn write_parts(tx: &mut WriteTx, proof: &impl Proof, p: &Project) -> Result<()> {
-    tx.run(proof, "DELETE FROM project_tag WHERE project_id = ?", args![&p.id]).await?;
-    for tag in &p.tags {
-        let insert = "INSERT INTO project_tag (project_id, name) VALUES (?, ?)";
-        tx.run(proof, insert, args![&p.id, tag]).await?;
+    tx.execute(proof, &Delete::from("project_tag").key("project_id", &p.id)).await?;
+    for some in p.tags.chunks(TAGS_AT_ONCE) {
+        let rows = some.iter().fold(Insert::into("project_tag"), |rows, tag| {
+            rows.row().set("project_id", &p.id).set("name", tag)
+        });
+        tx.execute(proof, &rows).await?;
     }
-    tx.run(proof, "DELETE FROM project_option WHERE project_id = ?", args![&p.id]).await?;
+    tx.execute(proof, &Delete::from("project_option").key("project_id", &p.id)).await?;
     if let Some(immutable) = p.immutable {
-        tx.run(
-            proof,
-            "INSERT INTO project_option (project_id, option_id, option_value) VALUES (?, ?, ?)",
-            args![&p.id, IMMUTABLE, if immutable { "true" } else { "false" }],
-        )
-        .await?;
+        let option = Insert::into("project_option")
+            .set("project_id", &p.id)
+            .set("option_id", IMMUTABLE)
+            .set("option_value", if immutable { "true" } else { "false" });
+        tx.execute(proof, &option).await?;
     }
     Ok(())
 }
 
-/// Deletes the rows that depend on a project, except trusts and keypairs, in an order that foreign keys allow.
-/// `?` is the project's id.
-const DEPENDENT_ROWS: [&str; 14] = [
-    "DELETE FROM application_credential_role WHERE application_credential_id IN
-         (SELECT internal_id FROM application_credential WHERE project_id = ?)",
-    "DELETE FROM application_credential_access_rule WHERE application_credential_id IN
-         (SELECT internal_id FROM application_credential WHERE project_id = ?)",
-    "DELETE FROM application_credential WHERE project_id = ?",
-    "DELETE FROM credential WHERE project_id = ?",
-    "DELETE FROM access_token WHERE project_id = ?",
-    "DELETE FROM request_token WHERE requested_project_id = ?",
-    "DELETE FROM \"limit\" WHERE project_id = ?",
-    "DELETE FROM project_endpoint WHERE project_id = ?",
-    "DELETE FROM project_endpoint_group WHERE project_id = ?",
-    "DELETE FROM project_tag WHERE project_id = ?",
-    "DELETE FROM project_option WHERE project_id = ?",
-    "UPDATE \"user\" SET default_project_id = NULL WHERE default_project_id = ?",
-    "DELETE FROM assignment WHERE target_id = ?",
-    "DELETE FROM project WHERE id = ?",
-];
-
-/// Deletes a project and the rows that refer to it, except trusts and keypairs.
+/// Deletes a project and what falls with it, its credentials included. Trusts on it have ended before.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesProject, id: &str) -> Result<()> {
-    for statement in DEPENDENT_ROWS {
-        tx.run(proof, statement, args![id]).await?;
-    }
-    Ok(())
+    cascade::delete(tx, proof, "project", id).await
 }

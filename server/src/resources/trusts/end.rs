@@ -9,7 +9,7 @@ use crate::authz::Authorized;
 use crate::error::Result;
 use crate::facts::{self, EvaluatedTrust};
 use crate::resources::keypairs::{self, EndsKeypairs};
-use crate::store::{DateTime, Select, WriteTx};
+use crate::store::{DateTime, Delete, Id, Insert, Select, Update, WriteTx};
 use crate::system::System;
 
 /// Why a trust ended, as it is recorded.
@@ -72,15 +72,13 @@ pub async fn subtree(
         .map(|t| t.id)
         .collect();
     for id in &all {
-        tx.run(proof, "UPDATE trust SET deleted_at = ? WHERE id = ?", args![DateTime(now), id]).await?;
+        let deleted = Update::of("trust").set("deleted_at", DateTime(now)).key("id", id);
+        tx.execute(proof, &deleted).await?;
         let reason = if id == trust { why.word() } else { "ended above" };
-        tx.run(proof, "DELETE FROM vicar_trust_state WHERE trust_id = ?", args![id]).await?;
-        tx.run(
-            proof,
-            "INSERT INTO vicar_trust_state (trust_id, ended_at, reason) VALUES (?, ?, ?)",
-            args![id, now, reason],
-        )
-        .await?;
+        tx.execute(proof, &Delete::from("vicar_trust_state").key("trust_id", id)).await?;
+        let state =
+            Insert::into("vicar_trust_state").set("trust_id", id).set("ended_at", now).set("reason", reason);
+        tx.execute(proof, &state).await?;
         facts::revoke(tx, proof, Event { trust: Some(id.clone()), ..Event::default() }).await?;
         keypairs::sql::delete_of_trust(tx, proof, id).await?;
     }
@@ -106,20 +104,18 @@ async fn all_where(
     Ok(())
 }
 
-/// A user is about to be deleted: ends every trust in which they take part, with all below, and
-/// removes their credentials.
+/// A user is about to be deleted: ends every trust in which they take part, with all below.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn user_gone(tx: &mut WriteTx, proof: &impl EndsTrusts, user: &str, now: Micros) -> Result<()> {
     let takes_part = |q: &mut Select| {
-        q.and("(t.trustor_user_id = ? OR t.trustee_user_id = ?)", args![user, user]);
+        q.and("(t.trustor_user_id = ? OR t.trustee_user_id = ?)", args![Id(user), Id(user)]);
     };
-    all_where(tx, proof, takes_part, EndReason::AgentGone, now).await?;
-    keypairs::sql::delete_credentials(tx, proof, "user_id", user).await
+    all_where(tx, proof, takes_part, EndReason::AgentGone, now).await
 }
 
-/// A project is about to be deleted: ends every trust on it and removes its credentials.
+/// A project is about to be deleted: ends every trust on it.
 ///
 /// # Errors
 /// When the database fails.
@@ -130,8 +126,7 @@ pub async fn project_gone(
     now: Micros,
 ) -> Result<()> {
     let on_it = |q: &mut Select| {
-        q.and("t.project_id = ?", args![project]);
+        q.and("t.project_id = ?", args![Id(project)]);
     };
-    all_where(tx, proof, on_it, EndReason::ProjectGone, now).await?;
-    keypairs::sql::delete_credentials(tx, proof, "project_id", project).await
+    all_where(tx, proof, on_it, EndReason::ProjectGone, now).await
 }

@@ -12,7 +12,7 @@ use crate::args;
 use crate::error::Result;
 use crate::facts;
 use crate::resources::keypairs;
-use crate::store::{CHUNK, DateTime, Select, Tx, WriteTx};
+use crate::store::{CHUNK, DateTime, Delete, Id, Select, Tx, WriteTx, cascade};
 use crate::system::System;
 
 /// So many trusts are ended or removed in one transaction, so that logins are not kept waiting.
@@ -28,6 +28,23 @@ const BROKEN: &str = "t.redelegated_trust_id IS NOT NULL AND (p.id IS NULL OR p.
 /// `t` counts uses, and none is left.
 const EXHAUSTED: &str = "t.remaining_uses <= 0";
 
+/// Leaves out trusts that the rules will not find in this state, as far as their own rows and what is recorded
+/// of them tell: so that those few that are over are found among many that are not.
+pub fn in_state(q: &mut Select, state: &str, now: Micros) {
+    let own = |condition: &str| {
+        format!(
+            "({condition} OR EXISTS (SELECT 1 FROM vicar_trust_state s WHERE s.trust_id = t.id AND s.reason = ?))"
+        )
+    };
+    match state {
+        "live" | "suspended" => q.and("t.deleted_at IS NULL", &[]),
+        "deleted" => q.and("t.deleted_at IS NOT NULL", &[]),
+        "expired" => q.and(&own(EXPIRED), args![now, DateTime(now), state]),
+        "exhausted" => q.and(&own(EXHAUSTED), args![state]),
+        _ => q,
+    };
+}
+
 /// Which trusts are meant; nothing means all.
 #[derive(Debug, Clone, Default)]
 pub struct Which {
@@ -41,9 +58,9 @@ pub struct Which {
 
 impl Which {
     fn narrow(&self, q: &mut Select) {
-        q.eq("t.project_id", self.project.as_deref());
-        q.eq("t.trustor_user_id", self.trustor.as_deref());
-        q.eq("t.trustee_user_id", self.trustee.as_deref());
+        q.id("t.project_id", self.project.as_deref());
+        q.id("t.trustor_user_id", self.trustor.as_deref());
+        q.id("t.trustee_user_id", self.trustee.as_deref());
     }
 }
 
@@ -148,7 +165,7 @@ async fn orphaned_keypairs(tx: &mut Tx) -> Result<Vec<String>> {
              UNION
              SELECT k.credential_id FROM vicar_keypair k LEFT JOIN credential c ON c.id = k.credential_id
               WHERE c.id IS NULL",
-            args![keypairs::sql::BOUND],
+            args![Id(keypairs::sql::BOUND)],
         )
         .await?)
 }
@@ -158,9 +175,9 @@ pub async fn remove_orphaned_keypairs(tx: &mut WriteTx, by: &System) -> Result<u
     let mut removed = 0;
     for id in orphaned_keypairs(tx).await? {
         let trust: Vec<String> =
-            tx.column("SELECT trust_id FROM vicar_keypair WHERE credential_id = ?", args![&id]).await?;
+            tx.column("SELECT trust_id FROM vicar_keypair WHERE credential_id = ?", args![Id(&id)]).await?;
         let is_bound = !stored(tx, &trust, Stored::Alive).await?.is_empty()
-            && tx.exists("SELECT id FROM credential WHERE id = ?", args![&id]).await?;
+            && tx.exists("SELECT id FROM credential WHERE id = ?", args![Id(&id)]).await?;
         if !is_bound {
             keypairs::sql::delete(tx, by, &id).await?;
             removed += 1;
@@ -183,7 +200,7 @@ async fn stored(tx: &mut Tx, ids: &[String], how: Stored) -> Result<Vec<String>>
     let mut out = Vec::new();
     for part in ids.chunks(CHUNK) {
         let mut q = Select::new("SELECT id FROM trust");
-        q.is_in("id", part.iter().map(String::as_str));
+        q.id_in("id", part.iter().map(String::as_str));
         if how == Stored::Alive {
             q.and("deleted_at IS NULL", &[]);
         }
@@ -209,10 +226,7 @@ pub async fn purge_some(tx: &mut WriteTx, by: &System, which: &Which, cutoff: Mi
 
 async fn remove(tx: &mut WriteTx, by: &System, id: &str) -> Result<()> {
     keypairs::sql::delete_of_trust(tx, by, id).await?;
-    tx.run(by, "DELETE FROM trust_role WHERE trust_id = ?", args![id]).await?;
-    tx.run(by, "DELETE FROM vicar_trust_state WHERE trust_id = ?", args![id]).await?;
-    tx.run(by, "DELETE FROM trust WHERE id = ?", args![id]).await?;
-    Ok(())
+    Ok(cascade::delete(tx, by, "trust", id).await?)
 }
 
 /// Removes rows that speak of a trust which is not stored: what a Keystone's `trust_flush` leaves behind.
@@ -230,7 +244,7 @@ pub async fn remove_leftovers(tx: &mut WriteTx, by: &System) -> Result<u64> {
             .await?;
         let there = stored(tx, &found, Stored::AtAll).await?;
         for id in found.iter().filter(|id| !there.contains(id)) {
-            removed += tx.run(by, &format!("DELETE FROM {table} WHERE trust_id = ?"), args![id]).await?;
+            removed += tx.execute(by, &Delete::from(table).key("trust_id", id)).await?;
         }
     }
     Ok(removed)

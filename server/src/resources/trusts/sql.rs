@@ -2,19 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value as Json, json};
-use vicar_rules::delegation::{Granted, Trust};
+use serde_json::{Map, Value as Json};
+use vicar_rules::Micros;
+use vicar_rules::delegation::Granted;
 use vicar_rules::policy::{Fact, Facts};
-use vicar_rules::roles::RoleSet;
 
 use crate::args;
-use crate::clock;
-use crate::error::{Error, Result};
-
 use crate::authz::{Authorized, Caller, Object, Proposed};
-use crate::http::{Links, bag};
-use crate::resources::roles;
-use crate::store::{CHUNK, DateTime, Select, Tx, WriteTx};
+use crate::error::{Error, Result};
+use crate::extra;
+use crate::store::{self, CHUNK, DateTime, Id, Insert, Select, Tx, Update, Value, WriteTx};
 
 /// Ids of the roles with these names; more than one for a name that domains have for their own.
 ///
@@ -58,48 +55,67 @@ pub async fn insert(
     if let Some(until) = until {
         // Keystone's unique key counts dead trusts too. They keep their end in the exact column, so
         // clearing the legacy one takes nothing from them and makes room.
-        tx.run(
-            proof,
-            "UPDATE trust SET expires_at = NULL
-              WHERE trustor_user_id = ? AND trustee_user_id = ? AND project_id = ? AND impersonation = ?
-                AND expires_at_int = ? AND (deleted_at IS NOT NULL OR remaining_uses = 0)",
-            args![&t.trustor, &t.trustee, &t.project, t.impersonation, until],
-        )
-        .await?;
+        let dead = Update::of("trust")
+            .set("expires_at", Value::Null)
+            .key("trustor_user_id", &t.trustor)
+            .key("trustee_user_id", &t.trustee)
+            .key("project_id", &t.project)
+            .key("impersonation", t.impersonation)
+            .key("expires_at_int", until)
+            .and("(deleted_at IS NOT NULL OR remaining_uses = 0)", &[]);
+        tx.execute(proof, &dead).await?;
     }
-    tx.run(
-        proof,
-        "INSERT INTO trust (id, trustor_user_id, trustee_user_id, project_id, impersonation, expires_at,
-             expires_at_int, remaining_uses, extra, redelegated_trust_id, redelegation_count)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        args![
-            id,
-            &t.trustor,
-            &t.trustee,
-            &t.project,
-            t.impersonation,
-            until.map(DateTime),
-            until,
-            t.remaining_uses,
-            Json::Object(extra.clone()).to_string(),
-            &t.parent,
-            t.hops,
-        ],
-    )
-    .await
-    .map_err(|e| match e {
-        crate::store::Error::Duplicate => Error::from(vicar_rules::refusal::Refusal::Duplicate),
+    let row = Insert::into("trust")
+        .set("id", id)
+        .set("trustor_user_id", &t.trustor)
+        .set("trustee_user_id", &t.trustee)
+        .set("project_id", &t.project)
+        .set("impersonation", t.impersonation)
+        .set("expires_at", until.map(DateTime))
+        .set("expires_at_int", until)
+        .set("remaining_uses", t.remaining_uses)
+        .set("extra", Json::Object(extra.clone()).to_string())
+        .set("redelegated_trust_id", &t.parent)
+        .set("redelegation_count", t.hops);
+    tx.execute(proof, &row).await.map_err(|e| match e {
+        store::Error::Duplicate => Error::from(vicar_rules::refusal::Refusal::Duplicate),
         other => other.into(),
     })?;
-    for role in &t.roles {
-        tx.run(proof, "INSERT INTO trust_role (trust_id, role_id) VALUES (?, ?)", args![id, role]).await?;
+    let roles: Vec<&String> = t.roles.iter().collect();
+    for some in roles.chunks(CHUNK / 2) {
+        let rows = some.iter().fold(Insert::into("trust_role"), |rows, role| {
+            rows.row().set("trust_id", id).set("role_id", *role)
+        });
+        tx.execute(proof, &rows).await?;
     }
     Ok(())
 }
 
+/// How many living trusts a user has given, as far as `limit`. Those below a trust of theirs count for whoever
+/// passed it on.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count_living(tx: &mut Tx, trustor: &str, limit: u32, now: Micros) -> Result<i64> {
+    let n = tx
+        .first(
+            &format!(
+                "SELECT COUNT(*) FROM (
+                     SELECT t.id FROM trust t
+                      WHERE t.trustor_user_id = ? AND t.deleted_at IS NULL
+                        AND (COALESCE(t.expires_at_int, 0) = 0 OR t.expires_at_int > ?)
+                      LIMIT {limit}) x"
+            ),
+            args![Id(trustor), now],
+            |r| r.take(),
+        )
+        .await?;
+    Ok(n.unwrap_or(0))
+}
+
 /// Reads an `extra` column of a trust. Attributes that are the server's are not taken from it.
 fn read_extra(text: Option<String>) -> Map<String, Json> {
-    let mut extra = bag::read(text);
+    let mut extra = extra::read(text);
     for own in OWN {
         extra.remove(own);
     }
@@ -118,7 +134,7 @@ pub async fn extras(tx: &mut Tx, ids: &[&str]) -> Result<BTreeMap<String, Map<St
     let mut out = BTreeMap::new();
     for part in ids.chunks(CHUNK) {
         let mut q = Select::new("SELECT id, extra FROM trust");
-        q.is_in("id", part.iter().copied());
+        q.id_in("id", part.iter().copied());
         out.extend(q.map(tx, |r| Ok((r.take::<String>()?, read_extra(r.take()?)))).await?);
     }
     Ok(out)
@@ -129,61 +145,8 @@ pub async fn reasons(tx: &mut Tx, ids: &[&str]) -> Result<BTreeMap<String, Strin
     let mut out = BTreeMap::new();
     for part in ids.chunks(CHUNK) {
         let mut q = Select::new("SELECT trust_id, reason FROM vicar_trust_state");
-        q.is_in("trust_id", part.iter().copied()).and("reason IS NOT NULL", &[]);
+        q.id_in("trust_id", part.iter().copied()).and("reason IS NOT NULL", &[]);
         out.extend(q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await?);
     }
     Ok(out)
-}
-
-/// Whole role objects, as the roles API shows them.
-///
-/// # Errors
-/// When the database fails.
-pub async fn role_objects(tx: &mut Tx, links: &Links, ids: &RoleSet) -> Result<Vec<Json>> {
-    let roles = roles::sql::find(tx, |q| {
-        q.is_in("r.id", ids);
-    })
-    .await?;
-    Ok(roles.iter().map(|r| r.to_json(links)).collect())
-}
-
-/// A trust as clients see it, without its roles.
-pub fn to_json(links: &Links, t: &Trust, extra: Map<String, Json>) -> Map<String, Json> {
-    let mut out = extra;
-    let own = json!({
-        "id": t.id,
-        "trustor_user_id": t.trustor,
-        "trustee_user_id": t.trustee,
-        "project_id": t.project,
-        "impersonation": t.impersonation,
-        "expires_at": t.until.to_option().map(clock::iso),
-        "remaining_uses": t.remaining_uses,
-        "deleted_at": t.deleted_at.map(clock::iso),
-        "redelegated_trust_id": t.parent,
-        "redelegation_count": t.hops,
-        "allow_redelegation": t.hops > 0,
-        "links": {"self": links.of(&["OS-TRUST", "trusts", &t.id])},
-    });
-    if let Json::Object(own) = own {
-        out.extend(own);
-    }
-    out
-}
-
-/// The same with whole roles and their link.
-///
-/// # Errors
-/// When the database fails.
-pub async fn to_json_with_roles(
-    tx: &mut Tx,
-    links: &Links,
-    t: &Trust,
-    extra: Map<String, Json>,
-) -> Result<Json> {
-    let mut out = to_json(links, t, extra);
-    let roles = role_objects(tx, links, &t.roles).await?;
-    out.insert("roles".into(), roles.into());
-    let own = links.of(&["OS-TRUST", "trusts", &t.id, "roles"]);
-    out.insert("roles_links".into(), json!({"self": own, "next": null, "previous": null}));
-    Ok(Json::Object(out))
 }

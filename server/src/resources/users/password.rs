@@ -2,14 +2,15 @@
 
 use vicar_rules::Micros;
 
-use super::sql::{Options, SetsPassword, User, local_id_or_new};
+use super::sql::{SetsPassword, User, local_id_or_new};
 use crate::app::App;
 use crate::args;
 use crate::authz::SlowWork;
 use crate::clock::{DAY, SECOND};
 use crate::error::{Error, Result};
 use crate::facts;
-use crate::store::{DateTime, Tx, WriteTx};
+use crate::facts::options::Options;
+use crate::store::{DateTime, Delete, Insert, Tx, Update, WriteTx};
 
 /// Who sets a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,36 +108,26 @@ pub async fn set(
     let old = stored(tx, local).await?;
     let kept = (app.config.compliance.unique_last_password_count as usize).max(1);
     let (over, kept) = old.split_at(old.len().saturating_sub(kept));
-    for p in over {
-        tx.run(proof, "DELETE FROM password WHERE id = ?", args![p.id]).await?;
+    if !over.is_empty() {
+        tx.execute(proof, &Delete::from("password").key_in("id", over.iter().map(|p| p.id))).await?;
     }
     for p in kept.iter().filter(|p| p.expires.is_none_or(|e| e > now)) {
-        tx.run(
-            proof,
-            "UPDATE password SET expires_at_int = ?, expires_at = ? WHERE id = ?",
-            args![now, legacy(now), p.id],
-        )
-        .await?;
+        let ended =
+            Update::of("password").set("expires_at_int", now).set("expires_at", legacy(now)).key("id", p.id);
+        tx.execute(proof, &ended).await?;
     }
     // The newest is found by this time alone, so no two may be equal.
     let created = now.max(kept.last().map_or(0, |p| p.created.saturating_add(1)));
     let expires = expiry(app, &user.options, by, now);
-    tx.run(
-        proof,
-        "INSERT INTO password (local_user_id, self_service, password_hash, created_at_int, created_at,
-             expires_at_int, expires_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
-        args![
-            local,
-            by == By::Owner,
-            new.0.as_deref(),
-            created,
-            legacy(created),
-            expires,
-            expires.map(legacy),
-        ],
-    )
-    .await?;
+    let row = Insert::into("password")
+        .set("local_user_id", local)
+        .set("self_service", by == By::Owner)
+        .set("password_hash", new.0.as_deref())
+        .set("created_at_int", created)
+        .set("created_at", legacy(created))
+        .set("expires_at_int", expires)
+        .set("expires_at", expires.map(legacy));
+    tx.execute(proof, &row).await?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use vicar_rules::Micros;
 use vicar_rules::policy::{Fact, Facts};
 use vicar_rules::revocation::Event;
@@ -12,52 +12,15 @@ use crate::args;
 use crate::authz::{Authorized, Caller, Object, Proposed, System};
 use crate::clock::{self, SECOND};
 use crate::error::{Error, Result};
+use crate::extra;
+use crate::facts::options::{OPTIONS, Options, options_of};
 use crate::facts::{self, Activity, PASSWORD_END};
-use crate::http::{Links, bag};
 use crate::resources::keypairs::EndsKeypairs;
 use crate::resources::projects::{Domain, Project};
 use crate::resources::trusts::{self, end::EndsTrusts};
-use crate::store::{self, CHUNK, Date, DateTime, Proof, Row, Select, Tx, WriteTx};
-
-/// Ids of options in `user_option`, with their names.
-const OPTIONS: [(&str, &str); 7] = [
-    ("1000", "ignore_change_password_upon_first_use"),
-    ("1001", "ignore_password_expiry"),
-    ("1002", "ignore_lockout_failure_attempts"),
-    ("1003", "lock_password"),
-    ("1004", "ignore_user_inactivity"),
-    ("MFAR", "multi_factor_auth_rules"),
-    ("MFAE", "multi_factor_auth_enabled"),
-];
-
-/// A user's options by name.
-#[derive(Debug, Clone, Default)]
-pub struct Options(Map<String, Value>);
-
-impl Options {
-    /// Whether this one is set to true.
-    pub fn is_on(&self, name: &str) -> bool {
-        self.0.get(name) == Some(&Value::Bool(true))
-    }
-
-    /// The value of one.
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
-    }
-
-    /// The options with changes applied: null removes an option, one that is not named stays.
-    #[must_use]
-    pub fn changed(mut self, by: &Map<String, Value>) -> Self {
-        for (name, value) in by {
-            if value.is_null() {
-                self.0.remove(name);
-            } else {
-                self.0.insert(name.clone(), value.clone());
-            }
-        }
-        self
-    }
-}
+use crate::store::{
+    self, Batch, CHUNK, Date, DateTime, Delete, Id, Insert, Proof, Row, Select, Tx, Update, WriteTx, cascade,
+};
 
 /// A user.
 #[derive(Debug, Clone)]
@@ -99,22 +62,6 @@ impl User {
     pub fn is_enabled(&self) -> bool {
         self.enabled_flag && !self.idle
     }
-
-    /// The user as clients see it.
-    pub fn to_json(&self, links: &Links) -> Value {
-        let mut out = self.extra.clone();
-        out.insert("id".into(), json!(self.id));
-        out.insert("name".into(), json!(self.name));
-        out.insert("domain_id".into(), json!(self.domain_id));
-        out.insert("enabled".into(), json!(self.is_enabled()));
-        if let Some(project) = &self.default_project_id {
-            out.insert("default_project_id".into(), json!(project));
-        }
-        out.insert("password_expires_at".into(), json!(self.password_expires_at.map(clock::iso_bare)));
-        out.insert("options".into(), Value::Object(self.options.0.clone()));
-        out.insert("links".into(), json!({"self": links.of(&["users", &self.id])}));
-        Value::Object(out)
-    }
 }
 
 fn user_query() -> String {
@@ -143,7 +90,7 @@ fn read_user(r: &mut Row, since: Option<&Date>) -> store::Result<User> {
         default_project_id: r.take()?,
         password_expires_at: facts::read_password_end(r)?,
         options: Options::default(),
-        extra: bag::read(r.take()?),
+        extra: extra::read(r.take()?),
     })
 }
 
@@ -152,9 +99,28 @@ fn read_user(r: &mut Row, since: Option<&Date>) -> store::Result<User> {
 /// # Errors
 /// When the database fails.
 pub async fn list(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<User>> {
+    find(tx, |q| {
+        build(q);
+        q.end("ORDER BY u.id");
+    })
+    .await
+}
+
+/// The users of a batch that match conditions on `u` and `l`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list_batch(tx: &mut Tx, batch: &Batch, build: impl FnOnce(&mut Select)) -> Result<Vec<User>> {
+    find(tx, |q| {
+        build(q);
+        q.batch("u.id", batch);
+    })
+    .await
+}
+
+async fn find(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<User>> {
     let mut q = Select::new(&user_query());
     build(&mut q);
-    q.end("ORDER BY u.id");
     let since = tx.inactive_since().cloned();
     let mut users = q.map(tx, |r| read_user(r, since.as_ref())).await?;
     for some in users.chunks_mut(CHUNK) {
@@ -172,55 +138,28 @@ pub async fn list(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<Us
 /// When the database fails.
 pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<User>> {
     let one = |q: &mut Select| {
-        q.eq("u.id", Some(id));
+        q.id("u.id", Some(id));
     };
     Ok(list(tx, one).await?.pop())
 }
 
-async fn options_of<'a>(
-    tx: &mut Tx,
-    users: impl Iterator<Item = &'a str>,
-) -> Result<BTreeMap<String, Options>> {
-    let mut q = Select::new("SELECT user_id, option_id, option_value FROM user_option");
-    q.is_in("user_id", users);
-    let rows =
-        q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?, r.take::<Option<String>>()?))).await?;
-    let mut out: BTreeMap<String, Options> = BTreeMap::new();
-    for (user, id, text) in rows {
-        let name = OPTIONS.iter().find(|o| o.0 == id).map(|o| o.1);
-        let value = text.and_then(|t| serde_json::from_str(&t).ok());
-        if let (Some(name), Some(value)) = (name, value) {
-            out.entry(user).or_default().0.insert(name.into(), value);
-        }
-    }
-    Ok(out)
-}
-
-/// The options of one user.
+/// Links to identity providers: of each provider the protocols, with the unique id there.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn options(tx: &mut Tx, user: &str) -> Result<Options> {
-    Ok(options_of(tx, std::iter::once(user)).await?.remove(user).unwrap_or_default())
-}
-
-/// Links to identity providers, as clients see them: `[{"idp_id", "protocols": […]}]`.
-///
-/// # Errors
-/// When the database fails.
-pub async fn federated(tx: &mut Tx, user: &str) -> Result<Vec<Value>> {
+pub async fn federated(tx: &mut Tx, user: &str) -> Result<BTreeMap<String, Vec<(String, String)>>> {
     let rows = tx
         .map(
             "SELECT idp_id, protocol_id, unique_id FROM federated_user WHERE user_id = ? ORDER BY idp_id, id",
-            args![user],
+            args![Id(user)],
             |r| Ok((r.take::<String>()?, r.take::<String>()?, r.take::<String>()?)),
         )
         .await?;
-    let mut out: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let mut out: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for (idp, protocol, unique) in rows {
-        out.entry(idp).or_default().push(json!({"protocol_id": protocol, "unique_id": unique}));
+        out.entry(idp).or_default().push((protocol, unique));
     }
-    Ok(out.into_iter().map(|(idp, protocols)| json!({"idp_id": idp, "protocols": protocols})).collect())
+    Ok(out)
 }
 
 fn name_taken(name: &str, domain: &str) -> impl FnOnce(store::Error) -> Error {
@@ -253,32 +192,24 @@ impl DeletesUser for Authorized<Domain> {}
 /// # Errors
 /// 409 when the name is taken.
 pub async fn insert(tx: &mut WriteTx, user: &Authorized<Proposed<User>>, now: Micros) -> Result<()> {
-    tx.run(
-        user,
-        "INSERT INTO \"user\" (id, extra, enabled, default_project_id, created_at, domain_id)
-         VALUES (?, ?, ?, ?, ?, ?)",
-        args![
-            &user.id,
-            bag::text(&user.extra),
-            user.enabled_flag,
-            &user.default_project_id,
-            DateTime(now / SECOND * SECOND),
-            &user.domain_id,
-        ],
-    )
-    .await?;
+    let row = Insert::into("user")
+        .set("id", &user.id)
+        .set("extra", extra::text(&user.extra))
+        .set("enabled", user.enabled_flag)
+        .set("default_project_id", &user.default_project_id)
+        .set("created_at", DateTime(now / SECOND * SECOND))
+        .set("domain_id", &user.domain_id);
+    tx.execute(user, &row).await?;
     insert_name(tx, user, user).await?;
     write_options(tx, user, user).await
 }
 
 async fn insert_name(tx: &mut WriteTx, proof: &impl Proof, user: &User) -> Result<()> {
-    tx.run(
-        proof,
-        "INSERT INTO local_user (user_id, domain_id, name) VALUES (?, ?, ?)",
-        args![&user.id, &user.domain_id, &user.name],
-    )
-    .await
-    .map_err(name_taken(&user.name, &user.domain_id))?;
+    let row = Insert::into("local_user")
+        .set("user_id", &user.id)
+        .set("domain_id", &user.domain_id)
+        .set("name", &user.name);
+    tx.execute(proof, &row).await.map_err(name_taken(&user.name, &user.domain_id))?;
     Ok(())
 }
 
@@ -287,12 +218,12 @@ async fn insert_name(tx: &mut WriteTx, proof: &impl Proof, user: &User) -> Resul
 /// # Errors
 /// When the database fails.
 pub async fn update(tx: &mut WriteTx, stored: &Authorized<User>, user: &User) -> Result<()> {
-    tx.run(
-        stored,
-        "UPDATE \"user\" SET extra = ?, enabled = ?, default_project_id = ? WHERE id = ?",
-        args![bag::text(&user.extra), user.enabled_flag, &user.default_project_id, &stored.id],
-    )
-    .await?;
+    let changed = Update::of("user")
+        .set("extra", extra::text(&user.extra))
+        .set("enabled", user.enabled_flag)
+        .set("default_project_id", &user.default_project_id)
+        .key("id", &stored.id);
+    tx.execute(stored, &changed).await?;
     write_options(tx, stored, user).await
 }
 
@@ -301,10 +232,8 @@ pub async fn update(tx: &mut WriteTx, stored: &Authorized<User>, user: &User) ->
 /// # Errors
 /// 409 when the name is taken.
 pub async fn rename(tx: &mut WriteTx, stored: &Authorized<User>, user: &User) -> Result<()> {
-    let changed = tx
-        .run(stored, "UPDATE local_user SET name = ? WHERE user_id = ?", args![&user.name, &stored.id])
-        .await
-        .map_err(name_taken(&user.name, &stored.domain_id))?;
+    let renamed = Update::of("local_user").set("name", &user.name).key("user_id", &stored.id);
+    let changed = tx.execute(stored, &renamed).await.map_err(name_taken(&user.name, &stored.domain_id))?;
     // A user of another identity provider has no local name yet.
     if changed == 0 && local_id(tx, &stored.id).await?.is_none() {
         insert_name(tx, stored, user).await?;
@@ -317,7 +246,7 @@ pub async fn rename(tx: &mut WriteTx, stored: &Authorized<User>, user: &User) ->
 /// # Errors
 /// When the database fails.
 pub async fn local_id(tx: &mut Tx, user: &str) -> Result<Option<i64>> {
-    Ok(tx.first("SELECT id FROM local_user WHERE user_id = ?", args![user], |r| r.take()).await?)
+    Ok(tx.first("SELECT id FROM local_user WHERE user_id = ?", args![Id(user)], |r| r.take()).await?)
 }
 
 /// The same; a user of another identity provider gets a local account.
@@ -334,16 +263,13 @@ pub async fn local_id_or_new(tx: &mut WriteTx, proof: &impl SetsPassword, user: 
 }
 
 async fn write_options(tx: &mut WriteTx, proof: &impl Proof, user: &User) -> Result<()> {
-    tx.run(proof, "DELETE FROM user_option WHERE user_id = ?", args![&user.id]).await?;
-    for (id, name) in OPTIONS {
-        if let Some(value) = user.options.get(name) {
-            tx.run(
-                proof,
-                "INSERT INTO user_option (user_id, option_id, option_value) VALUES (?, ?, ?)",
-                args![&user.id, id, value.to_string()],
-            )
-            .await?;
-        }
+    tx.execute(proof, &Delete::from("user_option").key("user_id", &user.id)).await?;
+    let set = OPTIONS.iter().filter_map(|(id, name)| Some((*id, user.options.get(name)?)));
+    let rows = set.fold(Insert::into("user_option"), |rows, (id, value)| {
+        rows.row().set("user_id", &user.id).set("option_id", id).set("option_value", value.to_string())
+    });
+    if !rows.is_empty() {
+        tx.execute(proof, &rows).await?;
     }
     Ok(())
 }
@@ -353,13 +279,12 @@ async fn write_options(tx: &mut WriteTx, proof: &impl Proof, user: &User) -> Res
 /// # Errors
 /// When the database fails.
 pub async fn forget_failures(tx: &mut WriteTx, user: &Authorized<User>) -> Result<()> {
-    tx.run(
-        user,
-        "UPDATE local_user SET failed_auth_count = 0, failed_auth_at = NULL
-          WHERE user_id = ? AND failed_auth_count <> 0",
-        args![&user.id],
-    )
-    .await?;
+    let none_failed = Update::of("local_user")
+        .set("failed_auth_count", 0_i64)
+        .set("failed_auth_at", store::Value::Null)
+        .key("user_id", &user.id)
+        .and("failed_auth_count <> 0", &[]);
+    tx.execute(user, &none_failed).await?;
     Ok(())
 }
 
@@ -369,7 +294,7 @@ pub async fn forget_failures(tx: &mut WriteTx, user: &Authorized<User>) -> Resul
 /// When the database fails.
 pub async fn seen_today(tx: &mut WriteTx, user: &Authorized<User>, now: Micros) -> Result<()> {
     let today = Date(clock::date(now));
-    tx.run(user, "UPDATE \"user\" SET last_active_at = ? WHERE id = ?", args![today, &user.id]).await?;
+    tx.execute(user, &Update::of("user").set("last_active_at", today).key("id", &user.id)).await?;
     Ok(())
 }
 
@@ -382,27 +307,6 @@ pub async fn end_tokens(tx: &mut WriteTx, proof: &impl Proof, user: &str) -> Res
     Ok(facts::revoke(tx, proof, event).await?)
 }
 
-/// Deletes the rows that depend on a user, in an order that foreign keys allow. `?` is the user's id.
-const DEPENDENT_ROWS: [&str; 15] = [
-    "DELETE FROM application_credential_access_rule WHERE application_credential_id IN
-         (SELECT internal_id FROM application_credential WHERE user_id = ?)",
-    "DELETE FROM application_credential_role WHERE application_credential_id IN
-         (SELECT internal_id FROM application_credential WHERE user_id = ?)",
-    "DELETE FROM application_credential WHERE user_id = ?",
-    "DELETE FROM access_rule WHERE user_id = ?",
-    "DELETE FROM assignment WHERE type IN ('UserProject', 'UserDomain') AND actor_id = ?",
-    "DELETE FROM system_assignment WHERE type = 'UserSystem' AND actor_id = ?",
-    "DELETE FROM user_group_membership WHERE user_id = ?",
-    "DELETE FROM expiring_user_group_membership WHERE user_id = ?",
-    "DELETE FROM password WHERE local_user_id IN (SELECT id FROM local_user WHERE user_id = ?)",
-    "DELETE FROM local_user WHERE user_id = ?",
-    "DELETE FROM nonlocal_user WHERE user_id = ?",
-    "DELETE FROM federated_user WHERE user_id = ?",
-    "DELETE FROM user_option WHERE user_id = ?",
-    "DELETE FROM id_mapping WHERE public_id = ?",
-    "DELETE FROM \"user\" WHERE id = ?",
-];
-
 /// Deletes a user with the trusts in which they take part and all below them, their credentials, grants,
 /// memberships and passwords; and ends their tokens.
 ///
@@ -410,9 +314,7 @@ const DEPENDENT_ROWS: [&str; 15] = [
 /// When the database fails.
 pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesUser, user: &str, now: Micros) -> Result<()> {
     trusts::end::user_gone(tx, proof, user, now).await?;
-    for statement in DEPENDENT_ROWS {
-        tx.run(proof, statement, args![user]).await?;
-    }
+    cascade::delete(tx, proof, "user", user).await?;
     end_tokens(tx, proof, user).await
 }
 

@@ -34,7 +34,7 @@ pub fn check(method: &str, path: &str, body: Option<&[u8]>, answer: &Answer) {
     let Some(declared) = &route.declared.body else { return };
     let given: Value = serde_json::from_slice(body.unwrap_or_default()).unwrap_or_default();
     let given = declared.member.map_or(&given, |name| &given[name]);
-    if let Err(e) = declared.schema.check("the body", given) {
+    if let Err(e) = (declared.schema)().check("the body", given) {
         panic!("{route:?} took a body that it does not declare: {e:?}");
     }
 }

@@ -21,7 +21,7 @@ pub fn in_db<T>(s: &Server, work: impl AsyncFnOnce(&mut WriteTx) -> T) -> T {
 pub fn in_database(s: &Server, statements: &[(&str, &[Value])]) {
     in_db(s, async |tx| {
         for (sql, args) in statements {
-            tx.run(&System::CommandLine, sql, args).await.expect(sql);
+            tx.raw(&System::CommandLine, sql, args).await.expect(sql);
         }
     });
 }
@@ -190,7 +190,7 @@ impl Server {
 impl Writer {
     /// Changes rows in the transaction that is held.
     pub fn run(&mut self, sql: &str, args: &[Value]) {
-        self.runtime.block_on(self.tx.run(&System::CommandLine, sql, args)).expect(sql);
+        self.runtime.block_on(self.tx.raw(&System::CommandLine, sql, args)).expect(sql);
     }
 
     /// Commits, and lets the server write.
