@@ -97,8 +97,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     s.may(Act::Keypairs)?;
     let user_id = s.param("user_id")?.to_owned();
     let owner = s.authorize(Op::Ec2CreateCredential, Proposed(NewCredential { user_id }))?;
-    let mut body = s.request.json()?;
-    CREATE.check("request body", &Value::Object(body.clone()))?;
+    let mut body = s.body()?;
     let until = until(&mut body)?;
     let roles = narrowing(&mut s.tx, &mut body).await?;
     let project = take_text(&mut body, "tenant_id").unwrap_or_default();
