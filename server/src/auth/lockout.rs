@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vicar_rules::Micros;
 
-use super::login;
+use super::login::{self, Account, Lock};
 use crate::args;
 use crate::config::Compliance;
 use crate::error::{Error, Result};
@@ -49,6 +49,19 @@ struct State {
     is_running: bool,
 }
 
+impl State {
+    fn since(&self, epoch: Epoch, user: &str) -> Failed {
+        let mut all = Failed::default();
+        for failed in [self.waiting.get(user), self.writing.get(user)].into_iter().flatten() {
+            all.add(*failed);
+        }
+        for (_, _, failed) in self.written.iter().filter(|(at, who, _)| *at > epoch.0 && who == user) {
+            all.add(*failed);
+        }
+        all
+    }
+}
+
 /// The failed logins of this process.
 #[derive(Debug, Clone, Default)]
 pub struct Failures(Arc<Mutex<State>>);
@@ -69,15 +82,7 @@ impl Failures {
 
     /// Failures of a user that a snapshot begun after `epoch` may not show.
     pub fn since(&self, epoch: Epoch, user: &str) -> Failed {
-        let state = self.state();
-        let mut all = Failed::default();
-        for failed in [state.waiting.get(user), state.writing.get(user)].into_iter().flatten() {
-            all.add(*failed);
-        }
-        for (_, _, failed) in state.written.iter().filter(|(at, who, _)| *at > epoch.0 && who == user) {
-            all.add(*failed);
-        }
-        all
+        self.state().since(epoch, user)
     }
 
     /// Forgets what is not written yet: the user has logged in.
@@ -87,9 +92,15 @@ impl Failures {
         state.written.retain(|(_, who, _)| who != user);
     }
 
-    /// Counts a failed login. It is written behind the answer.
-    pub fn count(&self, store: &Store, rules: &Compliance, user: &str, now: Micros) {
+    /// Counts a failed login, unless the account is locked already: it stays locked no longer for it. The
+    /// account was read in a snapshot begun after `epoch`. It is written behind the answer.
+    pub fn count(&self, store: &Store, rules: &Compliance, account: &Account, epoch: Epoch, now: Micros) {
+        let user = account.user();
         let mut state = self.state();
+        // Here, where no other can count in between.
+        if account.lock(rules, state.since(epoch, user), now) == Lock::Closed {
+            return;
+        }
         if state.waiting.len() >= MOST && !state.waiting.contains_key(user) {
             tracing::warn!("failed logins of too many users wait to be written; one is not counted");
             return;
@@ -150,9 +161,9 @@ async fn write(store: &Store, rules: &Compliance, batch: &BTreeMap<String, Faile
     for (user, failed) in batch {
         let Some(account) = login::account(&mut tx, user).await? else { continue };
         let count = match account.lock(rules, Failed::default(), failed.at) {
-            login::Lock::Closed => continue,
-            login::Lock::Lapsed => "0 + ?",
-            login::Lock::Open => "COALESCE(failed_auth_count, 0) + ?",
+            Lock::Closed => continue,
+            Lock::Lapsed => "0 + ?",
+            Lock::Open => "COALESCE(failed_auth_count, 0) + ?",
         };
         let counted = Update::of("local_user")
             .set_expr_with("failed_auth_count", count, args![failed.count])
