@@ -2,9 +2,14 @@
 """arrows.py [--print]: does the server's code keep to the arrows that ARCHITECTURE.md allows?
 
 A module is a file or a folder directly in server/src; an arrow goes from a module to one that it names by
-`crate::`. The block ```arrows in ARCHITECTURE.md holds lines `from -> to, to`; a `#` begins a comment. An arrow
-that is not there fails, and so does a line that allows what is not in the code any more. Unit tests are not
-looked at. --print writes today's arrows. The last line is `N passed, M failed`.
+`crate::`. The block ```arrows in ARCHITECTURE.md holds lines `from -> to, to`; a `#` begins a comment. What fails:
+
+- an arrow that is not there, and a line that allows what is not in the code any more;
+- a circle of modules, whatever the block says;
+- words of the block ```only-in (`words: file, file`) in a file that is not named there, and a name without need;
+- a resource's `sql.rs` that names `http`.
+
+Unit tests are not looked at. --print writes today's arrows. The last line is `N passed, M failed`.
 """
 import collections
 import pathlib
@@ -14,7 +19,9 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SOURCE = ROOT / 'server' / 'src'
 NOT_CODE = re.compile(r'''//[^\n]*|'(?:\\.|[^'\\])'|r#".*?"#|r?"(?:\\.|[^"\\])*"''', re.S)
-PATH = re.compile(r'\bcrate::(\{|\w+)')
+# Renders in its sql.rs still.
+TO_GO = {'resources/groups/sql.rs'}
+PATH = re.compile(r'\bcrate::(\{|\w+\b(?!!))')
 
 
 def named(code):
@@ -34,42 +41,83 @@ def named(code):
                 item += c
 
 
+def sources():
+    """Each file's path below server/src, and its code without comments, strings and unit tests."""
+    for file in sorted(SOURCE.rglob('*.rs')):
+        code = re.split(r'#\[cfg\(test\)\]\s*mod tests', file.read_text())[0]
+        yield file.relative_to(SOURCE), NOT_CODE.sub('', code)
+
+
 def arrows():
     """Today's: from -> the set of to."""
     top = {p.stem for p in SOURCE.iterdir()} - {'lib', 'main'}
     found = collections.defaultdict(set)
-    for file in sorted(SOURCE.rglob('*.rs')):
-        module = file.relative_to(SOURCE).parts[0].removesuffix('.rs')
-        code = re.split(r'#\[cfg\(test\)\]\s*mod tests', file.read_text())[0]
-        found[module] |= set(named(NOT_CODE.sub('', code))) & top - {module}
+    for path, code in sources():
+        module = path.parts[0].removesuffix('.rs')
+        found[module] |= set(named(code)) & top - {module}
     return {module: targets for module, targets in found.items() if targets}
 
 
-def allowed():
-    """What the block allows, in the same form."""
-    block = re.search(r'```arrows\n(.*?)```', (ROOT / 'ARCHITECTURE.md').read_text(), re.S)
+def block(name, between):
+    """The lines of a block of ARCHITECTURE.md: what stands before `between` -> the set of what follows it."""
+    text = re.search(r'```%s\n(.*?)```' % name, (ROOT / 'ARCHITECTURE.md').read_text(), re.S)
     found = collections.defaultdict(set)
-    for line in block.group(1).splitlines():
+    for line in text.group(1).splitlines():
         line = line.split('#')[0].strip()
         if line:
-            source, targets = line.split('->')
+            source, targets = line.split(between)
             found[source.strip()] |= {t.strip() for t in targets.split(',')}
     return found
 
 
+def in_circles(found):
+    """The modules from which arrows lead back to themselves."""
+    def reach(module):
+        seen, next_ = set(), [module]
+        while next_:
+            new = found.get(next_.pop(), set()) - seen
+            seen |= new
+            next_ += new
+        return seen
+    return sorted(module for module in found if module in reach(module))
+
+
+def compare(what, real, allow):
+    """Prints what differs; returns how many agree and how many do not."""
+    for a, b in sorted(real - allow):
+        print('FAIL  %s %s %s: ARCHITECTURE.md does not allow this' % (a, what, b))
+    for a, b in sorted(allow - real):
+        print('FAIL  %s %s %s: allowed in ARCHITECTURE.md, but not in the code any more' % (a, what, b))
+    return len(real & allow), len(real ^ allow)
+
+
+def pairs(found):
+    return {(a, b) for a, targets in found.items() for b in targets}
+
+
 def main():
-    real = {(a, b) for a, targets in arrows().items() for b in targets}
+    today = arrows()
     if '--print' in sys.argv:
-        for module, targets in sorted(arrows().items()):
+        for module, targets in sorted(today.items()):
             print(module, '->', ', '.join(sorted(targets)))
         return 0
-    allow = {(a, b) for a, targets in allowed().items() for b in targets}
-    for a, b in sorted(real - allow):
-        print('FAIL  %s -> %s: ARCHITECTURE.md does not allow this arrow' % (a, b))
-    for a, b in sorted(allow - real):
-        print('FAIL  %s -> %s: allowed in ARCHITECTURE.md, but not in the code any more' % (a, b))
-    print('%d passed, %d failed' % (len(real & allow), len(real ^ allow)))
-    return int(real != allow)
+    passed, failed = compare('->', pairs(today), pairs(block('arrows', '->')))
+    circle = in_circles(today)
+    if circle:
+        print('FAIL  arrows lead back to', ', '.join(circle))
+    only_in = block('only-in', ': ')
+    users = {(words, str(path)) for words in only_in for path, code in sources() if words in code}
+    good, bad = compare('in', users, pairs(only_in))
+    passed, failed = passed + good, failed + bad + bool(circle)
+    for path, code in sources():
+        if path.parts[0] == 'resources' and path.name == 'sql.rs' and str(path) not in TO_GO:
+            if 'http' in named(code):
+                failed += 1
+                print('FAIL  %s names http: requests and JSON have no place in it' % path)
+            else:
+                passed += 1
+    print('%d passed, %d failed' % (passed, failed))
+    return int(failed > 0)
 
 
 if __name__ == '__main__':

@@ -9,7 +9,8 @@ pub struct Event {
     pub domain: Option<String>,
     /// Tokens on this project.
     pub project: Option<String>,
-    /// Tokens in which this user takes any part; with `role`, tokens that rest on this user's roles.
+    /// Tokens in which this user takes any part; with `role` or `project`, tokens that rest on this user's
+    /// roles.
     pub user: Option<String>,
     /// Tokens that carry this role.
     pub role: Option<String>,
@@ -76,10 +77,12 @@ pub fn ends(event: &Event, token: &Claims<'_>) -> bool {
         (Some(d), None) => token.domains.contains(&d.as_str()),
         (None, _) => true,
     };
-    let user = match (&event.user, &event.role) {
-        // A role that was taken from somebody in the middle of a chain: nothing rests on it.
-        (Some(user), Some(_)) => user == token.holder,
-        (user, _) => one_of(user, &token.users),
+    // An event about a user's roles, or all of them, in a project. What was taken from somebody in the middle of a
+    // chain ends nothing: no token rests on it.
+    let is_about_roles = event.role.is_some() || event.project.is_some();
+    let user = match &event.user {
+        Some(user) if is_about_roles => user == token.holder,
+        user => one_of(user, &token.users),
     };
     token.issued <= event.issued_before
         && domain
@@ -128,6 +131,14 @@ mod tests {
 
     #[test]
     fn a_role_is_taken_from_the_holder_and_not_from_who_takes_part() {
+        let all_on = |user: &str| Event {
+            user: Some(user.into()),
+            project: Some("p".into()),
+            issued_before: 10 * SECOND,
+            ..Event::default()
+        };
+        assert!(ends(&all_on("alice"), &claims()));
+        assert!(!ends(&all_on("bob"), &claims()));
         let taken = |user: &str, role: Option<&str>| Event {
             user: Some(user.into()),
             role: role.map(str::to_owned),

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use vicar_rules::policy::Policy;
 use vicar_rules::token::Switches;
 
-use crate::auth::lockout::Failures;
+use crate::auth::{self, lockout::Failures};
 use crate::clock::Clock;
 use crate::config::{Config, Ec2Keys};
 use crate::crypto::keys::KeyRing;
@@ -32,8 +33,16 @@ pub struct App {
     pub passwords: Passwords,
     /// Failed logins that are not written yet.
     pub failures: Failures,
+    /// Places for long reads. Half of the threads at most are busy with them, so that the others serve what is
+    /// short; see docs/decisions/0006-engines.md.
+    pub long_reads: Semaphore,
     /// Counters.
     pub metrics: Metrics,
+}
+
+/// Threads that serve requests: one for each core, and never one alone.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).max(2)
 }
 
 impl App {
@@ -56,12 +65,24 @@ impl App {
             credential_keys: KeyRing::new(config.credential_keys.clone(), true),
             passwords: Passwords::new(&config),
             metrics,
+            long_reads: Semaphore::new((threads() / 2).max(1)),
             failures: Failures::default(),
             policy,
             store: store.with_clock(clock.clone(), config.compliance.disable_user_account_days_inactive),
             config,
             clock,
         }))
+    }
+
+    /// The parts that logins and tokens need.
+    pub fn auth(&self) -> auth::Parts<'_> {
+        auth::Parts {
+            config: &self.config,
+            token_keys: &self.token_keys,
+            credential_keys: &self.credential_keys,
+            failures: &self.failures,
+            store: &self.store,
+        }
     }
 
     /// The switches of the table of acts.

@@ -63,6 +63,9 @@ pub enum Error {
     /// The handler is to be run again once its slow work is done.
     #[error("An unexpected error prevented the server from fulfilling your request.")]
     Pending,
+    /// The handler is to be run again once there is a place for a long read.
+    #[error("An unexpected error prevented the server from fulfilling your request.")]
+    TakesLong,
     /// Another transaction was in the way, with a detail for the log: the request is run again, and in the end 503.
     #[error("The service is temporarily unavailable. Please try again.")]
     Again(String),
@@ -103,7 +106,9 @@ impl Error {
             Self::Unavailable(..) | Self::Busy | Self::Settling | Self::Again(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::NeedsWriter | Self::Pending | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NeedsWriter | Self::Pending | Self::TakesLong | Self::Internal(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 
@@ -116,7 +121,7 @@ impl Error {
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Internal(d) | Self::Unavailable(d, _) | Self::Again(d) => Some(d),
-            Self::NeedsWriter | Self::Pending => Some("a handler was not run again"),
+            Self::NeedsWriter | Self::Pending | Self::TakesLong => Some("a handler was not run again"),
             _ => None,
         }
     }
@@ -163,7 +168,7 @@ impl IntoResponse for Error {
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         match &self {
-            Self::Settling | Self::Again(_) => {
+            Self::Busy | Self::Settling | Self::Again(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Unavailable(_, seconds) => {

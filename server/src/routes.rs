@@ -6,7 +6,10 @@ use axum::Router;
 
 use crate::app::App;
 use crate::dispatch::{self, Route, discovery};
-use crate::resources::catalog::{endpoints, regions, services};
+use crate::resource;
+use crate::resources::catalog::endpoints::Endpoint;
+use crate::resources::catalog::regions::{self, Region};
+use crate::resources::catalog::services::Service;
 use crate::resources::grants::{assignments, http as grants};
 use crate::resources::projects::tags;
 use crate::resources::tokens::{exchange, http as tokens};
@@ -43,22 +46,22 @@ pub static ROUTES: &[Route] = routes! {
     POST   "/v3/s3tokens" [S3tokensValidate]: write exchange::s3;
 
     // catalog
-    GET    "/v3/regions" [ListRegions]: read regions::list;
-    POST   "/v3/regions" [CreateRegion]: write regions::create;
-    GET    "/v3/regions/{region_id}" [GetRegion]: read regions::get;
+    GET    "/v3/regions" [ListRegions]: read resource::list::<Region>;
+    POST   "/v3/regions" [CreateRegion]: write resource::create::<Region>;
+    GET    "/v3/regions/{region_id}" [GetRegion]: read resource::get::<Region>;
     PUT    "/v3/regions/{region_id}" [CreateRegion]: write regions::put;
-    PATCH  "/v3/regions/{region_id}" [UpdateRegion]: write regions::update;
-    DELETE "/v3/regions/{region_id}" [DeleteRegion]: write regions::delete;
-    GET    "/v3/services" [ListServices]: read services::list;
-    POST   "/v3/services" [CreateService]: write services::create;
-    GET    "/v3/services/{service_id}" [GetService]: read services::get;
-    PATCH  "/v3/services/{service_id}" [UpdateService]: write services::update;
-    DELETE "/v3/services/{service_id}" [DeleteService]: write services::delete;
-    GET    "/v3/endpoints" [ListEndpoints]: read endpoints::list;
-    POST   "/v3/endpoints" [CreateEndpoint]: write endpoints::create;
-    GET    "/v3/endpoints/{endpoint_id}" [GetEndpoint]: read endpoints::get;
-    PATCH  "/v3/endpoints/{endpoint_id}" [UpdateEndpoint]: write endpoints::update;
-    DELETE "/v3/endpoints/{endpoint_id}" [DeleteEndpoint]: write endpoints::delete;
+    PATCH  "/v3/regions/{region_id}" [UpdateRegion]: write resource::update::<Region>;
+    DELETE "/v3/regions/{region_id}" [DeleteRegion]: write resource::delete::<Region>;
+    GET    "/v3/services" [ListServices]: read resource::list::<Service>;
+    POST   "/v3/services" [CreateService]: write resource::create::<Service>;
+    GET    "/v3/services/{service_id}" [GetService]: read resource::get::<Service>;
+    PATCH  "/v3/services/{service_id}" [UpdateService]: write resource::update::<Service>;
+    DELETE "/v3/services/{service_id}" [DeleteService]: write resource::delete::<Service>;
+    GET    "/v3/endpoints" [ListEndpoints]: read resource::list::<Endpoint>;
+    POST   "/v3/endpoints" [CreateEndpoint]: write resource::create::<Endpoint>;
+    GET    "/v3/endpoints/{endpoint_id}" [GetEndpoint]: read resource::get::<Endpoint>;
+    PATCH  "/v3/endpoints/{endpoint_id}" [UpdateEndpoint]: write resource::update::<Endpoint>;
+    DELETE "/v3/endpoints/{endpoint_id}" [DeleteEndpoint]: write resource::delete::<Endpoint>;
 
     // domains and projects
     GET    "/v3/domains" [ListDomains]: read domains::list;

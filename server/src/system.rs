@@ -1,6 +1,6 @@
 //! What the server does by itself, without anybody to ask: the one other source of proofs beside the policy.
 
-use crate::store::Proof;
+use crate::store::{Proof, Unattended};
 
 /// What the server does by itself, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,3 +18,4 @@ pub enum System {
 }
 
 impl Proof for System {}
+impl Unattended for System {}

@@ -61,7 +61,7 @@ def configured(db, database, more='', query='', who=''):
         url += '?' + query
     with open(conf, 'w') as f:
         f.write('[identity]\npassword_hash_rounds = 4\n[database]\nconnection = %s\n%s\n' % (url, more))
-    return '--config-file', conf, '--data-dir', db.path('data-' + database)
+    return '--config-file', conf, '--data-dir', os.path.join(db.home.name, database)
 
 
 def with_driver(db, database):

@@ -6,6 +6,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'world'))
 import harness
@@ -19,8 +20,14 @@ class Engine:
 
     def __enter__(self):
         super().__enter__()
+        # For keys: the server's own folder belongs to the server's account, which Vicar does not trust.
+        self.home = tempfile.TemporaryDirectory(prefix='vicar-world-')
         self.sql(self.everybody)
         return self
+
+    def __exit__(self, *error):
+        self.home.cleanup()
+        return super().__exit__(*error)
 
     def path(self, name):
         return os.path.join(self.dir, name)

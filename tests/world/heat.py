@@ -79,9 +79,10 @@ def resource(kind, **properties):
     return {'type': kind, 'properties': properties}
 
 
+# Its members are made, in the owner's name, at a service that wants `member`.
 GROUP = {
     'group': resource('OS::Heat::AutoScalingGroup', min_size=1, max_size=9, desired_capacity=1,
-                      resource=resource('OS::Heat::RandomString', length=8)),
+                      resource=resource('OS::Swift::Container')),
     'grow': resource('OS::Heat::ScalingPolicy', adjustment_type='change_in_capacity',
                      auto_scaling_group_id={'get_resource': 'group'}, scaling_adjustment=1,
                      cooldown=0),
@@ -185,8 +186,7 @@ class Owner:
         self.id = identity.make(admin, 'user', name=name, password=self.password,
                                 domain_id='default')
         world.people[self.id] = name
-        for role in ('member', ROLE):
-            identity.grant(admin, world.roles[role], self.id, self.project)
+        identity.grant(admin, world.roles[ROLE], self.id, self.project)
 
     def login(self):
         return self.world.identity.login(self.id, self.password, api.project(self.project))
@@ -339,6 +339,7 @@ def deferred(w):
         c.status('and signals through the API', a, 200)
         stack.reaches('CREATE_COMPLETE')
         c.ok('the stack is complete', True)
+        refused_without_member(w, alice)
 
         grow = stack.output('grow_url')
         w.identity.revoke(token, token).want(204)
@@ -360,6 +361,21 @@ def deferred(w):
 def heat_of(owner, stack):
     """The same stack, by a new login: only to look, and to delete."""
     return owner.heat().stack(stack)
+
+
+def refused_without_member(w, owner):
+    """The service that the groups' members are made at is one that would refuse."""
+    identity, admin = w.identity, w.admin
+    role = identity.make(admin, 'role', name='stack-owner-and-no-member')
+    user, password = w.service_user('nobody-s-member')
+    for given in (role, w.roles['reader']):
+        identity.grant(admin, given, user, owner.project)
+    token = identity.login(user, password, api.project(owner.project))
+    store = api.Api('%s/AUTH_%s' % (w.cloud.store_url, owner.project))
+    w.c.status('the service of the members refuses who is no member', store.put('/mine', token), 403)
+    w.c.status('and takes the owner', store.put('/mine', owner.login()), 201)
+    w.c.status('who can delete it', store.delete('/mine', owner.login()), 204)
+    identity.delete('/roles/' + role, admin).want(204)
 
 
 def nowhere_stored(w, owner):

@@ -5,6 +5,7 @@ free ports of this machine, with the commands and files of that page; it puts in
 and changes nothing else. Leaving it ends them all.
 """
 import concurrent.futures
+import json
 import os
 import re
 import secrets
@@ -91,9 +92,10 @@ class Cloud:
         self.database = services.MariaDb()
         self.bus = services.RabbitMq()
         self.dir = self.bus.dir
-        self.ports = {name: server.free_port() for name in ('heat', 'cfn', 'aodh')}
+        self.ports = {name: server.free_port() for name in ('heat', 'cfn', 'aodh', 'store')}
         self.heat_url = 'http://127.0.0.1:%d/v1' % self.ports['heat']
         self.cfn_url = 'http://127.0.0.1:%d/v1' % self.ports['cfn']
+        self.store_url = 'http://127.0.0.1:%d/v1' % self.ports['store']
         self.aodh_url = 'http://127.0.0.1:%d' % self.ports['aodh']
         self.secrets = {word: secrets.token_hex(16) for word in (
             'HEAT_PASSWORD', 'AODH_PASSWORD', 'HEAT_DOMAIN_PASSWORD',
@@ -144,6 +146,7 @@ class Cloud:
             mark = next(m for m in marks if m in line)
             self._add(mark.replace('.wsgi.cfn', '-api-cfn').replace('.wsgi.', '-'), line,
                       marks.pop(mark))
+        self._store()
         assert not marks, 'docs/heat.md starts no %s' % ', '.join(marks)
         for one in self.services.values():
             one.launch()
@@ -156,6 +159,21 @@ class Cloud:
             kind, line, self.dir, (lambda: server.answers(sign)) if isinstance(sign, int)
             else (lambda: self._has_queue(sign)))
 
+    def _store(self):
+        """A service that stacks are made of, and that wants `member`, as Nova and Glance do."""
+        identity, admin = self.admin()
+        service = identity.make(admin, 'service', type='object-store', name='store')
+        identity.make(admin, 'endpoint', service_id=service, interface='public', region_id='RegionOne',
+                      url=self.store_url + '/AUTH_%(tenant_id)s')
+        spec = os.path.join(self.dir, 'store.json')
+        with open(spec, 'w') as f:
+            json.dump({'pipelines': [{'port': self.ports['store'], 'app': 'containers', 'filters': [
+                ['keystonemiddleware.auth_token:filter_factory', {
+                    'oslo_config_project': 'store',
+                    'oslo_config_file': os.path.join(self.etc['heat'], 'heat.conf')}]]}]}, f)
+        self._add('store', 'python %s %s' % (os.path.join(harness.HERE, 'service.py'), spec),
+                  self.ports['store'])
+
     def _has_queue(self, name):
         with Connection('amqp://%s@127.0.0.1:%d//' % (self.bus.login, self.bus.port)) as bus:
             try:
@@ -167,6 +185,8 @@ class Cloud:
         for section, name in ((2, 'heat'), (3, 'aodh')):
             os.makedirs(self.etc[name])
             for mark, file in (('ini', name + '.conf'), ('yaml', 'policy.yaml')):
+                if (section, mark) not in self.page.blocks:
+                    continue
                 with open(os.path.join(self.etc[name], file), 'w') as f:
                     f.write(self.page.text(section, mark))
         packaged = os.path.join(harness.CACHE, 'heat')

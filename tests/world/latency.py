@@ -33,8 +33,8 @@ import harness
 if __name__ == '__main__':
     harness.run_in('clients')
 
-import api                                                       # noqa: E402
-import stores                                                    # noqa: E402
+import api
+import stores
 
 PACE = 100                       # validations a second
 PROBES = 4                       # connections that they come on

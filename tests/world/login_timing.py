@@ -28,8 +28,8 @@ import harness
 if __name__ == '__main__':
     harness.run_in('clients')
 
-import api                                                       # noqa: E402
-import server                                                    # noqa: E402
+import api
+import server
 
 UNKNOWN = 'unknown user'
 

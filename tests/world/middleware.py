@@ -543,7 +543,7 @@ def ends(f):
          change('domain', f.domain, enabled=True), ['all']),
         ('the delegated role is taken away', delete(grant),
          lambda: call.put(grant, w.root()).want(204),
-         [*TRUSTS, 'application credential']),
+         [*TRUSTS, 'application credential', 'login', 'keypair']),
         ('the trust is deleted', delete('/OS-TRUST/trusts/' + f.trust, alices), None,
          CHAIN),
         ('a trust in the middle is deleted',
@@ -587,14 +587,12 @@ def test_ended(w):
         if not w.vicar:
             want.update(KEYSTONE.get(what, {}))
         w.say('%s: 401 for %s' % (what, ', '.join(dead)), w.statuses(f.tokens), want)
-        if 'role' in what:
+        if 'role' in what and not w.vicar:
             roles = w.call(f.tokens['login']).body['headers']['X-Roles']
             w.c.equal('... and the login is without it', sorted(roles.split(',')),
                       ['member', 'reader'])
         if undo and w.vicar:          # Keystone's come back to life
             undo()
-            if 'role' in what:        # a token from before does not get a role again
-                want.update(login=401, keypair=401)
             w.say('... and that is taken back: they stay dead',
                   w.statuses(f.tokens), want)
     f = Family(w, 'uses')
@@ -614,7 +612,7 @@ KEYSTONE = {
     'the trustee is disabled': dict.fromkeys(('child', 'leaf'), 503),
     'one in the middle of the chain is disabled': {'leaf': 503},
     'the delegated role is taken away': dict(
-        dict.fromkeys(TRUSTS, 503), **{'application credential': 200}),
+        dict.fromkeys(TRUSTS, 503), **{'application credential': 200, 'login': 200, 'keypair': 200}),
     'the trustee\'s password is changed': dict.fromkeys(('child', 'leaf'), 200),
 }
 
@@ -629,12 +627,7 @@ def test_expired(w):
     c.equal('... where the service decides', (
         r.status, r.body['headers']['X-Identity-Status']), (200, 'Invalid'))
     serving = w.svc_token()
-    # Keystone lends these out again, however dead the trust may be by then
-    spent = dict.fromkeys(t, 200)
-    if w.vicar:
-        spent.update({k: 401 for k in t if k in TRUSTS or 'keypair' in k})
-    w.say('with a service token a login goes on, a delegated token does not',
-          w.statuses(t, serving=serving), spent)
+    w.say('with a service token all go on', w.statuses(t, serving=serving), dict.fromkeys(t, 200))
     r = w.call(t['login'], serving=serving)
     c.equal('... as whom it was', (r.body['headers']['X-User-Id'],
                                    r.body['headers']['X-Service-User-Id']),
@@ -651,6 +644,14 @@ def test_expired(w):
     c.status('expired, and the user is disabled', w.call(t['ed'], serving=serving), 401)
     w.api.patch('/users/' + w.ed, w.root(), {'user': {'enabled': True}}).want(200)
     c.status('... and enabled again', w.call(t['ed'], serving=serving), 401)
+    if w.vicar:                   # Keystone lends them out, however dead the trust may be by now
+        trusts = '/OS-TRUST/trusts/'
+        w.api.delete(trusts + w.short.leaf, now).want(204)
+        w.say('expired, and the end of the chain is deleted', w.statuses(t, serving=serving), {
+            k: 401 if k.startswith(('leaf', 'ed')) else 200 for k in t})
+        w.api.delete(trusts + w.short.trust, now).want(204)
+        w.say('expired, and the whole chain is deleted', w.statuses(t, serving=serving), {
+            k: 401 if k in CHAIN or k == 'ed' else 200 for k in t})
     for cache in ('cached', 'memcached'):
         c.equal('%s: what a service token fetched helps nobody else' % cache,
                 [w.call(t['login'], cache, serving=serving).status,

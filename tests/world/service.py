@@ -3,7 +3,7 @@
 
     service.py SPEC     SPEC is a file of JSON: {"config_files": [...], "pipelines": [
                         {"port": N, "filters": [["module:factory", {...}], ...],
-                         "app": "echo" | "relay" | "bucket", "app_conf": {...}}]}
+                         "app": "echo" | "relay" | "bucket" | "containers", "app_conf": {...}}]}
 
 Each pipeline has a port of its own, and a thread for each request. A filter is what a
 paste file would name: its factory, and the options of its section. `config_files` are
@@ -105,6 +105,31 @@ def bucket(conf):
             ('Last-Modified', 'Sat, 01 Jan 2000 00:00:00 GMT'),
             *[('X-Object-Meta-' + k.title(), v) for k, v in meta.items()]])
         return [b'']
+
+    return app
+
+
+def containers(conf):
+    """A store of containers, as much of Swift as Heat's `OS::Swift::Container` asks for. Its policy is what
+    Nova's and Glance's are by default: whoever changes something must be a `member` of the project."""
+    there = set()
+
+    def app(environ, start_response):
+        path, verb = environ['PATH_INFO'], environ['REQUEST_METHOD']
+        roles = environ.get('HTTP_X_ROLES', '').split(',')
+        if not path.startswith('/v1/AUTH_%s/' % environ.get('HTTP_X_PROJECT_ID')):
+            return answer(start_response, '403 Forbidden', {})
+        if ('reader' if verb in ('GET', 'HEAD') else 'member') not in roles:
+            return answer(start_response, '403 Forbidden', {})
+        if verb == 'PUT':
+            there.add(path)
+            return answer(start_response, '201 Created', b'')
+        if path not in there:
+            return answer(start_response, '404 Not Found', b'')
+        if verb == 'DELETE':
+            there.discard(path)
+            return answer(start_response, '204 No Content', b'')
+        return answer(start_response, '200 OK', [] if verb == 'GET' else b'')
 
     return app
 

@@ -59,6 +59,12 @@ DIFFER = {
     'narrowed token': 'a token of a narrowed keypair: Keystone refuses it',
     'dead trust token': 'a trust token that is dead is 404 here, in places 403 there',
     'keypair ended there': 'a plain keypair that Keystone deleted: its tokens go on',
+    'lost role': 'a role was lost, and with it the tokens that carried it; Keystone shows those that '
+                 'carry another one with what is left',
+    'given back': 'a role of the domain or the system that was taken and given back: Keystone cannot '
+                  'be told, and takes tokens from before again',
+    'told of the trustee': 'a role that a trustee lost himself: Keystone is told of the user, and ends '
+                           'his trusts\' tokens on the project too',
     'waits': 'a login within the second of a revocation waits here, and is dead at '
              'birth there',
 }
@@ -106,6 +112,7 @@ class User:
         self.id, self.password = id, password
         self.enabled, self.gone = True, False
         self.roles = collections.defaultdict(set)          # by project
+        self.inherited = set()                             # on all projects of the domain
         self.last_event = 0.0
 
     @property
@@ -159,9 +166,10 @@ class Token:
         self.audit = token.body['audit_ids'][0]
         self.chain = token.body['audit_ids'][-1]
         self.revoked = None                # why, once an event has ended it
-        self.taken = set()                 # roles that were taken by name
         self.above = None                  # the same by events further up its chain
-        self.taken_above = set()
+        self.lost = False                  # its user lost a role that it carries: it is dead here
+        self.told = set()                  # roles with which it is dead there: events say so
+        self.told_all = False
 
     def trusts(self, whole=False):
         return (self.trust.chain() if whole else [self.trust]) if self.trust else []
@@ -195,11 +203,20 @@ class Model:
 
     def held(self, user, project):
         """The names of the roles that a user has on a project, now."""
+        return self.expand(self.granted(user, project) | user.inherited)
+
+    def granted(self, user, project):
+        """Those that are granted on the project itself."""
         direct = set(user.roles[project])
         for g in self.groups:
             if user in g.members:
                 direct |= g.roles[project]
-        return self.expand(direct)
+        return direct
+
+    def holdings(self, user):
+        """{project: (roles, whether any is granted on the project itself)}"""
+        return {p: (self.held(user, p), bool(self.granted(user, p)))
+                for p in self.projects if not p.gone}
 
     def expand(self, roles):
         return set(roles).union(*(self.implied.get(r, ()) for r in roles))
@@ -240,22 +257,50 @@ class Model:
     def event(self, why, by=None, **match):
         """A revocation that is recorded: all tokens that fit are dead for ever. Vicar records what
         concerns a user for the trusts below him too, which Keystone would not see otherwise."""
-        role = match.pop('role', None)
         everywhere = bool(by and by.vicar and 'user' in match)
         if everywhere:
-            for x in self.trusts:
-                if any(match['user'] in (y.trustor, y.trustee) for y in x.chain()):
-                    x.trustor.last_event = x.trustee.last_event = time.time()
+            self.touch(match['user'])
         for t in self.tokens:
             if t.revoked or not self.fits(t, match, True):
                 continue
-            own = self.fits(t, match, everywhere)
-            if role is not None:
-                (t.taken if own else t.taken_above).add(role)
-            elif own:
+            if self.fits(t, match, everywhere):
                 t.revoked = why
             else:
                 t.above = why
+
+    def touch(self, user):
+        """An event of a user: logins that it concerns are dead at birth in this second."""
+        user.last_event = time.time()
+        for x in self.trusts:
+            if any(user in (y.trustor, y.trustee) for y in x.chain()):
+                x.trustor.last_event = x.trustee.last_event = time.time()
+
+    def loss(self, user, before):
+        """Vicar took something: exactly the tokens that carry a lost role, where it was lost, are dead
+        for ever. Keystone is told by events, of projects on which something is granted."""
+        for p, (had, granted) in before.items():
+            has = self.held(user, p)
+            lost = had - has
+            if not lost:
+                continue
+            self.touch(user)
+            lost |= {r for r, implied in self.implied.items() if implied & lost}
+            for t in self.tokens:
+                if t.project is not p:
+                    continue
+                holder = t.trust.root.trustor if t.trust else t.user
+                if holder is user and (not t.trust or lost & self.own_roles(t)):
+                    t.lost = True
+                if not granted:
+                    continue
+                if user in t.parties() or (t.trust and t.trust.parent and holder is user):
+                    t.told |= lost
+                if user in t.parties() and not has:
+                    t.told_all = True
+
+    @staticmethod
+    def own_roles(t):
+        return set(t.pair.roles if t.pair and t.pair.roles else t.trust.roles)
 
     @staticmethod
     def fits(t, match, whole=False):
@@ -292,10 +337,13 @@ class Model:
                 out = ['keypair ended there'] * 2
         else:
             return [[], []]
-        roles = set(out[0]) if isinstance(out[0], list) else set()
-        if t.taken & roles:
-            return [None, None]
-        if t.above or t.taken_above & roles:
+        there = set(out[1]) if isinstance(out[1], list) else set()
+        if t.told_all or t.told & there:
+            out[1] = None
+        if t.lost:
+            # A chain that ends for Keystone by another of its differences: never more than its trust.
+            out[0] = None
+        if t.above:
             return [None, 'event above' if out[1] is not None else None]
         return out
 
@@ -378,7 +426,12 @@ class World:
         raise Wrong('%s: %s' % (what, detail))
 
     def check_token(self, t):
-        for side, want in zip((self.v, self.k), self.m.expected(t)):
+        here, there = self.m.expected(t)
+        if here is None and isinstance(there, list):
+            self.met['lost role'] += 1
+        if isinstance(here, list) and there is None:
+            self.met['told of the trustee'] += 1
+        for side, want in ((self.v, here), (self.k, there)):
             good, roles, r = side.ask(t)
             what = 'the %s token of step %d on %s' % (t.kind, t.step, side.label)
             if want == 'either':
@@ -542,10 +595,14 @@ class World:
         s.api.delete(path, s.admin).want(204)
         for side in (self.v, self.k):
             self.check('its role was taken: on %s' % side.label, not side.ask(t)[0])
-        if s.vicar:
-            # Here that is recorded, as an event of the user and the role.
-            self.m.event('a role taken', by=s, user=u, role='reader')
-            u.last_event = time.time()
+        if not s.vicar:
+            return
+        # Here that is for good; Keystone cannot be told where a role was lost, but on a project.
+        s.api.put(path, s.admin).want(204)
+        self.check('it was given back: on Vicar', not self.v.ask(t)[0])
+        if self.k.ask(t)[0]:
+            self.met['given back'] += 1
+        s.api.delete(path, s.admin).want(204)
 
     def revoke(self):
         t = self.pick(t for t in self.m.tokens if self.m.expected(t)[0] is not None
@@ -672,23 +729,38 @@ class World:
     def leave_group(self):
         g, u = self.pick((g, u) for g in self.m.groups for u in g.members if not u.gone)
         s = self.side()
-        before = self.alive_trusts()
+        before = self.m.holdings(u)
         s.api.delete('/groups/%s/users/%s' % (g.id, u.id), s.admin).want(204)
         g.members.discard(u)
-        self.m.event('left a group', by=s, user=u)
+        if s.vicar:
+            self.m.loss(u, before)
+        else:
+            self.m.event('left a group', by=s, user=u)
         u.last_event = time.time()
-        self.lost(s, before)
-        self.all_of(lambda t: u in t.parties())
+        self.all_of(lambda t: u in t.parties(True))
+
+    def inherit(self):
+        """A role on every project of the domain."""
+        s, u, role = self.side(), self.user(), self.pick(self.names)
+        s.api.put(self.inherited(u, role), s.admin).want(204)
+        u.inherited.add(role)
+        self.all_of(lambda t: u in t.parties(True))
+
+    def inherit_no_more(self):
+        u, role = self.pick((u, r) for u in self.m.users if not u.gone for r in u.inherited)
+        s, before = self.side(), self.m.holdings(u)
+        s.api.delete(self.inherited(u, role), s.admin).want(204)
+        u.inherited.discard(role)
+        if s.vicar:
+            self.m.loss(u, before)
+        self.all_of(lambda t: u in t.parties(True))
+
+    def inherited(self, u, role):
+        return '/OS-INHERIT/domains/%s/users/%s/roles/%s/inherited_to_projects' % (
+            self.domain, u.id, self.role[role])
 
     def alive_trusts(self):
         return [t for t in self.m.trusts if self.m.why_not(t)[0] is None]
-
-    def lost(self, side, before):
-        """Vicar records which trusts fell silent with a role that was taken."""
-        for t in before:
-            if side.vicar and self.m.why_not(t)[0] is not None:
-                self.m.event('its role was taken', trust=t)
-                t.trustor.last_event = t.trustee.last_event = time.time()
 
     def grant(self):
         s, u, p, role = self.side(), self.user(), self.project(), self.pick(self.names)
@@ -700,18 +772,13 @@ class World:
         s = self.side()
         u, p, role = self.pick((u, p, r) for u in self.m.users if not u.gone
                                for p, rs in u.roles.items() if p.present for r in rs)
-        before = self.alive_trusts()
+        before = self.m.holdings(u)
         s.api.delete('/projects/%s/users/%s/roles/%s' % (p.id, u.id, self.role[role]),
                      s.admin).want(204)
         u.roles[p].discard(role)
-        self.lost(s, before)
         if s.vicar:
-            if self.m.held(u, p):
-                self.m.event('a role taken', by=s, user=u, project=p, role=role)
-            else:
-                self.m.event('all roles taken', by=s, user=u, project=p)
-            u.last_event = time.time()
-        self.all_of(lambda t: u in t.parties() and t.project is p)
+            self.m.loss(u, before)
+        self.all_of(lambda t: u in t.parties(True) and t.project is p)
 
     def new_trust(self):
         s, (u, p) = self.side(), self.member()
@@ -860,7 +927,7 @@ class World:
              ('enable_user', 4), ('delete_user', 1), ('disable_project', 1),
              ('enable_project', 4), ('delete_project', 0.5), ('new_user', 2),
              ('new_project', 1), ('new_group', 2), ('leave_group', 1), ('grant', 3),
-             ('take', 3), ('new_trust', 6), ('consume', 5), ('redelegate', 5),
+             ('take', 3), ('inherit', 1), ('inherit_no_more', 1.5), ('new_trust', 6), ('consume', 5), ('redelegate', 5),
              ('end_trust', 3), ('new_pair', 2), ('new_trust_pair', 2), ('end_pair', 1)]
 
     def run(self, seconds):
@@ -1147,16 +1214,12 @@ def middle(c, place):
         v.patch(path, admin, {kind: {'enabled': False}}).want(200)
         v.patch(path, admin, {kind: {'enabled': True}}).want(200)
 
-    for what, before, act in (
-            ('has a new password', None,
+    for what, act in (
+            ('has a new password',
              lambda: v.patch(user, admin, {'user': {'password': 'y'}}).want(200)),
-            ('has all tokens revoked', None, lambda: v.delete(user + '/tokens', admin).want(204)),
-            ('is disabled and enabled', None, lambda: switch(user, 'user')),
-            ('is of a domain that is disabled and enabled', None, lambda: switch(domain, 'domain')),
-            ('loses the role himself', lambda: v.put(grant, admin).want(204),
-             lambda: v.delete(grant, admin).want(204))):
-        if before:
-            before()
+            ('has all tokens revoked', lambda: v.delete(user + '/tokens', admin).want(204)),
+            ('is disabled and enabled', lambda: switch(user, 'user')),
+            ('is of a domain that is disabled and enabled', lambda: switch(domain, 'domain'))):
         tokens = [s.login(dave, 'x', api.trust(third['id'])) for s in (v, k)]
         c.ok('before: valid on both', all(s.validate(a, t.id).status == 200
                                           for s, a in ((v, admin), (k, there)) for t in tokens))
@@ -1165,6 +1228,17 @@ def middle(c, place):
         c.ok('somebody in the middle %s: tokens below are dead on both' % what,
              all(status in (401, 403, 404) for status in got), got)
         next_second()
+
+    # Nothing rests on what those in the middle hold.
+    v.put(grant, admin).want(204)
+    tokens = [s.login(dave, 'x', api.trust(third['id'])) for s in (v, k)]
+    own = v.login(bob, 'y', api.trust(first['id']))
+    v.delete(grant, admin).want(204)
+    got = [s.validate(a, t.id).status for s, a in ((v, admin), (k, there)) for t in tokens]
+    c.equal('somebody in the middle loses the role himself: tokens below live on both', got, [200] * 4)
+    c.status('... and the one of his own trust', v.validate(admin, own.id), 200)
+    c.ok('... which Keystone, told of the user, ends', k.validate(there, own.id).status in (401, 403, 404))
+    next_second()
 
 
 # Keystone's caches

@@ -9,19 +9,18 @@ use vicar_rules::delegation::Until;
 use vicar_rules::signature::{self, S3Request, SignatureVersion, SignedRequest};
 use vicar_rules::token::EC2_METHOD;
 
+use super::Parts;
 use super::fernet::PayloadScope;
 use super::issue::{self, Draft};
-use super::keypair::audit_chain;
+use super::keypair::{audit_chain, blob_object, credential_id, decrypt};
 use super::token::{Known, Token};
-use crate::app::App;
 use crate::args;
 use crate::clock::SECOND;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts;
+use crate::facts::credentials::{self, BOUND, BoundTo, Credential, PLAIN, RecordsBinding};
 use crate::ids;
-use crate::resources::keypairs;
-use crate::resources::keypairs::sql::{self, BoundTo, Credential};
 use crate::store::{self, Id, Insert, Tx, WriteTx};
 use crate::system::System;
 
@@ -34,6 +33,9 @@ const UNTIMED: Error = Error::UnauthorizedBecause("The signed request states no 
 const TOO_OLD: Error = Error::UnauthorizedBecause("The signed request is too old.");
 const TOO_NEW: Error = Error::UnauthorizedBecause("The signed request's time lies in the future.");
 const REPLAYED: Error = Error::UnauthorizedBecause("The signed request was used already.");
+
+/// What the blob of an older Keystone tells is recorded at the first exchange.
+impl RecordsBinding for System {}
 
 /// A signed request of either kind.
 #[derive(Debug)]
@@ -103,23 +105,22 @@ struct Found {
     application_credential: Option<String>,
 }
 
-async fn find(tx: &mut Tx, app: &App, signed: &Signed) -> Result<Found> {
+async fn find(tx: &mut Tx, parts: Parts<'_>, signed: &Signed) -> Result<Found> {
     let access = signed.access();
     let unknown = || match signed {
         Signed::Ec2(_) => Error::UnauthorizedBecause("EC2 access key not found."),
         // Ceph's gateway tells a wrong key id from a wrong signature by the status.
         Signed::S3(_) => Error::NotFoundBecause("EC2 access key not found.".into()),
     };
-    let credential = sql::get(tx, &keypairs::credential_id(access)).await?;
+    let credential = credentials::get(tx, &credential_id(access)).await?;
     // Exactly the types that this server and Keystone exchange.
-    let mut credential =
-        credential.filter(|c| c.kind == sql::PLAIN || c.kind == sql::BOUND).ok_or_else(unknown)?;
-    let blob = keypairs::decrypt(app, &credential)?.ok_or_else(unknown)?;
-    let blob = keypairs::blob_object(&blob).ok_or_else(unknown)?;
+    let mut credential = credential.filter(|c| c.kind == PLAIN || c.kind == BOUND).ok_or_else(unknown)?;
+    let blob = decrypt(parts.credential_keys, &credential)?.ok_or_else(unknown)?;
+    let blob = blob_object(&blob).ok_or_else(unknown)?;
     let text = |name: &str| blob.get(name).and_then(Value::as_str).map(str::to_owned);
     let secret = text("secret").filter(|s| !s.is_empty()).ok_or_else(unknown)?;
     // Without its record a trust's keypair is worth nothing; a foreign delegation's is not ours to judge.
-    if (credential.kind == sql::BOUND && credential.bound.is_none()) || text("access_token_id").is_some() {
+    if (credential.kind == BOUND && credential.bound.is_none()) || text("access_token_id").is_some() {
         return Err(Error::Unauthorized);
     }
     if credential.bound.is_none()
@@ -136,12 +137,17 @@ async fn find(tx: &mut Tx, app: &App, signed: &Signed) -> Result<Found> {
 ///
 /// # Errors
 /// 401 for everything that is wrong on the signer's side, except an unknown key id of S3: 404.
-pub async fn exchange(tx: &mut WriteTx, app: &App, signed: &Signed, now: Micros) -> Result<(String, Token)> {
-    let found = find(tx, app, signed).await?;
-    signed.verify(&found.secret, &app.config, now)?;
+pub async fn exchange(
+    tx: &mut WriteTx,
+    parts: Parts<'_>,
+    signed: &Signed,
+    now: Micros,
+) -> Result<(String, Token)> {
+    let found = find(tx, parts, signed).await?;
+    signed.verify(&found.secret, parts.config, now)?;
     let c = &found.credential;
     let project = c.project_id.clone().ok_or(Error::Unauthorized)?;
-    let mut until = Until::At(now.saturating_add(app.config.token_expiration));
+    let mut until = Until::At(now.saturating_add(parts.config.token_expiration));
     let mut user = c.user_id.clone();
     let mut known = Known::default();
     let scope = match (&c.bound, &found.application_credential) {
@@ -166,16 +172,16 @@ pub async fn exchange(tx: &mut WriteTx, app: &App, signed: &Signed, now: Micros)
         (None, Some(a)) => PayloadScope::ApplicationCredential(project, a.clone()),
         (None, None) => PayloadScope::Project(project),
     };
-    if let Some(b) = c.bound.as_ref().filter(|_| c.kind == sql::PLAIN) {
+    if let Some(b) = c.bound.as_ref().filter(|_| c.kind == PLAIN) {
         // Made by an older Keystone, whose blob tells the trust: its binding has still to be recorded.
-        sql::record(tx, &System::Login, &c.id, b, &audit_chain(&c.id), now).await?;
+        credentials::record(tx, &System::Login, &c.id, b, &audit_chain(&c.id), now).await?;
     }
-    if let Some(fingerprint) = signed.once().filter(|_| app.config.refuse_replay) {
-        use_once(tx, &fingerprint, app.config.auth_ttl, now).await?;
+    if let Some(fingerprint) = signed.once().filter(|_| parts.config.refuse_replay) {
+        use_once(tx, &fingerprint, parts.config.auth_ttl, now).await?;
     }
     let audit_ids = vec![ids::audit(), audit_chain(&c.id)];
     let draft = Draft { user, methods: vec![EC2_METHOD.to_owned()], scope, until, audit_ids };
-    issue::mint(tx, app, draft, known, now).await
+    issue::mint(tx, parts, draft, known, now).await
 }
 
 /// Marks a signed request as used; a second use is refused.

@@ -4,9 +4,9 @@ use vicar_rules::Micros;
 use vicar_rules::delegation::{self, Presence, Spent, Trust, Until, Use};
 use vicar_rules::token::{self, ScopeKind};
 
+use super::Parts;
 use super::fernet::{Payload, PayloadScope, known_methods};
 use super::token::{Known, Outcome, Token, ValidateOptions, evaluate, validate};
-use crate::app::App;
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::facts::{self, Place};
@@ -72,8 +72,8 @@ pub enum ScopeRequest {
 ///
 /// # Errors
 /// 401 when it is not valid.
-pub async fn from_token(tx: &mut Tx, app: &App, text: &str, now: Micros) -> Result<Identity> {
-    let source = validate(tx, app, text, now, ValidateOptions::default()).await?;
+pub async fn from_token(tx: &mut Tx, parts: Parts<'_>, text: &str, now: Micros) -> Result<Identity> {
+    let source = validate(tx, parts, text, now, ValidateOptions::default()).await?;
     // Keystone says 404 here; a login that fails is 401 for every client that tries again.
     let source = source.ok_or(Error::Unauthorized)?;
     let mut methods = vec!["token".to_owned()];
@@ -111,13 +111,13 @@ pub fn may_rescope(allow_rescope: bool, who: &Identity, wanted: &ScopeRequest) -
 /// 401 when the scope gives nothing, 403 for somebody else's trust.
 pub async fn issue(
     tx: &mut WriteTx,
-    app: &App,
+    parts: Parts<'_>,
     who: &Identity,
     wanted: &ScopeRequest,
     now: Micros,
 ) -> Result<(String, Token)> {
-    may_rescope(app.config.allow_rescope_scoped_token, who, wanted)?;
-    let mut until = who.until.min(Until::At(now.saturating_add(app.config.token_expiration)));
+    may_rescope(parts.config.allow_rescope_scoped_token, who, wanted)?;
+    let mut until = who.until.min(Until::At(now.saturating_add(parts.config.token_expiration)));
     let mut known = Known::default();
     let scope = match wanted {
         ScopeRequest::Unscoped => PayloadScope::Unscoped,
@@ -143,7 +143,7 @@ pub async fn issue(
     };
     let audit_ids = std::iter::once(ids::audit()).chain(who.root_audit_id.clone()).collect();
     let draft = Draft { user: who.user.clone(), methods: who.methods.clone(), scope, until, audit_ids };
-    mint(tx, app, draft, known, now).await
+    mint(tx, parts, draft, known, now).await
 }
 
 /// Makes a token: what would not validate is not issued. A counted trust loses one use.
@@ -152,7 +152,7 @@ pub async fn issue(
 /// 401 when it would be dead, [`Error::Settling`] when a revocation of this second would end it at its birth.
 pub async fn mint(
     tx: &mut WriteTx,
-    app: &App,
+    parts: Parts<'_>,
     draft: Draft,
     known: Known,
     now: Micros,
@@ -162,7 +162,7 @@ pub async fn mint(
     };
     let payload = Payload {
         user: draft.user,
-        methods: known_methods(&draft.methods, &app.config.auth_methods),
+        methods: known_methods(&draft.methods, &parts.config.auth_methods),
         scope: draft.scope,
         // Whole seconds, as Keystone reads them out of the payload; never later than asked.
         expires: expires.div_euclid(SECOND) * SECOND,
@@ -171,16 +171,16 @@ pub async fn mint(
         audit_ids: draft.audit_ids,
     };
     let options = ValidateOptions { window: 0, understands_access_rules: true };
-    let token = match evaluate(tx, app, payload, known, now, options).await? {
+    let token = match evaluate(tx, parts, payload, known, now, options).await? {
         Outcome::Valid(token) => *token,
         // Events and tokens know whole seconds: a token of the same second would be born dead.
         Outcome::Revoked(_) => return Err(Error::Settling),
         Outcome::Dead => return Err(Error::Unauthorized),
     };
-    let keys = app.token_keys.current().map_err(Error::Internal)?;
+    let keys = parts.token_keys.current().map_err(Error::Internal)?;
     let text = token
         .payload
-        .encode(&keys, &app.config.auth_methods)
+        .encode(&keys, &parts.config.auth_methods)
         .ok_or_else(|| Error::Internal("a token could not be encoded".into()))?;
     if let Some(trust) = &token.trust {
         consume(tx, trust.chain().leaf()).await?;

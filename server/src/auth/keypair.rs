@@ -1,7 +1,9 @@
-//! What tokens of keypairs rest on: the record of the keypair that they were exchanged for.
+//! Keypairs, as far as their exchange and their tokens care: ids, the encrypted blob, and the record of the
+//! keypair that a token was exchanged for.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use vicar_rules::Micros;
 use vicar_rules::delegation::{Authority, Chain, Until};
@@ -10,7 +12,9 @@ use vicar_rules::roles::{Implications, RoleSet};
 
 use super::fernet::Payload;
 use crate::args;
-use crate::error::Result;
+use crate::crypto::keys::KeyRing;
+use crate::error::{Error, Result};
+use crate::facts::credentials::{Credential, PLAIN, read_roles};
 use crate::store::Tx;
 
 /// The audit chain of all tokens that a keypair is exchanged for. Derived from the keypair, so that one
@@ -20,9 +24,30 @@ pub fn audit_chain(credential_id: &str) -> String {
     URL_SAFE_NO_PAD.encode(&digest[..16])
 }
 
-/// The roles of a narrowed keypair, as stored. A list that cannot be read gives nothing rather than everything.
-pub fn read_roles(text: &str) -> RoleSet {
-    serde_json::from_str(text).unwrap_or_default()
+/// The id of a keypair's credential: SHA-256 of its access id, in hex, as in Keystone.
+pub fn credential_id(access: &str) -> String {
+    hex::encode(Sha256::digest(access.as_bytes()))
+}
+
+/// Decrypts a blob; nothing when no key fits.
+///
+/// # Errors
+/// When the keys cannot be read.
+pub fn decrypt(keys: &KeyRing, credential: &Credential) -> Result<Option<String>> {
+    let keys = keys.current().map_err(Error::Internal)?;
+    let plain = keys.decrypt(&credential.encrypted_blob).and_then(|b| String::from_utf8(b).ok());
+    Ok(plain.map(|text| match serde_json::from_str(&text) {
+        Ok(Value::String(inner)) if credential.kind == PLAIN => inner,
+        _ => text,
+    }))
+}
+
+/// A blob's object.
+pub fn blob_object(text: &str) -> Option<Map<String, Value>> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(map)) => Some(map),
+        _ => None,
+    }
 }
 
 /// What a token of a trust's keypair is worth: the trust's authority, narrowed as the keypair is, and the

@@ -8,7 +8,7 @@ use std::time::Duration;
 use vicar_rules::Micros;
 
 use super::login::{self, Account, Lock};
-use crate::args;
+use crate::clock::SECOND;
 use crate::config::Compliance;
 use crate::error::{Error, Result};
 use crate::store::{DateTime, Patience, Store, Update};
@@ -26,14 +26,36 @@ const REMEMBERED: usize = 1_000;
 pub struct Failed {
     /// How many.
     pub count: u32,
+    /// When the first one was.
+    pub first: Micros,
     /// When the last one was.
     pub at: Micros,
 }
 
 impl Failed {
     fn add(&mut self, other: Self) {
+        self.first = if self.count == 0 { other.first } else { self.first.min(other.first) };
         self.count = self.count.saturating_add(other.count);
         self.at = self.at.max(other.at);
+    }
+}
+
+/// Failures of one user in one transaction.
+#[derive(Debug, Clone, Copy, Default)]
+struct Batch {
+    failed: Failed,
+    /// The count of the user's row that includes them.
+    count: Option<i64>,
+}
+
+impl Batch {
+    /// Whether an account was read when its row showed these failures already.
+    fn is_in(&self, account: &Account) -> bool {
+        // Some engines keep whole seconds.
+        let second = |at: Micros| at.div_euclid(SECOND);
+        let (failures, at) = account.failed();
+        self.count.is_some_and(|count| failures >= count)
+            && at.is_some_and(|at| second(at) >= second(self.failed.at))
     }
 }
 
@@ -43,20 +65,21 @@ struct State {
     epoch: u64,
     waiting: BTreeMap<String, Failed>,
     /// Being written now.
-    writing: BTreeMap<String, Failed>,
+    writing: BTreeMap<String, Batch>,
     /// Written, with the epoch from which on the database shows them.
-    written: VecDeque<(u64, String, Failed)>,
+    written: VecDeque<(u64, String, Batch)>,
     is_running: bool,
 }
 
 impl State {
-    fn since(&self, epoch: Epoch, user: &str) -> Failed {
-        let mut all = Failed::default();
-        for failed in [self.waiting.get(user), self.writing.get(user)].into_iter().flatten() {
-            all.add(*failed);
-        }
-        for (_, _, failed) in self.written.iter().filter(|(at, who, _)| *at > epoch.0 && who == user) {
-            all.add(*failed);
+    fn since(&self, epoch: Epoch, account: &Account) -> Failed {
+        let user = account.user();
+        let written = self.written.iter().filter(|(at, who, _)| *at > epoch.0 && who == user);
+        let mut all = self.waiting.get(user).copied().unwrap_or_default();
+        for batch in written.map(|(_, _, batch)| batch).chain(self.writing.get(user)) {
+            if !batch.is_in(account) {
+                all.add(batch.failed);
+            }
         }
         all
     }
@@ -80,32 +103,35 @@ impl Failures {
         Epoch(self.state().epoch)
     }
 
-    /// Failures of a user that a snapshot begun after `epoch` may not show.
-    pub fn since(&self, epoch: Epoch, user: &str) -> Failed {
-        self.state().since(epoch, user)
+    /// Failures that an account does not show, read in a snapshot that was taken after `epoch`. What was
+    /// committed about that time is told by the account itself.
+    pub fn since(&self, epoch: Epoch, account: &Account) -> Failed {
+        self.state().since(epoch, account)
     }
 
-    /// Forgets what is not written yet: the user has logged in.
+    /// Forgets what is not written yet: the user has logged in. To be called in the writer's transaction, so
+    /// that what waits for its turn to be written is not written after it.
     pub fn forget(&self, user: &str) {
         let mut state = self.state();
         state.waiting.remove(user);
+        state.writing.remove(user);
         state.written.retain(|(_, who, _)| who != user);
     }
 
-    /// Counts a failed login, unless the account is locked already: it stays locked no longer for it. The
-    /// account was read in a snapshot begun after `epoch`. It is written behind the answer.
+    /// Counts a failed login of an account that was read in a snapshot taken after `epoch`, unless it is locked
+    /// already: it stays locked no longer for it. It is written behind the answer.
     pub fn count(&self, store: &Store, rules: &Compliance, account: &Account, epoch: Epoch, now: Micros) {
         let user = account.user();
         let mut state = self.state();
-        // Here, where no other can count in between.
-        if account.lock(rules, state.since(epoch, user), now) == Lock::Closed {
+        // Asked where no other can count in between.
+        if account.lock(rules, state.since(epoch, account), now) == Lock::Closed {
             return;
         }
         if state.waiting.len() >= MOST && !state.waiting.contains_key(user) {
             tracing::warn!("failed logins of too many users wait to be written; one is not counted");
             return;
         }
-        state.waiting.entry(user.to_owned()).or_default().add(Failed { count: 1, at: now });
+        state.waiting.entry(user.to_owned()).or_default().add(Failed { count: 1, first: now, at: now });
         if !std::mem::replace(&mut state.is_running, true) {
             let (failures, store, rules) = (self.clone(), store.clone(), rules.clone());
             tokio::spawn(async move { failures.write_all(&store, &rules).await });
@@ -121,10 +147,10 @@ impl Failures {
                     state.is_running = false;
                     return;
                 }
-                state.writing = std::mem::take(&mut state.waiting);
+                let waiting = std::mem::take(&mut state.waiting).into_iter();
+                state.writing = waiting.map(|(user, failed)| (user, Batch { failed, count: None })).collect();
             }
-            let batch = self.state().writing.clone();
-            let done = write(store, rules, &batch).await;
+            let done = self.write(store, rules).await;
             {
                 let mut state = self.state();
                 let writing = std::mem::take(&mut state.writing);
@@ -132,13 +158,14 @@ impl Failures {
                     Ok(()) => {
                         state.epoch += 1;
                         let epoch = state.epoch;
-                        state.written.extend(writing.into_iter().map(|(user, failed)| (epoch, user, failed)));
-                        let over = state.written.len().saturating_sub(REMEMBERED.max(batch.len()));
+                        let most = REMEMBERED.max(writing.len());
+                        state.written.extend(writing.into_iter().map(|(user, batch)| (epoch, user, batch)));
+                        let over = state.written.len().saturating_sub(most);
                         state.written.drain(..over);
                     }
                     Err(_) => {
-                        for (user, failed) in writing {
-                            state.waiting.entry(user).or_default().add(failed);
+                        for (user, batch) in writing {
+                            state.waiting.entry(user).or_default().add(batch.failed);
                         }
                     }
                 }
@@ -154,22 +181,69 @@ impl Failures {
             }
         }
     }
+
+    /// Writes one batch in one transaction.
+    async fn write(&self, store: &Store, rules: &Compliance) -> Result<()> {
+        let mut tx = store.write().await?;
+        // Looked at now: who logged in while this waited for its turn is forgotten.
+        let batch = self.state().writing.clone();
+        for (user, Batch { failed, .. }) in batch {
+            let Some(account) = login::account(&mut tx, &user).await? else { continue };
+            let before = match account.lock(rules, Failed::default(), failed.first) {
+                Lock::Closed => continue,
+                Lock::Lapsed => 0,
+                Lock::Open => account.failed().0,
+            };
+            let count = before.saturating_add(i64::from(failed.count));
+            if let Some(batch) = self.state().writing.get_mut(&user) {
+                batch.count = Some(count);
+            }
+            let counted = Update::of("local_user")
+                .set("failed_auth_count", count)
+                .set("failed_auth_at", DateTime(failed.at))
+                .key("id", account.local());
+            tx.execute(&System::Login, &counted).await?;
+        }
+        Ok(tx.commit().await?)
+    }
 }
 
-async fn write(store: &Store, rules: &Compliance, batch: &BTreeMap<String, Failed>) -> Result<()> {
-    let mut tx = store.write().await?;
-    for (user, failed) in batch {
-        let Some(account) = login::account(&mut tx, user).await? else { continue };
-        let count = match account.lock(rules, Failed::default(), failed.at) {
-            Lock::Closed => continue,
-            Lock::Lapsed => "0 + ?",
-            Lock::Open => "COALESCE(failed_auth_count, 0) + ?",
-        };
-        let counted = Update::of("local_user")
-            .set_expr_with("failed_auth_count", count, args![failed.count])
-            .set("failed_auth_at", DateTime(failed.at))
-            .key("id", account.local());
-        tx.execute(&System::Login, &counted).await?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(failures: i64, at: Option<Micros>) -> Account {
+        Account::with_failures("ann", failures, at)
     }
-    Ok(tx.commit().await?)
+
+    fn one_batch(count: Option<i64>) -> Failures {
+        let failures = Failures::default();
+        let failed = Failed { count: 2, first: 7 * SECOND, at: 7 * SECOND };
+        failures.state().writing.insert("ann".into(), Batch { failed, count });
+        failures
+    }
+
+    #[test]
+    fn what_a_row_shows_is_not_counted_again() {
+        let (failures, before) = (one_batch(Some(2)), Epoch(0));
+        assert_eq!(failures.since(before, &account(0, None)).count, 2);
+        assert_eq!(failures.since(before, &account(2, Some(7 * SECOND))).count, 0);
+        // As many failures, but of long ago: the lock has lapsed, and these begin anew.
+        assert_eq!(failures.since(before, &account(3, Some(SECOND))).count, 2);
+        // Committed between the epoch and the snapshot.
+        let batch = failures.state().writing.remove("ann").expect("a batch");
+        failures.state().written.push_back((1, "ann".into(), batch));
+        assert_eq!(failures.since(before, &account(0, None)).count, 2);
+        assert_eq!(failures.since(before, &account(2, Some(7 * SECOND))).count, 0);
+        assert_eq!(failures.since(Epoch(1), &account(0, None)).count, 0);
+    }
+
+    #[test]
+    fn a_login_forgets_what_waits_for_its_turn_to_be_written() {
+        let failures = one_batch(None);
+        assert_eq!(failures.since(Epoch(0), &account(0, None)).count, 2);
+        failures.forget("ann");
+        assert_eq!(failures.since(Epoch(0), &account(0, None)).count, 0);
+        assert!(failures.state().writing.is_empty());
+    }
 }

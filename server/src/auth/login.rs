@@ -9,17 +9,17 @@ use serde_json::{Map, Value};
 use vicar_rules::Micros;
 use vicar_rules::delegation::Presence;
 
+use super::Parts;
 use super::issue::Identity;
 use super::lockout::{Epoch, Failed};
 use super::slow::SlowWork;
-use crate::app::App;
 use crate::args;
 use crate::clock;
 use crate::config::Compliance;
-use crate::crypto::passwords::BCRYPT_BYTES;
+use crate::crypto::passwords::{BCRYPT_BYTES, Passwords};
 use crate::error::{Error, Result};
 use crate::facts;
-use crate::resources::users::sql::{self, Options};
+use crate::facts::options::{Options, options};
 use crate::store::{self, Date, DateTime, Id, Tx, Update, WriteTx};
 use crate::system::System;
 
@@ -38,7 +38,7 @@ pub async fn domain_id(tx: &mut Tx, map: &Map<String, Value>, at: &str) -> Resul
 #[derive(Debug)]
 pub struct Login<'a> {
     /// The server's parts.
-    pub app: &'a App,
+    pub parts: Parts<'a>,
     /// The instant.
     pub now: Micros,
     /// Where hashes are computed.
@@ -98,10 +98,10 @@ impl Passed {
     ///
     /// # Errors
     /// [`Error::Pending`] until it is computed or given up.
-    pub fn rehash(&self, app: &App, slow: &mut SlowWork) -> Result<Option<String>> {
+    pub fn rehash(&self, passwords: &Passwords, slow: &mut SlowWork) -> Result<Option<String>> {
         // What is longer has no hash of the current kind.
         let fits = self.password.len() <= BCRYPT_BYTES;
-        if fits && self.account.hash.as_ref().is_some_and(|hash| !app.passwords.is_current(hash)) {
+        if fits && self.account.hash.as_ref().is_some_and(|hash| !passwords.is_current(hash)) {
             return slow.hash_anew(&self.password);
         }
         Ok(None)
@@ -114,7 +114,7 @@ impl Passed {
     pub async fn record(
         &self,
         tx: &mut WriteTx,
-        app: &App,
+        parts: Parts<'_>,
         rehash: Option<String>,
         now: Micros,
     ) -> Result<()> {
@@ -127,17 +127,17 @@ impl Passed {
                 .key("password_hash", old);
             tx.execute(&System::Login, &anew).await?;
         }
-        let unwritten = app.failures.since(self.epoch, &account.user);
+        let unwritten = parts.failures.since(self.epoch, account);
         if account.failures != 0 || unwritten.count != 0 {
             let none_failed = Update::of("local_user")
                 .set("failed_auth_count", 0_i64)
                 .set("failed_auth_at", store::Value::Null)
                 .key("id", account.local);
             tx.execute(&System::Login, &none_failed).await?;
-            app.failures.forget(&account.user);
+            parts.failures.forget(&account.user);
         }
         let today = clock::date(now);
-        let counts_days = app.config.compliance.disable_user_account_days_inactive.is_some();
+        let counts_days = parts.config.compliance.disable_user_account_days_inactive.is_some();
         if counts_days && account.last_active.as_ref().is_none_or(|d| d.0 != today) {
             let seen = Update::of("user").set("last_active_at", Date(today)).key("id", &account.user);
             tx.execute(&System::Login, &seen).await?;
@@ -230,7 +230,7 @@ async fn find(tx: &mut Tx, condition: &str, args: &[store::Value]) -> Result<Opt
         .await?;
     match found {
         Some(mut account) => {
-            account.options = sql::options(tx, &account.user).await?;
+            account.options = options(tx, &account.user).await?;
             Ok(Some(account))
         }
         None => Ok(None),
@@ -254,27 +254,49 @@ impl Account {
         let Some(limit) = rules.lockout_failure_attempts.filter(|n| *n > 0) else {
             return Lock::Open;
         };
-        if self.options.is_on("ignore_lockout_failure_attempts") {
+        let limit = i64::from(limit);
+        let lapsed = |at: Option<Micros>, now: Micros| {
+            rules.lockout_duration > 0
+                && at.is_some_and(|at| at.saturating_add(rules.lockout_duration) <= now)
+        };
+        // While an account is locked, no failure is counted: what was counted after the lock began anew.
+        let began_anew =
+            unwritten.count > 0 && self.failures >= limit && lapsed(self.failed_at, unwritten.first);
+        let stored = if began_anew { 0 } else { self.failures };
+        let failures = stored.saturating_add(i64::from(unwritten.count));
+        if failures < limit || self.options.is_on("ignore_lockout_failure_attempts") {
             return Lock::Open;
         }
-        let over = |last: Option<Micros>, now: Micros| {
-            // Without a duration a lock never lapses, and neither does one of unknown age.
-            let end = last.filter(|_| rules.lockout_duration > 0)?.saturating_add(rules.lockout_duration);
-            (end <= now).then_some(())
-        };
-        let limit = i64::from(limit);
-        let newest = (unwritten.count > 0).then_some(unwritten.at);
-        // What failed after a lock had lapsed is counted from nothing.
-        let lapsed = self.failures >= limit && over(self.failed_at, newest.unwrap_or(now)).is_some();
-        let stored = if lapsed { 0 } else { self.failures };
-        if stored.saturating_add(i64::from(unwritten.count)) < limit {
-            return if lapsed { Lock::Lapsed } else { Lock::Open };
-        }
-        if over(self.failed_at.max(newest), now).is_some() { Lock::Lapsed } else { Lock::Closed }
+        let last = self.failed_at.max((unwritten.count > 0).then_some(unwritten.at));
+        // Without a duration a lock never lapses, and neither does one of unknown age.
+        if lapsed(last, now) { Lock::Lapsed } else { Lock::Closed }
     }
 
     fn expired(&self, now: Micros) -> bool {
         self.expires.is_some_and(|e| e <= now) && !self.options.is_on("ignore_password_expiry")
+    }
+
+    /// How many logins have failed, and when the last one did.
+    pub fn failed(&self) -> (i64, Option<Micros>) {
+        (self.failures, self.failed_at)
+    }
+
+    /// An account of which nothing else matters.
+    #[cfg(test)]
+    pub(super) fn with_failures(user: &str, failures: i64, failed_at: Option<Micros>) -> Self {
+        Self {
+            user: user.to_owned(),
+            local: 1,
+            failures,
+            failed_at,
+            password: None,
+            hash: None,
+            set_at: 0,
+            self_service: false,
+            expires: None,
+            last_active: None,
+            options: Options::default(),
+        }
     }
 
     /// The user's id.
@@ -314,19 +336,19 @@ impl Login<'_> {
         account: Option<Account>,
         password: &str,
     ) -> Result<Proven> {
-        let rules = &self.app.config.compliance;
+        let rules = &self.parts.config.compliance;
         let hash = account.as_ref().and_then(|a| a.hash.as_deref());
-        let too_long = password.len() > self.app.config.max_password_length;
+        let too_long = password.len() > self.parts.config.max_password_length;
         // Nothing longer than the limit was ever hashed; it costs what any other wrong password does.
         let fits = self.slow.verify(if too_long { "" } else { password }, hash)?;
         // An empty password is no proof of anything, whatever hash it may fit.
         let fits = fits && !too_long && !password.is_empty();
         let account = account.ok_or(Error::Unauthorized)?;
-        let unwritten = self.app.failures.since(self.epoch, &account.user);
+        let unwritten = self.parts.failures.since(self.epoch, &account);
         let lock = account.lock(rules, unwritten, self.now);
         if !fits {
             if rules.lockout_failure_attempts.is_some() {
-                self.app.failures.count(&self.app.store, rules, &account, self.epoch, self.now);
+                self.parts.failures.count(self.parts.store, rules, &account, self.epoch, self.now);
             }
             return Err(Error::Unauthorized);
         }
@@ -343,7 +365,7 @@ impl Login<'_> {
 /// # Errors
 /// 401 when they do not.
 pub async fn check_mfa(tx: &mut Tx, auth_methods: &[String], who: &Identity) -> Result<()> {
-    let options = sql::options(tx, &who.user).await?;
+    let options = options(tx, &who.user).await?;
     if options.get("multi_factor_auth_enabled") == Some(&Value::Bool(false)) {
         return Ok(());
     }
@@ -406,20 +428,8 @@ mod tests {
             ..crate::config::Config::from_text("", std::path::Path::new("/d")).expect("reads").compliance
         };
         let lock = |failures: i64, failed_at: Micros, count: u32, at: Micros, now: Micros| {
-            let account = Account {
-                user: "u".into(),
-                local: 1,
-                failures,
-                failed_at: Some(failed_at),
-                password: None,
-                hash: None,
-                set_at: 0,
-                self_service: false,
-                expires: None,
-                last_active: None,
-                options: Options::default(),
-            };
-            account.lock(&rules, Failed { count, at }, now)
+            let account = Account::with_failures("u", failures, Some(failed_at));
+            account.lock(&rules, Failed { count, first: at, at }, now)
         };
         assert_eq!(lock(2, 0, 0, 0, 1), Lock::Open);
         assert_eq!(lock(3, 0, 0, 0, 59), Lock::Closed);
@@ -428,7 +438,7 @@ mod tests {
         assert_eq!(lock(2, 0, 1, 10, 70), Lock::Lapsed);
         // The first failure after a lock has lapsed locks nothing, written or not.
         assert_eq!(lock(1, 60, 0, 0, 61), Lock::Open);
-        assert_eq!(lock(3, 0, 1, 60, 61), Lock::Lapsed);
+        assert_eq!(lock(3, 0, 1, 60, 61), Lock::Open);
         assert_eq!(lock(3, 0, 3, 62, 63), Lock::Closed);
         assert_eq!(lock(3, 0, 3, 62, 122), Lock::Lapsed);
     }

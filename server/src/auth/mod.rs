@@ -10,3 +10,22 @@ pub mod login;
 pub mod render;
 pub mod slow;
 pub mod token;
+
+use crate::config::Config;
+use crate::crypto::keys::KeyRing;
+use crate::store::Store;
+
+/// The parts of the server that logins and tokens need.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// Keys of tokens.
+    pub token_keys: &'a KeyRing,
+    /// Keys of credentials at rest.
+    pub credential_keys: &'a KeyRing,
+    /// Failed logins that are not written yet.
+    pub failures: &'a lockout::Failures,
+    /// The database, for what is written behind an answer.
+    pub store: &'a Store,
+}

@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 use super::token::{Token, TokenScope};
 use crate::clock;
 use crate::error::Result;
-use crate::facts::{ProjectFacts, RoleRef, UserFacts};
+use crate::extra;
+use crate::facts::catalog::{Endpoint, Service};
+use crate::facts::{self, ProjectFacts, RoleRef, UserFacts};
 use crate::store::Tx;
 
 fn user(u: &UserFacts) -> Value {
@@ -34,6 +36,34 @@ fn role(r: &RoleRef, whole: bool) -> Value {
         out["options"] = r.immutable.map_or_else(|| json!({}), |i| json!({"immutable": i}));
     }
     out
+}
+
+/// The catalog of a token, as clients see it. Of a trust's token it is the trustor's of its last link.
+///
+/// # Errors
+/// When the database fails.
+pub async fn catalog(tx: &mut Tx, token: &Token) -> Result<Value> {
+    let user = token.trust.as_ref().map_or(token.user.id.as_str(), |t| &t.chain().leaf().trustor);
+    let services = facts::catalog::catalog(tx, user, token.project().map(|p| p.id.as_str())).await?;
+    Ok(services.iter().map(service).collect())
+}
+
+fn service(s: &Service) -> Value {
+    let endpoints: Vec<Value> = s.endpoints.iter().map(endpoint).collect();
+    json!({"endpoints": endpoints, "id": s.id, "type": s.kind, "name": s.name})
+}
+
+fn endpoint(e: &Endpoint) -> Value {
+    extra::shown(
+        &e.extra,
+        json!({
+            "id": e.id,
+            "interface": e.interface,
+            "region_id": e.region_id,
+            "url": e.url,
+            "region": e.region_id,
+        }),
+    )
 }
 
 /// The `token` object, with the catalog unless it is not wanted.
@@ -92,8 +122,7 @@ pub async fn render(tx: &mut Tx, token: &Token, with_catalog: bool) -> Result<Va
         let roles: Vec<Value> = token.roles.iter().map(|r| role(r, whole)).collect();
         out.insert("roles".into(), roles.into());
         if with_catalog {
-            let catalog = crate::resources::catalog::for_token(tx, token).await?;
-            out.insert("catalog".into(), catalog);
+            out.insert("catalog".into(), catalog(tx, token).await?);
         }
     }
     if let Some(a) = &token.application_credential {

@@ -8,13 +8,13 @@ use vicar_rules::revocation::{self, Claims};
 use vicar_rules::roles::{Implications, RoleSet};
 use vicar_rules::token::{self, Kind, ScopeKind, TokenTraits};
 
+use super::Parts;
 use super::application_credential::{self, ApplicationCredential};
 use super::fernet::{Payload, PayloadScope};
 use super::keypair;
-use crate::app::App;
 use crate::error::{Error, Result};
 use crate::facts::{self, EvaluatedTrust, Place, ProjectFacts, RevocationQuery, RoleRef, UserFacts};
-use crate::http::TokenIds;
+use crate::line::TokenIds;
 use crate::store::Tx;
 
 /// Where a valid token is scoped.
@@ -136,16 +136,16 @@ pub struct ValidateOptions {
 /// When keys or database fail.
 pub async fn validate(
     tx: &mut Tx,
-    app: &App,
+    parts: Parts<'_>,
     text: &str,
     now: Micros,
     options: ValidateOptions,
 ) -> Result<Option<Token>> {
-    let keys = app.token_keys.current().map_err(Error::Internal)?;
-    let Some(payload) = Payload::decode(text, &keys, &app.config.auth_methods) else {
+    let keys = parts.token_keys.current().map_err(Error::Internal)?;
+    let Some(payload) = Payload::decode(text, &keys, &parts.config.auth_methods) else {
         return Ok(None);
     };
-    match evaluate(tx, app, payload, Known::default(), now, options).await? {
+    match evaluate(tx, parts, payload, Known::default(), now, options).await? {
         Outcome::Valid(token) => Ok(Some(*token)),
         Outcome::Dead | Outcome::Revoked(_) => Ok(None),
     }
@@ -177,7 +177,7 @@ pub struct Known {
 /// When the database fails.
 pub async fn evaluate(
     tx: &mut Tx,
-    app: &App,
+    parts: Parts<'_>,
     payload: Payload,
     known: Known,
     now: Micros,
@@ -192,7 +192,7 @@ pub async fn evaluate(
         trust: trust_id.is_some(),
         application_credential: matches!(payload.scope, PayloadScope::ApplicationCredential(..)),
         access_token: false,
-        additional_primary: &app.config.additional_primary,
+        additional_primary: &parts.config.additional_primary,
     });
     if token::shown_until(kind, payload.expires, options.window, []) <= now {
         return Ok(Outcome::Dead);

@@ -29,7 +29,7 @@ impl Caller {
         {
             return Ok(Self::admin_token());
         }
-        let token = validate(tx, app, text, now, ValidateOptions::default()).await?;
+        let token = validate(tx, app.auth(), text, now, ValidateOptions::default()).await?;
         Ok(Self::with(token.ok_or(Error::Unauthorized)?))
     }
 

@@ -16,10 +16,11 @@ use super::{Authorized, Caller, Object, SlowWork};
 use crate::app::App;
 use crate::auth::lockout::Epoch;
 use crate::error::{Error, Result};
+use crate::http::page::Paging;
 use crate::http::schema::Schema;
 use crate::http::{Links, Request};
 use crate::metrics::Metrics;
-use crate::store::{Tx, WriteTx};
+use crate::store::{Batch, Tx, WriteTx};
 
 /// A session that reads.
 pub type Reading<'r> = Session<'r, Tx>;
@@ -45,6 +46,7 @@ pub struct Session<'r, T> {
     pub slow: &'r mut SlowWork,
     caller: Option<&'r Caller>,
     ops: &'static [Op],
+    may_take_long: bool,
     after_commit: Vec<AfterCommit>,
 }
 
@@ -65,7 +67,64 @@ impl<'r, T> Session<'r, T> {
         caller: Option<&'r Caller>,
         ops: &'static [Op],
     ) -> Self {
-        Self { app, request, tx, now, epoch, slow, caller, ops, after_commit: Vec::new() }
+        Self {
+            app,
+            request,
+            tx,
+            now,
+            epoch,
+            slow,
+            caller,
+            ops,
+            may_take_long: false,
+            after_commit: Vec::new(),
+        }
+    }
+
+    /// The same of a request that has a place among the long reads.
+    #[must_use]
+    pub fn taking_long(self, may_take_long: bool) -> Self {
+        Self { may_take_long, ..self }
+    }
+
+    /// Says that the request goes on with a long read, and lets others go first. The first time it ends in
+    /// [`Error::TakesLong`]: then the framework waits for a place among the few long reads that there may be at
+    /// once, without a transaction, and runs the handler again. Call it after permission was checked.
+    ///
+    /// # Errors
+    /// [`Error::TakesLong`] without a place.
+    pub async fn take_long(&mut self) -> Result<()> {
+        if !self.may_take_long {
+            return Err(Error::TakesLong);
+        }
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    /// What is to be read next for a page. A page of more than one batch is a long read.
+    ///
+    /// # Errors
+    /// 400 when the marker is no item of this list; as [`Session::take_long`].
+    pub async fn next_batch(&mut self, paging: &mut Paging<'_>) -> Result<Option<Batch>> {
+        let batch = paging.next()?;
+        if batch.is_some() && paging.is_long() {
+            self.take_long().await?;
+        }
+        Ok(batch)
+    }
+
+    /// A list that is read in batches: the database filters by equality of `queried`, and each item is compared
+    /// with `filters`.
+    ///
+    /// # Errors
+    /// 400 for a limit that is no positive integer.
+    pub fn paging(&self, queried: &[&str], filters: &[&str]) -> Result<Paging<'r>> {
+        self.request.query.paging(queried, filters, self.app.config.list_limit)
+    }
+
+    /// The answer with a page that was read in batches.
+    pub fn page(&self, name: &str, paging: Paging<'_>) -> Response {
+        self.request.page(name, paging.into_page())
     }
 
     /// The transaction, and what is to be done after its commit.
@@ -80,6 +139,19 @@ impl<'r, T> Session<'r, T> {
     /// 401 on a route that takes no token, or none was given.
     pub fn caller(&self) -> Result<&'r Caller> {
         self.caller.ok_or(Error::Unauthorized)
+    }
+
+    /// The operations that the route declares.
+    pub fn ops(&self) -> &'static [Op] {
+        self.ops
+    }
+
+    /// The first of them.
+    ///
+    /// # Errors
+    /// Ours: the route declares none.
+    pub fn op(&self) -> Result<Op> {
+        self.ops.first().copied().ok_or_else(|| Error::Internal("the route declares no operation".into()))
     }
 
     /// Whether a token of the caller's kind may do this at all.

@@ -75,7 +75,11 @@ pub fn main() -> ExitCode {
         Command::Demo(c) => return c.run().report(),
         command => command,
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(crate::app::threads())
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(e) => return Failure::Failed(format!("threads: {e}")).report(),
     };

@@ -126,6 +126,10 @@ pub struct Config {
     pub ec2_keys: Ec2Keys,
     /// `[revoke] expiration_buffer`
     pub revoke_buffer: Micros,
+    /// `[delegation] max_trusts_per_user`: how many living trusts a user may have given (0 in the file: any number).
+    pub max_trusts_per_user: Option<u32>,
+    /// `[delegation] max_credentials_per_user`: how many credentials a user may have (0 in the file: any number).
+    pub max_credentials_per_user: Option<u32>,
     /// `[delegation] retention`: how long ended trusts are kept.
     pub retention: Micros,
     /// `[delegation] reap_interval`: the pause between rounds of the reaper; 0 is never.
@@ -219,6 +223,8 @@ impl Config {
             revoke_buffer: r.duration("revoke", "expiration_buffer")?,
             retention: r.duration("delegation", "retention")?,
             reap_interval: r.duration("delegation", "reap_interval")?,
+            max_trusts_per_user: r.count("delegation", "max_trusts_per_user")?.filter(|n| *n > 0),
+            max_credentials_per_user: r.count("delegation", "max_credentials_per_user")?.filter(|n| *n > 0),
             unknown,
         })
     }

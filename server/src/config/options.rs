@@ -82,6 +82,8 @@ pub const OPTIONS: &[Opt] = &[
     opt("delegation", "ec2_keys", Choice(&["bound", "refuse"]), "`refuse`: delegated tokens get no keypairs at all, as in Keystone 30.0.0; ours"),
     opt("delegation", "retention", Seconds(2_592_000), "how long ended trusts are kept for those who ask how they ended; ours"),
     opt("delegation", "reap_interval", Seconds(60), "the pause between rounds of the reaper; 0: never; ours"),
+    opt("delegation", "max_trusts_per_user", Count(Some(10_000)), "how many living trusts a user may have given; 0: any number; ours"),
+    opt("delegation", "max_credentials_per_user", Count(Some(10_000)), "how many credentials of all types, keypairs among them, a user may have; 0: any number; ours"),
     opt("auth", "methods", List("external,password,token,oauth1,mapped,application_credential,ec2credential"), "their order is part of every token: never reorder, add at the end"),
     opt("auth", "additional_primary_auth_methods", List(""), "methods of plugins whose tokens count as logins, like `password`"),
     opt("identity", "default_domain_id", Text(Some("default")), "the domain of requests that name none"),

@@ -14,9 +14,10 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
 use crate::error::challenge;
+use crate::http::Links;
 use crate::http::request::{Encrypted, read_body};
-use crate::http::{Line, Links};
 use crate::ids;
+use crate::line::Line;
 use crate::metrics::RequestLabels;
 
 /// The header with the request's id.

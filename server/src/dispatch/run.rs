@@ -105,14 +105,23 @@ async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
     let mut patience = Patience::default();
     let mut has_waited = false;
     let mut has_writer = false;
+    let mut long = None;
     let error = loop {
-        match attempt(route, app, request, &mut slow, has_writer).await {
+        match attempt(route, app, request, &mut slow, (has_writer, long.is_some())).await {
             Ok(response) => return response,
             Err(Error::NeedsWriter) if !has_writer => has_writer = true,
             Err(Error::Pending) => {
                 has_writer = false;
                 if let Err(e) = slow.perform(&app.passwords).await {
                     break e;
+                }
+            }
+            Err(Error::TakesLong) if long.is_none() => {
+                has_writer = false;
+                // It is never closed, and kept until there is an answer.
+                match app.long_reads.acquire().await {
+                    Ok(place) => long = Some(place),
+                    Err(_) => break Error::TakesLong,
                 }
             }
             Err(Error::Settling) if !has_waited => {
@@ -142,7 +151,7 @@ async fn attempt(
     app: &App,
     request: &Request,
     slow: &mut SlowWork,
-    has_writer: bool,
+    (has_writer, may_take_long): (bool, bool),
 ) -> Result<Response> {
     match route.handler {
         Handler::Plain(handler) => handler(request),
@@ -151,7 +160,8 @@ async fn attempt(
             // Before the snapshot, which the first statement takes: what is revoked later is not older.
             let (now, epoch) = (app.clock.now(), app.failures.epoch());
             let caller = caller(route, app, request, &mut tx, now).await?;
-            let mut session = Session::new(app, request, tx, (now, epoch), slow, caller.as_ref(), route.ops);
+            let mut session = Session::new(app, request, tx, (now, epoch), slow, caller.as_ref(), route.ops)
+                .taking_long(may_take_long);
             let response = handler(&mut session).await?;
             let (_, after) = session.finish();
             after(&app.metrics);
@@ -161,7 +171,8 @@ async fn attempt(
             let mut tx = if has_writer { app.store.write().await? } else { app.store.rehearse().await? };
             let (now, epoch) = (app.clock.now(), app.failures.epoch());
             let caller = caller(route, app, request, &mut tx, now).await?;
-            let mut session = Session::new(app, request, tx, (now, epoch), slow, caller.as_ref(), route.ops);
+            let mut session = Session::new(app, request, tx, (now, epoch), slow, caller.as_ref(), route.ops)
+                .taking_long(may_take_long);
             let response = handler(&mut session).await?;
             let (tx, after) = session.finish();
             if has_writer {

@@ -52,12 +52,52 @@ impl Holdings {
     /// # Errors
     /// When the database fails.
     pub async fn load(tx: &mut Tx, users: &BTreeSet<String>) -> Result<Self> {
-        let mut grants: BTreeMap<String, Granted> = BTreeMap::new();
+        let mut found = Self::none(implications(tx).await?);
+        let users: Vec<&str> = users.iter().map(String::as_str).collect();
+        let targets = found.read(tx, &users, None).await?;
+        found.parents = parents(tx, targets).await?;
+        Ok(found)
+    }
+
+    /// Loads what the users hold on some projects, and what these inherit.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn load_on(
+        tx: &mut Tx,
+        users: &BTreeSet<&str>,
+        projects: BTreeSet<String>,
+        implications: &Implications,
+    ) -> Result<Self> {
+        let mut found = Self::none(implications.clone());
+        let users: Vec<&str> = users.iter().copied().collect();
+        found.parents = parents(tx, projects.clone()).await?;
+        let above = found.parents.values().flatten().cloned();
+        let targets: Vec<String> =
+            projects.into_iter().chain(above).collect::<BTreeSet<_>>().into_iter().collect();
+        for part in targets.chunks(CHUNK) {
+            found.read(tx, &users, Some(part)).await?;
+        }
+        Ok(found)
+    }
+
+    fn none(implications: Implications) -> Self {
+        Self { grants: BTreeMap::new(), parents: BTreeMap::new(), implications }
+    }
+
+    /// Reads what the users hold, on some targets or on any; returns the projects and domains among these.
+    async fn read(&mut self, tx: &mut Tx, users: &[&str], on: Option<&[String]>) -> Result<BTreeSet<String>> {
         let mut targets = BTreeSet::new();
-        let all: Vec<&str> = users.iter().map(String::as_str).collect();
-        for part in all.chunks(CHUNK) {
+        for part in users.chunks(CHUNK) {
             for (sql, (holder, [kind, other])) in GRANTS.into_iter().zip(HOLDERS) {
+                // The system is neither a project nor above one.
+                if on.is_some() && kind.ends_with("System") {
+                    continue;
+                }
                 let mut q = Select::new(sql);
+                if let Some(ids) = on {
+                    q.is_in("a.target_id", ids);
+                }
                 q.and("a.type IN (?, ?)", args![kind, other]).is_in(holder, part.iter().copied());
                 for (user, kind, target, role, inherited) in q.map(tx, read_grant).await? {
                     let place = if inherited {
@@ -72,12 +112,11 @@ impl Holdings {
                     if !kind.ends_with("System") {
                         targets.insert(target);
                     }
-                    grants.entry(user).or_default().entry(place).or_default().insert(role);
+                    self.grants.entry(user).or_default().entry(place).or_default().insert(role);
                 }
             }
         }
-        let parents = parents(tx, targets).await?;
-        Ok(Self { grants, parents, implications: implications(tx).await? })
+        Ok(targets)
     }
 
     /// The users who hold anything.

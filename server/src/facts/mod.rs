@@ -3,8 +3,12 @@
 //! Every door (token login, validation, keypair exchange, redelegation) comes through here, so that
 //! a rule holds at all of them or at none.
 
+pub mod catalog;
+pub mod credentials;
+pub mod endpoint_url;
 mod holdings;
 mod losses;
+pub mod options;
 pub mod projects;
 pub mod revocations;
 pub mod roles;
@@ -14,11 +18,11 @@ pub mod users;
 use vicar_rules::delegation::Presence;
 
 pub use losses::{RoleLossGuard, holders_of, lost_at};
-pub use projects::{ProjectFacts, domain, domain_named, project, project_named};
+pub use projects::{ProjectFacts, domain, domain_named, project, project_named, projects};
 pub use revocations::{RevocationQuery, events, events_since, revoke};
 pub use roles::{NO_DOMAIN, Place, RoleRef, effective_roles, implications, token_roles};
 pub use trusts::{
-    EvaluatedTrust, chain, chains, evaluate, evaluate_all, evaluated_trust, subtree, trusts_where,
+    EvaluatedTrust, chain, chains, evaluate, evaluate_all, evaluated_trust, subtree, trust_ids, trusts_where,
 };
 pub use users::{Activity, PASSWORD_END, UserFacts, is_inactive, read_activity, read_password_end, user};
 

@@ -1,11 +1,13 @@
 //! Projects and domains, as far as authority depends on them.
 
+use std::collections::BTreeMap;
+
 use vicar_rules::delegation::Presence;
 
 use super::presence;
 use crate::args;
 use crate::store::migrate::ROOT_DOMAIN;
-use crate::store::{Result, Row, Tx};
+use crate::store::{CHUNK, Result, Row, Select, Tx};
 
 /// A project (or a domain, which is one), as far as authority cares.
 #[derive(Debug, Clone)]
@@ -47,6 +49,24 @@ const PROJECT: &str = "SELECT p.id, p.name, p.is_domain, p.domain_id, d.name, p.
 /// A project by id.
 pub async fn project(tx: &mut Tx, id: &str) -> Result<Option<ProjectFacts>> {
     tx.first(&format!("{PROJECT} WHERE p.id = ?"), args![id], read_project).await
+}
+
+/// The projects with these ids; one that is missing is missing.
+///
+/// # Errors
+/// When the database fails.
+pub async fn projects<'a>(
+    tx: &mut Tx,
+    ids: impl IntoIterator<Item = &'a str>,
+) -> Result<BTreeMap<String, ProjectFacts>> {
+    let ids: Vec<&str> = ids.into_iter().collect();
+    let mut out = BTreeMap::new();
+    for part in ids.chunks(CHUNK) {
+        let mut q = Select::new(PROJECT);
+        q.is_in("p.id", part.iter().copied());
+        out.extend(q.map(tx, read_project).await?.into_iter().map(|p| (p.id.clone(), p)));
+    }
+    Ok(out)
 }
 
 /// A domain by id.

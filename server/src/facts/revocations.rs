@@ -133,14 +133,23 @@ fn read_event(r: &mut Row) -> Result<Event> {
     })
 }
 
-/// All events recorded after an instant, with the time of their recording, oldest first.
-pub async fn events_since(tx: &mut Tx, since: Option<Micros>) -> Result<Vec<(Event, Micros)>> {
-    let mut q = Select::new(&format!("SELECT {EVENT}, revoked_at FROM revocation_event"));
+/// An event with the time of its recording and the number of its row: the order of lists.
+pub type Recorded = (Micros, i64, Event);
+
+/// Some of the events recorded after an instant, in the order of their rows: [`CHUNK`] at most, those that follow
+/// a row.
+///
+/// # Errors
+/// When the database fails.
+pub async fn events_since(tx: &mut Tx, since: Option<Micros>, row: i64) -> Result<Vec<Recorded>> {
+    let mut q = Select::new(&format!("SELECT {EVENT}, revoked_at, id FROM revocation_event"));
+    q.and("id > ?", args![row]);
     if let Some(since) = since {
         q.and("revoked_at > ?", args![DateTime(since)]);
     }
-    q.end("ORDER BY revoked_at, id");
-    q.map(tx, |r| Ok((read_event(r)?, r.take::<DateTime>()?.0))).await
+    q.end(&format!("ORDER BY id LIMIT {CHUNK}"));
+    let found = q.map(tx, |r| Ok((read_event(r)?, r.take::<DateTime>()?.0, r.take()?))).await?;
+    Ok(found.into_iter().map(|(event, at, row)| (at, row, event)).collect())
 }
 
 /// Events that may concern a token.

@@ -1,14 +1,15 @@
 //! Trusts and chains as stored, and their evaluation with the facts of one transaction.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use vicar_rules::Micros;
 use vicar_rules::delegation::{self, Chain, ChainFacts, Evaluated, Presence, Trust, TrustStatus, Until};
+use vicar_rules::loss::{self, LostPlace};
 use vicar_rules::roles::{Implications, RoleSet};
 
+use super::holdings::Holdings;
 use super::users::users;
-use super::{Place, ProjectFacts, UserFacts, effective_roles, implications, project};
+use super::{Place, ProjectFacts, UserFacts, effective_roles, implications, projects};
 use crate::args;
 use crate::store::{CHUNK, DateTime, Result, Row, Select, Tx};
 
@@ -86,6 +87,16 @@ fn ancestry(rows: &BTreeMap<String, Trust>, leaf: &str) -> Vec<Trust> {
         next = t.parent.as_ref().and_then(|p| rows.get(p));
     }
     out
+}
+
+/// The ids of trusts that fit a condition on `t`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn trust_ids(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<String>> {
+    let mut q = Select::new("SELECT t.id FROM trust t");
+    build(&mut q);
+    q.map(tx, |r| r.take()).await
 }
 
 /// A trust and everything below it, parents before their children. Deleted rows are included.
@@ -171,24 +182,14 @@ pub async fn evaluate_all(
     let ids: BTreeSet<&str> = chains.iter().flat_map(Chain::agents).collect();
     let users = users(tx, ids).await?;
     let agents: BTreeMap<String, Presence> = users.iter().map(|(id, u)| (id.clone(), u.presence)).collect();
-    let mut projects: BTreeMap<String, Option<ProjectFacts>> = BTreeMap::new();
-    let mut held: BTreeMap<(String, String), RoleSet> = BTreeMap::new();
-    for chain in &chains {
-        let Some(id) = &chain.leaf().project else { continue };
-        if !projects.contains_key(id) {
-            projects.insert(id.clone(), project(tx, id).await?);
-        }
-        let key = (chain.root().trustor.clone(), id.clone());
-        if let Entry::Vacant(slot) = held.entry(key) {
-            let trustor = &chain.root().trustor;
-            slot.insert(effective_roles(tx, trustor, Place::Project(id), implications).await?);
-        }
-    }
+    let on: BTreeSet<&str> = chains.iter().filter_map(|c| c.leaf().project.as_deref()).collect();
+    let projects = projects(tx, on).await?;
+    let held = root_roles(tx, &chains, implications).await?;
     let nothing = RoleSet::new();
     Ok(chains
         .into_iter()
         .map(|chain| {
-            let project = chain.leaf().project.as_ref().and_then(|id| projects.get(id).cloned().flatten());
+            let project = chain.leaf().project.as_ref().and_then(|id| projects.get(id).cloned());
             let key = (chain.root().trustor.clone(), chain.leaf().project.clone().unwrap_or_default());
             let facts = ChainFacts {
                 now,
@@ -203,4 +204,33 @@ pub async fn evaluate_all(
             EvaluatedTrust { evaluated, users, project }
         })
         .collect())
+}
+
+/// So many pairs of a user and a project are looked up one by one; more, all together.
+const FEW: usize = 2;
+
+/// What the users at the roots of some chains hold on the projects, by user and project.
+async fn root_roles(
+    tx: &mut Tx,
+    chains: &[Chain],
+    implications: &Implications,
+) -> Result<BTreeMap<(String, String), RoleSet>> {
+    let pairs: BTreeSet<(String, String)> =
+        chains.iter().filter_map(|c| Some((c.root().trustor.clone(), c.leaf().project.clone()?))).collect();
+    let mut out = BTreeMap::new();
+    if pairs.len() > FEW {
+        let users = pairs.iter().map(|(user, _)| user.as_str()).collect();
+        let projects = pairs.iter().map(|(_, project)| project.clone()).collect();
+        let held = Holdings::load_on(tx, &users, projects, implications).await?;
+        for (user, project) in pairs {
+            let roles = held.effective(&user, &LostPlace::At(loss::Place::Project(project.clone())));
+            out.insert((user, project), roles);
+        }
+        return Ok(out);
+    }
+    for (user, project) in pairs {
+        let roles = effective_roles(tx, &user, Place::Project(&project), implications).await?;
+        out.insert((user, project), roles);
+    }
+    Ok(out)
 }

@@ -1,7 +1,7 @@
 //! How many connections are open, and how long they may take.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 
 use crate::config::Config;
+use crate::peer::network;
 
 /// Raises the soft limit of file descriptors to the hard one. Returns how many this process may have open;
 /// `None` means that there is no limit.
@@ -128,14 +129,6 @@ impl Limits {
     pub fn monitoring(descriptors: Option<u64>) -> Self {
         let room = descriptors.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         Self { connections: 64.min(room / 16).max(2), reserved: 2, ..Self::default() }
-    }
-}
-
-/// Which addresses are counted as one: of IPv6, a client has a whole network.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) >> 64 << 64).into(),
-        v4 => v4,
     }
 }
 

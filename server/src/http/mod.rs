@@ -1,18 +1,16 @@
 //! HTTP around the resources: the request, answers, links, pages, the log line. Knows no resource.
 
-pub mod bag;
 pub mod layers;
 pub mod limits;
-pub mod line;
 pub mod link;
 pub mod links;
 pub mod page;
-pub mod peer;
 pub mod request;
 pub mod schema;
 pub mod serve;
 
-pub use line::{Line, TokenIds};
+/// Resources say `bag`, for what a body keeps besides the known attributes.
+pub use crate::extra as bag;
 pub use link::{link_path, path_segment};
 pub use links::Links;
 pub use request::Request;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::schema::Schema;
 use crate::error::{Error, Result};
 use crate::oslo;
+use crate::store::{Batch, CHUNK};
 
 /// A parsed query.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +28,171 @@ pub struct Page {
     pub truncated: bool,
 }
 
+/// A list that is read in batches, in the order of its items' ids, until its page is full: so a page costs what
+/// is on it, whatever else there is.
+///
+/// ```text
+/// while let Some(batch) = s.next_batch(&mut paging).await? {
+///     let rows = read(batch);
+///     paging.read(&batch, rows.last().id, rows.len());
+///     for row in rows that the caller may see { paging.push(row.to_json()) }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Paging<'q> {
+    tests: Vec<Test<'q>>,
+    marker: Option<&'q str>,
+    limit: Option<usize>,
+    is_asked: bool,
+    at: Progress,
+    batches: usize,
+    items: Vec<Value>,
+}
+
+/// How far a list was read.
+#[derive(Debug)]
+enum Progress {
+    /// The marker is still to be looked for.
+    Marker,
+    /// Everything up to this id was read; nothing was yet, without one.
+    After(Option<String>),
+    /// Everything was.
+    End,
+}
+
+/// A filter: an attribute, how it is compared, and with what.
+type Test<'q> = (&'q str, &'q str, &'q str);
+
+impl Paging<'_> {
+    /// What is to be read next; nothing when the page is full, or there is no more.
+    ///
+    /// # Errors
+    /// 400 when the marker is no item of this list.
+    pub fn next(&mut self) -> Result<Option<Batch>> {
+        if let Progress::Marker = self.at
+            && let Some(marker) = self.marker.take()
+        {
+            return Ok(Some(Batch::only(marker.to_owned())));
+        }
+        if let Progress::Marker = self.at {
+            let found = self.items.pop().as_ref().and_then(|i| i["id"].as_str()).map(str::to_owned);
+            self.at = Progress::After(Some(found.ok_or_else(no_marker)?));
+        }
+        let Progress::After(id) = &self.at else { return Ok(None) };
+        if self.is_full() {
+            return Ok(None);
+        }
+        // One more than the page holds says whether there is another page. What the rules or filters took out
+        // of the first batch they may take out of the next, which is larger for that.
+        let rows = match (self.limit, self.batches) {
+            (Some(limit), 0) => (limit + 1).min(BATCH),
+            _ => BATCH,
+        };
+        self.batches += 1;
+        Ok(Some(Batch::after(id.clone(), rows)))
+    }
+
+    /// Whether more than one batch was asked for.
+    pub fn is_long(&self) -> bool {
+        self.batches > 1
+    }
+
+    /// Says how many rows a batch had, and the id of the last.
+    pub fn read(&mut self, batch: &Batch, rows: usize, last: Option<&str>) {
+        if let Progress::After(_) = self.at {
+            self.at = match last {
+                Some(last) if rows >= batch.rows() => Progress::After(Some(last.to_owned())),
+                _ => Progress::End,
+            };
+        }
+    }
+
+    /// Adds an item that the caller may see, when it fits the filters.
+    pub fn push(&mut self, item: Value) {
+        if !self.is_full() && self.tests.iter().all(|t| fits(&item, t.0, t.1, t.2)) {
+            self.items.push(item);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.items.len() > limit)
+    }
+
+    /// The page.
+    pub fn into_page(self) -> Page {
+        cut(self.items, self.limit, self.is_asked)
+    }
+}
+
+/// The rows of a batch, when the page is not smaller. Others' requests are served between two batches.
+const BATCH: usize = 200;
+const _: () = assert!(BATCH <= CHUNK);
+
+fn no_marker() -> Error {
+    Error::field("marker", "no item of this list has that id")
+}
+
+/// Cuts a list to its page.
+fn cut(items: Vec<Value>, limit: Option<usize>, is_asked: bool) -> Page {
+    let mut page = Page { items, next: None, truncated: false };
+    if let Some(limit) = limit
+        && page.items.len() > limit
+    {
+        page.items.truncate(limit);
+        page.truncated = !is_asked;
+        page.next = page.items.last().and_then(|i| i["id"].as_str()).map(str::to_owned);
+    }
+    page
+}
+
 impl Query {
+    /// A list that is read in batches: the database filters by equality of the attributes `queried`, and each
+    /// item is compared with the other filters, as by [`Query::page_queried`].
+    ///
+    /// # Errors
+    /// 400 for a limit that is no positive integer.
+    pub fn paging<'q>(
+        &'q self,
+        queried: &[&str],
+        filters: &[&str],
+        server_limit: Option<u32>,
+    ) -> Result<Paging<'q>> {
+        let (limit, is_asked) = self.limit(server_limit)?;
+        let marker = self.get("marker");
+        let at = if marker.is_some() { Progress::Marker } else { Progress::After(None) };
+        let tests = self.tests(queried, filters);
+        Ok(Paging { tests, marker, limit, is_asked, at, batches: 0, items: Vec::new() })
+    }
+
+    /// How long a page is, at most, and whether the client said so.
+    fn limit(&self, server_limit: Option<u32>) -> Result<(Option<usize>, bool)> {
+        let asked = match self.get("limit") {
+            None => None,
+            Some(text) => Some(
+                text.parse::<u32>()
+                    .ok()
+                    .filter(|n| *n > 0)
+                    .ok_or_else(|| Error::field("limit", "must be a positive integer"))?,
+            ),
+        };
+        let limit = match (asked, server_limit) {
+            (Some(a), Some(s)) => Some(a.min(s)),
+            (a, s) => a.or(s),
+        };
+        Ok((limit.map(|l| l as usize), asked.is_some()))
+    }
+
+    fn tests<'q>(&'q self, queried: &[&str], filters: &[&str]) -> Vec<Test<'q>> {
+        self.pairs
+            .iter()
+            .filter_map(|(k, v)| {
+                let (name, how) = k.split_once("__").unwrap_or((k, "equals"));
+                let is_tested = filters.contains(&name) || (queried.contains(&name) && name != k);
+                is_tested.then_some((name, how, v.as_str()))
+            })
+            .collect()
+    }
+
     /// Decodes.
     ///
     /// # Errors
@@ -116,44 +281,15 @@ impl Query {
         filters: &[&str],
         server_limit: Option<u32>,
     ) -> Result<Page> {
-        let tests: Vec<(&str, &str, &str)> = self
-            .pairs
-            .iter()
-            .filter_map(|(k, v)| {
-                let (name, how) = k.split_once("__").unwrap_or((k, "equals"));
-                let is_tested = filters.contains(&name) || (queried.contains(&name) && name != k);
-                is_tested.then_some((name, how, v.as_str()))
-            })
-            .collect();
+        let tests = self.tests(queried, filters);
         let mut items: Vec<Value> =
             items.into_iter().filter(|item| tests.iter().all(|t| fits(item, t.0, t.1, t.2))).collect();
         if let Some(marker) = self.get("marker") {
             let at = items.iter().position(|i| i["id"] == *marker);
-            let at = at.ok_or_else(|| Error::field("marker", "no item of this list has that id"))?;
-            items.drain(..=at);
+            items.drain(..=at.ok_or_else(no_marker)?);
         }
-        let asked = match self.get("limit") {
-            None => None,
-            Some(text) => Some(
-                text.parse::<u32>()
-                    .ok()
-                    .filter(|n| *n > 0)
-                    .ok_or_else(|| Error::field("limit", "must be a positive integer"))?,
-            ),
-        };
-        let limit = match (asked, server_limit) {
-            (Some(a), Some(s)) => Some(a.min(s)),
-            (a, s) => a.or(s),
-        };
-        let mut page = Page { items, next: None, truncated: false };
-        if let Some(limit) = limit.map(|l| l as usize)
-            && page.items.len() > limit
-        {
-            page.items.truncate(limit);
-            page.truncated = asked.is_none();
-            page.next = page.items.last().and_then(|i| i["id"].as_str()).map(str::to_owned);
-        }
-        Ok(page)
+        let (limit, is_asked) = self.limit(server_limit)?;
+        Ok(cut(items, limit, is_asked))
     }
 }
 
@@ -237,6 +373,45 @@ mod tests {
         let again = q.with_marker("a&b=c#d é+%");
         let read = Query::parse(&again).expect("parses");
         assert_eq!(read.pairs, [("a", "% x+y"), ("b", ""), ("marker", "a&b=c#d é+%")].map(own));
+    }
+
+    /// The ids of the page that is put together from batches of these items, and how many batches it took.
+    fn paged(q: &str, ids: &[&str]) -> Result<(Vec<String>, Option<String>, usize)> {
+        let q = Query::parse(q)?;
+        let all: std::collections::BTreeSet<String> = ids.iter().map(|i| (*i).to_owned()).collect();
+        let mut paging = q.paging(&[], &["kind"], None)?;
+        while let Some(batch) = paging.next()? {
+            let rows = batch.of(&all);
+            paging.read(&batch, rows.len(), rows.last().map(|id| id.as_str()));
+            for id in rows {
+                paging.push(json!({"id": id, "kind": if id.starts_with('x') { "x" } else { "other" }}));
+            }
+        }
+        let batches = paging.batches;
+        let page = paging.into_page();
+        let ids = page.items.iter().map(|i| i["id"].as_str().unwrap_or_default().to_owned()).collect();
+        Ok((ids, page.next, batches))
+    }
+
+    #[test]
+    fn a_page_is_read_in_batches_until_it_is_full() {
+        let many: Vec<String> = (0..1000).map(|n| format!("{n:04}")).collect();
+        let mut many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let of = |q: &str, all: &[&str]| paged(q, all).map_err(|e| e.to_string());
+        let page = |ids: &[&str], next: Option<&str>, n| {
+            Ok((ids.iter().map(|i| (*i).to_owned()).collect(), next.map(str::to_owned), n))
+        };
+        assert_eq!(of("limit=2", &many), page(&["0000", "0001"], Some("0001"), 1));
+        assert_eq!(of("limit=2&marker=0997", &many), page(&["0998", "0999"], None, 1));
+        assert_eq!(of("limit=1&marker=0999", &many), page(&[], None, 1));
+        assert_eq!(of("", &many), page(&many, None, 6));
+        assert_eq!(of("limit=2", &[]), page(&[], None, 1));
+        assert!(of("marker=nope", &many).is_err_and(|e| e.starts_with("marker: ")));
+        // What the filter leaves out is no item of the list.
+        many.extend(["x1", "x2", "x3"]);
+        assert_eq!(of("limit=2&kind=x", &many), page(&["x1", "x2"], Some("x2"), 7));
+        assert!(of("marker=0001&kind=x", &many).is_err());
+        assert!(paged("limit=0", &many).is_err());
     }
 
     #[test]

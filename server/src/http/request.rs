@@ -8,11 +8,11 @@ use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 
 use super::layers::TooSlow;
-use super::line::Line;
 use super::links::Links;
-use super::page::Query;
+use super::page::{Page, Query};
 use super::schema::Schema;
 use crate::error::{Error, Result};
+use crate::line::Line;
 
 /// The header with the caller's token.
 pub const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
@@ -191,6 +191,11 @@ impl Request {
         server_limit: Option<u32>,
     ) -> Result<Response> {
         let page = self.query.page_queried(items, queried, filters, server_limit)?;
+        Ok(self.page(name, page))
+    }
+
+    /// One page of a list under its name, with links.
+    pub fn page(&self, name: &str, page: Page) -> Response {
         let next = page
             .next
             .map(|marker| format!("{}{}?{}", self.links.base(), self.path, self.query.with_marker(&marker)));
@@ -201,7 +206,7 @@ impl Request {
         if page.truncated {
             body["truncated"] = Value::Bool(true);
         }
-        Ok(ok(body))
+        ok(body)
     }
 
     /// The same, whole: for items without an id, which no marker could name.

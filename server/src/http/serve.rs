@@ -23,9 +23,9 @@ use tower::ServiceExt;
 
 use super::layers::{self, Socket, TimedBody};
 use super::limits::{Door, Limits, Place};
-use super::peer::Peer;
 use super::request::Encrypted;
 use crate::error::Error;
+use crate::peer::Peer;
 
 /// Reads a certificate chain and its key, both PEM. Other sections of the files are passed over.
 ///

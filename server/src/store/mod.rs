@@ -30,10 +30,9 @@ use std::path::Path;
 use vicar_rules::Micros;
 
 use crate::clock::{self, Clock};
-use crate::system::System;
 
 pub use patience::Patience;
-pub use select::Select;
+pub use select::{Batch, Select};
 pub use server::Gauges;
 pub use value::{Date, DateTime, FromValue, Id, Row, Value};
 pub use write::{Delete, Insert, Statement, Update};
@@ -74,6 +73,9 @@ macro_rules! args {
 /// What lets a transaction write: the proof that somebody was asked and agreed. Implemented in `authz` alone,
 /// for what its policy check gives out and for what the server does by itself.
 pub trait Proof: Sync {}
+
+/// The proof of what the server does by itself. Implemented in `system` alone.
+pub trait Unattended: Proof {}
 
 /// A database.
 #[derive(Debug, Clone)]
@@ -268,7 +270,10 @@ impl Tx {
     pub async fn all(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
         self.sound()?;
         let rows = match &mut self.inner {
-            Inner::Sqlite(tx) => tx.query(sql, args),
+            Inner::Sqlite(tx) => {
+                tokio::task::consume_budget().await;
+                tx.query(sql, args)
+            }
             Inner::Server(tx) => Box::pin(tx.query(sql, &limits::findable(args))).await,
         };
         self.note(rows)
@@ -384,7 +389,7 @@ impl WriteTx {
     /// # Errors
     /// [`Error::NeedsWriter`] in a rehearsal, otherwise as the engine says.
     #[doc(hidden)]
-    pub async fn raw(&mut self, _by: &System, sql: &str, args: &[Value]) -> Result<u64> {
+    pub async fn raw(&mut self, _by: &impl Unattended, sql: &str, args: &[Value]) -> Result<u64> {
         self.needs_writer()?;
         self.statement(sql, args).await
     }
@@ -399,7 +404,10 @@ impl WriteTx {
         let tx = &mut self.tx;
         tx.sound()?;
         let changed = match &mut tx.inner {
-            Inner::Sqlite(tx) => tx.run(sql, args),
+            Inner::Sqlite(tx) => {
+                tokio::task::consume_budget().await;
+                tx.run(sql, args)
+            }
             Inner::Server(tx) => Box::pin(tx.run(sql, args)).await,
         };
         tx.note(changed)

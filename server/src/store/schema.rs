@@ -1156,7 +1156,7 @@ pub const OWN_INDEXES: &[(&str, Index)] = &[
         "federated_user",
         index("ix_vicar_federated_user_user_id", &["user_id"]).on(Scope::Except(Dialect::Mysql)),
     ),
-    ("project", index("ix_vicar_project_parent_id", &["parent_id"]).on(Scope::Except(Dialect::Mysql))),
+    ("project", index("ix_vicar_project_parent", &["parent_id", "id"]).on(Scope::Except(Dialect::Mysql))),
     (
         "implied_role",
         index("ix_vicar_implied_role_implied_role_id", &["implied_role_id"])
@@ -1177,15 +1177,17 @@ pub const OWN_INDEXES: &[(&str, Index)] = &[
         index("ix_vicar_application_credential_access_rule_access_rule_id", &["access_rule_id"])
             .on(Scope::Except(Dialect::Mysql)),
     ),
-    ("user", index("ix_vicar_user_domain_id", &["domain_id"])),
+    // By these the pages of lists are read: they have the rows of one owner in the order of their ids.
+    ("user", index("ix_vicar_user_domain", &["domain_id", "id"])),
+    ("project", index("ix_vicar_project_domain", &["domain_id", "id"])),
+    ("trust", index("ix_vicar_trust_trustor", &["trustor_user_id", "id"])),
+    ("trust", index("ix_vicar_trust_trustee", &["trustee_user_id", "id"])),
+    ("credential", index("ix_vicar_credential_user", &["user_id", "id"])),
     ("assignment", index("ix_vicar_assignment_target_id", &["target_id"])),
     ("assignment", index("ix_vicar_assignment_role_id", &["role_id"])),
     ("trust", index("ix_vicar_trust_redelegated_trust_id", &["redelegated_trust_id"])),
-    ("trust", index("ix_vicar_trust_trustor_user_id", &["trustor_user_id"])),
-    ("trust", index("ix_vicar_trust_trustee_user_id", &["trustee_user_id"])),
     ("trust", index("ix_vicar_trust_project_id", &["project_id"])),
     ("trust_role", index("ix_vicar_trust_role_role_id", &["role_id"])),
-    ("credential", index("ix_vicar_credential_user_id", &["user_id"])),
     ("credential", index("ix_vicar_credential_project_id", &["project_id"])),
     ("application_credential", index("ix_vicar_application_credential_project_id", &["project_id"])),
     ("application_credential_role", index("ix_vicar_application_credential_role_role_id", &["role_id"])),

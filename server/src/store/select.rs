@@ -1,9 +1,57 @@
 //! Queries whose conditions depend on what is asked for.
 
-use super::{Result, Row, Tx, Value, placeholders};
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use super::{CHUNK, Id, Result, Row, Tx, Value, placeholders};
+
+/// The rows of a list that are read at once, in the order of their ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    from: Start,
+    rows: usize,
+}
+
+/// Where a batch begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Start {
+    First,
+    After(String),
+    Only(String),
+}
+
+impl Batch {
+    /// So many rows, at most, after the one with this id, or from the first on. Never more than [`CHUNK`].
+    pub fn after(id: Option<String>, rows: usize) -> Self {
+        let from = id.map_or(Start::First, Start::After);
+        Self { from, rows: rows.clamp(1, CHUNK) }
+    }
+
+    /// The row with this id.
+    pub fn only(id: String) -> Self {
+        Self { from: Start::Only(id), rows: 1 }
+    }
+
+    /// How many rows it has at most; with fewer, there are no more after them.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The ids that it has of a set.
+    pub fn of<'a>(&self, ids: &'a BTreeSet<String>) -> Vec<&'a String> {
+        match &self.from {
+            Start::First => ids.iter().take(self.rows).collect(),
+            Start::After(id) => {
+                let after = (Bound::Excluded(id.as_str()), Bound::Unbounded);
+                ids.range::<str, _>(after).take(self.rows).collect()
+            }
+            Start::Only(id) => ids.get(id).into_iter().collect(),
+        }
+    }
+}
 
 /// Builds the variable part of a query: conditions, order, page.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Select {
     sql: String,
     args: Vec<Value>,
@@ -14,6 +62,11 @@ impl Select {
     /// From the constant part, up to but without `WHERE`.
     pub fn new(sql: &str) -> Self {
         Self { sql: sql.to_owned(), args: Vec::new(), has_where: false }
+    }
+
+    /// The same with arguments in the constant part.
+    pub fn with(sql: &str, args: &[Value]) -> Self {
+        Self { args: args.to_vec(), ..Self::new(sql) }
     }
 
     fn condition(&mut self) {
@@ -66,11 +119,33 @@ impl Select {
         self.is_in(column, ids.into_iter().map(|id| id.into().into_id()))
     }
 
+    /// The rows of a batch, by the table's key: the last condition, the order and the limit.
+    ///
+    /// The comparison and the order are the same one, the column's own, which the key's index has: by it no two
+    /// ids are equal, whatever the engine's collation is.
+    pub fn batch(&mut self, key: &str, batch: &Batch) -> &mut Self {
+        match &batch.from {
+            Start::First => {}
+            Start::After(id) => {
+                self.and(&format!("{key} > ?"), &[Id(id).into()]);
+            }
+            Start::Only(id) => {
+                self.id(key, Some(id.as_str()));
+            }
+        }
+        self.end(&format!("ORDER BY {key} LIMIT {}", batch.rows))
+    }
+
     /// What comes last: order, limit.
     pub fn end(&mut self, tail: &str) -> &mut Self {
         self.sql.push(' ');
         self.sql.push_str(tail);
         self
+    }
+
+    /// Its text and arguments.
+    pub fn parts(&self) -> (&str, &[Value]) {
+        (&self.sql, &self.args)
     }
 
     /// Runs it.
@@ -82,6 +157,25 @@ impl Select {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_is_read_by_its_key() {
+        let sql = |batch: &Batch| {
+            let mut q = Select::new("SELECT 1 FROM t");
+            q.eq("t.x", Some("x")).batch("t.id", batch);
+            (q.sql, q.args.len())
+        };
+        let of = |how: &str, args| (format!("SELECT 1 FROM t WHERE t.x = ?{how}"), args);
+        assert_eq!(sql(&Batch::after(None, 7)), of(" ORDER BY t.id LIMIT 7", 1));
+        let after = Batch::after(Some("b".into()), usize::MAX);
+        assert_eq!(sql(&after), of(&format!(" AND t.id > ? ORDER BY t.id LIMIT {CHUNK}"), 2));
+        assert_eq!(sql(&Batch::only("b".into())), of(" AND t.id = ? ORDER BY t.id LIMIT 1", 2));
+        let ids: BTreeSet<String> = ["a", "b", "c", "d"].map(str::to_owned).into();
+        assert_eq!(Batch::after(None, 2).of(&ids), ["a", "b"]);
+        assert_eq!(after.of(&ids), ["c", "d"]);
+        assert_eq!(Batch::only("c".into()).of(&ids), ["c"]);
+        assert!(Batch::only("e".into()).of(&ids).is_empty());
+    }
 
     #[test]
     fn an_id_is_told_from_a_name() {

@@ -1,5 +1,5 @@
 //! SQLite: many readers on snapshots, one writer. Statements run inline: they take microseconds
-//! (docs/decisions/0006-engines.md). A reader's connection refuses to write.
+//! (docs/decisions/0006-engines.md), and after a number of them others go first. A reader's connection refuses to write.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

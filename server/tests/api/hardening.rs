@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use vicar::dispatch::log;
 use vicar::http::limits::{Limits, Rate};
-use vicar::http::peer::Peer;
 use vicar::http::{layers, serve};
+use vicar::peer::Peer;
 
 use crate::support::{PASSWORD, Server};
 

@@ -16,6 +16,8 @@ mod groups;
 mod hardening;
 mod keypairs;
 mod keystone;
+mod lists;
+mod losses;
 mod plans;
 mod projects;
 mod retries;

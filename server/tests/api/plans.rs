@@ -2,9 +2,11 @@
 
 use vicar::args;
 use vicar::clock::SECOND;
+use vicar::resources::keypairs::sql::{self as credentials, Whose};
+use vicar::resources::trusts::flush;
 use vicar::store::revocations::{self, RevocationQuery};
 use vicar::store::schema::Dialect;
-use vicar::store::{DateTime, Tx, Value};
+use vicar::store::{Batch, DateTime, Select, Tx, Value};
 
 use crate::support::{START, Server};
 
@@ -38,15 +40,7 @@ fn write(
 async fn looked_at(dialect: Dialect, tx: &mut Tx, sql: &str, args: &[Value]) -> i64 {
     match dialect {
         Dialect::Sqlite => {
-            let plan = tx
-                .map(&format!("EXPLAIN QUERY PLAN {sql}"), args, |r| {
-                    r.take::<i64>()?;
-                    r.take::<i64>()?;
-                    r.take::<i64>()?;
-                    r.take::<String>()
-                })
-                .await
-                .expect("explains");
+            let plan = sqlite_plan(tx, sql, args).await;
             let looks: Vec<&String> = plan.iter().filter(|line| line.contains("revocation_event")).collect();
             assert_eq!(looks.len(), sql.matches(" FROM ").count(), "{plan:#?}");
             for look in looks {
@@ -54,6 +48,26 @@ async fn looked_at(dialect: Dialect, tx: &mut Tx, sql: &str, args: &[Value]) -> 
             }
             0
         }
+        Dialect::Postgres | Dialect::Mysql => rows_looked_at(dialect, tx, sql, args).await,
+    }
+}
+
+/// The lines of SQLite's plan.
+async fn sqlite_plan(tx: &mut Tx, sql: &str, args: &[Value]) -> Vec<String> {
+    tx.map(&format!("EXPLAIN QUERY PLAN {sql}"), args, |r| {
+        r.take::<i64>()?;
+        r.take::<i64>()?;
+        r.take::<i64>()?;
+        r.take::<String>()
+    })
+    .await
+    .expect("explains")
+}
+
+/// How many rows a server looked at.
+async fn rows_looked_at(dialect: Dialect, tx: &mut Tx, sql: &str, args: &[Value]) -> i64 {
+    match dialect {
+        Dialect::Sqlite => panic!("a server's"),
         Dialect::Postgres => {
             let plan: Vec<String> =
                 tx.column(&format!("EXPLAIN (ANALYZE, TIMING OFF) {sql}"), args).await.expect("explains");
@@ -149,4 +163,87 @@ fn a_validation_reads_the_events_that_concern_it_and_no_others() {
             assert!(looked <= FEW, "{dialect:?} looked at {looked} rows, with statistics: {with_statistics}");
         });
     }
+}
+
+/// Rows of trusts, credentials, users and projects: many of one owner, a few of another.
+fn fill_lists(s: &Server) {
+    let one = |n: usize| if n % 1000 == 0 { "few" } else { "many" };
+    let rows: Vec<usize> = (0..MANY).collect();
+    for part in rows.chunks(500) {
+        let insert = |into: &str, row: &dyn Fn(usize) -> Vec<Value>| {
+            let width = row(0).len();
+            let places = format!("({})", vec!["?"; width].join(", "));
+            let values = vec![places; part.len()].join(", ");
+            let args: Vec<Value> = part.iter().flat_map(|n| row(*n)).collect();
+            s.sql_run(&format!("INSERT INTO {into} VALUES {values}"), &args);
+        };
+        let id = |n: usize| format!("{n:032x}");
+        insert(
+            "trust (id, trustor_user_id, trustee_user_id, project_id, impersonation, extra, redelegation_count)",
+            &|n| args![id(n), one(n), one(n + 500), "p", true, "{}", 0_i64].to_vec(),
+        );
+        insert("credential (id, user_id, type, key_hash, encrypted_blob, extra)", &|n| {
+            args![id(n), one(n), "ec2", "x", "x", "{}"].to_vec()
+        });
+        insert("vicar_keypair (credential_id, access, trust_id, audit_chain_id, created_at)", &|n| {
+            args![id(n + MANY), id(n), id(n), "x", 0_i64].to_vec()
+        });
+    }
+}
+
+#[test]
+fn a_page_reads_the_rows_that_are_on_it_and_no_others() {
+    let s = Server::start();
+    fill_lists(&s);
+    let middle = || Batch::after(Some(format!("{:032x}", MANY / 2)), 3);
+    let of = |sql: &str, column: &str, owner: &str, key: &str| {
+        let mut q = Select::new(sql);
+        q.id(column, Some(owner)).batch(key, &middle());
+        q
+    };
+    let mut queries = Vec::new();
+    for owner in ["many", "few", "nobody"] {
+        for column in ["t.trustor_user_id", "t.trustee_user_id"] {
+            let mut q = Select::new("SELECT t.id FROM trust t");
+            q.id(column, Some(owner));
+            flush::in_state(&mut q, "live", START);
+            q.batch("t.id", &middle());
+            queries.push(q);
+        }
+        queries.push(of("SELECT c.id FROM credential c", "c.user_id", owner, "c.id"));
+        queries.push(of("SELECT u.id FROM \"user\" u", "u.domain_id", owner, "u.id"));
+        queries.push(of("SELECT p.id FROM project p", "p.domain_id", owner, "p.id"));
+        queries.push(of("SELECT p.id FROM project p", "p.parent_id", owner, "p.id"));
+    }
+    let mut all = Select::new("SELECT t.id FROM trust t");
+    flush::in_state(&mut all, "live", START);
+    all.batch("t.id", &middle());
+    queries.push(all);
+    let dialect = s.app.store.dialect();
+    for table in ["trust", "credential", "vicar_keypair"] {
+        s.change(&match dialect {
+            Dialect::Mysql => format!("ANALYZE TABLE {table}"),
+            Dialect::Sqlite | Dialect::Postgres => format!("ANALYZE {table}"),
+        });
+    }
+    s.runtime.block_on(async {
+        let mut tx = s.another_store().read().await.expect("begins");
+        for q in &queries {
+            let (sql, args) = q.parts();
+            if dialect == Dialect::Sqlite {
+                let plan = sqlite_plan(&mut tx, sql, args).await;
+                assert_eq!(plan.len(), 1, "{sql}: {plan:#?}");
+                assert!(plan[0].starts_with("SEARCH") && plan[0].contains("id>?)"), "{sql}: {plan:#?}");
+            } else {
+                let looked = rows_looked_at(dialect, &mut tx, sql, args).await;
+                assert!(looked <= FEW, "{dialect:?} looked at {looked} rows: {sql}");
+            }
+        }
+        // Whoever has a part in few sees these, without a look at the others.
+        for whose in [Whose::Part("few"), Whose::Keypairs("few")] {
+            let found =
+                credentials::ids(&mut tx, whose, &Batch::after(None, 3), |_| {}).await.expect("reads");
+            assert_eq!(found.len(), 3);
+        }
+    });
 }

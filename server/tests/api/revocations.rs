@@ -277,3 +277,43 @@ fn a_trust_used_while_its_trustors_tokens_are_revoked_gives_no_token_that_lasts(
     let shown = c.s.get(&c.s.on("alice", &c.p), &format!("/v3/OS-TRUST/trusts/{trust}")).expect(200);
     assert_eq!(id(&shown, "trust"), trust);
 }
+
+/// The clock moves while a large change is made and committed: the instant of a revocation is that of its commit.
+#[test]
+fn a_large_revocation_across_the_edge_of_a_second_leaves_no_token() {
+    let c = Cast::new();
+    let admin = c.s.admin();
+    let domain = c.s.domain("large");
+    let user = c.s.user_in("lena", &domain);
+    let projects: Vec<String> =
+        (0..400).map(|n| c.s.project_below(&format!("p{n}"), &domain, None)).collect();
+    c.s.grant(&user, &projects[0], "member");
+    let path = format!("/v3/domains/{domain}");
+    let replica = c.s.replica();
+    let by_id = json!({"identity": {
+        "methods": ["password"], "password": {"user": {"id": user, "password": "lena-pw"}},
+    }, "scope": on_project(&projects[0])});
+    for _ in 0..3 {
+        let issued = std::thread::scope(|scope| {
+            let disable =
+                scope.spawn(|| c.s.patch(&admin, &path, json!({"domain": {"enabled": false}})).expect(200));
+            let mut issued = Vec::new();
+            while !disable.is_finished() {
+                c.s.clock.advance(SECOND / 3);
+                let answer = replica.auth(by_id.clone());
+                assert!([201, 401, 503].contains(&answer.status), "{}", answer.text);
+                if answer.status == 201 {
+                    issued.push(answer.token());
+                }
+            }
+            issued
+        });
+        c.s.patch(&admin, &path, json!({"domain": {"enabled": true}})).expect(200);
+        for token in &issued {
+            c.s.validate(token).expect(404);
+        }
+        c.s.clock.advance(2 * SECOND);
+        let fresh = replica.auth(by_id.clone()).expect(201).token();
+        c.s.validate(&fresh).expect(200);
+    }
+}

@@ -11,8 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
-use crate::http::limits::network;
-use crate::http::peer::Peer;
+use crate::peer::{Peer, network};
 
 /// For whom a password is hashed.
 #[derive(Debug, Clone, Copy)]

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::http::Links;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::ids;
-use crate::resources::keypairs::sql::{self, Credential, PLAIN};
+use crate::resources::keypairs::sql::{self, Credential, PLAIN, Whose};
 use crate::resources::keypairs::{
     self, CredentialView, Draft, MARKERS, NewCredential, blob_object, refuse_markers,
 };
@@ -153,33 +153,29 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::ListCredentials, Facts::none().with(Fact::CredentialUser, caller.user_id()))?;
     let sees_all = s.allows(Op::GetCredential, &Facts::none())?;
     let owner = s.request.query.get("user_id");
-    let mut found = sql::find(&mut s.tx, |q| {
-        q.eq("c.user_id", owner);
-        if !sees_all {
-            // Only what the caller can have a part in; whether they have is asked of each.
-            let me = caller.user_id();
-            q.and(
-                "(c.user_id = ? OR k.trust_id IN (
-                    WITH RECURSIVE mine(id) AS (
-                        SELECT id FROM trust WHERE trustor_user_id = ? OR trustee_user_id = ?
-                        UNION
-                        SELECT t.id FROM trust t JOIN mine ON t.redelegated_trust_id = mine.id)
-                    SELECT id FROM mine))",
-                crate::args![me, me, me],
-            );
-        }
-    })
-    .await?;
-    found.retain(|c| caller.may(s.app, act_on(c.is_keypair())).is_ok());
-    let mut items = Vec::new();
-    for view in keypairs::with_trusts(&mut s.tx, found, s.now).await? {
-        // What is out of reach for the caller's token is not listed.
-        let Ok(facts) = view.facts_for(caller) else { continue };
-        if s.allows(Op::GetCredential, &facts)? && !view.is_dead(s.now) {
-            items.push(to_json(&view, s.app, caller, s.links())?);
+    // Only what the caller can have a part in; whether they have is asked of each.
+    let whose = if sees_all { Whose::All } else { Whose::Part(caller.user_id()) };
+    let mut paging = s.paging(&[], &["user_id", "type"])?;
+    while let Some(batch) = s.next_batch(&mut paging).await? {
+        let ids = sql::ids(&mut s.tx, whose, &batch, |q| {
+            q.id("c.user_id", owner.filter(|_| sees_all));
+        })
+        .await?;
+        paging.read(&batch, ids.len(), ids.last().map(String::as_str));
+        let mut found = sql::find(&mut s.tx, |q| {
+            q.id_in("c.id", &ids).id("c.user_id", owner);
+        })
+        .await?;
+        found.retain(|c| caller.may(s.app, act_on(c.is_keypair())).is_ok());
+        for view in keypairs::with_trusts(&mut s.tx, found, s.now).await? {
+            // What is out of reach for the caller's token is not listed.
+            let Ok(facts) = view.facts_for(caller) else { continue };
+            if s.allows(Op::GetCredential, &facts)? && !view.is_dead(s.now) {
+                paging.push(to_json(&view, s.app, caller, s.links())?);
+            }
         }
     }
-    s.list("credentials", items, &["user_id", "type"])
+    Ok(s.page("credentials", paging))
 }
 
 /// `PATCH /v3/credentials/{id}`: the blob only, and of a keypair's blob the secret only.
@@ -210,7 +206,8 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
 /// and the access id too if it `is_fixed`.
 fn check_change(app: &App, stored: &Credential, blob: &str, is_fixed: bool) -> Result<()> {
     let new = keypair_blob(blob)?;
-    let old = keypairs::decrypt(app, stored)?.as_deref().and_then(blob_object).unwrap_or_default();
+    let old =
+        keypairs::decrypt(&app.credential_keys, stored)?.as_deref().and_then(blob_object).unwrap_or_default();
     for name in MARKERS.iter().chain(is_fixed.then_some(&"access")) {
         if old.get(*name).filter(|v| !v.is_null()) != new.get(*name).filter(|v| !v.is_null()) {
             return Err(Error::field(&format!("blob.{name}"), "cannot be changed"));

@@ -17,7 +17,7 @@ use crate::http::Links;
 use crate::http::page::Query;
 use crate::schema;
 use crate::store::migrate::ROOT_DOMAIN;
-use crate::store::{self, CHUNK, Row, Select, Tx};
+use crate::store::{self, CHUNK, Id, Row, Select, Tx, placeholders};
 
 schema! {QUERY, {
     "type": "object",
@@ -87,6 +87,12 @@ impl AssignmentFilter {
         Ok(filter)
     }
 
+    /// Whether it is about many: it names no holder, and no single scope.
+    fn is_wide(&self) -> bool {
+        let is_narrow = self.user.is_some() || self.group.is_some() || self.project.is_some() || self.system;
+        !is_narrow || self.subtree
+    }
+
     /// An assignment has one holder and one scope; what can only be empty is a mistake.
     fn consistent(&self, subtree_named: bool, system_named: bool) -> Result<()> {
         let refuse = |text: &str| Err(Error::BadRequest(text.to_owned()));
@@ -126,6 +132,9 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
         && let Some(id) = filter.project.as_ref().filter(|_| filter.effective || filter.subtree)
     {
         return Err(Error::NotFound("project", id.clone()));
+    }
+    if filter.is_wide() {
+        s.take_long().await?;
     }
     let tx = &mut s.tx;
     let mut found = match (filter.effective, filter.system) {
@@ -363,7 +372,7 @@ async fn effective(
     for of in holders(tx, filter).await? {
         found.extend(sources(tx, of, filter, project, &own).await?);
     }
-    let found = Expansion::over(tx, filter, &own).await?.expand(tx, found).await?;
+    let found = Expansion::over(tx, filter, &own, &found).await?.expand(found);
     finish(tx, found, filter).await
 }
 
@@ -373,7 +382,7 @@ async fn effective_on_system(tx: &mut Tx, filter: &AssignmentFilter) -> Result<V
     for of in holders(tx, filter).await? {
         found.extend(system_rows(tx, of, None).await?);
     }
-    let found = Expansion::over(tx, filter, &[]).await?.expand(tx, found).await?;
+    let found = Expansion::over(tx, filter, &[], &found).await?.expand(found);
     finish(tx, found, filter).await
 }
 
@@ -430,12 +439,19 @@ async fn sources(
 struct Expansion<'a> {
     filter: &'a AssignmentFilter,
     own: &'a [String],
+    /// The same, to look them up.
+    inside: BTreeSet<&'a str>,
     members: BTreeMap<String, Vec<String>>,
     trees: BTreeMap<Target, Vec<String>>,
 }
 
 impl<'a> Expansion<'a> {
-    async fn over(tx: &mut Tx, filter: &'a AssignmentFilter, own: &'a [String]) -> Result<Self> {
+    async fn over(
+        tx: &mut Tx,
+        filter: &'a AssignmentFilter,
+        own: &'a [String],
+        found: &[Assignment],
+    ) -> Result<Self> {
         let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
         if filter.user.is_none() {
             let pairs = tx
@@ -452,13 +468,18 @@ impl<'a> Expansion<'a> {
                 members.entry(group).or_default().push(user);
             }
         }
-        Ok(Self { filter, own, members, trees: BTreeMap::new() })
+        let inside = own.iter().filter(|_| own.len() > 1).map(String::as_str).collect();
+        let mut this = Self { filter, own, inside, members, trees: BTreeMap::new() };
+        let roots: BTreeSet<&Target> =
+            found.iter().filter(|a| a.inherited && !this.is_on_own(a)).map(|a| &a.target).collect();
+        this.trees = trees(tx, roots).await?;
+        Ok(this)
     }
 
-    async fn expand(mut self, tx: &mut Tx, found: Vec<Assignment>) -> Result<Vec<Assignment>> {
+    fn expand(self, found: Vec<Assignment>) -> Vec<Assignment> {
         let mut out = Vec::new();
         for one in found {
-            let targets = self.targets(tx, &one).await?;
+            let targets = self.targets(&one).to_vec();
             for holder in self.users(one) {
                 if !holder.inherited {
                     out.push(holder);
@@ -473,7 +494,7 @@ impl<'a> Expansion<'a> {
                 }));
             }
         }
-        Ok(out)
+        out
     }
 
     /// One assignment for each user whom it concerns.
@@ -497,27 +518,60 @@ impl<'a> Expansion<'a> {
             .collect()
     }
 
-    /// The projects on which an inherited assignment works, as far as the filter asks for them.
-    async fn targets(&mut self, tx: &mut Tx, one: &Assignment) -> Result<Vec<String>> {
-        if !one.inherited {
-            return Ok(Vec::new());
-        }
-        let inside =
-            self.own.len() > 1 && self.own.iter().any(|id| one.target == Target::Project(id.clone()));
-        if !self.own.is_empty() && !inside {
-            return Ok(self.own.to_vec());
-        }
-        if let Some(known) = self.trees.get(&one.target) {
-            return Ok(known.clone());
-        }
-        let found = match &one.target {
-            Target::Project(id) => below(tx, id).await?,
-            Target::Domain(id) => projects_in(tx, id).await?,
-            Target::System => Vec::new(),
-        };
-        self.trees.insert(one.target.clone(), found.clone());
-        Ok(found)
+    /// Whether an inherited assignment comes from above all that the filter asks for, and so works on all of it.
+    fn is_on_own(&self, one: &Assignment) -> bool {
+        let inside = matches!(&one.target, Target::Project(id) if self.inside.contains(id.as_str()));
+        !self.own.is_empty() && !inside
     }
+
+    /// The projects on which an inherited assignment works, as far as the filter asks for them.
+    fn targets(&self, one: &Assignment) -> &[String] {
+        if !one.inherited {
+            &[]
+        } else if self.is_on_own(one) {
+            self.own
+        } else {
+            self.trees.get(&one.target).map_or(&[], Vec::as_slice)
+        }
+    }
+}
+
+/// The projects below each of some projects and domains. The number of statements grows with hundreds of these.
+async fn trees(tx: &mut Tx, roots: BTreeSet<&Target>) -> Result<BTreeMap<Target, Vec<String>>> {
+    let (mut projects, mut domains) = (Vec::new(), Vec::new());
+    for root in roots {
+        match root {
+            Target::Project(id) => projects.push(id.as_str()),
+            Target::Domain(id) => domains.push(id.as_str()),
+            Target::System => {}
+        }
+    }
+    let mut out: BTreeMap<Target, Vec<String>> = BTreeMap::new();
+    let pair = |r: &mut Row| Ok((r.take::<String>()?, r.take::<String>()?));
+    for part in projects.chunks(CHUNK) {
+        let below = format!(
+            "WITH RECURSIVE down(root, id) AS (
+                 SELECT parent_id, id FROM project WHERE parent_id IN ({})
+                 UNION
+                 SELECT down.root, p.id FROM project p JOIN down ON p.parent_id = down.id)
+             SELECT root, id FROM down WHERE id <> root ORDER BY root, id",
+            placeholders(part.len())
+        );
+        let args: Vec<_> = part.iter().map(|id| Id(*id).into()).collect();
+        for (root, id) in tx.map(&below, &args, pair).await? {
+            out.entry(Target::Project(root)).or_default().push(id);
+        }
+    }
+    for part in domains.chunks(CHUNK) {
+        let mut q = Select::new("SELECT domain_id, id FROM project");
+        q.id_in("domain_id", part.iter().copied())
+            .and("is_domain = ?", args![false])
+            .end("ORDER BY domain_id, id");
+        for (root, id) in q.map(tx, pair).await? {
+            out.entry(Target::Domain(root)).or_default().push(id);
+        }
+    }
+    Ok(out)
 }
 
 /// Adds implied roles, each with the role that implies it; every assignment appears once.

@@ -154,24 +154,24 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::Ec2ListCredentials, NoObject)?;
     let (user, caller) = (s.param("user_id")?, s.caller()?);
     let own = caller.token().and_then(|t| t.trust_id()).filter(|_| caller.kind() == Kind::Trust);
-    let found = sql::find(&mut s.tx, |q| {
-        q.and(
-            "c.type IN (?, ?) AND (c.user_id = ? OR k.trust_id IN
-               (SELECT id FROM trust WHERE trustee_user_id = ?))",
-            crate::args![sql::PLAIN, sql::BOUND, user, user],
-        );
-        if let Some(trust) = own {
-            q.and("k.trust_id = ?", crate::args![trust]);
+    let mut paging = s.paging(&[], &[])?;
+    while let Some(batch) = s.next_batch(&mut paging).await? {
+        let ids = sql::ids(&mut s.tx, sql::Whose::Keypairs(user), &batch, |_| {}).await?;
+        paging.read(&batch, ids.len(), ids.last().map(String::as_str));
+        let found = sql::find(&mut s.tx, |q| {
+            q.id_in("c.id", &ids).is_in("c.type", [sql::PLAIN, sql::BOUND]);
+            if let Some(trust) = own {
+                q.id("k.trust_id", Some(trust));
+            }
+        })
+        .await?;
+        for view in super::with_trusts(&mut s.tx, found, s.now).await? {
+            if !view.is_dead(s.now) {
+                paging.push(to_json(&view, s.app, caller, s.links(), user)?);
+            }
         }
-    })
-    .await?;
-    let found = super::with_trusts(&mut s.tx, found, s.now).await?;
-    let items = found
-        .iter()
-        .filter(|view| !view.is_dead(s.now))
-        .map(|view| to_json(view, s.app, caller, s.links(), user))
-        .collect::<Result<_>>()?;
-    s.list("credentials", items, &[])
+    }
+    Ok(s.page("credentials", paging))
 }
 
 /// `DELETE /v3/users/{id}/credentials/OS-EC2/{access}`

@@ -6,7 +6,6 @@ pub mod sql;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use vicar_rules::Micros;
 use vicar_rules::keypair::{self, KeypairRequest};
 use vicar_rules::policy::{Fact, Facts};
@@ -16,6 +15,7 @@ use vicar_rules::token::Kind;
 
 use crate::app::App;
 use crate::auth::keypair::audit_chain;
+pub use crate::auth::keypair::{blob_object, credential_id, decrypt};
 use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::error::{Error, Result};
 use crate::facts::{self, EvaluatedTrust};
@@ -26,11 +26,6 @@ pub use sql::EndsKeypairs;
 
 /// Attributes of a blob that tell where a keypair comes from. They are the server's.
 pub const MARKERS: [&str; 4] = ["trust_id", "app_cred_id", "access_token_id", "access_id"];
-
-/// The id of a keypair's credential: SHA-256 of its access id, in hex, as in Keystone.
-pub fn credential_id(access: &str) -> String {
-    hex::encode(Sha256::digest(access.as_bytes()))
-}
 
 /// Whether a blob's object names none of the server's markers; null is none.
 ///
@@ -55,27 +50,6 @@ pub fn encrypt(app: &App, kind: &str, blob: &str) -> Result<(String, String)> {
     match (keys.encrypt(plain.as_bytes(), seconds), keys.primary_hash()) {
         (Some(text), Some(hash)) => Ok((text, hash.to_owned())),
         _ => Err(Error::Internal("there is no key for credentials".into())),
-    }
-}
-
-/// Decrypts a blob; nothing when no key fits.
-///
-/// # Errors
-/// When the keys cannot be read.
-pub fn decrypt(app: &App, credential: &Credential) -> Result<Option<String>> {
-    let keys = app.credential_keys.current().map_err(Error::Internal)?;
-    let plain = keys.decrypt(&credential.encrypted_blob).and_then(|b| String::from_utf8(b).ok());
-    Ok(plain.map(|text| match serde_json::from_str(&text) {
-        Ok(Value::String(inner)) if credential.kind == PLAIN => inner,
-        _ => text,
-    }))
-}
-
-/// A blob's object.
-pub fn blob_object(text: &str) -> Option<Map<String, Value>> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(map)) => Some(map),
-        _ => None,
     }
 }
 
@@ -173,7 +147,7 @@ impl CredentialView {
     /// # Errors
     /// When the keys cannot be read.
     pub fn blob_for(&self, app: &App, caller: &Caller) -> Result<Option<String>> {
-        let Some(blob) = decrypt(app, &self.credential)? else { return Ok(None) };
+        let Some(blob) = decrypt(&app.credential_keys, &self.credential)? else { return Ok(None) };
         if !self.credential.is_keypair() || self.shows_secret(caller) {
             return Ok(Some(blob));
         }
@@ -292,7 +266,7 @@ pub async fn create_other(
     Ok(CredentialView { credential, trust: None })
 }
 
-/// Stores a credential, unless its owner has as many as `[credential] user_limit` allows. As in Keystone, all
+/// Stores a credential, unless its owner has as many as `[credential] user_limit` or our own ceiling allows. As in Keystone, all
 /// of a user's credentials count, of whatever type.
 async fn insert(
     tx: &mut WriteTx,
@@ -306,6 +280,13 @@ async fn insert(
     {
         return Err(Error::Forbidden(format!(
             "Unable to create additional credentials, maximum of {limit} already exceeded for user."
+        )));
+    }
+    if let Some(limit) = app.config.max_credentials_per_user
+        && sql::count_of_user(tx, &proof.user_id).await? >= limit.into()
+    {
+        return Err(Error::Forbidden(format!(
+            "The user has {limit} credentials, and may have no more ([delegation] max_credentials_per_user)."
         )));
     }
     sql::insert(tx, proof, credential, &audit_chain(&credential.id), now).await

@@ -1,17 +1,16 @@
 //! Where a user holds roles.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use axum::response::Response;
 use vicar_rules::roles::RoleSet;
 use vicar_rules::token::Kind;
 
-use super::{Project, sql};
+use super::sql;
 use crate::args;
-use crate::authz::Caller;
+use crate::authz::{Caller, Reading};
 use crate::error::Result;
 use crate::facts::{self, NO_DOMAIN};
-use crate::http::Links;
 use crate::store::Tx;
 
 /// What to list of what a user holds roles on.
@@ -48,9 +47,13 @@ async fn places(tx: &mut Tx, user: &str) -> Result<Places> {
         tx.column("SELECT id FROM role WHERE domain_id <> ?", args![NO_DOMAIN]).await?.into_iter().collect();
     let mut found = Places::default();
     let mut above = BTreeSet::new();
+    let mut common: BTreeMap<String, bool> = BTreeMap::new();
     for (kind, target, role, inherited) in grants {
-        let role: RoleSet = [role].into_iter().collect();
-        if implications.closure(&role).iter().all(|r| of_domains.contains(r)) {
+        let counts = common.entry(role).or_insert_with_key(|role| {
+            let role: RoleSet = [role.clone()].into_iter().collect();
+            !implications.closure(&role).iter().all(|r| of_domains.contains(r))
+        });
+        if !*counts {
             continue;
         }
         if inherited {
@@ -79,39 +82,48 @@ pub async fn ids_of_caller(tx: &mut Tx, caller: &Caller) -> Result<BTreeSet<Stri
     Ok(places(tx, caller.user_id()).await?.projects)
 }
 
-/// The projects on which a user holds a role, including disabled ones.
+/// Ids of the projects on which a user holds a role, including disabled ones.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn projects_of(tx: &mut Tx, user: &str) -> Result<Vec<Project>> {
-    let ids: Vec<String> = places(tx, user).await?.projects.into_iter().collect();
-    Ok(sql::by_ids(tx, &ids).await?)
+pub async fn ids_of(tx: &mut Tx, user: &str) -> Result<BTreeSet<String>> {
+    Ok(places(tx, user).await?.projects)
 }
 
-/// Enabled projects or domains on which the caller's user holds a role, directly, by a group or
-/// inherited: where they could get a token for.
+/// The answer with the enabled projects or domains on which the caller's user holds a role, directly, by a group
+/// or inherited: where they could get a token for.
 ///
 /// # Errors
-/// When the database fails.
-pub async fn held_by(tx: &mut Tx, links: &Links, caller: &Caller, what: Held) -> Result<Vec<Value>> {
-    let ids: Vec<String> = match what {
-        Held::Projects => ids_of_caller(tx, caller).await?.into_iter().collect(),
-        Held::Domains if caller.kind() != Kind::Login => Vec::new(),
-        Held::Domains => places(tx, caller.user_id()).await?.domains.into_iter().collect(),
+/// 400 for a page that cannot be, otherwise when the database fails.
+pub async fn list_held(s: &mut Reading<'_>, what: Held) -> Result<Response> {
+    let caller = s.caller()?;
+    let ids = match what {
+        Held::Projects => ids_of_caller(&mut s.tx, caller).await?,
+        Held::Domains if caller.kind() != Kind::Login => BTreeSet::new(),
+        Held::Domains => places(&mut s.tx, caller.user_id()).await?.domains,
     };
-    let found = sql::by_ids(tx, &ids).await?;
-    let mut off = BTreeSet::new();
-    if what == Held::Projects {
-        let domains: BTreeSet<String> = found.iter().filter_map(|p| p.domain_id.clone()).collect();
-        let domains: Vec<String> = domains.into_iter().collect();
-        off.extend(sql::by_ids(tx, &domains).await?.into_iter().filter(|d| !d.enabled).map(|d| d.id));
+    let mut paging = s.paging(&[], &[])?;
+    while let Some(batch) = s.next_batch(&mut paging).await? {
+        let some = batch.of(&ids);
+        paging.read(&batch, some.len(), some.last().map(|id| id.as_str()));
+        let found = sql::by_ids(&mut s.tx, &some).await?;
+        let mut off = BTreeSet::new();
+        if what == Held::Projects {
+            let domains: BTreeSet<String> = found.iter().filter_map(|p| p.domain_id.clone()).collect();
+            let domains: Vec<String> = domains.into_iter().collect();
+            let domains = sql::by_ids(&mut s.tx, &domains).await?;
+            off.extend(domains.into_iter().filter(|d| !d.enabled).map(|d| d.id));
+        }
+        for p in found.iter().filter(|p| p.enabled && p.domain_id.as_ref().is_none_or(|d| !off.contains(d))) {
+            paging.push(match what {
+                Held::Projects => p.to_project_json(s.links()),
+                Held::Domains => p.to_domain_json(s.links()),
+            });
+        }
     }
-    Ok(found
-        .iter()
-        .filter(|p| p.enabled && p.domain_id.as_ref().is_none_or(|d| !off.contains(d)))
-        .map(|p| match what {
-            Held::Projects => p.to_project_json(links),
-            Held::Domains => p.to_domain_json(links),
-        })
-        .collect())
+    let name = match what {
+        Held::Projects => "projects",
+        Held::Domains => "domains",
+    };
+    Ok(s.page(name, paging))
 }

@@ -1,10 +1,13 @@
 //! `/v3/projects`, and `/v3/users/{id}/projects`.
 
+use std::collections::BTreeMap;
+
 use axum::response::Response;
 use serde_json::{Map, Value};
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::token::Kind;
 
+use super::sql::TagCount;
 use super::{Filter, Project, ProjectPatch, held, schemas, sql};
 use crate::authz::{Caller, Object, Proposed, Reading, Writing};
 use crate::error::{Error, Result};
@@ -15,7 +18,7 @@ use crate::http::request::{created, no_content, one, take_text};
 use crate::http::{Links, bag};
 use crate::ids;
 use crate::schema;
-use crate::store::Tx;
+use crate::store::{Select, Tx};
 
 schema!(CREATE, {
     "type": "object",
@@ -93,25 +96,32 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
         name: query.get("name"),
         is_domain: Some(query.flag("is_domain")),
     };
-    let items = sql::list(&mut s.tx, &filter)
-        .await?
-        .iter()
-        // The administrator of a domain sees the projects of that domain.
-        .filter(|p| own.is_none() || p.domain_id.as_deref() == own)
-        .filter(|p| matches_tags(query, p))
-        .map(|p| p.to_project_json(s.links()))
-        .collect();
-    s.list_queried("projects", items, &["domain_id", "name", "parent_id", "is_domain"], &["enabled"])
+    let mut paging = s.paging(&["domain_id", "name", "parent_id", "is_domain"], &["enabled"])?;
+    while let Some(batch) = s.next_batch(&mut paging).await? {
+        let projects = sql::list_batch(&mut s.tx, &filter, &batch, |q| {
+            // The administrator of a domain sees the projects of that domain.
+            q.id("p.domain_id", own);
+            tagged(q, query);
+        })
+        .await?;
+        paging.read(&batch, projects.len(), projects.last().map(|p| p.id.as_str()));
+        projects.iter().for_each(|p| paging.push(p.to_project_json(s.links())));
+    }
+    Ok(s.page("projects", paging))
 }
 
-/// Whether a project matches the four tag filters.
-fn matches_tags(query: &Query, p: &Project) -> bool {
-    let asked = |name| query.get(name).map(|tags: &str| tags.split(','));
-    let has = |tag: &str| p.tags.iter().any(|t| t == tag);
-    asked("tags").is_none_or(|mut tags| tags.all(has))
-        && asked("tags-any").is_none_or(|mut tags| tags.any(has))
-        && asked("not-tags").is_none_or(|mut tags| !tags.all(has))
-        && asked("not-tags-any").is_none_or(|mut tags| !tags.any(has))
+/// The four tag filters.
+fn tagged(q: &mut Select, query: &Query) {
+    for (name, how) in [
+        ("tags", TagCount::All),
+        ("tags-any", TagCount::Any),
+        ("not-tags", TagCount::NotAll),
+        ("not-tags-any", TagCount::NotAny),
+    ] {
+        if let Some(tags) = query.get(name) {
+            sql::tagged(q, &tags.split(',').collect(), how);
+        }
+    }
 }
 
 /// `GET /v3/projects/{project_id}`, with its hierarchy when the query asks for it.
@@ -162,7 +172,7 @@ impl View<'_> {
             let below = sql::subtree(tx, &project.id).await?;
             json["subtree"] = self.visible(tx, below).await?;
         } else if subtree.1 {
-            json["subtree"] = tree(&sql::subtree(tx, &project.id).await?, &project.id, 0);
+            json["subtree"] = tree(&sql::subtree(tx, &project.id).await?, &project.id);
         }
         Ok(())
     }
@@ -179,13 +189,20 @@ fn nested(id: &str, inner: Value) -> Value {
     Value::Object(Map::from_iter([(id.to_owned(), inner)]))
 }
 
-fn tree(below: &[Project], parent: &str, depth: u8) -> Value {
-    let children: Map<String, Value> = below
-        .iter()
-        .filter(|p| p.parent_id.as_deref() == Some(parent) && depth < 64)
-        .map(|p| (p.id.clone(), tree(below, &p.id, depth + 1)))
-        .collect();
-    if children.is_empty() { Value::Null } else { Value::Object(children) }
+/// The tree below a project, by ids.
+fn tree(below: &[Project], parent: &str) -> Value {
+    let mut children: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for project in below {
+        children.entry(project.parent_id.as_deref().unwrap_or_default()).or_default().push(&project.id);
+    }
+    branch(&children, parent, 0)
+}
+
+fn branch(children: &BTreeMap<&str, Vec<&str>>, parent: &str, depth: i64) -> Value {
+    let below = children.get(parent).into_iter().flatten().filter(|_| depth < sql::DEEPEST);
+    let below: Map<String, Value> =
+        below.map(|id| ((*id).to_owned(), branch(children, id, depth + 1))).collect();
+    if below.is_empty() { Value::Null } else { Value::Object(below) }
 }
 
 /// `PATCH /v3/projects/{project_id}`
@@ -249,13 +266,20 @@ pub async fn of_user(s: &mut Reading<'_>) -> Result<Response> {
     let id = s.param("user_id")?;
     let user = facts::user(&mut s.tx, id).await?.map(Holder);
     s.authorize_found(Op::ListUserProjects, user, || Error::NotFound("user", id.to_owned()))?;
-    let mut projects = held::projects_of(&mut s.tx, id).await?;
+    let mut ids = held::ids_of(&mut s.tx, id).await?;
     // A delegate does not learn on which other projects the user holds roles.
     let caller = s.caller()?;
     if caller.kind() != Kind::Login && caller.user_id() == id {
         let own = held::ids_of_caller(&mut s.tx, caller).await?;
-        projects.retain(|p| own.contains(&p.id));
+        ids.retain(|id| own.contains(id));
     }
-    let items = projects.iter().map(|p| p.to_project_json(s.links())).collect();
-    s.list("projects", items, &["domain_id", "enabled", "name"])
+    let mut paging = s.paging(&[], &["domain_id", "enabled", "name"])?;
+    while let Some(batch) = s.next_batch(&mut paging).await? {
+        let some = batch.of(&ids);
+        paging.read(&batch, some.len(), some.last().map(|id| id.as_str()));
+        for project in sql::by_ids(&mut s.tx, &some).await? {
+            paging.push(project.to_project_json(s.links()));
+        }
+    }
+    Ok(s.page("projects", paging))
 }

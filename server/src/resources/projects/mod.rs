@@ -9,7 +9,7 @@ pub mod tags;
 use serde_json::{Map, Value, json};
 
 pub use change::{ChangesProject, CreatesProject, DeletesProject, ProjectPatch, create, delete, update};
-pub use held::{Held, held_by};
+pub use held::{Held, list_held};
 pub use sql::{Filter, get, list};
 
 use vicar_rules::policy::{Fact, Facts};

@@ -1,14 +1,14 @@
 //! Rows of projects, with their tags and options.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ChangesProject, CreatesProject, DeletesProject, Project};
 use crate::args;
-use crate::http::bag;
+use crate::extra as bag;
 use crate::store;
 use crate::store::migrate::ROOT_DOMAIN;
 use crate::store::{
-    CHUNK, Delete, Id, Insert, Proof, Result, Row, Select, Tx, Update, Value, WriteTx, cascade,
+    Batch, CHUNK, Delete, Id, Insert, Proof, Result, Row, Select, Tx, Update, Value, WriteTx, cascade,
 };
 
 /// `project_option` of the option `immutable`.
@@ -21,7 +21,7 @@ const COLUMNS: &str =
 const TAGS_AT_ONCE: usize = 50;
 
 /// How deep a hierarchy is followed: far beyond any limit, so that a circle in the rows ends too.
-const DEEPEST: i64 = 64;
+pub const DEEPEST: i64 = 64;
 
 /// What to look for by equality; what is absent does not matter.
 #[derive(Debug, Default)]
@@ -34,6 +34,36 @@ pub struct Filter<'a> {
     pub name: Option<&'a str>,
     /// Domains only, or no domains.
     pub is_domain: Option<bool>,
+}
+
+/// How many of some tags a project has to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagCount {
+    /// Every one.
+    All,
+    /// One at least.
+    Any,
+    /// Not every one.
+    NotAll,
+    /// None.
+    NotAny,
+}
+
+/// Adds the condition that a project, `p`, has so many of these tags.
+pub fn tagged(q: &mut Select, tags: &BTreeSet<&str>, how: TagCount) {
+    let compare = match how {
+        TagCount::All => format!("= {}", tags.len()),
+        TagCount::Any => "> 0".to_owned(),
+        TagCount::NotAll => format!("<> {}", tags.len()),
+        TagCount::NotAny => "= 0".to_owned(),
+    };
+    // No two tags of a project are the same, so counting them is enough.
+    let condition = format!(
+        "(SELECT COUNT(*) FROM project_tag g WHERE g.project_id = p.id AND g.name IN ({})) {compare}",
+        store::placeholders(tags.len())
+    );
+    let tags: Vec<Value> = tags.iter().map(|tag| Id(*tag).into()).collect();
+    q.and(&condition, &tags);
 }
 
 fn read(r: &mut Row) -> Result<Project> {
@@ -54,20 +84,17 @@ fn read(r: &mut Row) -> Result<Project> {
     })
 }
 
-/// Limits a query over a table of parts to the owners, unless they are too many to name.
-fn of_owners(q: &mut Select, column: &str, owners: &[Project]) {
-    if owners.len() <= CHUNK {
-        q.id_in(column, owners.iter().map(|p| p.id.as_str()));
-    }
-}
-
 /// Adds what is kept in other tables.
 async fn whole(tx: &mut Tx, mut projects: Vec<Project>) -> Result<Vec<Project>> {
-    if projects.is_empty() {
-        return Ok(projects);
+    for part in projects.chunks_mut(CHUNK) {
+        add_parts(tx, part).await?;
     }
+    Ok(projects)
+}
+
+async fn add_parts(tx: &mut Tx, projects: &mut [Project]) -> Result<()> {
     let mut q = Select::new("SELECT project_id, name FROM project_tag");
-    of_owners(&mut q, "project_id", &projects);
+    q.is_in("project_id", projects.iter().map(|p| p.id.as_str()));
     q.end("ORDER BY project_id, name");
     let mut tags: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (id, tag) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
@@ -75,10 +102,10 @@ async fn whole(tx: &mut Tx, mut projects: Vec<Project>) -> Result<Vec<Project>> 
     }
     let mut q = Select::new("SELECT project_id, option_value FROM project_option");
     q.and("option_id = ?", args![IMMUTABLE]);
-    of_owners(&mut q, "project_id", &projects);
+    q.is_in("project_id", projects.iter().map(|p| p.id.as_str()));
     let options: BTreeMap<String, Option<String>> =
         q.map(tx, |r| Ok((r.take()?, r.take()?))).await?.into_iter().collect();
-    for p in &mut projects {
+    for p in projects {
         p.tags = tags.remove(&p.id).unwrap_or_default();
         p.immutable = options.get(&p.id).and_then(|v| match v.as_deref() {
             Some("true" | "1") => Some(true),
@@ -86,7 +113,7 @@ async fn whole(tx: &mut Tx, mut projects: Vec<Project>) -> Result<Vec<Project>> 
             _ => None,
         });
     }
-    Ok(projects)
+    Ok(())
 }
 
 /// A project or a domain.
@@ -119,13 +146,37 @@ pub async fn by_ids<S: AsRef<str>>(tx: &mut Tx, ids: &[S]) -> Result<Vec<Project
 /// # Errors
 /// When the database fails.
 pub async fn list(tx: &mut Tx, filter: &Filter<'_>) -> Result<Vec<Project>> {
+    find(tx, filter, |q| {
+        q.end("ORDER BY p.id");
+    })
+    .await
+}
+
+/// Those of a batch that match, and fit a condition on `p`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list_batch(
+    tx: &mut Tx,
+    filter: &Filter<'_>,
+    batch: &Batch,
+    build: impl FnOnce(&mut Select),
+) -> Result<Vec<Project>> {
+    find(tx, filter, |q| {
+        build(q);
+        q.batch("p.id", batch);
+    })
+    .await
+}
+
+async fn find(tx: &mut Tx, filter: &Filter<'_>, build: impl FnOnce(&mut Select)) -> Result<Vec<Project>> {
     let mut q = Select::new(&format!("SELECT {COLUMNS} FROM project p"));
     q.and("p.id <> ?", args![Id(ROOT_DOMAIN)])
         .id("p.domain_id", filter.domain_id)
         .id("p.parent_id", filter.parent_id)
         .eq("p.name", filter.name)
-        .eq("p.is_domain", filter.is_domain)
-        .end("ORDER BY p.id");
+        .eq("p.is_domain", filter.is_domain);
+    build(&mut q);
     let found = q.map(tx, read).await?;
     whole(tx, found).await
 }

@@ -4,8 +4,8 @@ use super::{Implication, Role};
 use crate::args;
 use crate::authz::{Authorized, Proposed};
 use crate::error::{Error, Result};
+use crate::extra as bag;
 use crate::facts::NO_DOMAIN;
-use crate::http::bag;
 use crate::resources::projects::{Domain, Project};
 use crate::store::{self, Proof, Row, Select, Tx, WriteTx};
 

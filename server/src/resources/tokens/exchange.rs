@@ -35,7 +35,7 @@ pub async fn s3(s: &mut Writing<'_>) -> Result<Response> {
 }
 
 async fn answer(s: &mut Writing<'_>, signed: &Signed) -> Result<(String, Response)> {
-    let (text, token): (String, Token) = exchange(&mut s.tx, s.app, signed, s.now).await?;
+    let (text, token): (String, Token) = exchange(&mut s.tx, s.app.auth(), signed, s.now).await?;
     s.request.line.subject(token.ids());
     let shown = render(&mut s.tx, &token, true).await?;
     s.after_commit(|metrics| {

@@ -13,7 +13,7 @@ use vicar_rules::token::{Act, Kind};
 use crate::app::App;
 use crate::auth::issue::{self, Identity, ScopeRequest, may_rescope};
 use crate::auth::login::{self, Login, Passed, check_mfa};
-use crate::auth::render::render;
+use crate::auth::render::{self, render};
 use crate::auth::token::{self, Token, TokenScope, ValidateOptions};
 use crate::authz::{Caller, NoObject, Object, Reading, Writing};
 use crate::clock;
@@ -21,8 +21,8 @@ use crate::error::{Error, Result};
 use crate::facts::{self, Place};
 use crate::http::Request;
 use crate::http::request::{SUBJECT_TOKEN, created, no_content, ok, one, with_header};
-use crate::resources::projects::{Held, held_by};
-use crate::store::Tx;
+use crate::resources::projects::{Held, list_held};
+use crate::store::{CHUNK, Tx};
 
 /// Says which versions of access rules a middleware enforces.
 const ACCESS_RULES: HeaderName = HeaderName::from_static("openstack-identity-access-rules");
@@ -47,12 +47,12 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
         }
     };
     let rehash = match &passed {
-        Some(passed) => passed.rehash(s.app, s.slow)?,
+        Some(passed) => passed.rehash(&s.app.passwords, s.slow)?,
         None => None,
     };
-    let (text, token) = issue::issue(&mut s.tx, s.app, &who, &wanted, s.now).await?;
+    let (text, token) = issue::issue(&mut s.tx, s.app.auth(), &who, &wanted, s.now).await?;
     if let Some(passed) = passed {
-        passed.record(&mut s.tx, s.app, rehash, s.now).await?;
+        passed.record(&mut s.tx, s.app.auth(), rehash, s.now).await?;
     }
     s.request.line.subject(token.ids());
     let shown = render(&mut s.tx, &token, !s.request.query.has("nocatalog")).await?;
@@ -77,7 +77,7 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(
         match method.as_str() {
             "password" => {
                 let data = data(&mut identity, "password")?;
-                let login = Login { app: s.app, now: s.now, slow: &mut *s.slow, epoch: s.epoch };
+                let login = Login { parts: s.app.auth(), now: s.now, slow: &mut *s.slow, epoch: s.epoch };
                 passed = Some(login::password(&mut s.tx, login, data).await?);
             }
             "token" => match data(&mut identity, "token")?.remove("id") {
@@ -90,7 +90,7 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(
         }
     }
     let from = match &text {
-        Some(text) => Some(issue::from_token(&mut s.tx, s.app, text, s.now).await?),
+        Some(text) => Some(issue::from_token(&mut s.tx, s.app.auth(), text, s.now).await?),
         None => None,
     };
     let who = match (&passed, from) {
@@ -241,7 +241,7 @@ async fn subject(tx: &mut Tx, app: &App, request: &Request, now: Micros, window:
     let version = request.header(&ACCESS_RULES)?.and_then(|v| v.trim().parse::<f64>().ok());
     let understands_access_rules = version.is_some_and(|v| v >= 1.0);
     let options = ValidateOptions { window, understands_access_rules };
-    let token = token::validate(tx, app, &text, now, options)
+    let token = token::validate(tx, app.auth(), &text, now, options)
         .await?
         .ok_or_else(|| Error::NotFoundBecause("Failed to validate token".into()))?;
     Ok(Subject { text, token })
@@ -304,7 +304,7 @@ pub async fn catalog(s: &mut Reading<'_>) -> Result<Response> {
     // A catalog is a scope's: without one there is none to show.
     let token =
         token.ok_or_else(|| Error::Forbidden("The token has no scope, so it has no catalog.".into()))?;
-    let catalog = crate::resources::catalog::for_token(&mut s.tx, token).await?;
+    let catalog = render::catalog(&mut s.tx, token).await?;
     Ok(ok(json!({
         "catalog": catalog,
         "links": {"next": null, "self": s.links().to("/auth/catalog"), "previous": null},
@@ -315,17 +315,13 @@ pub async fn catalog(s: &mut Reading<'_>) -> Result<Response> {
 /// else.
 pub async fn projects(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::GetAuthProjects, NoObject)?;
-    let caller = s.caller()?;
-    let items = held_by(&mut s.tx, &s.request.links, caller, Held::Projects).await?;
-    s.list("projects", items, &[])
+    list_held(s, Held::Projects).await
 }
 
 /// `GET /v3/auth/domains`
 pub async fn domains(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::GetAuthDomains, NoObject)?;
-    let caller = s.caller()?;
-    let items = held_by(&mut s.tx, &s.request.links, caller, Held::Domains).await?;
-    s.list("domains", items, &[])
+    list_held(s, Held::Domains).await
 }
 
 /// `GET /v3/auth/system`
@@ -352,8 +348,17 @@ pub async fn events(s: &mut Reading<'_>) -> Result<Response> {
                 .ok_or_else(|| Error::field("since", "must be a UTC time without an offset"))?,
         ),
     };
-    let items = facts::events_since(&mut s.tx, since).await?;
-    let items = items.into_iter().map(|(e, at)| {
+    let mut found = facts::events_since(&mut s.tx, since, 0).await?;
+    let mut more = found.len() == CHUNK;
+    while more {
+        s.take_long().await?;
+        let last = found.last().map_or(0, |(_, row, _)| *row);
+        let next = facts::events_since(&mut s.tx, since, last).await?;
+        more = next.len() == CHUNK;
+        found.extend(next);
+    }
+    found.sort_by_key(|(at, row, _)| (*at, *row));
+    let items = found.into_iter().map(|(at, _, e)| {
         // With an expiry, the domain is the one that the tokens are scoped to.
         let (domain, scope) = if e.expires.is_some() { (None, e.domain) } else { (e.domain, None) };
         let fields = [

@@ -9,7 +9,7 @@ use vicar_rules::refusal::Refusal;
 use vicar_rules::roles::RoleSet;
 use vicar_rules::token::{Act, Kind};
 
-use super::{end, sql, view};
+use super::{end, flush, render, sql, view};
 use crate::authz::{Caller, NoObject, Object, Proposed, Reading, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
@@ -72,10 +72,17 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     body.remove("project_id");
     let caller = s.caller()?;
     let granted = grant(&mut s.tx, s.app.config.trust, caller, &ask, s.now).await?;
+    if let Some(limit) = s.app.config.max_trusts_per_user
+        && sql::count_living(&mut s.tx, &granted.trust().trustor, limit, s.now).await? >= limit.into()
+    {
+        return Err(Error::Forbidden(format!(
+            "The trustor has given {limit} living trusts, and may give no more ([delegation] max_trusts_per_user)."
+        )));
+    }
     let id = ids::uuid();
     sql::insert(&mut s.tx, &proof, &id, &granted, &body).await?;
     let made = delegation::Trust { id, ..granted.trust().clone() };
-    let shown = sql::to_json_with_roles(&mut s.tx, &s.request.links, &made, body).await?;
+    let shown = render::to_json_with_roles(&mut s.tx, &s.request.links, &made, body).await?;
     Ok(created("trust", shown))
 }
 
@@ -196,7 +203,7 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
     let trust = s.authorize(Op::GetTrust, trust)?;
     let leaf = trust.chain().leaf();
     let extra = sql::extras(&mut s.tx, &[&leaf.id]).await?.remove(&leaf.id).unwrap_or_default();
-    Ok(one("trust", sql::to_json_with_roles(&mut s.tx, &s.request.links, leaf, extra).await?))
+    Ok(one("trust", render::to_json_with_roles(&mut s.tx, &s.request.links, leaf, extra).await?))
 }
 
 /// `GET /v3/OS-TRUST/trusts/{id}/roles`
@@ -204,7 +211,7 @@ pub async fn roles(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
     let trust = load_living(&mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::ListRolesForTrust, trust)?;
-    let roles = sql::role_objects(&mut s.tx, &s.request.links, &trust.chain().leaf().roles).await?;
+    let roles = render::role_objects(&mut s.tx, &s.request.links, &trust.chain().leaf().roles).await?;
     s.list("roles", roles, &[])
 }
 
@@ -215,7 +222,7 @@ pub async fn role(s: &mut Reading<'_>) -> Result<Response> {
     let trust = load_living(&mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::GetRoleForTrust, trust)?;
     let only: RoleSet = trust.chain().leaf().roles.iter().filter(|r| *r == role).cloned().collect();
-    let shown = sql::role_objects(&mut s.tx, &s.request.links, &only).await?.pop();
+    let shown = render::role_objects(&mut s.tx, &s.request.links, &only).await?.pop();
     Ok(one("role", shown.ok_or_else(|| Error::NotFound("role", role.to_owned()))?))
 }
 
@@ -246,37 +253,41 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
             "must be one of live, suspended, expired, exhausted, broken, deleted, all",
         ));
     }
-    let found = facts::trusts_where(&mut s.tx, |q| {
-        q.eq("t.trustor_user_id", trustor).eq("t.trustee_user_id", trustee);
-        if state == "live" || state == "suspended" {
-            q.and("t.deleted_at IS NULL", &[]);
-        }
-        q.end("ORDER BY t.id");
-    })
-    .await?;
-    let evaluated = view::evaluate(&mut s.tx, &found, s.now).await?;
-    let ids: Vec<&str> = found.iter().map(|t| t.id.as_str()).collect();
-    let reasons = sql::reasons(&mut s.tx, &ids).await?;
-    let mut extras = sql::extras(&mut s.tx, &ids).await?;
-    let mut items = Vec::new();
-    for trust in &evaluated {
-        let leaf = trust.chain().leaf();
-        let word = view::word(trust.status(), reasons.get(&leaf.id).map(String::as_str));
-        let shown = match state {
-            "all" => true,
-            // A suspended trust lives; it is listed with the living.
-            "live" => !trust.status().ended(),
-            other => word == other,
-        };
-        if shown && (caller.kind() != Kind::Trust || is_own_or_below(caller, trust)) {
-            let mut item = sql::to_json(s.links(), leaf, extras.remove(&leaf.id).unwrap_or_default());
-            if state != "live" {
-                item.insert("state".into(), word.into());
+    let now = s.now;
+    let implications = facts::implications(&mut s.tx).await?;
+    let mut paging = s.paging(&[], &[])?;
+    while let Some(batch) = s.next_batch(&mut paging).await? {
+        let ids = facts::trust_ids(&mut s.tx, |q| {
+            q.id("t.trustor_user_id", trustor).id("t.trustee_user_id", trustee);
+            flush::in_state(q, state, now);
+            q.batch("t.id", &batch);
+        })
+        .await?;
+        paging.read(&batch, ids.len(), ids.last().map(String::as_str));
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let chains = facts::chains(&mut s.tx, &ids).await?;
+        let evaluated = facts::evaluate_all(&mut s.tx, chains, now, &implications).await?;
+        let reasons = sql::reasons(&mut s.tx, &ids).await?;
+        let mut extras = sql::extras(&mut s.tx, &ids).await?;
+        for trust in &evaluated {
+            let leaf = trust.chain().leaf();
+            let word = view::word(trust.status(), reasons.get(&leaf.id).map(String::as_str));
+            let shown = match state {
+                "all" => true,
+                // A suspended trust lives; it is listed with the living.
+                "live" => !trust.status().ended(),
+                other => word == other,
+            };
+            if shown && (caller.kind() != Kind::Trust || is_own_or_below(caller, trust)) {
+                let mut item = render::to_json(s.links(), leaf, extras.remove(&leaf.id).unwrap_or_default());
+                if state != "live" {
+                    item.insert("state".into(), word.into());
+                }
+                paging.push(Value::Object(item));
             }
-            items.push(Value::Object(item));
         }
     }
-    s.list("trusts", items, &[])
+    Ok(s.page("trusts", paging))
 }
 
 /// `DELETE /v3/OS-TRUST/trusts/{id}`, with `?dry_run=true` and `?renounce=true`
@@ -309,7 +320,7 @@ pub async fn lineage(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
     let trust = load(&mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::GetTrustLineage, trust)?;
-    Ok(one("lineage", view::lineage(&mut s.tx, s.now, &trust).await?))
+    Ok(one("lineage", view::lineage(s, &trust).await?))
 }
 
 /// `GET /v3/users/{id}/delegations`: everything that acts for this user, and for whom they act.
@@ -323,6 +334,6 @@ pub async fn delegations(s: &mut Reading<'_>) -> Result<Response> {
     if facts::user(&mut s.tx, user).await?.is_none() {
         return Err(Error::NotFound("user", user.to_owned()));
     }
-    let shown: Map<String, Value> = view::delegations(&mut s.tx, s.now, user).await?;
+    let shown: Map<String, Value> = view::delegations(s, user).await?;
     Ok(one("delegations", shown.into()))
 }

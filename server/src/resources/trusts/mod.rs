@@ -3,5 +3,6 @@
 pub mod end;
 pub mod flush;
 pub mod http;
+pub mod render;
 pub mod sql;
 pub mod view;

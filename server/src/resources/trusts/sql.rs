@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value as Json, json};
-use vicar_rules::delegation::{Granted, Trust};
+use serde_json::{Map, Value as Json};
+use vicar_rules::Micros;
+use vicar_rules::delegation::Granted;
 use vicar_rules::policy::{Fact, Facts};
-use vicar_rules::roles::RoleSet;
 
-use crate::clock;
-use crate::error::{Error, Result};
-
+use crate::args;
 use crate::authz::{Authorized, Caller, Object, Proposed};
-use crate::http::{Links, bag};
-use crate::resources::roles;
-use crate::store::{self, CHUNK, DateTime, Insert, Select, Tx, Update, Value, WriteTx};
+use crate::error::{Error, Result};
+use crate::extra;
+use crate::store::{self, CHUNK, DateTime, Id, Insert, Select, Tx, Update, Value, WriteTx};
 
 /// Ids of the roles with these names; more than one for a name that domains have for their own.
 ///
@@ -93,9 +91,31 @@ pub async fn insert(
     Ok(())
 }
 
+/// How many living trusts a user has given, as far as `limit`. Those below a trust of theirs count for whoever
+/// passed it on.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count_living(tx: &mut Tx, trustor: &str, limit: u32, now: Micros) -> Result<i64> {
+    let n = tx
+        .first(
+            &format!(
+                "SELECT COUNT(*) FROM (
+                     SELECT t.id FROM trust t
+                      WHERE t.trustor_user_id = ? AND t.deleted_at IS NULL
+                        AND (COALESCE(t.expires_at_int, 0) = 0 OR t.expires_at_int > ?)
+                      LIMIT {limit}) x"
+            ),
+            args![Id(trustor), now],
+            |r| r.take(),
+        )
+        .await?;
+    Ok(n.unwrap_or(0))
+}
+
 /// Reads an `extra` column of a trust. Attributes that are the server's are not taken from it.
 fn read_extra(text: Option<String>) -> Map<String, Json> {
-    let mut extra = bag::read(text);
+    let mut extra = extra::read(text);
     for own in OWN {
         extra.remove(own);
     }
@@ -129,57 +149,4 @@ pub async fn reasons(tx: &mut Tx, ids: &[&str]) -> Result<BTreeMap<String, Strin
         out.extend(q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await?);
     }
     Ok(out)
-}
-
-/// Whole role objects, as the roles API shows them.
-///
-/// # Errors
-/// When the database fails.
-pub async fn role_objects(tx: &mut Tx, links: &Links, ids: &RoleSet) -> Result<Vec<Json>> {
-    let roles = roles::sql::find(tx, |q| {
-        q.id_in("r.id", ids);
-    })
-    .await?;
-    Ok(roles.iter().map(|r| r.to_json(links)).collect())
-}
-
-/// A trust as clients see it, without its roles.
-pub fn to_json(links: &Links, t: &Trust, extra: Map<String, Json>) -> Map<String, Json> {
-    let mut out = extra;
-    let own = json!({
-        "id": t.id,
-        "trustor_user_id": t.trustor,
-        "trustee_user_id": t.trustee,
-        "project_id": t.project,
-        "impersonation": t.impersonation,
-        "expires_at": t.until.to_option().map(clock::iso),
-        "remaining_uses": t.remaining_uses,
-        "deleted_at": t.deleted_at.map(clock::iso),
-        "redelegated_trust_id": t.parent,
-        "redelegation_count": t.hops,
-        "allow_redelegation": t.hops > 0,
-        "links": {"self": links.of(&["OS-TRUST", "trusts", &t.id])},
-    });
-    if let Json::Object(own) = own {
-        out.extend(own);
-    }
-    out
-}
-
-/// The same with whole roles and their link.
-///
-/// # Errors
-/// When the database fails.
-pub async fn to_json_with_roles(
-    tx: &mut Tx,
-    links: &Links,
-    t: &Trust,
-    extra: Map<String, Json>,
-) -> Result<Json> {
-    let mut out = to_json(links, t, extra);
-    let roles = role_objects(tx, links, &t.roles).await?;
-    out.insert("roles".into(), roles.into());
-    let own = links.of(&["OS-TRUST", "trusts", &t.id, "roles"]);
-    out.insert("roles_links".into(), json!({"self": own, "next": null, "previous": null}));
-    Ok(Json::Object(out))
 }

@@ -1,24 +1,35 @@
 //! Trees of delegations as their owners see them. Reading never depends on liveness.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use vicar_rules::Micros;
 use vicar_rules::delegation::{Trust, TrustStatus};
 
 use crate::args;
+use crate::authz::Reading;
 use crate::clock;
 use crate::error::Result;
 use crate::facts::{self, EvaluatedTrust};
 use crate::resources::keypairs::sql::{self as keypairs, BoundTo};
-use crate::store::Tx;
+use crate::store::tree::TRUSTS;
+use crate::store::{Id, Tx};
 
-/// Evaluates stored trusts, each in its chain.
-pub async fn evaluate(tx: &mut Tx, trusts: &[Trust], now: Micros) -> Result<Vec<EvaluatedTrust>> {
-    let ids: Vec<&str> = trusts.iter().map(|t| t.id.as_str()).collect();
-    let chains = facts::chains(tx, &ids).await?;
-    let implications = facts::implications(tx).await?;
-    Ok(facts::evaluate_all(tx, chains, now, &implications).await?)
+/// So many trusts are evaluated at once; others' requests are served in between.
+const BATCH: usize = 200;
+
+/// Evaluates stored trusts, each in its chain. Many are a long read.
+async fn evaluate(s: &mut Reading<'_>, ids: &[String]) -> Result<Vec<EvaluatedTrust>> {
+    let implications = facts::implications(&mut s.tx).await?;
+    let mut out = Vec::with_capacity(ids.len());
+    for (n, part) in ids.chunks(BATCH).enumerate() {
+        if n > 0 {
+            s.take_long().await?;
+        }
+        let part: Vec<&str> = part.iter().map(String::as_str).collect();
+        let chains = facts::chains(&mut s.tx, &part).await?;
+        out.extend(facts::evaluate_all(&mut s.tx, chains, s.now, &implications).await?);
+    }
+    Ok(out)
 }
 
 /// The state's word. A trust that the reaper has ended shows why it ended, not that it was reaped.
@@ -38,15 +49,20 @@ async fn role_names(tx: &mut Tx) -> Result<BTreeMap<String, String>> {
 struct LineageView {
     roles: BTreeMap<String, String>,
     reasons: BTreeMap<String, String>,
-    keypairs: Vec<BoundTo>,
+    /// By trust.
+    keypairs: BTreeMap<String, Vec<BoundTo>>,
 }
 
 impl LineageView {
     async fn over(tx: &mut Tx, ids: &[&str]) -> Result<Self> {
+        let mut by_trust: BTreeMap<String, Vec<BoundTo>> = BTreeMap::new();
+        for keypair in keypairs::of_trusts(tx, ids).await? {
+            by_trust.entry(keypair.trust_id.clone()).or_default().push(keypair);
+        }
         Ok(Self {
             roles: role_names(tx).await?,
             reasons: super::sql::reasons(tx, ids).await?,
-            keypairs: keypairs::of_trusts(tx, ids).await?,
+            keypairs: by_trust,
         })
     }
 
@@ -67,7 +83,7 @@ impl LineageView {
         let recorded = self.reasons.get(&t.id).map(String::as_str);
         let roles: Vec<Value> = t.roles.iter().map(|id| self.role(id)).collect();
         let keypairs: Vec<Value> =
-            self.keypairs.iter().filter(|k| k.trust_id == t.id).map(|k| self.keypair(k)).collect();
+            self.keypairs.get(&t.id).into_iter().flatten().map(|k| self.keypair(k)).collect();
         json!({
             "id": t.id,
             "depth": j.chain().links().len() - 1,
@@ -88,14 +104,19 @@ impl LineageView {
 }
 
 /// Ancestors up to the root, the trust itself, and the subtree below, in the order of depth.
-pub async fn lineage(tx: &mut Tx, now: Micros, of: &EvaluatedTrust) -> Result<Value> {
+///
+/// # Errors
+/// When the database fails; as [`crate::authz::Session::take_long`].
+pub async fn lineage(s: &mut Reading<'_>, of: &EvaluatedTrust) -> Result<Value> {
     let id = &of.chain().leaf().id;
-    let below: Vec<Trust> = facts::subtree(tx, id).await?.into_iter().filter(|t| t.id != *id).collect();
-    let above = evaluate(tx, of.chain().links(), now).await?;
-    let mut below = evaluate(tx, &below, now).await?;
+    let mut below = TRUSTS.ids_below(&mut s.tx, id).await?;
+    below.retain(|other| other != id);
+    let above: Vec<String> = of.chain().links().iter().map(|t| t.id.clone()).collect();
+    let above = evaluate(s, &above).await?;
+    let mut below = evaluate(s, &below).await?;
     below.sort_by_key(|j| (j.chain().links().len(), j.chain().leaf().id.clone()));
     let ids: Vec<&str> = above.iter().chain(&below).map(|j| j.chain().leaf().id.as_str()).collect();
-    let view = LineageView::over(tx, &ids).await?;
+    let view = LineageView::over(&mut s.tx, &ids).await?;
     let show = |all: &[EvaluatedTrust]| all.iter().map(|j| view.link(j)).collect::<Vec<_>>();
     Ok(json!({
         "trust_id": id,
@@ -129,29 +150,39 @@ pub async fn would_end(tx: &mut Tx, id: &str) -> Result<Value> {
     Ok(json!({"trusts": trusts, "keypairs": keypairs}))
 }
 
+/// Trusts that may act for a user at any depth. Below one that was deleted nothing lives.
+async fn acting_for(tx: &mut Tx, user: &str) -> Result<Vec<String>> {
+    Ok(tx
+        .column(
+            "WITH RECURSIVE acting(id) AS (
+                 SELECT id FROM trust WHERE trustor_user_id = ? AND deleted_at IS NULL
+                 UNION
+                 SELECT t.id FROM trust t JOIN acting ON t.redelegated_trust_id = acting.id
+                  WHERE t.deleted_at IS NULL)
+             SELECT id FROM acting ORDER BY id",
+            args![Id(user)],
+        )
+        .await?)
+}
+
 /// Both sides of a user: what acts for them at any depth, and for whom they act.
-pub async fn delegations(tx: &mut Tx, now: Micros, user: &str) -> Result<Map<String, Value>> {
-    let roots = facts::trusts_where(tx, |q| {
-        q.and("t.trustor_user_id = ?", args![user]);
+///
+/// # Errors
+/// When the database fails; as [`crate::authz::Session::take_long`].
+pub async fn delegations(s: &mut Reading<'_>, user: &str) -> Result<Map<String, Value>> {
+    let acting = acting_for(&mut s.tx, user).await?;
+    let acts = facts::trust_ids(&mut s.tx, |q| {
+        q.id("t.trustee_user_id", Some(user)).and("t.deleted_at IS NULL", &[]).end("ORDER BY t.id");
     })
     .await?;
-    let mut seen = BTreeSet::new();
-    let mut acting = Vec::new();
-    for root in roots {
-        for t in facts::subtree(tx, &root.id).await? {
-            if seen.insert(t.id.clone()) {
-                acting.push(t);
-            }
-        }
+    if acting.len() + acts.len() > BATCH {
+        s.take_long().await?;
     }
-    let acts = facts::trusts_where(tx, |q| {
-        q.and("t.trustee_user_id = ?", args![user]);
-    })
-    .await?;
     let living =
         |all: Vec<EvaluatedTrust>| all.into_iter().filter(|j| !j.status().ended()).collect::<Vec<_>>();
-    let acting = living(evaluate(tx, &acting, now).await?);
-    let acts = living(evaluate(tx, &acts, now).await?);
+    let acting = living(evaluate(s, &acting).await?);
+    let acts = living(evaluate(s, &acts).await?);
+    let tx = &mut s.tx;
     let ids: Vec<&str> = acting.iter().chain(&acts).map(|j| j.chain().leaf().id.as_str()).collect();
     let view = LineageView::over(tx, &ids).await?;
     let own = keypairs::find(tx, |q| {

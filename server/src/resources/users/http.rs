@@ -8,7 +8,8 @@ use vicar_rules::refusal::Refusal;
 use vicar_rules::token::{Act, Kind};
 
 use super::password::{self, By, New};
-use super::sql::{self, Compare, Options, SetsPassword, User};
+use super::render;
+use super::sql::{self, Compare, SetsPassword, User};
 use crate::app::App;
 use crate::args;
 use crate::auth::login::{self, Login, Proven};
@@ -16,6 +17,7 @@ use crate::authz::{Authorized, Caller, Object, Proposed, Reading, SlowWork, Syst
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::facts;
+use crate::facts::options::Options;
 use crate::http::page::Query;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::http::{bag, schema};
@@ -181,7 +183,7 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
     let user = sql::get(&mut s.tx, id).await?;
     let user = s.authorize_found(Op::GetUser, user, || no_user(id))?;
     let mut json = user.to_json(s.links());
-    let federated = sql::federated(&mut s.tx, &user.id).await?;
+    let federated = render::federated(&mut s.tx, &user.id).await?;
     if !federated.is_empty() {
         json["federated"] = federated.into();
     }
@@ -193,9 +195,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let scope = s.caller()?.domain_scope();
     s.authorize(Op::ListUsers, Facts::none().with_opt(Fact::ListDomain, scope))?;
     let query = &s.request.query;
-    let ends = Ends::of(query)?;
-    let users = sql::list(&mut s.tx, |q| {
-        queried(q, scope, query);
+    list_of(s, |q| {
         for filter in PROVIDER_FILTERS {
             if let Some(value) = query.get(filter) {
                 let link = format!(
@@ -205,8 +205,27 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
             }
         }
     })
-    .await?;
-    users_list(s, &users, &ends)
+    .await
+}
+
+/// The answer with the users that the caller may see, that fit the query, and a condition.
+async fn list_of(s: &mut Reading<'_>, build: impl Fn(&mut Select)) -> Result<Response> {
+    let scope = s.caller()?.domain_scope();
+    let query = &s.request.query;
+    let ends = Ends::of(query)?;
+    let mut paging = s.paging(&["domain_id", "name"], &["enabled"])?;
+    while let Some(batch) = s.next_batch(&mut paging).await? {
+        let users = sql::list_batch(&mut s.tx, &batch, |q| {
+            queried(q, scope, query);
+            build(q);
+        })
+        .await?;
+        paging.read(&batch, users.len(), users.last().map(|u| u.id.as_str()));
+        for user in users.iter().filter(|u| ends.matches(u)) {
+            paging.push(user.to_json(s.links()));
+        }
+    }
+    Ok(s.page("users", paging))
 }
 
 /// The conditions that every list of users has: what the caller may see, and the filters by equality.
@@ -224,12 +243,6 @@ const PROVIDER_FILTERS: [&str; 3] = ["idp_id", "protocol_id", "unique_id"];
 const NAMED: &str = "u.id IN (SELECT user_id FROM local_user WHERE name = ?
     UNION ALL SELECT user_id FROM nonlocal_user WHERE name = ?
     UNION ALL SELECT user_id FROM federated_user WHERE display_name = ?)";
-
-/// The answer with a list of users that [`queried`] found.
-fn users_list(s: &Reading<'_>, users: &[User], ends: &Ends) -> Result<Response> {
-    let users = users.iter().filter(|u| ends.matches(u)).map(|u| u.to_json(s.links())).collect();
-    s.list_queried("users", users, &["domain_id", "name"], &["enabled"])
-}
 
 /// The comparisons of `password_expires_at=<word>:<time>`, all of which must hold.
 struct Ends(Vec<(Compare, Micros)>);
@@ -294,7 +307,7 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     let change = Change { user, enable, secret };
     change.store(&mut s.tx, s.app, &stored, s.now).await?;
     let after = sql::get(&mut s.tx, &stored.id).await?.ok_or_else(|| no_user(id))?;
-    let federated = sql::federated(&mut s.tx, &stored.id).await?;
+    let federated = render::federated(&mut s.tx, &stored.id).await?;
     let mut json = after.to_json(s.links());
     // Keystone shows the extra attributes once more under their own name here, and nowhere else.
     json["extra"] = Value::Object(after.extra);
@@ -388,15 +401,11 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
 /// # Errors
 /// 400 for a malformed filter.
 pub async fn of_group(s: &mut Reading<'_>, group: &str) -> Result<Response> {
-    let scope = s.caller()?.domain_scope();
-    let query = &s.request.query;
-    let ends = Ends::of(query)?;
-    let users = sql::list(&mut s.tx, |q| {
-        queried(q, scope, query);
-        q.and("u.id IN (SELECT user_id FROM user_group_membership WHERE group_id = ?)", args![group]);
+    let member = "u.id IN (SELECT user_id FROM user_group_membership WHERE group_id = ?)";
+    list_of(s, |q| {
+        q.and(member, args![group]);
     })
-    .await?;
-    users_list(s, &users, &ends)
+    .await
 }
 
 /// The owner of a password, who changes it with a token. Only the path's user is known to policy, so that
@@ -430,7 +439,7 @@ async fn change_with(s: &mut Writing<'_>, proof: &impl SetsPassword) -> Result<R
     let account = login::account(&mut s.tx, id).await?;
     let proven = {
         s.slow.claim(id);
-        let mut login = Login { app: s.app, now: s.now, slow: &mut *s.slow, epoch: s.epoch };
+        let mut login = Login { parts: s.app.auth(), now: s.now, slow: &mut *s.slow, epoch: s.epoch };
         login.check_password(&mut s.tx, account, &old).await?
     };
     check_change(s, &proven, &new).await?;

@@ -2,4 +2,5 @@
 
 pub mod http;
 pub mod password;
+pub mod render;
 pub mod sql;

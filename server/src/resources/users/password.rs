@@ -2,13 +2,14 @@
 
 use vicar_rules::Micros;
 
-use super::sql::{Options, SetsPassword, User, local_id_or_new};
+use super::sql::{SetsPassword, User, local_id_or_new};
 use crate::app::App;
 use crate::args;
 use crate::authz::SlowWork;
 use crate::clock::{DAY, SECOND};
 use crate::error::{Error, Result};
 use crate::facts;
+use crate::facts::options::Options;
 use crate::store::{DateTime, Delete, Insert, Tx, Update, WriteTx};
 
 /// Who sets a password.

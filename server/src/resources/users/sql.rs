@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use vicar_rules::Micros;
 use vicar_rules::policy::{Fact, Facts};
 use vicar_rules::revocation::Event;
@@ -12,54 +12,15 @@ use crate::args;
 use crate::authz::{Authorized, Caller, Object, Proposed, System};
 use crate::clock::{self, SECOND};
 use crate::error::{Error, Result};
+use crate::extra;
+use crate::facts::options::{OPTIONS, Options, options_of};
 use crate::facts::{self, Activity, PASSWORD_END};
-use crate::http::{Links, bag};
 use crate::resources::keypairs::EndsKeypairs;
 use crate::resources::projects::{Domain, Project};
 use crate::resources::trusts::{self, end::EndsTrusts};
 use crate::store::{
-    self, CHUNK, Date, DateTime, Delete, Id, Insert, Proof, Row, Select, Tx, Update, WriteTx, cascade,
+    self, Batch, CHUNK, Date, DateTime, Delete, Id, Insert, Proof, Row, Select, Tx, Update, WriteTx, cascade,
 };
-
-/// Ids of options in `user_option`, with their names.
-const OPTIONS: [(&str, &str); 7] = [
-    ("1000", "ignore_change_password_upon_first_use"),
-    ("1001", "ignore_password_expiry"),
-    ("1002", "ignore_lockout_failure_attempts"),
-    ("1003", "lock_password"),
-    ("1004", "ignore_user_inactivity"),
-    ("MFAR", "multi_factor_auth_rules"),
-    ("MFAE", "multi_factor_auth_enabled"),
-];
-
-/// A user's options by name.
-#[derive(Debug, Clone, Default)]
-pub struct Options(Map<String, Value>);
-
-impl Options {
-    /// Whether this one is set to true.
-    pub fn is_on(&self, name: &str) -> bool {
-        self.0.get(name) == Some(&Value::Bool(true))
-    }
-
-    /// The value of one.
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
-    }
-
-    /// The options with changes applied: null removes an option, one that is not named stays.
-    #[must_use]
-    pub fn changed(mut self, by: &Map<String, Value>) -> Self {
-        for (name, value) in by {
-            if value.is_null() {
-                self.0.remove(name);
-            } else {
-                self.0.insert(name.clone(), value.clone());
-            }
-        }
-        self
-    }
-}
 
 /// A user.
 #[derive(Debug, Clone)]
@@ -101,22 +62,6 @@ impl User {
     pub fn is_enabled(&self) -> bool {
         self.enabled_flag && !self.idle
     }
-
-    /// The user as clients see it.
-    pub fn to_json(&self, links: &Links) -> Value {
-        let mut out = self.extra.clone();
-        out.insert("id".into(), json!(self.id));
-        out.insert("name".into(), json!(self.name));
-        out.insert("domain_id".into(), json!(self.domain_id));
-        out.insert("enabled".into(), json!(self.is_enabled()));
-        if let Some(project) = &self.default_project_id {
-            out.insert("default_project_id".into(), json!(project));
-        }
-        out.insert("password_expires_at".into(), json!(self.password_expires_at.map(clock::iso_bare)));
-        out.insert("options".into(), Value::Object(self.options.0.clone()));
-        out.insert("links".into(), json!({"self": links.of(&["users", &self.id])}));
-        Value::Object(out)
-    }
 }
 
 fn user_query() -> String {
@@ -145,7 +90,7 @@ fn read_user(r: &mut Row, since: Option<&Date>) -> store::Result<User> {
         default_project_id: r.take()?,
         password_expires_at: facts::read_password_end(r)?,
         options: Options::default(),
-        extra: bag::read(r.take()?),
+        extra: extra::read(r.take()?),
     })
 }
 
@@ -154,9 +99,28 @@ fn read_user(r: &mut Row, since: Option<&Date>) -> store::Result<User> {
 /// # Errors
 /// When the database fails.
 pub async fn list(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<User>> {
+    find(tx, |q| {
+        build(q);
+        q.end("ORDER BY u.id");
+    })
+    .await
+}
+
+/// The users of a batch that match conditions on `u` and `l`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list_batch(tx: &mut Tx, batch: &Batch, build: impl FnOnce(&mut Select)) -> Result<Vec<User>> {
+    find(tx, |q| {
+        build(q);
+        q.batch("u.id", batch);
+    })
+    .await
+}
+
+async fn find(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<User>> {
     let mut q = Select::new(&user_query());
     build(&mut q);
-    q.end("ORDER BY u.id");
     let since = tx.inactive_since().cloned();
     let mut users = q.map(tx, |r| read_user(r, since.as_ref())).await?;
     for some in users.chunks_mut(CHUNK) {
@@ -179,38 +143,11 @@ pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<User>> {
     Ok(list(tx, one).await?.pop())
 }
 
-async fn options_of<'a>(
-    tx: &mut Tx,
-    users: impl Iterator<Item = &'a str>,
-) -> Result<BTreeMap<String, Options>> {
-    let mut q = Select::new("SELECT user_id, option_id, option_value FROM user_option");
-    q.id_in("user_id", users);
-    let rows =
-        q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?, r.take::<Option<String>>()?))).await?;
-    let mut out: BTreeMap<String, Options> = BTreeMap::new();
-    for (user, id, text) in rows {
-        let name = OPTIONS.iter().find(|o| o.0 == id).map(|o| o.1);
-        let value = text.and_then(|t| serde_json::from_str(&t).ok());
-        if let (Some(name), Some(value)) = (name, value) {
-            out.entry(user).or_default().0.insert(name.into(), value);
-        }
-    }
-    Ok(out)
-}
-
-/// The options of one user.
+/// Links to identity providers: of each provider the protocols, with the unique id there.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn options(tx: &mut Tx, user: &str) -> Result<Options> {
-    Ok(options_of(tx, std::iter::once(user)).await?.remove(user).unwrap_or_default())
-}
-
-/// Links to identity providers, as clients see them: `[{"idp_id", "protocols": […]}]`.
-///
-/// # Errors
-/// When the database fails.
-pub async fn federated(tx: &mut Tx, user: &str) -> Result<Vec<Value>> {
+pub async fn federated(tx: &mut Tx, user: &str) -> Result<BTreeMap<String, Vec<(String, String)>>> {
     let rows = tx
         .map(
             "SELECT idp_id, protocol_id, unique_id FROM federated_user WHERE user_id = ? ORDER BY idp_id, id",
@@ -218,11 +155,11 @@ pub async fn federated(tx: &mut Tx, user: &str) -> Result<Vec<Value>> {
             |r| Ok((r.take::<String>()?, r.take::<String>()?, r.take::<String>()?)),
         )
         .await?;
-    let mut out: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let mut out: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for (idp, protocol, unique) in rows {
-        out.entry(idp).or_default().push(json!({"protocol_id": protocol, "unique_id": unique}));
+        out.entry(idp).or_default().push((protocol, unique));
     }
-    Ok(out.into_iter().map(|(idp, protocols)| json!({"idp_id": idp, "protocols": protocols})).collect())
+    Ok(out)
 }
 
 fn name_taken(name: &str, domain: &str) -> impl FnOnce(store::Error) -> Error {
@@ -257,7 +194,7 @@ impl DeletesUser for Authorized<Domain> {}
 pub async fn insert(tx: &mut WriteTx, user: &Authorized<Proposed<User>>, now: Micros) -> Result<()> {
     let row = Insert::into("user")
         .set("id", &user.id)
-        .set("extra", bag::text(&user.extra))
+        .set("extra", extra::text(&user.extra))
         .set("enabled", user.enabled_flag)
         .set("default_project_id", &user.default_project_id)
         .set("created_at", DateTime(now / SECOND * SECOND))
@@ -282,7 +219,7 @@ async fn insert_name(tx: &mut WriteTx, proof: &impl Proof, user: &User) -> Resul
 /// When the database fails.
 pub async fn update(tx: &mut WriteTx, stored: &Authorized<User>, user: &User) -> Result<()> {
     let changed = Update::of("user")
-        .set("extra", bag::text(&user.extra))
+        .set("extra", extra::text(&user.extra))
         .set("enabled", user.enabled_flag)
         .set("default_project_id", &user.default_project_id)
         .key("id", &stored.id);

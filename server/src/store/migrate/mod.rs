@@ -73,6 +73,15 @@ const STEPS: &[Step] = &[
         mysql: include_str!("0003/mysql.sql"),
         rows: &[],
     },
+    // Indexes by which a page of a list is read in the order of its ids, whatever the number of others.
+    Step {
+        version: 4,
+        serves_from: 2,
+        sqlite: include_str!("0004/sqlite.sql"),
+        postgres: include_str!("0004/postgres.sql"),
+        mysql: include_str!("0004/mysql.sql"),
+        rows: &[],
+    },
 ];
 
 impl Step {
@@ -309,7 +318,7 @@ mod tests {
     #[test]
     fn a_step_that_was_released_does_not_change() {
         // A new step adds a line here. A line that is here already is never changed.
-        let frozen = ["7e8c9976d2ed03e7", "7f6a5dbf6fcea3e1", "8369b132d5b29707"];
+        let frozen = ["7e8c9976d2ed03e7", "7f6a5dbf6fcea3e1", "8369b132d5b29707", "d5915db716822fce"];
         let now: Vec<String> = STEPS.iter().map(digest).collect();
         assert_eq!(now, frozen);
     }

@@ -1,6 +1,6 @@
 //! Who is at the other end of a connection.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Weak;
 use std::task::{Context, Poll, Waker};
 
@@ -23,13 +23,13 @@ pub struct Peer {
 
 impl Peer {
     /// The peer of a connection.
-    pub(super) fn new(address: IpAddr, socket: Weak<TcpStream>) -> Self {
+    pub(crate) fn new(address: IpAddr, socket: Weak<TcpStream>) -> Self {
         Self { address: address.to_canonical(), socket }
     }
 
     /// The peer as the proxy in front tells it. Only the last entry of `X-Forwarded-For` is looked at: the
     /// proxy wrote that one, and the client may have written the others.
-    pub(super) fn forwarded(mut self, headers: &HeaderMap) -> Self {
+    pub(crate) fn forwarded(mut self, headers: &HeaderMap) -> Self {
         let last = headers.get_all("x-forwarded-for").iter().next_back();
         let entry = last.and_then(|value| value.to_str().ok()?.rsplit(',').next());
         if let Some(address) = entry.and_then(|entry| entry.trim().parse::<IpAddr>().ok()) {
@@ -58,6 +58,14 @@ impl Peer {
             Poll::Ready(Err(_)) => true,
             Poll::Pending => false,
         }
+    }
+}
+
+/// Which addresses are counted as one: of IPv6, a client has a whole network.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) >> 64 << 64).into(),
+        v4 => v4,
     }
 }
 

@@ -1,0 +1,78 @@
+//! The JSON schemas of bodies and queries, made from a description.
+
+use serde_json::{Map, Value, json};
+
+use super::Resource;
+use super::field::{Field, Filter, Set};
+use crate::http::schema::Schema;
+
+/// The schemas of one resource, compiled.
+#[derive(Debug)]
+pub(super) struct Schemas {
+    pub(super) create: Schema,
+    pub(super) create_many: Schema,
+    pub(super) update: Schema,
+    pub(super) query: Schema,
+}
+
+impl Resource {
+    pub(super) fn schemas(&self) -> &Schemas {
+        self.schemas.get_or_init(|| Schemas {
+            create: Schema::new(&self.create_schema()),
+            create_many: Schema::new(&json!({
+                "type": "array",
+                "items": self.create_schema(),
+                "minItems": 1,
+            })),
+            update: Schema::new(&self.update_schema()),
+            query: Schema::new(&self.query_schema()),
+        })
+    }
+
+    fn properties(&self, which: impl Fn(&Field) -> bool) -> Map<String, Value> {
+        let fields = self.fields.iter().filter(|f| which(f));
+        fields.map(|f| (f.name.to_owned(), f.schema(self.one))).collect()
+    }
+
+    fn object(&self, properties: Map<String, Value>) -> Value {
+        let mut schema = json!({"type": "object", "properties": properties});
+        if !self.has_extra {
+            schema["additionalProperties"] = false.into();
+        }
+        schema
+    }
+
+    /// The schema of a new object.
+    pub fn create_schema(&self) -> Value {
+        let mut properties = self.properties(|f| f.set != Set::Server);
+        if let Some(id) = properties.get_mut("id") {
+            // Without one the server makes it.
+            id["type"] = json!(["string", "null"]);
+        }
+        let mut schema = self.object(properties);
+        let required: Vec<&str> = self.fields.iter().filter(|f| f.is_required()).map(|f| f.name).collect();
+        if !required.is_empty() {
+            schema["required"] = json!(required);
+        }
+        schema
+    }
+
+    /// The schema of a change. What is set once can be repeated where attributes are not limited to those
+    /// described.
+    pub fn update_schema(&self) -> Value {
+        let may = |f: &Field| f.set == Set::Always || f.set == Set::Once && self.has_extra && f.name != "id";
+        let mut schema = self.object(self.properties(may));
+        if self.has_extra {
+            schema["minProperties"] = 1.into();
+        }
+        schema
+    }
+
+    /// The schema of a list's query.
+    pub fn query_schema(&self) -> Value {
+        let checked = self.fields.iter().filter(|f| f.filter == Filter::Checked);
+        let properties: Map<String, Value> =
+            checked.map(|f| (f.name.to_owned(), f.query_schema(self.one))).collect();
+        json!({"type": "object", "properties": properties})
+    }
+}

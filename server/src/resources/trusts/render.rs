@@ -1,0 +1,64 @@
+//! Trusts as clients see them.
+
+use serde_json::{Map, Value, json};
+use vicar_rules::delegation::Trust;
+use vicar_rules::roles::RoleSet;
+
+use crate::clock;
+use crate::error::Result;
+use crate::http::Links;
+use crate::resources::roles;
+use crate::store::Tx;
+
+/// Whole role objects, as the roles API shows them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn role_objects(tx: &mut Tx, links: &Links, ids: &RoleSet) -> Result<Vec<Value>> {
+    let roles = roles::sql::find(tx, |q| {
+        q.id_in("r.id", ids);
+    })
+    .await?;
+    Ok(roles.iter().map(|r| r.to_json(links)).collect())
+}
+
+/// A trust as clients see it, without its roles.
+pub fn to_json(links: &Links, t: &Trust, extra: Map<String, Value>) -> Map<String, Value> {
+    let mut out = extra;
+    let own = json!({
+        "id": t.id,
+        "trustor_user_id": t.trustor,
+        "trustee_user_id": t.trustee,
+        "project_id": t.project,
+        "impersonation": t.impersonation,
+        "expires_at": t.until.to_option().map(clock::iso),
+        "remaining_uses": t.remaining_uses,
+        "deleted_at": t.deleted_at.map(clock::iso),
+        "redelegated_trust_id": t.parent,
+        "redelegation_count": t.hops,
+        "allow_redelegation": t.hops > 0,
+        "links": {"self": links.of(&["OS-TRUST", "trusts", &t.id])},
+    });
+    if let Value::Object(own) = own {
+        out.extend(own);
+    }
+    out
+}
+
+/// The same with whole roles and their link.
+///
+/// # Errors
+/// When the database fails.
+pub async fn to_json_with_roles(
+    tx: &mut Tx,
+    links: &Links,
+    t: &Trust,
+    extra: Map<String, Value>,
+) -> Result<Value> {
+    let mut out = to_json(links, t, extra);
+    let roles = role_objects(tx, links, &t.roles).await?;
+    out.insert("roles".into(), roles.into());
+    let own = links.of(&["OS-TRUST", "trusts", &t.id, "roles"]);
+    out.insert("roles_links".into(), json!({"self": own, "next": null, "previous": null}));
+    Ok(Value::Object(out))
+}

@@ -1,0 +1,219 @@
+//! Pages of lists: each item once, whatever else there is, and nothing of what others have.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use vicar::args;
+
+use crate::support::{Cast, Server};
+
+/// The ids of all pages of a list, read by its links; how many there were, too.
+fn pages(s: &Server, token: &str, list: &str, path: &str) -> (Vec<String>, usize) {
+    let (mut ids, mut count, mut next) = (Vec::new(), 0, Some(path.to_owned()));
+    while let Some(path) = next {
+        let answer = s.get(token, &path).expect(200).body;
+        let items = answer[list].as_array().expect("a list");
+        ids.extend(items.iter().map(|i| i["id"].as_str().expect("an id").to_owned()));
+        count += 1;
+        assert!(count < 1000, "{path} has no end");
+        next = answer["links"]["next"].as_str().map(|link| {
+            let at = link.find("/v3/").expect("a path");
+            link[at..].to_owned()
+        });
+    }
+    (ids, count)
+}
+
+/// Checks that the pages of a list, of this length, have what the whole list has; returns that.
+fn paged(s: &Server, token: &str, list: &str, path: &str, limit: usize) -> BTreeSet<String> {
+    let (whole, one) = pages(s, token, list, path);
+    assert_eq!(one, 1);
+    let and = if path.contains('?') { '&' } else { '?' };
+    let (ids, count) = pages(s, token, list, &format!("{path}{and}limit={limit}"));
+    assert_eq!(ids, whole, "{path}");
+    assert_eq!(count, whole.len().div_ceil(limit).max(1), "{path}");
+    let set: BTreeSet<String> = ids.iter().cloned().collect();
+    assert_eq!(set.len(), ids.len(), "{path}");
+    set
+}
+
+#[test]
+fn every_page_of_every_list_has_what_the_whole_list_has() {
+    let c = Cast::new();
+    let alice = c.s.on("alice", &c.p);
+    let trusts: Vec<String> = (1..=7).map(|n| c.trust(json!({"remaining_uses": n}))).collect();
+    c.s.delete(&alice, &format!("/v3/OS-TRUST/trusts/{}", trusts[0])).expect(204);
+    for n in 0..3 {
+        c.keypair(&alice, &c.alice, json!({})).expect(201);
+        let bearer = c.s.consume("bob", &trusts[n + 2]).expect(201).token();
+        c.keypair(&bearer, &c.alice, json!({})).expect(201);
+    }
+    let admin = c.s.admin();
+    let of_alice = |more: &str| format!("/v3/OS-TRUST/trusts?trustor_user_id={}{more}", c.alice);
+    for limit in [1, 2, 3, 100] {
+        let all: BTreeSet<String> = trusts.iter().cloned().collect();
+        let living: BTreeSet<String> = trusts[1..].iter().cloned().collect();
+        assert_eq!(paged(&c.s, &alice, "trusts", &of_alice("&state=all"), limit), all);
+        assert_eq!(paged(&c.s, &alice, "trusts", &of_alice(""), limit), living);
+        assert_eq!(paged(&c.s, &admin, "trusts", "/v3/OS-TRUST/trusts", limit), living);
+        assert_eq!(paged(&c.s, &alice, "trusts", &of_alice("&state=deleted"), limit).len(), 1);
+        let bob = c.s.unscoped("bob");
+        let for_bob = format!("/v3/OS-TRUST/trusts?trustee_user_id={}", c.bob);
+        assert_eq!(paged(&c.s, &bob, "trusts", &for_bob, limit), living);
+        // Alice's own and those that bob's bearers made; bob has a part in the latter.
+        assert_eq!(paged(&c.s, &alice, "credentials", "/v3/credentials", limit).len(), 6);
+        assert_eq!(paged(&c.s, &bob, "credentials", "/v3/credentials", limit).len(), 3);
+        assert_eq!(paged(&c.s, &admin, "credentials", "/v3/credentials", limit).len(), 6);
+        let typed = "/v3/credentials?type=ec2";
+        assert_eq!(paged(&c.s, &alice, "credentials", typed, limit).len(), 6);
+        assert!(paged(&c.s, &admin, "users", "/v3/users", limit).contains(&c.dave));
+        assert!(paged(&c.s, &admin, "projects", "/v3/projects", limit).contains(&c.q));
+        assert!(paged(&c.s, &admin, "users", "/v3/users?name__startswith=a", limit).contains(&c.alice));
+        let own = format!("/v3/users/{}/projects", c.alice);
+        assert_eq!(paged(&c.s, &alice, "projects", &own, limit).len(), 2);
+        assert_eq!(paged(&c.s, &alice, "projects", "/v3/auth/projects", limit).len(), 2);
+    }
+}
+
+#[test]
+fn a_marker_is_an_item_of_the_very_list() {
+    let c = Cast::new();
+    let alice = c.s.on("alice", &c.p);
+    let (dead, living) = (c.trust(json!({"remaining_uses": 1})), c.trust(json!({"remaining_uses": 2})));
+    c.s.delete(&alice, &format!("/v3/OS-TRUST/trusts/{dead}")).expect(204);
+    let trusts = |user: &str, marker: &str| {
+        format!("/v3/OS-TRUST/trusts?trustor_user_id={user}&limit=5&marker={marker}")
+    };
+    let page = c.s.get(&alice, &trusts(&c.alice, &living)).expect(200).body;
+    assert_eq!(page["trusts"], json!([]));
+    // There, but not in this list; and nowhere.
+    for marker in [dead.as_str(), &c.alice, "nope", "%00", "", &living.to_uppercase()] {
+        let refused = c.s.get(&alice, &trusts(&c.alice, marker)).expect(400);
+        let text = refused.body["error"]["message"].as_str().expect("a message");
+        assert!(text.starts_with("marker: "), "{text}");
+    }
+    let bob = c.s.unscoped("bob");
+    c.s.get(&bob, &trusts(&c.bob, &living)).expect(400);
+    let admin = c.s.admin();
+    c.s.get(&admin, &format!("/v3/users?marker={}", c.p)).expect(400);
+    c.s.get(&admin, &format!("/v3/users?name=bob&marker={}", c.alice)).expect(400);
+    c.s.get(&admin, &format!("/v3/users?enabled=false&marker={}", c.alice)).expect(400);
+    c.s.get(&admin, &format!("/v3/projects?marker={}", c.alice)).expect(400);
+    c.s.get(&admin, "/v3/credentials?marker=nope").expect(400);
+    c.s.get(&alice, &format!("/v3/users/{}/projects?marker=nope", c.alice)).expect(400);
+    for path in ["/v3/users?limit=0", "/v3/projects?limit=-1", "/v3/OS-TRUST/trusts?limit=x"] {
+        c.s.get(&admin, path).expect(400);
+    }
+}
+
+/// Many trusts are read in many batches, others' lists of the same time too; each batch counts.
+#[test]
+fn a_list_of_many_batches_is_whole() {
+    const MANY: usize = 1234;
+    let c = Cast::new();
+    let role = c.s.role("member");
+    let expired = 1_000_000_i64;
+    let rows: Vec<(String, i64)> =
+        (0..MANY).map(|n| (format!("{n:032x}"), if n % 100 == 7 { expired } else { 0 })).collect();
+    for part in rows.chunks(200) {
+        let places = vec!["(?, ?, ?, ?, ?, '{}', 0, ?)"; part.len()].join(", ");
+        let args: Vec<_> = part
+            .iter()
+            .flat_map(|(id, end)| {
+                args![id, &c.alice, &c.bob, &c.p, true, Some(*end).filter(|e| *e > 0)].to_vec()
+            })
+            .collect();
+        c.s.sql_run(
+            &format!(
+                "INSERT INTO trust (id, trustor_user_id, trustee_user_id, project_id, impersonation, extra,
+                     redelegation_count, expires_at_int) VALUES {places}"
+            ),
+            &args,
+        );
+        let places = vec!["(?, ?)"; part.len()].join(", ");
+        let args: Vec<_> = part.iter().flat_map(|(id, _)| args![id, &role].to_vec()).collect();
+        c.s.sql_run(&format!("INSERT INTO trust_role (trust_id, role_id) VALUES {places}"), &args);
+    }
+    let alice = c.s.on("alice", &c.p);
+    let count = |more: &str, limit| {
+        let path = format!("/v3/OS-TRUST/trusts?trustor_user_id={}{more}", c.alice);
+        paged(&c.s, &alice, "trusts", &path, limit).len()
+    };
+    assert_eq!(count("", 500), MANY - 13);
+    assert_eq!(count("&state=all", 700), MANY);
+    assert_eq!(count("&state=expired", 5), 13);
+    let seen = c.s.get(&alice, &format!("/v3/users/{}/delegations", c.alice)).expect(200).body;
+    let acting: BTreeSet<&str> = seen["delegations"]["acting_for_user"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|t| t["id"].as_str())
+        .collect();
+    assert_eq!(acting.len(), MANY - 13);
+}
+
+#[test]
+fn a_user_gives_no_more_living_trusts_than_the_ceiling() {
+    let c = Cast::with("[delegation]\nmax_trusts_per_user = 2\n");
+    let first = c.trust(json!({"allow_redelegation": true}));
+    c.trust(json!({"remaining_uses": 6, "expires_at": "2999-01-01T00:00:00Z"}));
+    let text =
+        "The trustor has given 2 living trusts, and may give no more ([delegation] max_trusts_per_user).";
+    assert_eq!(c.make(json!({"remaining_uses": 7})).expect(403).body["error"]["message"], text);
+    // What a trustee passes on counts for whoever its tokens speak for.
+    let bearer = c.s.consume("bob", &first).expect(201).token();
+    let below = json!({"trust": {
+        "trustor_user_id": c.alice, "trustee_user_id": c.carol, "project_id": c.p,
+        "impersonation": true, "roles": [{"name": "member"}],
+    }});
+    c.s.post(&bearer, "/v3/OS-TRUST/trusts", below).expect(403);
+    // One that ended makes room.
+    c.s.delete(&c.s.on("alice", &c.p), &format!("/v3/OS-TRUST/trusts/{first}")).expect(204);
+    c.trust(json!({"remaining_uses": 7}));
+    c.make(json!({"remaining_uses": 8})).expect(403);
+    let any = Cast::with("[delegation]\nmax_trusts_per_user = 0\n");
+    any.trust(json!({}));
+}
+
+#[test]
+fn a_user_has_no_more_credentials_than_the_ceiling() {
+    let c = Cast::with("[delegation]\nmax_credentials_per_user = 1\n");
+    let alice = c.s.on("alice", &c.p);
+    let k: Value = c.keypair(&alice, &c.alice, json!({})).expect(201).body["credential"].clone();
+    let text = "The user has 1 credentials, and may have no more ([delegation] max_credentials_per_user).";
+    assert_eq!(c.keypair(&alice, &c.alice, json!({})).expect(403).body["error"]["message"], text);
+    let totp = json!({"credential": {"type": "totp", "user_id": c.alice, "blob": "SEED"}});
+    c.s.post(&alice, "/v3/credentials", totp).expect(403);
+    let access = k["access"].as_str().expect("an access id");
+    c.s.delete(&alice, &format!("/v3/users/{}/credentials/OS-EC2/{access}", c.alice)).expect(204);
+    c.keypair(&alice, &c.alice, json!({})).expect(201);
+}
+
+#[test]
+fn tag_filters_compare_whole_tags() {
+    let s = Server::start();
+    let admin = s.admin();
+    let project = |name: &str, tags: &[&str]| {
+        let id = s.project(name);
+        let body = json!({"tags": tags}).to_string();
+        let path = format!("/v3/projects/{id}/tags");
+        s.call("PUT", &path, &[("X-Auth-Token", &admin)], Some(body.as_bytes())).expect(200);
+        id
+    };
+    let all =
+        [project("one", &["a", "b"]), project("two", &["a"]), project("three", &["B"]), project("four", &[])];
+    let found = |query: &str| -> Vec<usize> {
+        let ids = paged(&s, &admin, "projects", &format!("/v3/projects?{query}"), 2);
+        (0..4).filter(|n| ids.contains(&all[*n])).collect()
+    };
+    assert_eq!(found("tags=a"), [0, 1]);
+    assert_eq!(found("tags=b,a"), [0]);
+    assert_eq!(found("tags=a,a"), [0, 1]);
+    assert_eq!(found("tags-any=a,B"), [0, 1, 2]);
+    assert_eq!(found("not-tags=a,b"), [1, 2, 3]);
+    assert_eq!(found("not-tags-any=a,b"), [2, 3]);
+    assert_eq!(found("tags=a&not-tags-any=b"), [1]);
+    assert_eq!(found("tags="), [0; 0]);
+    let many: Vec<String> = (0..5000).map(|n| format!("t{n}")).collect();
+    assert_eq!(found(&format!("not-tags-any={}", many.join(","))), [0, 1, 2, 3]);
+}
