@@ -1,6 +1,6 @@
 //! What grows by itself is cut back by itself: every `[delegation] reap_interval` seconds, trusts that are
 //! over are ended with all below them, what ended longer than `[delegation] retention` ago is removed, and
-//! revocations and fingerprints go that can concern no token any more.
+//! revocations, losses of roles and fingerprints go that can concern no token any more.
 //!
 //! Nothing depends on it: a trust that is over yields nothing from the instant on, reaped or not.
 
@@ -25,7 +25,7 @@ pub struct Sweep {
     pub purged: usize,
     /// Keypairs without a trust that were removed.
     pub keypairs: usize,
-    /// Revocations that were forgotten.
+    /// Revocations and losses of roles that were forgotten.
     pub revocations: u64,
 }
 
@@ -133,7 +133,7 @@ pub async fn remove_rest(app: &App, by: System) -> Result<usize> {
     with_retry(app, Task::Rest, by).await
 }
 
-/// Forgets revocations and fingerprints that are of no use any more. Keystone forgets a revocation once
+/// Forgets revocations, losses of roles and fingerprints that are of no use any more. Keystone forgets a revocation once
 /// tokens from before it have expired; but for `[token] allow_expired_window` longer a service may still
 /// ask about such a token, and a revoked one must be refused then too.
 async fn prune(tx: &mut WriteTx, app: &App, now: Micros, by: System) -> Result<u64> {

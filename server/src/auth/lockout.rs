@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vicar_rules::Micros;
 
-use super::login::{self, Account};
+use super::login::{self, Account, Lock};
 use crate::clock::SECOND;
 use crate::config::Compliance;
 use crate::error::{Error, Result};
@@ -71,6 +71,20 @@ struct State {
     is_running: bool,
 }
 
+impl State {
+    fn since(&self, epoch: Epoch, account: &Account) -> Failed {
+        let user = account.user();
+        let written = self.written.iter().filter(|(at, who, _)| *at > epoch.0 && who == user);
+        let mut all = self.waiting.get(user).copied().unwrap_or_default();
+        for batch in written.map(|(_, _, batch)| batch).chain(self.writing.get(user)) {
+            if !batch.is_in(account) {
+                all.add(batch.failed);
+            }
+        }
+        all
+    }
+}
+
 /// The failed logins of this process.
 #[derive(Debug, Clone, Default)]
 pub struct Failures(Arc<Mutex<State>>);
@@ -92,15 +106,7 @@ impl Failures {
     /// Failures that an account does not show, read in a snapshot that was taken after `epoch`. What was
     /// committed about that time is told by the account itself.
     pub fn since(&self, epoch: Epoch, account: &Account) -> Failed {
-        let (state, user) = (self.state(), account.user());
-        let written = state.written.iter().filter(|(at, who, _)| *at > epoch.0 && who == user);
-        let mut all = state.waiting.get(user).copied().unwrap_or_default();
-        for batch in written.map(|(_, _, batch)| batch).chain(state.writing.get(user)) {
-            if !batch.is_in(account) {
-                all.add(batch.failed);
-            }
-        }
-        all
+        self.state().since(epoch, account)
     }
 
     /// Forgets what is not written yet: the user has logged in. To be called in the writer's transaction, so
@@ -112,9 +118,15 @@ impl Failures {
         state.written.retain(|(_, who, _)| who != user);
     }
 
-    /// Counts a failed login. It is written behind the answer.
-    pub fn count(&self, store: &Store, rules: &Compliance, user: &str, now: Micros) {
+    /// Counts a failed login of an account that was read in a snapshot taken after `epoch`, unless it is locked
+    /// already: it stays locked no longer for it. It is written behind the answer.
+    pub fn count(&self, store: &Store, rules: &Compliance, account: &Account, epoch: Epoch, now: Micros) {
+        let user = account.user();
         let mut state = self.state();
+        // Asked where no other can count in between.
+        if account.lock(rules, state.since(epoch, account), now) == Lock::Closed {
+            return;
+        }
         if state.waiting.len() >= MOST && !state.waiting.contains_key(user) {
             tracing::warn!("failed logins of too many users wait to be written; one is not counted");
             return;
@@ -178,9 +190,9 @@ impl Failures {
         for (user, Batch { failed, .. }) in batch {
             let Some(account) = login::account(&mut tx, &user).await? else { continue };
             let before = match account.lock(rules, Failed::default(), failed.first) {
-                login::Lock::Closed => continue,
-                login::Lock::Lapsed => 0,
-                login::Lock::Open => account.failed().0,
+                Lock::Closed => continue,
+                Lock::Lapsed => 0,
+                Lock::Open => account.failed().0,
             };
             let count = before.saturating_add(i64::from(failed.count));
             if let Some(batch) = self.state().writing.get_mut(&user) {

@@ -16,6 +16,7 @@ use super::slow::SlowWork;
 use crate::args;
 use crate::clock;
 use crate::config::Compliance;
+use crate::crypto::passwords::{BCRYPT_BYTES, Passwords};
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::facts::options::{Options, options};
@@ -46,15 +47,11 @@ pub struct Login<'a> {
     pub epoch: Epoch,
 }
 
-/// Checks `{"user": {…, "password"}}`; returns the user's id.
+/// Checks `{"user": {…, "password"}}`.
 ///
 /// # Errors
 /// 400 that names the field, or 401.
-pub async fn password(
-    tx: &mut WriteTx,
-    mut login: Login<'_>,
-    mut data: Map<String, Value>,
-) -> Result<String> {
+pub async fn password(tx: &mut Tx, mut login: Login<'_>, mut data: Map<String, Value>) -> Result<Passed> {
     let Some(Value::Object(mut user)) = data.remove("user") else {
         return Err(Error::field("auth.identity.password.user", "is required and must be an object"));
     };
@@ -73,8 +70,80 @@ pub async fn password(
     if proven.expired {
         return Err(Error::PasswordExpired(proven.account.user));
     }
-    login.record_success(tx, &proven.account).await?;
-    Ok(proven.account.user)
+    Ok(Passed { account: proven.account, password, epoch: login.epoch })
+}
+
+/// A password that was right. Nothing is written of it yet: something else may still refuse the login.
+pub struct Passed {
+    account: Account,
+    password: String,
+    epoch: Epoch,
+}
+
+impl std::fmt::Debug for Passed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Passed({})", self.account.user)
+    }
+}
+
+impl Passed {
+    /// The user's id.
+    pub fn user(&self) -> &str {
+        &self.account.user
+    }
+
+    /// Another hash for the password, where the stored one is not what the configuration asks for. To be asked
+    /// for when nothing but the scope can refuse the login any more: the time that it takes shows that the
+    /// password was right.
+    ///
+    /// # Errors
+    /// [`Error::Pending`] until it is computed or given up.
+    pub fn rehash(&self, passwords: &Passwords, slow: &mut SlowWork) -> Result<Option<String>> {
+        // What is longer has no hash of the current kind.
+        let fits = self.password.len() <= BCRYPT_BYTES;
+        if fits && self.account.hash.as_ref().is_some_and(|hash| !passwords.is_current(hash)) {
+            return slow.hash_anew(&self.password);
+        }
+        Ok(None)
+    }
+
+    /// Notes the login, when there is anything to note: most logins write nothing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn record(
+        &self,
+        tx: &mut WriteTx,
+        parts: Parts<'_>,
+        rehash: Option<String>,
+        now: Micros,
+    ) -> Result<()> {
+        let account = &self.account;
+        if let (Some(password), Some(old), Some(new)) = (account.password, &account.hash, rehash) {
+            // The same password: when it was set and when it ends stay.
+            let anew = Update::of("password")
+                .set("password_hash", new)
+                .key("id", password)
+                .key("password_hash", old);
+            tx.execute(&System::Login, &anew).await?;
+        }
+        let unwritten = parts.failures.since(self.epoch, account);
+        if account.failures != 0 || unwritten.count != 0 {
+            let none_failed = Update::of("local_user")
+                .set("failed_auth_count", 0_i64)
+                .set("failed_auth_at", store::Value::Null)
+                .key("id", account.local);
+            tx.execute(&System::Login, &none_failed).await?;
+            parts.failures.forget(&account.user);
+        }
+        let today = clock::date(now);
+        let counts_days = parts.config.compliance.disable_user_account_days_inactive.is_some();
+        if counts_days && account.last_active.as_ref().is_none_or(|d| d.0 != today) {
+            let seen = Update::of("user").set("last_active_at", Date(today)).key("id", &account.user);
+            tx.execute(&System::Login, &seen).await?;
+        }
+        Ok(())
+    }
 }
 
 /// The account that a login names, if there is one.
@@ -278,9 +347,8 @@ impl Login<'_> {
         let unwritten = self.parts.failures.since(self.epoch, &account);
         let lock = account.lock(rules, unwritten, self.now);
         if !fits {
-            // A locked account stays locked no longer for it.
-            if rules.lockout_failure_attempts.is_some() && lock != Lock::Closed {
-                self.parts.failures.count(self.parts.store, rules, &account.user, self.now);
+            if rules.lockout_failure_attempts.is_some() {
+                self.parts.failures.count(self.parts.store, rules, &account, self.epoch, self.now);
             }
             return Err(Error::Unauthorized);
         }
@@ -289,27 +357,6 @@ impl Login<'_> {
             return Err(Error::Unauthorized);
         }
         Ok(Proven { expired: account.expired(self.now), account })
-    }
-
-    /// Notes a login, when there is anything to note: most logins write nothing.
-    async fn record_success(&self, tx: &mut WriteTx, account: &Account) -> Result<()> {
-        let today = clock::date(self.now);
-        let counts_days = self.parts.config.compliance.disable_user_account_days_inactive.is_some();
-        let first_today = counts_days && account.last_active.as_ref().is_none_or(|d| d.0 != today);
-        let unwritten = self.parts.failures.since(self.epoch, account);
-        if account.failures != 0 || unwritten.count != 0 {
-            let none_failed = Update::of("local_user")
-                .set("failed_auth_count", 0_i64)
-                .set("failed_auth_at", store::Value::Null)
-                .key("id", account.local);
-            tx.execute(&System::Login, &none_failed).await?;
-            self.parts.failures.forget(&account.user);
-        }
-        if first_today {
-            let seen = Update::of("user").set("last_active_at", Date(today)).key("id", &account.user);
-            tx.execute(&System::Login, &seen).await?;
-        }
-        Ok(())
     }
 }
 
@@ -349,6 +396,52 @@ pub fn satisfies(rules: &Value, proven: &[String], known: &[String]) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    /// The one error that the dispatcher answers on a grid of time.
+    #[tokio::test]
+    async fn a_missing_factor_is_refused_as_a_wrong_password_is() {
+        let store = store::Store::memory().expect("opens");
+        store::migrate::sync(&store, 0).await.expect("makes it");
+        let mut tx = store.write().await.expect("begins");
+        let rules = store::Insert::into("user_option")
+            .set("user_id", "u")
+            .set("option_id", "MFAR")
+            .set("option_value", r#"[["password", "totp"]]"#);
+        tx.execute(&System::CommandLine, &rules).await.expect("inserts");
+        let who = Identity {
+            user: "u".into(),
+            methods: vec!["password".into()],
+            until: vicar_rules::delegation::Until::Never,
+            root_audit_id: None,
+            source: None,
+        };
+        let methods = ["password", "totp"].map(str::to_owned);
+        let refused = check_mfa(&mut tx, &methods, &who).await.expect_err("refused");
+        assert!(matches!(refused, Error::Unauthorized), "{refused:?}");
+    }
+
+    #[test]
+    fn failures_that_are_not_written_yet_count_as_written_ones_will() {
+        let rules = Compliance {
+            lockout_failure_attempts: Some(3),
+            lockout_duration: 60,
+            ..crate::config::Config::from_text("", std::path::Path::new("/d")).expect("reads").compliance
+        };
+        let lock = |failures: i64, failed_at: Micros, count: u32, at: Micros, now: Micros| {
+            let account = Account::with_failures("u", failures, Some(failed_at));
+            account.lock(&rules, Failed { count, first: at, at }, now)
+        };
+        assert_eq!(lock(2, 0, 0, 0, 1), Lock::Open);
+        assert_eq!(lock(3, 0, 0, 0, 59), Lock::Closed);
+        assert_eq!(lock(3, 0, 0, 0, 60), Lock::Lapsed);
+        assert_eq!(lock(2, 0, 1, 10, 60), Lock::Closed);
+        assert_eq!(lock(2, 0, 1, 10, 70), Lock::Lapsed);
+        // The first failure after a lock has lapsed locks nothing, written or not.
+        assert_eq!(lock(1, 60, 0, 0, 61), Lock::Open);
+        assert_eq!(lock(3, 0, 1, 60, 61), Lock::Open);
+        assert_eq!(lock(3, 0, 3, 62, 63), Lock::Closed);
+        assert_eq!(lock(3, 0, 3, 62, 122), Lock::Lapsed);
+    }
 
     #[test]
     fn rules_of_multi_factor_users() {

@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 enum Question {
     /// The hash of a new password.
     Hash(String),
+    /// The same of a password that has a hash already: when there is time.
+    HashAnew(String),
     /// Whether a password fits a stored hash, or none.
     Verify(String, Option<String>),
 }
@@ -19,6 +21,7 @@ enum Question {
 #[derive(Clone)]
 enum Answer {
     Hash(String),
+    NotNow,
     Fits(bool),
 }
 
@@ -61,6 +64,19 @@ impl SlowWork {
     pub fn hash(&mut self, password: &str) -> Result<String> {
         match self.ask(Question::Hash(password.to_owned()))? {
             Answer::Hash(hash) => Ok(hash),
+            Answer::Fits(_) | Answer::NotNow => Err(Error::Internal("a hash was asked for".into())),
+        }
+    }
+
+    /// Another hash of a password that has one. Nothing when too many wait for theirs, or when the password
+    /// cannot be hashed so: what asks must not fail for it.
+    ///
+    /// # Errors
+    /// [`Error::Pending`] until it is computed or given up.
+    pub fn hash_anew(&mut self, password: &str) -> Result<Option<String>> {
+        match self.ask(Question::HashAnew(password.to_owned()))? {
+            Answer::Hash(hash) => Ok(Some(hash)),
+            Answer::NotNow => Ok(None),
             Answer::Fits(_) => Err(Error::Internal("a hash was asked for".into())),
         }
     }
@@ -72,7 +88,7 @@ impl SlowWork {
     pub fn verify(&mut self, password: &str, hash: Option<&str>) -> Result<bool> {
         match self.ask(Question::Verify(password.to_owned(), hash.map(str::to_owned)))? {
             Answer::Fits(fits) => Ok(fits),
-            Answer::Hash(_) => Err(Error::Internal("a verification was asked for".into())),
+            Answer::Hash(_) | Answer::NotNow => Err(Error::Internal("a verification was asked for".into())),
         }
     }
 
@@ -88,6 +104,12 @@ impl SlowWork {
             Question::Hash(password) => {
                 Answer::Hash(passwords.hash_from(Origin::here(&self.claimed), password).await?)
             }
+            Question::HashAnew(password) => {
+                match passwords.hash_from(Origin::here(&self.claimed), password).await {
+                    Ok(hash) => Answer::Hash(hash),
+                    Err(_) => Answer::NotNow,
+                }
+            }
             Question::Verify(password, hash) => {
                 let origin = Origin::here(&self.claimed);
                 Answer::Fits(passwords.verify_from(origin, password, hash.as_deref()).await?)
@@ -95,5 +117,30 @@ impl SlowWork {
         };
         self.answered.push((question, answer));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn who_must_not_fail_for_a_hash_does_without_it() {
+        let text = "[identity]\npassword_hash_rounds = 4\n";
+        let config = Config::from_text(text, std::path::Path::new("/d")).expect("reads");
+        let passwords = Passwords::new(&config);
+        let mut slow = SlowWork::default();
+        assert!(matches!(slow.hash_anew("secret"), Err(Error::Pending)));
+        slow.perform(&passwords).await.expect("done");
+        let hash = slow.hash_anew("secret").expect("answered").expect("a hash");
+        assert!(passwords.is_current(&hash));
+        // bcrypt does not take it.
+        let long = "x".repeat(100);
+        assert!(matches!(slow.hash_anew(&long), Err(Error::Pending)));
+        slow.perform(&passwords).await.expect("done");
+        assert_eq!(slow.hash_anew(&long).expect("answered"), None);
+        assert!(matches!(slow.hash(&long), Err(Error::Pending)));
+        assert!(matches!(slow.perform(&passwords).await, Err(Error::BadRequest(_))));
     }
 }

@@ -139,7 +139,7 @@ async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
             Err(e) => break e,
         }
     };
-    if matches!(route.auth, Auth::Login | Auth::Optional) && matches!(error, Error::Unauthorized) {
+    if hides_its_time(route.auth, &error) {
         pad_timing(app, began).await;
     }
     error.into_response()
@@ -213,6 +213,11 @@ async fn next_second(app: &App) {
     tokio::time::sleep(Duration::from_micros(u64::try_from(rest).unwrap_or(0) + 1000)).await;
 }
 
+/// Whether an answer comes on the grid of time: that of a login that failed, for whatever reason.
+fn hides_its_time(auth: Auth, error: &Error) -> bool {
+    matches!(auth, Auth::Login | Auth::Optional) && matches!(error, Error::Unauthorized)
+}
+
 /// Failed logins are answered in steps of this length.
 const STEP: Micros = 50_000;
 
@@ -222,4 +227,24 @@ async fn pad_timing(app: &App, began: Micros) {
     let spent = app.clock.now().saturating_sub(began);
     let rest = (STEP - spent.rem_euclid(STEP)) % STEP;
     tokio::time::sleep(Duration::from_micros(u64::try_from(rest).unwrap_or(0))).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes::ROUTES;
+
+    #[test]
+    fn failed_logins_hide_their_time() {
+        let logins: Vec<Auth> = ROUTES
+            .iter()
+            .filter(|r| r.method == Method::POST && r.path == "/v3/auth/tokens")
+            .map(|r| r.auth)
+            .collect();
+        assert_eq!(logins, [Auth::Login]);
+        assert!(hides_its_time(Auth::Login, &Error::Unauthorized));
+        assert!(hides_its_time(Auth::Optional, &Error::Unauthorized));
+        assert!(!hides_its_time(Auth::Required, &Error::Unauthorized));
+        assert!(!hides_its_time(Auth::Login, &Error::BadRequest(String::new())));
+    }
 }

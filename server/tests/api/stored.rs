@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 use vicar::args;
+use vicar::clock::SECOND;
 use vicar::store::DateTime;
 
-use crate::support::{Cast, START, Server};
+use crate::support::{Cast, START, Server, count};
 
 /// A computed key comes from the server alone (B8, R13).
 #[test]
@@ -122,4 +123,35 @@ fn every_reader_of_a_passwords_end_says_the_same() {
     set(START);
     s.login("ann", "ann-pw", Value::Null).expect(401);
     assert_eq!(shown()["password_expires_at"], vicar::clock::iso_bare(START));
+}
+
+/// Records that no token can be as old as are forgotten, and no earlier: revocations, and roles that were lost.
+#[test]
+fn the_reaper_forgets_what_can_concern_no_token_any_more() {
+    let ini = "[token]\nexpiration = 3600\nallow_expired_window = 600\n[revoke]\nexpiration_buffer = 60\n";
+    let c = Cast::with(ini);
+    let alice = c.s.on("alice", &c.p);
+    let path = format!("/v3/projects/{}/users/{}/roles/{}", c.p, c.alice, c.s.role("member"));
+    c.s.delete(&c.s.admin(), &path).expect(204);
+    let replay = "INSERT INTO vicar_replay (fingerprint, seen_until) VALUES (?, ?)";
+    c.s.sql_run(replay, args!["over", START]);
+    c.s.sql_run(replay, args!["of use", START + 86_400 * SECOND]);
+    let left = || {
+        let all = |table: &str| count(&c.s, &format!("SELECT 1 FROM {table}"), args![]);
+        (all("vicar_role_loss"), all("revocation_event"), all("vicar_replay"))
+    };
+    let sweep = || c.s.runtime.block_on(vicar::reaper::sweep(&c.s.app)).expect("sweeps").revocations;
+    let (losses, events, _) = left();
+    assert!(losses > 0 && events > 0);
+    // As long as one may ask for the token, though it has expired.
+    c.s.clock.advance((3600 + 600 + 60) * SECOND);
+    assert_eq!(sweep(), 0);
+    assert_eq!(left(), (losses, events, 1));
+    let window = "/v3/auth/tokens?allow_expired=true";
+    c.s.clock.advance(-120 * SECOND);
+    let headers = [("X-Auth-Token", &*c.s.admin()), ("X-Subject-Token", &alice)];
+    c.s.call("GET", window, &headers, None).expect(404);
+    c.s.clock.advance(121 * SECOND);
+    assert_eq!(sweep(), u64::try_from(losses + events).expect("few"));
+    assert_eq!(left(), (0, 0, 1));
 }

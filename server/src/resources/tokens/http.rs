@@ -12,7 +12,7 @@ use vicar_rules::token::{Act, Kind};
 
 use crate::app::App;
 use crate::auth::issue::{self, Identity, ScopeRequest, may_rescope};
-use crate::auth::login::{self, Login, check_mfa};
+use crate::auth::login::{self, Login, Passed, check_mfa};
 use crate::auth::render::{self, render};
 use crate::auth::token::{self, Token, TokenScope, ValidateOptions};
 use crate::authz::{Caller, NoObject, Object, Reading, Writing};
@@ -114,7 +114,7 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
         }
     };
     let scope = auth.remove("scope");
-    let who = identify(s, auth).await?;
+    let (who, passed) = identify(s, auth).await?;
     check_mfa(&mut s.tx, &s.app.config.auth_methods, &who).await?;
     let wanted = match scope_request(&mut s.tx, scope.as_ref()).await {
         Ok(wanted) => wanted,
@@ -124,7 +124,14 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
             return Err(e);
         }
     };
+    let rehash = match &passed {
+        Some(passed) => passed.rehash(&s.app.passwords, s.slow)?,
+        None => None,
+    };
     let (text, token) = issue::issue(&mut s.tx, s.app.auth(), &who, &wanted, s.now).await?;
+    if let Some(passed) = passed {
+        passed.record(&mut s.tx, s.app.auth(), rehash, s.now).await?;
+    }
     s.request.line.subject(token.ids());
     let with_catalog = !s.query()?.has("nocatalog");
     let shown = render(&mut s.tx, &token, with_catalog).await?;
@@ -135,12 +142,12 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
 }
 
 /// Runs the login methods, each once however often it is named. A token that comes along with another method
-/// adds its methods, and its end and its chain stay in force.
-async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<Identity> {
+/// adds its methods, and its end and its chain stay in force. A password that was right is returned too.
+async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(Identity, Option<Passed>)> {
     let Some(Value::Object(mut identity)) = auth.remove("identity") else {
         return Err(Error::field("auth.identity", "is required and must be an object"));
     };
-    let mut user = None;
+    let mut passed = None;
     let mut text = None;
     for method in methods(&mut identity)? {
         if !s.app.config.auth_methods.contains(&method) {
@@ -150,7 +157,7 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<I
             "password" => {
                 let data = data(&mut identity, "password")?;
                 let login = Login { parts: s.app.auth(), now: s.now, slow: &mut *s.slow, epoch: s.epoch };
-                user = Some(login::password(&mut s.tx, login, data).await?);
+                passed = Some(login::password(&mut s.tx, login, data).await?);
             }
             "token" => match data(&mut identity, "token")?.remove("id") {
                 Some(Value::String(id)) => text = Some(id),
@@ -165,23 +172,24 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<I
         Some(text) => Some(issue::from_token(&mut s.tx, s.app.auth(), text, s.now).await?),
         None => None,
     };
-    match (user, from) {
-        (Some(user), None) => Ok(Identity {
-            user,
+    let who = match (&passed, from) {
+        (Some(passed), None) => Identity {
+            user: passed.user().to_owned(),
             methods: vec!["password".into()],
             until: Until::Never,
             root_audit_id: None,
             source: None,
-        }),
-        (None, Some(from)) => Ok(from),
-        (Some(user), Some(mut from)) if from.user == user => {
+        },
+        (None, Some(from)) => from,
+        (Some(passed), Some(mut from)) if from.user == passed.user() => {
             if !from.methods.iter().any(|m| m == "password") {
                 from.methods.push("password".into());
             }
-            Ok(from)
+            from
         }
-        (Some(_), Some(_)) | (None, None) => Err(Error::Unauthorized),
-    }
+        (Some(_), Some(_)) | (None, None) => return Err(Error::Unauthorized),
+    };
+    Ok((who, passed))
 }
 
 const UNSUPPORTED: Error =
