@@ -826,16 +826,28 @@ fn graveyard(ini: &str) -> Scratch {
     let day = 86_400 * SECOND;
     let rows = [
         trust("live", Some(now + day), &[("remaining_uses", 1i64.into())]),
-        trust("expired", Some(now - day), &[]),
+        trust("expired", Some(now - day), &[("redelegation_count", 1i64.into())]),
         trust("below-expired", None, &[("redelegated_trust_id", "expired".into())]),
         trust("exhausted", None, &[("remaining_uses", 0i64.into())]),
         trust("orphan", None, &[("redelegated_trust_id", "gone".into())]),
-        trust("deleted-now", None, &[("deleted_at", DateTime(now - SECOND).into())]),
+        trust(
+            "deleted-now",
+            None,
+            &[("deleted_at", DateTime(now - SECOND).into()), ("redelegation_count", 1i64.into())],
+        ),
         trust("deleted-long-ago", None, &[("deleted_at", DateTime(now - 40 * day).into())]),
         trust("below-deleted", None, &[("redelegated_trust_id", "deleted-now".into())]),
     ];
     let mut all: Vec<(&str, Vec<vicar::store::Value>)> =
         rows.iter().map(|(text, values)| (text.as_str(), values.clone())).collect();
+    let user = "INSERT INTO \"user\" (id, extra, enabled, domain_id) VALUES (?, '{}', ?, 'default')";
+    all.push((user, args!["alice", true].to_vec()));
+    for (_, values) in &rows {
+        all.push((user, args![values[0].clone(), true].to_vec()));
+    }
+    let project = "INSERT INTO project (id, name, extra, enabled, domain_id, parent_id, is_domain)
+                   VALUES ('p', 'p', '{}', ?, 'default', 'default', ?)";
+    all.push((project, args![true, false].to_vec()));
     let role = "INSERT INTO trust_role (trust_id, role_id) VALUES (?, 'r')";
     let credential = "INSERT INTO credential (id, user_id, project_id, type, key_hash, encrypted_blob)
                       VALUES (?, 'alice', 'p', ?, 'h', 'b')";
