@@ -11,13 +11,13 @@ use crate::resources::catalog::endpoints::Endpoint;
 use crate::resources::catalog::regions::{self, Region};
 use crate::resources::catalog::services::Service;
 use crate::resources::grants::{assignments, http as grants};
+use crate::resources::groups::{Group, members};
 use crate::resources::projects::tags;
+use crate::resources::roles::{Role, implied};
 use crate::resources::tokens::{exchange, http as tokens};
 use crate::resources::users::http as users;
-use crate::resources::{
-    credentials, domains::http as domains, groups::http as groups, keypairs::http as keypairs,
-};
-use crate::resources::{projects::http as projects, roles::http as roles, trusts::http as trusts};
+use crate::resources::{credentials, domains::http as domains, keypairs::http as keypairs};
+use crate::resources::{projects::http as projects, trusts::http as trusts};
 use crate::routes;
 
 /// The public listener's router.
@@ -90,28 +90,28 @@ pub static ROUTES: &[Route] = routes! {
     DELETE "/v3/users/{user_id}" [DeleteUser]: write users::delete;
     POST   "/v3/users/{user_id}/password" [ChangePassword] optional: write users::change_password;
     GET    "/v3/users/{user_id}/groups" [ListGroupsForUser]: read users::groups;
-    GET    "/v3/groups" [ListGroups]: read groups::list;
-    POST   "/v3/groups" [CreateGroup]: write groups::create;
-    GET    "/v3/groups/{group_id}" [GetGroup]: read groups::get;
-    PATCH  "/v3/groups/{group_id}" [UpdateGroup]: write groups::update;
-    DELETE "/v3/groups/{group_id}" [DeleteGroup]: write groups::delete;
-    GET    "/v3/groups/{group_id}/users" [ListUsersInGroup]: read groups::users;
-    GET    "/v3/groups/{group_id}/users/{user_id}" [CheckUserInGroup]: read groups::check;
-    PUT    "/v3/groups/{group_id}/users/{user_id}" [AddUserToGroup]: write groups::add;
-    DELETE "/v3/groups/{group_id}/users/{user_id}" [RemoveUserFromGroup]: write groups::remove;
+    GET    "/v3/groups" [ListGroups]: read resource::list::<Group>;
+    POST   "/v3/groups" [CreateGroup]: write resource::create::<Group>;
+    GET    "/v3/groups/{group_id}" [GetGroup]: read resource::get::<Group>;
+    PATCH  "/v3/groups/{group_id}" [UpdateGroup]: write resource::update::<Group>;
+    DELETE "/v3/groups/{group_id}" [DeleteGroup]: write resource::delete::<Group>;
+    GET    "/v3/groups/{group_id}/users" [ListUsersInGroup]: read members::users;
+    GET    "/v3/groups/{group_id}/users/{user_id}" [CheckUserInGroup]: read members::check;
+    PUT    "/v3/groups/{group_id}/users/{user_id}" [AddUserToGroup]: write members::add;
+    DELETE "/v3/groups/{group_id}/users/{user_id}" [RemoveUserFromGroup]: write members::remove;
 
     // roles
-    GET    "/v3/roles" [ListRoles, ListDomainRoles]: read roles::list;
-    POST   "/v3/roles" [CreateRole, CreateDomainRole]: write roles::create;
-    GET    "/v3/roles/{role_id}" [GetRole, GetDomainRole]: read roles::get;
-    PATCH  "/v3/roles/{role_id}" [UpdateRole, UpdateDomainRole]: write roles::update;
-    DELETE "/v3/roles/{role_id}" [DeleteRole, DeleteDomainRole]: write roles::delete;
-    GET    "/v3/roles/{prior_role_id}/implies" [ListImpliedRoles]: read roles::list_implied;
-    GET    "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [GetImpliedRole]: read roles::get_implied;
-    HEAD   "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [CheckImpliedRole, GetImpliedRole]: read roles::check_implied;
-    PUT    "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [CreateImpliedRole]: write roles::imply;
-    DELETE "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [DeleteImpliedRole]: write roles::delete_implication;
-    GET    "/v3/role_inferences" [ListRoleInferenceRules]: read roles::inferences;
+    GET    "/v3/roles" [ListRoles, ListDomainRoles]: read resource::list::<Role>;
+    POST   "/v3/roles" [CreateRole, CreateDomainRole]: write resource::create::<Role>;
+    GET    "/v3/roles/{role_id}" [GetRole, GetDomainRole]: read resource::get::<Role>;
+    PATCH  "/v3/roles/{role_id}" [UpdateRole, UpdateDomainRole]: write resource::update::<Role>;
+    DELETE "/v3/roles/{role_id}" [DeleteRole, DeleteDomainRole]: write resource::delete::<Role>;
+    GET    "/v3/roles/{prior_role_id}/implies" [ListImpliedRoles]: read implied::list_implied;
+    GET    "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [GetImpliedRole]: read implied::get_implied;
+    HEAD   "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [CheckImpliedRole, GetImpliedRole]: read implied::check_implied;
+    PUT    "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [CreateImpliedRole]: write implied::imply;
+    DELETE "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [DeleteImpliedRole]: write implied::delete_implication;
+    GET    "/v3/role_inferences" [ListRoleInferenceRules]: read implied::inferences;
 
     // grants
     GET    "/v3/role_assignments" [ListRoleAssignments, ListRoleAssignmentsForTree]: read assignments::list;
