@@ -16,13 +16,13 @@ use crate::resources::catalog::endpoints::Endpoint;
 use crate::resources::catalog::regions::{self, Region};
 use crate::resources::catalog::services::Service;
 use crate::resources::grants::{assignments, http as grants};
+use crate::resources::groups::{Group, members};
 use crate::resources::projects::tags;
+use crate::resources::roles::{Role, implied};
 use crate::resources::tokens::{exchange, http as tokens};
 use crate::resources::users::http as users;
-use crate::resources::{
-    credentials, domains::http as domains, groups::http as groups, keypairs::http as keypairs,
-};
-use crate::resources::{projects::http as projects, roles::http as roles, trusts::http as trusts};
+use crate::resources::{credentials, domains::http as domains, keypairs::http as keypairs};
+use crate::resources::{projects::http as projects, trusts::http as trusts};
 use crate::routes;
 
 /// The public listener's router.
@@ -104,28 +104,28 @@ pub static ROUTES: &[Route] = routes! {
     DELETE "/v3/users/{user_id}" [DeleteUser]: write users::delete, answers 204;
     POST   "/v3/users/{user_id}/password" [ChangePassword] optional: write users::change_password, body user = users::PASSWORD, home "user_change_password", answers 204;
     GET    "/v3/users/{user_id}/groups" [ListGroupsForUser]: read users::groups, query users::GROUPS_QUERY, home "user_groups", answers 200 [groups];
-    GET    "/v3/groups" [ListGroups]: read groups::list, home "groups", answers 200 [groups];
-    POST   "/v3/groups" [CreateGroup]: write groups::create, body group = groups::CREATE, answers 201 group;
-    GET    "/v3/groups/{group_id}" [GetGroup]: read groups::get, home "group", answers 200 group;
-    PATCH  "/v3/groups/{group_id}" [UpdateGroup]: write groups::update, body group = groups::UPDATE, answers 200 group;
-    DELETE "/v3/groups/{group_id}" [DeleteGroup]: write groups::delete, answers 204;
-    GET    "/v3/groups/{group_id}/users" [ListUsersInGroup]: read groups::users, query users::MEMBERS_QUERY, home "group_users", answers 200 [users];
-    GET    "/v3/groups/{group_id}/users/{user_id}" [CheckUserInGroup]: read groups::check, home "group_user", answers 204;
-    PUT    "/v3/groups/{group_id}/users/{user_id}" [AddUserToGroup]: write groups::add, answers 204;
-    DELETE "/v3/groups/{group_id}/users/{user_id}" [RemoveUserFromGroup]: write groups::remove, answers 204;
+    GET    "/v3/groups" [ListGroups]: read resource::list::<Group>, query resource::query_schema::<Group>(), home "groups", answers 200 [groups];
+    POST   "/v3/groups" [CreateGroup]: write resource::create::<Group>, body group = resource::new_schema::<Group>(), answers 201 group;
+    GET    "/v3/groups/{group_id}" [GetGroup]: read resource::get::<Group>, home "group", answers 200 group;
+    PATCH  "/v3/groups/{group_id}" [UpdateGroup]: write resource::update::<Group>, body group = resource::change_schema::<Group>(), answers 200 group;
+    DELETE "/v3/groups/{group_id}" [DeleteGroup]: write resource::delete::<Group>, answers 204;
+    GET    "/v3/groups/{group_id}/users" [ListUsersInGroup]: read members::users, query users::MEMBERS_QUERY, home "group_users", answers 200 [users];
+    GET    "/v3/groups/{group_id}/users/{user_id}" [CheckUserInGroup]: read members::check, home "group_user", answers 204;
+    PUT    "/v3/groups/{group_id}/users/{user_id}" [AddUserToGroup]: write members::add, answers 204;
+    DELETE "/v3/groups/{group_id}/users/{user_id}" [RemoveUserFromGroup]: write members::remove, answers 204;
 
     // roles
-    GET    "/v3/roles" [ListRoles, ListDomainRoles]: read roles::list, query roles::QUERY, home "roles", answers 200 [roles];
-    POST   "/v3/roles" [CreateRole, CreateDomainRole]: write roles::create, body role = roles::CREATE, answers 201 role;
-    GET    "/v3/roles/{role_id}" [GetRole, GetDomainRole]: read roles::get, home "role", answers 200 role;
-    PATCH  "/v3/roles/{role_id}" [UpdateRole, UpdateDomainRole]: write roles::update, body role = roles::UPDATE, answers 200 role;
-    DELETE "/v3/roles/{role_id}" [DeleteRole, DeleteDomainRole]: write roles::delete, answers 204;
-    GET    "/v3/roles/{prior_role_id}/implies" [ListImpliedRoles]: read roles::list_implied, home "implied_roles", answers 200 role_inference;
-    GET    "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [GetImpliedRole]: read roles::get_implied, home "implied_role", answers 200 role_inference;
-    HEAD   "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [CheckImpliedRole, GetImpliedRole]: read roles::check_implied, answers 204;
-    PUT    "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [CreateImpliedRole]: write roles::imply, answers 201 role_inference;
-    DELETE "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [DeleteImpliedRole]: write roles::delete_implication, answers 204;
-    GET    "/v3/role_inferences" [ListRoleInferenceRules]: read roles::inferences, home "role_inferences", answers 200 [role_inferences whole];
+    GET    "/v3/roles" [ListRoles, ListDomainRoles]: read resource::list::<Role>, query resource::query_schema::<Role>(), home "roles", answers 200 [roles];
+    POST   "/v3/roles" [CreateRole, CreateDomainRole]: write resource::create::<Role>, body role = resource::new_schema::<Role>(), answers 201 role;
+    GET    "/v3/roles/{role_id}" [GetRole, GetDomainRole]: read resource::get::<Role>, home "role", answers 200 role;
+    PATCH  "/v3/roles/{role_id}" [UpdateRole, UpdateDomainRole]: write resource::update::<Role>, body role = resource::change_schema::<Role>(), answers 200 role;
+    DELETE "/v3/roles/{role_id}" [DeleteRole, DeleteDomainRole]: write resource::delete::<Role>, answers 204;
+    GET    "/v3/roles/{prior_role_id}/implies" [ListImpliedRoles]: read implied::list_implied, home "implied_roles", answers 200 role_inference;
+    GET    "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [GetImpliedRole]: read implied::get_implied, home "implied_role", answers 200 role_inference;
+    HEAD   "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [CheckImpliedRole, GetImpliedRole]: read implied::check_implied, answers 204;
+    PUT    "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [CreateImpliedRole]: write implied::imply, answers 201 role_inference;
+    DELETE "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [DeleteImpliedRole]: write implied::delete_implication, answers 204;
+    GET    "/v3/role_inferences" [ListRoleInferenceRules]: read implied::inferences, home "role_inferences", answers 200 [role_inferences whole];
 
     // grants
     GET    "/v3/role_assignments" [ListRoleAssignments, ListRoleAssignmentsForTree]: read assignments::list, query assignments::QUERY, home "role_assignments", answers 200 [role_assignments whole];

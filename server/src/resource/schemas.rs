@@ -44,6 +44,11 @@ impl Resource {
         })
     }
 
+    /// The schema of a list's query, compiled.
+    pub fn query(&self) -> &Schema {
+        &self.schemas().query
+    }
+
     fn properties(&self, which: impl Fn(&Field) -> bool) -> Map<String, Value> {
         let fields = self.fields.iter().filter(|f| which(f));
         fields.map(|f| (f.name.to_owned(), f.schema(self.one))).collect()

@@ -9,7 +9,6 @@
 
 pub mod cascade;
 mod dialect;
-mod limits;
 pub mod migrate;
 mod mysql;
 mod patience;
@@ -274,7 +273,7 @@ impl Tx {
                 tokio::task::consume_budget().await;
                 tx.query(sql, args)
             }
-            Inner::Server(tx) => Box::pin(tx.query(sql, &limits::findable(args))).await,
+            Inner::Server(tx) => Box::pin(tx.query(sql, &value::findable(args))).await,
         };
         self.note(rows)
     }
@@ -397,7 +396,7 @@ impl WriteTx {
     async fn checked(&mut self, statement: &impl Statement) -> Result<u64> {
         statement.check(self.tx.dialect)?;
         let (sql, args) = statement.text_and_args();
-        self.statement(&sql, &limits::findable(&args)).await
+        self.statement(&sql, &value::findable(&args)).await
     }
 
     pub(super) async fn statement(&mut self, sql: &str, args: &[Value]) -> Result<u64> {
@@ -411,14 +410,6 @@ impl WriteTx {
             Inner::Server(tx) => Box::pin(tx.run(sql, args)).await,
         };
         tx.note(changed)
-    }
-
-    /// Runs a statement that is not built yet.
-    pub(crate) async fn run(&mut self, _proof: &impl Proof, sql: &str, args: &[Value]) -> Result<u64> {
-        self.needs_writer()?;
-        limits::characters(args)?;
-        limits::written(self.tx.dialect, sql, args)?;
-        self.statement(sql, args).await
     }
 
     /// Leaves a statement for the moment of the commit, made for its instant: what has to be later than

@@ -1,5 +1,7 @@
 //! Values on their way into and out of a database.
 
+use std::borrow::Cow;
+
 use vicar_rules::Micros;
 
 use super::{Error, Result};
@@ -120,6 +122,15 @@ impl From<&Option<String>> for Value {
     fn from(v: &Option<String>) -> Self {
         v.clone().into()
     }
+}
+
+/// What is asked for with a NUL is nowhere, and PostgreSQL would not even look: null is equal to nothing.
+pub(super) fn findable(args: &[Value]) -> Cow<'_, [Value]> {
+    let odd = |arg: &Value| arg.characters().is_some_and(|t| t.contains('\0'));
+    if !args.iter().any(odd) {
+        return Cow::Borrowed(args);
+    }
+    args.iter().map(|arg| if odd(arg) { Value::Null } else { arg.clone() }).collect()
 }
 
 /// What a column can be read as.

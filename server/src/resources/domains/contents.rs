@@ -4,8 +4,10 @@ use vicar_rules::Micros;
 
 use crate::args;
 use crate::error::Result;
+use crate::resource::Record;
 use crate::resources::projects::DeletesProject;
-use crate::resources::{groups, roles, users};
+use crate::resources::roles::Role;
+use crate::resources::{groups, users};
 use crate::store::{Id, Tx, WriteTx, cascade};
 
 /// Deletes all of it, in the transaction that deletes the domain. The caller records the roles that are lost.
@@ -17,10 +19,10 @@ pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesProject, domain: &str,
         users::sql::delete(tx, proof, &user, now).await?;
     }
     for group in ids(tx, "SELECT id FROM \"group\" WHERE domain_id = ? ORDER BY id", domain).await? {
-        groups::sql::delete(tx, proof, &group).await?;
+        groups::delete(tx, proof, &group).await?;
     }
     for role in ids(tx, "SELECT id FROM role WHERE domain_id = ? ORDER BY id", domain).await? {
-        roles::sql::delete(tx, proof, &role).await?;
+        Record::<Role>::delete(tx, proof, &role).await?;
     }
     Ok(cascade::delete(tx, proof, cascade::DOMAIN, domain).await?)
 }

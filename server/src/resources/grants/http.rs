@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::facts::{self, RoleLossGuard};
 use crate::http::Request;
 use crate::http::request::no_content;
-use crate::resources::roles;
+use crate::resource::Record;
 use crate::store::Tx;
 use crate::store::migrate::ROOT_DOMAIN;
 
@@ -81,11 +81,10 @@ async fn load(tx: &mut Tx, request: &Request, action: Action, inherited: bool) -
     let grant = Grant { path: path.clone(), role_id, role: None, project: None, facts: Facts::none() };
     let mut found = Found { grant, missing: None };
     if let Some(id) = request.param_opt("role_id") {
-        found.grant.role = roles::sql::get(tx, id).await?;
+        found.grant.role = Record::load(tx, id).await?;
         match found.grant.role.clone() {
-            Some(role) => {
-                found.add(|f| f.with(Fact::RoleName, role.name).with_opt(Fact::RoleDomain, role.domain_id))
-            }
+            Some(role) => found
+                .add(|f| f.with(Fact::RoleName, role.name()).with_opt(Fact::RoleDomain, role.domain_id())),
             None => {
                 // Not the absent domain of a global role.
                 found.add(|f| f.with(Fact::RoleDomain, ""));
@@ -161,7 +160,7 @@ async fn require(tx: &mut Tx, grant: &Grant) -> Result<()> {
 
 /// Roles of a domain stay on its projects and never reach the system.
 fn check_domain(grant: &Grant) -> Result<()> {
-    let Some((role, domain)) = grant.role.as_ref().and_then(|r| Some((r, r.domain_id.as_ref()?))) else {
+    let Some((role, domain)) = grant.role.as_ref().and_then(|r| Some((r, r.domain_id()?))) else {
         return Ok(());
     };
     match &grant.path.target {
@@ -169,7 +168,9 @@ fn check_domain(grant: &Grant) -> Result<()> {
             "Role {} belongs to a domain and cannot be granted on the system.",
             role.id
         ))),
-        Target::Project(id) if grant.project.as_ref().and_then(|p| p.domain_id.as_ref()) != Some(domain) => {
+        Target::Project(id)
+            if grant.project.as_ref().and_then(|p| p.domain_id.as_deref()) != Some(domain) =>
+        {
             Err(Error::Forbidden(format!("Role {} belongs to another domain than project {id}.", role.id)))
         }
         Target::Project(_) | Target::Domain(_) => Ok(()),

@@ -11,6 +11,7 @@ use super::roles::Role;
 use crate::authz::{Caller, Object};
 use crate::error::{Error, Result};
 use crate::facts::ProjectFacts;
+use crate::resource::Record;
 
 /// Who holds a role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +68,7 @@ pub struct Grant {
     /// Who holds it where.
     pub path: GrantPath,
     role_id: Option<String>,
-    role: Option<Role>,
+    role: Option<Record<Role>>,
     project: Option<ProjectFacts>,
     facts: Facts,
 }

@@ -4,7 +4,8 @@ use super::{Actor, Grant, GrantPath, Target};
 use crate::args;
 use crate::authz::Authorized;
 use crate::error::Result;
-use crate::resources::roles::{self, Role};
+use crate::resource::Record;
+use crate::resources::roles::Role;
 use crate::store::{self, Delete, Id, Insert, Tx, Value, WriteTx};
 
 impl GrantPath {
@@ -45,9 +46,9 @@ const MATCH: &str = "type = ? AND actor_id = ? AND target_id = ? AND inherited =
 ///
 /// # Errors
 /// When the database fails.
-pub async fn roles(tx: &mut Tx, of: &GrantPath) -> Result<Vec<Role>> {
-    let condition = format!("r.id IN (SELECT role_id FROM {} WHERE {MATCH})", of.table());
-    roles::sql::find(tx, |q| {
+pub async fn roles(tx: &mut Tx, of: &GrantPath) -> Result<Vec<Record<Role>>> {
+    let condition = format!("t.id IN (SELECT role_id FROM {} WHERE {MATCH})", of.table());
+    Record::find(tx, |q| {
         q.and(&condition, &of.args());
     })
     .await

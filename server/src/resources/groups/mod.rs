@@ -1,4 +1,97 @@
-//! Groups and who is in them.
+//! `/v3/groups`, and who is in them.
 
-pub mod http;
+pub mod members;
 pub mod sql;
+
+use vicar_rules::policy::{Fact, Facts, Op};
+
+use crate::args;
+use crate::authz::{Authorized, Caller, Reading, Writing};
+use crate::error::{Error, Result};
+use crate::facts::{self, RoleLossGuard};
+use crate::http::schema;
+use crate::resource::{Deletes, Field, Look, Order, Plain, Record, Resource};
+use crate::resources::projects::{Domain, Project};
+use crate::resources::users::http::trimmed;
+use crate::store::{Id, Select, WriteTx};
+
+/// Groups.
+#[derive(Debug)]
+pub struct Group;
+
+static GROUP: Resource = Resource::new(
+    "group",
+    "groups",
+    &[
+        Field::of("name").required().not_empty().matching(schema::NAME).filters(),
+        Field::of("domain_id").set_once().not_empty().matching(schema::ID).filters(),
+        Field::of("description").matching(schema::TEXT).default_text(""),
+    ],
+)
+.reserves(&["extra"])
+// Keystone looks before it asks when it deletes, and not before.
+.looks(Order { create: Look::First, get: Look::Quietly, update: Look::Quietly, delete: Look::First });
+
+impl Deletes<Group> for Authorized<Project> {}
+impl Deletes<Group> for Authorized<Domain> {}
+
+impl Plain for Group {
+    fn of() -> &'static Resource {
+        &GROUP
+    }
+
+    fn facts(group: &Record<Self>, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none().with_opt(Fact::GroupDomain, group.text("domain_id")))
+    }
+
+    fn narrow(s: &Reading<'_>, found: &mut Select) -> Result<()> {
+        let scope = s.caller()?.domain_scope();
+        s.authorize(Op::ListGroups, Facts::none().with_opt(Fact::GroupDomain, scope))?;
+        found.id("t.domain_id", scope);
+        Ok(())
+    }
+
+    async fn prepare(
+        s: &mut Writing<'_>,
+        before: Option<&Record<Self>>,
+        after: &mut Record<Self>,
+    ) -> Result<()> {
+        if before.is_none_or(|b| b.get("name") != after.get("name")) {
+            let name = trimmed(after.text("name").unwrap_or_default())?;
+            after.set("name", name);
+        }
+        if before.is_some() {
+            return Ok(());
+        }
+        let domain = match after.text("domain_id") {
+            Some(id) => id.to_owned(),
+            None => s.caller()?.home_domain(s.app)?,
+        };
+        if facts::domain(&mut s.tx, &domain).await?.is_none() {
+            return Err(Error::NotFound("domain", domain));
+        }
+        after.set("domain_id", domain);
+        Ok(())
+    }
+
+    async fn delete(s: &mut Writing<'_>, group: &Authorized<Record<Self>>) -> Result<()> {
+        delete(&mut s.tx, group, &group.id).await
+    }
+
+    fn taken(group: &Record<Self>) -> String {
+        let text = |name| group.text(name).unwrap_or_default();
+        format!("Duplicate entry found with name {} at domain ID {}", text("name"), text("domain_id"))
+    }
+}
+
+/// Deletes a group with its grants. What its members lose by it ends the tokens that carried it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete(tx: &mut WriteTx, proof: &impl Deletes<Group>, group: &str) -> Result<()> {
+    let members: Vec<String> =
+        tx.column("SELECT user_id FROM user_group_membership WHERE group_id = ?", args![Id(group)]).await?;
+    let guard = RoleLossGuard::begin(tx, members).await?;
+    Record::<Group>::delete(tx, proof, group).await?;
+    Ok(guard.finish(tx, proof).await?)
+}

@@ -1,44 +1,16 @@
-//! Groups in the database.
+//! Who is in which group, in the database.
 
-use serde_json::{Map, Value, json};
 use vicar_rules::policy::{Fact, Facts};
 
+use super::Group;
 use crate::args;
-use crate::authz::{Authorized, Caller, Object, Proposed};
+use crate::authz::{Authorized, Caller, Object};
 use crate::error::{Error, Result};
 use crate::facts::RoleLossGuard;
-use crate::http::{Links, bag};
-use crate::resources::projects::{Domain, Project};
+use crate::resource::Record;
 use crate::resources::users;
 use crate::resources::users::sql::User;
-use crate::store::{self, Proof, Row, Select, Tx, WriteTx};
-
-/// A group.
-#[derive(Debug, Clone)]
-pub struct Group {
-    /// The id.
-    pub id: String,
-    /// The name.
-    pub name: String,
-    /// The id of the domain.
-    pub domain_id: String,
-    /// The description.
-    pub description: Option<String>,
-    /// Attributes that clients keep with the group.
-    pub extra: Map<String, Value>,
-}
-
-impl Object for Group {
-    fn facts(&self, _caller: &Caller) -> Result<Facts> {
-        Ok(Facts::none().with(Fact::GroupDomain, &self.domain_id))
-    }
-}
-
-impl Object for Proposed<Group> {
-    fn facts(&self, _caller: &Caller) -> Result<Facts> {
-        Ok(Facts::none().with(Fact::GroupDomain, &self.domain_id))
-    }
-}
+use crate::store::{Delete, Id, Insert, Tx, WriteTx};
 
 /// A group and a user by their ids, with what is stored of them: a membership may outlive either.
 #[derive(Debug)]
@@ -47,14 +19,14 @@ pub struct Membership<'a> {
     pub group_id: &'a str,
     /// The id of the user.
     pub user_id: &'a str,
-    group: Option<Group>,
+    group: Option<Record<Group>>,
     user: Option<User>,
 }
 
 impl Object for Membership<'_> {
     fn facts(&self, _caller: &Caller) -> Result<Facts> {
         Ok(Facts::none()
-            .with_opt(Fact::GroupDomain, self.group.as_ref().map(|g| g.domain_id.as_str()))
+            .with_opt(Fact::GroupDomain, self.group.as_ref().and_then(|g| g.text("domain_id")))
             .with_opt(Fact::UserDomain, self.user.as_ref().map(|u| u.domain_id.as_str())))
     }
 }
@@ -65,7 +37,7 @@ impl<'a> Membership<'a> {
     /// # Errors
     /// When the database fails.
     pub async fn load(tx: &mut Tx, group_id: &'a str, user_id: &'a str) -> Result<Self> {
-        let group = get(tx, group_id).await?;
+        let group = Record::load(tx, group_id).await?;
         let user = users::sql::get(tx, user_id).await?;
         Ok(Self { group_id, user_id, group, user })
     }
@@ -85,119 +57,6 @@ impl<'a> Membership<'a> {
     }
 }
 
-impl Group {
-    /// The group as clients see it.
-    pub fn to_json(&self, links: &Links) -> Value {
-        let mut out = self.extra.clone();
-        out.insert("id".into(), json!(self.id));
-        out.insert("name".into(), json!(self.name));
-        out.insert("domain_id".into(), json!(self.domain_id));
-        out.insert("description".into(), json!(self.description));
-        out.insert("links".into(), json!({"self": links.of(&["groups", &self.id])}));
-        Value::Object(out)
-    }
-}
-
-fn read_group(r: &mut Row) -> store::Result<Group> {
-    Ok(Group {
-        id: r.take()?,
-        name: r.take()?,
-        domain_id: r.take()?,
-        description: r.take()?,
-        extra: bag::read(r.take()?),
-    })
-}
-
-/// Groups that match conditions on `g`, ordered by id.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<Group>> {
-    let mut q = Select::new("SELECT g.id, g.name, g.domain_id, g.description, g.extra FROM \"group\" g");
-    build(&mut q);
-    Ok(q.end("ORDER BY g.id").map(tx, read_group).await?)
-}
-
-/// A group by id.
-///
-/// # Errors
-/// When the database fails.
-pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<Group>> {
-    let one = |q: &mut Select| {
-        q.eq("g.id", Some(id));
-    };
-    Ok(list(tx, one).await?.pop())
-}
-
-fn name_taken(group: &Group) -> impl FnOnce(store::Error) -> Error {
-    let detail = format!("Duplicate entry found with name {} at domain ID {}", group.name, group.domain_id);
-    move |e| match e {
-        store::Error::Duplicate => Error::taken("group", &detail),
-        other => other.into(),
-    }
-}
-
-/// Stores a new group.
-///
-/// # Errors
-/// 409 when the name is taken.
-pub async fn insert(tx: &mut WriteTx, group: &Authorized<Proposed<Group>>) -> Result<()> {
-    tx.run(
-        group,
-        "INSERT INTO \"group\" (id, name, domain_id, description, extra) VALUES (?, ?, ?, ?, ?)",
-        args![&group.id, &group.name, &group.domain_id, &group.description, bag::text(&group.extra)],
-    )
-    .await
-    .map_err(name_taken(group))?;
-    Ok(())
-}
-
-/// Stores what may have changed of a group.
-///
-/// # Errors
-/// 409 when the name is taken.
-pub async fn update(tx: &mut WriteTx, stored: &Authorized<Group>, group: &Group) -> Result<()> {
-    tx.run(
-        stored,
-        "UPDATE \"group\" SET name = ?, description = ?, extra = ? WHERE id = ?",
-        args![&group.name, &group.description, bag::text(&group.extra), &stored.id],
-    )
-    .await
-    .map_err(name_taken(group))?;
-    Ok(())
-}
-
-/// Proofs that cover the deletion of a group: a group's own, and that of the domain that it is in.
-pub trait DeletesGroup: Proof {}
-
-impl DeletesGroup for Authorized<Group> {}
-impl DeletesGroup for Authorized<Project> {}
-impl DeletesGroup for Authorized<Domain> {}
-
-/// Deletes the rows that depend on a group, in an order that foreign keys allow. `?` is the group's id.
-const DEPENDENT_ROWS: [&str; 6] = [
-    "DELETE FROM user_group_membership WHERE group_id = ?",
-    "DELETE FROM expiring_user_group_membership WHERE group_id = ?",
-    "DELETE FROM assignment WHERE type IN ('GroupProject', 'GroupDomain') AND actor_id = ?",
-    "DELETE FROM system_assignment WHERE type = 'GroupSystem' AND actor_id = ?",
-    "DELETE FROM id_mapping WHERE public_id = ?",
-    "DELETE FROM \"group\" WHERE id = ?",
-];
-
-/// Deletes a group with its grants. What its members lose by it ends the tokens that carried it.
-///
-/// # Errors
-/// When the database fails.
-pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesGroup, group: &str) -> Result<()> {
-    let members: Vec<String> =
-        tx.column("SELECT user_id FROM user_group_membership WHERE group_id = ?", args![group]).await?;
-    let guard = RoleLossGuard::begin(tx, members).await?;
-    for statement in DEPENDENT_ROWS {
-        tx.run(proof, statement, args![group]).await?;
-    }
-    Ok(guard.finish(tx, proof).await?)
-}
-
 /// Whether the user is in the group.
 ///
 /// # Errors
@@ -206,7 +65,7 @@ pub async fn has_member(tx: &mut Tx, group: &str, user: &str) -> Result<bool> {
     Ok(tx
         .exists(
             "SELECT user_id FROM user_group_membership WHERE group_id = ? AND user_id = ?",
-            args![group, user],
+            args![Id(group), Id(user)],
         )
         .await?)
 }
@@ -216,12 +75,9 @@ pub async fn has_member(tx: &mut Tx, group: &str, user: &str) -> Result<bool> {
 /// # Errors
 /// When the database fails.
 pub async fn add_member(tx: &mut WriteTx, of: &Authorized<Membership<'_>>) -> Result<()> {
-    tx.run(
-        of,
-        "INSERT INTO user_group_membership (user_id, group_id) VALUES (?, ?)",
-        args![of.user_id, of.group_id],
-    )
-    .await?;
+    let insert =
+        Insert::into("user_group_membership").set("user_id", of.user_id).set("group_id", of.group_id);
+    tx.execute(of, &insert).await?;
     Ok(())
 }
 
@@ -231,11 +87,8 @@ pub async fn add_member(tx: &mut WriteTx, of: &Authorized<Membership<'_>>) -> Re
 /// When the database fails.
 pub async fn remove_member(tx: &mut WriteTx, of: &Authorized<Membership<'_>>) -> Result<()> {
     let guard = RoleLossGuard::begin(tx, [of.user_id.to_owned()]).await?;
-    tx.run(
-        of,
-        "DELETE FROM user_group_membership WHERE group_id = ? AND user_id = ?",
-        args![of.group_id, of.user_id],
-    )
-    .await?;
+    let delete =
+        Delete::from("user_group_membership").key("group_id", of.group_id).key("user_id", of.user_id);
+    tx.execute(of, &delete).await?;
     Ok(guard.finish(tx, of).await?)
 }

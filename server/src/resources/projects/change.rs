@@ -11,10 +11,13 @@ use crate::authz::{Authorized, Proposed};
 use crate::error::{Error, Result};
 use crate::facts::{self, RoleLossGuard};
 use crate::http::bag;
+use crate::resource::Deletes;
 use crate::resources::domains::contents;
+use crate::resources::groups::Group;
 use crate::resources::keypairs::EndsKeypairs;
+use crate::resources::roles::Role;
 use crate::resources::trusts::end::EndsTrusts;
-use crate::resources::{groups, roles, trusts, users};
+use crate::resources::{trusts, users};
 use crate::store::{self, Id, Proof, Tx, WriteTx};
 
 /// Proofs that cover the creation of a project or a domain, with the new object.
@@ -54,10 +57,7 @@ impl ChangesProject for Authorized<Domain> {
 }
 
 /// Proofs that cover the deletion of a project, or of a domain with its contents.
-pub trait DeletesProject:
-    ChangesProject + users::sql::DeletesUser + groups::sql::DeletesGroup + roles::sql::DeletesRole
-{
-}
+pub trait DeletesProject: ChangesProject + users::sql::DeletesUser + Deletes<Group> + Deletes<Role> {}
 
 impl DeletesProject for Authorized<Project> {}
 impl DeletesProject for Authorized<Domain> {}

@@ -1,43 +1,106 @@
-//! Roles, and the roles that they imply.
+//! `/v3/roles`, and the roles that they imply.
 
-pub mod http;
+pub mod implied;
 pub mod sql;
 
-use serde_json::{Map, Value, json};
-use vicar_rules::policy::{Fact, Facts};
+use serde_json::{Value, json};
+use vicar_rules::policy::{Fact, Facts, Op};
 
-use crate::authz::{Caller, Object, Proposed};
+use crate::args;
+use crate::authz::{Authorized, Caller, NoObject, Object, Reading, Writing};
 use crate::error::Result;
-use crate::http::{Links, bag};
+use crate::facts::{self, NO_DOMAIN, RoleLossGuard};
+use crate::http::Links;
+use crate::resource::{Deletes, Field, Look, Order, Plain, Record, Resource};
+use crate::resources::projects::{Domain, Project};
+use crate::store::{Id, Select, Tx};
 
-/// A role.
-#[derive(Debug, Clone)]
-pub struct Role {
-    /// The id.
-    pub id: String,
-    /// The name, unique in the role's domain or among the global roles.
-    pub name: String,
-    /// The domain that the role belongs to; `None`: a global role, the only kind that tokens show.
-    pub domain_id: Option<String>,
-    /// The description.
-    pub description: Option<String>,
-    /// `options.immutable`; `None`: it was never set.
-    pub immutable: Option<bool>,
-    /// Attributes that clients keep with the role.
-    pub extra: Map<String, Value>,
-}
+/// Roles.
+#[derive(Debug)]
+pub struct Role;
 
-impl Object for Role {
-    fn facts(&self, _caller: &Caller) -> Result<Facts> {
-        Ok(Facts::none()
-            .with(Fact::RoleName, &self.name)
-            .with_opt(Fact::RoleDomain, self.domain_id.as_deref()))
+static ROLE: Resource = Resource::new(
+    "role",
+    "roles",
+    &[
+        Field::of("name").required().not_empty().matching(r"\S").filters_checked(),
+        // None: a global role, the only kind that tokens show.
+        Field::of("domain_id")
+            .null_kept_as(NO_DOMAIN)
+            .set_once()
+            .matching("^[a-zA-Z0-9-]+$")
+            .filters_checked(),
+        Field::of("description"),
+        Field::options(),
+    ],
+)
+.looks(Order::always(Look::First))
+.sorted_by("name");
+
+impl Deletes<Role> for Authorized<Project> {}
+impl Deletes<Role> for Authorized<Domain> {}
+
+impl Plain for Role {
+    fn of() -> &'static Resource {
+        &ROLE
+    }
+
+    fn facts(role: &Record<Self>, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none().with(Fact::RoleName, role.name()).with_opt(Fact::RoleDomain, role.domain_id()))
+    }
+
+    /// Roles of a domain have their own operations, the second ones of the routes.
+    fn op(ops: &'static [Op], role: &Record<Self>) -> Option<Op> {
+        ops.get(usize::from(role.domain_id().is_some())).copied()
+    }
+
+    /// The global roles, or with `domain_id` those of that domain.
+    fn narrow(s: &Reading<'_>, found: &mut Select) -> Result<()> {
+        let query = &s.request.query;
+        query.check(Self::of().query())?;
+        match query.get("domain_id") {
+            Some(_) => s.authorize(Op::ListDomainRoles, NoObject)?,
+            None => {
+                found.and("t.domain_id = ?", args![Id(NO_DOMAIN)]);
+                s.authorize(Op::ListRoles, NoObject)?
+            }
+        };
+        Ok(())
+    }
+
+    async fn delete(s: &mut Writing<'_>, role: &Authorized<Record<Self>>) -> Result<()> {
+        let guard = before_loss_of(&mut s.tx, &role.id).await?;
+        Record::<Self>::delete(&mut s.tx, role, &role.id).await?;
+        Ok(guard.finish(&mut s.tx, role).await?)
+    }
+
+    fn taken(role: &Record<Self>) -> String {
+        let place = role.domain_id().map_or_else(String::new, |d| format!(" in domain {d}"));
+        format!("the name {} is taken{place}", role.name())
     }
 }
 
-impl Object for Proposed<Role> {
-    fn facts(&self, caller: &Caller) -> Result<Facts> {
-        self.0.facts(caller)
+/// What everybody holds who can lose something when this role goes, or what it implies does.
+async fn before_loss_of(tx: &mut Tx, role: &String) -> Result<RoleLossGuard> {
+    let granting = facts::implications(tx).await?.with_priors([role]);
+    let holders = facts::holders_of(tx, &granting).await?;
+    Ok(RoleLossGuard::begin(tx, holders).await?)
+}
+
+impl Record<Role> {
+    /// The name, unique in the role's domain or among the global roles.
+    pub fn name(&self) -> &str {
+        self.text("name").unwrap_or_default()
+    }
+
+    /// The domain that the role belongs to.
+    pub fn domain_id(&self) -> Option<&str> {
+        self.text("domain_id")
+    }
+
+    /// The short form that implications show.
+    fn to_reference_json(&self, links: &Links) -> Value {
+        json!({"id": self.id, "name": self.name(), "links": {"self": self.link(links)}})
     }
 }
 
@@ -45,41 +108,13 @@ impl Object for Proposed<Role> {
 #[derive(Debug)]
 pub struct Implication {
     /// The role that implies.
-    pub prior: Role,
+    pub prior: Record<Role>,
     /// The role that is implied.
-    pub implied: Role,
+    pub implied: Record<Role>,
 }
 
 impl Object for Implication {
     fn facts(&self, caller: &Caller) -> Result<Facts> {
         self.prior.facts(caller)
-    }
-}
-
-impl Role {
-    /// The role as clients see it.
-    pub fn to_json(&self, links: &Links) -> Value {
-        let mut options = Map::new();
-        if let Some(immutable) = self.immutable {
-            options.insert("immutable".into(), immutable.into());
-        }
-        let known = json!({
-            "id": self.id,
-            "name": self.name,
-            "domain_id": self.domain_id,
-            "description": self.description,
-            "options": options,
-            "links": {"self": self.link(links)},
-        });
-        bag::shown(&self.extra, known)
-    }
-
-    /// The short form that implications show.
-    pub fn to_reference_json(&self, links: &Links) -> Value {
-        json!({"id": self.id, "name": self.name, "links": {"self": self.link(links)}})
-    }
-
-    fn link(&self, links: &Links) -> String {
-        links.of(&["roles", &self.id])
     }
 }

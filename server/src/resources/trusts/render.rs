@@ -7,7 +7,8 @@ use vicar_rules::roles::RoleSet;
 use crate::clock;
 use crate::error::Result;
 use crate::http::Links;
-use crate::resources::roles;
+use crate::resource::Record;
+use crate::resources::roles::Role;
 use crate::store::Tx;
 
 /// Whole role objects, as the roles API shows them.
@@ -15,8 +16,8 @@ use crate::store::Tx;
 /// # Errors
 /// When the database fails.
 pub async fn role_objects(tx: &mut Tx, links: &Links, ids: &RoleSet) -> Result<Vec<Value>> {
-    let roles = roles::sql::find(tx, |q| {
-        q.id_in("r.id", ids);
+    let roles = Record::<Role>::find(tx, |q| {
+        q.id_in("t.id", ids);
     })
     .await?;
     Ok(roles.iter().map(|r| r.to_json(links)).collect())

@@ -22,9 +22,10 @@ use crate::http::page::Query;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::http::{bag, schema};
 use crate::ids;
-use crate::resources::groups;
+use crate::resource::Record;
+use crate::resources::groups::Group;
 use crate::schema;
-use crate::store::{Select, Tx, WriteTx};
+use crate::store::{Id, Select, Tx, WriteTx};
 
 fn options_schema() -> Value {
     let flag = json!({"type": ["boolean", "null"]});
@@ -406,10 +407,11 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
     let user = sql::get(&mut s.tx, id).await?;
     let user = s.authorize_found(Op::ListGroupsForUser, user, || no_user(id))?;
     let (scope, name) = (caller.domain_scope(), s.query()?.get("name"));
-    let groups = groups::sql::list(&mut s.tx, |q| {
-        q.eq("g.domain_id", scope)
-            .eq("g.name", name)
-            .and("g.id IN (SELECT group_id FROM user_group_membership WHERE user_id = ?)", args![&user.id]);
+    let groups = Record::<Group>::find(&mut s.tx, |q| {
+        q.id("t.domain_id", scope).eq("t.name", name).and(
+            "t.id IN (SELECT group_id FROM user_group_membership WHERE user_id = ?)",
+            args![Id(&user.id)],
+        );
     })
     .await?;
     let items = groups
