@@ -10,14 +10,14 @@ patterns=(
   # For clients a string is a string.
   'must be a text' 'in a text\b' 'as text\b'
   # Things appear or are given; they do not stand.
-  '\bstands? (in|twice|more than once|several times)\b'
+  '\bstands? (in|twice|once|more than once|several times|beside|before|after|behind|at the head)\b' '\b(may|can|must|shall|does not) stand\b'
   # A user is they, or "the user".
   '\b(he|him|himself|his)\b'
-  "\b(nobody|somebody)'s\b" 'whose (it|they) (is|are)'
+  "\b(nobody|somebody|anybody|everybody)'s\b" 'whose (it|they) (is|are)' '\bthat (is|are) (his|theirs)\b'
   # Main clauses without a subject: "Who stays away counts as disabled".
   '(^|[.:;,/] )who (stays|has|may|is|was|asks|wants|connects)\b.* (is|are|counts|gets|has|can)\b'
   # "Abandoned", "never ends", "dependent rows".
-  'given up in the middle' '\bfor ever\b' 'goes? with (him|it|them)\b'
+  'given up in the middle' '\bfor ever\b' 'goes? with (him|it|them)\b' '\bas long as (he|they) likes?\b'
   # A function returns something; a predicate says whether.
   '/// (Says|Gives|Tells) ' '/// (Is|Are|Does|Do|May|Has|Have|Can|Was) [^.]*\?'
 )

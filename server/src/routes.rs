@@ -1,11 +1,16 @@
 //! Every route, on one screen. `GET` serves `HEAD` too unless a line says otherwise.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
+use axum::body::Bytes;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
 use crate::dispatch::{self, Route, discovery};
+use crate::error::Result;
+use crate::http::Request;
 use crate::resource;
 use crate::resources::catalog::endpoints::Endpoint;
 use crate::resources::catalog::regions::{self, Region};
@@ -25,153 +30,162 @@ pub fn public(app: Arc<App>) -> Router {
     dispatch::router(app, ROUTES)
 }
 
+/// The OpenAPI document, which is the same for everybody.
+static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| dispatch::openapi::document(ROUTES).to_string().into());
+
+/// `GET /v3/openapi.json`
+fn openapi(_: &Request) -> Result<Response> {
+    Ok(([(header::CONTENT_TYPE, "application/json")], OPENAPI.clone()).into_response())
+}
+
 /// The public listener's routes.
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = routes! {
-    GET    "/" [] public: plain discovery::versions;
-    GET    "/v3" [] public: plain discovery::v3;
+    GET    "/" [] public: plain |r| discovery::versions(r, ROUTES), answers 300 versions + "Location" | 200 any;
+    GET    "/v3" [] public: plain |r| discovery::v3(r, ROUTES), answers 200 any;
+    GET    "/v3/openapi.json" [] public: plain openapi, answers 200 any;
 
     // tokens
-    POST   "/v3/auth/tokens" [] login: write tokens::issue;
-    GET    "/v3/auth/tokens" [ValidateToken]: read tokens::validate;
-    HEAD   "/v3/auth/tokens" [CheckToken]: read tokens::check;
-    DELETE "/v3/auth/tokens" [RevokeToken]: write tokens::revoke;
-    GET    "/v3/auth/catalog" [GetAuthCatalog]: read tokens::catalog;
-    GET    "/v3/auth/projects" [GetAuthProjects]: read tokens::projects;
-    GET    "/v3/auth/domains" [GetAuthDomains]: read tokens::domains;
-    GET    "/v3/auth/system" [GetAuthSystem]: read tokens::system;
-    DELETE "/v3/users/{user_id}/tokens" [RevokeTokensForUser]: write tokens::revoke_for_user;
-    GET    "/v3/OS-REVOKE/events" [ListRevokeEvents]: read tokens::events;
-    POST   "/v3/ec2tokens" [Ec2tokensValidate]: write exchange::ec2;
-    POST   "/v3/s3tokens" [S3tokensValidate]: write exchange::s3;
+    POST   "/v3/auth/tokens" [] login: write tokens::issue, body auth = tokens::LOGIN, query tokens::ISSUE_QUERY, home "auth_tokens", answers 201 token + "X-Subject-Token";
+    GET    "/v3/auth/tokens" [ValidateToken]: read tokens::validate, query tokens::VALIDATE_QUERY, header "X-Subject-Token", answers 200 token + "X-Subject-Token";
+    HEAD   "/v3/auth/tokens" [CheckToken]: read tokens::check, query tokens::VALIDATE_QUERY, header "X-Subject-Token", answers 200 token + "X-Subject-Token";
+    DELETE "/v3/auth/tokens" [RevokeToken]: write tokens::revoke, query tokens::REVOKE_QUERY, header "X-Subject-Token", answers 204;
+    GET    "/v3/auth/catalog" [GetAuthCatalog]: read tokens::catalog, home "auth_catalog", answers 200 [catalog whole];
+    GET    "/v3/auth/projects" [GetAuthProjects]: read tokens::projects, home "auth_projects", answers 200 [projects];
+    GET    "/v3/auth/domains" [GetAuthDomains]: read tokens::domains, home "auth_domains", answers 200 [domains];
+    GET    "/v3/auth/system" [GetAuthSystem]: read tokens::system, home "auth_system", answers 200 [system whole];
+    DELETE "/v3/users/{user_id}/tokens" [RevokeTokensForUser]: write tokens::revoke_for_user, home "user_tokens", answers 204;
+    GET    "/v3/OS-REVOKE/events" [ListRevokeEvents]: read tokens::events, query tokens::EVENTS_QUERY, home "events" of "OS-REVOKE", answers 200 [events];
+    POST   "/v3/ec2tokens" [Ec2tokensValidate]: write exchange::ec2, body = exchange::SIGNED, home "ec2tokens" of "OS-EC2", answers 200 token + "X-Subject-Token";
+    POST   "/v3/s3tokens" [S3tokensValidate]: write exchange::s3, body = exchange::SIGNED, home "s3tokens" of "s3tokens", answers 200 token;
 
     // catalog
-    GET    "/v3/regions" [ListRegions]: read resource::list::<Region>;
-    POST   "/v3/regions" [CreateRegion]: write resource::create::<Region>;
-    GET    "/v3/regions/{region_id}" [GetRegion]: read resource::get::<Region>;
-    PUT    "/v3/regions/{region_id}" [CreateRegion]: write regions::put;
-    PATCH  "/v3/regions/{region_id}" [UpdateRegion]: write resource::update::<Region>;
-    DELETE "/v3/regions/{region_id}" [DeleteRegion]: write resource::delete::<Region>;
-    GET    "/v3/services" [ListServices]: read resource::list::<Service>;
-    POST   "/v3/services" [CreateService]: write resource::create::<Service>;
-    GET    "/v3/services/{service_id}" [GetService]: read resource::get::<Service>;
-    PATCH  "/v3/services/{service_id}" [UpdateService]: write resource::update::<Service>;
-    DELETE "/v3/services/{service_id}" [DeleteService]: write resource::delete::<Service>;
-    GET    "/v3/endpoints" [ListEndpoints]: read resource::list::<Endpoint>;
-    POST   "/v3/endpoints" [CreateEndpoint]: write resource::create::<Endpoint>;
-    GET    "/v3/endpoints/{endpoint_id}" [GetEndpoint]: read resource::get::<Endpoint>;
-    PATCH  "/v3/endpoints/{endpoint_id}" [UpdateEndpoint]: write resource::update::<Endpoint>;
-    DELETE "/v3/endpoints/{endpoint_id}" [DeleteEndpoint]: write resource::delete::<Endpoint>;
+    GET    "/v3/regions" [ListRegions]: read resource::list::<Region>, query resource::query_schema::<Region>(), home "regions", answers 200 [regions];
+    POST   "/v3/regions" [CreateRegion]: write resource::create::<Region>, body region = resource::new_schema::<Region>(), answers 201 region;
+    GET    "/v3/regions/{region_id}" [GetRegion]: read resource::get::<Region>, home "region", answers 200 region;
+    PUT    "/v3/regions/{region_id}" [CreateRegion]: write regions::put, body region = resource::new_schema::<Region>(), answers 201 region;
+    PATCH  "/v3/regions/{region_id}" [UpdateRegion]: write resource::update::<Region>, body region = resource::change_schema::<Region>(), answers 200 region;
+    DELETE "/v3/regions/{region_id}" [DeleteRegion]: write resource::delete::<Region>, answers 204;
+    GET    "/v3/services" [ListServices]: read resource::list::<Service>, query resource::query_schema::<Service>(), home "services", answers 200 [services];
+    POST   "/v3/services" [CreateService]: write resource::create::<Service>, body service = resource::new_schema::<Service>(), answers 201 service;
+    GET    "/v3/services/{service_id}" [GetService]: read resource::get::<Service>, home "service", answers 200 service;
+    PATCH  "/v3/services/{service_id}" [UpdateService]: write resource::update::<Service>, body service = resource::change_schema::<Service>(), answers 200 service;
+    DELETE "/v3/services/{service_id}" [DeleteService]: write resource::delete::<Service>, answers 204;
+    GET    "/v3/endpoints" [ListEndpoints]: read resource::list::<Endpoint>, query resource::query_schema::<Endpoint>(), home "endpoints", answers 200 [endpoints];
+    POST   "/v3/endpoints" [CreateEndpoint]: write resource::create::<Endpoint>, body endpoint = resource::new_schema::<Endpoint>(), answers 201 endpoint;
+    GET    "/v3/endpoints/{endpoint_id}" [GetEndpoint]: read resource::get::<Endpoint>, home "endpoint", answers 200 endpoint;
+    PATCH  "/v3/endpoints/{endpoint_id}" [UpdateEndpoint]: write resource::update::<Endpoint>, body endpoint = resource::change_schema::<Endpoint>(), answers 200 endpoint;
+    DELETE "/v3/endpoints/{endpoint_id}" [DeleteEndpoint]: write resource::delete::<Endpoint>, answers 204;
 
     // domains and projects
-    GET    "/v3/domains" [ListDomains]: read domains::list;
-    POST   "/v3/domains" [CreateDomain]: write domains::create;
-    GET    "/v3/domains/{domain_id}" [GetDomain]: read domains::get;
-    PATCH  "/v3/domains/{domain_id}" [UpdateDomain]: write domains::update;
-    DELETE "/v3/domains/{domain_id}" [DeleteDomain]: write domains::delete;
-    GET    "/v3/projects" [ListProjects]: read projects::list;
-    POST   "/v3/projects" [CreateProject]: write projects::create;
-    GET    "/v3/projects/{project_id}" [GetProject]: read projects::get;
-    PATCH  "/v3/projects/{project_id}" [UpdateProject]: write projects::update;
-    DELETE "/v3/projects/{project_id}" [DeleteProject]: write projects::delete;
-    GET    "/v3/projects/{project_id}/tags" [ListProjectTags]: read tags::list;
-    PUT    "/v3/projects/{project_id}/tags" [UpdateProjectTags]: write tags::replace;
-    DELETE "/v3/projects/{project_id}/tags" [DeleteProjectTags]: write tags::clear;
-    GET    "/v3/projects/{project_id}/tags/{tag}" [GetProjectTag]: read tags::get;
-    PUT    "/v3/projects/{project_id}/tags/{tag}" [CreateProjectTag]: write tags::add;
-    DELETE "/v3/projects/{project_id}/tags/{tag}" [DeleteProjectTag]: write tags::remove;
-    GET    "/v3/users/{user_id}/projects" [ListUserProjects]: read projects::of_user;
+    GET    "/v3/domains" [ListDomains]: read domains::list, query domains::QUERY, home "domains", answers 200 [domains];
+    POST   "/v3/domains" [CreateDomain]: write domains::create, body domain = domains::CREATE, answers 201 domain;
+    GET    "/v3/domains/{domain_id}" [GetDomain]: read domains::get, home "domain", answers 200 domain;
+    PATCH  "/v3/domains/{domain_id}" [UpdateDomain]: write domains::update, body domain = domains::UPDATE, answers 200 domain;
+    DELETE "/v3/domains/{domain_id}" [DeleteDomain]: write domains::delete, answers 204;
+    GET    "/v3/projects" [ListProjects]: read projects::list, query projects::QUERY, home "projects", answers 200 [projects];
+    POST   "/v3/projects" [CreateProject]: write projects::create, body project = projects::CREATE, answers 201 project;
+    GET    "/v3/projects/{project_id}" [GetProject]: read projects::get, query projects::GET_QUERY, home "project", answers 200 project;
+    PATCH  "/v3/projects/{project_id}" [UpdateProject]: write projects::update, body project = projects::UPDATE, answers 200 project;
+    DELETE "/v3/projects/{project_id}" [DeleteProject]: write projects::delete, answers 204;
+    GET    "/v3/projects/{project_id}/tags" [ListProjectTags]: read tags::list, answers 200 [tags whole];
+    PUT    "/v3/projects/{project_id}/tags" [UpdateProjectTags]: write tags::replace, body tags = tags::TAGS, answers 200 [tags whole];
+    DELETE "/v3/projects/{project_id}/tags" [DeleteProjectTags]: write tags::clear, answers 204;
+    GET    "/v3/projects/{project_id}/tags/{value}" [GetProjectTag]: read tags::get, home "project_tags", answers 204;
+    PUT    "/v3/projects/{project_id}/tags/{value}" [CreateProjectTag]: write tags::add, answers 201 + "Location";
+    DELETE "/v3/projects/{project_id}/tags/{value}" [DeleteProjectTag]: write tags::remove, answers 204;
+    GET    "/v3/users/{user_id}/projects" [ListUserProjects]: read projects::of_user, query projects::HELD_QUERY, home "user_projects", answers 200 [projects];
 
     // users and groups
-    GET    "/v3/users" [ListUsers]: read users::list;
-    POST   "/v3/users" [CreateUser]: write users::create;
-    GET    "/v3/users/{user_id}" [GetUser]: read users::get;
-    PATCH  "/v3/users/{user_id}" [UpdateUser]: write users::update;
-    DELETE "/v3/users/{user_id}" [DeleteUser]: write users::delete;
-    POST   "/v3/users/{user_id}/password" [ChangePassword] optional: write users::change_password;
-    GET    "/v3/users/{user_id}/groups" [ListGroupsForUser]: read users::groups;
-    GET    "/v3/groups" [ListGroups]: read groups::list;
-    POST   "/v3/groups" [CreateGroup]: write groups::create;
-    GET    "/v3/groups/{group_id}" [GetGroup]: read groups::get;
-    PATCH  "/v3/groups/{group_id}" [UpdateGroup]: write groups::update;
-    DELETE "/v3/groups/{group_id}" [DeleteGroup]: write groups::delete;
-    GET    "/v3/groups/{group_id}/users" [ListUsersInGroup]: read groups::users;
-    GET    "/v3/groups/{group_id}/users/{user_id}" [CheckUserInGroup]: read groups::check;
-    PUT    "/v3/groups/{group_id}/users/{user_id}" [AddUserToGroup]: write groups::add;
-    DELETE "/v3/groups/{group_id}/users/{user_id}" [RemoveUserFromGroup]: write groups::remove;
+    GET    "/v3/users" [ListUsers]: read users::list, query users::QUERY, home "users", answers 200 [users];
+    POST   "/v3/users" [CreateUser]: write users::create, body user = users::CREATE, answers 201 user;
+    GET    "/v3/users/{user_id}" [GetUser]: read users::get, home "user", answers 200 user;
+    PATCH  "/v3/users/{user_id}" [UpdateUser]: write users::update, body user = users::UPDATE, answers 200 user;
+    DELETE "/v3/users/{user_id}" [DeleteUser]: write users::delete, answers 204;
+    POST   "/v3/users/{user_id}/password" [ChangePassword] optional: write users::change_password, body user = users::PASSWORD, home "user_change_password", answers 204;
+    GET    "/v3/users/{user_id}/groups" [ListGroupsForUser]: read users::groups, query users::GROUPS_QUERY, home "user_groups", answers 200 [groups];
+    GET    "/v3/groups" [ListGroups]: read groups::list, home "groups", answers 200 [groups];
+    POST   "/v3/groups" [CreateGroup]: write groups::create, body group = groups::CREATE, answers 201 group;
+    GET    "/v3/groups/{group_id}" [GetGroup]: read groups::get, home "group", answers 200 group;
+    PATCH  "/v3/groups/{group_id}" [UpdateGroup]: write groups::update, body group = groups::UPDATE, answers 200 group;
+    DELETE "/v3/groups/{group_id}" [DeleteGroup]: write groups::delete, answers 204;
+    GET    "/v3/groups/{group_id}/users" [ListUsersInGroup]: read groups::users, query users::MEMBERS_QUERY, home "group_users", answers 200 [users];
+    GET    "/v3/groups/{group_id}/users/{user_id}" [CheckUserInGroup]: read groups::check, home "group_user", answers 204;
+    PUT    "/v3/groups/{group_id}/users/{user_id}" [AddUserToGroup]: write groups::add, answers 204;
+    DELETE "/v3/groups/{group_id}/users/{user_id}" [RemoveUserFromGroup]: write groups::remove, answers 204;
 
     // roles
-    GET    "/v3/roles" [ListRoles, ListDomainRoles]: read roles::list;
-    POST   "/v3/roles" [CreateRole, CreateDomainRole]: write roles::create;
-    GET    "/v3/roles/{role_id}" [GetRole, GetDomainRole]: read roles::get;
-    PATCH  "/v3/roles/{role_id}" [UpdateRole, UpdateDomainRole]: write roles::update;
-    DELETE "/v3/roles/{role_id}" [DeleteRole, DeleteDomainRole]: write roles::delete;
-    GET    "/v3/roles/{prior_role_id}/implies" [ListImpliedRoles]: read roles::list_implied;
-    GET    "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [GetImpliedRole]: read roles::get_implied;
-    HEAD   "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [CheckImpliedRole, GetImpliedRole]: read roles::check_implied;
-    PUT    "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [CreateImpliedRole]: write roles::imply;
-    DELETE "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [DeleteImpliedRole]: write roles::delete_implication;
-    GET    "/v3/role_inferences" [ListRoleInferenceRules]: read roles::inferences;
+    GET    "/v3/roles" [ListRoles, ListDomainRoles]: read roles::list, query roles::QUERY, home "roles", answers 200 [roles];
+    POST   "/v3/roles" [CreateRole, CreateDomainRole]: write roles::create, body role = roles::CREATE, answers 201 role;
+    GET    "/v3/roles/{role_id}" [GetRole, GetDomainRole]: read roles::get, home "role", answers 200 role;
+    PATCH  "/v3/roles/{role_id}" [UpdateRole, UpdateDomainRole]: write roles::update, body role = roles::UPDATE, answers 200 role;
+    DELETE "/v3/roles/{role_id}" [DeleteRole, DeleteDomainRole]: write roles::delete, answers 204;
+    GET    "/v3/roles/{prior_role_id}/implies" [ListImpliedRoles]: read roles::list_implied, home "implied_roles", answers 200 role_inference;
+    GET    "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [GetImpliedRole]: read roles::get_implied, home "implied_role", answers 200 role_inference;
+    HEAD   "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [CheckImpliedRole, GetImpliedRole]: read roles::check_implied, answers 204;
+    PUT    "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [CreateImpliedRole]: write roles::imply, answers 201 role_inference;
+    DELETE "/v3/roles/{prior_role_id}/implies/{implied_role_id}" [DeleteImpliedRole]: write roles::delete_implication, answers 204;
+    GET    "/v3/role_inferences" [ListRoleInferenceRules]: read roles::inferences, home "role_inferences", answers 200 [role_inferences whole];
 
     // grants
-    GET    "/v3/role_assignments" [ListRoleAssignments, ListRoleAssignmentsForTree]: read assignments::list;
-    GET    "/v3/projects/{project_id}/users/{user_id}/roles" [ListGrants]: read grants::list::<false>;
-    GET    "/v3/projects/{project_id}/users/{user_id}/roles/{role_id}" [CheckGrant]: read grants::check::<false>;
-    PUT    "/v3/projects/{project_id}/users/{user_id}/roles/{role_id}" [CreateGrant]: write grants::create::<false>;
-    DELETE "/v3/projects/{project_id}/users/{user_id}/roles/{role_id}" [RevokeGrant]: write grants::revoke::<false>;
-    GET    "/v3/projects/{project_id}/groups/{group_id}/roles" [ListGrants]: read grants::list::<false>;
-    GET    "/v3/projects/{project_id}/groups/{group_id}/roles/{role_id}" [CheckGrant]: read grants::check::<false>;
-    PUT    "/v3/projects/{project_id}/groups/{group_id}/roles/{role_id}" [CreateGrant]: write grants::create::<false>;
-    DELETE "/v3/projects/{project_id}/groups/{group_id}/roles/{role_id}" [RevokeGrant]: write grants::revoke::<false>;
-    GET    "/v3/domains/{domain_id}/users/{user_id}/roles" [ListGrants]: read grants::list::<false>;
-    GET    "/v3/domains/{domain_id}/users/{user_id}/roles/{role_id}" [CheckGrant]: read grants::check::<false>;
-    PUT    "/v3/domains/{domain_id}/users/{user_id}/roles/{role_id}" [CreateGrant]: write grants::create::<false>;
-    DELETE "/v3/domains/{domain_id}/users/{user_id}/roles/{role_id}" [RevokeGrant]: write grants::revoke::<false>;
-    GET    "/v3/domains/{domain_id}/groups/{group_id}/roles" [ListGrants]: read grants::list::<false>;
-    GET    "/v3/domains/{domain_id}/groups/{group_id}/roles/{role_id}" [CheckGrant]: read grants::check::<false>;
-    PUT    "/v3/domains/{domain_id}/groups/{group_id}/roles/{role_id}" [CreateGrant]: write grants::create::<false>;
-    DELETE "/v3/domains/{domain_id}/groups/{group_id}/roles/{role_id}" [RevokeGrant]: write grants::revoke::<false>;
-    GET    "/v3/system/users/{user_id}/roles" [ListSystemGrantsForUser]: read grants::list::<false>;
-    GET    "/v3/system/users/{user_id}/roles/{role_id}" [CheckSystemGrantForUser]: read grants::check::<false>;
-    PUT    "/v3/system/users/{user_id}/roles/{role_id}" [CreateSystemGrantForUser]: write grants::create::<false>;
-    DELETE "/v3/system/users/{user_id}/roles/{role_id}" [RevokeSystemGrantForUser]: write grants::revoke::<false>;
-    GET    "/v3/system/groups/{group_id}/roles" [ListSystemGrantsForGroup]: read grants::list::<false>;
-    GET    "/v3/system/groups/{group_id}/roles/{role_id}" [CheckSystemGrantForGroup]: read grants::check::<false>;
-    PUT    "/v3/system/groups/{group_id}/roles/{role_id}" [CreateSystemGrantForGroup]: write grants::create::<false>;
-    DELETE "/v3/system/groups/{group_id}/roles/{role_id}" [RevokeSystemGrantForGroup]: write grants::revoke::<false>;
-    GET    "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/inherited_to_projects" [ListGrants]: read grants::list::<true>;
-    GET    "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [CheckGrant]: read grants::check::<true>;
-    PUT    "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [CreateGrant]: write grants::create::<true>;
-    DELETE "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [RevokeGrant]: write grants::revoke::<true>;
-    GET    "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/inherited_to_projects" [ListGrants]: read grants::list::<true>;
-    GET    "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [CheckGrant]: read grants::check::<true>;
-    PUT    "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [CreateGrant]: write grants::create::<true>;
-    DELETE "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [RevokeGrant]: write grants::revoke::<true>;
-    GET    "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/inherited_to_projects" [ListGrants]: read grants::list::<true>;
-    GET    "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [CheckGrant]: read grants::check::<true>;
-    PUT    "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [CreateGrant]: write grants::create::<true>;
-    DELETE "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [RevokeGrant]: write grants::revoke::<true>;
-    GET    "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/inherited_to_projects" [ListGrants]: read grants::list::<true>;
-    GET    "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [CheckGrant]: read grants::check::<true>;
-    PUT    "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [CreateGrant]: write grants::create::<true>;
-    DELETE "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [RevokeGrant]: write grants::revoke::<true>;
+    GET    "/v3/role_assignments" [ListRoleAssignments, ListRoleAssignmentsForTree]: read assignments::list, query assignments::QUERY, home "role_assignments", answers 200 [role_assignments whole];
+    GET    "/v3/projects/{project_id}/users/{user_id}/roles" [ListGrants]: read grants::list::<false>, home "project_user_roles", answers 200 [roles];
+    GET    "/v3/projects/{project_id}/users/{user_id}/roles/{role_id}" [CheckGrant]: read grants::check::<false>, home "project_user_role", answers 204;
+    PUT    "/v3/projects/{project_id}/users/{user_id}/roles/{role_id}" [CreateGrant]: write grants::create::<false>, answers 204;
+    DELETE "/v3/projects/{project_id}/users/{user_id}/roles/{role_id}" [RevokeGrant]: write grants::revoke::<false>, answers 204;
+    GET    "/v3/projects/{project_id}/groups/{group_id}/roles" [ListGrants]: read grants::list::<false>, home "project_group_roles", answers 200 [roles];
+    GET    "/v3/projects/{project_id}/groups/{group_id}/roles/{role_id}" [CheckGrant]: read grants::check::<false>, home "project_group_role", answers 204;
+    PUT    "/v3/projects/{project_id}/groups/{group_id}/roles/{role_id}" [CreateGrant]: write grants::create::<false>, answers 204;
+    DELETE "/v3/projects/{project_id}/groups/{group_id}/roles/{role_id}" [RevokeGrant]: write grants::revoke::<false>, answers 204;
+    GET    "/v3/domains/{domain_id}/users/{user_id}/roles" [ListGrants]: read grants::list::<false>, home "domain_user_roles", answers 200 [roles];
+    GET    "/v3/domains/{domain_id}/users/{user_id}/roles/{role_id}" [CheckGrant]: read grants::check::<false>, home "domain_user_role", answers 204;
+    PUT    "/v3/domains/{domain_id}/users/{user_id}/roles/{role_id}" [CreateGrant]: write grants::create::<false>, answers 204;
+    DELETE "/v3/domains/{domain_id}/users/{user_id}/roles/{role_id}" [RevokeGrant]: write grants::revoke::<false>, answers 204;
+    GET    "/v3/domains/{domain_id}/groups/{group_id}/roles" [ListGrants]: read grants::list::<false>, home "domain_group_roles", answers 200 [roles];
+    GET    "/v3/domains/{domain_id}/groups/{group_id}/roles/{role_id}" [CheckGrant]: read grants::check::<false>, home "domain_group_role", answers 204;
+    PUT    "/v3/domains/{domain_id}/groups/{group_id}/roles/{role_id}" [CreateGrant]: write grants::create::<false>, answers 204;
+    DELETE "/v3/domains/{domain_id}/groups/{group_id}/roles/{role_id}" [RevokeGrant]: write grants::revoke::<false>, answers 204;
+    GET    "/v3/system/users/{user_id}/roles" [ListSystemGrantsForUser]: read grants::list::<false>, home "system_user_roles", answers 200 [roles];
+    GET    "/v3/system/users/{user_id}/roles/{role_id}" [CheckSystemGrantForUser]: read grants::check::<false>, home "system_user_role", answers 204;
+    PUT    "/v3/system/users/{user_id}/roles/{role_id}" [CreateSystemGrantForUser]: write grants::create::<false>, answers 204;
+    DELETE "/v3/system/users/{user_id}/roles/{role_id}" [RevokeSystemGrantForUser]: write grants::revoke::<false>, answers 204;
+    GET    "/v3/system/groups/{group_id}/roles" [ListSystemGrantsForGroup]: read grants::list::<false>, home "system_group_roles", answers 200 [roles];
+    GET    "/v3/system/groups/{group_id}/roles/{role_id}" [CheckSystemGrantForGroup]: read grants::check::<false>, home "system_group_role", answers 204;
+    PUT    "/v3/system/groups/{group_id}/roles/{role_id}" [CreateSystemGrantForGroup]: write grants::create::<false>, answers 204;
+    DELETE "/v3/system/groups/{group_id}/roles/{role_id}" [RevokeSystemGrantForGroup]: write grants::revoke::<false>, answers 204;
+    GET    "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/inherited_to_projects" [ListGrants]: read grants::list::<true>, answers 200 [roles];
+    GET    "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [CheckGrant]: read grants::check::<true>, home "project_user_role_inherited_to_projects" of "OS-INHERIT", answers 204;
+    PUT    "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [CreateGrant]: write grants::create::<true>, answers 204;
+    DELETE "/v3/OS-INHERIT/projects/{project_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [RevokeGrant]: write grants::revoke::<true>, answers 204;
+    GET    "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/inherited_to_projects" [ListGrants]: read grants::list::<true>, answers 200 [roles];
+    GET    "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [CheckGrant]: read grants::check::<true>, home "project_group_role_inherited_to_projects" of "OS-INHERIT", answers 204;
+    PUT    "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [CreateGrant]: write grants::create::<true>, answers 204;
+    DELETE "/v3/OS-INHERIT/projects/{project_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [RevokeGrant]: write grants::revoke::<true>, answers 204;
+    GET    "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/inherited_to_projects" [ListGrants]: read grants::list::<true>, home "domain_user_roles_inherited_to_projects" of "OS-INHERIT", answers 200 [roles];
+    GET    "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [CheckGrant]: read grants::check::<true>, home "domain_user_role_inherited_to_projects" of "OS-INHERIT", answers 204;
+    PUT    "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [CreateGrant]: write grants::create::<true>, answers 204;
+    DELETE "/v3/OS-INHERIT/domains/{domain_id}/users/{user_id}/roles/{role_id}/inherited_to_projects" [RevokeGrant]: write grants::revoke::<true>, answers 204;
+    GET    "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/inherited_to_projects" [ListGrants]: read grants::list::<true>, home "domain_group_roles_inherited_to_projects" of "OS-INHERIT", answers 200 [roles];
+    GET    "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [CheckGrant]: read grants::check::<true>, home "domain_group_role_inherited_to_projects" of "OS-INHERIT", answers 204;
+    PUT    "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [CreateGrant]: write grants::create::<true>, answers 204;
+    DELETE "/v3/OS-INHERIT/domains/{domain_id}/groups/{group_id}/roles/{role_id}/inherited_to_projects" [RevokeGrant]: write grants::revoke::<true>, answers 204;
 
     // delegations
-    GET    "/v3/OS-TRUST/trusts" [ListTrusts, ListTrustsForTrustor, ListTrustsForTrustee]: read trusts::list;
-    POST   "/v3/OS-TRUST/trusts" [CreateTrust]: write trusts::create;
-    GET    "/v3/OS-TRUST/trusts/{trust_id}" [GetTrust]: read trusts::get;
-    DELETE "/v3/OS-TRUST/trusts/{trust_id}" [DeleteTrust, RenounceTrust]: write trusts::delete;
-    GET    "/v3/OS-TRUST/trusts/{trust_id}/roles" [ListRolesForTrust]: read trusts::roles;
-    GET    "/v3/OS-TRUST/trusts/{trust_id}/roles/{role_id}" [GetRoleForTrust]: read trusts::role;
-    GET    "/v3/OS-TRUST/trusts/{trust_id}/lineage" [GetTrustLineage]: read trusts::lineage;
-    GET    "/v3/users/{user_id}/delegations" [ListUserDelegations]: read trusts::delegations;
-    GET    "/v3/credentials" [ListCredentials, GetCredential]: read credentials::list;
-    POST   "/v3/credentials" [CreateCredential, Ec2CreateCredential]: write credentials::create;
-    GET    "/v3/credentials/{credential_id}" [GetCredential]: read credentials::get;
-    PATCH  "/v3/credentials/{credential_id}" [UpdateCredential]: write credentials::update;
-    DELETE "/v3/credentials/{credential_id}" [DeleteCredential]: write credentials::delete;
-    GET    "/v3/users/{user_id}/credentials/OS-EC2" [Ec2ListCredentials]: read keypairs::list;
-    POST   "/v3/users/{user_id}/credentials/OS-EC2" [Ec2CreateCredential]: write keypairs::create;
-    GET    "/v3/users/{user_id}/credentials/OS-EC2/{credential_id}" [Ec2GetCredential]: read keypairs::get;
-    DELETE "/v3/users/{user_id}/credentials/OS-EC2/{credential_id}" [Ec2DeleteCredential]: write keypairs::delete;
+    GET    "/v3/OS-TRUST/trusts" [ListTrusts, ListTrustsForTrustor, ListTrustsForTrustee]: read trusts::list, query trusts::QUERY, home "trusts" of "OS-TRUST", answers 200 [trusts];
+    POST   "/v3/OS-TRUST/trusts" [CreateTrust]: write trusts::create, body trust = trusts::CREATE, answers 201 trust;
+    GET    "/v3/OS-TRUST/trusts/{trust_id}" [GetTrust]: read trusts::get, home "trust" of "OS-TRUST", answers 200 trust;
+    DELETE "/v3/OS-TRUST/trusts/{trust_id}" [DeleteTrust, RenounceTrust]: write trusts::delete, query trusts::DELETE_QUERY, answers 204 | 200 would_end;
+    GET    "/v3/OS-TRUST/trusts/{trust_id}/roles" [ListRolesForTrust]: read trusts::roles, home "trust_roles" of "OS-TRUST", answers 200 [roles];
+    GET    "/v3/OS-TRUST/trusts/{trust_id}/roles/{role_id}" [GetRoleForTrust]: read trusts::role, home "trust_role" of "OS-TRUST", answers 200 role;
+    GET    "/v3/OS-TRUST/trusts/{trust_id}/lineage" [GetTrustLineage]: read trusts::lineage, answers 200 lineage;
+    GET    "/v3/users/{user_id}/delegations" [ListUserDelegations]: read trusts::delegations, answers 200 delegations;
+    GET    "/v3/credentials" [ListCredentials, GetCredential]: read credentials::list, query credentials::QUERY, home "credentials", answers 200 [credentials];
+    POST   "/v3/credentials" [CreateCredential, Ec2CreateCredential]: write credentials::create, body credential = credentials::CREATE, answers 201 credential;
+    GET    "/v3/credentials/{credential_id}" [GetCredential]: read credentials::get, home "credential", answers 200 credential;
+    PATCH  "/v3/credentials/{credential_id}" [UpdateCredential]: write credentials::update, body credential = credentials::UPDATE, answers 200 credential;
+    DELETE "/v3/credentials/{credential_id}" [DeleteCredential]: write credentials::delete, answers 204;
+    GET    "/v3/users/{user_id}/credentials/OS-EC2" [Ec2ListCredentials]: read keypairs::list, home "user_credentials" of "OS-EC2", answers 200 [credentials];
+    POST   "/v3/users/{user_id}/credentials/OS-EC2" [Ec2CreateCredential]: write keypairs::create, body = keypairs::CREATE, answers 201 credential;
+    GET    "/v3/users/{user_id}/credentials/OS-EC2/{credential_id}" [Ec2GetCredential]: read keypairs::get, home "user_credential" of "OS-EC2", answers 200 credential;
+    DELETE "/v3/users/{user_id}/credentials/OS-EC2/{credential_id}" [Ec2DeleteCredential]: write keypairs::delete, answers 204;
 };

@@ -32,6 +32,8 @@ pub const BAD_SIGNATURE: Error = Error::UnauthorizedBecause("The signature does 
 const UNTIMED: Error = Error::UnauthorizedBecause("The signed request states no time.");
 const TOO_OLD: Error = Error::UnauthorizedBecause("The signed request is too old.");
 const TOO_NEW: Error = Error::UnauthorizedBecause("The signed request's time lies in the future.");
+const VERSION_REFUSED: Error =
+    Error::UnauthorizedBecause("S3 signatures of version 2 are not accepted here; use version 4.");
 const REPLAYED: Error = Error::UnauthorizedBecause("The signed request was used already.");
 
 /// What the blob of an older Keystone tells is recorded at the first exchange.
@@ -74,7 +76,10 @@ impl Signed {
                 }
             }
             Self::S3(r) => {
-                signature::verify_s3(secret, r).map_err(|_| BAD_SIGNATURE)?;
+                let version = signature::verify_s3(secret, r).map_err(|_| BAD_SIGNATURE)?;
+                if version == SignatureVersion::V2 && !config.allow_s3_version_2 {
+                    return Err(VERSION_REFUSED);
+                }
                 if let Some(end) = signature::expires_at_s3(r).map_err(|_| BAD_SIGNATURE)?
                     && end <= now
                 {

@@ -7,6 +7,6 @@ mod session;
 pub use crate::auth::slow::SlowWork;
 pub use authorized::{Authorized, NoObject, Object, Proposed};
 pub use caller::Caller;
-pub use session::{Reading, Session, Writing};
+pub use session::{Declared, Reading, Session, Writing};
 
 pub use crate::system::System;

@@ -16,8 +16,8 @@ use super::{Authorized, Caller, Object, SlowWork};
 use crate::app::App;
 use crate::auth::lockout::Epoch;
 use crate::error::{Error, Result};
-use crate::http::page::Paging;
-use crate::http::schema::Schema;
+use crate::http::page::{Paging, Query};
+use crate::http::schema::{Body, Schema};
 use crate::http::{Links, Request};
 use crate::metrics::Metrics;
 use crate::store::{Batch, Tx, WriteTx};
@@ -26,6 +26,17 @@ use crate::store::{Batch, Tx, WriteTx};
 pub type Reading<'r> = Session<'r, Tx>;
 /// A session that may write.
 pub type Writing<'r> = Session<'r, WriteTx>;
+
+/// What a route declares that its handler may ask for.
+#[derive(Debug)]
+pub struct Declared {
+    /// The operations that it may ask the policy for.
+    pub ops: &'static [Op],
+    /// The request's body.
+    pub body: Option<Body>,
+    /// The schema of the query.
+    pub query: Option<fn() -> &'static Schema>,
+}
 
 /// What is left for the time after the commit.
 type AfterCommit = Box<dyn FnOnce(&Metrics) + Send>;
@@ -45,7 +56,7 @@ pub struct Session<'r, T> {
     /// Password hashes.
     pub slow: &'r mut SlowWork,
     caller: Option<&'r Caller>,
-    ops: &'static [Op],
+    declared: &'static Declared,
     may_take_long: bool,
     after_commit: Vec<AfterCommit>,
 }
@@ -57,7 +68,7 @@ impl<T> std::fmt::Debug for Session<'_, T> {
 }
 
 impl<'r, T> Session<'r, T> {
-    /// Puts a session together; `ops` are the operations that the route declares.
+    /// Puts a session together.
     pub fn new(
         app: &'r App,
         request: &'r Request,
@@ -65,7 +76,7 @@ impl<'r, T> Session<'r, T> {
         (now, epoch): (Micros, Epoch),
         slow: &'r mut SlowWork,
         caller: Option<&'r Caller>,
-        ops: &'static [Op],
+        declared: &'static Declared,
     ) -> Self {
         Self {
             app,
@@ -75,7 +86,7 @@ impl<'r, T> Session<'r, T> {
             epoch,
             slow,
             caller,
-            ops,
+            declared,
             may_take_long: false,
             after_commit: Vec::new(),
         }
@@ -143,7 +154,7 @@ impl<'r, T> Session<'r, T> {
 
     /// The operations that the route declares.
     pub fn ops(&self) -> &'static [Op] {
-        self.ops
+        self.declared.ops
     }
 
     /// The first of them.
@@ -151,7 +162,11 @@ impl<'r, T> Session<'r, T> {
     /// # Errors
     /// Ours: the route declares none.
     pub fn op(&self) -> Result<Op> {
-        self.ops.first().copied().ok_or_else(|| Error::Internal("the route declares no operation".into()))
+        self.declared
+            .ops
+            .first()
+            .copied()
+            .ok_or_else(|| Error::Internal("the route declares no operation".into()))
     }
 
     /// Whether a token of the caller's kind may do this at all.
@@ -216,8 +231,8 @@ impl<'r, T> Session<'r, T> {
     }
 
     fn check(&self, op: Op, facts: Facts) -> Result<()> {
-        if !self.ops.contains(&op) {
-            return Err(Error::Internal(format!("the route does not declare {}", op.row().name)));
+        if !self.declared.ops.contains(&op) {
+            return Err(undeclared(op.row().name));
         }
         if self.allows(op, &facts)? { Ok(()) } else { Err(Error::not_permitted(op.row().name)) }
     }
@@ -240,12 +255,61 @@ impl<'r, T> Session<'r, T> {
         &self.request.links
     }
 
-    /// The object under `name` in the body, checked against its schema.
+    fn declared_body(&self) -> Result<&'static Body> {
+        self.declared.body.as_ref().ok_or_else(|| undeclared("a body"))
+    }
+
+    /// The object that the route declares as its body, or as the body's member, checked against its schema.
+    ///
+    /// # Errors
+    /// 400 that names the field.
+    pub fn body(&self) -> Result<Map<String, Value>> {
+        let declared = self.declared_body()?;
+        match declared.member {
+            Some(name) => self.request.member(name, (declared.schema)()),
+            None => {
+                let body = self.request.json()?;
+                (declared.schema)().check("request body", &Value::Object(body.clone()))?;
+                Ok(body)
+            }
+        }
+    }
+
+    /// The same for a member that is a list.
+    ///
+    /// # Errors
+    /// 400 that names the field.
+    pub fn body_list(&self) -> Result<Vec<Value>> {
+        let declared = self.declared_body()?;
+        let name = declared.member.ok_or_else(|| undeclared("a member of the body"))?;
+        let given = self.request.json()?.remove(name).unwrap_or_default();
+        (declared.schema)().check(name, &given)?;
+        match given {
+            Value::Array(items) => Ok(items),
+            _ => Err(Error::Internal(format!("the schema of {name} is not one of a list"))),
+        }
+    }
+
+    /// The object under `name` in the body, checked against its schema, which are the route's.
     ///
     /// # Errors
     /// 400 that names the field.
     pub fn member(&self, name: &str, schema: &Schema) -> Result<Map<String, Value>> {
+        let declared = self.declared_body()?;
+        if declared.member != Some(name) || !std::ptr::eq((declared.schema)(), schema) {
+            return Err(undeclared(name));
+        }
         self.request.member(name, schema)
+    }
+
+    /// The query, checked against the route's schema.
+    ///
+    /// # Errors
+    /// 400 that names the parameter.
+    pub fn query(&self) -> Result<&'r Query> {
+        let schema = self.declared.query.ok_or_else(|| undeclared("a query"))?;
+        self.request.query.check(schema())?;
+        Ok(&self.request.query)
     }
 
     /// An answer with a list: filtered by the query's `filters`, paged, with links.
@@ -275,4 +339,8 @@ impl<'r, T> Session<'r, T> {
     pub fn after_commit(&mut self, what: impl FnOnce(&Metrics) + Send + 'static) {
         self.after_commit.push(Box::new(what));
     }
+}
+
+fn undeclared(what: &str) -> Error {
+    Error::Internal(format!("the route does not declare {what}"))
 }

@@ -80,6 +80,8 @@ pub struct Config {
     pub refuse_replay: bool,
     /// `[credential] allow_untimed_signatures`
     pub allow_untimed_signatures: bool,
+    /// `[credential] allow_s3_version_2`: S3 signatures of HMAC-SHA1, which state no time that is judged here.
+    pub allow_s3_version_2: bool,
     /// `[token] expiration`
     pub token_expiration: Micros,
     /// `[token] allow_expired_window`
@@ -189,6 +191,7 @@ impl Config {
             credential_user_limit: u32::try_from(r.number("credential", "user_limit")?).ok(),
             refuse_replay: r.flag("credential", "refuse_replay")?,
             allow_untimed_signatures: r.flag("credential", "allow_untimed_signatures")?,
+            allow_s3_version_2: r.flag("credential", "allow_s3_version_2")?,
             token_expiration: r.duration("token", "expiration")?,
             allow_expired_window: r.duration("token", "allow_expired_window")?,
             allow_rescope_scoped_token: r.flag("token", "allow_rescope_scoped_token")?,

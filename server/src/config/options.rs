@@ -74,6 +74,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("credential", "user_limit", Number(-1), "how many credentials of all types a user may have; negative: any number"),
     opt("credential", "refuse_replay", Flag(false), "refuse the same signed request twice; ours"),
     opt("credential", "allow_untimed_signatures", Flag(true), "version 2 signatures without a time, as Heat's stored URLs are; ours"),
+    opt("credential", "allow_s3_version_2", Flag(true), "S3 signatures of version 2 (HMAC-SHA1), which stay good for as long as the gateway says; ours"),
     opt("token", "expiration", Seconds(3600), "how long a token lives"),
     opt("token", "allow_expired_window", Seconds(172_800), "how long a service may still validate an expired token"),
     opt("token", "allow_rescope_scoped_token", Flag(true), "whether a scoped token can be exchanged for one with another scope"),

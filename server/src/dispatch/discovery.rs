@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::home;
+use super::{Route, home};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::http::Request;
@@ -56,14 +56,14 @@ fn wants_home(request: &Request) -> bool {
     liking(JSON_HOME) > liking("application/json")
 }
 
-fn home(prefix: &str) -> Response {
-    ([(header::CONTENT_TYPE, JSON_HOME)], axum::Json(home::document(prefix))).into_response()
+fn home(routes: &[Route], prefix: &str) -> Response {
+    ([(header::CONTENT_TYPE, JSON_HOME)], axum::Json(home::document(routes, prefix))).into_response()
 }
 
 /// `GET /`: 300 with the versions; there is one. Or a JSON home document.
-pub fn versions(request: &Request) -> Result<Response> {
+pub fn versions(request: &Request, routes: &[Route]) -> Result<Response> {
     if wants_home(request) {
-        return Ok(home("/v3"));
+        return Ok(home(routes, "/v3"));
     }
     let body = json!({"versions": {"values": [version(request)]}});
     let location = request.links.to("/");
@@ -71,9 +71,9 @@ pub fn versions(request: &Request) -> Result<Response> {
 }
 
 /// `GET /v3`: the version, or a JSON home document.
-pub fn v3(request: &Request) -> Result<Response> {
+pub fn v3(request: &Request, routes: &[Route]) -> Result<Response> {
     if wants_home(request) {
-        return Ok(home(""));
+        return Ok(home(routes, ""));
     }
     Ok(ok(json!({"version": version(request)})))
 }

@@ -3,8 +3,9 @@
 pub mod discovery;
 mod home;
 pub mod log;
+pub mod openapi;
 mod route;
 mod run;
 
-pub use route::{Auth, Handler, Route};
+pub use route::{Answer, Auth, Handler, Relation, Route, Shape};
 pub use run::router;

@@ -1,12 +1,11 @@
-//! A route, said once: method, path, operations, handler.
+//! A route, said once: method, path, operations, handler, body, query and answers.
 
 use std::pin::Pin;
 
 use axum::http::Method;
 use axum::response::Response;
-use vicar_rules::policy::Op;
 
-use crate::authz::{Reading, Writing};
+use crate::authz::{Declared, Reading, Writing};
 use crate::error::Result;
 use crate::http::Request;
 
@@ -38,19 +37,76 @@ pub enum Auth {
     Public,
 }
 
+/// What an answer without an error carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// No body.
+    Empty,
+    /// A JSON object that is described elsewhere.
+    Document,
+    /// One object under its name.
+    One(&'static str),
+    /// A list under its name, in pages.
+    Page(&'static str),
+    /// A list under its name, always whole.
+    Whole(&'static str),
+}
+
+impl Shape {
+    /// The name of the member that carries it, if there is one.
+    pub fn member(self) -> Option<&'static str> {
+        match self {
+            Self::Empty | Self::Document => None,
+            Self::One(name) | Self::Page(name) | Self::Whole(name) => Some(name),
+        }
+    }
+}
+
+/// An answer without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub shape: Shape,
+    /// A header that comes with it.
+    pub header: Option<&'static str>,
+}
+
+/// A path's place in the JSON home document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relation {
+    /// The relation's name in OpenStack's API reference.
+    pub name: &'static str,
+    /// The extension that it belongs to, if it is not of the API's core.
+    pub extension: Option<&'static str>,
+}
+
 /// A route.
-#[derive(Clone)]
 pub struct Route {
     /// The method. `GET` serves `HEAD` too unless that has a route of its own.
     pub method: Method,
     /// The path, with `{name}` for its variable parts.
     pub path: &'static str,
-    /// The operations that its handler may ask the policy for.
-    pub ops: &'static [Op],
+    /// What its handler may ask for.
+    pub declared: Declared,
     /// Whether it wants a caller.
     pub auth: Auth,
     /// The handler.
     pub handler: Handler,
+    /// A header that the request must have besides the token.
+    pub header: Option<&'static str>,
+    /// The answers without an error.
+    pub answers: &'static [Answer],
+    /// The path's relation, on one of its routes.
+    pub relation: Option<Relation>,
+}
+
+impl Route {
+    /// The names of the path's variable parts.
+    pub fn params(&self) -> impl Iterator<Item = &'static str> {
+        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    }
 }
 
 impl std::fmt::Debug for Route {
@@ -59,19 +115,59 @@ impl std::fmt::Debug for Route {
     }
 }
 
-/// A list of routes, one a line: `GET "/v3/regions" [ListRegions] read regions::list;`. `write` is for
-/// handlers that may write; a word in front of it says who is asked for a token (`required` when absent).
+/// A list of routes, one a line:
+///
+/// ```text
+/// POST "/v3/regions" [CreateRegion]: write regions::create, body region = regions::CREATE, answers 201 region;
+/// ```
+///
+/// - After the operations, a word may say who is asked for a token: `optional`, `login` or `public`.
+/// - The handler's kind is `read`, `write` or `plain`.
+/// - `body NAME = SCHEMA` is what the request has under that name; `body = SCHEMA` is the whole body. A schema is a
+///   static of the macro `schema!`, or what makes a `&'static Schema`.
+/// - `query SCHEMA` is the schema of the query.
+/// - `header "NAME"` is a header that the request must have.
+/// - `home "NAME"`, or `home "NAME" of "EXTENSION"`, is the path's relation in the JSON home document.
+/// - `answers` lists the answers without an error, with `|` between them: a status, then `NAME` for an object,
+///   `[NAME]` for a list in pages, `[NAME whole]` for a list without, `any` for another document, or nothing;
+///   then `+ "NAME"` for a header.
 #[macro_export]
 macro_rules! routes {
-    ($($method:ident $path:literal [$($op:ident),*] $($auth:ident)? : $kind:ident $handler:expr;)*) => {
+    ($($method:ident $path:literal [$($op:ident),*] $($auth:ident)? : $kind:ident $handler:expr
+        $(, body $($member:ident)? = $body:expr)?
+        $(, query $query:expr)?
+        $(, header $header:literal)?
+        $(, home $relation:literal $(of $extension:literal)?)?
+        , answers $($status:literal $($one:ident)? $([$($list:ident)+])? $(+ $with:literal)?)|+;)*) => {
         &[$($crate::dispatch::Route {
             method: axum::http::Method::$method,
             path: $path,
-            ops: &[$(vicar_rules::policy::Op::$op),*],
+            declared: $crate::authz::Declared {
+                ops: &[$(vicar_rules::policy::Op::$op),*],
+                body: $crate::routes!(@option $($crate::http::schema::Body {
+                    member: $crate::routes!(@option $(stringify!($member))?),
+                    schema: || &*$body,
+                })?),
+                query: $crate::routes!(@query $($query)?),
+            },
             auth: $crate::routes!(@auth $($auth)?),
             handler: $crate::routes!(@handler $kind $handler),
+            header: $crate::routes!(@option $($header)?),
+            answers: &[$($crate::dispatch::Answer {
+                status: $status,
+                shape: $crate::routes!(@shape $($one)? $([$($list)+])?),
+                header: $crate::routes!(@option $($with)?),
+            }),+],
+            relation: $crate::routes!(@option $($crate::dispatch::Relation {
+                name: $relation,
+                extension: $crate::routes!(@option $($extension)?),
+            })?),
         }),*]
     };
+    (@query) => { None };
+    (@query $query:expr) => { Some(|| &*$query) };
+    (@option) => { None };
+    (@option $some:expr) => { Some($some) };
     (@auth) => { $crate::dispatch::Auth::Required };
     (@auth optional) => { $crate::dispatch::Auth::Optional };
     (@auth login) => { $crate::dispatch::Auth::Login };
@@ -79,4 +175,9 @@ macro_rules! routes {
     (@handler plain $handler:expr) => { $crate::dispatch::Handler::Plain($handler) };
     (@handler read $handler:expr) => { $crate::dispatch::Handler::Read(|s| Box::pin($handler(s))) };
     (@handler write $handler:expr) => { $crate::dispatch::Handler::Write(|s| Box::pin($handler(s))) };
+    (@shape) => { $crate::dispatch::Shape::Empty };
+    (@shape any) => { $crate::dispatch::Shape::Document };
+    (@shape $name:ident) => { $crate::dispatch::Shape::One(stringify!($name)) };
+    (@shape [$name:ident]) => { $crate::dispatch::Shape::Page(stringify!($name)) };
+    (@shape [$name:ident whole]) => { $crate::dispatch::Shape::Whole(stringify!($name)) };
 }

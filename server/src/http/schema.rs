@@ -1,4 +1,4 @@
-//! JSON schemas of request bodies, as data beside their resource.
+//! JSON schemas of request bodies and queries, as data beside their resource.
 
 use jsonschema::Validator;
 use serde_json::Value;
@@ -12,14 +12,32 @@ pub const TEXT: &str = r"^[^\u0000]*$";
 /// An id of a domain or project, as Keystone makes and accepts them.
 pub const ID: &str = "^[a-zA-Z0-9-]+$";
 
-/// A compiled schema.
+/// A schema, with what it compiles to.
 #[derive(Debug)]
-pub struct Schema(Result<Validator, String>);
+pub struct Schema {
+    json: Value,
+    validator: Result<Validator, String>,
+}
+
+/// A request body.
+#[derive(Debug)]
+pub struct Body {
+    /// The member that the schema is about; the whole body if there is no name.
+    pub member: Option<&'static str>,
+    /// The schema, which is compiled when it is first asked for.
+    pub schema: fn() -> &'static Schema,
+}
 
 impl Schema {
     /// Compiles; a schema that is wrong itself shows at its first use (and in every test that uses it).
-    pub fn new(schema: &Value) -> Self {
-        Self(jsonschema::draft7::new(schema).map_err(|e| e.to_string()))
+    pub fn new(json: &Value) -> Self {
+        let validator = jsonschema::draft7::new(json).map_err(|e| e.to_string());
+        Self { json: json.clone(), validator }
+    }
+
+    /// The schema itself.
+    pub fn json(&self) -> &Value {
+        &self.json
     }
 
     /// Checks a value that is called `name`.
@@ -28,7 +46,8 @@ impl Schema {
     /// 400 with the field and the rule, never with the value, which could be a secret; 500 when the schema is
     /// wrong itself.
     pub fn check(&self, name: &str, value: &Value) -> Result<()> {
-        let validator = self.0.as_ref().map_err(|e| Error::Internal(format!("schema of {name}: {e}")))?;
+        let validator =
+            self.validator.as_ref().map_err(|e| Error::Internal(format!("schema of {name}: {e}")))?;
         match validator.validate(value) {
             Ok(()) => Ok(()),
             Err(e) => {
@@ -43,7 +62,8 @@ impl Schema {
 #[macro_export]
 macro_rules! schema {
     ($name:ident, $($json:tt)+) => {
-        static $name: std::sync::LazyLock<$crate::http::schema::Schema> =
+        #[doc = concat!("The schema ", stringify!($name), ".")]
+        pub static $name: std::sync::LazyLock<$crate::http::schema::Schema> =
             std::sync::LazyLock::new(|| $crate::http::schema::Schema::new(&serde_json::json!($($json)+)));
     };
 }

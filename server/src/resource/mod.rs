@@ -13,8 +13,6 @@ mod handlers;
 mod record;
 mod schemas;
 mod sql;
-#[cfg(test)]
-mod tests;
 
 use std::sync::OnceLock;
 
@@ -28,6 +26,7 @@ use crate::store::Select;
 pub use field::Field;
 pub use handlers::{create, create_from, create_many, delete, get, list, new_body, update};
 pub use record::Record;
+pub use schemas::{change_schema, new_schema, query_schema};
 pub use sql::{Creates, Deletes};
 
 /// The description of a plain resource.
@@ -215,4 +214,178 @@ pub trait Plain: Send + Sync + Sized + 'static {
 
     /// Adds to what clients see of an object.
     fn show(_object: &Record<Self>, _shown: &mut Map<String, Value>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::{Field, Plain, Record, Resource};
+    use crate::http::Links;
+    use crate::store::{Store, migrate, schema};
+
+    /// Something to look at, in a table that is there.
+    struct Thing;
+
+    static THING: Resource = Resource::new(
+        "role",
+        "things",
+        &[
+            Field::id().set_once(),
+            Field::of("name").required().not_empty().filters_checked(),
+            Field::of("description").null_means("none").filters(),
+            Field::of("domain_id").null_kept_as("<<null>>").set_once().filters(),
+            Field::options(),
+            Field::in_extra("colour").at_most(7).default_text("red").filters(),
+            Field::elsewhere("domain_name", "SELECT p.name FROM project p WHERE p.id = t.domain_id")
+                .by_server(),
+            Field::in_requests("password"),
+        ],
+    )
+    .reserves(&["secret"])
+    .sorted_by("name");
+
+    impl Plain for Thing {
+        fn of() -> &'static Resource {
+            &THING
+        }
+    }
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().expect("an object").clone()
+    }
+
+    fn links() -> Links {
+        Links::new(Some("http://h"), &axum::http::HeaderMap::new(), &axum::http::Uri::default(), false)
+    }
+
+    #[test]
+    fn what_a_column_holds_is_not_said_twice() {
+        let create = THING.create_schema();
+        assert_eq!(create["required"], json!(["name"]));
+        let properties = &create["properties"];
+        assert_eq!(properties["id"], json!({"type": ["string", "null"], "maxLength": 64}));
+        assert_eq!(properties["name"], json!({"type": "string", "minLength": 1, "maxLength": 255}));
+        assert_eq!(properties["domain_id"], json!({"type": ["string", "null"], "maxLength": 64}));
+        assert_eq!(properties["colour"], json!({"type": "string", "maxLength": 7}));
+        assert_eq!(properties.get("domain_name"), None);
+        assert_eq!(create.get("additionalProperties"), None);
+        let update = THING.update_schema();
+        assert_eq!(
+            (update["minProperties"].as_u64(), update.get("required"), update["properties"].get("id")),
+            (Some(1), None, None)
+        );
+        assert_eq!(THING.query_schema()["properties"], json!({"name": {"minLength": 1, "maxLength": 255}}));
+        static CLOSED: Resource =
+            Resource::new("limit", "limits", &[Field::of("resource_limit").at_least(-1)]).closed();
+        assert_eq!(
+            CLOSED.create_schema(),
+            json!({
+                "type": "object",
+                "properties": {"resource_limit": {"type": "integer", "minimum": -1, "maximum": 2_147_483_647}},
+                "additionalProperties": false,
+            })
+        );
+    }
+
+    #[test]
+    fn a_body_becomes_an_object() {
+        let new = Record::<Thing>::of_body(object(json!({
+            "id": "x", "name": "n", "description": null, "domain_name": "forged", "secret": 1, "a-b": 2,
+            "links": {}, "password": "p", "options": {"immutable": false},
+        })));
+        assert_eq!(
+            new.to_json(&links()),
+            json!({
+                "id": "x", "name": "n", "description": "none", "domain_id": null, "domain_name": null,
+                "options": {"immutable": false}, "colour": "red", "a_b": 2,
+                "links": {"self": "http://h/v3/things/x"},
+            })
+        );
+        assert_eq!(new.text("password"), Some("p"));
+        for body in [json!({}), json!({"id": null}), json!({"id": ""})] {
+            assert_eq!(Record::<Thing>::of_body(object(body)).id.len(), 32);
+        }
+    }
+
+    #[test]
+    fn a_change_names_what_changes() {
+        let mut thing = Record::<Thing>::of_body(object(json!({
+            "id": "x", "name": "n", "description": "d", "domain_id": "a", "options": {"immutable": true}, "more": 1,
+        })));
+        thing.apply(object(
+            json!({"id": "y", "name": "m", "domain_id": "b", "options": {}, "colour": "blue"}),
+        ));
+        assert_eq!(
+            (thing.id.as_str(), thing.text("name"), thing.text("domain_id")),
+            ("x", Some("m"), Some("a"))
+        );
+        assert!(thing.is_immutable());
+        thing.apply(object(json!({"options": {"immutable": null}, "description": null, "secret": 1})));
+        assert!(!thing.is_immutable());
+        assert_eq!(
+            (thing.get("options"), thing.get("description"), &thing.extra),
+            (&json!({}), &json!("none"), &object(json!({"colour": "blue", "more": 1})))
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_read_in_the_order_of_lists() {
+        let store = Store::memory().expect("opens");
+        migrate::sync(&store, 0).await.expect("makes it");
+        let mut tx = store.write().await.expect("begins");
+        for (id, name, domain) in [("3", "a", Value::Null), ("1", "b", Value::Null), ("2", "b", json!("d"))] {
+            let mut thing = Record::<Thing>::new(id.to_owned());
+            thing.set("name", name);
+            thing.set("domain_id", domain);
+            thing.set("options", json!({"immutable": id == "2"}));
+            thing.insert(&mut tx, &crate::system::System::CommandLine).await.expect("inserts");
+            let read = Record::<Thing>::require(&mut tx, id).await.expect("is there");
+            assert_eq!(read.to_json(&links()), thing.to_json(&links()));
+        }
+        let all = Record::<Thing>::find(&mut tx, |_| {}).await.expect("reads");
+        assert_eq!(all.iter().map(|t| t.id.as_str()).collect::<Vec<_>>(), ["3", "1", "2"]);
+        let mut again = Record::<Thing>::new("1".to_owned());
+        again.set("name", "c");
+        let refused = again.insert(&mut tx, &crate::system::System::CommandLine).await.expect_err("is taken");
+        assert_eq!(refused.status(), 409);
+    }
+
+    impl super::Creates<Thing> for crate::system::System {}
+
+    /// Every field has its column, and every expression is one.
+    async fn fits_its_table<R: Plain>() {
+        let of = R::of();
+        let table = schema::table(of.one).unwrap_or_else(|| panic!("no table {}", of.one));
+        let has = |name: &str| table.columns.iter().any(|c| c.name == name);
+        assert_eq!(of.has_extra, has("extra"), "{}", of.one);
+        for field in of.fields.iter().filter(|f| f.home == super::field::Home::Column) {
+            let column =
+                field.column(of.one).unwrap_or_else(|| panic!("{}: no column {}", of.one, field.name));
+            let refers = column.references().next().is_some();
+            assert!(refers || !field.must_exist, "{}.{} refers to nothing", of.one, field.name);
+        }
+        if let Some(name) = of.sorted_by {
+            assert!(of.field(name).and_then(|f| f.column(of.one)).is_some_and(|c| !c.nullable), "{}", of.one);
+        }
+        let store = Store::memory().expect("opens");
+        migrate::sync(&store, 0).await.expect("makes it");
+        let mut tx = store.read().await.expect("begins");
+        for field in of.fields {
+            let found = Record::<R>::find(&mut tx, |q| field.add_condition(of.one, "x", true, q)).await;
+            found.unwrap_or_else(|e| panic!("{}.{}: {:?}", of.one, field.name, e.detail()));
+        }
+        for schema in [of.create_schema(), of.update_schema(), of.query_schema()] {
+            jsonschema::draft7::new(&schema).expect("a schema");
+        }
+    }
+
+    #[tokio::test]
+    async fn descriptions_fit_their_tables() {
+        use crate::resources::catalog::{endpoints::Endpoint, regions::Region, services::Service};
+        fits_its_table::<Thing>().await;
+        fits_its_table::<Region>().await;
+        fits_its_table::<Service>().await;
+        fits_its_table::<Endpoint>().await;
+    }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Resource;
 use super::field::{Field, Filter, Set};
+use super::{Plain, Resource};
 use crate::http::schema::Schema;
 
 /// The schemas of one resource, compiled.
@@ -13,6 +13,21 @@ pub(super) struct Schemas {
     pub(super) create_many: Schema,
     pub(super) update: Schema,
     pub(super) query: Schema,
+}
+
+/// The schema of a new object, for `routes.rs`.
+pub fn new_schema<R: Plain>() -> &'static Schema {
+    &R::of().schemas().create
+}
+
+/// The schema of a change, for `routes.rs`.
+pub fn change_schema<R: Plain>() -> &'static Schema {
+    &R::of().schemas().update
+}
+
+/// The schema of a list's query, for `routes.rs`.
+pub fn query_schema<R: Plain>() -> &'static Schema {
+    &R::of().schemas().query
 }
 
 impl Resource {
@@ -70,9 +85,13 @@ impl Resource {
 
     /// The schema of a list's query.
     pub fn query_schema(&self) -> Value {
-        let checked = self.fields.iter().filter(|f| f.filter == Filter::Checked);
+        let schema = |f: &Field| match f.filter {
+            Filter::No => None,
+            Filter::Yes => Some(json!({"type": "string"})),
+            Filter::Checked => Some(f.query_schema(self.one)),
+        };
         let properties: Map<String, Value> =
-            checked.map(|f| (f.name.to_owned(), f.query_schema(self.one))).collect();
+            self.fields.iter().filter_map(|f| Some((f.name.to_owned(), schema(f)?))).collect();
         json!({"type": "object", "properties": properties})
     }
 }

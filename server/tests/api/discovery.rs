@@ -1,8 +1,11 @@
 //! Versions and the JSON home document.
 
-use serde_json::json;
+use std::collections::BTreeSet;
 
-use crate::support::{Answer, Server};
+use serde_json::{Value, json};
+use vicar::routes::ROUTES;
+
+use crate::support::{Answer, Server, pretty, reviewed};
 
 fn get(s: &Server, path: &str, accept: &str) -> Answer {
     let headers: &[(&str, &str)] = if accept.is_empty() { &[] } else { &[("Accept", accept)] };
@@ -57,6 +60,36 @@ fn a_home_document_is_for_those_who_like_it_best() {
     ] {
         assert!(get(&s, "/v3", plain).expect(200).body.get("version").is_some(), "{plain}");
     }
+}
+
+/// Clients read relations and templates, so the whole document is kept.
+#[test]
+fn the_home_document_is_the_one_that_was_reviewed() {
+    let s = Server::start();
+    let home = get(&s, "/v3", "application/json-home").expect(200);
+    reviewed("server/tests/api/golden/json_home.json", &pretty(&home.body));
+    // At the root the same is served with longer paths.
+    let longer = pretty(&home.body)
+        .replace("\"href\": \"", "\"href\": \"/v3")
+        .replace("\"href-template\": \"", "\"href-template\": \"/v3");
+    assert_eq!(pretty(&get(&s, "/", "application/json-home").expect(200).body), longer);
+}
+
+/// What the document says is compared with every answer that a test gets (`support/contract.rs`), as both come
+/// from the list of routes.
+#[test]
+fn the_openapi_document_is_the_one_that_was_reviewed() {
+    let s = Server::start();
+    let document = get(&s, "/v3/openapi.json", "").expect(200);
+    assert_eq!(document.header("content-type"), Some("application/json"));
+    reviewed("docs/openapi.json", &pretty(&document.body));
+    let paths = document.body["paths"].as_object().expect("paths");
+    let methods = ["get", "head", "put", "post", "patch", "delete"];
+    let operations: Vec<&Value> =
+        paths.values().flat_map(|item| methods.iter().filter_map(|m| item.get(m))).collect();
+    assert_eq!(operations.len(), ROUTES.len());
+    let ids: BTreeSet<&str> = operations.iter().filter_map(|o| o["operationId"].as_str()).collect();
+    assert_eq!(ids.len(), ROUTES.len(), "each has an id of its own");
 }
 
 #[test]

@@ -1,25 +1,31 @@
 //! What must hold on every route, read off the route table itself: no route is forgotten.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
+use vicar::dispatch::Route;
+use vicar::routes::ROUTES;
+use vicar_rules::policy::OPERATIONS;
 
-use crate::support::Cast;
+use crate::support::{Answer, Cast, id, ids, reviewed};
 
 /// Routes that serve without a token, with the reason.
-const OPEN: [(&str, &str); 6] = [
-    ("GET", "/"),                // versions
-    ("HEAD", "/"),               // the same
-    ("GET", "/v3"),              // version document
-    ("HEAD", "/v3"),             // the same
-    ("POST", "/v3/auth/tokens"), // login
+const OPEN: [(&str, &str); 8] = [
+    ("GET", "/"),                 // versions
+    ("HEAD", "/"),                // the same
+    ("GET", "/v3"),               // version document
+    ("HEAD", "/v3"),              // the same
+    ("GET", "/v3/openapi.json"),  // what is served
+    ("HEAD", "/v3/openapi.json"), // the same
+    ("POST", "/v3/auth/tokens"),  // login
     // proved by the old password, as an expired one can be changed by no token
     ("POST", "/v3/users/{user_id}/password"),
 ];
 
 /// `(method, pattern)` of every route. `GET` serves `HEAD` too.
 fn routes() -> Vec<(String, String)> {
-    let listed = vicar::routes::ROUTES.iter().map(|r| (r.method.to_string(), r.path.to_owned()));
+    let listed = ROUTES.iter().map(|r| (r.method.to_string(), r.path.to_owned()));
     let mut all: BTreeSet<(String, String)> = listed.collect();
     let heads: Vec<_> =
         all.iter().filter(|(m, _)| m == "GET").map(|(_, p)| ("HEAD".to_owned(), p.clone())).collect();
@@ -241,4 +247,180 @@ fn forged_truncated_reencoded_and_foreign_tokens() {
     let token = c.s.admin();
     let twice = [("X-Auth-Token", &*token), ("X-Auth-Token", &*token)];
     c.s.call("GET", "/v3/auth/catalog", &twice, None).expect(400);
+}
+
+/// Which routes ask for an operation, as a page for who writes policy files.
+#[test]
+fn every_operation_is_asked_for_by_a_route() {
+    let mut page = String::from(
+        "# Operations\n\n\
+         What a policy file can change: each operation with its default rule, the scopes of tokens that may ask\n\
+         for it, and the routes that do. `GET` stands for `HEAD` too.\n\n\
+         This page is generated from the table of operations and the list of routes. A test compares it;\n\
+         `VICAR_BLESS=1 cargo test -p vicar --test api every_operation` writes it anew.\n",
+    );
+    for row in OPERATIONS {
+        let asking: Vec<&Route> = ROUTES.iter().filter(|r| r.declared.ops.contains(&row.op)).collect();
+        assert!(!asking.is_empty(), "no route asks for {}", row.name);
+        let scopes: Vec<&str> = [("s", "system"), ("d", "domain"), ("p", "project or none")]
+            .iter()
+            .filter(|(letter, _)| row.scopes.is_empty() || row.scopes.contains(letter))
+            .map(|(_, scope)| *scope)
+            .collect();
+        let _ =
+            write!(page, "\n## {}\n\n- rule: `{}`\n- scopes: {}\n", row.name, row.rule, scopes.join(", "));
+        for route in asking {
+            let _ = writeln!(page, "- `{route:?}`");
+        }
+    }
+    reviewed("docs/policy.md", &page);
+}
+
+/// Where the policy refuses everything, every route refuses, and names an operation that it declares. What a
+/// route declares is what it asks for.
+#[test]
+fn every_route_asks_for_what_it_declares() {
+    let declared: BTreeSet<Asked> = ROUTES
+        .iter()
+        .flat_map(|route| route.declared.ops.iter().map(move |op| (format!("{route:?}"), op.row().name)))
+        // This list leaves out what the policy refuses; it does not say so.
+        .filter(|(route, op)| (route.as_str(), *op) != ("GET /v3/credentials", "identity:get_credential"))
+        .collect();
+    let missing = asked_where_refused(&declared, &[]);
+    // What is asked second is seen where what is asked first is allowed.
+    let missing =
+        asked_where_refused(&missing, &["identity:check_implied_role", "identity:create_credential"]);
+    assert!(missing.is_empty(), "never asked: {missing:#?}");
+}
+
+/// A route, and an operation that it asks for.
+type Asked = (String, &'static str);
+
+/// Calls the routes in `expected` as somebody whom the policy refuses everything but what is `allowed`; what of
+/// the expected was not asked.
+fn asked_where_refused(expected: &BTreeSet<Asked>, allowed: &[&str]) -> BTreeSet<Asked> {
+    let rules: BTreeMap<&str, &str> = OPERATIONS
+        .iter()
+        .map(|row| match allowed.contains(&row.name) {
+            true => (row.name, "@"),
+            // Alice makes what the routes are called with.
+            false => (row.name, "role:admin or role:heat_stack_owner"),
+        })
+        .collect();
+    let file = std::env::temp_dir().join(format!("vicar-policy-{}.json", vicar::ids::uuid()));
+    std::fs::write(&file, json!(rules).to_string()).expect("writes");
+    let c = Cast::with(&format!("[oslo_policy]\npolicy_file = {}\n", file.display()));
+    let _ = std::fs::remove_file(&file);
+    let calls = Calls::on(&c);
+    let mut missing = expected.clone();
+    for route in ROUTES {
+        let of_route: Vec<&Asked> = expected.iter().filter(|(r, _)| *r == format!("{route:?}")).collect();
+        // One call finds the only operation of a route; several are found by what they differ in.
+        let variants = match of_route.len() {
+            0 => continue,
+            1 if route.declared.ops.len() == 1 => 1,
+            _ => usize::MAX,
+        };
+        for answer in calls.of(route).take(variants) {
+            assert!(answer.status < 500, "{route:?}: {}", answer.text);
+            assert!(answer.status >= 400 || !allowed.is_empty(), "{route:?}: {}", answer.text);
+            if let Some(op) = refused(&answer, route, allowed) {
+                missing.remove(&(format!("{route:?}"), op));
+            }
+        }
+    }
+    missing
+}
+
+/// The operation that an answer refuses. One to `HEAD` does not name it; there it is the first that is refused.
+fn refused(answer: &Answer, route: &Route, allowed: &[&str]) -> Option<&'static str> {
+    let mut declared = route.declared.ops.iter().map(|op| op.row().name);
+    match answer.status {
+        403 if answer.text.is_empty() => declared.find(|op| !allowed.contains(op)),
+        403 => declared.find(|op| answer.text.contains(&format!("action: {op}."))),
+        _ => None,
+    }
+}
+
+/// Calls by a user without rights.
+struct Calls<'c> {
+    c: &'c Cast,
+    carol: String,
+    subject: String,
+    names: Vec<(&'static str, String)>,
+    domain_role: String,
+}
+
+impl<'c> Calls<'c> {
+    fn on(c: &'c Cast) -> Self {
+        let admin = c.s.admin();
+        c.s.grant(&c.carol, &c.q, "member");
+        let domain_role = json!({"role": {"name": "tester", "domain_id": "default"}});
+        let domain_role = id(&c.s.post(&admin, "/v3/roles", domain_role).expect(201), "role");
+        let role = |name: &str| {
+            ids(&c.s.get(&admin, &format!("/v3/roles?name={name}")).expect(200), "roles").remove(0)
+        };
+        let names = vec![
+            ("{user_id}", c.alice.clone()),
+            ("{group_id}", c.s.group("g", "default", &[])),
+            ("{project_id}", c.p.clone()),
+            ("{domain_id}", "default".to_owned()),
+            ("{trust_id}", c.trust(json!({}))),
+            ("{role_id}", role("member")),
+            ("{prior_role_id}", role("member")),
+            ("{implied_role_id}", role("reader")),
+        ];
+        let (carol, subject) = (c.s.on("carol", &c.q), c.s.on("alice", &c.p));
+        Self { c, carol, subject, names, domain_role }
+    }
+
+    /// The answers to calls of a route that differ in what decides which operation it asks for.
+    fn of(&self, route: &Route) -> impl Iterator<Item = Answer> {
+        let queries = [
+            String::new(),
+            "?domain_id=default".to_owned(),
+            format!("?scope.project.id={}&include_subtree", self.c.p),
+            format!("?trustor_user_id={}", self.c.alice),
+            format!("?trustee_user_id={}", self.c.alice),
+            "?renounce=true".to_owned(),
+        ];
+        let of_a_domain = route.path.replace("{role_id}", &self.domain_role);
+        let mut calls: Vec<(String, Option<Value>)> = Vec::new();
+        for path in [route.path, &of_a_domain] {
+            let path = self.names.iter().fold(path.to_owned(), |path, (name, id)| path.replace(name, id));
+            let path = path.replace(['{', '}'], "");
+            for query in &queries {
+                for body in self.bodies(route) {
+                    calls.push((format!("{path}{query}"), body));
+                }
+            }
+        }
+        let method = route.method.to_string();
+        calls.into_iter().map(move |(path, body)| {
+            let headers = [("X-Auth-Token", &*self.carol), ("X-Subject-Token", &*self.subject)];
+            let body = body.map(|body| body.to_string());
+            self.c.s.call(&method, &path, &headers, body.as_deref().map(str::as_bytes))
+        })
+    }
+
+    /// Bodies that the route takes.
+    fn bodies(&self, route: &Route) -> Vec<Option<Value>> {
+        let c = self.c;
+        let Some(declared) = &route.declared.body else { return vec![None] };
+        let blob = json!({"access": "a", "secret": "s"}).to_string();
+        let bodies = match declared.member {
+            Some("trust") => vec![c.ask(json!({}))],
+            Some("credential") => vec![
+                json!({"credential": {"blob": "x", "type": "cert", "user_id": c.alice}}),
+                json!({"credential": {"blob": blob, "type": "ec2", "user_id": c.alice, "project_id": c.p}}),
+            ],
+            Some("role") => {
+                vec![json!({"role": {"name": "x"}}), json!({"role": {"name": "x", "domain_id": "default"}})]
+            }
+            Some("tags") => vec![json!({"tags": []})],
+            Some(name) => vec![json!({name: {"name": "x"}})],
+            None => vec![json!({"tenant_id": c.p})],
+        };
+        bodies.into_iter().map(Some).collect()
+    }
 }

@@ -602,6 +602,48 @@ fn the_reaper_ends_what_the_rules_judge_to_be_over_and_nothing_else() {
     }
 }
 
+/// Rows that somebody left who knows no rules: the reaper finds what the rules call broken, and counts it.
+#[test]
+fn the_reaper_finds_whatever_is_broken() {
+    type Break = (&'static str, fn(&Cast, &[String; 3]) -> (String, Vec<vicar::store::Value>));
+    const BREAKS: [Break; 7] = [
+        ("trustee", |_, t| {
+            ("UPDATE trust SET trustee_user_id = 'gone' WHERE id = ?".into(), vicar::args![&t[2]].to_vec())
+        }),
+        ("project", |c, _| {
+            ("UPDATE trust SET project_id = 'gone' WHERE project_id = ?".into(), vicar::args![&c.p].to_vec())
+        }),
+        ("no project", |_, t| {
+            ("UPDATE trust SET project_id = NULL WHERE id = ?".into(), vicar::args![&t[2]].to_vec())
+        }),
+        ("another project", |c, t| {
+            ("UPDATE trust SET project_id = ? WHERE id = ?".into(), vicar::args![&c.q, &t[2]].to_vec())
+        }),
+        ("depth", |_, t| {
+            ("UPDATE trust SET redelegation_count = 9 WHERE id = ?".into(), vicar::args![&t[2]].to_vec())
+        }),
+        ("impersonation", |_, t| {
+            ("UPDATE trust SET impersonation = ? WHERE id = ?".into(), vicar::args![false, &t[1]].to_vec())
+        }),
+        ("trustor", |c, t| {
+            (
+                "UPDATE trust SET trustor_user_id = ? WHERE id = ?".into(),
+                vicar::args![&c.carol, &t[2]].to_vec(),
+            )
+        }),
+    ];
+    for (what, row) in BREAKS {
+        let c = Cast::new();
+        let chain = c.chain();
+        let (sql, args) = row(&c, &chain);
+        c.s.sql_run(&sql, &args);
+        let done = c.s.runtime.block_on(vicar::reaper::sweep(&c.s.app)).expect("sweeps");
+        assert!(done.ended > 0, "{what}");
+        let again = c.s.runtime.block_on(vicar::reaper::sweep(&c.s.app)).expect("sweeps");
+        assert_eq!(again.ended, 0, "{what}");
+    }
+}
+
 /// A Keystone on the same database looks at a token's own trust, its trustor and its trustee, and at nobody
 /// further up: what concerns those is recorded for each trust below, too.
 #[test]

@@ -43,6 +43,11 @@ schema!(UPDATE, {
     "additionalProperties": false,
 });
 
+schema!(QUERY, {
+    "type": "object",
+    "properties": {"user_id": {"type": "string"}, "type": {"type": "string"}},
+});
+
 /// What a token must be good for to touch a credential of this type.
 fn act_on(is_keypair: bool) -> Act {
     if is_keypair { Act::Keypairs } else { Act::OtherCredentials }
@@ -70,7 +75,7 @@ fn to_json(view: &CredentialView, app: &App, caller: &Caller, links: &Links) -> 
 /// `POST /v3/credentials`
 pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let caller = s.caller()?;
-    let mut body = s.member("credential", &CREATE)?;
+    let mut body = s.body()?;
     let user_id = take_text(&mut body, "user_id").unwrap_or_default();
     let new = Proposed(NewCredential { user_id });
     let owner = s.authorize(Op::CreateCredential, new.clone())?;
@@ -152,7 +157,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let caller = s.caller()?;
     s.authorize(Op::ListCredentials, Facts::none().with(Fact::CredentialUser, caller.user_id()))?;
     let sees_all = s.allows(Op::GetCredential, &Facts::none())?;
-    let owner = s.request.query.get("user_id");
+    let owner = s.query()?.get("user_id");
     // Only what the caller can have a part in; whether they have is asked of each.
     let whose = if sees_all { Whose::All } else { Whose::Part(caller.user_id()) };
     let mut paging = s.paging(&[], &["user_id", "type"])?;
@@ -187,7 +192,7 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
         // A bearer makes another keypair instead; this one stays as it was made.
         s.may(Act::OtherCredentials)?;
     }
-    let mut body = s.member("credential", &UPDATE)?;
+    let mut body = s.body()?;
     let blob = take_text(&mut body, "blob").unwrap_or_default();
     if stored.credential.is_keypair() {
         // An administrator may write another access id into somebody's plain keypair, as in Keystone,

@@ -22,10 +22,16 @@ use crate::store::{self, CHUNK, Id, Row, Select, Tx, placeholders};
 schema! {QUERY, {
     "type": "object",
     "properties": {
+        "user.id": {},
         "group.id": {"pattern": "^[a-zA-Z0-9-]{1,64}$"},
         "role.id": {"pattern": "^[a-zA-Z0-9-]{1,64}$"},
         "scope.domain.id": {"pattern": "^[a-zA-Z0-9-]{1,64}$"},
         "scope.project.id": {"pattern": "^[a-zA-Z0-9-]{1,64}$"},
+        "scope.system": {},
+        "scope.OS-INHERIT:inherited_to": {},
+        "effective": {},
+        "include_names": {},
+        "include_subtree": {},
     },
 }}
 

@@ -4,7 +4,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
 use vicar_rules::keypair::KeypairRequest;
-use vicar_rules::policy::{Fact, Facts, Op};
+use vicar_rules::policy::{Facts, Op};
 use vicar_rules::roles::RoleSet;
 use vicar_rules::token::{Act, Kind};
 
@@ -97,8 +97,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     s.may(Act::Keypairs)?;
     let user_id = s.param("user_id")?.to_owned();
     let owner = s.authorize(Op::Ec2CreateCredential, Proposed(NewCredential { user_id }))?;
-    let mut body = s.request.json()?;
-    CREATE.check("request body", &Value::Object(body.clone()))?;
+    let mut body = s.body()?;
     let until = until(&mut body)?;
     let roles = narrowing(&mut s.tx, &mut body).await?;
     let project = take_text(&mut body, "tenant_id").unwrap_or_default();
@@ -116,26 +115,23 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
 }
 
 /// The keypair that a path names, with the right to do `op` to it. It is found under its owner and, when it
-/// is a trust's, under the trustee. Who is not allowed learns nothing: of a keypair that is not there they
-/// are told as of one of the user whom the path names.
+/// is a trust's, under the trustee. One that is not there, or dead, is 404 for everybody, as in Keystone.
 fn authorize<T>(
     s: &Session<'_, T>,
     op: Op,
     found: Option<CredentialView>,
 ) -> Result<Authorized<CredentialView>> {
     let (user, access) = (s.param("user_id")?, s.param("credential_id")?);
-    let missing = || Error::NotFound("credential", access.to_owned());
-    let Some(found) = found.filter(|f| f.credential.is_keypair()) else {
-        s.authorize(op, Facts::none().with(Fact::CredentialUser, user))?;
-        return Err(missing());
-    };
+    let found = found
+        .filter(|f| f.credential.is_keypair() && !f.is_dead(s.now))
+        .ok_or_else(|| Error::NotFound("credential", access.to_owned()))?;
     let found = s.authorize(op, found)?;
     // Who may do it to anybody's keypair need not name the owner; tempest's clean-up does not.
     let is_anybodys = s.app.policy.allows(op, s.caller()?.subject(), &Facts::none());
     if found.credential.user_id != user && found.trustee() != Some(user) && !is_anybodys {
         return Err(Error::not_permitted("the credential belongs to another user"));
     }
-    if found.is_dead(s.now) { Err(missing()) } else { Ok(found) }
+    Ok(found)
 }
 
 /// `GET /v3/users/{id}/credentials/OS-EC2/{access}`

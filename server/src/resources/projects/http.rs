@@ -54,6 +54,29 @@ schema!(QUERY, {
         "name": schemas::name(),
         "enabled": schemas::flag(),
         "is_domain": schemas::flag(),
+        "tags": {"type": "string"},
+        "tags-any": {"type": "string"},
+        "not-tags": {"type": "string"},
+        "not-tags-any": {"type": "string"},
+    },
+});
+
+schema!(GET_QUERY, {
+    "type": "object",
+    "properties": {
+        "parents_as_list": {"type": "string"},
+        "parents_as_ids": {"type": "string"},
+        "subtree_as_list": {"type": "string"},
+        "subtree_as_ids": {"type": "string"},
+    },
+});
+
+schema!(HELD_QUERY, {
+    "type": "object",
+    "properties": {
+        "domain_id": {"type": "string"},
+        "enabled": {"type": "string"},
+        "name": {"type": "string"},
     },
 });
 
@@ -64,7 +87,7 @@ pub(super) fn no_project(id: &str) -> Error {
 /// `POST /v3/projects`
 pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let caller = s.caller()?;
-    let mut body = s.member("project", &CREATE)?;
+    let mut body = s.body()?;
     let is_domain = body.remove("is_domain") == Some(Value::Bool(true));
     let (domain, parent) = (take_text(&mut body, "domain_id"), take_text(&mut body, "parent_id"));
     s.authorize(Op::CreateProject, Facts::none().with_opt(Fact::ProjectDomain, domain.as_deref()))?;
@@ -88,8 +111,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
 pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let own = s.caller()?.domain_scope();
     s.authorize(Op::ListProjects, Facts::none().with_opt(Fact::ListDomain, own))?;
-    let query = &s.request.query;
-    query.check(&QUERY)?;
+    let query = s.query()?;
     let filter = Filter {
         domain_id: query.get("domain_id"),
         parent_id: query.get("parent_id"),
@@ -130,7 +152,7 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
     let project = sql::get(&mut s.tx, id).await?;
     let project = s.authorize_found(Op::GetProject, project, || no_project(id))?;
     let mut json = project.to_project_json(s.links());
-    let view = View { query: &s.request.query, links: s.links(), caller: s.caller()? };
+    let view = View { query: s.query()?, links: s.links(), caller: s.caller()? };
     view.expand(&mut s.tx, &project, &mut json).await?;
     Ok(one("project", json))
 }
@@ -214,11 +236,11 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
         Some(project) => s.authorize(Op::UpdateProject, project)?,
         None => {
             s.authorize(Op::UpdateProject, Facts::none())?;
-            bag::same_id(&s.member("project", &UPDATE)?, id)?;
+            bag::same_id(&s.body()?, id)?;
             return Err(no_project(id));
         }
     };
-    let body = s.member("project", &UPDATE)?;
+    let body = s.body()?;
     bag::same_id(&body, id)?;
     check_place_unchanged(&stored, &body)?;
     let new = super::update(&mut s.tx, &stored, ProjectPatch::of(body)).await?;

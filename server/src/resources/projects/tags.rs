@@ -51,10 +51,8 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
 /// `PUT /v3/projects/{project_id}/tags`: these and no others.
 pub async fn replace(s: &mut Writing<'_>) -> Result<Response> {
     let project = to_change(s, Op::UpdateProjectTags).await?;
-    let given = s.request.json()?.remove("tags").unwrap_or_default();
-    TAGS.check("tags", &given)?;
-    let tags: Value =
-        given.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::trim).collect();
+    let given = s.body_list()?;
+    let tags: Value = given.iter().filter_map(Value::as_str).map(str::trim).collect();
     // Two that differ only in the whitespace around them are the same.
     TAGS.check("tags", &tags)?;
     let tags: Vec<String> =
@@ -70,17 +68,17 @@ pub async fn clear(s: &mut Writing<'_>) -> Result<Response> {
     Ok(no_content())
 }
 
-/// `GET /v3/projects/{project_id}/tags/{tag}`
+/// `GET /v3/projects/{project_id}/tags/{value}`
 pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
     let project = to_read(s, Op::GetProjectTag).await?;
-    let tag = s.param("tag")?;
+    let tag = s.param("value")?;
     if project.tags.iter().any(|t| t == tag) { Ok(no_content()) } else { Err(no_tag(tag)) }
 }
 
-/// `PUT /v3/projects/{project_id}/tags/{tag}`
+/// `PUT /v3/projects/{project_id}/tags/{value}`
 pub async fn add(s: &mut Writing<'_>) -> Result<Response> {
     let project = to_change(s, Op::CreateProjectTag).await?;
-    let tag = s.param("tag")?.trim().to_owned();
+    let tag = s.param("value")?.trim().to_owned();
     TAG.check("tag", &tag.clone().into())?;
     let mut tags = project.tags.clone();
     tags.push(tag);
@@ -91,10 +89,10 @@ pub async fn add(s: &mut Writing<'_>) -> Result<Response> {
     Ok(with_header(StatusCode::CREATED.into_response(), header::LOCATION, &location))
 }
 
-/// `DELETE /v3/projects/{project_id}/tags/{tag}`
+/// `DELETE /v3/projects/{project_id}/tags/{value}`
 pub async fn remove(s: &mut Writing<'_>) -> Result<Response> {
     let project = to_change(s, Op::DeleteProjectTag).await?;
-    let tag = s.param("tag")?;
+    let tag = s.param("value")?;
     let mut tags = project.tags.clone();
     tags.retain(|t| t != tag);
     if tags.len() == project.tags.len() {

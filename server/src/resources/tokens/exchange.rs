@@ -14,8 +14,34 @@ use crate::auth::token::Known;
 use crate::authz::{NoObject, Writing};
 use crate::error::{Error, Result};
 use crate::http::request::{SUBJECT_TOKEN, ok, with_header};
+use crate::schema;
 
 const NO_SIGNATURE: Error = Error::UnauthorizedBecause("EC2 signature not supplied.");
+
+fn signed() -> Value {
+    json!({
+        "type": ["object", "null"],
+        "properties": {
+            "access": {"type": "string"},
+            "signature": {"type": "string"},
+            "host": {"type": ["string", "null"]},
+            "verb": {"type": ["string", "null"]},
+            "path": {"type": ["string", "null"]},
+            "params": {"type": ["object", "null"], "additionalProperties": {"type": ["string", "number"]}},
+            "headers": {"type": ["object", "null"], "additionalProperties": {"type": ["string", "number"]}},
+            "body_hash": {"type": ["string", "null"]},
+            "token": {"type": ["string", "null"], "description": "What was signed, for /v3/s3tokens"},
+        },
+    })
+}
+
+// The body is read step by step, since some of what is wrong with it is a 401. This is for readers; the tests
+// compare it with every exchange that they make.
+schema!(SIGNED, {
+    "type": "object",
+    "minProperties": 1,
+    "properties": {"credentials": signed(), "credential": signed(), "ec2Credentials": signed()},
+});
 
 /// `POST /v3/ec2tokens`
 pub async fn ec2(s: &mut Writing<'_>) -> Result<Response> {

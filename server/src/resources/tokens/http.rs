@@ -22,10 +22,88 @@ use crate::facts::{self, Place};
 use crate::http::Request;
 use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, created, no_content, ok, one, with_header};
 use crate::resources::projects::{Held, list_held};
+use crate::schema;
 use crate::store::{CHUNK, Tx};
 
 /// Says which versions of access rules a middleware enforces.
 const ACCESS_RULES: HeaderName = HeaderName::from_static("openstack-identity-access-rules");
+
+// The body of a login is read step by step, since some of what is wrong with it is a 401. These are for readers;
+// the tests compare them with every login that they make.
+fn reference(and: &Value) -> Value {
+    let mut properties = json!({"id": {"type": "string"}, "name": {"type": "string"}});
+    if let (Some(all), Value::Object(more)) = (properties.as_object_mut(), and) {
+        all.extend(more.clone());
+    }
+    json!({"type": "object", "properties": properties})
+}
+
+fn domain() -> Value {
+    json!({"domain": reference(&json!({}))})
+}
+
+fn user() -> Value {
+    let mut user = reference(&domain());
+    user["properties"]["password"] = json!({"type": "string"});
+    user["required"] = json!(["password"]);
+    user
+}
+
+fn scope() -> Value {
+    json!({
+        "type": ["object", "string", "null"],
+        "properties": {
+            "project": reference(&domain()),
+            "domain": reference(&json!({})),
+            "system": {
+                "type": "object",
+                "required": ["all"],
+                "properties": {"all": {"enum": [true]}},
+            },
+            "OS-TRUST:trust": {
+                "type": "object",
+                "required": ["id"],
+                "properties": {"id": {"type": "string"}},
+            },
+            "unscoped": {"type": "object"},
+        },
+    })
+}
+
+schema!(LOGIN, {
+    "type": "object",
+    "required": ["identity"],
+    "properties": {
+        "identity": {
+            "type": "object",
+            "required": ["methods"],
+            "properties": {
+                "methods": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+                "password": {
+                    "type": "object",
+                    "required": ["user"],
+                    "properties": {"user": user()},
+                },
+                "token": {
+                    "type": "object",
+                    "required": ["id"],
+                    "properties": {"id": {"type": "string"}},
+                },
+            },
+        },
+        "scope": scope(),
+    },
+});
+schema!(ISSUE_QUERY, {"type": "object", "properties": {"nocatalog": {"type": "string"}}});
+schema!(VALIDATE_QUERY, {
+    "type": "object",
+    "properties": {"nocatalog": {"type": "string"}, "allow_expired": {"type": "string"}},
+});
+schema!(REVOKE_QUERY, {"type": "object", "properties": {"cascade": {"type": "string"}}});
+schema!(EVENTS_QUERY, {
+    "type": "object",
+    "properties": {"since": {"type": "string", "description": "A UTC time without an offset"}},
+});
 
 /// `POST /v3/auth/tokens`
 pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
@@ -55,7 +133,8 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
         passed.record(&mut s.tx, s.app.auth(), rehash, s.now).await?;
     }
     s.request.line.subject(token.ids());
-    let shown = render(&mut s.tx, &token, !s.request.query.has("nocatalog")).await?;
+    let with_catalog = !s.query()?.has("nocatalog");
+    let shown = render(&mut s.tx, &token, with_catalog).await?;
     s.after_commit(|metrics| {
         metrics.tokens_issued.inc();
     });
@@ -272,7 +351,7 @@ pub async fn check(s: &mut Reading<'_>) -> Result<Response> {
 }
 
 async fn show(s: &mut Reading<'_>, op: Op) -> Result<Response> {
-    let query = &s.request.query;
+    let query = s.query()?;
     let window = if query.flag("allow_expired") { s.app.config.allow_expired_window } else { 0 };
     let caller = s.caller()?;
     let subject = subject(&mut s.tx, s.app, s.request, caller, s.now, window).await?;
@@ -289,7 +368,7 @@ pub async fn revoke(s: &mut Writing<'_>) -> Result<Response> {
     let subject = s.authorize(Op::RevokeToken, subject)?;
     s.request.line.subject(subject.token.ids());
     let audit = subject.token.payload.audit_ids[0].clone();
-    let query = &s.request.query;
+    let query = s.query()?;
     let by_id = Event { audit: Some(audit.clone()), ..Event::default() };
     facts::revoke(&mut s.tx, &subject, by_id).await?;
     if query.get("cascade").is_none() || query.flag("cascade") {
@@ -357,7 +436,7 @@ pub async fn system(s: &mut Reading<'_>) -> Result<Response> {
 /// `GET /v3/OS-REVOKE/events`, with `?since=`: what services need to drop remembered tokens.
 pub async fn events(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::ListRevokeEvents, NoObject)?;
-    let since = match s.request.query.get("since") {
+    let since = match s.query()?.get("since") {
         None => None,
         Some(text) => Some(
             clock::from_client(text)

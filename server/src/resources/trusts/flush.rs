@@ -22,8 +22,18 @@ pub const BATCH: usize = 100;
 const EXPIRED: &str = "((COALESCE(t.expires_at_int, 0) <> 0 AND t.expires_at_int <= ?)
     OR (COALESCE(t.expires_at_int, 0) = 0 AND t.expires_at <= ?))";
 
-/// `t` hangs on a trust, `p`, that is deleted or gone.
-const BROKEN: &str = "t.redelegated_trust_id IS NOT NULL AND (p.id IS NULL OR p.deleted_at IS NOT NULL)";
+/// `t` hangs on a trust, `p`, that is deleted or gone or gives less than `t`; or its project is gone, or a user
+/// who takes part in it. The same as the rules call broken, for one link.
+const BROKEN: &str = "(
+    (t.redelegated_trust_id IS NOT NULL AND (p.id IS NULL OR p.deleted_at IS NOT NULL
+        OR COALESCE(t.project_id, '') <> COALESCE(p.project_id, '')
+        OR COALESCE(t.redelegation_count, 0) >= COALESCE(p.redelegation_count, 0)
+        OR (t.impersonation <> p.impersonation AND t.impersonation = ?)
+        OR t.trustor_user_id <> CASE WHEN p.impersonation = ? THEN p.trustor_user_id ELSE p.trustee_user_id END))
+    OR t.project_id IS NULL
+    OR NOT EXISTS (SELECT 1 FROM project x WHERE x.id = t.project_id)
+    OR NOT EXISTS (SELECT 1 FROM \"user\" x WHERE x.id = t.trustor_user_id)
+    OR NOT EXISTS (SELECT 1 FROM \"user\" x WHERE x.id = t.trustee_user_id))";
 
 /// `t` counts uses, and none is left.
 const EXHAUSTED: &str = "t.remaining_uses <= 0";
@@ -94,7 +104,7 @@ pub async fn count(tx: &mut Tx, now: Micros) -> Result<Dead> {
         deleted: how_many(tx, "t.deleted_at IS NOT NULL", &[]).await?,
         expired: how_many(tx, &format!("t.deleted_at IS NULL AND {EXPIRED}"), time).await?,
         exhausted: how_many(tx, &format!("t.deleted_at IS NULL AND {EXHAUSTED}"), &[]).await?,
-        broken: how_many(tx, &format!("t.deleted_at IS NULL AND {BROKEN}"), &[]).await?,
+        broken: how_many(tx, &format!("t.deleted_at IS NULL AND {BROKEN}"), args![true, true]).await?,
     })
 }
 
@@ -112,7 +122,7 @@ async fn over(tx: &mut Tx, which: &Which, now: Micros, limit: usize) -> Result<V
     let reasons: [(&str, &[crate::store::Value], EndReason); 3] = [
         (EXPIRED, time, EndReason::Expired),
         (EXHAUSTED, &[], EndReason::Exhausted),
-        (BROKEN, &[], EndReason::Broken),
+        (BROKEN, args![true, true], EndReason::Broken),
     ];
     let mut out: Vec<(String, EndReason)> = Vec::new();
     for (condition, args, why) in reasons {

@@ -36,10 +36,24 @@ schema!(CREATE, {
     },
 });
 
+schema!(QUERY, {
+    "type": "object",
+    "properties": {
+        "trustor_user_id": {"type": "string"},
+        "trustee_user_id": {"type": "string"},
+        "state": {"type": "string", "description": format!("One of {}", STATES.join(", "))},
+    },
+});
+
+schema!(DELETE_QUERY, {
+    "type": "object",
+    "properties": {"renounce": {"type": "string"}, "dry_run": {"type": "string"}},
+});
+
 /// `POST /v3/OS-TRUST/trusts`
 pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
-    let mut body = s.member("trust", &CREATE)?;
+    let mut body = s.body()?;
     let trustor = take_text(&mut body, "trustor_user_id").unwrap_or_default();
     let proof = s.authorize(Op::CreateTrust, Proposed(sql::NewTrust { trustor: trustor.clone() }))?;
     for own in sql::OWN {
@@ -233,7 +247,7 @@ const STATES: [&str; 7] = ["live", "expired", "exhausted", "broken", "deleted", 
 pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
     let caller = s.caller()?;
-    let query = &s.request.query;
+    let query = s.query()?;
     let (trustor, trustee) = (query.get("trustor_user_id"), query.get("trustee_user_id"));
     // Both filters together: each names one's own part, so each alone may allow.
     let by_trustor = trustor.map(|u| (Op::ListTrustsForTrustor, Facts::none().with(Fact::TrustTrustor, u)));
@@ -293,7 +307,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
 /// `DELETE /v3/OS-TRUST/trusts/{id}`, with `?dry_run=true` and `?renounce=true`
 pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
-    let query = &s.request.query;
+    let query = s.query()?;
     let trust = load(&mut s.tx, s.request, s.now).await?;
     let id = trust.chain().leaf().id.clone();
     if trust.chain().leaf().deleted_at.is_some() {

@@ -77,6 +77,33 @@ schema!(PASSWORD, {
     "properties": {"original_password": {"type": "string"}, "password": {"type": "string"}},
 });
 
+schema!(QUERY, {
+    "type": "object",
+    "properties": {
+        "domain_id": {"type": "string"},
+        "name": {"type": "string"},
+        "enabled": {"type": "string"},
+        "password_expires_at": ends_schema(),
+        "idp_id": {"type": "string"},
+        "protocol_id": {"type": "string"},
+        "unique_id": {"type": "string"},
+    },
+});
+schema!(MEMBERS_QUERY, {
+    "type": "object",
+    "properties": {
+        "domain_id": {"type": "string"},
+        "name": {"type": "string"},
+        "enabled": {"type": "string"},
+        "password_expires_at": ends_schema(),
+    },
+});
+schema!(GROUPS_QUERY, {"type": "object", "properties": {"name": {"type": "string"}}});
+
+fn ends_schema() -> Value {
+    json!({"type": "string", "description": "A UTC time after one of eq:, neq:, lt:, lte:, gt:, gte:"})
+}
+
 /// Attributes that have a column of their own or are the server's: none of them is kept in `extra`.
 const OWN: [&str; 15] = [
     "id",
@@ -136,7 +163,7 @@ pub fn trimmed(name: &str) -> Result<String> {
 /// `POST /v3/users`
 pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let caller = s.caller()?;
-    let mut body = s.member("user", &CREATE)?;
+    let mut body = s.body()?;
     let named = take_text(&mut body, "domain_id");
     s.authorize(Op::CreateUser, Facts::none().with_opt(Fact::UserDomain, named.as_deref()))?;
     let domain_id = match named {
@@ -194,7 +221,7 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
 pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let scope = s.caller()?.domain_scope();
     s.authorize(Op::ListUsers, Facts::none().with_opt(Fact::ListDomain, scope))?;
-    let query = &s.request.query;
+    let query = s.query()?;
     list_of(s, |q| {
         for filter in PROVIDER_FILTERS {
             if let Some(value) = query.get(filter) {
@@ -281,7 +308,7 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     let id = s.param("user_id")?;
     let stored = sql::get(&mut s.tx, id).await?;
     let stored = s.authorize_found(Op::UpdateUser, stored, || no_user(id))?;
-    let mut body = s.member("user", &UPDATE)?;
+    let mut body = s.body()?;
     if body.get("id").is_some_and(|other| !other.is_null() && *other != id) {
         return Err(Error::BadRequest("id: Cannot change ID".into()));
     }
@@ -378,7 +405,7 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
     }
     let user = sql::get(&mut s.tx, id).await?;
     let user = s.authorize_found(Op::ListGroupsForUser, user, || no_user(id))?;
-    let (scope, name) = (caller.domain_scope(), s.request.query.get("name"));
+    let (scope, name) = (caller.domain_scope(), s.query()?.get("name"));
     let groups = groups::sql::list(&mut s.tx, |q| {
         q.eq("g.domain_id", scope)
             .eq("g.name", name)
@@ -433,7 +460,7 @@ pub async fn change_password(s: &mut Writing<'_>) -> Result<Response> {
 
 async fn change_with(s: &mut Writing<'_>, proof: &impl SetsPassword) -> Result<Response> {
     let id = s.param("user_id")?;
-    let mut body = s.member("user", &PASSWORD)?;
+    let mut body = s.body()?;
     let old = take_text(&mut body, "original_password").unwrap_or_default();
     let new = take_text(&mut body, "password").unwrap_or_default();
     let account = login::account(&mut s.tx, id).await?;

@@ -2,9 +2,12 @@
 //! What the tests share: a server with a client, rows that a test begins with, people, scopes.
 
 mod cast;
+mod contract;
 mod people;
 mod rows;
 mod server;
+
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -12,6 +15,28 @@ pub use cast::Cast;
 pub use people::{grant, group_of, on_domain, on_project, persona, token, user, user_by_api};
 pub use rows::{count, domain, in_database, in_db, one};
 pub use server::{Answer, PASSWORD, START, Server};
+
+/// JSON as a reviewed file holds it.
+pub fn pretty(json: &Value) -> String {
+    format!("{json:#}\n")
+}
+
+/// Compares what is generated with a reviewed file, named from the repository's root. `VICAR_BLESS=1` writes
+/// the file; the difference is then reviewed like code.
+#[track_caller]
+pub fn reviewed(file: &str, now: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+    if std::env::var_os("VICAR_BLESS").is_some() {
+        std::fs::write(&path, now).expect("the reviewed file is writable");
+    }
+    let reviewed = std::fs::read_to_string(&path).unwrap_or_default();
+    if let Some((at, (old, new))) =
+        reviewed.lines().zip(now.lines()).enumerate().find(|(_, (old, new))| old != new)
+    {
+        panic!("{file}:{} differs; VICAR_BLESS=1 accepts it:\n- {old}\n+ {new}", at + 1);
+    }
+    assert!(reviewed == now, "{file} has another length than what is generated; VICAR_BLESS=1 accepts it");
+}
 
 /// Scopes of a login.
 pub mod scope {

@@ -13,6 +13,7 @@ use vicar::crypto::keys;
 use vicar::store::schema::Dialect;
 use vicar::store::{Store, migrate};
 
+use super::contract;
 use crate::database::{Database, Rival};
 
 /// The administrator's password on every test server.
@@ -207,12 +208,14 @@ impl Server {
         };
         let mut response = answer.unwrap_or_else(|e| panic!("{method} {path:.200}: {e}"));
         let text = response.body_mut().read_to_string().unwrap_or_default();
-        Answer {
+        let answer = Answer {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
             body: serde_json::from_str(&text).unwrap_or(Value::Null),
             text,
-        }
+        };
+        contract::check(method, path, body, &answer);
+        answer
     }
 
     pub fn get(&self, token: &str, path: &str) -> Answer {
