@@ -146,6 +146,7 @@ pub async fn exchange(
     tx: &mut WriteTx,
     parts: Parts<'_>,
     signed: &Signed,
+    mut known: Known,
     now: Micros,
 ) -> Result<(String, Token)> {
     let found = find(tx, parts, signed).await?;
@@ -154,10 +155,9 @@ pub async fn exchange(
     let project = c.project_id.clone().ok_or(Error::Unauthorized)?;
     let mut until = Until::At(now.saturating_add(parts.config.token_expiration));
     let mut user = c.user_id.clone();
-    let mut known = Known::default();
     let scope = match (&c.bound, &found.application_credential) {
         (Some(b), _) => {
-            let implications = facts::implications(tx).await?;
+            let implications = known.implications(tx).await?;
             let trust = facts::evaluated_trust(tx, &b.trust_id, now, &implications).await?;
             let trust = trust.ok_or(Error::Unauthorized)?;
             let leaf = trust.chain().leaf();
@@ -167,7 +167,7 @@ pub async fn exchange(
             user.clone_from(&leaf.trustee);
             until = until.min(trust.chain().until()).min(b.until);
             let id = leaf.id.clone();
-            known = Known { implications: Some(implications), trust: Some(trust) };
+            known.trust = Some(trust);
             if b.roles.is_some() {
                 PayloadScope::Narrowed(project, id)
             } else {

@@ -73,7 +73,7 @@ pub enum ScopeRequest {
 /// # Errors
 /// 401 when it is not valid.
 pub async fn from_token(tx: &mut Tx, parts: Parts<'_>, text: &str, now: Micros) -> Result<Identity> {
-    let source = validate(tx, parts, text, now, ValidateOptions::default()).await?;
+    let source = validate(tx, parts, text, Known::default(), now, ValidateOptions::default()).await?;
     // Keystone says 404 here; a login that fails is 401 for every client that tries again.
     let source = source.ok_or(Error::Unauthorized)?;
     let mut methods = vec!["token".to_owned()];
@@ -121,12 +121,12 @@ pub async fn issue(
     let mut known = Known::default();
     let scope = match wanted {
         ScopeRequest::Unscoped => PayloadScope::Unscoped,
-        ScopeRequest::Default => default_scope(tx, &who.user).await?,
+        ScopeRequest::Default => default_scope(tx, &who.user, &mut known).await?,
         ScopeRequest::Project(id) => PayloadScope::Project(id.clone()),
         ScopeRequest::Domain(id) => PayloadScope::Domain(id.clone()),
         ScopeRequest::System => PayloadScope::System("all".into()),
         ScopeRequest::Trust(id) => {
-            let implications = facts::implications(tx).await?;
+            let implications = known.implications(tx).await?;
             let trust = facts::evaluated_trust(tx, id, now, &implications).await?;
             // A dead trust is 401 for everybody, before anything else is said of it.
             let trust = trust.filter(|t| !t.status().ended()).ok_or(Error::Unauthorized)?;
@@ -137,7 +137,7 @@ pub async fn issue(
             until = until.min(trust.chain().until());
             let project = leaf.project.clone().ok_or(Error::Unauthorized)?;
             let scope = PayloadScope::Trust(project, leaf.id.clone());
-            known = Known { implications: Some(implications), trust: Some(trust) };
+            known.trust = Some(trust);
             scope
         }
     };
@@ -206,7 +206,7 @@ async fn consume(tx: &mut WriteTx, trust: &Trust) -> Result<()> {
 }
 
 /// The default project, when it exists, is enabled, and the user holds a role there.
-async fn default_scope(tx: &mut Tx, user: &str) -> Result<PayloadScope> {
+async fn default_scope(tx: &mut Tx, user: &str, known: &mut Known) -> Result<PayloadScope> {
     let Some(user) = facts::user(tx, user).await? else {
         return Err(Error::Unauthorized);
     };
@@ -214,7 +214,7 @@ async fn default_scope(tx: &mut Tx, user: &str) -> Result<PayloadScope> {
         return Ok(PayloadScope::Unscoped);
     };
     let active = facts::project(tx, &id).await?.is_some_and(|p| p.presence == Presence::Active);
-    let implications = facts::implications(tx).await?;
+    let implications = known.implications(tx).await?;
     if active && !facts::effective_roles(tx, &user.id, Place::Project(&id), &implications).await?.is_empty() {
         Ok(PayloadScope::Project(id))
     } else {

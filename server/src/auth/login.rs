@@ -360,12 +360,25 @@ impl Login<'_> {
     }
 }
 
-/// Checks that the methods satisfy the user's multi-factor rules.
+/// Checks that the methods satisfy the user's multi-factor rules. The options of one whose password was checked
+/// are known.
 ///
 /// # Errors
 /// 401 when they do not.
-pub async fn check_mfa(tx: &mut Tx, auth_methods: &[String], who: &Identity) -> Result<()> {
-    let options = options(tx, &who.user).await?;
+pub async fn check_mfa(
+    tx: &mut Tx,
+    auth_methods: &[String],
+    who: &Identity,
+    passed: Option<&Passed>,
+) -> Result<()> {
+    let read;
+    let options = match passed {
+        Some(passed) => &passed.account.options,
+        None => {
+            read = options(tx, &who.user).await?;
+            &read
+        }
+    };
     if options.get("multi_factor_auth_enabled") == Some(&Value::Bool(false)) {
         return Ok(());
     }
@@ -416,7 +429,7 @@ mod tests {
             source: None,
         };
         let methods = ["password", "totp"].map(str::to_owned);
-        let refused = check_mfa(&mut tx, &methods, &who).await.expect_err("refused");
+        let refused = check_mfa(&mut tx, &methods, &who, None).await.expect_err("refused");
         assert!(matches!(refused, Error::Unauthorized), "{refused:?}");
     }
 

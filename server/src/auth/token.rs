@@ -1,5 +1,7 @@
 //! A token with everything that follows from it now, and its validation.
 
+use std::sync::Arc;
+
 use vicar_rules::Micros;
 use vicar_rules::delegation::Presence;
 use vicar_rules::loss::{self, Carried, Carries};
@@ -47,6 +49,8 @@ pub struct Token {
     pub trust: Option<EvaluatedTrust>,
     /// Its application credential.
     pub application_credential: Option<ApplicationCredential>,
+    /// The implied-role relation, for what else is judged in the same transaction.
+    pub implications: Arc<Implications>,
 }
 
 impl Token {
@@ -138,6 +142,7 @@ pub async fn validate(
     tx: &mut Tx,
     parts: Parts<'_>,
     text: &str,
+    known: Known,
     now: Micros,
     options: ValidateOptions,
 ) -> Result<Option<Token>> {
@@ -145,7 +150,7 @@ pub async fn validate(
     let Some(payload) = Payload::decode(text, &keys, &parts.config.auth_methods) else {
         return Ok(None);
     };
-    match evaluate(tx, parts, payload, Known::default(), now, options).await? {
+    match evaluate(tx, parts, payload, known, now, options).await? {
         Outcome::Valid(token) => Ok(Some(*token)),
         Outcome::Dead | Outcome::Revoked(_) => Ok(None),
     }
@@ -166,9 +171,29 @@ pub enum Outcome {
 #[derive(Debug, Default)]
 pub struct Known {
     /// The implied-role relation.
-    pub implications: Option<Implications>,
+    pub implications: Option<Arc<Implications>>,
     /// The trust of the payload, evaluated.
     pub trust: Option<EvaluatedTrust>,
+}
+
+impl Known {
+    /// What was read for a caller's token.
+    pub fn of_caller(caller: Option<&Token>) -> Self {
+        Self { implications: caller.map(|token| Arc::clone(&token.implications)), trust: None }
+    }
+
+    /// The implied-role relation, read when it is not known.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn implications(&mut self, tx: &mut Tx) -> Result<Arc<Implications>> {
+        if let Some(known) = &self.implications {
+            return Ok(Arc::clone(known));
+        }
+        let read = Arc::new(facts::implications(tx).await?);
+        self.implications = Some(Arc::clone(&read));
+        Ok(read)
+    }
 }
 
 /// Looks up everything that a payload rests on, and whether it holds now.
@@ -219,14 +244,11 @@ async fn resolve(
     tx: &mut Tx,
     payload: Payload,
     kind: Kind,
-    known: Known,
+    mut known: Known,
     now: Micros,
     options: ValidateOptions,
 ) -> Result<Option<(Token, Carries)>> {
-    let implications = match known.implications {
-        Some(known) => known,
-        None => facts::implications(tx).await?,
-    };
+    let implications = known.implications(tx).await?;
     let mut application_credential = None;
     let mut trust = None;
     let mut carries = Carries::All;
@@ -308,7 +330,7 @@ async fn resolve(
         None => facts::user(tx, user).await?,
     };
     let Some(user) = user else { return Ok(None) };
-    let token = Token { payload, kind, user, scope, roles, trust, application_credential };
+    let token = Token { payload, kind, user, scope, roles, trust, application_credential, implications };
     Ok(Some((token, carries)))
 }
 

@@ -7,7 +7,7 @@ use vicar_rules::refusal::Refusal;
 use vicar_rules::token::{Act, Kind};
 
 use crate::app::App;
-use crate::auth::token::{Token, ValidateOptions, validate};
+use crate::auth::token::{Known, Token, ValidateOptions, validate};
 use crate::error::{Error, Result};
 use crate::store::Tx;
 
@@ -29,7 +29,7 @@ impl Caller {
         {
             return Ok(Self::admin_token());
         }
-        let token = validate(tx, app.auth(), text, now, ValidateOptions::default()).await?;
+        let token = validate(tx, app.auth(), text, Known::default(), now, ValidateOptions::default()).await?;
         Ok(Self::with(token.ok_or(Error::Unauthorized)?))
     }
 

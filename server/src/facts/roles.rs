@@ -3,7 +3,7 @@
 use vicar_rules::roles::{Implications, RoleSet};
 
 use crate::args;
-use crate::store::{Result, Select, Tx, Value, placeholders};
+use crate::store::{Id, Result, Select, Tx, Value, placeholders};
 
 /// `role.domain_id` of a role that is no domain's.
 pub const NO_DOMAIN: &str = "<<null>>";
@@ -49,7 +49,7 @@ async fn assigned(tx: &mut Tx, user: &str, place: Place<'_>) -> Result<RoleSet> 
                     AND ((a.type = 'UserDomain' AND a.actor_id = ?)
                       OR (a.type = 'GroupDomain' AND a.actor_id IN
                             (SELECT group_id FROM user_group_membership WHERE user_id = ?)))",
-                args![id, false, user, user],
+                args![Id(id), false, Id(user), Id(user)],
             )
             .await?
         }
@@ -60,7 +60,7 @@ async fn assigned(tx: &mut Tx, user: &str, place: Place<'_>) -> Result<RoleSet> 
                     AND ((a.type = 'UserSystem' AND a.actor_id = ?)
                       OR (a.type = 'GroupSystem' AND a.actor_id IN
                             (SELECT group_id FROM user_group_membership WHERE user_id = ?)))",
-                args![false, user, user],
+                args![false, Id(user), Id(user)],
             )
             .await?
         }
@@ -73,17 +73,25 @@ async fn assigned(tx: &mut Tx, user: &str, place: Place<'_>) -> Result<RoleSet> 
 /// # Errors
 /// When the database fails.
 pub async fn above(tx: &mut Tx, project: &str) -> Result<Vec<String>> {
-    // Step by step: there are one or two, which costs less than setting up a recursive query.
-    let mut steps: Vec<String> = Vec::new();
-    let mut next = Some(project.to_owned());
-    while let Some(step) = next.take().filter(|s| !steps.contains(s)) {
-        next = tx
-            .first("SELECT parent_id FROM project WHERE id = ?", args![&step], |r| r.take::<Option<String>>())
-            .await?
-            .flatten();
-        steps.push(step);
+    // Two steps at once: mostly there are no more, which costs less than setting up a recursive query.
+    let mut steps = vec![project.to_owned()];
+    loop {
+        let last = steps.last().map_or(project, String::as_str);
+        let two: Option<[Option<String>; 2]> = tx
+            .first(
+                "SELECT p.parent_id, o.parent_id FROM project p LEFT JOIN project o ON o.id = p.parent_id
+                  WHERE p.id = ?",
+                args![Id(last)],
+                |r| Ok([r.take()?, r.take()?]),
+            )
+            .await?;
+        for step in two.unwrap_or_default() {
+            match step.filter(|step| !steps.contains(step)) {
+                Some(step) => steps.push(step),
+                None => return Ok(steps.split_off(1)),
+            }
+        }
     }
-    Ok(steps.split_off(1))
 }
 
 /// Roles on a project: its own, and those that are inherited from what it is below.
@@ -107,8 +115,8 @@ async fn on_project(tx: &mut Tx, user: &str, id: &str) -> Result<Vec<String>> {
     );
     let mut args: Vec<Value> = Vec::new();
     for _ in ["user", "groups"] {
-        args.extend([user.into(), id.into(), false.into()]);
-        args.extend(above.iter().map(Value::from));
+        args.extend([Id(user).into(), Id(id).into(), false.into()]);
+        args.extend(above.iter().map(|id| Id(id).into()));
         args.push(true.into());
     }
     tx.column(&sql, &args).await

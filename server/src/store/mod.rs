@@ -21,6 +21,8 @@ mod sqlite;
 pub mod tree;
 pub mod url;
 mod value;
+#[cfg(debug_assertions)]
+mod watch;
 mod write;
 
 use std::ops::{Deref, DerefMut};
@@ -84,6 +86,8 @@ pub struct Store {
     /// `[security_compliance] disable_user_account_days_inactive`. It is kept here, so that no reader of
     /// users can forget it.
     inactive_days: Option<u32>,
+    #[cfg(debug_assertions)]
+    watch: watch::Watch,
 }
 
 #[derive(Debug, Clone)]
@@ -94,7 +98,13 @@ enum Engine {
 
 impl From<Engine> for Store {
     fn from(engine: Engine) -> Self {
-        Self { engine, clock: Clock::system(), inactive_days: None }
+        Self {
+            engine,
+            clock: Clock::system(),
+            inactive_days: None,
+            #[cfg(debug_assertions)]
+            watch: watch::Watch::default(),
+        }
     }
 }
 
@@ -151,6 +161,16 @@ impl Store {
         Some(Date(clock::date(self.clock.now().saturating_sub(span))))
     }
 
+    /// What is said to the engine from now on, for tests that count it: the texts of statements, and `BEGIN` for
+    /// each transaction. In builds with debug assertions alone.
+    #[cfg(debug_assertions)]
+    #[doc(hidden)]
+    pub fn watched<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<String>) {
+        self.watch.begin();
+        let done = work();
+        (done, self.watch.end())
+    }
+
     /// The engine's dialect.
     pub fn dialect(&self) -> schema::Dialect {
         match &self.engine {
@@ -168,7 +188,16 @@ impl Store {
     }
 
     fn tx(&self, inner: Inner) -> Tx {
-        Tx { inner, dialect: self.dialect(), inactive_since: self.inactive_since(), failed: false }
+        #[cfg(debug_assertions)]
+        self.watch.note("BEGIN");
+        Tx {
+            inner,
+            dialect: self.dialect(),
+            inactive_since: self.inactive_since(),
+            failed: false,
+            #[cfg(debug_assertions)]
+            watch: self.watch.clone(),
+        }
     }
 
     fn writing(&self, tx: Tx, rehearsal: bool) -> WriteTx {
@@ -242,6 +271,8 @@ pub struct Tx {
     dialect: schema::Dialect,
     inactive_since: Option<Date>,
     failed: bool,
+    #[cfg(debug_assertions)]
+    watch: watch::Watch,
 }
 
 impl Tx {
@@ -268,6 +299,8 @@ impl Tx {
     /// When the engine refuses or is away.
     pub async fn all(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
         self.sound()?;
+        #[cfg(debug_assertions)]
+        self.watch.note(sql);
         let rows = match &mut self.inner {
             Inner::Sqlite(tx) => {
                 tokio::task::consume_budget().await;
@@ -402,6 +435,8 @@ impl WriteTx {
     pub(super) async fn statement(&mut self, sql: &str, args: &[Value]) -> Result<u64> {
         let tx = &mut self.tx;
         tx.sound()?;
+        #[cfg(debug_assertions)]
+        tx.watch.note(sql);
         let changed = match &mut tx.inner {
             Inner::Sqlite(tx) => {
                 tokio::task::consume_budget().await;

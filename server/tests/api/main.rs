@@ -24,6 +24,8 @@ mod retries;
 mod revocations;
 mod roles;
 mod security;
+#[cfg(debug_assertions)]
+mod statements;
 mod stopping;
 mod stored;
 mod tokens;

@@ -10,7 +10,7 @@ use vicar_rules::token::EC2_METHOD;
 
 use crate::auth::exchange::{BAD_SIGNATURE, Signed, exchange};
 use crate::auth::render::render;
-use crate::auth::token::Token;
+use crate::auth::token::Known;
 use crate::authz::{NoObject, Writing};
 use crate::error::{Error, Result};
 use crate::http::request::{SUBJECT_TOKEN, ok, with_header};
@@ -61,7 +61,8 @@ pub async fn s3(s: &mut Writing<'_>) -> Result<Response> {
 }
 
 async fn answer(s: &mut Writing<'_>, signed: &Signed) -> Result<(String, Response)> {
-    let (text, token): (String, Token) = exchange(&mut s.tx, s.app.auth(), signed, s.now).await?;
+    let known = Known::of_caller(s.caller()?.token());
+    let (text, token) = exchange(&mut s.tx, s.app.auth(), signed, known, s.now).await?;
     s.request.line.subject(token.ids());
     let shown = render(&mut s.tx, &token, true).await?;
     s.after_commit(|metrics| {

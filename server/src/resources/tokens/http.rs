@@ -14,13 +14,13 @@ use crate::app::App;
 use crate::auth::issue::{self, Identity, ScopeRequest, may_rescope};
 use crate::auth::login::{self, Login, Passed, check_mfa};
 use crate::auth::render::{self, render};
-use crate::auth::token::{self, Token, TokenScope, ValidateOptions};
+use crate::auth::token::{self, Known, Token, TokenScope, ValidateOptions};
 use crate::authz::{Caller, NoObject, Object, Reading, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::facts::{self, Place};
 use crate::http::Request;
-use crate::http::request::{SUBJECT_TOKEN, created, no_content, ok, one, with_header};
+use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, created, no_content, ok, one, with_header};
 use crate::resources::projects::{Held, list_held};
 use crate::schema;
 use crate::store::{CHUNK, Tx};
@@ -115,7 +115,7 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
     };
     let scope = auth.remove("scope");
     let (who, passed) = identify(s, auth).await?;
-    check_mfa(&mut s.tx, &s.app.config.auth_methods, &who).await?;
+    check_mfa(&mut s.tx, &s.app.config.auth_methods, &who, passed.as_ref()).await?;
     let wanted = match scope_request(&mut s.tx, scope.as_ref()).await {
         Ok(wanted) => wanted,
         // A delegated token is refused before its scope is looked at.
@@ -312,7 +312,14 @@ impl Object for Subject {
 }
 
 /// The subject token of a call. A dead one is 404 for everybody.
-async fn subject(tx: &mut Tx, app: &App, request: &Request, now: Micros, window: Micros) -> Result<Subject> {
+async fn subject(
+    tx: &mut Tx,
+    app: &App,
+    request: &Request,
+    caller: &Caller,
+    now: Micros,
+    window: Micros,
+) -> Result<Subject> {
     let text = request
         .token_header(&SUBJECT_TOKEN)?
         .ok_or_else(|| Error::field("X-Subject-Token", "the header is required"))?
@@ -320,9 +327,16 @@ async fn subject(tx: &mut Tx, app: &App, request: &Request, now: Micros, window:
     let version = request.header(&ACCESS_RULES)?.and_then(|v| v.trim().parse::<f64>().ok());
     let understands_access_rules = version.is_some_and(|v| v >= 1.0);
     let options = ValidateOptions { window, understands_access_rules };
-    let token = token::validate(tx, app.auth(), &text, now, options)
-        .await?
-        .ok_or_else(|| Error::NotFoundBecause("Failed to validate token".into()))?;
+    let own = caller.token().filter(|_| request.token_header(&AUTH_TOKEN).is_ok_and(|t| t == Some(&text)));
+    let token = match own {
+        // What is valid by default is valid for every asker.
+        Some(token) => Some(token.clone()),
+        None => {
+            let known = Known::of_caller(caller.token());
+            token::validate(tx, app.auth(), &text, known, now, options).await?
+        }
+    };
+    let token = token.ok_or_else(|| Error::NotFoundBecause("Failed to validate token".into()))?;
     Ok(Subject { text, token })
 }
 
@@ -339,7 +353,8 @@ pub async fn check(s: &mut Reading<'_>) -> Result<Response> {
 async fn show(s: &mut Reading<'_>, op: Op) -> Result<Response> {
     let query = s.query()?;
     let window = if query.flag("allow_expired") { s.app.config.allow_expired_window } else { 0 };
-    let subject = subject(&mut s.tx, s.app, s.request, s.now, window).await?;
+    let caller = s.caller()?;
+    let subject = subject(&mut s.tx, s.app, s.request, caller, s.now, window).await?;
     let subject = s.authorize(op, subject)?;
     s.request.line.subject(subject.token.ids());
     let shown = render(&mut s.tx, &subject.token, !query.has("nocatalog")).await?;
@@ -348,7 +363,8 @@ async fn show(s: &mut Reading<'_>, op: Op) -> Result<Response> {
 
 /// `DELETE /v3/auth/tokens`: the token, and what descends from it unless `?cascade=false`.
 pub async fn revoke(s: &mut Writing<'_>) -> Result<Response> {
-    let subject = subject(&mut s.tx, s.app, s.request, s.now, 0).await?;
+    let caller = s.caller()?;
+    let subject = subject(&mut s.tx, s.app, s.request, caller, s.now, 0).await?;
     let subject = s.authorize(Op::RevokeToken, subject)?;
     s.request.line.subject(subject.token.ids());
     let audit = subject.token.payload.audit_ids[0].clone();

@@ -1,0 +1,61 @@
+//! How many statements and transactions requests take.
+
+use serde_json::json;
+
+use crate::support::{Answer, Cast};
+
+/// What a request said to the database; printed, so that `--nocapture` shows it.
+fn said(c: &Cast, what: &str, work: impl FnOnce() -> Answer) -> Vec<String> {
+    let (answer, said) = c.s.app.store.watched(work);
+    assert!(answer.status < 300, "{}", answer.text);
+    let transactions = said.iter().filter(|sql| *sql == "BEGIN").count();
+    println!("{what}: {} statements in {transactions} transactions", said.len() - transactions);
+    for sql in &said {
+        println!("    {sql}");
+    }
+    said
+}
+
+/// A statement for each kind of fact, by its beginning.
+const FACTS: [&str; 4] = [
+    "SELECT prior_role_id, implied_role_id FROM implied_role",
+    "SELECT t.id, t.trustor_user_id",
+    "SELECT trust_id, role_id FROM trust_role",
+    "SELECT k.roles, k.expires_at FROM vicar_keypair",
+];
+
+/// In each transaction, the facts that a token rests on are read once: of the implied roles once at all, of
+/// the rest once for the caller and once for what they ask about.
+#[test]
+fn each_fact_is_read_once() {
+    let c = Cast::new();
+    let trust = c.trust(json!({"remaining_uses": 9}));
+    let (svc, bob) = (c.svc(), c.s.consume("bob", &trust).expect(201).token());
+    let keypair = c.keypair(&bob, &c.alice, json!({})).expect(201).body["credential"].clone();
+    let signed = c.signed(&keypair);
+    let validate = |caller: &str| {
+        let headers = [("X-Auth-Token", caller), ("X-Subject-Token", &bob)];
+        c.s.call("GET", "/v3/auth/tokens", &headers, None)
+    };
+    let requests = [
+        ("validation of a trust's token", said(&c, "validation of a trust's token", || validate(&svc)), 1, 2),
+        ("validation of one's own", said(&c, "validation of one's own", || validate(&bob)), 1, 1),
+        ("login with a trust", said(&c, "login with a trust", || c.s.consume("bob", &trust)), 3, 1),
+        ("exchange", said(&c, "exchange", || c.s.post(&svc, "/v3/ec2tokens", signed)), 2, 2),
+    ];
+    for (what, said, transactions, tokens) in &requests {
+        let each: Vec<&[String]> = said.split(|sql| sql == "BEGIN").skip(1).collect();
+        assert_eq!(each.len(), *transactions, "{what}");
+        for one in each {
+            for fact in FACTS {
+                assert!(one.iter().filter(|sql| sql.starts_with(fact)).count() <= 1, "{what}: {fact}");
+            }
+            for fact in
+                ["SELECT a.role_id", "SELECT p.parent_id", "SELECT domain_id, project_id", "SELECT act,"]
+            {
+                let times = one.iter().filter(|sql| sql.starts_with(fact)).count();
+                assert!(times <= *tokens, "{what}: {fact} {times}");
+            }
+        }
+    }
+}
