@@ -826,16 +826,28 @@ fn graveyard(ini: &str) -> Scratch {
     let day = 86_400 * SECOND;
     let rows = [
         trust("live", Some(now + day), &[("remaining_uses", 1i64.into())]),
-        trust("expired", Some(now - day), &[]),
+        trust("expired", Some(now - day), &[("redelegation_count", 1i64.into())]),
         trust("below-expired", None, &[("redelegated_trust_id", "expired".into())]),
         trust("exhausted", None, &[("remaining_uses", 0i64.into())]),
         trust("orphan", None, &[("redelegated_trust_id", "gone".into())]),
-        trust("deleted-now", None, &[("deleted_at", DateTime(now - SECOND).into())]),
+        trust(
+            "deleted-now",
+            None,
+            &[("deleted_at", DateTime(now - SECOND).into()), ("redelegation_count", 1i64.into())],
+        ),
         trust("deleted-long-ago", None, &[("deleted_at", DateTime(now - 40 * day).into())]),
         trust("below-deleted", None, &[("redelegated_trust_id", "deleted-now".into())]),
     ];
     let mut all: Vec<(&str, Vec<vicar::store::Value>)> =
         rows.iter().map(|(text, values)| (text.as_str(), values.clone())).collect();
+    let user = "INSERT INTO \"user\" (id, extra, enabled, domain_id) VALUES (?, '{}', ?, 'default')";
+    all.push((user, args!["alice", true].to_vec()));
+    for (_, values) in &rows {
+        all.push((user, args![values[0].clone(), true].to_vec()));
+    }
+    let project = "INSERT INTO project (id, name, extra, enabled, domain_id, parent_id, is_domain)
+                   VALUES ('p', 'p', '{}', ?, 'default', 'default', ?)";
+    all.push((project, args![true, false].to_vec()));
     let role = "INSERT INTO trust_role (trust_id, role_id) VALUES (?, 'r')";
     let credential = "INSERT INTO credential (id, user_id, project_id, type, key_hash, encrypted_blob)
                       VALUES (?, 'alice', 'p', ?, 'h', 'b')";
@@ -980,34 +992,24 @@ fn the_doctor_finds_what_is_wrong() {
 /// What a Keystone left: a database without our tables, in its mode of journalling, and its keys.
 fn keystones(ini: &str) -> Scratch {
     let s = graveyard(ini);
-    let ours = ["vicar_schema", "vicar_guard", "vicar_keypair", "vicar_trust_state", "vicar_replay"];
+    let ours = [
+        "vicar_schema",
+        "vicar_guard",
+        "vicar_keypair",
+        "vicar_trust_state",
+        "vicar_replay",
+        "vicar_role_loss",
+    ];
     let drops: Vec<String> = ours.iter().map(|t| format!("DROP TABLE {t}")).collect();
     let mut all: Vec<(&str, &[vicar::store::Value])> =
         drops.iter().map(|d| (d.as_str(), [].as_slice())).collect();
     all.push(("DELETE FROM credential", &[]));
-    // Those who take part in the trusts.
+    // Those who take part in the trusts that tests add.
     let default =
         "INSERT INTO \"user\" (id, domain_id, enabled) SELECT ?, id, 1 FROM project WHERE id = 'default'";
-    let people = [
-        "alice",
-        "live",
-        "expired",
-        "below-expired",
-        "exhausted",
-        "orphan",
-        "below-deleted",
-        "wide",
-        "narrow",
-        "late",
-        "stolen",
-        "ghostly",
-    ];
+    let people = ["wide", "narrow", "late", "stolen", "ghostly"];
     let people = people.map(|id| args![id].to_vec());
     all.extend(people.iter().map(|id| (default, id.as_slice())));
-    all.push((
-        "INSERT INTO project (id, name, domain_id, parent_id, is_domain, enabled) VALUES ('p', 'p', 'default', 'default', 0, 1)",
-        &[],
-    ));
     all.push(("INSERT INTO role (id, name, domain_id) VALUES ('r', 'r', '<<null>>')", &[]));
     all.push((
         "INSERT INTO assignment (type, actor_id, target_id, role_id, inherited) VALUES ('UserProject', 'alice', 'p', 'r', 0)",

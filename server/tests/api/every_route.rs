@@ -360,7 +360,10 @@ impl<'c> Calls<'c> {
         let role = |name: &str| {
             ids(&c.s.get(&admin, &format!("/v3/roles?name={name}")).expect(200), "roles").remove(0)
         };
+        let keypair = c.keypair(&c.s.on("alice", &c.p), &c.alice, json!({})).expect(201);
+        let access = keypair.body["credential"]["access"].as_str().expect("an access id").to_owned();
         let names = vec![
+            ("{credential_id}", access),
             ("{user_id}", c.alice.clone()),
             ("{group_id}", c.s.group("g", "default", &[])),
             ("{project_id}", c.p.clone()),
