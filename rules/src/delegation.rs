@@ -36,7 +36,7 @@ impl Until {
         }
     }
 
-    /// Has it passed at `now`?
+    /// Whether it has passed at `now`.
     pub fn passed(self, now: Micros) -> bool {
         match self {
             Self::At(t) => t <= now,
@@ -54,7 +54,7 @@ pub struct Authority {
     pub roles: RoleSet,
     /// On which project.
     pub project: String,
-    /// May the bearer act under the trustor's name?
+    /// Whether the bearer may act under the trustor's name.
     pub impersonate: bool,
     /// How many further links may follow.
     pub hops: u32,
@@ -72,7 +72,7 @@ impl Authority {
         })
     }
 
-    /// Is this no more than `other`, field by field?
+    /// Whether this is no more than `other`, field by field.
     pub fn le(&self, other: &Self) -> bool {
         self.until <= other.until
             && self.roles.is_subset(&other.roles)
@@ -93,7 +93,7 @@ pub struct Trust {
     pub trustee: String,
     /// Where; Keystone's table may hold trusts without a project, which give nothing.
     pub project: Option<String>,
-    /// Does the bearer act under the trustor's name?
+    /// Whether the bearer acts under the trustor's name.
     pub impersonation: bool,
     /// The roles as asked; what they imply is resolved at use.
     pub roles: RoleSet,
@@ -131,7 +131,7 @@ pub struct ChainFacts<'a> {
     pub implications: &'a Implications,
     /// Effective roles of the root trustor on the chain's project (domain-specific ones included).
     pub root_roles: &'a RoleSet,
-    /// Every trustor and trustee of the chain; who is not in it is missing.
+    /// Every trustor and trustee of the chain; one that is not in it does not exist.
     pub agents: &'a BTreeMap<String, Presence>,
     /// The chain's project.
     pub project: Presence,
@@ -219,7 +219,7 @@ impl TrustStatus {
         })
     }
 
-    /// Is it dead, as opposed to live or suspended?
+    /// Whether it is dead, as opposed to live or suspended.
     pub fn ended(&self) -> bool {
         matches!(self, Self::Ended(_))
     }
@@ -282,7 +282,7 @@ impl Chain {
         &self.links[self.links.len() - 1]
     }
 
-    /// Is `user` the trustor of any link? They see and end all below their own.
+    /// Whether `user` is the trustor of any link. They see and end all below their own.
     pub fn has_trustor(&self, user: &str) -> bool {
         self.links.iter().any(|t| t.trustor == user)
     }
@@ -494,7 +494,7 @@ pub struct TrustRequest {
     pub until: Option<Micros>,
     /// How many uses.
     pub uses: Option<i64>,
-    /// May it be redelegated?
+    /// Whether it may be redelegated.
     pub allow_redelegation: bool,
     /// `redelegation_count` as stated.
     pub count: Option<u32>,
@@ -514,7 +514,7 @@ pub struct Limits {
 pub struct Parties<'a> {
     /// The user of the token that delegates.
     pub token_user: &'a str,
-    /// Does the trustee exist? (Disabled is fine.)
+    /// Whether the trustee exists. (Disabled is fine.)
     pub trustee_exists: bool,
     /// How the project stands.
     pub project: Presence,

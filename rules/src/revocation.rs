@@ -61,7 +61,7 @@ pub struct Claims<'a> {
 
 const SECOND: Micros = 1_000_000;
 
-/// Does the event end the token?
+/// Whether the event ends the token.
 pub fn ends(event: &Event, token: &Claims<'_>) -> bool {
     let one_of = |field: &Option<String>, values: &[&str]| match field {
         None => true,

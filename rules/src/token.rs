@@ -37,11 +37,11 @@ pub enum Kind {
 pub struct TokenTraits<'a> {
     /// The token's methods.
     pub methods: &'a [String],
-    /// Is it scoped to a trust?
+    /// Whether it is scoped to a trust.
     pub trust: bool,
-    /// Does it name an application credential?
+    /// Whether it names an application credential.
     pub application_credential: bool,
-    /// Does it name an OAuth1 access token?
+    /// Whether it names an OAuth1 access token.
     pub access_token: bool,
     /// `[auth] additional_primary_auth_methods`
     pub additional_primary: &'a [String],
@@ -71,7 +71,7 @@ pub fn kind(marks: TokenTraits<'_>) -> Kind {
     }
 }
 
-/// Acts that are not everybody's, apart from the policy on roles.
+/// Acts that are not for all tokens, apart from the policy on roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     /// Presenting the token as `X-Auth-Token` at all.
@@ -183,7 +183,7 @@ pub enum ScopeKind {
     Trust,
 }
 
-/// May a token of this kind and scope be exchanged for one with the wanted scope?
+/// Whether a token of this kind and scope may be exchanged for one with the wanted scope.
 /// `allow_scoped` is `[token] allow_rescope_scoped_token`.
 pub fn rescope(kind: Kind, from: ScopeKind, to: ScopeKind, allow_scoped: bool) -> Result<(), Refusal> {
     may(kind, Act::Rescope, Switches::default())?;

@@ -20,11 +20,11 @@ use crate::system::System;
 pub struct Plan {
     /// The administrator's name.
     pub username: String,
-    /// His password.
+    /// Their password.
     pub password: String,
-    /// His project.
+    /// Their project.
     pub project: String,
-    /// The role that he gets.
+    /// The role that they get.
     pub role: String,
     /// The identity service's name.
     pub service: String,
@@ -62,7 +62,7 @@ const ROLES: [(&str, Option<&str>); 5] = [
 /// `role_option` of a role that may be neither changed nor deleted.
 const IMMUTABLE: &str = "IMMU";
 
-/// Is there nothing in the database yet?
+/// Whether there is nothing in the database yet.
 pub async fn is_needed(tx: &mut Tx) -> Result<bool> {
     Ok(!tx.exists("SELECT id FROM project WHERE id <> ?", args![Id(ROOT_DOMAIN)]).await?)
 }
@@ -185,7 +185,7 @@ async fn role(tx: &mut WriteTx, name: &str) -> Result<String> {
 }
 
 /// The password's hash; nothing when it is the administrator's already. Doing it all again shall not end
-/// his sessions.
+/// their sessions.
 async fn new_hash(app: &App, plan: &Plan, domain: &str) -> Result<Option<String>> {
     let mut tx = app.store.read().await?;
     let current: Option<String> = tx
@@ -222,7 +222,7 @@ async fn user(
         .await?;
     let (id, local) = match found {
         Some((id, local)) => {
-            // The way back in for an operator who locked himself out.
+            // The way back in for an operator who is locked out.
             tx.execute(&System::Bootstrap, &Update::of("user").set("enabled", true).key("id", &id)).await?;
             let unlocked = Update::of("local_user")
                 .set("failed_auth_count", 0_i64)

@@ -1,4 +1,4 @@
-//! One small test for each sentence that these functions decide; the laws over random histories stand in
+//! One small test for each sentence that these functions decide; the laws over random histories are in
 //! `tests/laws/`.
 
 use super::*;

@@ -167,7 +167,7 @@ impl Policy {
         Ok(Self { checks, enforce_scope: true })
     }
 
-    /// May the subject do this to the object that the facts describe?
+    /// Whether the subject may do this to the object that the facts describe.
     pub fn allows(&self, op: Op, subject: &Subject, facts: &Facts) -> bool {
         if subject.admin_token {
             return true;
@@ -263,7 +263,7 @@ mod tests {
             assert_eq!(row.op as usize, i, "{} is out of order", row.name);
             assert!(policy.checks.contains_key(row.name));
         }
-        assert_eq!(policy.checks.len(), OPERATIONS.len() + NAMED.len(), "a name stands twice");
+        assert_eq!(policy.checks.len(), OPERATIONS.len() + NAMED.len(), "a name appears twice");
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     out
 }
 
-/// Names and values as they stand in a query, in the order given.
+/// Names and values as they appear in a query, in the order given.
 pub(super) fn encoded<'a>(params: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<(String, String)> {
     params.into_iter().map(|(name, value)| (percent_encode(name), percent_encode(value))).collect()
 }

@@ -109,7 +109,7 @@ pub(super) fn is_claimed(req: &SignedRequest) -> Outcome<bool> {
     })
 }
 
-/// The date that goes into the string to sign. It may stand in two places, which must agree.
+/// The date that goes into the string to sign. It may be given in two places, which must agree.
 pub(super) fn date(req: &SignedRequest) -> Outcome<&str> {
     let date = match (header(req, "x-amz-date")?, param(req, "X-Amz-Date")) {
         (Some(header), Some(param)) if header != param => {

@@ -13,7 +13,7 @@ pub struct ApplicationCredential {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// May it make further delegations?
+    /// Whether it may make further delegations.
     pub unrestricted: bool,
     /// Its access rules, if it is limited to some.
     pub access_rules: Option<serde_json::Value>,

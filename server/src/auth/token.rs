@@ -78,7 +78,7 @@ impl Token {
         }
     }
 
-    /// The caller, as policy sees him.
+    /// The caller, as policy sees them.
     pub fn subject(&self) -> Subject {
         Subject {
             user: self.user.id.clone(),

@@ -66,7 +66,7 @@ impl Caller {
         &self.subject.user
     }
 
-    /// What the token stands on; the admin token is nobody's delegation.
+    /// What the token rests on; the admin token rests on no delegation.
     pub fn kind(&self) -> Kind {
         self.token.as_ref().map_or(Kind::Login, |t| t.kind)
     }
@@ -96,7 +96,7 @@ impl Caller {
         }
     }
 
-    /// May a token of this kind do this at all?
+    /// Whether a token of this kind may do this at all.
     pub fn may(&self, app: &App, act: Act) -> Result<(), Refusal> {
         vicar_rules::token::may(self.kind(), act, app.switches())
     }

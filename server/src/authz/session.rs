@@ -187,7 +187,7 @@ impl<'r, T> Session<'r, T> {
         Ok(Authorized::new(op, object))
     }
 
-    /// The same for an object that may be absent: who is not allowed is told so before they learn whether it
+    /// The same for an object that may be absent: a caller who may not is told so before they learn whether it
     /// exists.
     ///
     /// # Errors

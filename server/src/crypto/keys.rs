@@ -113,7 +113,7 @@ impl Shared {
     }
 }
 
-/// Says when nobody follows a ring any more, as its runtime has ended.
+/// Notes when nobody follows a ring any more, as its runtime has ended.
 struct Following(Weak<Shared>);
 
 impl Following {

@@ -59,7 +59,7 @@ impl Passwords {
         }
     }
 
-    /// May this become a password? Never an empty one: it would be no proof of anything.
+    /// Whether this may become a password. Never an empty one: it would be no proof of anything.
     pub fn acceptable(&self, password: &str) -> Result<()> {
         if password.is_empty() {
             return Err(Error::field("password", "must not be empty"));

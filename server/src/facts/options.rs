@@ -51,7 +51,7 @@ impl Options {
     }
 }
 
-/// The options of several users, by user; who has none is left out.
+/// The options of several users, by user; users without any are left out.
 ///
 /// # Errors
 /// When the database fails.

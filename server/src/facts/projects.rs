@@ -20,9 +20,9 @@ pub struct ProjectFacts {
     pub domain_id: Option<String>,
     /// Its domain's name.
     pub domain_name: Option<String>,
-    /// Is it switched on, with its domain?
+    /// Whether it is enabled, with its domain.
     pub presence: Presence,
-    /// Does it act as a domain?
+    /// Whether it acts as a domain.
     pub is_domain: bool,
 }
 

@@ -7,6 +7,7 @@ use crate::store::{Id, Result, Select, Tx, Value, placeholders};
 
 /// `role.domain_id` of a role that is no domain's.
 pub const NO_DOMAIN: &str = "<<null>>";
+
 /// A role as tokens show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleRef {
@@ -30,6 +31,7 @@ pub enum Place<'a> {
     /// The system.
     System,
 }
+
 /// The implied-role relation, whole: it is small.
 pub async fn implications(tx: &mut Tx) -> Result<Implications> {
     let pairs = tx
@@ -38,7 +40,7 @@ pub async fn implications(tx: &mut Tx) -> Result<Implications> {
     Ok(Implications::new(pairs))
 }
 
-/// Roles that are assigned to the user or one of his groups at the place, inherited ones included.
+/// Roles that are assigned to the user or one of their groups at the place, inherited ones included.
 async fn assigned(tx: &mut Tx, user: &str, place: Place<'_>) -> Result<RoleSet> {
     let roles: Vec<String> = match place {
         Place::Project(id) => on_project(tx, user, id).await?,

@@ -20,7 +20,7 @@ pub struct UserFacts {
     pub domain_id: String,
     /// Its domain's name.
     pub domain_name: String,
-    /// Is it there and switched on?
+    /// Whether it is there and enabled.
     pub presence: Presence,
     /// Its default project.
     pub default_project_id: Option<String>,
@@ -28,7 +28,7 @@ pub struct UserFacts {
     pub password_expires_at: Option<Micros>,
 }
 
-/// When a user was last seen, and whether he may stay away as long as he likes.
+/// When a user was last seen, and whether inactivity disables them.
 #[derive(Debug)]
 pub struct Activity {
     last_active: Option<Date>,
@@ -45,7 +45,8 @@ pub fn read_activity(r: &mut Row) -> Result<Activity> {
     })
 }
 
-/// Was he away for so long that he counts as disabled? Who never logged in counts from his creation.
+/// Whether a user was inactive for so long that they count as disabled. Without any login, the time counts from
+/// their creation.
 pub fn is_inactive(since: Option<&Date>, seen: &Activity) -> bool {
     let Some(since) = since.filter(|_| !seen.exempt) else {
         return false;
@@ -57,7 +58,7 @@ pub fn is_inactive(since: Option<&Date>, seen: &Activity) -> bool {
     }
 }
 
-/// The users with these ids; who is missing is missing.
+/// The users with these ids; those that do not exist are left out.
 pub async fn users<'a>(
     tx: &mut Tx,
     ids: impl IntoIterator<Item = &'a str>,

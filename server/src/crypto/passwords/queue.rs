@@ -221,7 +221,7 @@ impl Queue {
         turn.await.map_err(|_| Error::Busy)
     }
 
-    /// Gives a turn that is over to the next.
+    /// Passes a turn that is over to the next.
     fn next(self: Arc<Self>) {
         let mut turn = Turn(Some(Arc::clone(&self)));
         loop {
