@@ -117,7 +117,7 @@ impl<'r, T> Session<'r, T> {
     /// # Errors
     /// 400 when the marker is no item of this list; as [`Session::take_long`].
     pub async fn next_batch(&mut self, paging: &mut Paging<'_>) -> Result<Option<Batch>> {
-        let batch = paging.next()?;
+        let batch = paging.next_batch()?;
         if batch.is_some() && paging.is_long() {
             self.take_long().await?;
         }

@@ -68,7 +68,7 @@ impl Paging<'_> {
     ///
     /// # Errors
     /// 400 when the marker is no item of this list.
-    pub fn next(&mut self) -> Result<Option<Batch>> {
+    pub fn next_batch(&mut self) -> Result<Option<Batch>> {
         if let Progress::Marker = self.at
             && let Some(marker) = self.marker.take()
         {
@@ -380,7 +380,7 @@ mod tests {
         let q = Query::parse(q)?;
         let all: std::collections::BTreeSet<String> = ids.iter().map(|i| (*i).to_owned()).collect();
         let mut paging = q.paging(&[], &["kind"], None)?;
-        while let Some(batch) = paging.next()? {
+        while let Some(batch) = paging.next_batch()? {
             let rows = batch.of(&all);
             paging.read(&batch, rows.len(), rows.last().map(|id| id.as_str()));
             for id in rows {

@@ -737,7 +737,7 @@ fn to_json(a: &Assignment, links: &Links, names: Option<&Names>) -> Value {
         Actor::Group(id) => ("group", named(id, names.map(|n| &n.groups))),
     };
     if let Some(group) = &a.source.group {
-        own_links["membership"] = links.of(&["groups", group, "users", &a.actor.id()]).into();
+        own_links["membership"] = links.of(&["groups", group, "users", a.actor.id()]).into();
     }
     if let Some(prior) = &a.source.role {
         // Keystone's own words, the order of the two included.
