@@ -275,7 +275,10 @@ mod tests {
             (update["minProperties"].as_u64(), update.get("required"), update["properties"].get("id")),
             (Some(1), None, None)
         );
-        assert_eq!(THING.query_schema()["properties"], json!({"name": {"minLength": 1, "maxLength": 255}}));
+        let query = THING.query_schema();
+        assert_eq!(query["properties"]["name"], json!({"minLength": 1, "maxLength": 255}));
+        assert_eq!(query["properties"]["colour"], json!({"type": "string"}));
+        assert_eq!(query["properties"].get("id"), None);
         static CLOSED: Resource =
             Resource::new("limit", "limits", &[Field::of("resource_limit").at_least(-1)]).closed();
         assert_eq!(

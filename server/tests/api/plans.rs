@@ -167,7 +167,7 @@ fn a_validation_reads_the_events_that_concern_it_and_no_others() {
 
 /// Rows of trusts, credentials, users and projects: many of one owner, a few of another.
 fn fill_lists(s: &Server) {
-    let one = |n: usize| if n % 1000 == 0 { "few" } else { "many" };
+    let one = |n: usize| if n.is_multiple_of(1000) { "few" } else { "many" };
     let rows: Vec<usize> = (0..MANY).collect();
     for part in rows.chunks(500) {
         let insert = |into: &str, row: &dyn Fn(usize) -> Vec<Value>| {
