@@ -28,22 +28,22 @@ fn read_grant(r: &mut Row) -> Result<GrantRow> {
 }
 
 /// The four places in which grants are stored: of users and of their groups, on projects and domains and on
-/// the system.
+/// the system. SQLite joins in the order of a cross join: first the groups of the users.
 const GRANTS: [&str; 4] = [
     "SELECT a.actor_id, a.type, a.target_id, a.role_id, a.inherited FROM assignment a",
     "SELECT m.user_id, a.type, a.target_id, a.role_id, a.inherited
-       FROM assignment a JOIN user_group_membership m ON m.group_id = a.actor_id",
+       FROM user_group_membership m CROSS JOIN assignment a",
     "SELECT a.actor_id, a.type, a.target_id, a.role_id, a.inherited FROM system_assignment a",
     "SELECT m.user_id, a.type, a.target_id, a.role_id, a.inherited
-       FROM system_assignment a JOIN user_group_membership m ON m.group_id = a.actor_id",
+       FROM user_group_membership m CROSS JOIN system_assignment a",
 ];
 
-/// The holder's column and the types of rows of each of [`GRANTS`].
-const HOLDERS: [(&str, [&str; 2]); 4] = [
-    ("a.actor_id", ["UserProject", "UserDomain"]),
-    ("m.user_id", ["GroupProject", "GroupDomain"]),
-    ("a.actor_id", ["UserSystem", "UserSystem"]),
-    ("m.user_id", ["GroupSystem", "GroupSystem"]),
+/// How each of [`GRANTS`] is joined, its holder's column, and the types of its rows.
+const HOLDERS: [(&str, &str, [&str; 2]); 4] = [
+    ("1 = 1", "a.actor_id", ["UserProject", "UserDomain"]),
+    ("a.actor_id = m.group_id", "m.user_id", ["GroupProject", "GroupDomain"]),
+    ("1 = 1", "a.actor_id", ["UserSystem", "UserSystem"]),
+    ("a.actor_id = m.group_id", "m.user_id", ["GroupSystem", "GroupSystem"]),
 ];
 
 impl Holdings {
@@ -73,11 +73,8 @@ impl Holdings {
         let users: Vec<&str> = users.iter().copied().collect();
         found.parents = parents(tx, projects.clone()).await?;
         let above = found.parents.values().flatten().cloned();
-        let targets: Vec<String> =
-            projects.into_iter().chain(above).collect::<BTreeSet<_>>().into_iter().collect();
-        for part in targets.chunks(CHUNK) {
-            found.read(tx, &users, Some(part)).await?;
-        }
+        let targets: BTreeSet<String> = projects.into_iter().chain(above).collect();
+        found.read(tx, &users, Some(&targets)).await?;
         Ok(found)
     }
 
@@ -86,20 +83,27 @@ impl Holdings {
     }
 
     /// Reads what the users hold, on some targets or on any; returns the projects and domains among these.
-    async fn read(&mut self, tx: &mut Tx, users: &[&str], on: Option<&[String]>) -> Result<BTreeSet<String>> {
+    async fn read(
+        &mut self,
+        tx: &mut Tx,
+        users: &[&str],
+        on: Option<&BTreeSet<String>>,
+    ) -> Result<BTreeSet<String>> {
         let mut targets = BTreeSet::new();
         for part in users.chunks(CHUNK) {
-            for (sql, (holder, [kind, other])) in GRANTS.into_iter().zip(HOLDERS) {
+            for (sql, (joined, holder, [kind, other])) in GRANTS.into_iter().zip(HOLDERS) {
                 // The system is neither a project nor above one.
                 if on.is_some() && kind.ends_with("System") {
                     continue;
                 }
                 let mut q = Select::new(sql);
-                if let Some(ids) = on {
-                    q.is_in("a.target_id", ids);
-                }
-                q.and("a.type IN (?, ?)", args![kind, other]).is_in(holder, part.iter().copied());
+                q.and(joined, &[]).and("a.type IN (?, ?)", args![kind, other]);
+                q.is_in(holder, part.iter().copied());
                 for (user, kind, target, role, inherited) in q.map(tx, read_grant).await? {
+                    // Asking for users and targets at once makes an engine try each with each.
+                    if on.is_some_and(|targets| !targets.contains(&target)) {
+                        continue;
+                    }
                     let place = if inherited {
                         LostPlace::Below(target.clone())
                     } else if kind.ends_with("System") {

@@ -1180,6 +1180,7 @@ pub const OWN_INDEXES: &[(&str, Index)] = &[
     // By these the pages of lists are read: they have the rows of one owner in the order of their ids.
     ("user", index("ix_vicar_user_domain", &["domain_id", "id"])),
     ("project", index("ix_vicar_project_domain", &["domain_id", "id"])),
+    ("project_tag", index("ix_vicar_project_tag_name", &["name", "project_id"])),
     ("trust", index("ix_vicar_trust_trustor", &["trustor_user_id", "id"])),
     ("trust", index("ix_vicar_trust_trustee", &["trustee_user_id", "id"])),
     ("credential", index("ix_vicar_credential_user", &["user_id", "id"])),

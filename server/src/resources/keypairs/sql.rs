@@ -34,15 +34,16 @@ pub async fn ids(
     batch: &Batch,
     build: impl FnOnce(&mut Select),
 ) -> Result<Vec<String>> {
-    // What somebody has a part in is gathered first: no engine has to look for it among everybody's.
+    // What somebody has a part in is gathered first: no engine has to look for it among everybody's. SQLite joins
+    // in the order of a cross join.
     let mut q = match whose {
         Whose::All => Select::new("SELECT c.id FROM credential c"),
         Whose::Keypairs(user) => Select::with(
             "SELECT c.id FROM (
                  SELECT id FROM credential WHERE user_id = ? AND type IN (?, ?)
                  UNION
-                 SELECT k.credential_id FROM vicar_keypair k JOIN trust t ON t.id = k.trust_id
-                  WHERE t.trustee_user_id = ?) c",
+                 SELECT k.credential_id FROM trust t CROSS JOIN vicar_keypair k
+                  WHERE k.trust_id = t.id AND t.trustee_user_id = ?) c",
             args![Id(user), PLAIN, BOUND, Id(user)],
         ),
         Whose::Part(user) => Select::with(
@@ -53,7 +54,7 @@ pub async fn ids(
              SELECT c.id FROM (
                  SELECT id FROM credential WHERE user_id = ?
                  UNION
-                 SELECT k.credential_id FROM vicar_keypair k JOIN mine ON k.trust_id = mine.id) c",
+                 SELECT k.credential_id FROM mine CROSS JOIN vicar_keypair k WHERE k.trust_id = mine.id) c",
             args![Id(user), Id(user), Id(user)],
         ),
     };

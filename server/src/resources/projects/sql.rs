@@ -51,17 +51,21 @@ pub enum TagCount {
 
 /// Adds the condition that a project, `p`, has so many of these tags.
 pub fn tagged(q: &mut Select, tags: &BTreeSet<&str>, how: TagCount) {
-    let compare = match how {
-        TagCount::All => format!("= {}", tags.len()),
-        TagCount::Any => "> 0".to_owned(),
-        TagCount::NotAll => format!("<> {}", tags.len()),
-        TagCount::NotAny => "= 0".to_owned(),
-    };
+    let (n, places) = (tags.len(), store::placeholders(tags.len()));
     // No two tags of a project are the same, so counting them is enough.
-    let condition = format!(
-        "(SELECT COUNT(*) FROM project_tag g WHERE g.project_id = p.id AND g.name IN ({})) {compare}",
-        store::placeholders(tags.len())
-    );
+    let counted =
+        format!("(SELECT COUNT(*) FROM project_tag g WHERE g.project_id = p.id AND g.name IN ({places}))");
+    let condition = match how {
+        TagCount::All => format!(
+            "p.id IN (SELECT g.project_id FROM project_tag g WHERE g.name IN ({places})
+                       GROUP BY g.project_id HAVING COUNT(*) = {n})"
+        ),
+        TagCount::Any => {
+            format!("p.id IN (SELECT g.project_id FROM project_tag g WHERE g.name IN ({places}))")
+        }
+        TagCount::NotAll => format!("{counted} <> {n}"),
+        TagCount::NotAny => format!("{counted} = 0"),
+    };
     let tags: Vec<Value> = tags.iter().map(|tag| Id(*tag).into()).collect();
     q.and(&condition, &tags);
 }
@@ -176,6 +180,10 @@ async fn find(tx: &mut Tx, filter: &Filter<'_>, build: impl FnOnce(&mut Select))
         .id("p.parent_id", filter.parent_id)
         .eq("p.name", filter.name)
         .eq("p.is_domain", filter.is_domain);
+    if filter.is_domain == Some(true) {
+        // Where domains are: they are few among the projects.
+        q.id("p.domain_id", Some(ROOT_DOMAIN));
+    }
     build(&mut q);
     let found = q.map(tx, read).await?;
     whole(tx, found).await

@@ -4,6 +4,7 @@ CREATE INDEX IF NOT EXISTS ix_vicar_user_domain ON "user" (domain_id, id);
 CREATE INDEX IF NOT EXISTS ix_vicar_credential_user ON credential (user_id, id);
 CREATE INDEX IF NOT EXISTS ix_vicar_project_domain ON project (domain_id, id);
 CREATE INDEX IF NOT EXISTS ix_vicar_project_parent ON project (parent_id, id);
+CREATE INDEX IF NOT EXISTS ix_vicar_project_tag_name ON project_tag (name, project_id);
 DROP INDEX IF EXISTS ix_vicar_trust_trustor_user_id;
 DROP INDEX IF EXISTS ix_vicar_trust_trustee_user_id;
 DROP INDEX IF EXISTS ix_vicar_user_domain_id;
