@@ -520,9 +520,10 @@ def chain(w):
         c.ok('each link may be handed on less often than the one before',
              first['redelegation_count'] > to_heat['redelegation_count'] > to_aodh['redelegation_count'],
              [t['redelegation_count'] for t in (first, to_heat, to_aodh)])
-        for t in (to_heat, to_aodh):
+        # Aodh hands on all that its token has: what the role implies as well.
+        for t, wanted in ((to_heat, [ROLE]), (to_aodh, [ROLE, 'member', 'reader'])):
             roles = w.identity.get('/OS-TRUST/trusts/%s/roles' % t['id'], w.admin).body['roles']
-            c.equal('and carries the one role', [r['name'] for r in roles], [ROLE])
+            c.equal('and carries %s' % ', '.join(wanted), sorted(r['name'] for r in roles), wanted)
         if w.vicar:
             seen = json.dumps(w.identity.get('/users/%s/delegations' % owner.id, mine).body)
             c.ok('the owner sees all three', all(i in seen for i in links))
