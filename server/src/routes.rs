@@ -12,6 +12,7 @@ use crate::resources::catalog::regions::{self, Region};
 use crate::resources::catalog::services::Service;
 use crate::resources::grants::{assignments, http as grants};
 use crate::resources::groups::{Group, members};
+use crate::resources::limits::{self, Limit, RegisteredLimit};
 use crate::resources::projects::tags;
 use crate::resources::roles::{Role, implied};
 use crate::resources::tokens::{exchange, http as tokens};
@@ -62,6 +63,19 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/endpoints/{endpoint_id}" [GetEndpoint]: read resource::get::<Endpoint>;
     PATCH  "/v3/endpoints/{endpoint_id}" [UpdateEndpoint]: write resource::update::<Endpoint>;
     DELETE "/v3/endpoints/{endpoint_id}" [DeleteEndpoint]: write resource::delete::<Endpoint>;
+
+    // limits
+    GET    "/v3/registered_limits" [ListRegisteredLimits]: read resource::list::<RegisteredLimit>;
+    POST   "/v3/registered_limits" [CreateRegisteredLimits]: write resource::create_many::<RegisteredLimit>;
+    GET    "/v3/registered_limits/{registered_limit_id}" [GetRegisteredLimit]: read resource::get::<RegisteredLimit>;
+    PATCH  "/v3/registered_limits/{registered_limit_id}" [UpdateRegisteredLimit]: write resource::update::<RegisteredLimit>;
+    DELETE "/v3/registered_limits/{registered_limit_id}" [DeleteRegisteredLimit]: write resource::delete::<RegisteredLimit>;
+    GET    "/v3/limits" [ListLimits]: read resource::list::<Limit>;
+    POST   "/v3/limits" [CreateLimits]: write resource::create_many::<Limit>;
+    GET    "/v3/limits/model" [GetLimitModel]: read limits::model;
+    GET    "/v3/limits/{limit_id}" [GetLimit]: read resource::get::<Limit>;
+    PATCH  "/v3/limits/{limit_id}" [UpdateLimit]: write resource::update::<Limit>;
+    DELETE "/v3/limits/{limit_id}" [DeleteLimit]: write resource::delete::<Limit>;
 
     // domains and projects
     GET    "/v3/domains" [ListDomains]: read domains::list;

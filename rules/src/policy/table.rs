@@ -168,6 +168,28 @@ operations! {
         "GET /v3/role_inferences; HEAD /v3/role_inferences";
     CheckImpliedRole, "identity:check_implied_role", "sp", "rule:admin_required or rule:system_reader",
         "HEAD /v3/roles/{prior_role_id}/implies/{implied_role_id}";
+    GetLimitModel, "identity:get_limit_model", "sdp", "@",
+        "GET /v3/limits/model; HEAD /v3/limits/model";
+    GetLimit, "identity:get_limit", "sdp", "rule:admin_required or rule:system_reader or domain_id:%(target.limit.domain.id)s or domain_id:%(target.limit.project.domain_id)s or project_id:%(target.limit.project_id)s",
+        "GET /v3/limits/{limit_id}; HEAD /v3/limits/{limit_id}";
+    ListLimits, "identity:list_limits", "sdp", "@",
+        "GET /v3/limits; HEAD /v3/limits";
+    CreateLimits, "identity:create_limits", "sp", "rule:admin_required",
+        "POST /v3/limits";
+    UpdateLimit, "identity:update_limit", "sp", "rule:admin_required",
+        "PATCH /v3/limits/{limit_id}";
+    DeleteLimit, "identity:delete_limit", "sp", "rule:admin_required",
+        "DELETE /v3/limits/{limit_id}";
+    GetRegisteredLimit, "identity:get_registered_limit", "sdp", "@",
+        "GET /v3/registered_limits/{registered_limit_id}; HEAD /v3/registered_limits/{registered_limit_id}";
+    ListRegisteredLimits, "identity:list_registered_limits", "sdp", "@",
+        "GET /v3/registered_limits; HEAD /v3/registered_limits";
+    CreateRegisteredLimits, "identity:create_registered_limits", "sp", "rule:admin_required",
+        "POST /v3/registered_limits";
+    UpdateRegisteredLimit, "identity:update_registered_limit", "sp", "rule:admin_required",
+        "PATCH /v3/registered_limits/{registered_limit_id}";
+    DeleteRegisteredLimit, "identity:delete_registered_limit", "sp", "rule:admin_required",
+        "DELETE /v3/registered_limits/{registered_limit_id}";
     GetProject, "identity:get_project", "sdp", "rule:admin_required or rule:system_reader or (role:reader and rule:project_domain) or rule:project_itself",
         "GET /v3/projects/{project_id}";
     ListProjects, "identity:list_projects", "sdp", "rule:admin_required or rule:system_reader or (role:reader and domain_id:%(target.domain_id)s)",

@@ -88,6 +88,7 @@ pub async fn create_many<R: Plain>(s: &mut Writing<'_>) -> Result<Response> {
     for body in bodies.as_array().into_iter().flatten().filter_map(Value::as_object) {
         all.push(propose::<R>(s, body.clone()).await?);
     }
+    R::together(s, &all).await?;
     let mut shown = Vec::new();
     for new in &all {
         R::insert(s, new).await?;

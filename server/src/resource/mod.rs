@@ -178,6 +178,15 @@ pub trait Plain: Send + Sync + Sized + 'static {
         async { Ok(()) }
     }
 
+    /// Refuses what the new objects of one request cannot be together, before any of them is written. Asked where
+    /// one request can create several.
+    fn together(
+        _s: &mut Writing<'_>,
+        _all: &[Authorized<Proposed<Record<Self>>>],
+    ) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+
     /// Stores a new object.
     fn insert(
         s: &mut Writing<'_>,
@@ -382,9 +391,16 @@ mod tests {
     #[tokio::test]
     async fn descriptions_fit_their_tables() {
         use crate::resources::catalog::{endpoints::Endpoint, regions::Region, services::Service};
+        use crate::resources::groups::Group;
+        use crate::resources::limits::{Limit, RegisteredLimit};
+        use crate::resources::roles::Role;
         fits_its_table::<Thing>().await;
         fits_its_table::<Region>().await;
         fits_its_table::<Service>().await;
         fits_its_table::<Endpoint>().await;
+        fits_its_table::<Role>().await;
+        fits_its_table::<Group>().await;
+        fits_its_table::<RegisteredLimit>().await;
+        fits_its_table::<Limit>().await;
     }
 }
