@@ -105,6 +105,13 @@ fn facts(op: Op) -> Facts {
         | DeleteImpliedRole
         | ListRoleInferenceRules
         | CheckImpliedRole => role(),
+        GetLimit => none().with(Fact::LimitProject, "p").with(Fact::LimitProjectDomain, "d"),
+        GetLimitModel | ListLimits | CreateLimits | UpdateLimit | DeleteLimit => none(),
+        GetRegisteredLimit
+        | ListRegisteredLimits
+        | CreateRegisteredLimits
+        | UpdateRegisteredLimit
+        | DeleteRegisteredLimit => none(),
         GetProject | CreateProject | UpdateProject | DeleteProject => project(),
         ListProjects => in_domain(),
         ListUserProjects => user(),

@@ -17,6 +17,7 @@ use crate::resources::catalog::regions::{self, Region};
 use crate::resources::catalog::services::Service;
 use crate::resources::grants::{assignments, http as grants};
 use crate::resources::groups::{Group, members};
+use crate::resources::limits::{self, Limit, RegisteredLimit};
 use crate::resources::projects::tags;
 use crate::resources::roles::{Role, implied};
 use crate::resources::tokens::{exchange, http as tokens};
@@ -76,6 +77,19 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/endpoints/{endpoint_id}" [GetEndpoint]: read resource::get::<Endpoint>, home "endpoint", answers 200 endpoint;
     PATCH  "/v3/endpoints/{endpoint_id}" [UpdateEndpoint]: write resource::update::<Endpoint>, body endpoint = resource::change_schema::<Endpoint>(), answers 200 endpoint;
     DELETE "/v3/endpoints/{endpoint_id}" [DeleteEndpoint]: write resource::delete::<Endpoint>, answers 204;
+
+    // limits
+    GET    "/v3/registered_limits" [ListRegisteredLimits]: read resource::list::<RegisteredLimit>, query resource::query_schema::<RegisteredLimit>(), home "registered_limits", answers 200 [registered_limits];
+    POST   "/v3/registered_limits" [CreateRegisteredLimits]: write resource::create_many::<RegisteredLimit>, body registered_limits = resource::many_schema::<RegisteredLimit>(), answers 201 [registered_limits whole];
+    GET    "/v3/registered_limits/{registered_limit_id}" [GetRegisteredLimit]: read resource::get::<RegisteredLimit>, home "registered_limit", answers 200 registered_limit;
+    PATCH  "/v3/registered_limits/{registered_limit_id}" [UpdateRegisteredLimit]: write resource::update::<RegisteredLimit>, body registered_limit = resource::change_schema::<RegisteredLimit>(), answers 200 registered_limit;
+    DELETE "/v3/registered_limits/{registered_limit_id}" [DeleteRegisteredLimit]: write resource::delete::<RegisteredLimit>, answers 204;
+    GET    "/v3/limits" [ListLimits]: read resource::list::<Limit>, query resource::query_schema::<Limit>(), home "limits", answers 200 [limits];
+    POST   "/v3/limits" [CreateLimits]: write resource::create_many::<Limit>, body limits = resource::many_schema::<Limit>(), answers 201 [limits whole];
+    GET    "/v3/limits/model" [GetLimitModel]: read limits::model, home "limit_model", answers 200 model;
+    GET    "/v3/limits/{limit_id}" [GetLimit]: read resource::get::<Limit>, home "limit", answers 200 limit;
+    PATCH  "/v3/limits/{limit_id}" [UpdateLimit]: write resource::update::<Limit>, body limit = resource::change_schema::<Limit>(), answers 200 limit;
+    DELETE "/v3/limits/{limit_id}" [DeleteLimit]: write resource::delete::<Limit>, answers 204;
 
     // domains and projects
     GET    "/v3/domains" [ListDomains]: read domains::list, query domains::QUERY, home "domains", answers 200 [domains];

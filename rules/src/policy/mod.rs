@@ -77,6 +77,12 @@ pub enum Fact {
     TrustTrustor,
     /// `target.trust.trustee_user_id`
     TrustTrustee,
+    /// `target.limit.project_id`
+    LimitProject,
+    /// `target.limit.project.domain_id`: the domain of that project.
+    LimitProjectDomain,
+    /// `target.limit.domain.id`
+    LimitDomain,
 }
 
 impl Fact {
@@ -97,6 +103,9 @@ impl Fact {
         ("target.token.user_id", Fact::TokenUser),
         ("target.trust.trustor_user_id", Fact::TrustTrustor),
         ("target.trust.trustee_user_id", Fact::TrustTrustee),
+        ("target.limit.project_id", Fact::LimitProject),
+        ("target.limit.project.domain_id", Fact::LimitProjectDomain),
+        ("target.limit.domain.id", Fact::LimitDomain),
     ];
 }
 

@@ -173,4 +173,15 @@ operations! {
     ListUserDelegations, "vicar:list_user_delegations", "sp", "rule:admin_required or rule:system_reader or rule:owner";
     ChangePassword, "vicar:change_password", "", "@";
     ListRevokeEvents, "identity:list_revoke_events", "sp", "rule:service_or_admin";
+    GetLimitModel, "identity:get_limit_model", "sdp", "@";
+    GetLimit, "identity:get_limit", "sdp", "rule:admin_required or rule:system_reader or domain_id:%(target.limit.domain.id)s or domain_id:%(target.limit.project.domain_id)s or project_id:%(target.limit.project_id)s";
+    ListLimits, "identity:list_limits", "sdp", "@";
+    CreateLimits, "identity:create_limits", "sp", "rule:admin_required";
+    UpdateLimit, "identity:update_limit", "sp", "rule:admin_required";
+    DeleteLimit, "identity:delete_limit", "sp", "rule:admin_required";
+    GetRegisteredLimit, "identity:get_registered_limit", "sdp", "@";
+    ListRegisteredLimits, "identity:list_registered_limits", "sdp", "@";
+    CreateRegisteredLimits, "identity:create_registered_limits", "sp", "rule:admin_required";
+    UpdateRegisteredLimit, "identity:update_registered_limit", "sp", "rule:admin_required";
+    DeleteRegisteredLimit, "identity:delete_registered_limit", "sp", "rule:admin_required";
 }

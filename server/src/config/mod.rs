@@ -61,6 +61,15 @@ pub struct Compliance {
     pub allow_insecure_application_credential_trust_escalation: bool,
 }
 
+/// What limits of a project mean for those around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitModel {
+    /// Nothing.
+    Flat,
+    /// A project may use no more than its domain.
+    StrictTwoLevel,
+}
+
 /// Everything that is configured. Lengths of time are [`Micros`]: microseconds, whatever unit the files have.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -116,6 +125,8 @@ pub struct Config {
     pub list_limit: Option<u32>,
     /// `[DEFAULT] max_project_tree_depth`
     pub max_project_tree_depth: u32,
+    /// `[unified_limit] enforcement_model`
+    pub limit_model: LimitModel,
     /// `[oslo_middleware] max_request_body_size`
     pub max_body: usize,
     /// `[oslo_middleware] enable_proxy_headers_parsing`: a proxy says who the client is.
@@ -215,6 +226,10 @@ impl Config {
             admin_token: r.text("DEFAULT", "admin_token")?.map(Secret),
             list_limit: r.count("DEFAULT", "list_limit")?,
             max_project_tree_depth: r.size("DEFAULT", "max_project_tree_depth")?,
+            limit_model: match r.text("unified_limit", "enforcement_model")?.as_deref() {
+                Some("strict_two_level") => LimitModel::StrictTwoLevel,
+                _ => LimitModel::Flat,
+            },
             proxy_headers: r.flag("oslo_middleware", "enable_proxy_headers_parsing")?,
             max_connections: r.connections("max_connections")?,
             max_connections_per_address: r.connections("max_connections_per_address")?,

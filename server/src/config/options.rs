@@ -56,6 +56,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("DEFAULT", "public_endpoint", Text(None), "what links begin with; without it, the host that the client asked for"),
     opt("DEFAULT", "list_limit", Count(None), "the longest list in one answer"),
     opt("DEFAULT", "max_project_tree_depth", Number(5), "levels of projects below a domain"),
+    opt("unified_limit", "enforcement_model", Choice(&["flat", "strict_two_level"]), "with `strict_two_level`, no limit of a project is above its domain's"),
     opt("DEFAULT", "admin_token", Text(None), "whoever sends it is an administrator; leave it unset"),
     opt("database", "connection", InData("vicar.db"), "see [The database](#the-database)"),
     opt("database", "max_pool_size", Count(Some(5)), "connections that are kept"),

@@ -82,12 +82,13 @@ pub async fn create_from<R: Plain>(s: &mut Writing<'_>, body: Map<String, Value>
 pub async fn create_many<R: Plain>(s: &mut Writing<'_>) -> Result<Response> {
     let of = R::of();
     ask_first(s, of.order.create)?;
-    let bodies = s.request.json()?.remove(of.many).unwrap_or_default();
-    of.schemas().create_many.check(of.many, &bodies)?;
     let mut all = Vec::new();
-    for body in bodies.as_array().into_iter().flatten().filter_map(Value::as_object) {
-        all.push(propose::<R>(s, body.clone()).await?);
+    for body in s.body_list()? {
+        if let Value::Object(body) = body {
+            all.push(propose::<R>(s, body).await?);
+        }
     }
+    R::together(s, &all).await?;
     let mut shown = Vec::new();
     for new in &all {
         R::insert(s, new).await?;

@@ -26,7 +26,7 @@ use crate::store::Select;
 pub use field::Field;
 pub use handlers::{create, create_from, create_many, delete, get, list, new_body, update};
 pub use record::Record;
-pub use schemas::{change_schema, new_schema, query_schema};
+pub use schemas::{change_schema, many_schema, new_schema, query_schema};
 pub use sql::{Creates, Deletes};
 
 /// The description of a plain resource.
@@ -175,6 +175,15 @@ pub trait Plain: Send + Sync + Sized + 'static {
         _s: &mut Writing<'_>,
         _before: Option<&Record<Self>>,
         _after: &mut Record<Self>,
+    ) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Refuses what the new objects of one request cannot be together, before any of them is written. Asked where
+    /// one request can create several.
+    fn together(
+        _s: &mut Writing<'_>,
+        _all: &[Authorized<Proposed<Record<Self>>>],
     ) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
@@ -386,9 +395,16 @@ mod tests {
     #[tokio::test]
     async fn descriptions_fit_their_tables() {
         use crate::resources::catalog::{endpoints::Endpoint, regions::Region, services::Service};
+        use crate::resources::groups::Group;
+        use crate::resources::limits::{Limit, RegisteredLimit};
+        use crate::resources::roles::Role;
         fits_its_table::<Thing>().await;
         fits_its_table::<Region>().await;
         fits_its_table::<Service>().await;
         fits_its_table::<Endpoint>().await;
+        fits_its_table::<Role>().await;
+        fits_its_table::<Group>().await;
+        fits_its_table::<RegisteredLimit>().await;
+        fits_its_table::<Limit>().await;
     }
 }

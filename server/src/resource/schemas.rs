@@ -20,6 +20,11 @@ pub fn new_schema<R: Plain>() -> &'static Schema {
     &R::of().schemas().create
 }
 
+/// The schema of a list of new objects, for `routes.rs`.
+pub fn many_schema<R: Plain>() -> &'static Schema {
+    &R::of().schemas().create_many
+}
+
 /// The schema of a change, for `routes.rs`.
 pub fn change_schema<R: Plain>() -> &'static Schema {
     &R::of().schemas().update

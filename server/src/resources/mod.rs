@@ -6,6 +6,7 @@ pub mod domains;
 pub mod grants;
 pub mod groups;
 pub mod keypairs;
+pub mod limits;
 pub mod projects;
 pub mod roles;
 pub mod tokens;

@@ -137,6 +137,10 @@ fn bad_input_is_the_clients_fault_on_every_route() {
         "tags",
         "auth",
         "credentials",
+        "registered_limit",
+        "registered_limits",
+        "limit",
+        "limits",
     ];
     let of = |value: Value| -> Vec<u8> {
         let body: serde_json::Map<String, Value> =

@@ -16,6 +16,7 @@ mod groups;
 mod hardening;
 mod keypairs;
 mod keystone;
+mod limits;
 mod lists;
 mod losses;
 mod plans;

@@ -330,13 +330,6 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
         "tokens do not name them here, and no assertions are made",
     ),
     (
-        "registered limits",
-        "SELECT COUNT(*) FROM registered_limit",
-        Verdict::Fail,
-        "services that ask for limits get 404 here; keep the Keystone for /v3/limits and /v3/registered_limits",
-    ),
-    ("limits of projects", "SELECT COUNT(*) FROM \"limit\"", Verdict::Fail, "as above"),
-    (
         "endpoint groups",
         "SELECT COUNT(*) FROM endpoint_group",
         Verdict::Differs,
