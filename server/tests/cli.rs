@@ -1105,13 +1105,14 @@ fn adopting_says_what_each_option_of_a_keystone_means() {
     says("[token]\nexpiration = soon\n", 1, &["FAIL     files: configuration: [token] expiration"]);
 
     // What a Keystone finds by itself: beside its file, and in its defaults.
-    let policy = s.file("policy.yaml", "\"identity:get_user\": \"role:x\"\n\"identity:get_limit\": \"!\"\n");
+    let policy =
+        s.file("policy.yaml", "\"identity:get_user\": \"role:x\"\n\"identity:get_access_rule\": \"!\"\n");
     says(
         "",
         0,
         &[
             &format!("todo     [oslo_policy] policy_file: is not set, and {policy} is there"),
-            "differs  rules: nothing here asks for identity:get_limit",
+            "differs  rules: nothing here asks for identity:get_access_rule",
         ],
     );
     std::fs::create_dir(s.path("vicar.conf.d")).expect("made");

@@ -26,6 +26,9 @@ from keystoneauth1 import exceptions as ka
 from keystoneauth1 import session as ka_session
 from keystoneauth1.identity import v3 as ka_v3
 from keystoneclient.v3 import client as ks_client
+from oslo_config import cfg as oslo_config
+from oslo_limit import exception as oslo_exception
+from oslo_limit import limit as oslo_limit
 
 import api
 import cli_story
@@ -691,6 +694,64 @@ def test_counted(w):
     c.equal('eight exchanges at once on three uses, over both doors',
             sorted(got), [200] * 3 + [401] * 5)
     c.equal('and no login is left', use(t), False)
+
+
+def test_oslo_limit(w, tmp_path):
+    """Quotas as Nova, Glance and others enforce them: oslo.limit asks as a reader of the system."""
+    c, k = w.c, w.admin
+    service = k.services.create(w.name('nova'), type=w.name('compute'))
+    endpoint = k.endpoints.create(service, 'http://nova', interface='public',
+                                  region='RegionOne')
+    cores, ram = (k.registered_limits.create(service, name, default, region='RegionOne')
+                  for name, default in (('cores', 4), ('ram', 100)))
+    own = k.limits.create(w.ids['p'], service, 'cores', 8, region='RegionOne')
+    c.raises('twice the same limit', lambda: k.limits.create(
+        w.ids['p'], service, 'cores', 9, region='RegionOne'), ka.Conflict)
+    c.raises('a limit of what is not registered', lambda: k.limits.create(
+        w.ids['p'], service, 'disk', 9, region='RegionOne'), ka.Forbidden)
+    c.raises('a registered limit that is used', lambda: k.registered_limits.delete(cores),
+             ka.Forbidden)
+    password = secrets.token_urlsafe(12)
+    user = k.users.create(w.name('quota'), domain='default', password=password)
+    k.roles.grant(w.ids['reader'], user=user, system='all')
+
+    (tmp_path / 'nova.conf').write_text('''
+[oslo_limit]
+auth_type = password
+auth_url = %s
+user_id = %s
+password = %s
+system_scope = all
+endpoint_id = %s
+''' % (w.url, user.id, password, endpoint.id))
+    oslo_config.CONF(['--config-file', str(tmp_path / 'nova.conf')], project='nova')
+    used = {'cores': 3, 'ram': 50}
+    enforcer = oslo_limit.Enforcer(
+        lambda project, names: {name: used[name] for name in names}, cache=False)
+
+    def refused(project, **deltas):
+        try:
+            enforcer.enforce(project, deltas)
+        except oslo_exception.ProjectOverLimit as e:
+            return [(o.resource_name, o.limit) for o in e.over_limit_info_list]
+        return None
+
+    p, q = w.ids['p'], w.ids['q']
+    c.equal('within the default', refused(q, cores=1, ram=50), None)
+    c.equal('above the default', refused(q, cores=2, ram=50), [('cores', 4)])
+    c.equal('within the limit of the project', refused(p, cores=5, ram=50), None)
+    c.equal('above it', refused(p, cores=6), [('cores', 8)])
+    k.limits.update(own, resource_limit=3)
+    c.equal('a lowered limit', refused(p, cores=1), [('cores', 3)])
+    k.limits.delete(own)
+    c.equal('without it the default', refused(p, cores=1), None)
+    c.equal('all that is registered', sorted(enforcer.get_registered_limits(['cores', 'ram'])),
+            [('cores', 4), ('ram', 100)])
+    member = w.session('alice', project=p).get_token()
+    c.equal('a member sees none of others', w.raw('GET', '/limits', member).body['limits'], [])
+    for limit in (cores, ram):
+        k.registered_limits.delete(limit)
+    k.services.delete(service)
 
 
 def test_sdk(w):

@@ -99,8 +99,8 @@ fn a_registered_limit_is_made_shown_changed_and_deleted() {
         c.s.post(&c.admin, REGISTERED, json!({"registered_limits": bad})).expect(400);
     }
     let find = |query: &str| c.list(&c.admin, &format!("{REGISTERED}?{query}"), "registered_limits");
-    assert_eq!(find("resource_name=ram"), [of.clone()]);
-    assert_eq!(find(&format!("service_id={}&resource_name=cores", c.service)), [other.clone()]);
+    assert_eq!(find("resource_name=ram"), [&*of]);
+    assert_eq!(find(&format!("service_id={}&resource_name=cores", c.service)), [&*other]);
     assert_eq!(find("region_id=RegionOne"), [""; 0]);
     assert_eq!(find("resource_name__contains=r").len(), 2);
     assert_eq!(find("limit=1").len(), 1);
@@ -184,7 +184,7 @@ fn a_limit_is_of_a_project_or_a_domain_and_goes_by_a_registered_one() {
         format!("service_id={}&resource_name=cores&project_id={}", c.service, c.project),
         format!("project_id={}&resource_name__startswith=co", c.project),
     ] {
-        assert_eq!(find(&query), [of.clone()], "{query}");
+        assert_eq!(find(&query), [&*of], "{query}");
     }
     assert_eq!(find("domain_id=default").len(), 1);
     assert_eq!(find("service_id=nope").len(), 0);
@@ -246,7 +246,8 @@ fn who_may_do_what_with_limits() {
     for (who, token, listed, shown) in &table {
         let mut found = c.list(token, LIMITS, "limits");
         let mut wanted: Vec<String> = listed.iter().map(|id| (*id).clone()).collect();
-        (found.sort(), wanted.sort());
+        found.sort();
+        wanted.sort();
         assert_eq!(found, wanted, "{who}");
         for id in all {
             let status = s.get(token, &format!("{LIMITS}/{id}")).status;
@@ -258,7 +259,7 @@ fn who_may_do_what_with_limits() {
             may || who.ends_with("system"),
             "{who}"
         );
-        assert_eq!(c.list(token, REGISTERED, "registered_limits"), [registered.clone()], "{who}");
+        assert_eq!(c.list(token, REGISTERED, "registered_limits"), [&*registered], "{who}");
         s.get(token, &format!("{REGISTERED}/{registered}")).expect(200);
         s.get(token, "/v3/limits/model").expect(200);
         if may {
