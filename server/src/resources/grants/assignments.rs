@@ -222,6 +222,18 @@ fn read(r: &mut Row) -> store::Result<Option<Assignment>> {
     Ok(Some(Assignment { actor, target, role, inherited, source: Source::default() }))
 }
 
+/// The value of `type` of an assignment's row.
+fn kind(a: &Assignment) -> &'static str {
+    match (&a.actor, &a.target) {
+        (Actor::User(_), Target::Project(_)) => "UserProject",
+        (Actor::User(_), Target::Domain(_)) => "UserDomain",
+        (Actor::User(_), Target::System) => "UserSystem",
+        (Actor::Group(_), Target::Project(_)) => "GroupProject",
+        (Actor::Group(_), Target::Domain(_)) => "GroupDomain",
+        (Actor::Group(_), Target::System) => "GroupSystem",
+    }
+}
+
 /// The part of a `type` that says who holds it, with a condition on the holder's id.
 fn of_condition<'a>(of: Of<'a>, words: &mut Vec<&'static str>) -> Option<(&'static str, &'a str)> {
     match of {
@@ -263,7 +275,7 @@ async fn rows(
     let mut out = Vec::new();
     for batch in batches {
         let mut q = Select::new("SELECT type, actor_id, target_id, role_id, inherited FROM assignment");
-        q.is_in("type", words.iter().copied()).eq("inherited", inherited).eq("role_id", role);
+        q.eq("inherited", inherited).eq("role_id", role);
         if let Some((condition, id)) = holder {
             q.and(condition, args![id]);
         }
@@ -274,7 +286,10 @@ async fn rows(
             q.is_in("target_id", ids);
         }
         q.end("ORDER BY type, target_id, actor_id, role_id, inherited");
-        out.extend(q.map(tx, read).await?.into_iter().flatten());
+        // The types follow from whom and what was asked for. With a condition on them SQLite would read all rows
+        // of a type, by the primary key, and not those of the target.
+        let found = q.map(tx, read).await?.into_iter().flatten();
+        out.extend(found.filter(|a| words.contains(&kind(a))));
     }
     Ok(out)
 }
