@@ -481,7 +481,7 @@ impl WriteTx {
     ///
     /// Events and tokens know whole seconds. When the commit took into the next second, a token may have been
     /// issued in that second before others could see the events; then they are written once more, for the
-    /// later instant, before this returns.
+    /// later instant, before this returns. Once is enough: whoever reads after the first commit sees the events.
     ///
     /// # Errors
     /// [`Error::Again`] when nothing was committed and the same is likely to succeed; [`Error::Unavailable`]
@@ -489,10 +489,10 @@ impl WriteTx {
     pub async fn commit(mut self) -> Result<()> {
         let statements = std::mem::take(&mut self.at_commit);
         let store = self.store.clone();
-        let mut instant = self.finish(&statements).await?;
-        while !statements.is_empty() && store.clock.now() / clock::SECOND != instant / clock::SECOND {
+        let instant = self.finish(&statements).await?;
+        if !statements.is_empty() && store.clock.now() / clock::SECOND != instant / clock::SECOND {
             let again = async { store.write().await?.finish(&statements).await };
-            instant = Box::pin(again).await.map_err(|e| match e {
+            Box::pin(again).await.map_err(|e| match e {
                 Error::Again(text) => Error::Unavailable(format!("after a commit: {text}")),
                 other => other,
             })?;

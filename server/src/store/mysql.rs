@@ -205,7 +205,7 @@ fn exact<'a>(sql: &'a str, args: &'a [Value]) -> (Cow<'a, str>, Cow<'a, [Value]>
                 text.push_str(&format!("{head}BINARY {column} <> {list}"));
             }
             Some(((head, column), how))
-                if how != " <> " && !column.is_empty() && (is_id || is_text && !column.ends_with("name")) =>
+                if how != " <> " && !column.is_empty() && (is_id || is_text && !is_name(column)) =>
             {
                 text.push_str(&format!("{head}({column}{how}{list} AND BINARY {column}{how}{list})"));
                 values.extend_from_slice(taken);
@@ -218,6 +218,11 @@ fn exact<'a>(sql: &'a str, args: &'a [Value]) -> (Cow<'a, str>, Cow<'a, [Value]>
     }
     text.push_str(rest);
     (Cow::Owned(text), Cow::Owned(values))
+}
+
+/// Whether a column, with its table and quoted or not, is one of names.
+fn is_name(column: &str) -> bool {
+    column.trim_end_matches('"').ends_with("name")
 }
 
 fn bind(args: &[Value]) -> super::Result<MySqlArguments> {
@@ -365,6 +370,8 @@ mod tests {
                 vec![Value::Bool(true), a.clone(), b.clone(), a.clone(), b.clone(), c.clone(), c.clone()]
             )
         );
+        let name = "SELECT 1 FROM t WHERE t.\"name\" = ?";
+        assert_eq!(check(name, std::slice::from_ref(&c)), (name.to_owned(), vec![c.clone()]));
         // An id is one whatever its column is called, and wherever it is compared.
         let id = |text: &str| Value::Id(text.into());
         let args = [id("a"), c.clone(), id("b"), id("d"), id("e"), id("f")];
