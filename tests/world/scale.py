@@ -8,10 +8,9 @@ another; there is a user for each ten trusts, a project for each twenty, a keypa
 for each ten. A few more people with a handful of trusts, keypairs and projects are the ones who ask.
 
 Over HTTP, one request after the other, all of them in every round: a page of each list, what somebody delegated,
-a validation, and the end of what nobody uses. A figure is the first quartile of the rounds: what else the machine does counts less so.
-A page is good when the larger database takes no more
-than five times what the smaller one takes; the end of a role that nobody has, when it takes no more than 20 ms.
-The exit status is 1 when one is not good.
+a validation, and the end of what nobody uses. A figure is the first quartile of the rounds: what else the machine
+does counts less so. A page is good when the larger database takes no more than five times what the smaller one takes;
+the end of a role that nobody has, when it takes no more than 20 ms. The exit status is 1 when one is not good.
 """
 import argparse
 import functools
