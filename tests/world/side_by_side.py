@@ -1101,7 +1101,6 @@ def adopt(c, place):
             'FAIL     users who need a second factor: 1: ',
             'FAIL     application credentials: 1: ',
             'FAIL     identity providers: 1: ',
-            'FAIL     registered limits: 1: ',
             'differs  mappings: 1: ',
             'differs  one-time passwords: 1 secrets',
             'ok       keys: all are encrypted with the primary key',
