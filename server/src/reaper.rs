@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::args;
 use crate::error::{Error, Result};
 use crate::resources::trusts::flush::{self, Which};
+use crate::store::schema::Dialect;
 use crate::store::{DateTime, Delete, Patience, WriteTx};
 use crate::system::System;
 
@@ -62,7 +63,8 @@ pub async fn sweep(app: &App) -> Result<Sweep> {
     done.purged = purge_all(app, &Which::default(), now.saturating_sub(app.config.retention), by).await?;
     done.keypairs = remove_rest(app, by).await?;
     done.revocations = with_retry(app, Task::Forget(now), by).await? as u64;
-    let dead = flush::count(&mut app.store.read().await?, now).await?;
+    let store = app.store.clone();
+    let dead = aside(app, async move { flush::count(&mut store.read().await?, now).await }).await?;
     app.metrics.dead_trusts.set(i64::try_from(dead.trusts()).unwrap_or(i64::MAX));
     app.metrics.trusts_ended.inc_by(done.ended as u64);
     Ok(done)
@@ -92,19 +94,67 @@ async fn with_retry(app: &App, chore: Task<'_>, by: System) -> Result<usize> {
     }
 }
 
+/// Reads what takes as long as the trusts are many. SQLite works on the thread that asks: then it is one on
+/// which no request waits.
+async fn aside<T: Send + 'static>(
+    app: &App,
+    read: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    if app.store.dialect() != Dialect::Sqlite {
+        return read.await;
+    }
+    let here = tokio::runtime::Handle::current();
+    let read = tokio::task::spawn_blocking(move || here.block_on(read));
+    read.await.map_err(|e| Error::Internal(format!("the reaper's reading ended: {e}")))?
+}
+
+/// Finds what there is to do before it takes the writer, and looks at each once more when it has it.
 async fn once(app: &App, chore: Task<'_>, by: System) -> Result<usize> {
-    let mut tx = app.store.write().await?;
-    let done = match chore {
-        Task::End(which, now) => flush::end_some(&mut tx, &by, which, now).await?,
-        Task::Purge(which, cutoff) => flush::purge_some(&mut tx, &by, which, cutoff).await?,
-        Task::Rest => {
-            flush::remove_leftovers(&mut tx, &by).await?;
-            flush::remove_orphaned_keypairs(&mut tx, &by).await?
+    let store = app.store.clone();
+    match chore {
+        Task::End(which, now) => {
+            let of = which.clone();
+            let found =
+                aside(app, async move { flush::over_some(&mut store.read().await?, &of, now).await }).await?;
+            if found.is_empty() {
+                return Ok(0);
+            }
+            let mut tx = app.store.write().await?;
+            let found: Vec<&str> = found.iter().map(String::as_str).collect();
+            let done = flush::end_those(&mut tx, &by, &found, now).await?;
+            tx.commit().await?;
+            Ok(done)
         }
-        Task::Forget(now) => usize::try_from(prune(&mut tx, app, now, by).await?).unwrap_or(usize::MAX),
-    };
-    tx.commit().await?;
-    Ok(done)
+        Task::Purge(which, cutoff) => {
+            let of = which.clone();
+            let found =
+                aside(app, async move { flush::ended_some(&mut store.read().await?, &of, cutoff).await })
+                    .await?;
+            if found.is_empty() {
+                return Ok(0);
+            }
+            let mut tx = app.store.write().await?;
+            let done = flush::purge_those(&mut tx, &by, which, &found, cutoff).await?;
+            tx.commit().await?;
+            Ok(done)
+        }
+        Task::Rest => {
+            let rest = aside(app, async move { flush::rest(&mut store.read().await?).await }).await?;
+            if rest.is_empty() {
+                return Ok(0);
+            }
+            let mut tx = app.store.write().await?;
+            let done = flush::remove_rest(&mut tx, &by, &rest).await?;
+            tx.commit().await?;
+            Ok(done)
+        }
+        Task::Forget(now) => {
+            let mut tx = app.store.write().await?;
+            let done = prune(&mut tx, app, now, by).await?;
+            tx.commit().await?;
+            Ok(usize::try_from(done).unwrap_or(usize::MAX))
+        }
+    }
 }
 
 /// Does it until nothing is left to do.

@@ -644,6 +644,32 @@ fn the_reaper_finds_whatever_is_broken() {
     }
 }
 
+/// The reaper looks for what is over before it takes the writer, and where there is nothing it never does.
+#[test]
+fn the_reaper_takes_the_writer_only_for_what_it_found() {
+    use vicar::reaper::{end_all, purge_all, remove_rest};
+    use vicar::resources::trusts::flush::Which;
+    use vicar::system::System;
+
+    let c = Cast::new();
+    let trust = c.trust(json!({"expires_at": iso(START + 5 * SECOND)}));
+    let (app, all, by) = (&c.s.app, Which::default(), System::Reaper);
+    let reap = || {
+        c.s.runtime.block_on(async {
+            let now = app.clock.now();
+            let ended = end_all(app, &all, now, by).await.expect("ends");
+            let purged = purge_all(app, &all, now, by).await.expect("purges");
+            (ended, purged, remove_rest(app, by).await.expect("removes"))
+        })
+    };
+    let writer = c.s.hold_writer();
+    assert_eq!(reap(), (0, 0, 0));
+    writer.release();
+    c.s.clock.advance(5 * SECOND);
+    assert_eq!(reap(), (1, 1, 0));
+    c.s.get(&c.s.admin(), &format!("/v3/OS-TRUST/trusts/{trust}")).expect(404);
+}
+
 /// A Keystone on the same database looks at a token's own trust, its trustor and its trustee, and at nobody
 /// further up: what concerns those is recorded for each trust below, too.
 #[test]

@@ -137,15 +137,12 @@ async fn over(tx: &mut Tx, which: &Which, now: Micros, limit: usize) -> Result<V
     Ok(out)
 }
 
-/// Ends some of the trusts that are over, each with all below it; says how many ended. Nothing left to
-/// end is 0.
-pub async fn end_some(tx: &mut WriteTx, by: &System, which: &Which, now: Micros) -> Result<usize> {
-    let found = over(tx, which, now, BATCH).await?;
-    let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
-    end_those(tx, by, &ids, now).await
+/// Some trusts that seem to be over and that nobody has ended.
+pub async fn over_some(tx: &mut Tx, which: &Which, now: Micros) -> Result<Vec<String>> {
+    Ok(over(tx, which, now, BATCH).await?.into_iter().map(|(id, _)| id).collect())
 }
 
-/// Ends those of some trusts that are over by the rules, each with all below it; says how many ended.
+/// Ends those of some trusts that are over by the rules, each with all below it; returns how many ended.
 pub async fn end_those(tx: &mut WriteTx, by: &System, ids: &[&str], now: Micros) -> Result<usize> {
     let chains = facts::chains(tx, ids).await?;
     let implications = facts::implications(tx).await?;
@@ -180,16 +177,16 @@ async fn orphaned_keypairs(tx: &mut Tx) -> Result<Vec<String>> {
         .await?)
 }
 
-/// Removes keypairs that belong to no trust any more; says how many.
-pub async fn remove_orphaned_keypairs(tx: &mut WriteTx, by: &System) -> Result<usize> {
+/// Removes those of some keypairs that belong to no trust; returns how many.
+async fn remove_orphaned_keypairs(tx: &mut WriteTx, by: &System, ids: &[String]) -> Result<usize> {
     let mut removed = 0;
-    for id in orphaned_keypairs(tx).await? {
+    for id in ids {
         let trust: Vec<String> =
-            tx.column("SELECT trust_id FROM vicar_keypair WHERE credential_id = ?", args![Id(&id)]).await?;
+            tx.column("SELECT trust_id FROM vicar_keypair WHERE credential_id = ?", args![Id(id)]).await?;
         let is_bound = !stored(tx, &trust, Stored::Alive).await?.is_empty()
-            && tx.exists("SELECT id FROM credential WHERE id = ?", args![Id(&id)]).await?;
+            && tx.exists("SELECT id FROM credential WHERE id = ?", args![Id(id)]).await?;
         if !is_bound {
-            keypairs::sql::delete(tx, by, &id).await?;
+            keypairs::sql::delete(tx, by, id).await?;
             removed += 1;
         }
     }
@@ -219,15 +216,32 @@ async fn stored(tx: &mut Tx, ids: &[String], how: Stored) -> Result<Vec<String>>
     Ok(out)
 }
 
-/// Removes some of the deleted trusts that ended at or before `cutoff`; says how many. Nothing left to
-/// remove is 0. A trust ended when it was deleted, or when its time was over if that was earlier.
-pub async fn purge_some(tx: &mut WriteTx, by: &System, which: &Which, cutoff: Micros) -> Result<usize> {
+/// The deleted trusts that ended at or before `cutoff`. A trust ended when it was deleted, or when its time was
+/// over if that was earlier.
+fn ended_before(which: &Which, cutoff: Micros) -> Select {
     let mut q = Select::new("SELECT t.id FROM trust t");
     q.and("t.deleted_at IS NOT NULL", &[]);
     q.and(&format!("(t.deleted_at <= ? OR {EXPIRED})"), args![DateTime(cutoff), cutoff, DateTime(cutoff)]);
     which.narrow(&mut q);
-    q.end(&format!("ORDER BY t.id LIMIT {BATCH}"));
-    let found: Vec<String> = q.map(tx, |r| r.take()).await?;
+    q
+}
+
+/// Some of the deleted trusts that ended at or before `cutoff`.
+pub async fn ended_some(tx: &mut Tx, which: &Which, cutoff: Micros) -> Result<Vec<String>> {
+    let mut q = ended_before(which, cutoff);
+    Ok(q.end(&format!("ORDER BY t.id LIMIT {BATCH}")).map(tx, |r| r.take()).await?)
+}
+
+/// Removes those of some trusts that are deleted and ended at or before `cutoff`; returns how many.
+pub async fn purge_those(
+    tx: &mut WriteTx,
+    by: &System,
+    which: &Which,
+    ids: &[String],
+    cutoff: Micros,
+) -> Result<usize> {
+    let mut q = ended_before(which, cutoff);
+    let found: Vec<String> = q.id_in("t.id", ids.iter().map(String::as_str)).map(tx, |r| r.take()).await?;
     for id in &found {
         remove(tx, by, id).await?;
     }
@@ -239,23 +253,41 @@ async fn remove(tx: &mut WriteTx, by: &System, id: &str) -> Result<()> {
     Ok(cascade::delete(tx, by, "trust", id).await?)
 }
 
-/// Removes rows that speak of a trust which is not stored: what a Keystone's `trust_flush` leaves behind.
-pub async fn remove_leftovers(tx: &mut WriteTx, by: &System) -> Result<u64> {
-    let mut removed = 0;
+/// What hangs on no trust any more.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// Tables, and the trusts that their rows speak of and that are not stored.
+    rows: Vec<(&'static str, Vec<String>)>,
+    keypairs: Vec<String>,
+}
+
+impl Rest {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.keypairs.is_empty() && self.rows.iter().all(|(_, trusts)| trusts.is_empty())
+    }
+}
+
+/// Finds what hangs on no trust any more.
+pub async fn rest(tx: &mut Tx) -> Result<Rest> {
+    let mut rows = Vec::new();
     for table in ["trust_role", "vicar_trust_state"] {
-        let found: Vec<String> = tx
-            .column(
-                &format!(
-                    "SELECT DISTINCT r.trust_id FROM {table} r LEFT JOIN trust t ON t.id = r.trust_id
-                      WHERE t.id IS NULL"
-                ),
-                &[],
-            )
-            .await?;
-        let there = stored(tx, &found, Stored::AtAll).await?;
-        for id in found.iter().filter(|id| !there.contains(id)) {
-            removed += tx.execute(by, &Delete::from(table).key("trust_id", id)).await?;
+        let sql = format!(
+            "SELECT DISTINCT r.trust_id FROM {table} r LEFT JOIN trust t ON t.id = r.trust_id WHERE t.id IS NULL"
+        );
+        rows.push((table, tx.column(&sql, &[]).await?));
+    }
+    Ok(Rest { rows, keypairs: orphaned_keypairs(tx).await? })
+}
+
+/// Removes what was found and still hangs on no trust; returns how many keypairs that were. Rows without a trust
+/// are what a Keystone's `trust_flush` leaves behind.
+pub async fn remove_rest(tx: &mut WriteTx, by: &System, rest: &Rest) -> Result<usize> {
+    for (table, trusts) in &rest.rows {
+        let there = stored(tx, trusts, Stored::AtAll).await?;
+        for id in trusts.iter().filter(|id| !there.contains(id)) {
+            tx.execute(by, &Delete::from(table).key("trust_id", id)).await?;
         }
     }
-    Ok(removed)
+    remove_orphaned_keypairs(tx, by, &rest.keypairs).await
 }
