@@ -117,7 +117,7 @@ impl Store {
     pub fn open(settings: &url::Settings) -> Result<Self> {
         match &settings.location {
             url::Location::Sqlite(path) => Self::sqlite(path),
-            url::Location::Server(at) => Ok(Engine::Server(server::Server::new(at, settings)).into()),
+            url::Location::Server(at) => Ok(Engine::Server(server::Server::new(at, settings)?).into()),
         }
     }
 

@@ -1,17 +1,18 @@
 //! A database on a server: the pool of connections, and transactions over them.
 //!
-//! Reads take a connection each. Writes take the one that is for writing, in the order in which they come,
-//! and then the guard of all replicas ([`DialectSql::begin_write`]): one writer at a time, as on SQLite.
+//! Reads take a connection of the pool each. Writes take the one that is for writing, in the order in which they
+//! come, and then the guard of all replicas ([`DialectSql::begin_write`]): one writer at a time, as on SQLite.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use deadpool::managed::{self, Object, PoolError, QueueMode, RecycleError, RecycleResult};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use sqlx::Connection as _;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
 
 use super::dialect::{DialectSql, Done, Failure, Next};
@@ -70,11 +71,13 @@ impl Connection {
     }
 }
 
-/// A connection of the pool and its age. Dropped, it is cut off.
+/// A connection and its age. Dropped, it is cut off.
 #[derive(Debug)]
 struct Pooled {
     connection: Option<Connection>,
     since: Instant,
+    /// Whether a transaction is still to be rolled back.
+    in_transaction: bool,
     open: Gauge,
 }
 
@@ -99,8 +102,11 @@ impl Pooled {
         }));
     }
 
-    /// Makes it ready for the next transaction; says whether it can be used on.
+    /// Makes it ready for the next transaction; returns whether it can be used on.
     async fn tidy(&mut self) -> bool {
+        if self.in_transaction {
+            return false;
+        }
         match &mut self.connection {
             Some(Connection::Mysql(c)) => {
                 matches!(timeout(Duration::from_secs(1), mysql::tidy(c)).await, Ok(Ok(())))
@@ -110,34 +116,51 @@ impl Pooled {
         }
     }
 
-    /// Undoes what is open; says whether the connection can be used on.
+    /// Undoes what is open; returns whether the connection can be used on.
     async fn roll_back(&mut self) -> bool {
         let Some(connection) = &mut self.connection else { return false };
-        matches!(
-            timeout(Duration::from_secs(5), connection.perform(Step::Script("ROLLBACK"))).await,
-            Ok(Ok(_))
-        )
+        let done = timeout(Duration::from_secs(5), connection.perform(Step::Script("ROLLBACK"))).await;
+        self.in_transaction = !matches!(done, Ok(Ok(_)));
+        !self.in_transaction
     }
 }
+
+/// Makes connections, and makes them ready for their next use.
+#[derive(Debug)]
+struct Connector {
+    target: Target,
+    settings: Settings,
+    gauges: Gauges,
+}
+
+impl managed::Manager for Connector {
+    type Type = Pooled;
+    type Error = Error;
+
+    async fn create(&self) -> Result<Pooled> {
+        self.connect(false).await
+    }
+
+    async fn recycle(&self, pooled: &mut Pooled, _: &managed::Metrics) -> RecycleResult<Error> {
+        if pooled.tidy().await { Ok(()) } else { Err(RecycleError::message("not usable any more")) }
+    }
+}
+
+/// A connection for reading, which goes back to the pool when it is dropped.
+type Reader = Object<Connector>;
 
 #[derive(Debug, Clone)]
 pub(super) struct Server(Arc<Pool>);
 
 #[derive(Debug)]
 struct Pool {
-    target: Target,
-    settings: Settings,
-    /// Readers that nobody uses.
-    idle: Mutex<Vec<Pooled>>,
-    /// One for each reader that may be open.
-    places: Arc<Semaphore>,
+    readers: managed::Pool<Connector>,
     /// The connection for writing.
-    writer: Arc<tokio::sync::Mutex<Option<Pooled>>>,
-    gauges: Gauges,
+    writer: Arc<Mutex<Option<Pooled>>>,
 }
 
 impl Server {
-    pub(super) fn new(at: &url::Server, settings: &Settings) -> Self {
+    pub(super) fn new(at: &url::Server, settings: &Settings) -> Result<Self> {
         let target = match at.dialect {
             Dialect::Mysql => Target::Mysql(mysql::options(at)),
             Dialect::Postgres | Dialect::Sqlite => Target::Postgres(postgres::options(at)),
@@ -145,40 +168,34 @@ impl Server {
         let mut settings = settings.clone();
         settings.connect_timeout = at.connect_timeout.unwrap_or(settings.connect_timeout);
         let places = settings.max_pool_size.saturating_add(settings.max_overflow).clamp(1, 10_000);
-        Self(Arc::new(Pool {
-            target,
-            settings,
-            idle: Mutex::new(Vec::new()),
-            places: Arc::new(Semaphore::new(places)),
-            writer: Arc::new(tokio::sync::Mutex::new(None)),
-            gauges: Gauges::default(),
-        }))
+        let wait = settings.pool_timeout;
+        let connector = Connector { target, settings, gauges: Gauges::default() };
+        let readers = managed::Pool::builder(connector)
+            .max_size(places)
+            .queue_mode(QueueMode::Lifo)
+            .runtime(deadpool::Runtime::Tokio1)
+            .wait_timeout(Some(wait))
+            .build()
+            .map_err(|e| Error::Broken(e.to_string()))?;
+        Ok(Self(Arc::new(Pool { readers, writer: Arc::new(Mutex::new(None)) })))
     }
 
     pub(super) fn gauges(&self) -> &Gauges {
-        &self.0.gauges
+        self.0.gauges()
     }
 
     pub(super) fn dialect(&self) -> Dialect {
-        match self.0.target {
+        match self.0.connector().target {
             Target::Postgres(_) => Dialect::Postgres,
             Target::Mysql(_) => Dialect::Mysql,
         }
     }
 
     pub(super) async fn read(&self) -> Result<ServerTx> {
-        let place = self.0.wait(Arc::clone(&self.0.places).acquire_owned()).await?;
-        let place = place.map_err(|_| Error::Unavailable("the pool is closed".into()))?;
-        let mut pooled = match self.0.idle_one() {
-            Some(pooled) => pooled,
-            None => self.0.connect(false).await?,
-        };
-        if !pooled.tidy().await {
-            pooled = self.0.connect(false).await?;
-        }
-        self.0.gauges.used.inc();
+        let reader = self.0.reader().await?;
+        self.0.gauges().used.inc();
         Ok(ServerTx {
-            held: Held::Reader(Some(pooled), Some(place)),
+            held: Held::Reader(reader),
             pool: Arc::clone(&self.0),
             state: State::New,
             ticket: None,
@@ -190,7 +207,7 @@ impl Server {
     pub(super) async fn write(&self) -> Result<ServerTx> {
         let mut tx = self.writer().await?;
         let ticket = i64::try_from(ids::below(1 << 62)).unwrap_or_default();
-        tx.step(Step::Script(&(self.0.sql().begin_write)(ticket))).await?;
+        tx.step(Step::Script(&(self.0.connector().sql().begin_write)(ticket))).await?;
         tx.ticket = Some(ticket);
         Ok(tx)
     }
@@ -200,13 +217,14 @@ impl Server {
     pub(super) async fn change_schema(&self) -> Result<ServerTx> {
         let mut tx = self.writer().await?;
         tx.patient = true;
-        tx.step(Step::Script(self.0.sql().begin_schema)).await?;
+        tx.step(Step::Script(self.0.connector().sql().begin_schema)).await?;
         Ok(tx)
     }
 
     async fn writer(&self) -> Result<ServerTx> {
-        let mut slot = self.0.wait(Arc::clone(&self.0.writer).lock_owned()).await?;
-        if let Some(old) = slot.take_if(|pooled| self.0.is_old(pooled)) {
+        let mut slot = self.0.writer().await?;
+        let connector = self.0.connector();
+        if let Some(old) = slot.take_if(|pooled| connector.is_old(pooled)) {
             old.close();
         }
         if let Some(pooled) = slot.as_mut()
@@ -215,9 +233,9 @@ impl Server {
             *slot = None;
         }
         if slot.is_none() {
-            *slot = Some(self.0.connect(true).await?);
+            *slot = Some(connector.connect(true).await?);
         }
-        self.0.gauges.used.inc();
+        connector.gauges.used.inc();
         Ok(ServerTx {
             held: Held::Writer(slot),
             pool: Arc::clone(&self.0),
@@ -229,6 +247,53 @@ impl Server {
 }
 
 impl Pool {
+    fn connector(&self) -> &Connector {
+        self.readers.manager()
+    }
+
+    fn gauges(&self) -> &Gauges {
+        &self.connector().gauges
+    }
+
+    async fn reader(&self) -> Result<Reader> {
+        self.gauges().waiting.inc();
+        let reader = self.readers.get().await;
+        self.gauges().waiting.dec();
+        reader.map_err(|e| match e {
+            PoolError::Backend(e) => e,
+            PoolError::Timeout(_) => self.connector().nothing_free(),
+            e => Error::Unavailable(e.to_string()),
+        })
+    }
+
+    async fn writer(&self) -> Result<OwnedMutexGuard<Option<Pooled>>> {
+        self.gauges().waiting.inc();
+        let turn = Arc::clone(&self.writer).lock_owned();
+        let turn = timeout(self.connector().settings.pool_timeout, turn).await;
+        self.gauges().waiting.dec();
+        turn.map_err(|_| self.connector().nothing_free())
+    }
+
+    /// Takes a reader back, and closes what is old or more than is kept.
+    fn give_back(&self, reader: Reader) {
+        drop(reader);
+        let connector = self.connector();
+        let mut kept = 0;
+        let closed = self.readers.retain(|pooled, _| {
+            kept += 1;
+            kept <= connector.settings.max_pool_size && !connector.is_old(pooled)
+        });
+        closed.removed.into_iter().for_each(Pooled::close);
+    }
+
+    /// A connection was lost: most likely the server went, and the others of its time with it.
+    fn lost(&self) {
+        self.gauges().lost.inc();
+        drop(self.readers.retain(|_, _| false));
+    }
+}
+
+impl Connector {
     fn sql(&self) -> &'static DialectSql {
         match self.target {
             Target::Postgres(_) => &postgres::SQL,
@@ -236,37 +301,15 @@ impl Pool {
         }
     }
 
-    async fn wait<T>(&self, turn: impl Future<Output = T>) -> Result<T> {
-        self.gauges.waiting.inc();
-        let turn = timeout(self.settings.pool_timeout, turn).await;
-        self.gauges.waiting.dec();
-        let limit = self.settings.pool_timeout.as_secs();
-        turn.map_err(|_| Error::Unavailable(format!("no connection was free within {limit} s")))
+    fn nothing_free(&self) -> Error {
+        Error::Unavailable(format!(
+            "no connection was free within {} s",
+            self.settings.pool_timeout.as_secs()
+        ))
     }
 
     fn is_old(&self, pooled: &Pooled) -> bool {
         pooled.since.elapsed() > self.settings.recycle
-    }
-
-    fn idle_one(&self) -> Option<Pooled> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.extract_if(.., |pooled| self.is_old(pooled)).for_each(Pooled::close);
-        idle.pop()
-    }
-
-    fn give_back(&self, pooled: Pooled) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < self.settings.max_pool_size && !self.is_old(&pooled) {
-            idle.push(pooled);
-        } else {
-            pooled.close();
-        }
-    }
-
-    /// A connection was lost: most likely the server went, and the others of its time with it.
-    fn lost(&self) {
-        self.gauges.lost.inc();
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     async fn connect(&self, writes: bool) -> Result<Pooled> {
@@ -290,6 +333,7 @@ impl Pool {
                 Ok(Pooled {
                     connection: Some(connection),
                     since: Instant::now(),
+                    in_transaction: false,
                     open: self.gauges.open.clone(),
                 })
             }
@@ -309,7 +353,7 @@ impl Pool {
 
 #[derive(Debug)]
 enum Held {
-    Reader(Option<Pooled>, Option<OwnedSemaphorePermit>),
+    Reader(Reader),
     Writer(OwnedMutexGuard<Option<Pooled>>),
     /// It was given back.
     Nothing,
@@ -325,7 +369,7 @@ enum State {
     New,
     /// It has begun.
     Begun,
-    /// A statement is under way. One that is still so in the end was given up in the middle.
+    /// A statement is under way. One that is still so at the end was abandoned.
     Busy,
     /// It is over: committed, or the connection is lost.
     Over,
@@ -339,14 +383,14 @@ pub(super) struct ServerTx {
     state: State,
     /// The number that it left at the guard.
     ticket: Option<i64>,
-    /// May a statement take as long as it takes?
+    /// Whether a statement may take as long as it takes.
     patient: bool,
 }
 
 impl ServerTx {
     fn connection(&mut self) -> Result<&mut Connection> {
         let pooled = match &mut self.held {
-            Held::Reader(pooled, _) => pooled.as_mut(),
+            Held::Reader(reader) => Some(&mut **reader),
             Held::Writer(slot) => slot.as_mut(),
             Held::Nothing => None,
         };
@@ -356,7 +400,8 @@ impl ServerTx {
     }
 
     async fn step(&mut self, step: Step<'_>) -> Result<Done> {
-        let limit = self.pool.settings.statement_timeout.max(self.pool.settings.lock_timeout);
+        let settings = &self.pool.connector().settings;
+        let limit = settings.statement_timeout.max(settings.lock_timeout);
         // The server's own limit comes first, and says more.
         let limit = if self.patient { FOR_EVER } else { limit + Duration::from_secs(1) };
         self.state = State::Busy;
@@ -394,7 +439,7 @@ impl ServerTx {
     /// (MariaDB 10.11): what follows is then another transaction, of which the beginning is missing. Nor is
     /// what was prepared so to be trusted; the connection goes.
     async fn look_at_guard(&mut self) -> Result<()> {
-        let (Some(ticket), Some(is_still)) = (self.ticket, self.pool.sql().is_still) else {
+        let (Some(ticket), Some(is_still)) = (self.ticket, self.pool.connector().sql().is_still) else {
             return Ok(());
         };
         let looked = self.step(Step::Script(&is_still(ticket))).await;
@@ -407,16 +452,17 @@ impl ServerTx {
     /// Closes the connection.
     fn forget(&mut self) {
         self.state = State::Over;
-        match &mut self.held {
-            Held::Reader(pooled, _) => drop(pooled.take()),
-            Held::Writer(slot) => **slot = None,
-            Held::Nothing => {}
+        if let Held::Writer(slot) = &mut self.held {
+            // Its turn goes on.
+            **slot = None;
+        } else if let Held::Reader(reader) = std::mem::replace(&mut self.held, Held::Nothing) {
+            drop(Object::take(reader));
         }
     }
 
     async fn begin(&mut self) -> Result<()> {
         if self.state == State::New {
-            match self.pool.sql().begin_read {
+            match self.pool.connector().sql().begin_read {
                 Some(begin) => drop(self.step(Step::Script(begin)).await?),
                 None => self.state = State::Begun,
             }
@@ -444,7 +490,7 @@ impl ServerTx {
             return Ok(());
         }
         // In one message, of which the rest is not run when the first part fails.
-        let commit = match (self.ticket, self.pool.sql().is_still) {
+        let commit = match (self.ticket, self.pool.connector().sql().is_still) {
             (Some(ticket), Some(is_still)) => is_still(ticket) + "; COMMIT",
             _ => "COMMIT".to_owned(),
         };
@@ -470,9 +516,9 @@ impl ServerTx {
 
 impl Drop for ServerTx {
     fn drop(&mut self) {
-        self.pool.gauges.used.dec();
+        self.pool.gauges().used.dec();
         if self.state == State::Busy {
-            // Given up in the middle: what the server answers next is not for the next one.
+            // Abandoned: what the server answers next is not for the next one.
             self.forget();
         }
         if self.patient {
@@ -482,18 +528,18 @@ impl Drop for ServerTx {
         let open = self.state == State::Begun;
         let pool = Arc::clone(&self.pool);
         match std::mem::replace(&mut self.held, Held::Nothing) {
-            Held::Reader(Some(pooled), place) if open => {
+            Held::Reader(mut reader) if open => {
+                reader.in_transaction = true;
                 after(async move {
-                    let mut pooled = pooled;
-                    if pooled.roll_back().await {
-                        pool.give_back(pooled);
+                    if reader.roll_back().await {
+                        pool.give_back(reader);
                     } else {
+                        drop(Object::take(reader));
                         pool.lost();
                     }
-                    drop(place);
                 });
             }
-            Held::Reader(Some(pooled), _) => pool.give_back(pooled),
+            Held::Reader(reader) => pool.give_back(reader),
             Held::Writer(slot) if open => {
                 // The turn is over when the server knows so.
                 after(async move {
@@ -508,7 +554,7 @@ impl Drop for ServerTx {
                     }
                 });
             }
-            Held::Reader(None, _) | Held::Writer(_) | Held::Nothing => {}
+            Held::Writer(_) | Held::Nothing => {}
         }
     }
 }
