@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use vicar::args;
 
-use crate::support::{Cast, Server};
+use crate::support::{Cast, Server, on_domain};
 
 /// The ids of all pages of a list, read by its links; how many there were, too.
 fn pages(s: &Server, token: &str, list: &str, path: &str) -> (Vec<String>, usize) {
@@ -104,6 +104,37 @@ fn a_marker_is_an_item_of_the_very_list() {
     for path in ["/v3/users?limit=0", "/v3/projects?limit=-1", "/v3/OS-TRUST/trusts?limit=x"] {
         c.s.get(&admin, path).expect(400);
     }
+}
+
+#[test]
+fn a_page_of_domains_reads_the_domains_that_are_on_it() {
+    let s = Server::start();
+    let admin = s.admin();
+    let ids: Vec<String> = (0..7)
+        .map(|n| {
+            let body = json!({"domain": {"name": format!("d{n}"), "enabled": n != 3, "tags": ["x"]}});
+            let made = s.post(&admin, "/v3/domains", body).expect(201);
+            s.project(&format!("p{n}"));
+            made.body["domain"]["id"].as_str().expect("an id").to_owned()
+        })
+        .collect();
+    for limit in [1, 2, 3, 100] {
+        let of = |query: &str| paged(&s, &admin, "domains", &format!("/v3/domains{query}"), limit);
+        let mut all: BTreeSet<String> = ids.iter().cloned().collect();
+        assert_eq!(of("?enabled=false"), [ids[3].clone()].into());
+        assert_eq!(of("?name=d1"), [ids[1].clone()].into());
+        assert_eq!(of("?name__startswith=d"), all);
+        all.insert("default".to_owned());
+        assert_eq!(of(""), all);
+        let manager = on_domain(&s, &format!("m{limit}"), "manager", &ids[5]);
+        assert_eq!(paged(&s, &manager, "domains", "/v3/domains", limit), [ids[5].clone()].into());
+        s.get(&manager, &format!("/v3/domains?marker={}", ids[4])).expect(400);
+    }
+    s.get(&admin, &format!("/v3/domains?marker={}", s.project("p"))).expect(400);
+    s.get(&admin, "/v3/domains?limit=0").expect(400);
+    let (_, said) = s.app.store.watched(|| s.get(&admin, "/v3/domains?limit=2").expect(200));
+    let reads = said.iter().filter(|sql| sql.contains("p.is_domain = ?")).collect::<Vec<_>>();
+    assert!(reads.len() == 1 && reads[0].ends_with("ORDER BY p.id LIMIT 3"), "{reads:#?}");
 }
 
 /// Many trusts are read in many batches, others' lists of the same time too; each batch counts.

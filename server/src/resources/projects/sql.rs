@@ -145,17 +145,6 @@ pub async fn by_ids<S: AsRef<str>>(tx: &mut Tx, ids: &[S]) -> Result<Vec<Project
     whole(tx, found).await
 }
 
-/// Those that match, ordered by id.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(tx: &mut Tx, filter: &Filter<'_>) -> Result<Vec<Project>> {
-    find(tx, filter, |q| {
-        q.end("ORDER BY p.id");
-    })
-    .await
-}
-
 /// Those of a batch that match, and fit a condition on `p`.
 ///
 /// # Errors
@@ -166,14 +155,6 @@ pub async fn list_batch(
     batch: &Batch,
     build: impl FnOnce(&mut Select),
 ) -> Result<Vec<Project>> {
-    find(tx, filter, |q| {
-        build(q);
-        q.batch("p.id", batch);
-    })
-    .await
-}
-
-async fn find(tx: &mut Tx, filter: &Filter<'_>, build: impl FnOnce(&mut Select)) -> Result<Vec<Project>> {
     let mut q = Select::new(&format!("SELECT {COLUMNS} FROM project p"));
     q.and("p.id <> ?", args![Id(ROOT_DOMAIN)])
         .id("p.domain_id", filter.domain_id)
@@ -185,6 +166,7 @@ async fn find(tx: &mut Tx, filter: &Filter<'_>, build: impl FnOnce(&mut Select))
         q.id("p.domain_id", Some(ROOT_DOMAIN));
     }
     build(&mut q);
+    q.batch("p.id", batch);
     let found = q.map(tx, read).await?;
     whole(tx, found).await
 }
