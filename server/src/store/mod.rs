@@ -1,17 +1,18 @@
 //! The store: transactions over one text per query.
 //!
-//! SQL stands beside the resource that it belongs to, in one dialect: quoted names, `?` for
+//! SQL is written in the file of the resource that it belongs to, in one dialect: quoted names, `?` for
 //! arguments, nothing that one engine alone understands. [`Store::read`] gives a consistent
 //! snapshot, a [`Tx`]; [`Store::write`] a [`WriteTx`], which reads likewise and writes for who brings a
 //! [`Proof`]. One that is dropped is undone. Writes come one after the other, over all replicas.
 //!
-//! What an engine says in its own words stands in the file of its name, and in [`schema`].
+//! What an engine says in its own words is in the file of its name, and in [`schema`].
 
 pub mod cascade;
 mod dialect;
 pub mod migrate;
 mod mysql;
 mod patience;
+mod places;
 mod postgres;
 pub mod revocations;
 pub mod schema;
@@ -256,6 +257,14 @@ impl Store {
     }
 }
 
+/// Ends a test in which a plain string is compared with an id: see [`Value::Id`].
+#[cfg(debug_assertions)]
+fn ids_are_typed(sql: &str, args: &[Value]) {
+    if let Some(column) = places::untyped(sql, args) {
+        panic!("{column} is compared with a plain string, not with an `Id`: {sql}");
+    }
+}
+
 /// What servers need is kept out of line, so that requests on SQLite stay small.
 #[derive(Debug)]
 enum Inner {
@@ -300,7 +309,10 @@ impl Tx {
     pub async fn all(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
         self.sound()?;
         #[cfg(debug_assertions)]
-        self.watch.note(sql);
+        {
+            ids_are_typed(sql, args);
+            self.watch.note(sql);
+        }
         let rows = match &mut self.inner {
             Inner::Sqlite(tx) => {
                 tokio::task::consume_budget().await;
@@ -429,6 +441,8 @@ impl WriteTx {
     async fn checked(&mut self, statement: &impl Statement) -> Result<u64> {
         statement.check(self.tx.dialect)?;
         let (sql, args) = statement.text_and_args();
+        #[cfg(debug_assertions)]
+        ids_are_typed(&sql, &args);
         self.statement(&sql, &value::findable(&args)).await
     }
 

@@ -325,7 +325,7 @@ enum State {
     New,
     /// It has begun.
     Begun,
-    /// A statement is under way. One that is still so in the end was given up in the middle.
+    /// A statement is under way. One that is still so in the end was abandoned.
     Busy,
     /// It is over: committed, or the connection is lost.
     Over,
@@ -339,7 +339,7 @@ pub(super) struct ServerTx {
     state: State,
     /// The number that it left at the guard.
     ticket: Option<i64>,
-    /// May a statement take as long as it takes?
+    /// Whether a statement may take as long as it takes.
     patient: bool,
 }
 
@@ -472,7 +472,7 @@ impl Drop for ServerTx {
     fn drop(&mut self) {
         self.pool.gauges.used.dec();
         if self.state == State::Busy {
-            // Given up in the middle: what the server answers next is not for the next one.
+            // Abandoned: what the server answers next is not for the next one.
             self.forget();
         }
         if self.patient {

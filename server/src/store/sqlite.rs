@@ -125,7 +125,7 @@ fn connect_to_look(path: &Path) -> Result<Connection> {
     Ok(conn)
 }
 
-/// Is it a file with a write-ahead log that nobody has open? Whoever does has the log beside it.
+/// Whether it is a file with a write-ahead log that nobody has open. An open one has the log beside it.
 fn is_quiet(path: &Path) -> bool {
     use std::io::Read;
     let mut head = [0; 20];

@@ -103,7 +103,7 @@ fn what_a_server_took_back_in_between_is_not_half_committed() {
         // Seen at the end, when none has.
         let mut tx = store.write().await.expect("begins");
         tx.raw(&System::CommandLine, insert, args!["two", 1_i64]).await.expect("inserts");
-        tx.raw(&System::CommandLine, others_turn, args![2_i64]).await.expect("nobody's");
+        tx.raw(&System::CommandLine, others_turn, args![2_i64]).await.expect("runs");
         tx.commit().await.expect("commits");
         let mut tx = store.write().await.expect("begins");
         tx.raw(&System::CommandLine, others_turn, args![1_i64]).await.expect("known by now");

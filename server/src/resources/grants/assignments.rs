@@ -275,15 +275,15 @@ async fn rows(
     let mut out = Vec::new();
     for batch in batches {
         let mut q = Select::new("SELECT type, actor_id, target_id, role_id, inherited FROM assignment");
-        q.eq("inherited", inherited).eq("role_id", role);
+        q.eq("inherited", inherited).id("role_id", role);
         if let Some((condition, id)) = holder {
-            q.and(condition, args![id]);
+            q.and(condition, args![Id(id)]);
         }
         if let On::Domain(id) = on {
-            q.and("target_id = ?", args![id]);
+            q.and("target_id = ?", args![Id(id)]);
         }
         if let Some(ids) = batch {
-            q.is_in("target_id", ids);
+            q.id_in("target_id", ids);
         }
         q.end("ORDER BY type, target_id, actor_id, role_id, inherited");
         // The types follow from whom and what was asked for. With a condition on them SQLite would read all rows
@@ -299,9 +299,9 @@ async fn system_rows(tx: &mut Tx, of: Of<'_>, role: Option<&str>) -> Result<Vec<
     let mut words = vec!["UserSystem", "GroupSystem"];
     let holder = of_condition(of, &mut words);
     let mut q = Select::new("SELECT type, actor_id, target_id, role_id, inherited FROM system_assignment");
-    q.and("target_id = 'system'", &[]).is_in("type", words.iter().copied()).eq("role_id", role);
+    q.and("target_id = 'system'", &[]).id_in("type", words.iter().copied()).id("role_id", role);
     if let Some((condition, id)) = holder {
-        q.and(condition, args![id]);
+        q.and(condition, args![Id(id)]);
     }
     q.end("ORDER BY type, actor_id, role_id");
     Ok(q.map(tx, read).await?.into_iter().flatten().collect())
@@ -354,7 +354,7 @@ async fn below(tx: &mut Tx, project: &str) -> Result<Vec<String>> {
                  UNION
                  SELECT p.id FROM project p JOIN down ON p.parent_id = down.id)
              SELECT id FROM down WHERE id <> ?",
-            args![project, project],
+            args![Id(project), Id(project)],
         )
         .await?)
 }
@@ -368,7 +368,7 @@ async fn above(tx: &mut Tx, project: &str) -> Result<Vec<String>> {
                  UNION
                  SELECT p.id, p.parent_id FROM project p JOIN up ON p.id = up.parent_id)
              SELECT id FROM up WHERE id <> ?",
-            args![project, project],
+            args![Id(project), Id(project)],
         )
         .await?)
 }
@@ -376,7 +376,7 @@ async fn above(tx: &mut Tx, project: &str) -> Result<Vec<String>> {
 /// The projects of a domain.
 async fn projects_in(tx: &mut Tx, domain: &str) -> Result<Vec<String>> {
     Ok(tx
-        .column("SELECT id FROM project WHERE domain_id = ? AND is_domain = ?", args![domain, false])
+        .column("SELECT id FROM project WHERE domain_id = ? AND is_domain = ?", args![Id(domain), false])
         .await?)
 }
 
@@ -617,8 +617,11 @@ fn with_implied(found: Vec<Assignment>, implications: &Implications) -> Vec<Assi
 /// Implied roles in, roles of domains (which no token shows) out, then the filter by role.
 async fn finish(tx: &mut Tx, found: Vec<Assignment>, filter: &AssignmentFilter) -> Result<Vec<Assignment>> {
     let implications = facts::implications(tx).await?;
-    let global: BTreeSet<String> =
-        tx.column("SELECT id FROM role WHERE domain_id = ?", args![NO_DOMAIN]).await?.into_iter().collect();
+    let global: BTreeSet<String> = tx
+        .column("SELECT id FROM role WHERE domain_id = ?", args![Id(NO_DOMAIN)])
+        .await?
+        .into_iter()
+        .collect();
     let mut out = with_implied(found, &implications);
     out.retain(|a| global.contains(&a.role) && filter.role.as_ref().is_none_or(|r| *r == a.role));
     Ok(out)
@@ -647,7 +650,7 @@ async fn names(tx: &mut Tx, sql: &str, ids: &BTreeSet<&str>) -> Result<BTreeMap<
     let mut out = BTreeMap::new();
     for batch in ids.chunks(CHUNK) {
         let mut q = Select::new(sql);
-        q.is_in("x.id", batch.iter().copied());
+        q.id_in("x.id", batch.iter().copied());
         let found = q
             .map(tx, |r| {
                 let (id, name): (String, Option<String>) = (r.take()?, r.take()?);

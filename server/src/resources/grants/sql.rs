@@ -30,7 +30,7 @@ impl GrantPath {
 
     /// Arguments of [`MATCH`].
     fn args(&self) -> Vec<Value> {
-        args![self.kind(), Id(self.actor.id()), Id(self.target.id()), self.inherited].to_vec()
+        args![Id(self.kind()), Id(self.actor.id()), Id(self.target.id()), self.inherited].to_vec()
     }
 
     fn args_with(&self, role: &str) -> Vec<Value> {

@@ -98,15 +98,15 @@ async fn whole(tx: &mut Tx, mut projects: Vec<Project>) -> Result<Vec<Project>> 
 
 async fn add_parts(tx: &mut Tx, projects: &mut [Project]) -> Result<()> {
     let mut q = Select::new("SELECT project_id, name FROM project_tag");
-    q.is_in("project_id", projects.iter().map(|p| p.id.as_str()));
+    q.id_in("project_id", projects.iter().map(|p| p.id.as_str()));
     q.end("ORDER BY project_id, name");
     let mut tags: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (id, tag) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
         tags.entry(id).or_default().push(tag);
     }
     let mut q = Select::new("SELECT project_id, option_value FROM project_option");
-    q.and("option_id = ?", args![IMMUTABLE]);
-    q.is_in("project_id", projects.iter().map(|p| p.id.as_str()));
+    q.id("option_id", Some(IMMUTABLE));
+    q.id_in("project_id", projects.iter().map(|p| p.id.as_str()));
     let options: BTreeMap<String, Option<String>> =
         q.map(tx, |r| Ok((r.take()?, r.take()?))).await?.into_iter().collect();
     for p in projects {

@@ -229,7 +229,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
                 let link = format!(
                     "EXISTS (SELECT 1 FROM federated_user f WHERE f.user_id = u.id AND f.{filter} = ?)"
                 );
-                q.and(&link, args![value]);
+                q.and(&link, args![Id(value)]);
             }
         }
     })
@@ -258,7 +258,7 @@ async fn list_of(s: &mut Reading<'_>, build: impl Fn(&mut Select)) -> Result<Res
 
 /// The conditions that every list of users has: what the caller may see, and the filters by equality.
 fn queried(q: &mut Select, scope: Option<&str>, query: &Query) {
-    q.eq("u.domain_id", scope).eq("u.domain_id", query.get("domain_id"));
+    q.id("u.domain_id", scope).id("u.domain_id", query.get("domain_id"));
     if let Some(name) = query.get("name") {
         q.and(NAMED, args![name, name, name]);
     }
@@ -432,7 +432,7 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
 pub async fn of_group(s: &mut Reading<'_>, group: &str) -> Result<Response> {
     let member = "u.id IN (SELECT user_id FROM user_group_membership WHERE group_id = ?)";
     list_of(s, |q| {
-        q.and(member, args![group]);
+        q.and(member, args![Id(group)]);
     })
     .await
 }
