@@ -72,7 +72,7 @@ pub(super) async fn open(database: &Settings) -> Result<Store, Failure> {
 }
 
 /// Opens a database that is there, to look only.
-pub(super) async fn look(database: &Settings) -> Result<Store, Failure> {
+pub(super) async fn open_read_only(database: &Settings) -> Result<Store, Failure> {
     opened(database, Store::open_read_only).await
 }
 

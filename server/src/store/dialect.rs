@@ -67,7 +67,7 @@ impl Failure {
     pub(super) fn of_connection(e: &sqlx::Error) -> Self {
         Self::lost(match e {
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
-                Error::Again(e.to_string())
+                Error::Retry(e.to_string())
             }
             sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => Error::Unavailable(e.to_string()),
             other => Error::Broken(other.to_string()),

@@ -7,11 +7,11 @@
 //!
 //! What an engine says in its own words is in the file of its name, and in [`schema`].
 
+mod backoff;
 pub mod cascade;
 mod dialect;
 pub mod migrate;
 mod mysql;
-mod patience;
 mod places;
 mod postgres;
 pub mod revocations;
@@ -33,7 +33,7 @@ use vicar_rules::Micros;
 
 use crate::clock::{self, Clock};
 
-pub use patience::Patience;
+pub use backoff::Backoff;
 pub use select::{Batch, Select};
 pub use server::Gauges;
 pub use value::{Date, DateTime, FromValue, Id, Row, Value};
@@ -48,7 +48,7 @@ pub enum Error {
     /// Somebody else was in the way, or the connection went before anything was committed: the same
     /// again, from its beginning, is likely to succeed.
     #[error("the transaction did not come about: {0}")]
-    Again(String),
+    Retry(String),
     /// A rehearsal has come to its first write: the same is to be done in a transaction that may.
     #[error("a rehearsal cannot write")]
     NeedsWriter,
@@ -128,7 +128,7 @@ impl Store {
     /// When a file cannot be opened.
     pub fn open_read_only(settings: &url::Settings) -> Result<Self> {
         match &settings.location {
-            url::Location::Sqlite(path) => Ok(Engine::Sqlite(sqlite::Sqlite::look(path)?).into()),
+            url::Location::Sqlite(path) => Ok(Engine::Sqlite(sqlite::Sqlite::open_read_only(path)?).into()),
             url::Location::Server(_) => Self::open(settings),
         }
     }
@@ -498,7 +498,7 @@ impl WriteTx {
     /// later instant, before this returns. Once is enough: whoever reads after the first commit sees the events.
     ///
     /// # Errors
-    /// [`Error::Again`] when nothing was committed and the same is likely to succeed; [`Error::Unavailable`]
+    /// [`Error::Retry`] when nothing was committed and the same is likely to succeed; [`Error::Unavailable`]
     /// when it is not known whether it was, or when only the events could not be written once more.
     pub async fn commit(mut self) -> Result<()> {
         let statements = std::mem::take(&mut self.at_commit);
@@ -507,7 +507,7 @@ impl WriteTx {
         if !statements.is_empty() && store.clock.now() / clock::SECOND != instant / clock::SECOND {
             let again = async { store.write().await?.finish(&statements).await };
             Box::pin(again).await.map_err(|e| match e {
-                Error::Again(text) => Error::Unavailable(format!("after a commit: {text}")),
+                Error::Retry(text) => Error::Unavailable(format!("after a commit: {text}")),
                 other => other,
             })?;
         }

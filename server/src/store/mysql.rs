@@ -281,17 +281,17 @@ fn convert(e: sqlx::Error) -> Failure {
         1062 | 1586 => Failure::kept(Error::Duplicate),
         // A deadlock, which is also how Galera refuses what another node was faster with; a record that
         // changed since the snapshot; a table whose definition did.
-        1213 | 1020 | 1412 | 1615 => Failure::kept(Error::Again(text())),
+        1213 | 1020 | 1412 | 1615 => Failure::kept(Error::Retry(text())),
         // What a row hangs on is not there any more: somebody else ended it, or a node took it back. The number
         // at the guard is another's.
-        1216 | 1452 => Failure::suspect(Error::Again(text())),
-        1048 if e.message().contains("'turn'") => Failure::kept(Error::Again(text())),
+        1216 | 1452 => Failure::suspect(Error::Retry(text())),
+        1048 if e.message().contains("'turn'") => Failure::kept(Error::Retry(text())),
         // The others wrote for too long; a statement took too long.
         1205 | 1969 | 3024 => Failure::kept(Error::Unavailable(text())),
         // A Galera node that is not part of its cluster; a server that only reads: another may do.
-        1047 | 1290 | 1836 => Failure::lost(Error::Again(text())),
+        1047 | 1290 | 1836 => Failure::lost(Error::Retry(text())),
         // Shutting down, or the connection was ended from outside.
-        1053 | 1317 | 1927 | 1159 | 1161 | 4031 => Failure::lost(Error::Again(text())),
+        1053 | 1317 | 1927 | 1159 | 1161 | 4031 => Failure::lost(Error::Retry(text())),
         1040 | 1203 | 1226 | 1461 => Failure::lost(Error::Unavailable(text())),
         1406 => Failure::kept(Error::Refused("a value is longer than the database keeps".into())),
         1264 | 1690 => Failure::kept(Error::Refused("a number is out of range".into())),

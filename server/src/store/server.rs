@@ -178,7 +178,7 @@ impl Server {
         }
         self.0.gauges.used.inc();
         Ok(ServerTx {
-            held: Held::Reader(Some(pooled), Some(place)),
+            held: Lease::Reader(Some(pooled), Some(place)),
             pool: Arc::clone(&self.0),
             state: State::New,
             ticket: None,
@@ -219,7 +219,7 @@ impl Server {
         }
         self.0.gauges.used.inc();
         Ok(ServerTx {
-            held: Held::Writer(slot),
+            held: Lease::Writer(slot),
             pool: Arc::clone(&self.0),
             state: State::Begun,
             ticket: None,
@@ -298,7 +298,7 @@ impl Pool {
                 // Whatever the server says to one who wants to connect, it is away for us. Drivers and
                 // servers name user, host and database here, never the password.
                 let why = match f.error {
-                    Error::Again(text) | Error::Unavailable(text) | Error::Broken(text) => text,
+                    Error::Retry(text) | Error::Unavailable(text) | Error::Broken(text) => text,
                     other => other.to_string(),
                 };
                 Err(Error::Unavailable(format!("cannot connect: {why}")))
@@ -308,7 +308,7 @@ impl Pool {
 }
 
 #[derive(Debug)]
-enum Held {
+enum Lease {
     Reader(Option<Pooled>, Option<OwnedSemaphorePermit>),
     Writer(OwnedMutexGuard<Option<Pooled>>),
     /// It was given back.
@@ -334,7 +334,7 @@ enum State {
 /// A transaction; rolled back when it is dropped.
 #[derive(Debug)]
 pub(super) struct ServerTx {
-    held: Held,
+    held: Lease,
     pool: Arc<Pool>,
     state: State,
     /// The number that it left at the guard.
@@ -346,9 +346,9 @@ pub(super) struct ServerTx {
 impl ServerTx {
     fn connection(&mut self) -> Result<&mut Connection> {
         let pooled = match &mut self.held {
-            Held::Reader(pooled, _) => pooled.as_mut(),
-            Held::Writer(slot) => slot.as_mut(),
-            Held::Nothing => None,
+            Lease::Reader(pooled, _) => pooled.as_mut(),
+            Lease::Writer(slot) => slot.as_mut(),
+            Lease::Nothing => None,
         };
         pooled
             .and_then(|k| k.connection.as_mut())
@@ -408,9 +408,9 @@ impl ServerTx {
     fn forget(&mut self) {
         self.state = State::Over;
         match &mut self.held {
-            Held::Reader(pooled, _) => drop(pooled.take()),
-            Held::Writer(slot) => **slot = None,
-            Held::Nothing => {}
+            Lease::Reader(pooled, _) => drop(pooled.take()),
+            Lease::Writer(slot) => **slot = None,
+            Lease::Nothing => {}
         }
     }
 
@@ -481,8 +481,8 @@ impl Drop for ServerTx {
         }
         let open = self.state == State::Begun;
         let pool = Arc::clone(&self.pool);
-        match std::mem::replace(&mut self.held, Held::Nothing) {
-            Held::Reader(Some(pooled), place) if open => {
+        match std::mem::replace(&mut self.held, Lease::Nothing) {
+            Lease::Reader(Some(pooled), place) if open => {
                 after(async move {
                     let mut pooled = pooled;
                     if pooled.roll_back().await {
@@ -493,8 +493,8 @@ impl Drop for ServerTx {
                     drop(place);
                 });
             }
-            Held::Reader(Some(pooled), _) => pool.give_back(pooled),
-            Held::Writer(slot) if open => {
+            Lease::Reader(Some(pooled), _) => pool.give_back(pooled),
+            Lease::Writer(slot) if open => {
                 // The turn is over when the server knows so.
                 after(async move {
                     let mut slot = slot;
@@ -508,7 +508,7 @@ impl Drop for ServerTx {
                     }
                 });
             }
-            Held::Reader(None, _) | Held::Writer(_) | Held::Nothing => {}
+            Lease::Reader(None, _) | Lease::Writer(_) | Lease::Nothing => {}
         }
     }
 }

@@ -23,19 +23,19 @@ type Result<T = ()> = std::result::Result<T, Failure>;
 
 pub(super) async fn judge(r: &mut Report, config: &Config) {
     r.group("Database");
-    if let Err(e) = look(r, config).await {
+    if let Err(e) = check(r, config).await {
         r.fail("database", e);
     }
 }
 
-async fn look(r: &mut Report, config: &Config) -> Result {
+async fn check(r: &mut Report, config: &Config) -> Result {
     if let Location::Sqlite(path) = &config.database.location
         && path.exists()
         && is_open(path, 0o077)
     {
         r.todo("database", format_args!("others than its owner can open {}; chmod 600 it", path.display()));
     }
-    let store = installation::look(&config.database).await?;
+    let store = installation::open_read_only(&config.database).await?;
     let mut tx = store.read().await?;
     if let Some(fault) = tx.fault().await? {
         r.fail("database", format_args!("{fault}; restore a backup first"));

@@ -81,7 +81,7 @@ pub async fn grant(tx: &mut WriteTx, grant: &Authorized<Grant>) -> Result<()> {
     match tx.execute(grant, &row).await {
         Ok(_) => Ok(()),
         // A Keystone on the same database was faster; the next run finds it.
-        Err(store::Error::Duplicate) => Err(store::Error::Again("the same grant at once".into()).into()),
+        Err(store::Error::Duplicate) => Err(store::Error::Retry("the same grant at once".into()).into()),
         Err(other) => Err(other.into()),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ChangesProject, CreatesProject, DeletesProject, Project};
 use crate::args;
-use crate::extra as bag;
+use crate::extra;
 use crate::store;
 use crate::store::migrate::ROOT_DOMAIN;
 use crate::store::{
@@ -82,7 +82,7 @@ fn read(r: &mut Row) -> Result<Project> {
         enabled: r.take::<Option<bool>>()?.unwrap_or(false),
         parent_id: r.take()?,
         is_domain: r.take()?,
-        extra: bag::read(r.take()?),
+        extra: extra::read(r.take()?),
         tags: Vec::new(),
         immutable: None,
     })
@@ -269,7 +269,7 @@ pub async fn insert(tx: &mut WriteTx, proposed: &impl CreatesProject) -> Result<
     let row = Insert::into("project")
         .set("id", &p.id)
         .set("name", &p.name)
-        .set("extra", bag::text(&p.extra))
+        .set("extra", extra::to_column(&p.extra))
         .set("description", &p.description)
         .set("enabled", p.enabled)
         .set("domain_id", p.domain_id.as_deref().unwrap_or(ROOT_DOMAIN))
@@ -286,7 +286,7 @@ pub async fn insert(tx: &mut WriteTx, proposed: &impl CreatesProject) -> Result<
 pub async fn save(tx: &mut WriteTx, stored: &impl ChangesProject, p: &Project) -> Result<()> {
     let changed = Update::of("project")
         .set("name", &p.name)
-        .set("extra", bag::text(&p.extra))
+        .set("extra", extra::to_column(&p.extra))
         .set("description", &p.description)
         .set("enabled", p.enabled)
         .key("id", &stored.project().id);

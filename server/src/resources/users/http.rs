@@ -16,11 +16,12 @@ use crate::auth::login::{self, Login, Proven};
 use crate::authz::{Authorized, Caller, Object, Proposed, Reading, SlowWork, System, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::extra;
 use crate::facts;
 use crate::facts::options::Options;
 use crate::http::page::Query;
 use crate::http::request::{created, no_content, one, take_text};
-use crate::http::{bag, schema};
+use crate::http::schema;
 use crate::ids;
 use crate::resource::Record;
 use crate::resources::groups::Group;
@@ -184,7 +185,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
         options: changed_options(Options::default(), &body),
         extra: Map::new(),
     };
-    bag::keep(&mut user.extra, body, &OWN);
+    extra::merge(&mut user.extra, body, &OWN);
     let user = s.authorize(Op::CreateUser, Proposed(user))?;
     if facts::domain(&mut s.tx, &user.domain_id).await?.is_none() {
         return Err(Error::NotFound("domain", user.domain_id.clone()));
@@ -331,7 +332,7 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
         user.default_project_id = take_text(&mut body, "default_project_id");
         check_default_project(&mut s.tx, user.default_project_id.as_deref()).await?;
     }
-    bag::keep(&mut user.extra, body, &OWN);
+    extra::merge(&mut user.extra, body, &OWN);
     let change = Change { user, enable, secret };
     change.store(&mut s.tx, s.app, &stored, s.now).await?;
     let after = sql::get(&mut s.tx, &stored.id).await?.ok_or_else(|| no_user(id))?;

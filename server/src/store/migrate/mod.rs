@@ -177,7 +177,7 @@ pub async fn sync(store: &Store, now: Micros) -> Result<bool> {
     let mut done = try_sync(store, now).await;
     for _ in 1..TRIES {
         // Somebody else is doing the same; in the end it is done.
-        if !matches!(done, Err(Error::Duplicate | Error::Again(_))) {
+        if !matches!(done, Err(Error::Duplicate | Error::Retry(_))) {
             break;
         }
         tokio::time::sleep(ASIDE).await;
