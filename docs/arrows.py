@@ -59,7 +59,7 @@ def arrows():
 
 
 def block(name, between):
-    """The lines of a block of ARCHITECTURE.md: what stands before `between` -> the set of what follows it."""
+    """The lines of a block of ARCHITECTURE.md: the part before `between` -> the set of the parts after it."""
     text = re.search(r'```%s\n(.*?)```' % name, (ROOT / 'ARCHITECTURE.md').read_text(), re.S)
     found = collections.defaultdict(set)
     for line in text.group(1).splitlines():

@@ -74,7 +74,7 @@ fn complain(why: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Tells the story and prints it. Returns the number of checks that failed.
+/// Runs the story and prints it. Returns the number of checks that failed.
 ///
 /// # Errors
 /// Why the story could not be told to its end.

@@ -33,7 +33,7 @@ pub(crate) struct Stage {
     pub(crate) reader: Thing,
     pub(crate) stack_owner: Thing,
     pub(crate) creator: Thing,
-    /// Everybody's password.
+    /// The password of all users.
     pub(crate) password: String,
     /// How far the server's clock is ahead of ours.
     ahead: i64,

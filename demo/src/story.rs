@@ -15,7 +15,7 @@ use crate::tree;
 const MINUTE: i64 = 60 * SECOND;
 const TRUSTS: &str = "/v3/OS-TRUST/trusts";
 
-/// Tells it from the first to the last chapter.
+/// Runs all chapters in order.
 pub(crate) fn tell(client: &Client, page: &mut Page, admin: &mut Admin) -> Result<(), Stop> {
     let stage = admin.make_all(client, page)?;
     let alice = json!({"project": {"id": stage.orchard.id}});
@@ -466,7 +466,7 @@ fn ends(token: &Value, until: &str) -> String {
     format!("until {}, {beside}", tree::time(end))
 }
 
-/// Does a token end no later than its trust?
+/// Whether a token ends no later than its trust.
 fn within(token: &Value, until: &str) -> bool {
     token["expires_at"].as_str().is_some_and(|end| end <= until)
 }

@@ -20,7 +20,7 @@ impl<'a> Node<'a> {
         self.text("state") == "live"
     }
 
-    /// Whose name stands in its tokens.
+    /// The user whom its tokens name.
     fn acts_as(&self) -> &'a str {
         let impersonates = self.0.get("impersonation") == Some(&Value::Bool(true));
         self.text(if impersonates { "trustor_user_id" } else { "trustee_user_id" })

@@ -42,7 +42,7 @@ fn personas() -> Vec<Persona> {
         persona("mP", "x", MANAGER, p(), "manager, on the object's project"),
         persona("eP", "x", MEMBER, p(), "member, on the object's project"),
         persona("rP", "x", READER, p(), "reader, on the object's project"),
-        persona("ow", "owner", MEMBER, p(), "the object's owner, or the object himself; member on p"),
+        persona("ow", "owner", MEMBER, p(), "the object's owner, or the object itself; member on p"),
         persona("or", "owner", READER, p(), "the same, with the role reader only"),
         persona("ou", "owner", &[], Scope::Unscoped, "the same, unscoped"),
         persona("st", "x", MEMBER, project("q", "e"), "stranger: member on another project"),

@@ -115,7 +115,7 @@ pub async fn run(app: &App, plan: &Plan) -> Result<()> {
                 "SELECT type FROM {table}
                   WHERE type = ? AND actor_id = ? AND target_id = ? AND role_id = ? AND inherited = ?"
             ),
-            args![kind, Id(&user), Id(target), Id(&role), false],
+            args![Id(kind), Id(&user), Id(target), Id(&role), false],
             Insert::into(table)
                 .set("type", kind)
                 .set("actor_id", &user)
@@ -307,7 +307,7 @@ async fn catalog(tx: &mut WriteTx, plan: &Plan) -> Result<()> {
         let found: Option<String> = tx
             .first(
                 "SELECT id FROM endpoint WHERE service_id = ? AND interface = ? AND COALESCE(region_id, '') = ?",
-                args![Id(&service), *interface, Id(plan.region.clone().unwrap_or_default())],
+                args![Id(&service), Id(*interface), Id(plan.region.clone().unwrap_or_default())],
                 |r| r.take(),
             )
             .await?;

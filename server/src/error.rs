@@ -56,7 +56,7 @@ pub enum Error {
     Busy,
     /// 503 for a second: a revocation of this very second would end the new token at its birth.
     #[error("The service is temporarily unavailable. Please try again.")]
-    Settling,
+    RevokedThisSecond,
     /// The handler is to be run again in a transaction that may write.
     #[error("An unexpected error prevented the server from fulfilling your request.")]
     NeedsWriter,
@@ -68,7 +68,7 @@ pub enum Error {
     TakesLong,
     /// Another transaction was in the way, with a detail for the log: the request is run again, and in the end 503.
     #[error("The service is temporarily unavailable. Please try again.")]
-    Again(String),
+    Retry(String),
     /// 500: our fault. The detail is for the log only.
     #[error("An unexpected error prevented the server from fulfilling your request.")]
     Internal(String),
@@ -103,7 +103,7 @@ impl Error {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unavailable(..) | Self::Busy | Self::Settling | Self::Again(_) => {
+            Self::Unavailable(..) | Self::Busy | Self::RevokedThisSecond | Self::Retry(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::NeedsWriter | Self::Pending | Self::TakesLong | Self::Internal(_) => {
@@ -120,7 +120,7 @@ impl Error {
     /// What only the log may know.
     pub fn detail(&self) -> Option<&str> {
         match self {
-            Self::Internal(d) | Self::Unavailable(d, _) | Self::Again(d) => Some(d),
+            Self::Internal(d) | Self::Unavailable(d, _) | Self::Retry(d) => Some(d),
             Self::NeedsWriter | Self::Pending | Self::TakesLong => Some("a handler was not run again"),
             _ => None,
         }
@@ -137,7 +137,7 @@ impl From<store::Error> for Error {
     fn from(e: store::Error) -> Self {
         match e {
             store::Error::Duplicate => Self::Conflict("Conflict occurred: it exists already.".into()),
-            store::Error::Again(d) => Self::Again(d),
+            store::Error::Retry(d) => Self::Retry(d),
             store::Error::NeedsWriter => Self::NeedsWriter,
             store::Error::Unavailable(d) => Self::Unavailable(d, 1),
             store::Error::Refused(d) => Self::BadRequest(d),
@@ -168,7 +168,7 @@ impl IntoResponse for Error {
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         match &self {
-            Self::Busy | Self::Settling | Self::Again(_) => {
+            Self::Busy | Self::RevokedThisSecond | Self::Retry(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Unavailable(_, seconds) => {
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_is_for_the_log_only_is_not_shown() {
-        for e in [Error::Internal("d".into()), Error::Unavailable("d".into(), 7), Error::Again("d".into())] {
+        for e in [Error::Internal("d".into()), Error::Unavailable("d".into(), 7), Error::Retry("d".into())] {
             assert_eq!(e.detail(), Some("d"));
             assert!(e.message().len() > 20 && !e.message().contains(": d"), "{e}");
         }

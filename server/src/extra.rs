@@ -1,5 +1,5 @@
-//! The open bag that most resources keep in a column `extra`: attributes that a client sends and this
-//! server gives no meaning. They are stored and echoed.
+//! What most resources keep in a column `extra`: attributes that a client sends and this server gives no meaning. They
+//! are stored and echoed.
 
 use serde_json::{Map, Value};
 
@@ -14,20 +14,20 @@ pub fn read(text: Option<String>) -> Map<String, Value> {
 }
 
 /// The string for an `extra` column.
-pub fn text(bag: &Map<String, Value>) -> String {
-    Value::Object(bag.clone()).to_string()
+pub fn to_column(extra: &Map<String, Value>) -> String {
+    Value::Object(extra.clone()).to_string()
 }
 
 /// Puts what is left of a body over what is kept. `own` names attributes that have a place of their
-/// own or are the server's; none of them gets into the bag.
-pub fn keep(bag: &mut Map<String, Value>, body: Map<String, Value>, own: &[&str]) {
-    bag.extend(body.into_iter().filter(|(name, _)| !own.contains(&name.as_str())));
+/// own or are the server's; none of them gets in.
+pub fn merge(extra: &mut Map<String, Value>, body: Map<String, Value>, own: &[&str]) {
+    extra.extend(body.into_iter().filter(|(name, _)| !own.contains(&name.as_str())));
 }
 
 /// What is left of a new object's body once the known attributes are taken out. As in Keystone, `a-b`
 /// and `a:b` are stored as `a_b`; a name that would turn into a known one is dropped, so that it
 /// cannot get around a check of that one.
-pub fn rest(body: Map<String, Value>, known: &[&str]) -> Map<String, Value> {
+pub fn from_body(body: Map<String, Value>, known: &[&str]) -> Map<String, Value> {
     body.into_iter()
         .map(|(k, v)| (k.replace([':', '-'], "_"), v))
         .filter(|(k, _)| !known.contains(&k.as_str()))
@@ -35,7 +35,7 @@ pub fn rest(body: Map<String, Value>, known: &[&str]) -> Map<String, Value> {
 }
 
 /// An object for a client: what `extra` holds, then the known attributes, which win.
-pub fn shown(extra: &Map<String, Value>, known: Value) -> Value {
+pub fn overlay(extra: &Map<String, Value>, known: Value) -> Value {
     let mut out = extra.clone();
     if let Value::Object(known) = known {
         out.extend(known);
@@ -63,13 +63,13 @@ mod tests {
     #[test]
     fn a_spelling_never_reaches_a_known_attribute() {
         let Value::Object(body) = json!({"a-b": 1, "domain-id": "x", "c:d": 2}) else { return };
-        assert_eq!(Value::Object(rest(body, &["domain_id"])), json!({"a_b": 1, "c_d": 2}));
+        assert_eq!(Value::Object(from_body(body, &["domain_id"])), json!({"a_b": 1, "c_d": 2}));
     }
 
     #[test]
     fn known_attributes_win() {
         let extra = read(Some(r#"{"id": "forged", "more": 1}"#.into()));
-        assert_eq!(shown(&extra, json!({"id": "true"})), json!({"id": "true", "more": 1}));
+        assert_eq!(overlay(&extra, json!({"id": "true"})), json!({"id": "true", "more": 1}));
         assert!(read(Some("no json".into())).is_empty());
     }
 }

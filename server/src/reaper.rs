@@ -14,7 +14,7 @@ use crate::args;
 use crate::error::{Error, Result};
 use crate::resources::trusts::flush::{self, Which};
 use crate::store::schema::Dialect;
-use crate::store::{DateTime, Delete, Patience, WriteTx};
+use crate::store::{Backoff, DateTime, Delete, WriteTx};
 use crate::system::System;
 
 /// What one sweep did.
@@ -85,10 +85,10 @@ enum Task<'a> {
 
 /// Does it, and again when another transaction was in its way; says how much was done.
 async fn with_retry(app: &App, chore: Task<'_>, by: System) -> Result<usize> {
-    let mut patience = Patience::default();
+    let mut backoff = Backoff::default();
     loop {
         match once(app, chore, by).await {
-            Err(Error::Again(_)) if patience.again().await => {}
+            Err(Error::Retry(_)) if backoff.again().await => {}
             done => return done,
         }
     }

@@ -478,7 +478,7 @@ fn a_first_start_fills_no_database_that_others_can_open() {
     chmod(&db, 0o644);
     expect(&run(&s, &FIRST_START), 4, "vicar.db: other users can open it (mode 0644)");
     assert!(!s.data().join("fernet-keys").exists());
-    // A link leads to what may be anybody's.
+    // A link leads to a file that may have any owner.
     std::fs::rename(&db, s.path("elsewhere")).expect("moved");
     symlink(s.path("elsewhere"), &db).expect("linked");
     expect(&run(&s, &FIRST_START), 4, "vicar.db: it is not a regular file");

@@ -294,7 +294,7 @@ def test_chain(w):
     mine = {t.id for t in w.alice.trusts.list(trustor_user=w.ids['alice'])}
     c.ok('alice lists every link', mine >= {t.id for t in trusts})
     held = {t.id for t in w.as_user('aodh').trusts.list(trustee_user=w.ids['aodh'])}
-    c.ok('aodh lists what he was given', trusts[2].id in held)
+    c.ok('aodh lists what it was given', trusts[2].id in held)
 
     pairs = keypairs(w, links) if w.vicar else refused_keypairs(w, links)
     if w.vicar:
@@ -400,7 +400,7 @@ def keypairs(w, links):
     c.equal('alice reads it', w.alice.ec2.get(alice_id, pair.access).access,
             pair.access)
     own = w.as_user('aodh')
-    c.ok('aodh finds it under his own id', pair.access in
+    c.ok('aodh finds it under its own id', pair.access in
          {e.access for e in own.ec2.list(w.ids['aodh'])})
     c.ok('the administrator finds it', pair.access in
          {e.access for e in w.admin.ec2.list(alice_id)})
@@ -416,7 +416,7 @@ def keypairs(w, links):
     # what cannot be made
     for what, where, body, statuses in (
             ('on another project', path, {'tenant_id': w.ids['q']}, (403,)),
-            ('for aodh himself', '/users/%s/credentials/OS-EC2' % w.ids['aodh'],
+            ('for aodh itself', '/users/%s/credentials/OS-EC2' % w.ids['aodh'],
              {'tenant_id': p}, (403,)),
             ('without a project', path, {}, (400,)),
             ('with a trust named by the client', path,
@@ -596,7 +596,7 @@ def test_non_impersonating(w):
     w.alice.trusts.delete(first.id)
     dead(w, 'the token of a deleted trust', session.get_token())
     if not w.vicar:
-        # Keystone asks the middleman for roles of his own, so its chain ends here
+        # Keystone asks the middleman for roles of their own, so its chain ends here
         return
     links = w.chain_of(False)
     trusts = [t for t, _ in links]

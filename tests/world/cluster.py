@@ -324,7 +324,7 @@ class Galera(Cluster):
         self.stay('all were restarted')
 
     def cut_off(self, node, vicar):
-        """Nobody there serves what he remembers."""
+        """Nothing there is served from memory."""
         self.c.ok('the node that is cut off is no part of the cluster (%s)' % node.status('cluster_status'),
                   node.status('cluster_status') != 'Primary')
         a = api.Api(vicar.url)

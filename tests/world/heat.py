@@ -195,7 +195,7 @@ class Owner:
         return Heat(self.world.cloud, self.project, token or self.login())
 
     def trusts(self):
-        """All living trusts that he gave, as an administrator sees them."""
+        """All living trusts that they gave, as an administrator sees them."""
         a = self.world.identity.get('/OS-TRUST/trusts?trustor_user_id=' + self.id, self.world.admin)
         return a.want(200).body['trusts']
 
@@ -331,7 +331,7 @@ def deferred(w):
         c.equal('another by a token that Heat gave to its stack user', status, 200)
         login = json.loads(outputs['heat_signal'])
         inside = w.identity.login(login['user_id'], login['password'], api.project(login['project_id']))
-        c.equal('a third by a stack user who logs in by himself, with one role', inside.roles,
+        c.equal('a third by a stack user who logs in alone, with one role', inside.roles,
                 ['heat_stack_user'])
         a = Heat(w.cloud, login['project_id'], inside).api.post(
             '/stacks/%s/%s/resources/heat/signal' % (stack.name, stack.id), inside,
@@ -461,7 +461,7 @@ def instance(w):
         stack.deleted()
         c.status('with the stack its user is gone',
                  w.identity.get('/users/' + mine[0]['user_id'], w.admin), 404)
-        c.raises('and his keypair is refused', lambda: w.boto(
+        c.raises('and its keypair is refused', lambda: w.boto(
             pair['access'], pair['secret']).describe_stack_resource(**ask), *w.unknown_key)
 
 
@@ -557,7 +557,7 @@ def chain(w):
         looking = heat_of(owner, stack)
         c.equal('the group is as it was', looking.output('size'), 3)
         c.status('the trust-scoped token of builder is dead', w.identity.validate(w.admin, acting), 404)
-        c.status('and he gets no other', w.trust_login(builder, password, first['id']), 401, 403, 404)
+        c.status('and gets no other', w.trust_login(builder, password, first['id']), 401, 403, 404)
         looking.deleted()
         c.ok('the owner can delete the stack', True)
         a = api.Api(w.cloud.aodh_url).get('/v2/alarms/' + alarm, owner.login())
@@ -642,7 +642,7 @@ def faults(w):
         w.identity.patch('/users/' + owner.id, w.admin, {'user': {'enabled': False}}).want(200)
         refuses('the trustor is disabled')
         w.identity.patch('/users/' + owner.id, w.admin, {'user': {'enabled': True}}).want(200)
-        grows('he is enabled')
+        grows('the user is enabled')
 
         w.cloud.identity.halt()
         refuses('the identity server is away')

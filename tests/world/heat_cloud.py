@@ -192,7 +192,7 @@ class Cloud:
         packaged = os.path.join(harness.CACHE, 'heat')
         with open(os.path.join(packaged, 'etc', 'heat', 'api-paste.ini')) as f:
             self._write('heat', 'api-paste.ini', f.read())
-        # What follows stands in for /etc/aodh, where Aodh would look by itself.
+        # What follows replaces /etc/aodh, where Aodh would look by itself.
         aodh = os.path.join(packaged, 'lib', 'python%d.%d' % sys.version_info[:2],
                             'site-packages', 'aodh', 'api', 'api-paste.ini')
         with open(aodh) as f:

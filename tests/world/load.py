@@ -273,7 +273,7 @@ class Worker:
         return None
 
     def trust(self, f, token, trustee, parent=None, uses=None):
-        """A trust of the owner's, from his login or from a trust's token."""
+        """A trust of the owner's, from their login or from a trust's token."""
         depth = parent.depth + 1 if parent else 1
         # Two alike with one end are refused, and on MariaDB ends are whole seconds there.
         last = int(parent.ends if parent else time.time() + 10 ** 6)
@@ -493,7 +493,7 @@ def login(user, password, scope=None):
 
 
 class Family:
-    """An owner, three who act for him, one project, and what grew from it."""
+    """An owner, three who act for them, one project, and what grew from it."""
 
     def __init__(self, load):
         self.load = load

@@ -296,7 +296,7 @@ class Family:
     """Alice, in a domain of her own, what she delegated, and a token of each kind.
 
     alice -> bob -> carl -> dave is a chain with impersonation; bob holds another trust
-    of hers without. `nobody's` of these are shared with another family.
+    of hers without. `unowned` of these are shared with another family.
     """
 
     def __init__(self, w, what):

@@ -69,7 +69,7 @@ class Scene:
         return user
 
     def pair(self):
-        """Somebody, his token, and one who shall act for him."""
+        """A user, their token, and another who shall act for them."""
         owner, actor = self.person('member'), self.person()
         return owner, self.any().login(owner, PW, api.project(self.p)), actor
 
@@ -346,7 +346,7 @@ def chains(s, times):
                     alive.append('token of ' + child)
     c.ok('%d parents deleted while children are made at every replica (%s): none lives on' % (
         times, dict(seen)), not alive, alive[:5])
-    c.ok('... and nobody got an answer that he cannot understand', not odd, odd[:5])
+    c.ok('... and nobody got an answer that no client understands', not odd, odd[:5])
     c.equal('... nor is anything in between in the database', stores.halves(s.site), [])
 
 
@@ -602,7 +602,7 @@ def away(s):
 
 
 def locked(s):
-    """SQLite: somebody else writes for a second. Reads go on, writes wait for him."""
+    """SQLite: somebody else writes for a second. Reads go on, writes wait for it."""
     c = s.c
     user = s.person('member')
     token = s.any().login(user, PW, api.project(s.p))

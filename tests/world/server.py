@@ -103,7 +103,7 @@ class Server:
     startup = STARTUP_SECONDS        # seconds to begin to serve in
     patience = 10                    # seconds to end in; 0: it is killed at once
     settings = None                  # the file that `change_ini` may change
-    popen = {}                       # options for its processes: whose they are
+    popen = {}                       # options for its processes: their owner
 
     def __init__(self, port=None, password=PASSWORD):
         self.port = port or free_port()

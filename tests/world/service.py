@@ -43,7 +43,7 @@ def told_of(access):
 
 def echo(conf):
     """Tells what reached it. /deny is its own 401; /onward?PORT is a call to another
-    service in the caller's name, as Nova calls Neutron: with his token and a service
+    service in the caller's name, as Nova calls Neutron: with the caller's token and a service
     token beside it."""
 
     def app(environ, start_response):

@@ -32,7 +32,7 @@ class Database(server.Server):
         self.passwords = {}
 
     def sql(self, text, database=None):
-        """Runs it as the database's administrator; the rows as text, tabs in between."""
+        """Runs it as the database's administrator; the rows as a string, tabs in between."""
         raise NotImplementedError
 
     def url(self, name):

@@ -11,7 +11,7 @@ it and changes nothing, `vicar db sync` adopts it. Then
   what must hold. After each step both are asked about what the step touched, and about
   some of everything else: each accepts what the other did, and nothing that one ended
   lives on in the other. Where they differ on purpose, the model says so by name (`DIFFER`).
-- somebody in the middle of a chain loses his tokens on Vicar: those below are dead on both;
+- somebody in the middle of a chain loses their tokens on Vicar: those below are dead on both;
 - trusts with k uses, consumed through both at the same time;
 - the same Keystone with caches: how long it honours what Vicar ended; Vicar the other way
   round. The bounds are those that `vicar doctor --adopt` and docs/adopting.md state.
@@ -63,8 +63,8 @@ DIFFER = {
                  'carry another one with what is left',
     'given back': 'a role of the domain or the system that was taken and given back: Keystone cannot '
                   'be told, and takes tokens from before again',
-    'told of the trustee': 'a role that a trustee lost himself: Keystone is told of the user, and ends '
-                           'his trusts\' tokens on the project too',
+    'told of the trustee': 'a role that a trustee lost: Keystone is told of the user, and ends '
+                           'their trusts\' tokens on the project too',
     'waits': 'a login within the second of a revocation waits here, and is dead at '
              'birth there',
 }
@@ -255,8 +255,8 @@ class Model:
         return self.expand(trust.roles)
 
     def event(self, why, by=None, **match):
-        """A revocation that is recorded: all tokens that fit are dead for ever. Vicar records what
-        concerns a user for the trusts below him too, which Keystone would not see otherwise."""
+        """A revocation that is recorded: all tokens that fit are dead for good. Vicar records what
+        concerns a user for the trusts below them too, which Keystone would not see otherwise."""
         everywhere = bool(by and by.vicar and 'user' in match)
         if everywhere:
             self.touch(match['user'])
@@ -277,7 +277,7 @@ class Model:
 
     def loss(self, user, before):
         """Vicar took something: exactly the tokens that carry a lost role, where it was lost, are dead
-        for ever. Keystone is told by events, of projects on which something is granted."""
+        for good. Keystone is told by events, of projects on which something is granted."""
         for p, (had, granted) in before.items():
             has = self.held(user, p)
             lost = had - has
@@ -1234,8 +1234,8 @@ def middle(c, place):
     own = v.login(bob, 'y', api.trust(first['id']))
     v.delete(grant, admin).want(204)
     got = [s.validate(a, t.id).status for s, a in ((v, admin), (k, there)) for t in tokens]
-    c.equal('somebody in the middle loses the role himself: tokens below live on both', got, [200] * 4)
-    c.status('... and the one of his own trust', v.validate(admin, own.id), 200)
+    c.equal('somebody in the middle loses the role: tokens below live on both', got, [200] * 4)
+    c.status('... and the one of their own trust', v.validate(admin, own.id), 200)
     c.ok('... which Keystone, told of the user, ends', k.validate(there, own.id).status in (401, 403, 404))
     next_second()
 
@@ -1401,7 +1401,7 @@ def caches(c, place):
             if token == 'false' and name.startswith('token: '):
                 ok = seconds == 0.0
             c.ok('Keystone honours what Vicar ended (%s): %s' % (
-                name, 'for ever?' if seconds is None else '%.1f s' % seconds), ok)
+                name, 'never?' if seconds is None else '%.1f s' % seconds), ok)
         if token == 'true' and processes == 1:
             longest = nested(acts)
             if c.ok('the longest way was walked', longest is not None):
@@ -1448,7 +1448,7 @@ def back(c, place):
     r = k.delete('/users/' + alice, admin)
     c.status('a user with a keypair of a trust is deleted there', r, 204)
     place.vicar.start()
-    c.status('and back again: his trust on Vicar', v.login_answer(
+    c.status('and back again: their trust on Vicar', v.login_answer(
         bob, 'x', api.trust(trust['id'])), 401)
 
 

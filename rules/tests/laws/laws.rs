@@ -473,7 +473,7 @@ fn provenance_is_the_servers(w: &World) -> Verdict {
     Ok(())
 }
 
-/// "The bearer stays in his lane. A trust-scoped token sees and manages its own chain only: it can
+/// "The bearer stays in their lane. A trust-scoped token sees and manages its own chain only: it can
 /// read, and end, its own link and what it made below; never Alice's other trusts, her passwords,
 /// her sessions, her other credentials."
 fn the_bearer_stays_in_his_lane(w: &World) -> Verdict {
@@ -552,7 +552,7 @@ fn owners_see_all(w: &World) -> Verdict {
 }
 
 /// "A dead thing is 404 or 401, never 403 and never 5xx": the rules call it ended, for a true
-/// reason and for ever, and refuse what is tried below it as absent, not as forbidden.
+/// reason and for good, and refuse what is tried below it as absent, not as forbidden.
 fn a_dead_thing_is_ended(w: &World) -> Verdict {
     for (t, said) in w.evaluated.iter().map(Evaluated::status).enumerate() {
         must!(said.ended() == w.dead(t), "t{t} is dead: {}, but the rules say {said:?}", w.dead(t));

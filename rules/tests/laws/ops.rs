@@ -176,7 +176,7 @@ impl World {
         })
     }
 
-    /// Is this token allowed to act? An EC2 token never is.
+    /// Whether this token is allowed to act. An EC2 token never is.
     pub fn admitted(&mut self, token: usize, act: Act) -> bool {
         match may(self.tokens[token].kind(), act, Switches::default()) {
             Ok(()) => {

@@ -732,7 +732,7 @@ impl World {
         self.last.lost = Some((kind, fate));
     }
 
-    /// Does a valid token's user lose something in its place if these are all grants and members?
+    /// Whether a valid token's user loses something in its place if these are all grants and members.
     pub fn rests(&self, grants: &Grants, members: &Members) -> bool {
         self.tokens.iter().zip(&self.valid).filter(|(_, valid)| valid.is_some()).any(|(t, _)| {
             let holder = self.holder(t);

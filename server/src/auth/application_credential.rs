@@ -4,7 +4,7 @@ use vicar_rules::Micros;
 use vicar_rules::roles::RoleSet;
 
 use crate::args;
-use crate::store::{Result, Tx};
+use crate::store::{Id, Result, Tx};
 
 /// What a token shows of its application credential.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub async fn load(
         .first(
             "SELECT internal_id, name, unrestricted FROM application_credential
               WHERE id = ? AND user_id = ? AND project_id = ? AND (expires_at IS NULL OR expires_at > ?)",
-            args![id, user, project, now],
+            args![Id(id), Id(user), Id(project), now],
             |r| Ok((r.take::<i64>()?, r.take::<String>()?, r.take::<Option<bool>>()?.unwrap_or(false))),
         )
         .await?;

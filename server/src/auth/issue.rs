@@ -149,7 +149,7 @@ pub async fn issue(
 /// Makes a token: what would not validate is not issued. A counted trust loses one use.
 ///
 /// # Errors
-/// 401 when it would be dead, [`Error::Settling`] when a revocation of this second would end it at its birth.
+/// 401 when it would be dead, [`Error::RevokedThisSecond`] when a revocation of this second would end it at its birth.
 pub async fn mint(
     tx: &mut WriteTx,
     parts: Parts<'_>,
@@ -174,7 +174,7 @@ pub async fn mint(
     let token = match evaluate(tx, parts, payload, known, now, options).await? {
         Outcome::Valid(token) => *token,
         // Events and tokens know whole seconds: a token of the same second would be born dead.
-        Outcome::Revoked(_) => return Err(Error::Settling),
+        Outcome::Revoked(_) => return Err(Error::RevokedThisSecond),
         Outcome::Dead => return Err(Error::Unauthorized),
     };
     let keys = parts.token_keys.current().map_err(Error::Internal)?;
@@ -202,7 +202,7 @@ async fn consume(tx: &mut WriteTx, trust: &Trust) -> Result<()> {
         .and("deleted_at IS NULL", &[]);
     let taken = tx.execute(&System::Login, &one_less).await?;
     // A Keystone on the same database took one in between.
-    if taken == 1 { Ok(()) } else { Err(Error::Again("a use of the trust was taken in between".into())) }
+    if taken == 1 { Ok(()) } else { Err(Error::Retry("a use of the trust was taken in between".into())) }
 }
 
 /// The default project, when it exists, is enabled, and the user holds a role there.

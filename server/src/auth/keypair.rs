@@ -15,7 +15,7 @@ use crate::args;
 use crate::crypto::keys::KeyRing;
 use crate::error::{Error, Result};
 use crate::facts::credentials::{Credential, PLAIN, read_roles};
-use crate::store::Tx;
+use crate::store::{Id, Tx};
 
 /// The audit chain of all tokens that a keypair is exchanged for. Derived from the keypair, so that one
 /// ordinary revocation event ends them all, here and in a Keystone beside us.
@@ -68,7 +68,7 @@ pub async fn narrow(
         .first(
             "SELECT k.roles, k.expires_at FROM vicar_keypair k JOIN credential c ON c.id = k.credential_id
               WHERE k.audit_chain_id = ? AND k.trust_id = ?",
-            args![root, &chain.leaf().id],
+            args![Id(root), Id(&chain.leaf().id)],
             |r| Ok((r.take::<Option<String>>()?, r.take::<Option<i64>>()?)),
         )
         .await?;

@@ -11,7 +11,7 @@ use super::login::{self, Account, Lock};
 use crate::clock::SECOND;
 use crate::config::Compliance;
 use crate::error::{Error, Result};
-use crate::store::{DateTime, Patience, Store, Update};
+use crate::store::{Backoff, DateTime, Store, Update};
 use crate::system::System;
 
 /// So many users may have failures that are not written yet. Failures of others are then not counted; the
@@ -139,7 +139,7 @@ impl Failures {
     }
 
     async fn write_all(&self, store: &Store, rules: &Compliance) {
-        let mut patience = Patience::default();
+        let mut backoff = Backoff::default();
         loop {
             {
                 let mut state = self.state();
@@ -171,8 +171,8 @@ impl Failures {
                 }
             }
             match done {
-                Ok(()) => patience = Patience::default(),
-                Err(Error::Again(_)) if patience.again().await => {}
+                Ok(()) => backoff = Backoff::default(),
+                Err(Error::Retry(_)) if backoff.again().await => {}
                 Err(e) => {
                     let error = e.detail().unwrap_or("refused").to_owned();
                     tracing::warn!(error, "failed logins could not be counted in the database yet");

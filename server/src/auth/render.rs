@@ -54,7 +54,7 @@ fn service(s: &Service) -> Value {
 }
 
 fn endpoint(e: &Endpoint) -> Value {
-    extra::shown(
+    extra::overlay(
         &e.extra,
         json!({
             "id": e.id,

@@ -98,7 +98,7 @@ impl<'r, T> Session<'r, T> {
         Self { may_take_long, ..self }
     }
 
-    /// Says that the request goes on with a long read, and lets others go first. The first time it ends in
+    /// Marks the request as one that goes on with a long read, and lets others go first. The first time it ends in
     /// [`Error::TakesLong`]: then the framework waits for a place among the few long reads that there may be at
     /// once, without a transaction, and runs the handler again. Call it after permission was checked.
     ///

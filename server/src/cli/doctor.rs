@@ -119,7 +119,7 @@ async fn database(r: &mut Report, config: &Config) {
             format_args!("others can open {}; chmod 600 it", path.display()),
         );
     }
-    let store = match installation::look(&config.database).await {
+    let store = match installation::open_read_only(&config.database).await {
         Ok(store) => store,
         Err(e) => return r.fail("database", e),
     };

@@ -74,7 +74,7 @@ impl From<store::Error> for Failure {
 impl From<Error> for Failure {
     fn from(e: Error) -> Self {
         match e {
-            Error::Internal(detail) | Error::Unavailable(detail, _) | Error::Again(detail) => {
+            Error::Internal(detail) | Error::Unavailable(detail, _) | Error::Retry(detail) => {
                 Self::Database(detail)
             }
             other => Self::Failed(other.message()),

@@ -94,7 +94,7 @@ fn check_way(path: &Path, is_itself: bool) -> Result<(), Failure> {
         let found = found.map_err(|e| Failure::Io(format!("{}: {e}", part.display())))?;
         let mut access = Access::from(&found);
         if found.file_type().is_symlink() {
-            // Everybody may "write" to a link; who may exchange it is for its directory to say.
+            // Anyone may "write" to a link; its directory decides who may replace it.
             access.mode = 0;
         }
         let why =
@@ -200,7 +200,11 @@ mod tests {
         let me = Trusted { uid: 1000, gid: 1000, root: 65534 };
         let at = |uid, mode| Access { uid, gid: 0, mode };
         assert_eq!(me.complaint_of_parent(at(0, 0o1777)), None);
-        assert_eq!(me.complaint_of_parent(at(65534, 0o755)), None, "as in a container, where / is nobody's");
+        assert_eq!(
+            me.complaint_of_parent(at(65534, 0o755)),
+            None,
+            "as in a container, where / belongs to `nobody`"
+        );
         assert!(me.complaint_of_parent(at(0, 0o777)).is_some());
         assert!(me.complaint_of_parent(at(1001, 0o1777)).is_some(), "its owner can rename everything");
     }

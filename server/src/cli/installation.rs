@@ -21,7 +21,7 @@ pub(super) struct Installation {
     /// Where database and keys lie unless a configuration file says otherwise
     #[arg(long, value_name = "DIR", env = "VICAR_DATA_DIR", default_value = "./vicar-data")]
     pub(super) data_dir: PathBuf,
-    /// A configuration file in Keystone's form; may stand several times, later ones win
+    /// A configuration file in Keystone's form; may be given several times, later ones win
     #[arg(long = "config-file", value_name = "FILE")]
     pub(super) config_files: Vec<PathBuf>,
 }
@@ -72,7 +72,7 @@ pub(super) async fn open(database: &Settings) -> Result<Store, Failure> {
 }
 
 /// Opens a database that is there, to look only.
-pub(super) async fn look(database: &Settings) -> Result<Store, Failure> {
+pub(super) async fn open_read_only(database: &Settings) -> Result<Store, Failure> {
     opened(database, Store::open_read_only).await
 }
 

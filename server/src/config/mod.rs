@@ -374,7 +374,7 @@ impl Reader<'_> {
             max_pool_size: connections("max_pool_size")?,
             max_overflow: connections("max_overflow")?,
             pool_timeout: seconds("pool_timeout")?,
-            // oslo: -1 is for ever.
+            // oslo: -1 means without end.
             max_retries: u32::try_from(self.number("database", "max_retries")?).ok(),
             retry_interval: seconds("retry_interval")?,
             recycle: seconds("connection_recycle_time")?,

@@ -236,7 +236,7 @@ fn write_key(dir: &Path) -> Result<(), String> {
     std::fs::rename(&tmp, dir.join("0")).map_err(io)
 }
 
-/// Gives a new key to the owner of its directory: a rotation by root must not lock the server out. It fails for
+/// Makes the owner of the directory the owner of a new key: a rotation by root must not lock the server out. It fails for
 /// everybody else, who is the owner already.
 fn chown_like_parent(file: &std::fs::File, dir: &Path) {
     use std::os::unix::fs::MetadataExt;

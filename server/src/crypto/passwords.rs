@@ -31,12 +31,12 @@ pub struct Passwords {
     cost: u32,
     level: Arc<Level>,
     queue: Arc<Queue>,
-    look: Option<Look>,
+    policy: Option<PasswordPolicy>,
 }
 
 /// `[security_compliance] password_regex`
 #[derive(Debug)]
-struct Look {
+struct PasswordPolicy {
     /// Nothing when the expression is wrong: then no password fits. The configuration refuses it before.
     expression: Option<Regex>,
     words: String,
@@ -47,7 +47,7 @@ impl Passwords {
     pub fn new(config: &Config) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let rules = &config.compliance;
-        let look = rules.password_regex.as_deref().map(|expression| Look {
+        let policy = rules.password_regex.as_deref().map(|expression| PasswordPolicy {
             expression: pattern::compile(expression).ok(),
             words: rules.password_regex_description.clone().unwrap_or_default(),
         });
@@ -55,7 +55,7 @@ impl Passwords {
             cost: config.bcrypt_cost,
             level: Arc::new(Level::new(config.bcrypt_cost)),
             queue: Queue::new(cores, cores * WAITING_PER_CORE),
-            look,
+            policy,
         }
     }
 
@@ -65,15 +65,17 @@ impl Passwords {
             return Err(Error::field("password", "must not be empty"));
         }
         not_too_long(password)?;
-        match &self.look {
+        match &self.policy {
             None => Ok(()),
             // An expression that gives up fits nothing.
-            Some(look) if look.expression.as_ref().is_some_and(|e| e.is_match(password).unwrap_or(false)) => {
+            Some(policy)
+                if policy.expression.as_ref().is_some_and(|e| e.is_match(password).unwrap_or(false)) =>
+            {
                 Ok(())
             }
-            Some(look) => Err(Error::BadRequest(format!(
+            Some(policy) => Err(Error::BadRequest(format!(
                 "The password does not match the requirements: {}.",
-                look.words.trim_end_matches('.')
+                policy.words.trim_end_matches('.')
             ))),
         }
     }

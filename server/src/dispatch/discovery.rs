@@ -29,7 +29,7 @@ fn version(request: &Request) -> Value {
     })
 }
 
-/// Does the client like a JSON home document better than plain JSON? One that likes both the same, as
+/// Whether the client prefers a JSON home document to plain JSON. One that accepts both alike, as
 /// browsers do, gets plain JSON.
 fn wants_home(request: &Request) -> bool {
     let Ok(Some(accept)) = request.header(&header::ACCEPT) else {

@@ -23,7 +23,7 @@ use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::http::request::{AUTH_TOKEN, read_body};
 use crate::http::{Request, layers};
-use crate::store::{Patience, Tx};
+use crate::store::{Backoff, Tx};
 
 /// The router of a list of routes.
 pub fn router(app: Arc<App>, routes: &'static [Route]) -> Router {
@@ -102,7 +102,7 @@ async fn read(app: &App, params: RawPathParams, request: HttpRequest) -> Result<
 async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
     let began = app.clock.now();
     let mut slow = SlowWork::default();
-    let mut patience = Patience::default();
+    let mut backoff = Backoff::default();
     let mut has_waited = false;
     let mut has_writer = false;
     let mut long = None;
@@ -124,13 +124,13 @@ async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
                     Err(_) => break Error::TakesLong,
                 }
             }
-            Err(Error::Settling) if !has_waited => {
+            Err(Error::RevokedThisSecond) if !has_waited => {
                 (has_waited, has_writer) = (true, false);
                 next_second(app).await;
             }
-            Err(Error::Again(why)) => {
-                if !patience.again().await {
-                    break Error::Again(why);
+            Err(Error::Retry(why)) => {
+                if !backoff.again().await {
+                    break Error::Retry(why);
                 }
                 has_writer = false;
                 app.metrics.database_retries.inc();

@@ -6,7 +6,6 @@ use vicar_rules::loss::{LostPlace, Place};
 use vicar_rules::roles::{Implications, RoleSet};
 
 use super::implications;
-use crate::args;
 use crate::store::{CHUNK, Result, Row, Select, Tx};
 
 /// Roles that a user holds by grants on one target.
@@ -97,8 +96,7 @@ impl Holdings {
                     continue;
                 }
                 let mut q = Select::new(sql);
-                q.and(joined, &[]).and("a.type IN (?, ?)", args![kind, other]);
-                q.is_in(holder, part.iter().copied());
+                q.and(joined, &[]).id_in("a.type", [kind, other]).id_in(holder, part.iter().copied());
                 for (user, kind, target, role, inherited) in q.map(tx, read_grant).await? {
                     // Asking for users and targets at once makes an engine try each with each.
                     if on.is_some_and(|targets| !targets.contains(&target)) {
@@ -174,7 +172,7 @@ async fn parents(tx: &mut Tx, of: BTreeSet<String>) -> Result<BTreeMap<String, O
         let mut found: Vec<(String, Option<String>)> = Vec::new();
         for part in ids.chunks(CHUNK) {
             let mut q = Select::new("SELECT id, parent_id FROM project");
-            q.is_in("id", part.iter().copied());
+            q.id_in("id", part.iter().copied());
             found.extend(q.map(tx, |r| Ok((r.take()?, r.take()?))).await?);
         }
         known.extend(found.iter().cloned());

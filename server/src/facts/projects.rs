@@ -7,7 +7,7 @@ use vicar_rules::delegation::Presence;
 use super::presence;
 use crate::args;
 use crate::store::migrate::ROOT_DOMAIN;
-use crate::store::{CHUNK, Result, Row, Select, Tx};
+use crate::store::{CHUNK, Id, Result, Row, Select, Tx};
 
 /// A project (or a domain, which is one), as far as authority cares.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ const PROJECT: &str = "SELECT p.id, p.name, p.is_domain, p.domain_id, d.name, p.
 
 /// A project by id.
 pub async fn project(tx: &mut Tx, id: &str) -> Result<Option<ProjectFacts>> {
-    tx.first(&format!("{PROJECT} WHERE p.id = ?"), args![id], read_project).await
+    tx.first(&format!("{PROJECT} WHERE p.id = ?"), args![Id(id)], read_project).await
 }
 
 /// The projects with these ids; one that is missing is missing.
@@ -63,7 +63,7 @@ pub async fn projects<'a>(
     let mut out = BTreeMap::new();
     for part in ids.chunks(CHUNK) {
         let mut q = Select::new(PROJECT);
-        q.is_in("p.id", part.iter().copied());
+        q.id_in("p.id", part.iter().copied());
         out.extend(q.map(tx, read_project).await?.into_iter().map(|p| (p.id.clone(), p)));
     }
     Ok(out)
@@ -81,7 +81,7 @@ pub async fn domain(tx: &mut Tx, id: &str) -> Result<Option<ProjectFacts>> {
 pub async fn domain_named(tx: &mut Tx, name: &str) -> Result<Option<ProjectFacts>> {
     tx.first(
         &format!("{PROJECT} WHERE p.name = ? AND p.is_domain = ? AND p.domain_id = ?"),
-        args![name, true, ROOT_DOMAIN],
+        args![name, true, Id(ROOT_DOMAIN)],
         read_project,
     )
     .await
@@ -91,7 +91,7 @@ pub async fn domain_named(tx: &mut Tx, name: &str) -> Result<Option<ProjectFacts
 pub async fn project_named(tx: &mut Tx, name: &str, domain: &str) -> Result<Option<ProjectFacts>> {
     tx.first(
         &format!("{PROJECT} WHERE p.name = ? AND p.domain_id = ? AND p.is_domain = ?"),
-        args![name, domain, false],
+        args![name, Id(domain), false],
         read_project,
     )
     .await

@@ -141,7 +141,7 @@ pub async fn token_roles(tx: &mut Tx, ids: &RoleSet) -> Result<Vec<RoleRef>> {
                 (SELECT o.option_value FROM role_option o WHERE o.role_id = r.id AND o.option_id = 'IMMU')
            FROM role r",
     );
-    q.is_in("r.id", ids).and("r.domain_id = ?", args![NO_DOMAIN]).end("ORDER BY r.name");
+    q.id_in("r.id", ids).id("r.domain_id", Some(NO_DOMAIN)).end("ORDER BY r.name");
     q.map(tx, |r| {
         let (id, name, description) = (r.take()?, r.take()?, r.take()?);
         let immutable = r.take::<Option<String>>()?.map(|v| v == "true");

@@ -11,7 +11,7 @@ use super::holdings::Holdings;
 use super::users::users;
 use super::{Place, ProjectFacts, UserFacts, effective_roles, implications, projects};
 use crate::args;
-use crate::store::{CHUNK, DateTime, Result, Row, Select, Tx};
+use crate::store::{CHUNK, DateTime, Id, Result, Row, Select, Tx};
 
 const TRUST: &str = "t.id, t.trustor_user_id, t.trustee_user_id, t.project_id, t.impersonation,
      COALESCE(t.expires_at_int, 0), t.expires_at, t.remaining_uses, t.redelegation_count,
@@ -43,7 +43,7 @@ async fn with_roles(tx: &mut Tx, mut trusts: Vec<Trust>) -> Result<Vec<Trust>> {
     for part in trusts.chunks_mut(CHUNK) {
         let at: BTreeMap<String, usize> = part.iter().enumerate().map(|(i, t)| (t.id.clone(), i)).collect();
         let mut q = Select::new("SELECT trust_id, role_id FROM trust_role");
-        q.is_in("trust_id", at.keys());
+        q.id_in("trust_id", at.keys());
         for (trust, role) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
             if let Some(t) = at.get(&trust).and_then(|i| part.get_mut(*i)) {
                 t.roles.insert(role);
@@ -67,7 +67,7 @@ pub async fn chains(tx: &mut Tx, leaves: &[&str]) -> Result<Vec<Chain>> {
         let mut parents = BTreeSet::new();
         for part in wanted.into_iter().collect::<Vec<_>>().chunks(CHUNK) {
             let found = trusts_where(tx, |q| {
-                q.is_in("t.id", part);
+                q.id_in("t.id", part);
             })
             .await?;
             parents.extend(found.iter().filter_map(|t| t.parent.clone()));
@@ -113,7 +113,7 @@ pub async fn subtree(tx: &mut Tx, trust: &str) -> Result<Vec<Trust>> {
                      SELECT t.id FROM trust t JOIN down ON t.redelegated_trust_id = down.id)
                  SELECT {TRUST} FROM trust t JOIN down ON t.id = down.id"
             ),
-            args![trust],
+            args![Id(trust)],
             read_trust,
         )
         .await?;

@@ -68,7 +68,7 @@ pub async fn users<'a>(
     let mut out = BTreeMap::new();
     for part in ids.chunks(CHUNK) {
         let mut q = Select::new(&user_query());
-        q.is_in("u.id", part.iter().copied());
+        q.id_in("u.id", part.iter().copied());
         let found = q.map(tx, |r| read_user(r, since.as_ref())).await?;
         out.extend(found.into_iter().map(|u| (u.id.clone(), u)));
     }

@@ -9,8 +9,6 @@ pub mod request;
 pub mod schema;
 pub mod serve;
 
-/// Resources say `bag`, for what a body keeps besides the known attributes.
-pub use crate::extra as bag;
 pub use link::{link_path, path_segment};
 pub use links::Links;
 pub use request::Request;

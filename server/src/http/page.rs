@@ -97,7 +97,7 @@ impl Paging<'_> {
         self.batches > 1
     }
 
-    /// Says how many rows a batch had, and the id of the last.
+    /// Notes how many rows a batch had, and the id of the last.
     pub fn read(&mut self, batch: &Batch, rows: usize, last: Option<&str>) {
         if let Progress::After(_) = self.at {
             self.at = match last {

@@ -92,7 +92,7 @@ impl<R: Plain> Record<R> {
                 new.take(field, value);
             }
         }
-        new.extra.extend(extra::rest(body, &Self::known()));
+        new.extra.extend(extra::from_body(body, &Self::known()));
         new
     }
 
@@ -103,7 +103,7 @@ impl<R: Plain> Record<R> {
                 self.take(field, value);
             }
         }
-        extra::keep(&mut self.extra, body, &Self::known());
+        extra::merge(&mut self.extra, body, &Self::known());
     }
 
     fn take(&mut self, field: &Field, value: Value) {

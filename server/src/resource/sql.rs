@@ -201,7 +201,7 @@ impl<R: Plain> Record<R> {
             insert = insert.set(field.name, field.stored(self.get(field.name)));
         }
         if of.has_extra {
-            insert = insert.set("extra", extra::text(&self.extra));
+            insert = insert.set("extra", extra::to_column(&self.extra));
         }
         tx.execute(proof, &insert).await.map_err(|e| self.duplicate(e))?;
         self.write_options(tx, proof, &self.id).await
@@ -218,7 +218,7 @@ impl<R: Plain> Record<R> {
             update = update.set(field.name, field.stored(self.get(field.name)));
         }
         if of.has_extra {
-            update = update.set("extra", extra::text(&self.extra));
+            update = update.set("extra", extra::to_column(&self.extra));
         }
         tx.execute(stored, &update).await.map_err(|e| self.duplicate(e))?;
         if self.get("options") == stored.get("options") {

@@ -31,7 +31,7 @@ pub async fn delete(tx: &mut WriteTx, _proof: &impl Proof, table: &'static str, 
     Ok(())
 }
 
-/// The same as text, each with one `?` for the key.
+/// The same as SQL, each with one `?` for the key.
 pub fn falls_with(table: &str) -> Vec<String> {
     let mut out = Vec::new();
     visit(table, &|_| "= ?".to_owned(), &mut vec![table], &mut out);
@@ -441,7 +441,7 @@ mod tests {
                     };
                     let rows = condition(column, reference, "= ?");
                     let sql = format!("SELECT 1 FROM \"{}\" WHERE {rows}", table.name);
-                    let found = tx.exists(&sql, &[key.into()]).await.expect(&sql);
+                    let found = tx.exists(&sql, &[Value::Id(key.into())]).await.expect(&sql);
                     assert_eq!(found, is_left, "{gone}: {}.{} {key}", table.name, column.name);
                 }
             }

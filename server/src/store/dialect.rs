@@ -6,7 +6,7 @@ use super::{Error, Row};
 pub(super) struct DialectSql {
     /// Begins a read, where that takes a statement.
     pub(super) begin_read: Option<&'static str>,
-    /// Begins a write and takes the guard, leaving a number there: who has it is the only writer of all
+    /// Begins a write and takes the guard, leaving a number there: its holder is the only writer of all
     /// replicas, and sees all that earlier ones wrote.
     pub(super) begin_write: fn(i64) -> String,
     /// Fails when it is not the transaction that left this number at the guard. Nothing, where a server
@@ -67,7 +67,7 @@ impl Failure {
     pub(super) fn of_connection(e: &sqlx::Error) -> Self {
         Self::lost(match e {
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
-                Error::Again(e.to_string())
+                Error::Retry(e.to_string())
             }
             sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => Error::Unavailable(e.to_string()),
             other => Error::Broken(other.to_string()),

@@ -1,17 +1,18 @@
 //! The store: transactions over one text per query.
 //!
-//! SQL stands beside the resource that it belongs to, in one dialect: quoted names, `?` for
+//! SQL is written in the file of the resource that it belongs to, in one dialect: quoted names, `?` for
 //! arguments, nothing that one engine alone understands. [`Store::read`] gives a consistent
 //! snapshot, a [`Tx`]; [`Store::write`] a [`WriteTx`], which reads likewise and writes for who brings a
 //! [`Proof`]. One that is dropped is undone. Writes come one after the other, over all replicas.
 //!
-//! What an engine says in its own words stands in the file of its name, and in [`schema`].
+//! What an engine says in its own words is in the file of its name, and in [`schema`].
 
+mod backoff;
 pub mod cascade;
 mod dialect;
 pub mod migrate;
 mod mysql;
-mod patience;
+mod places;
 mod postgres;
 pub mod revocations;
 pub mod schema;
@@ -32,7 +33,7 @@ use vicar_rules::Micros;
 
 use crate::clock::{self, Clock};
 
-pub use patience::Patience;
+pub use backoff::Backoff;
 pub use select::{Batch, Select};
 pub use server::Gauges;
 pub use value::{Date, DateTime, FromValue, Id, Row, Value};
@@ -47,7 +48,7 @@ pub enum Error {
     /// Somebody else was in the way, or the connection went before anything was committed: the same
     /// again, from its beginning, is likely to succeed.
     #[error("the transaction did not come about: {0}")]
-    Again(String),
+    Retry(String),
     /// A rehearsal has come to its first write: the same is to be done in a transaction that may.
     #[error("a rehearsal cannot write")]
     NeedsWriter,
@@ -127,7 +128,7 @@ impl Store {
     /// When a file cannot be opened.
     pub fn open_read_only(settings: &url::Settings) -> Result<Self> {
         match &settings.location {
-            url::Location::Sqlite(path) => Ok(Engine::Sqlite(sqlite::Sqlite::look(path)?).into()),
+            url::Location::Sqlite(path) => Ok(Engine::Sqlite(sqlite::Sqlite::open_read_only(path)?).into()),
             url::Location::Server(_) => Self::open(settings),
         }
     }
@@ -256,6 +257,14 @@ impl Store {
     }
 }
 
+/// Ends a test in which a plain string is compared with an id: see [`Value::Id`].
+#[cfg(debug_assertions)]
+fn ids_are_typed(sql: &str, args: &[Value]) {
+    if let Some(column) = places::untyped(sql, args) {
+        panic!("{column} is compared with a plain string, not with an `Id`: {sql}");
+    }
+}
+
 /// What servers need is kept out of line, so that requests on SQLite stay small.
 #[derive(Debug)]
 enum Inner {
@@ -300,7 +309,10 @@ impl Tx {
     pub async fn all(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
         self.sound()?;
         #[cfg(debug_assertions)]
-        self.watch.note(sql);
+        {
+            ids_are_typed(sql, args);
+            self.watch.note(sql);
+        }
         let rows = match &mut self.inner {
             Inner::Sqlite(tx) => {
                 tokio::task::consume_budget().await;
@@ -429,6 +441,8 @@ impl WriteTx {
     async fn checked(&mut self, statement: &impl Statement) -> Result<u64> {
         statement.check(self.tx.dialect)?;
         let (sql, args) = statement.text_and_args();
+        #[cfg(debug_assertions)]
+        ids_are_typed(&sql, &args);
         self.statement(&sql, &value::findable(&args)).await
     }
 
@@ -484,7 +498,7 @@ impl WriteTx {
     /// later instant, before this returns. Once is enough: whoever reads after the first commit sees the events.
     ///
     /// # Errors
-    /// [`Error::Again`] when nothing was committed and the same is likely to succeed; [`Error::Unavailable`]
+    /// [`Error::Retry`] when nothing was committed and the same is likely to succeed; [`Error::Unavailable`]
     /// when it is not known whether it was, or when only the events could not be written once more.
     pub async fn commit(mut self) -> Result<()> {
         let statements = std::mem::take(&mut self.at_commit);
@@ -493,7 +507,7 @@ impl WriteTx {
         if !statements.is_empty() && store.clock.now() / clock::SECOND != instant / clock::SECOND {
             let again = async { store.write().await?.finish(&statements).await };
             Box::pin(again).await.map_err(|e| match e {
-                Error::Again(text) => Error::Unavailable(format!("after a commit: {text}")),
+                Error::Retry(text) => Error::Unavailable(format!("after a commit: {text}")),
                 other => other,
             })?;
         }

@@ -12,6 +12,7 @@ use sqlx::mysql::{
 use sqlx::{Arguments, ConnectOptions, Connection, Decode, Executor, Row as _, TypeInfo as _, ValueRef};
 
 use super::dialect::{DialectSql, Done, Failure};
+use super::places::{Compared, Place, Places};
 use super::url::{Server, Settings, TlsMode};
 use super::{Error, Row, Value};
 use crate::clock;
@@ -157,72 +158,37 @@ pub(super) async fn run(conn: &mut MySqlConnection, sql: &str, args: &[Value]) -
     Ok(Done { changed: done.rows_affected(), prepared, ..Done::default() })
 }
 
-/// Makes conditions exact. The collation of Keystone's columns takes `a`, `A`, `á` and `a ` for the same; an id
-/// or an access key that is merely similar must find nothing, as on the other engines. So `id = ?` becomes
+/// Makes comparisons with ids exact. The collation of Keystone's columns takes `a`, `A`, `á` and `a ` for the same;
+/// an id or an access key that is merely similar must find nothing, as on the other engines. So `id = ?` becomes
 /// `(id = ? AND BINARY id = ?)`, of which the first part finds by index and the second compares; likewise `IN`.
 /// What is not a plain column has no index, and is compared with `BINARY ?`.
 ///
-/// A [`Value::Id`] is compared so wherever it follows `=`, `<>` or `IN (`. A [`Value::Text`] is too, unless the
-/// column's name ends with `name`: names stay as the collation has them, which is what makes them unique here,
-/// and how Keystone finds them. That guess goes when all callers say what they mean.
+/// That is for a [`Value::Id`]. A [`Value::Text`] is compared as the collation has it: for names, which it makes
+/// unique here, and which Keystone finds by it.
 fn exact<'a>(sql: &'a str, args: &'a [Value]) -> (Cow<'a, str>, Cow<'a, [Value]>) {
-    if !args.iter().any(|arg| arg.characters().is_some())
-        || sql.starts_with("INSERT INTO") && !sql.contains("WHERE")
-    {
+    let is_id = |arg: &Value| matches!(arg, Value::Id(_));
+    if !args.iter().any(is_id) {
         return (Cow::Borrowed(sql), Cow::Borrowed(args));
     }
     let mut text = String::with_capacity(sql.len() * 2);
     let mut values = Vec::with_capacity(args.len() * 2);
-    let mut left = args;
-    let mut rest = sql;
-    // What is assigned is no condition.
-    if let Some(at) = sql.find(" SET ").and_then(|set| sql.get(set..)?.find(" WHERE ").map(|w| set + w)) {
-        let (assigned, conditions) = sql.split_at(at);
-        let (taken, others) = left.split_at(assigned.matches('?').count().min(left.len()));
-        text.push_str(assigned);
-        values.extend_from_slice(taken);
-        (left, rest) = (others, conditions);
-    }
-    while let Some(at) = rest.find('?') {
-        let (before, after) = rest.split_at(at);
-        let (list, after) = if before.ends_with(" IN (") {
-            after.split_at(after.find(')').map_or(after.len(), |end| end + 1))
-        } else {
-            after.split_at(1)
-        };
-        let (taken, others) = left.split_at(list.matches('?').count().min(left.len()));
-        let operators = [" = ", " IN (", " <> "];
-        let compared = operators.iter().find_map(|how| Some((before.strip_suffix(how)?, *how)));
-        let compared = compared.map(|(b, how)| {
-            let start =
-                b.rfind(|c: char| !(c.is_ascii_alphanumeric() || "_.\"".contains(c))).map_or(0, |i| i + 1);
-            (b.split_at(start), how)
-        });
-        let is_id = taken.iter().any(|arg| matches!(arg, Value::Id(_)));
-        let is_text = matches!(taken.first(), Some(Value::Text(_)));
-        match compared {
-            Some(((head, column), " <> ")) if is_id && !column.is_empty() => {
+    let mut places = Places::of(sql, args);
+    for Place { before, list, args, compared } in &mut places {
+        match compared.filter(|_| args.iter().any(is_id)) {
+            None => text.extend([before, list]),
+            Some(Compared { column: "", .. }) => text.extend([before, &list.replace('?', "BINARY ?")]),
+            Some(Compared { head, column, how: " <> " }) => {
                 text.push_str(&format!("{head}BINARY {column} <> {list}"));
             }
-            Some(((head, column), how))
-                if how != " <> " && !column.is_empty() && (is_id || is_text && !is_name(column)) =>
-            {
+            Some(Compared { head, column, how }) => {
                 text.push_str(&format!("{head}({column}{how}{list} AND BINARY {column}{how}{list})"));
-                values.extend_from_slice(taken);
+                values.extend_from_slice(args);
             }
-            Some(_) if is_id => text.extend([before, &list.replace('?', "BINARY ?")]),
-            _ => text.extend([before, list]),
         }
-        values.extend_from_slice(taken);
-        (left, rest) = (others, after);
+        values.extend_from_slice(args);
     }
-    text.push_str(rest);
+    text.push_str(places.rest());
     (Cow::Owned(text), Cow::Owned(values))
-}
-
-/// Whether a column, with its table and quoted or not, is one of names.
-fn is_name(column: &str) -> bool {
-    column.trim_end_matches('"').ends_with("name")
 }
 
 fn bind(args: &[Value]) -> super::Result<MySqlArguments> {
@@ -315,17 +281,17 @@ fn convert(e: sqlx::Error) -> Failure {
         1062 | 1586 => Failure::kept(Error::Duplicate),
         // A deadlock, which is also how Galera refuses what another node was faster with; a record that
         // changed since the snapshot; a table whose definition did.
-        1213 | 1020 | 1412 | 1615 => Failure::kept(Error::Again(text())),
+        1213 | 1020 | 1412 | 1615 => Failure::kept(Error::Retry(text())),
         // What a row hangs on is not there any more: somebody else ended it, or a node took it back. The number
         // at the guard is another's.
-        1216 | 1452 => Failure::suspect(Error::Again(text())),
-        1048 if e.message().contains("'turn'") => Failure::kept(Error::Again(text())),
+        1216 | 1452 => Failure::suspect(Error::Retry(text())),
+        1048 if e.message().contains("'turn'") => Failure::kept(Error::Retry(text())),
         // The others wrote for too long; a statement took too long.
         1205 | 1969 | 3024 => Failure::kept(Error::Unavailable(text())),
         // A Galera node that is not part of its cluster; a server that only reads: another may do.
-        1047 | 1290 | 1836 => Failure::lost(Error::Again(text())),
+        1047 | 1290 | 1836 => Failure::lost(Error::Retry(text())),
         // Shutting down, or the connection was ended from outside.
-        1053 | 1317 | 1927 | 1159 | 1161 | 4031 => Failure::lost(Error::Again(text())),
+        1053 | 1317 | 1927 | 1159 | 1161 | 4031 => Failure::lost(Error::Retry(text())),
         1040 | 1203 | 1226 | 1461 => Failure::lost(Error::Unavailable(text())),
         1406 => Failure::kept(Error::Refused("a value is longer than the database keeps".into())),
         1264 | 1690 => Failure::kept(Error::Refused("a number is out of range".into())),
@@ -348,33 +314,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conditions_are_exact() {
+    fn comparisons_with_ids_are_exact() {
         let check = |sql: &str, args: &[Value]| {
             let (sql, args) = exact(sql, args);
             (sql.into_owned(), args.into_owned())
         };
-        let (a, b, c): (Value, Value, Value) = ("a".into(), "b".into(), "c".into());
-        let args = [a.clone(), Value::Int(1), b.clone(), c.clone()];
+        let id = |text: &str| Value::Id(text.into());
+        let name: Value = "n".into();
+        let args = [id("a"), Value::Int(1), id("b"), name.clone()];
         assert_eq!(
             check("UPDATE t SET x = ?, y = ? WHERE t.id = ? AND name = ?", &args),
             (
                 "UPDATE t SET x = ?, y = ? WHERE (t.id = ? AND BINARY t.id = ?) AND name = ?".to_owned(),
-                vec![a.clone(), Value::Int(1), b.clone(), b.clone(), c.clone()]
+                vec![id("a"), Value::Int(1), id("b"), id("b"), name.clone()]
             )
         );
-        let args = [Value::Bool(true), a.clone(), b.clone(), c.clone()];
+        let args = [Value::Bool(true), id("a"), id("b"), id("c")];
         assert_eq!(
             check("SELECT 1 FROM t WHERE on = ? AND (id IN (?, ?) OR \"user\" = ?)", &args),
             (
                 "SELECT 1 FROM t WHERE on = ? AND ((id IN (?, ?) AND BINARY id IN (?, ?)) OR (\"user\" = ? AND BINARY \"user\" = ?))".to_owned(),
-                vec![Value::Bool(true), a.clone(), b.clone(), a.clone(), b.clone(), c.clone(), c.clone()]
+                vec![Value::Bool(true), id("a"), id("b"), id("a"), id("b"), id("c"), id("c")]
             )
         );
-        let name = "SELECT 1 FROM t WHERE t.\"name\" = ?";
-        assert_eq!(check(name, std::slice::from_ref(&c)), (name.to_owned(), vec![c.clone()]));
         // An id is one whatever its column is called, and wherever it is compared.
-        let id = |text: &str| Value::Id(text.into());
-        let args = [id("a"), c.clone(), id("b"), id("d"), id("e"), id("f")];
+        let args = [id("a"), name.clone(), id("b"), id("d"), id("e"), id("f")];
         assert_eq!(
             check(
                 "SELECT ? FROM t WHERE name = ? AND name = ? AND t.x <> ? AND COALESCE(y, z) = ? AND LOWER(y) IN (?)",
@@ -382,11 +346,15 @@ mod tests {
             ),
             (
                 "SELECT ? FROM t WHERE name = ? AND (name = ? AND BINARY name = ?) AND BINARY t.x <> ? AND COALESCE(y, z) = BINARY ? AND LOWER(y) IN (BINARY ?)".to_owned(),
-                vec![id("a"), c.clone(), id("b"), id("b"), id("d"), id("e"), id("f")]
+                vec![id("a"), name.clone(), id("b"), id("b"), id("d"), id("e"), id("f")]
             )
         );
-        let insert = "INSERT INTO t (a, b) VALUES (?, ?)";
-        assert_eq!(check(insert, &[a.clone(), b.clone()]), (insert.to_owned(), vec![a, b]));
+        for sql in ["INSERT INTO t (a, b) VALUES (?, ?)", "SELECT 1 FROM t WHERE a = ? AND b = ?"] {
+            assert_eq!(
+                check(sql, &[name.clone(), name.clone()]),
+                (sql.to_owned(), vec![name.clone(), name.clone()])
+            );
+        }
     }
 
     #[test]

@@ -270,12 +270,12 @@ fn convert(e: sqlx::Error) -> Failure {
     match code {
         "23505" => Failure::kept(Error::Duplicate),
         // Serialisation, deadlock; a plan that a change of the schema made stale.
-        "40001" | "40P01" => Failure::kept(Error::Again(text)),
-        "0A000" if e.message().contains("cached plan") => Failure::lost(Error::Again(text)),
+        "40001" | "40P01" => Failure::kept(Error::Retry(text)),
+        "0A000" if e.message().contains("cached plan") => Failure::lost(Error::Retry(text)),
         // The others wrote for too long; a statement took too long; nobody may write (a standby).
         "55P03" | "57014" | "25006" | "53400" => Failure::kept(Error::Unavailable(text)),
         // Ended from outside, out of connections, starting up: another connection may do.
-        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Failure::lost(Error::Again(text)),
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Failure::lost(Error::Retry(text)),
         _ if code.starts_with("08") || code.starts_with("53") => Failure::lost(Error::Unavailable(text)),
         "22001" => Failure::kept(Error::Refused("a value is longer than the database keeps".into())),
         "22003" => Failure::kept(Error::Refused("a number is out of range".into())),

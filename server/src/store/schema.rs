@@ -414,7 +414,7 @@ const EACH_BY_ITSELF: &str = "what a domain owns is deleted before, each by itse
 const ENDED: &str = "a trust is ended with all below it, and its row stays for those who ask how";
 const EVENT: &str = "an event outlives what it names, and is deleted when no token can be as old";
 const LOSS: &str = "as an event of revocation";
-const A_LIST: &str = "a list in a text; a role that is gone gives nothing";
+const A_LIST: &str = "a list in a string; a role that is gone gives nothing";
 const UNUSED: &str = "a table of former Keystones, which nobody reads";
 const LIMITS_NOTHING: &str = "as Keystone does; it limits nothing any more";
 

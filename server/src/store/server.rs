@@ -195,7 +195,7 @@ impl Server {
         let reader = self.0.reader().await?;
         self.0.gauges().used.inc();
         Ok(ServerTx {
-            held: Held::Reader(reader),
+            held: Lease::Reader(reader),
             pool: Arc::clone(&self.0),
             state: State::New,
             ticket: None,
@@ -237,7 +237,7 @@ impl Server {
         }
         connector.gauges.used.inc();
         Ok(ServerTx {
-            held: Held::Writer(slot),
+            held: Lease::Writer(slot),
             pool: Arc::clone(&self.0),
             state: State::Begun,
             ticket: None,
@@ -342,7 +342,7 @@ impl Connector {
                 // Whatever the server says to one who wants to connect, it is away for us. Drivers and
                 // servers name user, host and database here, never the password.
                 let why = match f.error {
-                    Error::Again(text) | Error::Unavailable(text) | Error::Broken(text) => text,
+                    Error::Retry(text) | Error::Unavailable(text) | Error::Broken(text) => text,
                     other => other.to_string(),
                 };
                 Err(Error::Unavailable(format!("cannot connect: {why}")))
@@ -352,7 +352,7 @@ impl Connector {
 }
 
 #[derive(Debug)]
-enum Held {
+enum Lease {
     Reader(Reader),
     Writer(OwnedMutexGuard<Option<Pooled>>),
     /// It was given back.
@@ -378,7 +378,7 @@ enum State {
 /// A transaction; rolled back when it is dropped.
 #[derive(Debug)]
 pub(super) struct ServerTx {
-    held: Held,
+    held: Lease,
     pool: Arc<Pool>,
     state: State,
     /// The number that it left at the guard.
@@ -390,9 +390,9 @@ pub(super) struct ServerTx {
 impl ServerTx {
     fn connection(&mut self) -> Result<&mut Connection> {
         let pooled = match &mut self.held {
-            Held::Reader(reader) => Some(&mut **reader),
-            Held::Writer(slot) => slot.as_mut(),
-            Held::Nothing => None,
+            Lease::Reader(reader) => Some(&mut **reader),
+            Lease::Writer(slot) => slot.as_mut(),
+            Lease::Nothing => None,
         };
         pooled
             .and_then(|k| k.connection.as_mut())
@@ -452,10 +452,10 @@ impl ServerTx {
     /// Closes the connection.
     fn forget(&mut self) {
         self.state = State::Over;
-        if let Held::Writer(slot) = &mut self.held {
+        if let Lease::Writer(slot) = &mut self.held {
             // Its turn goes on.
             **slot = None;
-        } else if let Held::Reader(reader) = std::mem::replace(&mut self.held, Held::Nothing) {
+        } else if let Lease::Reader(reader) = std::mem::replace(&mut self.held, Lease::Nothing) {
             drop(Object::take(reader));
         }
     }
@@ -527,8 +527,8 @@ impl Drop for ServerTx {
         }
         let open = self.state == State::Begun;
         let pool = Arc::clone(&self.pool);
-        match std::mem::replace(&mut self.held, Held::Nothing) {
-            Held::Reader(mut reader) if open => {
+        match std::mem::replace(&mut self.held, Lease::Nothing) {
+            Lease::Reader(mut reader) if open => {
                 reader.in_transaction = true;
                 after(async move {
                     if reader.roll_back().await {
@@ -539,8 +539,8 @@ impl Drop for ServerTx {
                     }
                 });
             }
-            Held::Reader(reader) => pool.give_back(reader),
-            Held::Writer(slot) if open => {
+            Lease::Reader(reader) => pool.give_back(reader),
+            Lease::Writer(slot) if open => {
                 // The turn is over when the server knows so.
                 after(async move {
                     let mut slot = slot;
@@ -554,7 +554,7 @@ impl Drop for ServerTx {
                     }
                 });
             }
-            Held::Writer(_) | Held::Nothing => {}
+            Lease::Writer(_) | Lease::Nothing => {}
         }
     }
 }

@@ -21,8 +21,8 @@ enum How {
     Make,
     /// Everything, in a file that is there.
     Use,
-    /// Look. Not a byte of the file changes, its mode of journalling neither.
-    Look,
+    /// Read. Not a byte of the file changes, its mode of journalling neither.
+    ReadOnly,
 }
 
 #[derive(Debug)]
@@ -48,9 +48,9 @@ impl Sqlite {
     }
 
     /// Opens a file that nothing may change.
-    pub(super) fn look(path: &Path) -> Result<Self> {
-        let writer = connect(path, How::Look)?;
-        Ok(Self::over(Some(path.to_owned()), How::Look, writer))
+    pub(super) fn open_read_only(path: &Path) -> Result<Self> {
+        let writer = connect(path, How::ReadOnly)?;
+        Ok(Self::over(Some(path.to_owned()), How::ReadOnly, writer))
     }
 
     pub(super) fn memory() -> Result<Self> {
@@ -89,13 +89,13 @@ impl Sqlite {
 
     pub(super) async fn write(&self) -> Result<SqliteTx> {
         let guard = Arc::clone(&self.0.writer).lock_owned().await;
-        patiently(|| SqliteTx::begin(Conn::Writer(guard), "BEGIN IMMEDIATE"))
+        blocking(|| SqliteTx::begin(Conn::Writer(guard), "BEGIN IMMEDIATE"))
     }
 }
 
 fn connect(path: &Path, how: How) -> Result<Connection> {
-    if how == How::Look {
-        return connect_to_look(path);
+    if how == How::ReadOnly {
+        return connect_read_only(path);
     }
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, how == How::Make);
@@ -106,7 +106,7 @@ fn connect(path: &Path, how: How) -> Result<Connection> {
     Ok(conn)
 }
 
-fn connect_to_look(path: &Path) -> Result<Connection> {
+fn connect_read_only(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let quiet = path.to_str().filter(|_| is_quiet(path));
     let conn = match quiet {
@@ -125,7 +125,7 @@ fn connect_to_look(path: &Path) -> Result<Connection> {
     Ok(conn)
 }
 
-/// Is it a file with a write-ahead log that nobody has open? Whoever does has the log beside it.
+/// Whether it is a file with a write-ahead log that nobody has open. An open one has the log beside it.
 fn is_quiet(path: &Path) -> bool {
     use std::io::Read;
     let mut head = [0; 20];
@@ -187,7 +187,7 @@ pub(super) struct SqliteTx {
 }
 
 /// Does what waits for the disk, or for another process that writes. Other requests of this thread do not.
-fn patiently<T>(work: impl FnOnce() -> T) -> T {
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
     match tokio::runtime::Handle::try_current() {
         Ok(rt) if rt.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread => {
             tokio::task::block_in_place(work)
@@ -249,7 +249,7 @@ impl SqliteTx {
         let conn = self.conn()?;
         let commit = || control(conn, "COMMIT");
         match &self.conn {
-            Conn::Writer(_) => patiently(commit)?,
+            Conn::Writer(_) => blocking(commit)?,
             Conn::Reader(..) | Conn::Shared(_) => commit()?,
         }
         self.open = false;

@@ -35,7 +35,7 @@ pub struct Server {
     pub socket: Option<PathBuf>,
     /// Who connects.
     pub user: Option<String>,
-    /// How he proves it.
+    /// The user's password.
     pub password: Option<Secret>,
     /// The database.
     pub name: String,
@@ -87,7 +87,7 @@ pub struct Settings {
     pub max_overflow: usize,
     /// `pool_timeout`: how long a request waits for a connection (seconds in the file).
     pub pool_timeout: Duration,
-    /// `max_retries`: how often a starting server tries to reach its database; nothing is for ever.
+    /// `max_retries`: how often a starting server tries to reach its database; `None`: until it does.
     pub max_retries: Option<u32>,
     /// `retry_interval`: the pause in between (seconds in the file).
     pub retry_interval: Duration,
@@ -243,7 +243,7 @@ impl Server {
             (_, "port") => self.port = Some(value.parse().map_err(|_| "port: no number")?),
             (_, "connect_timeout") => {
                 let seconds: u64 = value.parse().map_err(|_| "connect_timeout: no number of seconds")?;
-                // libpq: 0 is for ever, which no server wants to wait.
+                // libpq: 0 means without end, which no server wants to wait.
                 self.connect_timeout = (seconds > 0).then(|| Duration::from_secs(seconds));
             }
             (Dialect::Postgres, "host") if value.starts_with('/') => self.socket = Some(value.into()),

@@ -95,7 +95,7 @@ impl Database {
         url::parse(&self.url()).expect("a URL")
     }
 
-    /// The same as text.
+    /// The same as a string.
     pub fn url(&self) -> String {
         at(&self.name)
     }

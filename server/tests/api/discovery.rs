@@ -123,9 +123,9 @@ fn the_challenge_of_a_401_names_this_server() {
         answer.header("www-authenticate").unwrap_or_default().to_owned()
     };
     let own = format!("Keystone uri=\"{}/v3\"", s.url);
-    assert_eq!(challenge(&s, "/v3/users", "nobody's"), own);
+    assert_eq!(challenge(&s, "/v3/users", "no-token"), own);
     let login = s.login("nobody", "x", json!("unscoped")).expect(401);
     assert_eq!(login.header("www-authenticate"), Some(own.as_str()));
     let s = Server::with("[DEFAULT]\npublic_endpoint = https://id.example:5000/v3/\n");
-    assert_eq!(challenge(&s, "/v3/users", "nobody's"), "Keystone uri=\"https://id.example:5000/v3\"");
+    assert_eq!(challenge(&s, "/v3/users", "no-token"), "Keystone uri=\"https://id.example:5000/v3\"");
 }

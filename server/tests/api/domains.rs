@@ -167,10 +167,10 @@ fn deleting_a_domain_takes_everything_in_it_along() {
         tx.raw(&vicar::system::System::CommandLine, sql, vicar::args![&d]).await.expect("role");
     });
     grant(&s, "UserProject", &u, &p, "dr", false);
-    let his = token(&s, &guest, json!({"project": {"id": q}}));
+    let guests = token(&s, &guest, json!({"project": {"id": q}}));
     s.patch(&t, &format!("/v3/domains/{d}"), json!({"domain": {"enabled": false}})).expect(200);
     s.delete(&t, &format!("/v3/domains/{d}")).expect(204);
-    s.validate(&his).expect(404);
+    s.validate(&guests).expect(404);
     in_db(&s, async |tx| {
         for sql in [
             "DELETE FROM password WHERE local_user_id IN (SELECT id FROM local_user WHERE user_id = ?)",

@@ -98,17 +98,17 @@ fn what_a_server_took_back_in_between_is_not_half_committed() {
         // Seen at once, when a statement has to be prepared.
         let mut tx = store.write().await.expect("begins");
         tx.raw(&System::CommandLine, insert, args!["one", 1_i64]).await.expect("inserts");
-        assert!(matches!(tx.raw(&System::CommandLine, "ROLLBACK", args![]).await, Err(Error::Again(_))));
+        assert!(matches!(tx.raw(&System::CommandLine, "ROLLBACK", args![]).await, Err(Error::Retry(_))));
         assert!(tx.commit().await.is_err());
         // Seen at the end, when none has.
         let mut tx = store.write().await.expect("begins");
         tx.raw(&System::CommandLine, insert, args!["two", 1_i64]).await.expect("inserts");
-        tx.raw(&System::CommandLine, others_turn, args![2_i64]).await.expect("nobody's");
+        tx.raw(&System::CommandLine, others_turn, args![2_i64]).await.expect("runs");
         tx.commit().await.expect("commits");
         let mut tx = store.write().await.expect("begins");
         tx.raw(&System::CommandLine, others_turn, args![1_i64]).await.expect("known by now");
         tx.raw(&System::CommandLine, insert, args!["three", 1_i64]).await.expect("inserts");
-        assert!(matches!(tx.commit().await, Err(Error::Again(_))));
+        assert!(matches!(tx.commit().await, Err(Error::Retry(_))));
         let mut tx = store.read().await.expect("begins");
         let there: Vec<String> =
             tx.column("SELECT fingerprint FROM vicar_replay", args![]).await.expect("reads");

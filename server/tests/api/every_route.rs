@@ -247,7 +247,7 @@ fn forged_truncated_reencoded_and_foreign_tokens() {
         .expect(204);
     c.s.get(&token, "/v3/auth/catalog").expect(401);
     c.s.get(&padded, "/v3/auth/catalog").expect(401);
-    // A header that stands twice is ambiguous.
+    // A header that appears twice is ambiguous.
     let token = c.s.admin();
     let twice = [("X-Auth-Token", &*token), ("X-Auth-Token", &*token)];
     c.s.call("GET", "/v3/auth/catalog", &twice, None).expect(400);

@@ -112,7 +112,7 @@ fn silence_and_halves_of_a_head_do_not_hold_a_connection() {
         b"G",
         b"PRI * HTTP/2.0\r\n\r\nSM",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
-        b"GET / HTTP/1.1\r\nHost: he",
+        b"GET / HTTP/1.1\r\nHost: vi",
     ];
     for beginning in beginnings {
         let mut stream = connect(listener.at);

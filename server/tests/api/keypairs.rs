@@ -114,7 +114,7 @@ fn rule_37_a_reader_makes_none_in_either_door() {
         let body = json!({"credential": {"type": kind, "user_id": c.bob, "project_id": c.p, "blob": blob}});
         c.s.post(&bob, "/v3/credentials", body).expect(403);
     }
-    // Where the owner holds nothing: made, and worth nothing as long as he holds none.
+    // Where the owner holds nothing: made, and worth nothing while they hold none.
     let alice = c.s.on("alice", &c.p);
     let r = c.s.project("R");
     let k = c.keypair(&alice, &c.alice, json!({"tenant_id": r})).expect(201).body["credential"].clone();
@@ -142,7 +142,7 @@ fn rule_38_a_trusts_keypair_is_bound_to_it_for_life() {
     c.s.grant(&c.alice, &c.p, "admin");
     let t = c.exchange(c.signed(&k)).expect(200);
     assert_eq!(names(&t.body), ["member", "reader"]);
-    // What he loses flows out.
+    // What the owner loses flows out.
     c.s.sql_run("DELETE FROM assignment WHERE actor_id = ?", vicar::args![&c.alice]);
     c.s.validate(&t.token()).expect(404);
     c.exchange(c.signed(&k)).expect(401);
@@ -215,7 +215,7 @@ fn rule_39_who_sees_a_trusts_keypair_and_its_secret() {
     let above = c.s.consume("bob", &c.chain_with(false)[0]).expect(201).token();
     c.s.get(&above, &path).expect(403);
     c.s.delete(&above, &path).expect(403);
-    // With impersonation the owner is the trustor; the trustee finds it under his own id.
+    // With impersonation the owner is the trustor; the trustee finds it under their own id.
     let id = c.trust(json!({}));
     let token = c.s.consume("bob", &id).expect(201).token();
     let k = c.keypair(&token, &c.alice, json!({})).expect(201).body["credential"].clone();

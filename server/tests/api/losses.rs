@@ -45,7 +45,7 @@ fn did(answer: Answer) {
     assert!([201, 204].contains(&answer.status), "{}", answer.text);
 }
 
-/// Gives a role at a path of grants, and takes it.
+/// Grants a role at a path of grants, and takes it back.
 #[track_caller]
 fn give_and_take(c: &Cast, place: &str, role: &str) {
     let admin = c.s.admin();

@@ -270,7 +270,7 @@ fn who_may_do_what_follows_the_stored_domain() {
         s.get(who, &at(&p)).expect(own);
         s.get(who, &format!("{}/tags", at(&p))).expect(own);
         s.get(who, &at(&q)).expect(other);
-        // Who may see nothing learns nothing about what is there.
+        // Without a permission nothing is learnt about what is there.
         s.get(who, "/v3/projects/nope").expect(403);
         s.delete(who, "/v3/projects/nope").expect(403);
     }
@@ -375,7 +375,7 @@ fn everybody_sees_where_he_holds_roles() {
     project(&s, &t, json!({"name": "below", "parent_id": above}));
     project(&s, &t, json!({"name": "in d", "domain_id": d}));
     let off = project(&s, &t, json!({"name": "off"}));
-    project(&s, &t, json!({"name": "not his"}));
+    project(&s, &t, json!({"name": "another's"}));
     let u = user(&s, "u", "default");
     let g = group_of(&s, &u, "default");
     grant(&s, "UserProject", &u, &direct, "reader", false);
@@ -384,12 +384,12 @@ fn everybody_sees_where_he_holds_roles() {
     grant(&s, "GroupDomain", &g, &d, "reader", true);
     grant(&s, "UserProject", &u, &off, "reader", false);
     s.patch(&t, &format!("/v3/projects/{off}"), json!({"project": {"enabled": false}})).expect(200);
-    let his = token(&s, &u, Value::Null);
-    let go = s.get(&his, "/v3/auth/projects").expect(200);
+    let own = token(&s, &u, Value::Null);
+    let go = s.get(&own, "/v3/auth/projects").expect(200);
     assert_eq!(names(&go.body, "projects"), ["below", "by group", "direct", "in d"]);
-    assert_eq!(names(&s.get(&his, "/v3/auth/domains").expect(200).body, "domains"), [""; 0]);
+    assert_eq!(names(&s.get(&own, "/v3/auth/domains").expect(200).body, "domains"), [""; 0]);
     grant(&s, "UserDomain", &u, &d, "reader", false);
-    assert_eq!(names(&s.get(&his, "/v3/auth/domains").expect(200).body, "domains"), ["d"]);
+    assert_eq!(names(&s.get(&own, "/v3/auth/domains").expect(200).body, "domains"), ["d"]);
     // Every place that is listed gives a token, and the others do not.
     for p in go.body["projects"].as_array().expect("a list") {
         token(&s, &u, json!({"project": {"id": p["id"]}}));
@@ -397,7 +397,7 @@ fn everybody_sees_where_he_holds_roles() {
 
     let path = format!("/v3/users/{u}/projects");
     let all = ["below", "by group", "direct", "in d", "off"];
-    assert_eq!(names(&s.get(&his, &path).expect(200).body, "projects"), all);
+    assert_eq!(names(&s.get(&own, &path).expect(200).body, "projects"), all);
     assert_eq!(names(&s.get(&t, &path).expect(200).body, "projects"), all);
     assert_eq!(names(&s.get(&t, &format!("{path}?enabled=false")).expect(200).body, "projects"), ["off"]);
     assert_eq!(names(&s.get(&t, &format!("{path}?domain_id={d}")).expect(200).body, "projects"), ["in d"]);
@@ -412,9 +412,9 @@ fn everybody_sees_where_he_holds_roles() {
     // With the domain switched off there is nothing to go to in it.
     s.patch(&t, &format!("/v3/domains/{d}"), json!({"domain": {"enabled": false}})).expect(200);
     s.clock.advance(1_000_000);
-    let his = token(&s, &u, Value::Null);
-    assert_eq!(names(&s.get(&his, "/v3/auth/projects").body, "projects"), ["below", "by group", "direct"]);
-    assert_eq!(names(&s.get(&his, "/v3/auth/domains").body, "domains"), [""; 0]);
+    let own = token(&s, &u, Value::Null);
+    assert_eq!(names(&s.get(&own, "/v3/auth/projects").body, "projects"), ["below", "by group", "direct"]);
+    assert_eq!(names(&s.get(&own, "/v3/auth/domains").body, "domains"), [""; 0]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Public advisories, as far as these APIs can show them. The id stands in each test's comment; what the
+//! Public advisories, as far as these APIs can show them. The id is in each test's comment; what the
 //! rules' own tests show already is not repeated.
 
 use serde_json::{Value, json};
@@ -74,7 +74,7 @@ fn a_password_change_ends_the_tokens_issued_before_and_leaves_the_trust() {
     }
 }
 
-/// Rule 27: the bearer sets no password and ends no sessions, whatever roles he carries.
+/// Rule 27: the bearer sets no password and ends no sessions, whatever roles they carry.
 #[test]
 fn a_delegated_administrator_still_sets_no_password() {
     let c = Cast::new();
@@ -88,7 +88,7 @@ fn a_delegated_administrator_still_sets_no_password() {
     let body = json!({"user": {"original_password": "alice-pw", "password": "x"}});
     c.s.post(&token, &format!("/v3/users/{}/password", c.alice), body).expect(403);
     c.s.delete(&token, &format!("/v3/users/{}/tokens", c.dave)).expect(403);
-    // Nor does it see or end anybody's session, nor where else alice belongs.
+    // Nor does it see or end any session, nor where else alice belongs.
     let session = c.s.unscoped("alice");
     for method in ["GET", "HEAD", "DELETE"] {
         let headers = [("X-Auth-Token", &*token), ("X-Subject-Token", &*session)];

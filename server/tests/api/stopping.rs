@@ -1,4 +1,4 @@
-//! What clients see of a server that stops: who has connected is served.
+//! What clients see of a server that stops: connected clients are served.
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpStream};

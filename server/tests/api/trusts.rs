@@ -1,4 +1,4 @@
-//! OS-TRUST, rules 1 to 35. The number of the rule stands in each test's name.
+//! OS-TRUST, rules 1 to 35. The number of the rule is in each test's name.
 
 use serde_json::{Value, json};
 use vicar::clock::{SECOND, iso};
@@ -453,12 +453,12 @@ fn rules_26_29_what_a_trust_token_may_do_here() {
     on_self("GET", &c.s.unscoped("bob"), &token).expect(200);
     on_self("GET", &c.s.unscoped("alice"), &token).expect(200);
     on_self("GET", &c.s.unscoped("dave"), &token).expect(403);
-    // The bearer sees no session of the one whom he speaks for.
+    // The bearer sees no session of the one whom they speak for.
     let alices = c.s.on("alice", &c.p);
     on_self("GET", &token, &alices).expect(403);
     on_self("DELETE", &token, &alices).expect(403);
     c.s.delete(&token, &format!("/v3/users/{}/tokens", c.alice)).expect(403);
-    // His own link and what is below, nothing beside it.
+    // Their own link and what is below, nothing beside it.
     c.s.get(&token, &format!("/v3/OS-TRUST/trusts/{id}")).expect(200);
     c.s.get(&token, &format!("/v3/OS-TRUST/trusts/{other}")).expect(403);
     c.s.delete(&token, &format!("/v3/OS-TRUST/trusts/{other}")).expect(403);

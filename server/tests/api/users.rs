@@ -188,7 +188,7 @@ fn lists_are_filtered_and_paged() {
     assert_eq!(found("name__startswith=o"), std::slice::from_ref(&off));
     assert_eq!(found("idp_id=google"), Vec::<String>::new());
     assert_eq!(found("limit=2").len(), 2);
-    // START is 2027-01-15 08:00:00; who has no password has none that could expire.
+    // START is 2027-01-15 08:00:00; a user without a password has none that could expire.
     assert_eq!(found("password_expires_at=gt:2027-01-25T07:00:00Z"), sorted(vec![ann.clone(), bob.clone()]));
     assert_eq!(found("password_expires_at=2027-01-25T08:00:00Z"), sorted(vec![ann.clone(), bob.clone()]));
     assert_eq!(found("password_expires_at=lt:2027-01-25T08:00:00Z"), Vec::<String>::new());
@@ -384,7 +384,7 @@ fn an_owner_changes_his_password() {
     let right = json!({"user": {"original_password": "one", "password": "two"}});
     s.post("garbage", &path, right.clone()).expect(401);
     s.post(&token, &path, right).expect(204);
-    // His tokens end with it.
+    // The user's tokens end with it.
     s.get(&token, &format!("/v3/users/{ann}")).expect(401);
     s.clock.advance(SECOND);
     s.login_id(&ann, "one", json!(null)).expect(401);
@@ -545,7 +545,7 @@ fn who_stays_away_counts_as_disabled() {
     assert_eq!(back.body["user"]["enabled"], true);
     s.clock.advance(SECOND);
     s.login_id(&ann, "pw", json!(null)).expect(201);
-    // Nothing that was issued before comes back with him.
+    // Nothing that was issued before comes back with the user.
     s.get(&token, &path).expect(401);
 }
 
@@ -675,7 +675,7 @@ fn passwords(s: &Server, user: &str) -> Vec<(String, String)> {
     );
     s.runtime.block_on(async {
         let mut tx = s.app.store.read().await.expect("begins");
-        tx.map(&sql, vicar::args![user], |r| {
+        tx.map(&sql, vicar::args![vicar::store::Id(user)], |r| {
             let id: i64 = r.take()?;
             let hash: String = r.take()?;
             let (created, ends): (i64, Option<i64>) = (r.take()?, r.take()?);

@@ -164,7 +164,7 @@ pub(super) fn judge(r: &mut Report, at: &Installation, ini: &Ini, config: &Confi
     policy(r, at, ini, config);
 }
 
-/// Every option that stands in the files.
+/// Every option in the files.
 fn named(r: &mut Report, ini: &Ini, config: &Config) {
     let (mut honoured, mut idle, mut strange) = (Vec::new(), Vec::new(), Vec::new());
     let mut spoken = Vec::new();

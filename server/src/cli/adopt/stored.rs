@@ -17,25 +17,25 @@ use crate::crypto::keys::KeyRing;
 use crate::facts::{self, EvaluatedTrust};
 use crate::store::schema::{ALEMBIC_HEADS, Dialect, OWN, OWN_INDEXES};
 use crate::store::url::Location;
-use crate::store::{DateTime, Tx, Value, migrate};
+use crate::store::{DateTime, Id, Tx, Value, migrate};
 
 type Result<T = ()> = std::result::Result<T, Failure>;
 
 pub(super) async fn judge(r: &mut Report, config: &Config) {
     r.group("Database");
-    if let Err(e) = look(r, config).await {
+    if let Err(e) = check(r, config).await {
         r.fail("database", e);
     }
 }
 
-async fn look(r: &mut Report, config: &Config) -> Result {
+async fn check(r: &mut Report, config: &Config) -> Result {
     if let Location::Sqlite(path) = &config.database.location
         && path.exists()
         && is_open(path, 0o077)
     {
         r.todo("database", format_args!("others than its owner can open {}; chmod 600 it", path.display()));
     }
-    let store = installation::look(&config.database).await?;
+    let store = installation::open_read_only(&config.database).await?;
     let mut tx = store.read().await?;
     if let Some(fault) = tx.fault().await? {
         r.fail("database", format_args!("{fault}; restore a backup first"));
@@ -62,7 +62,7 @@ async fn count(tx: &mut Tx, sql: &str, args: &[Value]) -> Result<i64> {
     Ok(tx.first(sql, args, |row| row.take()).await?.unwrap_or(0))
 }
 
-/// Is it a schema that everything else can be asked of?
+/// Whether it is a schema that the other checks can read.
 async fn schema(r: &mut Report, tx: &mut Tx, dialect: Dialect) -> Result<bool> {
     let state = migrate::state(tx).await?;
     if !state.is_known() {
@@ -89,7 +89,7 @@ async fn schema(r: &mut Report, tx: &mut Tx, dialect: Dialect) -> Result<bool> {
     Ok(true)
 }
 
-/// May the database's user do what `vicar db sync` does?
+/// Whether the database's user may do what `vicar db sync` does.
 async fn rights(r: &mut Report, tx: &mut Tx, dialect: Dialect) -> Result {
     let missing: Vec<String> = match dialect {
         Dialect::Sqlite => return Ok(()),
@@ -141,11 +141,11 @@ async fn rights(r: &mut Report, tx: &mut Tx, dialect: Dialect) -> Result {
 /// What a Keystone's own bootstrap leaves, and what is needed here.
 async fn ground(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
     let root = "SELECT COUNT(*) FROM project WHERE id = ?";
-    if count(tx, root, args![migrate::ROOT_DOMAIN]).await? == 0 {
+    if count(tx, root, args![Id(migrate::ROOT_DOMAIN)]).await? == 0 {
         r.fail("root domain", "its row is missing; the Keystone's own migration makes it");
     }
     let default = &config.default_domain_id;
-    match count(tx, root, args![default]).await? {
+    match count(tx, root, args![Id(default)]).await? {
         0 => r.todo(
             "default domain",
             format_args!("there is no domain {default}, which [identity] default_domain_id names"),

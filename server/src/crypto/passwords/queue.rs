@@ -280,7 +280,7 @@ mod tests {
         while !all.is_empty() {
             drop(turn.take());
             let polled: Vec<_> = all.iter_mut().map(|(_, entering)| poll(entering)).collect();
-            let at = polled.iter().position(Poll::is_ready).expect("somebody's turn");
+            let at = polled.iter().position(Poll::is_ready).expect("one has its turn");
             assert_eq!(polled.iter().filter(|p| p.is_ready()).count(), 1, "one at a time");
             order.push(all.remove(at).0);
         }

@@ -7,7 +7,7 @@ use crate::authz::{Authorized, NoObject, Writing};
 use crate::error::{Error, Result};
 use crate::resource::{self, Creates, Field, Plain, Record, Resource};
 use crate::store::tree::REGIONS;
-use crate::store::{Tx, WriteTx};
+use crate::store::{Id, Tx, WriteTx};
 
 /// Regions.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Plain for Region {
     async fn delete(s: &mut Writing<'_>, region: &Authorized<Record<Self>>) -> Result<()> {
         let all = REGIONS.ids_below(&mut s.tx, &region.id).await?;
         for id in &all {
-            if s.tx.exists("SELECT id FROM endpoint WHERE region_id = ? LIMIT 1", args![id]).await? {
+            if s.tx.exists("SELECT id FROM endpoint WHERE region_id = ? LIMIT 1", args![Id(id)]).await? {
                 return Err(Error::Forbidden(format!(
                     "Unable to delete region {} because it or its child regions have associated endpoints.",
                     region.id

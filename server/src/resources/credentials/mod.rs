@@ -195,7 +195,7 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     let mut body = s.body()?;
     let blob = take_text(&mut body, "blob").unwrap_or_default();
     if stored.credential.is_keypair() {
-        // An administrator may write another access id into somebody's plain keypair, as in Keystone,
+        // An administrator may write another access id into another user's plain keypair, as in Keystone,
         // whose tests do; it stays reachable by its first.
         let is_fixed = stored.credential.bound.is_some() || caller.user_id() == stored.credential.user_id;
         check_change(s.app, &stored.credential, &blob, is_fixed)?;

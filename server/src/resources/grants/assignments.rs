@@ -191,7 +191,7 @@ async fn only_in_domain(tx: &mut Tx, found: &mut Vec<Assignment>, domain: &str) 
 
 /// Whose assignments to read.
 #[derive(Debug, Clone, Copy)]
-enum Of<'a> {
+enum HeldBy<'a> {
     Anybody,
     User(&'a str),
     Group(&'a str),
@@ -201,7 +201,7 @@ enum Of<'a> {
 
 /// On what.
 #[derive(Debug, Clone, Copy)]
-enum On<'a> {
+enum HeldOn<'a> {
     Anything,
     Projects(&'a [String]),
     Domain(&'a str),
@@ -235,18 +235,18 @@ fn kind(a: &Assignment) -> &'static str {
 }
 
 /// The part of a `type` that says who holds it, with a condition on the holder's id.
-fn of_condition<'a>(of: Of<'a>, words: &mut Vec<&'static str>) -> Option<(&'static str, &'a str)> {
+fn of_condition<'a>(of: HeldBy<'a>, words: &mut Vec<&'static str>) -> Option<(&'static str, &'a str)> {
     match of {
-        Of::Anybody => None,
-        Of::User(id) => {
+        HeldBy::Anybody => None,
+        HeldBy::User(id) => {
             words.retain(|w| w.starts_with("User"));
             Some(("actor_id = ?", id))
         }
-        Of::Group(id) => {
+        HeldBy::Group(id) => {
             words.retain(|w| w.starts_with("Group"));
             Some(("actor_id = ?", id))
         }
-        Of::Memberships(id) => {
+        HeldBy::Memberships(id) => {
             words.retain(|w| w.starts_with("Group"));
             Some(("actor_id IN (SELECT group_id FROM user_group_membership WHERE user_id = ?)", id))
         }
@@ -256,8 +256,8 @@ fn of_condition<'a>(of: Of<'a>, words: &mut Vec<&'static str>) -> Option<(&'stat
 /// Assignments on projects and domains as they are stored.
 async fn rows(
     tx: &mut Tx,
-    of: Of<'_>,
-    on: On<'_>,
+    of: HeldBy<'_>,
+    on: HeldOn<'_>,
     inherited: Option<bool>,
     role: Option<&str>,
 ) -> Result<Vec<Assignment>> {
@@ -265,9 +265,9 @@ async fn rows(
     let holder = of_condition(of, &mut words);
     let mut batches: Vec<Option<&[String]>> = vec![None];
     match on {
-        On::Anything => {}
-        On::Domain(_) => words.retain(|w| w.ends_with("Domain")),
-        On::Projects(ids) => {
+        HeldOn::Anything => {}
+        HeldOn::Domain(_) => words.retain(|w| w.ends_with("Domain")),
+        HeldOn::Projects(ids) => {
             words.retain(|w| w.ends_with("Project"));
             batches = ids.chunks(CHUNK).map(Some).collect();
         }
@@ -275,15 +275,15 @@ async fn rows(
     let mut out = Vec::new();
     for batch in batches {
         let mut q = Select::new("SELECT type, actor_id, target_id, role_id, inherited FROM assignment");
-        q.eq("inherited", inherited).eq("role_id", role);
+        q.eq("inherited", inherited).id("role_id", role);
         if let Some((condition, id)) = holder {
-            q.and(condition, args![id]);
+            q.and(condition, args![Id(id)]);
         }
-        if let On::Domain(id) = on {
-            q.and("target_id = ?", args![id]);
+        if let HeldOn::Domain(id) = on {
+            q.and("target_id = ?", args![Id(id)]);
         }
         if let Some(ids) = batch {
-            q.is_in("target_id", ids);
+            q.id_in("target_id", ids);
         }
         q.end("ORDER BY type, target_id, actor_id, role_id, inherited");
         // The types follow from whom and what was asked for. With a condition on them SQLite would read all rows
@@ -295,13 +295,13 @@ async fn rows(
 }
 
 /// Assignments on the system as they are stored.
-async fn system_rows(tx: &mut Tx, of: Of<'_>, role: Option<&str>) -> Result<Vec<Assignment>> {
+async fn system_rows(tx: &mut Tx, of: HeldBy<'_>, role: Option<&str>) -> Result<Vec<Assignment>> {
     let mut words = vec!["UserSystem", "GroupSystem"];
     let holder = of_condition(of, &mut words);
     let mut q = Select::new("SELECT type, actor_id, target_id, role_id, inherited FROM system_assignment");
-    q.and("target_id = 'system'", &[]).is_in("type", words.iter().copied()).eq("role_id", role);
+    q.and("target_id = 'system'", &[]).id_in("type", words.iter().copied()).id("role_id", role);
     if let Some((condition, id)) = holder {
-        q.and(condition, args![id]);
+        q.and(condition, args![Id(id)]);
     }
     q.end("ORDER BY type, actor_id, role_id");
     Ok(q.map(tx, read).await?.into_iter().flatten().collect())
@@ -310,18 +310,18 @@ async fn system_rows(tx: &mut Tx, of: Of<'_>, role: Option<&str>) -> Result<Vec<
 /// The list without `effective`.
 async fn stored(tx: &mut Tx, filter: &AssignmentFilter) -> Result<Vec<Assignment>> {
     let of = match (&filter.user, &filter.group) {
-        (Some(user), _) => Of::User(user),
-        (None, Some(group)) => Of::Group(group),
-        (None, None) => Of::Anybody,
+        (Some(user), _) => HeldBy::User(user),
+        (None, Some(group)) => HeldBy::Group(group),
+        (None, None) => HeldBy::Anybody,
     };
     let role = filter.role.as_deref();
     let mut found = Vec::new();
     if !filter.system {
         let projects = own_projects(tx, filter).await?;
         let on = match (&filter.project, &filter.domain) {
-            (Some(_), _) => On::Projects(&projects),
-            (None, Some(domain)) => On::Domain(domain),
-            (None, None) => On::Anything,
+            (Some(_), _) => HeldOn::Projects(&projects),
+            (None, Some(domain)) => HeldOn::Domain(domain),
+            (None, None) => HeldOn::Anything,
         };
         found = rows(tx, of, on, filter.inherited, role).await?;
     }
@@ -354,7 +354,7 @@ async fn below(tx: &mut Tx, project: &str) -> Result<Vec<String>> {
                  UNION
                  SELECT p.id FROM project p JOIN down ON p.parent_id = down.id)
              SELECT id FROM down WHERE id <> ?",
-            args![project, project],
+            args![Id(project), Id(project)],
         )
         .await?)
 }
@@ -368,7 +368,7 @@ async fn above(tx: &mut Tx, project: &str) -> Result<Vec<String>> {
                  UNION
                  SELECT p.id, p.parent_id FROM project p JOIN up ON p.id = up.parent_id)
              SELECT id FROM up WHERE id <> ?",
-            args![project, project],
+            args![Id(project), Id(project)],
         )
         .await?)
 }
@@ -376,7 +376,7 @@ async fn above(tx: &mut Tx, project: &str) -> Result<Vec<String>> {
 /// The projects of a domain.
 async fn projects_in(tx: &mut Tx, domain: &str) -> Result<Vec<String>> {
     Ok(tx
-        .column("SELECT id FROM project WHERE domain_id = ? AND is_domain = ?", args![domain, false])
+        .column("SELECT id FROM project WHERE domain_id = ? AND is_domain = ?", args![Id(domain), false])
         .await?)
 }
 
@@ -408,21 +408,21 @@ async fn effective_on_system(tx: &mut Tx, filter: &AssignmentFilter) -> Result<V
 }
 
 /// Anybody, or the wanted user and their groups.
-async fn holders<'a>(tx: &mut Tx, filter: &'a AssignmentFilter) -> Result<Vec<Of<'a>>> {
+async fn holders<'a>(tx: &mut Tx, filter: &'a AssignmentFilter) -> Result<Vec<HeldBy<'a>>> {
     let Some(user) = &filter.user else {
-        return Ok(vec![Of::Anybody]);
+        return Ok(vec![HeldBy::Anybody]);
     };
     if facts::user(tx, user).await?.is_none() {
         return Err(Error::NotFound("user", user.clone()));
     }
-    Ok(vec![Of::User(user), Of::Memberships(user)])
+    Ok(vec![HeldBy::User(user), HeldBy::Memberships(user)])
 }
 
 /// Stored assignments that have an effect on what the filter asks for. Its role is applied later: it may
 /// follow from another.
 async fn sources(
     tx: &mut Tx,
-    of: Of<'_>,
+    of: HeldBy<'_>,
     filter: &AssignmentFilter,
     project: Option<&ProjectFacts>,
     own: &[String],
@@ -432,24 +432,24 @@ async fn sources(
     let mut found = Vec::new();
     if inherited != Some(true) {
         let on = match (&filter.domain, project) {
-            (Some(domain), _) => On::Domain(domain),
-            (None, Some(_)) => On::Projects(own),
-            (None, None) => On::Anything,
+            (Some(domain), _) => HeldOn::Domain(domain),
+            (None, Some(_)) => HeldOn::Projects(own),
+            (None, None) => HeldOn::Anything,
         };
         found.extend(rows(tx, of, on, Some(false), None).await?);
     }
     if inherited != Some(false) {
         match project {
-            None => found.extend(rows(tx, of, On::Anything, Some(true), None).await?),
+            None => found.extend(rows(tx, of, HeldOn::Anything, Some(true), None).await?),
             Some(project) => {
                 if let Some(domain) = &project.domain_id {
-                    found.extend(rows(tx, of, On::Domain(domain), Some(true), None).await?);
+                    found.extend(rows(tx, of, HeldOn::Domain(domain), Some(true), None).await?);
                 }
                 let mut from = above(tx, &project.id).await?;
                 if own.len() > 1 {
                     from.extend_from_slice(own);
                 }
-                found.extend(rows(tx, of, On::Projects(&from), Some(true), None).await?);
+                found.extend(rows(tx, of, HeldOn::Projects(&from), Some(true), None).await?);
             }
         }
     }
@@ -617,8 +617,11 @@ fn with_implied(found: Vec<Assignment>, implications: &Implications) -> Vec<Assi
 /// Implied roles in, roles of domains (which no token shows) out, then the filter by role.
 async fn finish(tx: &mut Tx, found: Vec<Assignment>, filter: &AssignmentFilter) -> Result<Vec<Assignment>> {
     let implications = facts::implications(tx).await?;
-    let global: BTreeSet<String> =
-        tx.column("SELECT id FROM role WHERE domain_id = ?", args![NO_DOMAIN]).await?.into_iter().collect();
+    let global: BTreeSet<String> = tx
+        .column("SELECT id FROM role WHERE domain_id = ?", args![Id(NO_DOMAIN)])
+        .await?
+        .into_iter()
+        .collect();
     let mut out = with_implied(found, &implications);
     out.retain(|a| global.contains(&a.role) && filter.role.as_ref().is_none_or(|r| *r == a.role));
     Ok(out)
@@ -647,7 +650,7 @@ async fn names(tx: &mut Tx, sql: &str, ids: &BTreeSet<&str>) -> Result<BTreeMap<
     let mut out = BTreeMap::new();
     for batch in ids.chunks(CHUNK) {
         let mut q = Select::new(sql);
-        q.is_in("x.id", batch.iter().copied());
+        q.id_in("x.id", batch.iter().copied());
         let found = q
             .map(tx, |r| {
                 let (id, name): (String, Option<String>) = (r.take()?, r.take()?);

@@ -30,7 +30,7 @@ impl GrantPath {
 
     /// Arguments of [`MATCH`].
     fn args(&self) -> Vec<Value> {
-        args![self.kind(), Id(self.actor.id()), Id(self.target.id()), self.inherited].to_vec()
+        args![Id(self.kind()), Id(self.actor.id()), Id(self.target.id()), self.inherited].to_vec()
     }
 
     fn args_with(&self, role: &str) -> Vec<Value> {
@@ -81,7 +81,7 @@ pub async fn grant(tx: &mut WriteTx, grant: &Authorized<Grant>) -> Result<()> {
     match tx.execute(grant, &row).await {
         Ok(_) => Ok(()),
         // A Keystone on the same database was faster; the next run finds it.
-        Err(store::Error::Duplicate) => Err(store::Error::Again("the same grant at once".into()).into()),
+        Err(store::Error::Duplicate) => Err(store::Error::Retry("the same grant at once".into()).into()),
         Err(other) => Err(other.into()),
     }
 }

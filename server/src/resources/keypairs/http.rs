@@ -126,7 +126,7 @@ fn authorize<T>(
         .filter(|f| f.credential.is_keypair() && !f.is_dead(s.now))
         .ok_or_else(|| Error::NotFound("credential", access.to_owned()))?;
     let found = s.authorize(op, found)?;
-    // Who may do it to anybody's keypair need not name the owner; tempest's clean-up does not.
+    // Whoever may do it to any keypair need not name the owner; tempest's clean-up does not.
     let is_anybodys = s.app.policy.allows(op, s.caller()?.subject(), &Facts::none());
     if found.credential.user_id != user && found.trustee() != Some(user) && !is_anybodys {
         return Err(Error::not_permitted("the credential belongs to another user"));
@@ -155,7 +155,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
         let ids = sql::ids(&mut s.tx, sql::Whose::Keypairs(user), &batch, |_| {}).await?;
         paging.read(&batch, ids.len(), ids.last().map(String::as_str));
         let found = sql::find(&mut s.tx, |q| {
-            q.id_in("c.id", &ids).is_in("c.type", [sql::PLAIN, sql::BOUND]);
+            q.id_in("c.id", &ids).id_in("c.type", [sql::PLAIN, sql::BOUND]);
             if let Some(trust) = own {
                 q.id("k.trust_id", Some(trust));
             }

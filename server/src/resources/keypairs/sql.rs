@@ -15,7 +15,7 @@ impl RecordsBinding for Authorized<Proposed<NewCredential>> {}
 /// Which credentials a list is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whose<'a> {
-    /// Everybody's.
+    /// All of them.
     All,
     /// A user's own, and the keypairs of trusts of which they are the trustee; keypairs only.
     Keypairs(&'a str),
@@ -24,7 +24,7 @@ pub enum Whose<'a> {
     Part(&'a str),
 }
 
-/// The ids of a batch of credentials, with a condition on `c.id`, and on `c.user_id` for everybody's.
+/// The ids of a batch of credentials, with a condition on `c.id`, and on `c.user_id` for [`Whose::All`].
 ///
 /// # Errors
 /// When the database fails.
@@ -34,7 +34,7 @@ pub async fn ids(
     batch: &Batch,
     build: impl FnOnce(&mut Select),
 ) -> Result<Vec<String>> {
-    // What somebody has a part in is gathered first: no engine has to look for it among everybody's. SQLite joins
+    // What somebody has a part in is gathered first: no engine has to look for it among all rows. SQLite joins
     // in the order of a cross join.
     let mut q = match whose {
         Whose::All => Select::new("SELECT c.id FROM credential c"),
@@ -44,7 +44,7 @@ pub async fn ids(
                  UNION
                  SELECT k.credential_id FROM trust t CROSS JOIN vicar_keypair k
                   WHERE k.trust_id = t.id AND t.trustee_user_id = ?) c",
-            args![Id(user), PLAIN, BOUND, Id(user)],
+            args![Id(user), Id(PLAIN), Id(BOUND), Id(user)],
         ),
         Whose::Part(user) => Select::with(
             "WITH RECURSIVE mine(id) AS (

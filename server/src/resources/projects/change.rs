@@ -9,8 +9,8 @@ use crate::app::App;
 use crate::args;
 use crate::authz::{Authorized, Proposed};
 use crate::error::{Error, Result};
+use crate::extra;
 use crate::facts::{self, RoleLossGuard};
-use crate::http::bag;
 use crate::resource::Deletes;
 use crate::resources::domains::contents;
 use crate::resources::groups::Group;
@@ -115,7 +115,7 @@ impl ProjectPatch {
             enabled: self.enabled.unwrap_or(true),
             tags: self.tags.unwrap_or_default(),
             immutable: self.immutable.flatten(),
-            extra: bag::rest(self.body, KNOWN),
+            extra: extra::from_body(self.body, KNOWN),
         }
     }
 
@@ -139,7 +139,7 @@ impl ProjectPatch {
         if let Some(immutable) = self.immutable {
             new.immutable = immutable;
         }
-        bag::keep(&mut new.extra, self.body, KNOWN);
+        extra::merge(&mut new.extra, self.body, KNOWN);
         new
     }
 }

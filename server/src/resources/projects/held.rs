@@ -11,7 +11,7 @@ use crate::args;
 use crate::authz::{Caller, Reading};
 use crate::error::Result;
 use crate::facts::{self, NO_DOMAIN};
-use crate::store::Tx;
+use crate::store::{Id, Tx};
 
 /// What to list of what a user holds roles on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +38,16 @@ async fn places(tx: &mut Tx, user: &str) -> Result<Places> {
               WHERE (a.type IN ('UserProject', 'UserDomain') AND a.actor_id = ?)
                  OR (a.type IN ('GroupProject', 'GroupDomain') AND a.actor_id IN
                        (SELECT group_id FROM user_group_membership WHERE user_id = ?))",
-            args![user, user],
+            args![Id(user), Id(user)],
             |r| Ok((r.take()?, r.take()?, r.take()?, r.take()?)),
         )
         .await?;
     let implications = facts::implications(tx).await?;
-    let of_domains: BTreeSet<String> =
-        tx.column("SELECT id FROM role WHERE domain_id <> ?", args![NO_DOMAIN]).await?.into_iter().collect();
+    let of_domains: BTreeSet<String> = tx
+        .column("SELECT id FROM role WHERE domain_id <> ?", args![Id(NO_DOMAIN)])
+        .await?
+        .into_iter()
+        .collect();
     let mut found = Places::default();
     let mut above = BTreeSet::new();
     let mut common: BTreeMap<String, bool> = BTreeMap::new();

@@ -11,11 +11,12 @@ use super::sql::TagCount;
 use super::{Filter, Project, ProjectPatch, held, schemas, sql};
 use crate::authz::{Caller, Object, Proposed, Reading, Writing};
 use crate::error::{Error, Result};
+use crate::extra;
 use crate::facts;
 use crate::facts::users::UserFacts;
+use crate::http::Links;
 use crate::http::page::Query;
 use crate::http::request::{created, no_content, one, take_text};
-use crate::http::{Links, bag};
 use crate::ids;
 use crate::schema;
 use crate::store::{Select, Tx};
@@ -236,12 +237,12 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
         Some(project) => s.authorize(Op::UpdateProject, project)?,
         None => {
             s.authorize(Op::UpdateProject, Facts::none())?;
-            bag::same_id(&s.body()?, id)?;
+            extra::same_id(&s.body()?, id)?;
             return Err(no_project(id));
         }
     };
     let body = s.body()?;
-    bag::same_id(&body, id)?;
+    extra::same_id(&body, id)?;
     check_place_unchanged(&stored, &body)?;
     let new = super::update(&mut s.tx, &stored, ProjectPatch::of(body)).await?;
     let mut json = new.to_project_json(s.links());

@@ -16,7 +16,8 @@ use vicar_rules::policy::{Fact, Facts};
 
 use crate::authz::{Caller, Object, Proposed};
 use crate::error::Result;
-use crate::http::{Links, bag};
+use crate::extra;
+use crate::http::Links;
 
 /// A project or a domain.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,7 +109,7 @@ impl Project {
 
     /// As `/v3/projects` shows it.
     pub fn to_project_json(&self, links: &Links) -> Value {
-        bag::shown(
+        extra::overlay(
             &self.extra,
             json!({
                 "id": self.id,
@@ -127,7 +128,7 @@ impl Project {
 
     /// As `/v3/domains` shows it.
     pub fn to_domain_json(&self, links: &Links) -> Value {
-        bag::shown(
+        extra::overlay(
             &self.extra,
             json!({
                 "id": self.id,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ChangesProject, CreatesProject, DeletesProject, Project};
 use crate::args;
-use crate::extra as bag;
+use crate::extra;
 use crate::store;
 use crate::store::migrate::ROOT_DOMAIN;
 use crate::store::{
@@ -82,7 +82,7 @@ fn read(r: &mut Row) -> Result<Project> {
         enabled: r.take::<Option<bool>>()?.unwrap_or(false),
         parent_id: r.take()?,
         is_domain: r.take()?,
-        extra: bag::read(r.take()?),
+        extra: extra::read(r.take()?),
         tags: Vec::new(),
         immutable: None,
     })
@@ -98,15 +98,15 @@ async fn whole(tx: &mut Tx, mut projects: Vec<Project>) -> Result<Vec<Project>> 
 
 async fn add_parts(tx: &mut Tx, projects: &mut [Project]) -> Result<()> {
     let mut q = Select::new("SELECT project_id, name FROM project_tag");
-    q.is_in("project_id", projects.iter().map(|p| p.id.as_str()));
+    q.id_in("project_id", projects.iter().map(|p| p.id.as_str()));
     q.end("ORDER BY project_id, name");
     let mut tags: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (id, tag) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
         tags.entry(id).or_default().push(tag);
     }
     let mut q = Select::new("SELECT project_id, option_value FROM project_option");
-    q.and("option_id = ?", args![IMMUTABLE]);
-    q.is_in("project_id", projects.iter().map(|p| p.id.as_str()));
+    q.id("option_id", Some(IMMUTABLE));
+    q.id_in("project_id", projects.iter().map(|p| p.id.as_str()));
     let options: BTreeMap<String, Option<String>> =
         q.map(tx, |r| Ok((r.take()?, r.take()?))).await?.into_iter().collect();
     for p in projects {
@@ -251,7 +251,7 @@ pub async fn insert(tx: &mut WriteTx, proposed: &impl CreatesProject) -> Result<
     let row = Insert::into("project")
         .set("id", &p.id)
         .set("name", &p.name)
-        .set("extra", bag::text(&p.extra))
+        .set("extra", extra::to_column(&p.extra))
         .set("description", &p.description)
         .set("enabled", p.enabled)
         .set("domain_id", p.domain_id.as_deref().unwrap_or(ROOT_DOMAIN))
@@ -268,7 +268,7 @@ pub async fn insert(tx: &mut WriteTx, proposed: &impl CreatesProject) -> Result<
 pub async fn save(tx: &mut WriteTx, stored: &impl ChangesProject, p: &Project) -> Result<()> {
     let changed = Update::of("project")
         .set("name", &p.name)
-        .set("extra", bag::text(&p.extra))
+        .set("extra", extra::to_column(&p.extra))
         .set("description", &p.description)
         .set("enabled", p.enabled)
         .key("id", &stored.project().id);

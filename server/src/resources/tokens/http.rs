@@ -25,7 +25,7 @@ use crate::resources::projects::{Held, list_held};
 use crate::schema;
 use crate::store::{CHUNK, Tx};
 
-/// Says which versions of access rules a middleware enforces.
+/// The header with the versions of access rules that a middleware enforces.
 const ACCESS_RULES: HeaderName = HeaderName::from_static("openstack-identity-access-rules");
 
 // The body of a login is read step by step, since some of what is wrong with it is a 401. These are for readers;

@@ -49,8 +49,8 @@ pub fn in_state(q: &mut Select, state: &str, now: Micros) {
     match state {
         "live" | "suspended" => q.and("t.deleted_at IS NULL", &[]),
         "deleted" => q.and("t.deleted_at IS NOT NULL", &[]),
-        "expired" => q.and(&own(EXPIRED), args![now, DateTime(now), state]),
-        "exhausted" => q.and(&own(EXHAUSTED), args![state]),
+        "expired" => q.and(&own(EXPIRED), args![now, DateTime(now), Id(state)]),
+        "exhausted" => q.and(&own(EXHAUSTED), args![Id(state)]),
         _ => q,
     };
 }

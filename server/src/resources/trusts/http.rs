@@ -169,7 +169,7 @@ async fn grant(
 }
 
 impl Object for EvaluatedTrust {
-    /// Who has what part in a trust. A trust-scoped caller has a part in its own link and below only, whoever
+    /// The parts in a trust. A trust-scoped caller has a part in its own link and below only, whoever
     /// it speaks for.
     fn facts(&self, caller: &Caller) -> Result<Facts> {
         let chain = self.chain();

@@ -186,13 +186,13 @@ pub async fn delegations(s: &mut Reading<'_>, user: &str) -> Result<Map<String, 
     let ids: Vec<&str> = acting.iter().chain(&acts).map(|j| j.chain().leaf().id.as_str()).collect();
     let view = LineageView::over(tx, &ids).await?;
     let own = keypairs::find(tx, |q| {
-        q.and("c.user_id = ? AND c.type = ?", args![user, keypairs::PLAIN]);
+        q.and("c.user_id = ? AND c.type = ?", args![Id(user), Id(keypairs::PLAIN)]);
     })
     .await?;
     let application_credentials = tx
         .map(
             "SELECT id, name, project_id, expires_at FROM application_credential WHERE user_id = ?",
-            args![user],
+            args![Id(user)],
             |r| {
                 let (id, name): (String, String) = (r.take()?, r.take()?);
                 let (project, until): (Option<String>, Option<i64>) = (r.take()?, r.take()?);

@@ -16,11 +16,12 @@ use crate::auth::login::{self, Login, Proven};
 use crate::authz::{Authorized, Caller, Object, Proposed, Reading, SlowWork, System, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::extra;
 use crate::facts;
 use crate::facts::options::Options;
 use crate::http::page::Query;
 use crate::http::request::{created, no_content, one, take_text};
-use crate::http::{bag, schema};
+use crate::http::schema;
 use crate::ids;
 use crate::resource::Record;
 use crate::resources::groups::Group;
@@ -184,7 +185,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
         options: changed_options(Options::default(), &body),
         extra: Map::new(),
     };
-    bag::keep(&mut user.extra, body, &OWN);
+    extra::merge(&mut user.extra, body, &OWN);
     let user = s.authorize(Op::CreateUser, Proposed(user))?;
     if facts::domain(&mut s.tx, &user.domain_id).await?.is_none() {
         return Err(Error::NotFound("domain", user.domain_id.clone()));
@@ -229,7 +230,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
                 let link = format!(
                     "EXISTS (SELECT 1 FROM federated_user f WHERE f.user_id = u.id AND f.{filter} = ?)"
                 );
-                q.and(&link, args![value]);
+                q.and(&link, args![Id(value)]);
             }
         }
     })
@@ -258,7 +259,7 @@ async fn list_of(s: &mut Reading<'_>, build: impl Fn(&mut Select)) -> Result<Res
 
 /// The conditions that every list of users has: what the caller may see, and the filters by equality.
 fn queried(q: &mut Select, scope: Option<&str>, query: &Query) {
-    q.eq("u.domain_id", scope).eq("u.domain_id", query.get("domain_id"));
+    q.id("u.domain_id", scope).id("u.domain_id", query.get("domain_id"));
     if let Some(name) = query.get("name") {
         q.and(NAMED, args![name, name, name]);
     }
@@ -331,7 +332,7 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
         user.default_project_id = take_text(&mut body, "default_project_id");
         check_default_project(&mut s.tx, user.default_project_id.as_deref()).await?;
     }
-    bag::keep(&mut user.extra, body, &OWN);
+    extra::merge(&mut user.extra, body, &OWN);
     let change = Change { user, enable, secret };
     change.store(&mut s.tx, s.app, &stored, s.now).await?;
     let after = sql::get(&mut s.tx, &stored.id).await?.ok_or_else(|| no_user(id))?;
@@ -432,7 +433,7 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
 pub async fn of_group(s: &mut Reading<'_>, group: &str) -> Result<Response> {
     let member = "u.id IN (SELECT user_id FROM user_group_membership WHERE group_id = ?)";
     list_of(s, |q| {
-        q.and(member, args![group]);
+        q.and(member, args![Id(group)]);
     })
     .await
 }

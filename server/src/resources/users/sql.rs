@@ -1,4 +1,4 @@
-//! Users in the database: a row of `user`, a name in `local_user`, options, and an open bag `extra`.
+//! Users in the database: a row of `user`, a name in `local_user`, options, and open attributes in `extra`.
 
 use std::collections::BTreeMap;
 
@@ -194,7 +194,7 @@ impl DeletesUser for Authorized<Domain> {}
 pub async fn insert(tx: &mut WriteTx, user: &Authorized<Proposed<User>>, now: Micros) -> Result<()> {
     let row = Insert::into("user")
         .set("id", &user.id)
-        .set("extra", extra::text(&user.extra))
+        .set("extra", extra::to_column(&user.extra))
         .set("enabled", user.enabled_flag)
         .set("default_project_id", &user.default_project_id)
         .set("created_at", DateTime(now / SECOND * SECOND))
@@ -219,7 +219,7 @@ async fn insert_name(tx: &mut WriteTx, proof: &impl Proof, user: &User) -> Resul
 /// When the database fails.
 pub async fn update(tx: &mut WriteTx, stored: &Authorized<User>, user: &User) -> Result<()> {
     let changed = Update::of("user")
-        .set("extra", extra::text(&user.extra))
+        .set("extra", extra::to_column(&user.extra))
         .set("enabled", user.enabled_flag)
         .set("default_project_id", &user.default_project_id)
         .key("id", &stored.id);

@@ -118,7 +118,7 @@ pub struct State {
 }
 
 impl State {
-    /// Is it a Keystone schema that we know?
+    /// Whether it is a Keystone schema that we know.
     pub fn is_known(&self) -> bool {
         let mut found: Vec<&str> = self.keystone.iter().map(String::as_str).collect();
         let mut known = ALEMBIC_HEADS.to_vec();
@@ -127,12 +127,12 @@ impl State {
         found == known
     }
 
-    /// Can this program work with it as it is? A newer one may have expanded it.
+    /// Whether this program can work with it as it is. A newer one may have expanded it.
     pub fn is_current(&self) -> bool {
         self.is_known() && self.own.is_some_and(|v| v >= VERSION) && !self.is_too_new()
     }
 
-    /// Has a newer program removed what this one needs?
+    /// Whether a newer program has removed what this one needs.
     pub fn is_too_new(&self) -> bool {
         self.serves_from > VERSION
     }
@@ -177,7 +177,7 @@ pub async fn sync(store: &Store, now: Micros) -> Result<bool> {
     let mut done = try_sync(store, now).await;
     for _ in 1..TRIES {
         // Somebody else is doing the same; in the end it is done.
-        if !matches!(done, Err(Error::Duplicate | Error::Again(_))) {
+        if !matches!(done, Err(Error::Duplicate | Error::Retry(_))) {
             break;
         }
         tokio::time::sleep(ASIDE).await;

@@ -31,11 +31,16 @@ pub fn one(s: &Server, sql: &str) -> Option<String> {
     s.sql_text(sql, &[])
 }
 
+/// Arguments that are compared byte by byte on every engine.
+fn exact(args: &[Value]) -> Vec<Value> {
+    args.iter().cloned().map(Value::into_id).collect()
+}
+
 /// How many rows a query finds.
 pub fn count(s: &Server, sql: &str, args: &[Value]) -> usize {
     s.runtime.block_on(async {
         let mut tx = s.app.store.read().await.expect("a transaction");
-        tx.all(sql, args).await.expect(sql).len()
+        tx.all(sql, &exact(args)).await.expect(sql).len()
     })
 }
 
@@ -54,7 +59,7 @@ impl Server {
     pub fn sql_text(&self, sql: &str, args: &[Value]) -> Option<String> {
         self.runtime.block_on(async {
             let mut tx = self.app.store.read().await.expect("a transaction");
-            match tx.first(sql, args, |r| r.take::<Value>()).await.expect(sql)? {
+            match tx.first(sql, &exact(args), |r| r.take::<Value>()).await.expect(sql)? {
                 Value::Null => None,
                 Value::Int(n) => Some(n.to_string()),
                 Value::Bool(b) => Some(u8::from(b).to_string()),

@@ -1,4 +1,4 @@
-//! Waiting for somebody who was in the way: the other side of [`super::Error::Again`].
+//! Waiting for somebody who was in the way: the other side of [`super::Error::Retry`].
 
 use std::time::{Duration, Instant};
 
@@ -12,19 +12,19 @@ const LONGEST: u64 = 128;
 
 /// How long was waited already.
 #[derive(Debug)]
-pub struct Patience {
+pub struct Backoff {
     until: Instant,
     pause: u64,
 }
 
-impl Default for Patience {
+impl Default for Backoff {
     fn default() -> Self {
         Self { until: Instant::now() + ENOUGH, pause: 8 }
     }
 }
 
-impl Patience {
-    /// Waits, no two alike, so that who met once shall not meet again. Says no when it was enough.
+impl Backoff {
+    /// Waits, for a random time, so that two that met do not meet again. Returns false when it was enough.
     pub async fn again(&mut self) -> bool {
         if Instant::now() >= self.until {
             return false;
