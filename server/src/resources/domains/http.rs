@@ -67,15 +67,19 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::ListDomains, Facts::none().with_opt(Fact::DomainId, own))?;
     let query = &s.request.query;
     query.check(&QUERY)?;
-    let filter = Filter { name: query.get("name"), is_domain: Some(true), ..Filter::default() };
-    let items = projects::list(&mut s.tx, &filter)
-        .await?
-        .iter()
-        // The administrator of a domain sees that one.
-        .filter(|d| own.is_none_or(|own| d.id == own))
-        .map(|d| d.to_domain_json(s.links()))
-        .collect();
-    s.list_queried("domains", items, &["name"], &["enabled"])
+    let enabled = query.has("enabled").then(|| query.flag("enabled"));
+    let filter = Filter { name: query.get("name"), is_domain: Some(true), enabled, ..Filter::default() };
+    let mut paging = s.paging(&["name"], &["enabled"])?;
+    while let Some(batch) = s.next_batch(&mut paging).await? {
+        let domains = projects::list_batch(&mut s.tx, &filter, &batch, |q| {
+            // The administrator of a domain sees that one.
+            q.id("p.id", own);
+        })
+        .await?;
+        paging.read(&batch, domains.len(), domains.last().map(|d| d.id.as_str()));
+        domains.iter().for_each(|d| paging.push(d.to_domain_json(s.links())));
+    }
+    Ok(s.page("domains", paging))
 }
 
 /// `GET /v3/domains/{domain_id}`

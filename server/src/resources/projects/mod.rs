@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 pub use change::{ChangesProject, CreatesProject, DeletesProject, ProjectPatch, create, delete, update};
 pub use held::{Held, list_held};
-pub use sql::{Filter, get, list};
+pub use sql::{Filter, get, list_batch};
 
 use vicar_rules::policy::{Fact, Facts};
 

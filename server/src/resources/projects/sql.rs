@@ -34,6 +34,8 @@ pub struct Filter<'a> {
     pub name: Option<&'a str>,
     /// Domains only, or no domains.
     pub is_domain: Option<bool>,
+    /// Enabled, or not.
+    pub enabled: Option<bool>,
 }
 
 /// How many of some tags a project has to have.
@@ -145,17 +147,6 @@ pub async fn by_ids<S: AsRef<str>>(tx: &mut Tx, ids: &[S]) -> Result<Vec<Project
     whole(tx, found).await
 }
 
-/// Those that match, ordered by id.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(tx: &mut Tx, filter: &Filter<'_>) -> Result<Vec<Project>> {
-    find(tx, filter, |q| {
-        q.end("ORDER BY p.id");
-    })
-    .await
-}
-
 /// Those of a batch that match, and fit a condition on `p`.
 ///
 /// # Errors
@@ -166,26 +157,24 @@ pub async fn list_batch(
     batch: &Batch,
     build: impl FnOnce(&mut Select),
 ) -> Result<Vec<Project>> {
-    find(tx, filter, |q| {
-        build(q);
-        q.batch("p.id", batch);
-    })
-    .await
-}
-
-async fn find(tx: &mut Tx, filter: &Filter<'_>, build: impl FnOnce(&mut Select)) -> Result<Vec<Project>> {
     let mut q = Select::new(&format!("SELECT {COLUMNS} FROM project p"));
     q.and("p.id <> ?", args![Id(ROOT_DOMAIN)])
         .id("p.domain_id", filter.domain_id)
         .id("p.parent_id", filter.parent_id)
         .eq("p.name", filter.name)
         .eq("p.is_domain", filter.is_domain);
+    match filter.enabled {
+        None => {}
+        Some(true) => drop(q.eq("p.enabled", Some(true))),
+        // An unset flag is off.
+        Some(false) => drop(q.and("(p.enabled = ? OR p.enabled IS NULL)", args![false])),
+    }
     if filter.is_domain == Some(true) {
         // Where domains are: they are few among the projects.
         q.id("p.domain_id", Some(ROOT_DOMAIN));
     }
     build(&mut q);
-    let found = q.map(tx, read).await?;
+    let found = q.batch("p.id", batch).map(tx, read).await?;
     whole(tx, found).await
 }
 
