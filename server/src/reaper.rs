@@ -10,11 +10,10 @@ use std::time::Duration;
 use vicar_rules::Micros;
 
 use crate::app::App;
-use crate::args;
 use crate::error::{Error, Result};
-use crate::resources::trusts::flush::{self, Which};
+use crate::resources::trusts::flush::{self, Part, Search, Which};
 use crate::store::schema::Dialect;
-use crate::store::{Backoff, DateTime, Delete, WriteTx};
+use crate::store::{Backoff, DateTime, Delete, Tx, Value, WriteTx};
 use crate::system::System;
 
 /// What one sweep did.
@@ -60,42 +59,17 @@ pub async fn sweep(app: &App) -> Result<Sweep> {
     let by = System::Reaper;
     let now = app.clock.now();
     let mut done = Sweep { ended: end_all(app, &Which::default(), now, by).await?, ..Sweep::default() };
-    done.purged = purge_all(app, &Which::default(), now.saturating_sub(app.config.retention), by).await?;
+    let ended = Search::Ended(Which::default(), now.saturating_sub(app.config.retention));
+    let dead;
+    (done.purged, dead) = all(app, &ended, by).await?;
     done.keypairs = remove_rest(app, by).await?;
-    done.revocations = with_retry(app, Task::Forget(now), by).await? as u64;
-    let store = app.store.clone();
-    let dead = aside(app, async move { flush::count(&mut store.read().await?, now).await }).await?;
-    app.metrics.dead_trusts.set(i64::try_from(dead.trusts()).unwrap_or(i64::MAX));
+    done.revocations = again(|| forget(app, now, by)).await?;
+    app.metrics.dead_trusts.set(i64::try_from(dead).unwrap_or(i64::MAX));
     app.metrics.trusts_ended.inc_by(done.ended as u64);
     Ok(done)
 }
 
-/// What is done in one transaction.
-#[derive(Debug, Clone, Copy)]
-enum Task<'a> {
-    /// Ends some trusts that are over.
-    End(&'a Which, Micros),
-    /// Removes some that ended long enough ago.
-    Purge(&'a Which, Micros),
-    /// Removes what hangs on no trust any more.
-    Rest,
-    /// Forgets revocations.
-    Forget(Micros),
-}
-
-/// Does it, and again when another transaction was in its way; says how much was done.
-async fn with_retry(app: &App, chore: Task<'_>, by: System) -> Result<usize> {
-    let mut backoff = Backoff::default();
-    loop {
-        match once(app, chore, by).await {
-            Err(Error::Retry(_)) if backoff.again().await => {}
-            done => return done,
-        }
-    }
-}
-
-/// Reads what takes as long as the trusts are many. SQLite works on the thread that asks: then it is one on
-/// which no request waits.
+/// Reads a thousand rows. SQLite works on the thread that asks: then it is one on which no request waits.
 async fn aside<T: Send + 'static>(
     app: &App,
     read: impl Future<Output = Result<T>> + Send + 'static,
@@ -108,94 +82,119 @@ async fn aside<T: Send + 'static>(
     read.await.map_err(|e| Error::Internal(format!("the reaper's reading ended: {e}")))?
 }
 
-/// Finds what there is to do before it takes the writer, and looks at each once more when it has it.
-async fn once(app: &App, chore: Task<'_>, by: System) -> Result<usize> {
-    let store = app.store.clone();
-    match chore {
-        Task::End(which, now) => {
-            let of = which.clone();
-            let found =
-                aside(app, async move { flush::over_some(&mut store.read().await?, &of, now).await }).await?;
-            if found.is_empty() {
-                return Ok(0);
-            }
-            let mut tx = app.store.write().await?;
-            let found: Vec<&str> = found.iter().map(String::as_str).collect();
-            let done = flush::end_those(&mut tx, &by, &found, now).await?;
-            tx.commit().await?;
-            Ok(done)
-        }
-        Task::Purge(which, cutoff) => {
-            let of = which.clone();
-            let found =
-                aside(app, async move { flush::ended_some(&mut store.read().await?, &of, cutoff).await })
-                    .await?;
-            if found.is_empty() {
-                return Ok(0);
-            }
-            let mut tx = app.store.write().await?;
-            let done = flush::purge_those(&mut tx, &by, which, &found, cutoff).await?;
-            tx.commit().await?;
-            Ok(done)
-        }
-        Task::Rest => {
-            let rest = aside(app, async move { flush::rest(&mut store.read().await?).await }).await?;
-            if rest.is_empty() {
-                return Ok(0);
-            }
-            let mut tx = app.store.write().await?;
-            let done = flush::remove_rest(&mut tx, &by, &rest).await?;
-            tx.commit().await?;
-            Ok(done)
-        }
-        Task::Forget(now) => {
-            let mut tx = app.store.write().await?;
-            let done = prune(&mut tx, app, now, by).await?;
-            tx.commit().await?;
-            Ok(usize::try_from(done).unwrap_or(usize::MAX))
+/// Does it, and again when another transaction was in its way.
+async fn again<T, F: Future<Output = Result<T>>>(work: impl Fn() -> F) -> Result<T> {
+    let mut backoff = Backoff::default();
+    loop {
+        match work().await {
+            Err(Error::Retry(_)) if backoff.again().await => {}
+            done => return done,
         }
     }
 }
 
-/// Does it until nothing is left to do.
-async fn all(app: &App, chore: Task<'_>, by: System) -> Result<usize> {
-    let mut done = 0;
+async fn look(app: &App, search: &Search, after: Option<&str>) -> Result<Part> {
+    let (store, search, after) = (app.store.clone(), search.clone(), after.map(str::to_owned));
+    aside(app, async move { search.look(&mut store.read().await?, after.as_deref()).await }).await
+}
+
+async fn settle(app: &App, search: &Search, found: &[String], by: System) -> Result<usize> {
+    let mut tx = app.store.write().await?;
+    let done = search.settle(&mut tx, &by, found).await?;
+    tx.commit().await?;
+    Ok(done)
+}
+
+/// Looks through a whole table, part by part, and takes the writer for what was found only. Returns how much was done,
+/// and how many ended trusts there are besides.
+async fn all(app: &App, search: &Search, by: System) -> Result<(usize, usize)> {
+    let (mut done, mut kept, mut after) = (0, 0, None::<String>);
     loop {
-        match with_retry(app, chore, by).await? {
-            0 => return Ok(done),
-            some => done += some,
+        let part = again(|| look(app, search, after.as_deref())).await?;
+        for some in part.found.chunks(flush::BATCH) {
+            done += again(|| settle(app, search, some, by)).await?;
+        }
+        kept += part.kept;
+        after = part.upto;
+        if after.is_none() {
+            return Ok((done, kept));
         }
     }
 }
 
 /// Ends every trust that is over.
 pub async fn end_all(app: &App, which: &Which, now: Micros, by: System) -> Result<usize> {
-    all(app, Task::End(which, now), by).await
+    Ok(all(app, &Search::Over(which.clone(), now), by).await?.0)
 }
 
 /// Removes every ended trust that ended at or before `cutoff`.
 pub async fn purge_all(app: &App, which: &Which, cutoff: Micros, by: System) -> Result<usize> {
-    all(app, Task::Purge(which, cutoff), by).await
+    Ok(all(app, &Search::Ended(which.clone(), cutoff), by).await?.0)
 }
 
 /// Removes what hangs on no trust any more; says how many keypairs that were.
 pub async fn remove_rest(app: &App, by: System) -> Result<usize> {
-    with_retry(app, Task::Rest, by).await
+    let mut done = 0;
+    for search in Search::REST {
+        done += all(app, &search, by).await?.0;
+    }
+    Ok(done)
 }
 
-/// Forgets revocations, losses of roles and fingerprints that are of no use any more. Keystone forgets a revocation once
-/// tokens from before it have expired; but for `[token] allow_expired_window` longer a service may still
-/// ask about such a token, and a revoked one must be refused then too.
-async fn prune(tx: &mut WriteTx, app: &App, now: Micros, by: System) -> Result<u64> {
-    let c = &app.config;
-    let needed = c
-        .token_expiration
-        .saturating_add(c.allow_expired_window.max(0))
-        .saturating_add(c.revoke_buffer.max(0));
-    let since = now.saturating_sub(needed);
-    tx.execute(&by, &Delete::from("vicar_replay").and("seen_until < ?", args![now])).await?;
-    let losses = Delete::from("vicar_role_loss").and("lost_at < ?", args![since]);
-    let events = Delete::from("revocation_event").and("revoked_at < ?", args![DateTime(since)]);
-    let gone = tx.execute(&by, &events).await?.saturating_add(tx.execute(&by, &losses).await?);
+/// Records that can concern no token any more. Keystone forgets a revocation once tokens from before it have expired;
+/// but for `[token] allow_expired_window` longer a service may still ask about such a token, and a revoked one must
+/// be refused then too.
+struct Old([(&'static str, &'static str, Value); 3]);
+
+impl Old {
+    fn at(app: &App, now: Micros) -> Self {
+        let c = &app.config;
+        let needed = c
+            .token_expiration
+            .saturating_add(c.allow_expired_window.max(0))
+            .saturating_add(c.revoke_buffer.max(0));
+        let since = now.saturating_sub(needed);
+        Self([
+            ("vicar_replay", "seen_until < ?", now.into()),
+            ("vicar_role_loss", "lost_at < ?", since.into()),
+            ("revocation_event", "revoked_at < ?", DateTime(since).into()),
+        ])
+    }
+
+    /// Whether there are any.
+    async fn are_there(&self, tx: &mut Tx) -> Result<bool> {
+        for (table, is_old, at) in &self.0 {
+            let sql = format!("SELECT 1 FROM {table} WHERE {is_old} LIMIT 1");
+            if tx.exists(&sql, std::slice::from_ref(at)).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Deletes them; returns how many revocations and losses of roles that were.
+    async fn delete(&self, tx: &mut WriteTx, by: System) -> Result<u64> {
+        let mut gone = 0_u64;
+        for (table, is_old, at) in &self.0 {
+            let n = tx.execute(&by, &Delete::from(table).and(is_old, std::slice::from_ref(at))).await?;
+            if *table != "vicar_replay" {
+                gone = gone.saturating_add(n);
+            }
+        }
+        Ok(gone)
+    }
+}
+
+/// Forgets revocations, losses of roles and fingerprints that are of no use any more.
+async fn forget(app: &App, now: Micros, by: System) -> Result<u64> {
+    let store = app.store.clone();
+    let old = Old::at(app, now);
+    let is_there = aside(app, async move { old.are_there(&mut store.read().await?).await }).await?;
+    if !is_there {
+        return Ok(0);
+    }
+    let mut tx = app.store.write().await?;
+    let gone = Old::at(app, now).delete(&mut tx, by).await?;
+    tx.commit().await?;
     Ok(gone)
 }

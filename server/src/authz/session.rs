@@ -320,20 +320,6 @@ impl<'r, T> Session<'r, T> {
         self.request.list(name, items, filters, self.app.config.list_limit)
     }
 
-    /// The same for items that the database has filtered already by equality of the attributes `queried`.
-    ///
-    /// # Errors
-    /// As [`Session::list`].
-    pub fn list_queried(
-        &self,
-        name: &str,
-        items: Vec<Value>,
-        queried: &[&str],
-        filters: &[&str],
-    ) -> Result<Response> {
-        self.request.list_queried(name, items, queried, filters, self.app.config.list_limit)
-    }
-
     /// Leaves something for the time after the commit, such as a counter: it is not done when the
     /// transaction did not come about.
     pub fn after_commit(&mut self, what: impl FnOnce(&Metrics) + Send + 'static) {

@@ -1,9 +1,11 @@
 //! Who holds which roles where, and the roles as tokens show them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use vicar_rules::roles::{Implications, RoleSet};
 
 use crate::args;
-use crate::store::{Id, Result, Select, Tx, Value, placeholders};
+use crate::store::{CHUNK, Id, Result, Select, Tx, Value, placeholders};
 
 /// `role.domain_id` of a role that is no domain's.
 pub const NO_DOMAIN: &str = "<<null>>";
@@ -122,6 +124,21 @@ async fn on_project(tx: &mut Tx, user: &str, id: &str) -> Result<Vec<String>> {
         args.push(true.into());
     }
     tx.column(&sql, &args).await
+}
+
+/// The domains of those of some roles that are stored, by role; [`NO_DOMAIN`] for what is no domain's.
+///
+/// # Errors
+/// When the database fails.
+pub async fn domains_of_roles(tx: &mut Tx, of: BTreeSet<&String>) -> Result<BTreeMap<String, String>> {
+    let of: Vec<&String> = of.into_iter().collect();
+    let mut found = BTreeMap::new();
+    for part in of.chunks(CHUNK) {
+        let mut q = Select::new("SELECT id, domain_id FROM role");
+        q.id_in("id", part.iter().copied());
+        found.extend(q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await?);
+    }
+    Ok(found)
 }
 
 /// Effective roles: assigned ones and all that they imply, domain-specific ones included.

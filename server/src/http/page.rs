@@ -146,8 +146,9 @@ fn cut(items: Vec<Value>, limit: Option<usize>, is_asked: bool) -> Page {
 }
 
 impl Query {
-    /// A list that is read in batches: the database filters by equality of the attributes `queried`, and each
-    /// item is compared with the other filters, as by [`Query::page_queried`].
+    /// A list that is read in batches: the database filters by equality of the attributes `queried`, which are not
+    /// compared again, since some databases compare without case, as they do for Keystone. Each item is compared
+    /// with the other filters, as by [`Query::page`].
     ///
     /// # Errors
     /// 400 for a limit that is no positive integer.
@@ -266,22 +267,7 @@ impl Query {
     /// # Errors
     /// 400 for a limit that is no positive integer, and for a marker that is no item's id.
     pub fn page(&self, items: Vec<Value>, filters: &[&str], server_limit: Option<u32>) -> Result<Page> {
-        self.page_queried(items, &[], filters, server_limit)
-    }
-
-    /// The same for items that the database has filtered already: by equality of the attributes `queried`.
-    /// They are not compared again, since some databases compare without case, as they do for Keystone.
-    ///
-    /// # Errors
-    /// As [`Query::page`].
-    pub fn page_queried(
-        &self,
-        items: Vec<Value>,
-        queried: &[&str],
-        filters: &[&str],
-        server_limit: Option<u32>,
-    ) -> Result<Page> {
-        let tests = self.tests(queried, filters);
+        let tests = self.tests(&[], filters);
         let mut items: Vec<Value> =
             items.into_iter().filter(|item| tests.iter().all(|t| fits(item, t.0, t.1, t.2))).collect();
         if let Some(marker) = self.get("marker") {
@@ -417,9 +403,10 @@ mod tests {
     #[test]
     fn what_the_database_found_is_not_compared_again() {
         let found = |q: &str| {
-            let items = vec![json!({"id": "1", "name": "Ann", "enabled": true})];
             let q = Query::parse(q).expect("parses");
-            q.page_queried(items, &["name"], &["enabled"], None).expect("pages").items.len()
+            let mut paging = q.paging(&["name"], &["enabled"], None).expect("pages");
+            paging.push(json!({"id": "1", "name": "Ann", "enabled": true}));
+            paging.into_page().items.len()
         };
         assert_eq!(found("name=ANN"), 1);
         assert_eq!(found("name=ANN&enabled=no"), 0);

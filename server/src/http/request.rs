@@ -175,22 +175,7 @@ impl Request {
         filters: &[&str],
         server_limit: Option<u32>,
     ) -> Result<Response> {
-        self.list_queried(name, items, &[], filters, server_limit)
-    }
-
-    /// The same for items that the database has filtered already by equality of the attributes `queried`.
-    ///
-    /// # Errors
-    /// As [`Request::list`].
-    pub fn list_queried(
-        &self,
-        name: &str,
-        items: Vec<Value>,
-        queried: &[&str],
-        filters: &[&str],
-        server_limit: Option<u32>,
-    ) -> Result<Response> {
-        let page = self.query.page_queried(items, queried, filters, server_limit)?;
+        let page = self.query.page(items, filters, server_limit)?;
         Ok(self.page(name, page))
     }
 

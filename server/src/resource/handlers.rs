@@ -10,8 +10,10 @@ use super::{Field, Look, Plain, Record, Resource};
 use crate::authz::{Authorized, NoObject, Object, Proposed, Reading, Session, Writing};
 use crate::error::{Error, Result};
 use crate::extra;
+use crate::http::Links;
+use crate::http::page::Paging;
 use crate::http::request::{created, no_content, ok, one};
-use crate::store::Select;
+use crate::store::{Batch, Select};
 
 /// Asks the policy without an object, where it does not look at one: so it is asked before the body is read.
 fn ask_first<T>(s: &Session<'_, T>, look: Look) -> Result<()> {
@@ -218,18 +220,48 @@ pub async fn list<R: Plain>(s: &mut Reading<'_>) -> Result<Response> {
     let (collated, exact): (Vec<&Field>, Vec<&Field>) = filters.partition(|f| f.is_collated(of.one));
     let names = |fields: Vec<&Field>| fields.iter().map(|f| f.name).collect::<Vec<_>>();
     let (collated, exact) = (names(collated), names(exact));
-    if of.sorted_by.is_some() {
-        let all = found.end(&of.order_by()).map(&mut s.tx, Record::<R>::read).await?;
-        let items = all.iter().map(|r| r.to_json(s.links())).collect();
-        return s.list_queried(of.many, items, &collated, &exact);
-    }
-    let mut paging = s.paging(&collated, &exact)?;
+    let paging = s.paging(&collated, &exact)?;
+    page::<R>(s, &found, |q, batch| of.batch(q, batch), paging, Record::to_json).await
+}
+
+/// The answer with a page of the objects that rows of a table, `m`, name in a column, in the order of their ids. The
+/// conditions of `build` on `m` and on `t`, the object's row, include equality of the attributes `queried`.
+///
+/// # Errors
+/// 400 for a page that cannot be.
+pub async fn list_named_by<R: Plain>(
+    s: &mut Reading<'_>,
+    (table, column): (&str, &str),
+    build: impl FnOnce(&mut Select),
+    queried: &[&str],
+    show: impl Fn(&Record<R>, &Links) -> Value + Send + Sync,
+) -> Result<Response> {
+    let mut found = R::of().select_by(table, column);
+    build(&mut found);
+    let key = format!("m.\"{column}\"");
+    let in_order = |q: &mut Select, batch: &Batch| {
+        q.batch(&key, batch);
+    };
+    let paging = s.paging(queried, &[])?;
+    page(s, &found, in_order, paging, show).await
+}
+
+/// The answer with a page of what a query finds, read in batches.
+async fn page<R: Plain>(
+    s: &mut Reading<'_>,
+    found: &Select,
+    in_order: impl Fn(&mut Select, &Batch) + Send + Sync,
+    mut paging: Paging<'_>,
+    show: impl Fn(&Record<R>, &Links) -> Value + Send + Sync,
+) -> Result<Response> {
     while let Some(batch) = s.next_batch(&mut paging).await? {
-        let rows = found.clone().batch("t.id", &batch).map(&mut s.tx, Record::<R>::read).await?;
+        let mut some = found.clone();
+        in_order(&mut some, &batch);
+        let rows = some.map(&mut s.tx, Record::<R>::read).await?;
         paging.read(&batch, rows.len(), rows.last().map(|r| r.id.as_str()));
         for row in &rows {
-            paging.push(row.to_json(s.links()));
+            paging.push(show(row, s.links()));
         }
     }
-    Ok(s.page(of.many, paging))
+    Ok(s.page(R::of().many, paging))
 }

@@ -9,7 +9,7 @@ use crate::authz::{Authorized, Proposed};
 use crate::error::{Error, Result};
 use crate::extra;
 use crate::store::schema::{self, Comparison, Type};
-use crate::store::{self, Delete, Insert, Proof, Row, Select, Tx, Update, Value, WriteTx, cascade};
+use crate::store::{self, Batch, Delete, Insert, Proof, Row, Select, Tx, Update, Value, WriteTx, cascade};
 
 /// Proofs that cover the creation of an object of `R`: its own, and those of acts that create one besides.
 pub trait Creates<R>: Proof {}
@@ -101,14 +101,34 @@ impl Resource {
 
     /// The beginning of every query, up to but without `WHERE`.
     pub(super) fn select(&self) -> String {
+        self.select_behind("")
+    }
+
+    /// The same with something before the table in the list of tables. SQLite joins in the order of a cross join.
+    fn select_behind(&self, joined: &str) -> String {
         let others = self.fields.iter().filter(|f| f.name != "id").filter_map(|f| f.expression(self.one));
         let extra = self.has_extra.then(|| "t.extra".to_owned());
         let columns: Vec<String> = ["t.id".to_owned()].into_iter().chain(others).chain(extra).collect();
-        format!("SELECT {} FROM \"{}\" t", columns.join(", "), self.one)
+        format!("SELECT {} FROM {joined}\"{}\" t", columns.join(", "), self.one)
+    }
+
+    /// Objects that rows of another table, `m`, name in a column.
+    pub(super) fn select_by(&self, table: &str, column: &str) -> Select {
+        let mut found = Select::new(&self.select_behind(&format!("\"{table}\" m CROSS JOIN ")));
+        found.and(&format!("t.id = m.\"{column}\""), &[]);
+        found
+    }
+
+    /// Limits a query to the rows of a batch, in the order of lists.
+    pub(super) fn batch(&self, found: &mut Select, batch: &Batch) {
+        match self.sorted_by {
+            Some(column) => found.batch_sorted(self.one, column, batch),
+            None => found.batch("t.id", batch),
+        };
     }
 
     /// The order of lists.
-    pub(super) fn order_by(&self) -> String {
+    fn order_by(&self) -> String {
         let first = self.sorted_by.map(|name| format!("t.\"{name}\", ")).unwrap_or_default();
         format!("ORDER BY {first}t.id")
     }

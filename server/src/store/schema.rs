@@ -1181,9 +1181,23 @@ pub const OWN_INDEXES: &[(&str, Index)] = &[
     ("user", index("ix_vicar_user_domain", &["domain_id", "id"])),
     ("project", index("ix_vicar_project_domain", &["domain_id", "id"])),
     ("project_tag", index("ix_vicar_project_tag_name", &["name", "project_id"])),
+    ("role", index("ix_vicar_role_domain", &["domain_id", "name", "id"])),
+    ("group", index("ix_vicar_group_domain", &["domain_id", "id"])),
+    (
+        // In MariaDB the index of `group_id` has the rest of the primary key.
+        "user_group_membership",
+        index("ix_vicar_user_group_membership_group", &["group_id", "user_id"])
+            .on(Scope::Except(Dialect::Mysql)),
+    ),
     ("trust", index("ix_vicar_trust_trustor", &["trustor_user_id", "id"])),
     ("trust", index("ix_vicar_trust_trustee", &["trustee_user_id", "id"])),
     ("credential", index("ix_vicar_credential_user", &["user_id", "id"])),
+    // By these what has a name is found, in whichever domain.
+    ("local_user", index("ix_vicar_local_user_name", &["name"])),
+    ("nonlocal_user", index("ix_vicar_nonlocal_user_name", &["name"])),
+    ("federated_user", index("ix_vicar_federated_user_display_name", &["display_name"])),
+    ("group", index("ix_vicar_group_name", &["name", "id"])),
+    ("project", index("ix_vicar_project_name", &["name", "id"])),
     ("assignment", index("ix_vicar_assignment_target_id", &["target_id"])),
     ("assignment", index("ix_vicar_assignment_role_id", &["role_id"])),
     ("trust", index("ix_vicar_trust_redelegated_trust_id", &["redelegated_trust_id"])),

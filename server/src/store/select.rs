@@ -136,6 +136,24 @@ impl Select {
         self.end(&format!("ORDER BY {key} LIMIT {}", batch.rows))
     }
 
+    /// The rows of a batch in the order of a column, which is never null, and then of the key `id`: of `table`,
+    /// whose rows are `t`.
+    ///
+    /// Where the last batch ended is looked up by its id. So every comparison is one of the column with itself: by its
+    /// own collation, which the order has too, and by which two different names may be equal.
+    pub fn batch_sorted(&mut self, table: &str, column: &str, batch: &Batch) -> &mut Self {
+        if let Start::After(id) = &batch.from {
+            let last = format!("(SELECT o.\"{column}\" FROM \"{table}\" o WHERE o.id = ?)");
+            // The first condition is what an index finds by.
+            self.and(&format!("t.\"{column}\" >= {last}"), &[Id(id).into()]);
+            self.and(&format!("(t.\"{column}\" > {last} OR t.id > ?)"), &[Id(id).into(), Id(id).into()]);
+        }
+        if let Start::Only(id) = &batch.from {
+            self.id("t.id", Some(id.as_str()));
+        }
+        self.end(&format!("ORDER BY t.\"{column}\", t.id LIMIT {}", batch.rows))
+    }
+
     /// What comes last: order, limit.
     pub fn end(&mut self, tail: &str) -> &mut Self {
         self.sql.push(' ');
@@ -175,6 +193,26 @@ mod tests {
         assert_eq!(after.of(&ids), ["c", "d"]);
         assert_eq!(Batch::only("c".into()).of(&ids), ["c"]);
         assert!(Batch::only("e".into()).of(&ids).is_empty());
+    }
+
+    #[test]
+    fn a_batch_in_another_order_goes_on_where_the_last_one_ended() {
+        let sql = |batch: &Batch| {
+            let mut q = Select::new("SELECT 1 FROM r t");
+            q.eq("t.x", Some("x")).batch_sorted("r", "name", batch);
+            (q.sql, q.args)
+        };
+        let of = |how: &str, args: &[Value]| {
+            let sql = format!("SELECT 1 FROM r t WHERE t.x = ?{how} ORDER BY t.\"name\", t.id LIMIT ");
+            (sql, [&["x".into()], args].concat())
+        };
+        let with = |(sql, args): (String, Vec<Value>), limit: &str| (sql + limit, args);
+        let id = || Value::Id("b".into());
+        assert_eq!(sql(&Batch::after(None, 7)), with(of("", &[]), "7"));
+        assert_eq!(sql(&Batch::only("b".into())), with(of(" AND t.id = ?", &[id()]), "1"));
+        let last = "(SELECT o.\"name\" FROM \"r\" o WHERE o.id = ?)";
+        let after = format!(" AND t.\"name\" >= {last} AND (t.\"name\" > {last} OR t.id > ?)");
+        assert_eq!(sql(&Batch::after(Some("b".into()), 7)), with(of(&after, &[id(), id(), id()]), "7"));
     }
 
     #[test]

@@ -75,6 +75,85 @@ fn every_page_of_every_list_has_what_the_whole_list_has() {
     }
 }
 
+/// What is sorted by name, and what is reached by a membership.
+#[test]
+fn roles_domains_groups_and_members_have_pages() {
+    let s = Server::start();
+    let admin = s.admin();
+    // In whichever order the engine has these; of one domain, and of others in between.
+    let domains: Vec<String> = ["D", "c", "B", "a", "off"].iter().map(|name| s.domain(name)).collect();
+    for name in ["b", "Ba", "a b", "ab", "ä", "z", "a-b", "Z2", "_", "10", "9", "é"] {
+        for domain in &domains[..2] {
+            s.post(&admin, "/v3/roles", json!({"role": {"name": name, "domain_id": domain}})).expect(201);
+        }
+        s.post(&admin, "/v3/roles", json!({"role": {"name": name}})).expect(201);
+    }
+    let off = json!({"domain": {"enabled": false}});
+    s.patch(&admin, &format!("/v3/domains/{}", domains[4]), off).expect(200);
+    let users: Vec<String> =
+        ["ann", "ben", "cid", "dan", "eve"].iter().map(|n| s.user_in(n, &domains[0])).collect();
+    let members: Vec<&str> = users.iter().map(String::as_str).collect();
+    let crew = s.group("crew", &domains[0], &members);
+    for n in 0..6 {
+        s.group(&format!("other-{n}"), &domains[n % 2], &members[..n % 3]);
+    }
+    for limit in [1, 2, 3, 100] {
+        let roles = paged(&s, &admin, "roles", "/v3/roles", limit);
+        assert_eq!(roles.len(), 12 + 5);
+        let own = format!("/v3/roles?domain_id={}", domains[1]);
+        assert_eq!(paged(&s, &admin, "roles", &own, limit).len(), 12);
+        assert_eq!(paged(&s, &admin, "roles", &format!("{own}&name__contains=b"), limit).len(), 4);
+        let all: BTreeSet<String> = domains.iter().cloned().chain(["default".to_owned()]).collect();
+        assert_eq!(paged(&s, &admin, "domains", "/v3/domains", limit), all);
+        let off = BTreeSet::from([domains[4].clone()]);
+        assert_eq!(paged(&s, &admin, "domains", "/v3/domains?enabled=false", limit), off);
+        assert_eq!(paged(&s, &admin, "domains", "/v3/domains?enabled", limit).len(), 5);
+        assert_eq!(paged(&s, &admin, "domains", "/v3/domains?name__istartswith=b", limit).len(), 1);
+        let of = format!("/v3/groups/{crew}/users");
+        assert_eq!(paged(&s, &admin, "users", &of, limit), users.iter().cloned().collect());
+        assert_eq!(paged(&s, &admin, "users", &format!("{of}?name=cid"), limit), [users[2].clone()].into());
+        assert_eq!(paged(&s, &admin, "users", &format!("{of}?domain_id=default"), limit).len(), 0);
+        // Ann is in the crew and in four others: of n % 3 > 0.
+        let of = format!("/v3/users/{}/groups", users[0]);
+        assert_eq!(paged(&s, &admin, "groups", &of, limit).len(), 5);
+        assert_eq!(paged(&s, &admin, "groups", &format!("{of}?name=crew"), limit), [crew.clone()].into());
+        assert_eq!(paged(&s, &admin, "groups", &format!("{of}?name__endswith=1"), limit).len(), 1);
+    }
+    // Not in the list, though it is there.
+    let stranger = s.user("zoe");
+    let global = s.role("member");
+    for path in [
+        format!("/v3/roles?domain_id={}&marker={global}", domains[0]),
+        format!("/v3/roles?name=z&marker={global}"),
+        format!("/v3/domains?marker={}", s.project("p")),
+        format!("/v3/domains?enabled=true&marker={}", domains[4]),
+        format!("/v3/groups/{crew}/users?marker={stranger}"),
+        format!("/v3/users/{stranger}/groups?marker={crew}"),
+        "/v3/roles?marker=nope".to_owned(),
+    ] {
+        let refused = s.get(&admin, &path).expect(400);
+        assert!(refused.text.contains("marker: "), "{path}: {}", refused.text);
+    }
+}
+
+/// More than is read at once, and more than the operator's limit.
+#[test]
+fn a_long_list_of_roles_is_whole_and_a_limited_one_says_so() {
+    let s = Server::with("[DEFAULT]\nlist_limit = 250\n");
+    let admin = s.admin();
+    let rows: Vec<(String, String)> =
+        (0..600).map(|n| (format!("{:032x}", 7 * n % 600), format!("r{:03}", n))).collect();
+    let places = vec!["(?, ?, '{}', '<<null>>')"; rows.len()].join(", ");
+    let args: Vec<_> = rows.iter().flat_map(|(id, name)| args![id, name].to_vec()).collect();
+    s.sql_run(&format!("INSERT INTO role (id, name, extra, domain_id) VALUES {places}"), &args);
+    let first = s.get(&admin, "/v3/roles").expect(200).body;
+    assert_eq!((first["roles"].as_array().expect("a list").len(), &first["truncated"]), (250, &json!(true)));
+    let (ids, count) = pages(&s, &admin, "roles", "/v3/roles");
+    assert_eq!((ids.len(), count), (605, 3));
+    let own: Vec<&String> = ids.iter().filter(|id| id.starts_with("00000")).collect();
+    assert_eq!(own, rows.iter().map(|(id, _)| id).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_marker_is_an_item_of_the_very_list() {
     let c = Cast::new();

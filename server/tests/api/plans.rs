@@ -3,7 +3,8 @@
 use vicar::args;
 use vicar::clock::SECOND;
 use vicar::resources::keypairs::sql::{self as credentials, Whose};
-use vicar::resources::trusts::flush;
+use vicar::resources::trusts::flush::{self, Search, Which};
+use vicar::resources::users::sql::NAMED;
 use vicar::store::revocations::{self, RevocationQuery};
 use vicar::store::schema::Dialect;
 use vicar::store::{Batch, DateTime, Select, Tx, Value};
@@ -191,6 +192,141 @@ fn fill_lists(s: &Server) {
     }
 }
 
+/// What the engines are told of tables before they plan.
+fn count_rows(s: &Server, tables: &[&str]) {
+    for table in tables {
+        s.change(&match s.app.store.dialect() {
+            Dialect::Mysql => format!("ANALYZE TABLE `{table}`"),
+            Dialect::Sqlite | Dialect::Postgres => format!("ANALYZE \"{table}\""),
+        });
+    }
+}
+
+/// Roles of two domains, groups of two, their members, and projects and users of a name.
+fn fill_names(s: &Server) {
+    let one = |n: usize| if n.is_multiple_of(1000) { "few" } else { "many" };
+    let rows: Vec<usize> = (0..MANY).collect();
+    for part in rows.chunks(500) {
+        let insert = |into: &str, row: &dyn Fn(usize) -> Vec<Value>| {
+            let places = format!("({})", vec!["?"; row(0).len()].join(", "));
+            let values = vec![places; part.len()].join(", ");
+            let args: Vec<Value> = part.iter().flat_map(|n| row(*n)).collect();
+            s.sql_run(&format!("INSERT INTO {into} VALUES {values}"), &args);
+        };
+        let id = |n: usize| format!("{n:032x}");
+        let name = |n: usize| format!("name-{:05}", n * 7 % MANY);
+        insert("role (id, name, extra, domain_id)", &|n| args![id(n), name(n), "{}", one(n)].to_vec());
+        insert("\"group\" (id, name, extra, domain_id)", &|n| args![id(n), name(n), "{}", one(n)].to_vec());
+        insert("\"user\" (id, extra, enabled, domain_id)", &|n| args![id(n), "{}", true, one(n)].to_vec());
+        insert("local_user (user_id, domain_id, name)", &|n| args![id(n), one(n), name(n)].to_vec());
+        // Everybody is in the group 1, and the user 1 is in all groups.
+        insert("user_group_membership (user_id, group_id)", &|n| args![id(n), id(1)].to_vec());
+        insert("user_group_membership (user_id, group_id)", &|n| args![id(1), id(n + MANY)].to_vec());
+        insert("project (id, name, extra, enabled, domain_id, parent_id, is_domain)", &|n| {
+            args![id(n), name(n), "{}", true, "default", "default", false].to_vec()
+        });
+    }
+    count_rows(s, &["role", "group", "user", "local_user", "user_group_membership", "project"]);
+}
+
+#[test]
+fn a_page_of_roles_members_and_what_has_a_name_is_found_by_an_index() {
+    let s = Server::start();
+    // The groups that the user is in; foreign keys want them.
+    for part in (MANY..2 * MANY).collect::<Vec<_>>().chunks(500) {
+        let rows = vec!["(?, ?, '{}', 'others')"; part.len()].join(", ");
+        let args: Vec<Value> =
+            part.iter().flat_map(|n| args![format!("{n:032x}"), format!("{n}")].to_vec()).collect();
+        s.sql_run(&format!("INSERT INTO \"group\" (id, name, extra, domain_id) VALUES {rows}"), &args);
+    }
+    fill_names(&s);
+    let middle = || Batch::after(Some(format!("{:032x}", MANY / 2)), 3);
+    let mut queries = Vec::new();
+    for domain in ["many", "few", "nobody"] {
+        let mut q = Select::new("SELECT t.id, t.name, t.extra FROM role t");
+        q.id("t.domain_id", Some(domain)).batch_sorted("role", "name", &middle());
+        queries.push(q);
+        let mut q = Select::new("SELECT t.id FROM \"group\" t");
+        q.id("t.domain_id", Some(domain)).batch("t.id", &middle());
+        queries.push(q);
+    }
+    let one = format!("{:032x}", 1);
+    let mut q = Select::new("SELECT u.id, u.extra FROM user_group_membership m CROSS JOIN \"user\" u");
+    q.and("u.id = m.user_id", &[]).id("m.group_id", Some(&one)).batch("m.user_id", &middle());
+    queries.push(q);
+    let behind = Batch::after(Some(format!("{:032x}", 3 * MANY / 2)), 3);
+    let mut q = Select::new("SELECT t.id, t.extra FROM user_group_membership m CROSS JOIN \"group\" t");
+    q.and("t.id = m.group_id", &[]).id("m.user_id", Some(&one)).batch("m.group_id", &behind);
+    queries.push(q);
+    for name in ["name-00070", "nothing"] {
+        for sql in ["SELECT t.id FROM \"group\" t", "SELECT t.id FROM project t"] {
+            let mut q = Select::new(sql);
+            q.eq("t.name", Some(name)).batch("t.id", &Batch::after(None, 3));
+            queries.push(q);
+        }
+        let mut q = Select::new("SELECT u.id FROM \"user\" u LEFT JOIN local_user l ON l.user_id = u.id");
+        q.and(NAMED, args![name, name, name]).batch("u.id", &Batch::after(None, 3));
+        queries.push(q);
+    }
+    let dialect = s.app.store.dialect();
+    s.runtime.block_on(async {
+        let mut tx = s.another_store().read().await.expect("begins");
+        for q in &queries {
+            let (sql, args) = q.parts();
+            if dialect == Dialect::Sqlite {
+                let plan = sqlite_plan(&mut tx, sql, args).await;
+                let is_read =
+                    |line: &&String| line.starts_with("SCAN") || line.contains("TEMP B-TREE FOR ORDER");
+                // Of the users of a name there are few; they are gathered.
+                let gathered = |line: &String| sql.contains("named") && line.starts_with("SCAN named");
+                let bad: Vec<_> = plan.iter().filter(is_read).filter(|line| !gathered(line)).collect();
+                assert!(bad.is_empty(), "{sql}: {plan:#?}");
+            } else {
+                let looked = rows_looked_at(dialect, &mut tx, sql, args).await;
+                assert!(looked <= FEW, "{dialect:?} looked at {looked} rows: {sql}");
+            }
+        }
+    });
+}
+
+/// Whatever the reaper looks for, it reads a part of the table and no more, also where it finds nothing.
+#[test]
+fn the_reaper_reads_a_part_of_a_table_at_a_time() {
+    let s = Server::start();
+    fill_lists(&s);
+    let tables = ["trust", "credential", "vicar_keypair", "trust_role", "vicar_trust_state"];
+    count_rows(&s, &tables);
+    let [trusts, all] = [Which { trustor: Some("few".into()), ..Which::default() }, Which::default()];
+    let mut searches = vec![
+        Search::Over(all.clone(), START),
+        Search::Ended(all, START),
+        Search::Over(trusts.clone(), START),
+        Search::Ended(trusts, START),
+    ];
+    searches.extend(Search::REST);
+    let after = format!("{:032x}", MANY / 4);
+    let dialect = s.app.store.dialect();
+    s.runtime.block_on(async {
+        let mut tx = s.another_store().read().await.expect("begins");
+        for search in searches {
+            let bound = search.end_of_part(Some(&after));
+            let upto: Option<String> = bound.map(&mut tx, |r| r.take()).await.expect("reads").pop();
+            for q in [bound, search.part(Some(&after), upto.as_deref())] {
+                let (sql, args) = q.parts();
+                if dialect == Dialect::Sqlite {
+                    let plan = sqlite_plan(&mut tx, sql, args).await;
+                    let is_bad = |line: &String| line.starts_with("SCAN") || line.contains("TEMP B-TREE");
+                    assert!(!plan.iter().any(is_bad), "{sql}: {plan:#?}");
+                } else {
+                    let looked = rows_looked_at(dialect, &mut tx, sql, args).await;
+                    // A thousand, each with what it hangs on.
+                    assert!(looked <= 7 * 1000, "{dialect:?} looked at {looked} rows: {sql}");
+                }
+            }
+        }
+    });
+}
+
 #[test]
 fn a_page_reads_the_rows_that_are_on_it_and_no_others() {
     let s = Server::start();
@@ -220,12 +356,7 @@ fn a_page_reads_the_rows_that_are_on_it_and_no_others() {
     all.batch("t.id", &middle());
     queries.push(all);
     let dialect = s.app.store.dialect();
-    for table in ["trust", "credential", "vicar_keypair"] {
-        s.change(&match dialect {
-            Dialect::Mysql => format!("ANALYZE TABLE {table}"),
-            Dialect::Sqlite | Dialect::Postgres => format!("ANALYZE {table}"),
-        });
-    }
+    count_rows(&s, &["trust", "credential", "vicar_keypair"]);
     s.runtime.block_on(async {
         let mut tx = s.another_store().read().await.expect("begins");
         for q in &queries {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vicar::clock::{SECOND, iso};
 
-use crate::support::{Cast, START};
+use crate::support::{Cast, START, count};
 
 fn roles_of(answer: &Value) -> Vec<String> {
     let mut names: Vec<String> = answer["token"]["roles"]
@@ -642,6 +642,57 @@ fn the_reaper_finds_whatever_is_broken() {
         let again = c.s.runtime.block_on(vicar::reaper::sweep(&c.s.app)).expect("sweeps");
         assert_eq!(again.ended, 0, "{what}");
     }
+}
+
+/// The reaper looks through all trusts, each part of them in a transaction of its own.
+#[test]
+fn the_reaper_looks_through_many_trusts_a_part_at_a_time() {
+    use vicar::store::DateTime;
+
+    const MANY: usize = 2500;
+    let c = Cast::new();
+    let (role, over) = (c.s.role("member"), START - SECOND);
+    let id = |n: usize| format!("{n:032x}");
+    // Each hundredth has expired.
+    for part in (0..MANY).collect::<Vec<_>>().chunks(250) {
+        let places = vec!["(?, ?, ?, ?, ?, '{}', 0, ?)"; part.len()].join(", ");
+        let row = |n: &usize| {
+            let end = Some(over).filter(|_| n % 100 == 99);
+            vicar::args![id(*n), &c.alice, &c.bob, &c.p, true, end].to_vec()
+        };
+        c.s.sql_run(
+            &format!(
+                "INSERT INTO trust (id, trustor_user_id, trustee_user_id, project_id, impersonation, extra,
+                     redelegation_count, expires_at_int) VALUES {places}"
+            ),
+            &part.iter().flat_map(row).collect::<Vec<_>>(),
+        );
+        let places = vec!["(?, ?)"; part.len()].join(", ");
+        let args: Vec<_> = part.iter().flat_map(|n| vicar::args![id(*n), &role].to_vec()).collect();
+        c.s.sql_run(&format!("INSERT INTO trust_role (trust_id, role_id) VALUES {places}"), &args);
+    }
+    // What somebody left who removes trusts and no more; what was deleted long ago, and lately.
+    c.s.sql_run("DELETE FROM trust WHERE id IN (?, ?)", vicar::args![id(500), id(1700)]);
+    let long_ago = START - c.s.app.config.retention - SECOND;
+    for (n, at) in [(3, long_ago), (1500, long_ago), (2400, long_ago), (2401, START)] {
+        c.s.sql_run("UPDATE trust SET deleted_at = ? WHERE id = ?", vicar::args![DateTime(at), id(n)]);
+    }
+    let sweep = || c.s.runtime.block_on(vicar::reaper::sweep(&c.s.app)).expect("sweeps");
+    let done = sweep();
+    assert_eq!((done.ended, done.purged), (25, 3));
+    // Those that ended, and the one that was deleted lately.
+    assert_eq!(c.s.app.metrics.dead_trusts.get(), 26);
+    assert_eq!(count(&c.s, "SELECT 1 FROM trust", vicar::args![]), MANY - 5);
+    let roles = "SELECT DISTINCT trust_id FROM trust_role";
+    assert_eq!(count(&c.s, roles, vicar::args![]), MANY - 5);
+    // Nothing more to do: no writer is taken, and no transaction reads more than a part.
+    let writer = c.s.hold_writer();
+    let (again, said) = c.s.app.store.watched(sweep);
+    assert_eq!(again, vicar::reaper::Sweep::default());
+    writer.release();
+    let reads: Vec<&[String]> = said.split(|text| text == "BEGIN").filter(|part| !part.is_empty()).collect();
+    assert!(reads.len() > 10, "{said:#?}");
+    assert!(reads.iter().all(|part| part.len() <= 3), "{said:#?}");
 }
 
 /// The reaper looks for what is over before it takes the writer, and where there is nothing it never does.

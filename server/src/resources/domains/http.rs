@@ -65,7 +65,9 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
 pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let own = s.caller()?.domain_scope();
     s.authorize(Op::ListDomains, Facts::none().with_opt(Fact::DomainId, own))?;
-    let filter = Filter { name: s.query()?.get("name"), is_domain: Some(true), ..Filter::default() };
+    let query = s.query()?;
+    let enabled = query.has("enabled").then(|| query.flag("enabled"));
+    let filter = Filter { name: query.get("name"), is_domain: Some(true), enabled, ..Filter::default() };
     let mut paging = s.paging(&["name"], &["enabled"])?;
     while let Some(batch) = s.next_batch(&mut paging).await? {
         let domains = projects::list_batch(&mut s.tx, &filter, &batch, |q| {

@@ -69,6 +69,8 @@ struct AssignmentFilter {
     effective: bool,
     names: bool,
     subtree: bool,
+    /// The domain that the caller's token is for: nothing else is shown.
+    within: Option<String>,
 }
 
 impl AssignmentFilter {
@@ -88,6 +90,7 @@ impl AssignmentFilter {
             effective: q.flag("effective"),
             names: q.flag("include_names"),
             subtree: q.flag("include_subtree"),
+            within: None,
         };
         filter.consistent(q.has("include_subtree"), text("scope.system").is_some())?;
         Ok(filter)
@@ -127,7 +130,10 @@ impl AssignmentFilter {
 /// `GET /v3/role_assignments`
 pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let caller = s.caller()?;
-    let filter = AssignmentFilter::of(&s.request.query)?;
+    let mut filter = AssignmentFilter::of(&s.request.query)?;
+    if let (Scope::Domain(domain), false) = (&caller.subject().scope, filter.subtree) {
+        filter.within = Some(domain.clone());
+    }
     let project = match &filter.project {
         Some(id) => facts::project(&mut s.tx, id).await?,
         None => None,
@@ -148,7 +154,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
         (true, true) => effective_on_system(tx, &filter).await?,
         (true, false) => effective(tx, &filter, project.as_ref()).await?,
     };
-    if let (Scope::Domain(domain), false) = (&caller.subject().scope, filter.subtree) {
+    if let Some(domain) = &filter.within {
         only_in_domain(tx, &mut found, domain).await?;
     }
     let names = if filter.names { Some(Names::of(tx, &found).await?) } else { None };
@@ -178,7 +184,14 @@ fn question(scope: &Scope, filter: &AssignmentFilter, project: Option<&ProjectFa
 
 /// Keeps what is on the domain or on its projects.
 async fn only_in_domain(tx: &mut Tx, found: &mut Vec<Assignment>, domain: &str) -> Result<()> {
-    let projects: BTreeSet<String> = projects_in(tx, domain).await?.into_iter().collect();
+    let projects: BTreeSet<&str> = found
+        .iter()
+        .filter_map(|a| match &a.target {
+            Target::Project(id) => Some(id.as_str()),
+            Target::Domain(_) | Target::System => None,
+        })
+        .collect();
+    let projects = projects_in(tx, domain, projects).await?;
     found.retain(|a| match &a.target {
         Target::Domain(id) => id == domain,
         Target::Project(id) => projects.contains(id),
@@ -203,6 +216,8 @@ enum HeldBy<'a> {
 #[derive(Debug, Clone, Copy)]
 enum HeldOn<'a> {
     Anything,
+    /// A domain and all that is in it.
+    Within(&'a str),
     Projects(&'a [String]),
     Domain(&'a str),
 }
@@ -265,7 +280,7 @@ async fn rows(
     let holder = of_condition(of, &mut words);
     let mut batches: Vec<Option<&[String]>> = vec![None];
     match on {
-        HeldOn::Anything => {}
+        HeldOn::Anything | HeldOn::Within(_) => {}
         HeldOn::Domain(_) => words.retain(|w| w.ends_with("Domain")),
         HeldOn::Projects(ids) => {
             words.retain(|w| w.ends_with("Project"));
@@ -281,6 +296,12 @@ async fn rows(
         }
         if let HeldOn::Domain(id) = on {
             q.and("target_id = ?", args![Id(id)]);
+        }
+        if let HeldOn::Within(id) = on {
+            q.and(
+                "target_id IN (SELECT p.id FROM project p WHERE p.id = ? OR p.domain_id = ?)",
+                args![Id(id), Id(id)],
+            );
         }
         if let Some(ids) = batch {
             q.id_in("target_id", ids);
@@ -307,6 +328,14 @@ async fn system_rows(tx: &mut Tx, of: HeldBy<'_>, role: Option<&str>) -> Result<
     Ok(q.map(tx, read).await?.into_iter().flatten().collect())
 }
 
+/// All targets, as far as a limit to a domain is of use: what somebody holds is little.
+fn anything<'a>(of: HeldBy<'_>, filter: &'a AssignmentFilter) -> HeldOn<'a> {
+    match (of, &filter.within) {
+        (HeldBy::Anybody, Some(domain)) => HeldOn::Within(domain),
+        _ => HeldOn::Anything,
+    }
+}
+
 /// The list without `effective`.
 async fn stored(tx: &mut Tx, filter: &AssignmentFilter) -> Result<Vec<Assignment>> {
     let of = match (&filter.user, &filter.group) {
@@ -321,7 +350,7 @@ async fn stored(tx: &mut Tx, filter: &AssignmentFilter) -> Result<Vec<Assignment
         let on = match (&filter.project, &filter.domain) {
             (Some(_), _) => HeldOn::Projects(&projects),
             (None, Some(domain)) => HeldOn::Domain(domain),
-            (None, None) => HeldOn::Anything,
+            (None, None) => anything(of, filter),
         };
         found = rows(tx, of, on, filter.inherited, role).await?;
     }
@@ -373,11 +402,16 @@ async fn above(tx: &mut Tx, project: &str) -> Result<Vec<String>> {
         .await?)
 }
 
-/// The projects of a domain.
-async fn projects_in(tx: &mut Tx, domain: &str) -> Result<Vec<String>> {
-    Ok(tx
-        .column("SELECT id FROM project WHERE domain_id = ? AND is_domain = ?", args![Id(domain), false])
-        .await?)
+/// Those of some projects that are in a domain.
+async fn projects_in(tx: &mut Tx, domain: &str, of: BTreeSet<&str>) -> Result<BTreeSet<String>> {
+    let of: Vec<&str> = of.into_iter().collect();
+    let mut found = BTreeSet::new();
+    for part in of.chunks(CHUNK) {
+        let mut q = Select::new("SELECT id FROM project");
+        q.id("domain_id", Some(domain)).eq("is_domain", Some(false)).id_in("id", part.iter().copied());
+        found.extend(q.map(tx, |r| r.take::<String>()).await?);
+    }
+    Ok(found)
 }
 
 // What works.
@@ -434,13 +468,13 @@ async fn sources(
         let on = match (&filter.domain, project) {
             (Some(domain), _) => HeldOn::Domain(domain),
             (None, Some(_)) => HeldOn::Projects(own),
-            (None, None) => HeldOn::Anything,
+            (None, None) => anything(of, filter),
         };
         found.extend(rows(tx, of, on, Some(false), None).await?);
     }
     if inherited != Some(false) {
         match project {
-            None => found.extend(rows(tx, of, HeldOn::Anything, Some(true), None).await?),
+            None => found.extend(rows(tx, of, anything(of, filter), Some(true), None).await?),
             Some(project) => {
                 if let Some(domain) = &project.domain_id {
                     found.extend(rows(tx, of, HeldOn::Domain(domain), Some(true), None).await?);
@@ -475,18 +509,20 @@ impl<'a> Expansion<'a> {
     ) -> Result<Self> {
         let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
         if filter.user.is_none() {
-            let pairs = tx
-                .map(
-                    "SELECT group_id, user_id FROM user_group_membership
-                      WHERE group_id IN (SELECT actor_id FROM assignment WHERE type IN ('GroupProject', 'GroupDomain'))
-                         OR group_id IN (SELECT actor_id FROM system_assignment WHERE type = 'GroupSystem')
-                      ORDER BY group_id, user_id",
-                    &[],
-                    |r| Ok((r.take::<String>()?, r.take::<String>()?)),
-                )
-                .await?;
-            for (group, user) in pairs {
-                members.entry(group).or_default().push(user);
+            let groups: BTreeSet<&str> = found
+                .iter()
+                .filter_map(|a| match &a.actor {
+                    Actor::Group(id) => Some(id.as_str()),
+                    Actor::User(_) => None,
+                })
+                .collect();
+            let groups: Vec<&str> = groups.into_iter().collect();
+            for part in groups.chunks(CHUNK) {
+                let mut q = Select::new("SELECT group_id, user_id FROM user_group_membership");
+                q.id_in("group_id", part.iter().copied()).end("ORDER BY group_id, user_id");
+                for (group, user) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
+                    members.entry(group).or_default().push(user);
+                }
             }
         }
         let inside = own.iter().filter(|_| own.len() > 1).map(String::as_str).collect();
@@ -617,13 +653,11 @@ fn with_implied(found: Vec<Assignment>, implications: &Implications) -> Vec<Assi
 /// Implied roles in, roles of domains (which no token shows) out, then the filter by role.
 async fn finish(tx: &mut Tx, found: Vec<Assignment>, filter: &AssignmentFilter) -> Result<Vec<Assignment>> {
     let implications = facts::implications(tx).await?;
-    let global: BTreeSet<String> = tx
-        .column("SELECT id FROM role WHERE domain_id = ?", args![Id(NO_DOMAIN)])
-        .await?
-        .into_iter()
-        .collect();
     let mut out = with_implied(found, &implications);
-    out.retain(|a| global.contains(&a.role) && filter.role.as_ref().is_none_or(|r| *r == a.role));
+    let roles: BTreeSet<&String> = out.iter().map(|a| &a.role).collect();
+    let domains = facts::domains_of_roles(tx, roles).await?;
+    let is_global = |role: &String| domains.get(role).is_some_and(|d| d == NO_DOMAIN);
+    out.retain(|a| is_global(&a.role) && filter.role.as_ref().is_none_or(|r| *r == a.role));
     Ok(out)
 }
 

@@ -43,23 +43,20 @@ async fn places(tx: &mut Tx, user: &str) -> Result<Places> {
         )
         .await?;
     let implications = facts::implications(tx).await?;
-    let of_domains: BTreeSet<String> = tx
-        .column("SELECT id FROM role WHERE domain_id <> ?", args![Id(NO_DOMAIN)])
-        .await?
-        .into_iter()
-        .collect();
+    let mut closures: BTreeMap<&String, RoleSet> = BTreeMap::new();
+    for (_, _, role, _) in &grants {
+        closures.entry(role).or_insert_with(|| implications.closure(&RoleSet::from([role.clone()])));
+    }
+    let domains = facts::domains_of_roles(tx, closures.values().flatten().collect()).await?;
+    let is_common = |role: &String| domains.get(role).is_none_or(|d| d == NO_DOMAIN);
     let mut found = Places::default();
     let mut above = BTreeSet::new();
-    let mut common: BTreeMap<String, bool> = BTreeMap::new();
-    for (kind, target, role, inherited) in grants {
-        let counts = common.entry(role).or_insert_with_key(|role| {
-            let role: RoleSet = [role.clone()].into_iter().collect();
-            !implications.closure(&role).iter().all(|r| of_domains.contains(r))
-        });
-        if !*counts {
+    for (kind, target, role, inherited) in &grants {
+        if !closures.get(role).is_some_and(|roles| roles.iter().any(is_common)) {
             continue;
         }
-        if inherited {
+        let target = target.clone();
+        if *inherited {
             above.insert(target);
         } else if kind.ends_with("Project") {
             found.projects.insert(target);

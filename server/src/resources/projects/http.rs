@@ -118,6 +118,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
         parent_id: query.get("parent_id"),
         name: query.get("name"),
         is_domain: Some(query.flag("is_domain")),
+        enabled: query.has("enabled").then(|| query.flag("enabled")),
     };
     let mut paging = s.paging(&["domain_id", "name", "parent_id", "is_domain"], &["enabled"])?;
     while let Some(batch) = s.next_batch(&mut paging).await? {

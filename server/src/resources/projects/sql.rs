@@ -34,6 +34,8 @@ pub struct Filter<'a> {
     pub name: Option<&'a str>,
     /// Domains only, or no domains.
     pub is_domain: Option<bool>,
+    /// Enabled, or not.
+    pub enabled: Option<bool>,
 }
 
 /// How many of some tags a project has to have.
@@ -161,13 +163,18 @@ pub async fn list_batch(
         .id("p.parent_id", filter.parent_id)
         .eq("p.name", filter.name)
         .eq("p.is_domain", filter.is_domain);
+    match filter.enabled {
+        None => {}
+        Some(true) => drop(q.eq("p.enabled", Some(true))),
+        // An unset flag is off.
+        Some(false) => drop(q.and("(p.enabled = ? OR p.enabled IS NULL)", args![false])),
+    }
     if filter.is_domain == Some(true) {
         // Where domains are: they are few among the projects.
         q.id("p.domain_id", Some(ROOT_DOMAIN));
     }
     build(&mut q);
-    q.batch("p.id", batch);
-    let found = q.map(tx, read).await?;
+    let found = q.batch("p.id", batch).map(tx, read).await?;
     whole(tx, found).await
 }
 

@@ -12,7 +12,7 @@ use crate::args;
 use crate::error::Result;
 use crate::facts;
 use crate::resources::keypairs;
-use crate::store::{CHUNK, DateTime, Delete, Id, Select, Tx, WriteTx, cascade};
+use crate::store::{CHUNK, DateTime, Delete, Id, Select, Tx, Value, WriteTx, cascade};
 use crate::system::System;
 
 /// So many trusts are ended or removed in one transaction, so that logins are not kept waiting.
@@ -100,7 +100,7 @@ impl Dead {
 pub async fn count(tx: &mut Tx, now: Micros) -> Result<Dead> {
     let time = args![now, DateTime(now)];
     Ok(Dead {
-        keypairs: orphaned_keypairs(tx).await?.len(),
+        keypairs: Search::Keypairs.count(tx).await? + Search::Credentials.count(tx).await?,
         deleted: how_many(tx, "t.deleted_at IS NOT NULL", &[]).await?,
         expired: how_many(tx, &format!("t.deleted_at IS NULL AND {EXPIRED}"), time).await?,
         exhausted: how_many(tx, &format!("t.deleted_at IS NULL AND {EXHAUSTED}"), &[]).await?,
@@ -108,7 +108,7 @@ pub async fn count(tx: &mut Tx, now: Micros) -> Result<Dead> {
     })
 }
 
-async fn how_many(tx: &mut Tx, condition: &str, args: &[crate::store::Value]) -> Result<usize> {
+async fn how_many(tx: &mut Tx, condition: &str, args: &[Value]) -> Result<usize> {
     let query = format!(
         "SELECT COUNT(*) FROM trust t LEFT JOIN trust p ON p.id = t.redelegated_trust_id WHERE {condition}"
     );
@@ -116,32 +116,170 @@ async fn how_many(tx: &mut Tx, condition: &str, args: &[crate::store::Value]) ->
     Ok(found.first().map_or(0, |n| usize::try_from(*n).unwrap_or(0)))
 }
 
-/// Trusts that seem to be over and that nobody has ended, with the reason: at most `limit` for each reason.
-async fn over(tx: &mut Tx, which: &Which, now: Micros, limit: usize) -> Result<Vec<(String, EndReason)>> {
-    let time = args![now, DateTime(now)];
-    let reasons: [(&str, &[crate::store::Value], EndReason); 3] = [
-        (EXPIRED, time, EndReason::Expired),
-        (EXHAUSTED, &[], EndReason::Exhausted),
-        (BROKEN, args![true, true], EndReason::Broken),
-    ];
-    let mut out: Vec<(String, EndReason)> = Vec::new();
-    for (condition, args, why) in reasons {
-        let mut q =
-            Select::new("SELECT t.id FROM trust t LEFT JOIN trust p ON p.id = t.redelegated_trust_id");
-        q.and("t.deleted_at IS NULL", &[]).and(condition, args);
-        which.narrow(&mut q);
-        q.end(&format!("ORDER BY t.id LIMIT {}", i64::try_from(limit).unwrap_or(i64::MAX)));
-        let ids: Vec<String> = q.map(tx, |r| r.take()).await?;
-        out.extend(ids.into_iter().map(|id| (id, why)));
+/// What is looked for, in a table that is read by its key.
+#[derive(Debug, Clone)]
+pub enum Search {
+    /// Trusts that seem to be over at this instant, and that nobody has ended.
+    Over(Which, Micros),
+    /// Deleted trusts that ended at or before this instant.
+    Ended(Which, Micros),
+    /// Trusts that are not stored, by the roles that they had.
+    Roles,
+    /// Trusts that are not stored, by what was recorded of them.
+    States,
+    /// Keypairs of trusts that are deleted or not stored, and those whose credential is not.
+    Keypairs,
+    /// Credentials of keypairs of which nothing says whose trust's they are.
+    Credentials,
+}
+
+/// What was found in a part of a table.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// The keys of what was looked for.
+    pub found: Vec<String>,
+    /// How many deleted trusts there are besides, where trusts that ended are looked for.
+    pub kept: usize,
+    /// The last key of the part; none when nothing follows it.
+    pub upto: Option<String>,
+}
+
+/// So many rows are looked through in one transaction.
+const ROWS: usize = 1000;
+
+impl Search {
+    /// What hangs on no trust any more.
+    pub const REST: [Self; 4] = [Self::Roles, Self::States, Self::Keypairs, Self::Credentials];
+
+    /// The table that is looked through, and its key.
+    fn table(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Over(..) | Self::Ended(..) => ("trust t", "t.id"),
+            Self::Roles => ("trust_role r", "r.trust_id"),
+            Self::States => ("vicar_trust_state r", "r.trust_id"),
+            Self::Keypairs => ("vicar_keypair k", "k.credential_id"),
+            Self::Credentials => ("credential c", "c.id"),
+        }
     }
-    Ok(out)
-}
 
-/// Some trusts that seem to be over and that nobody has ended.
-pub async fn over_some(tx: &mut Tx, which: &Which, now: Micros) -> Result<Vec<String>> {
-    Ok(over(tx, which, now, BATCH).await?.into_iter().map(|(id, _)| id).collect())
-}
+    /// Which trusts are meant.
+    fn narrow(&self, q: &mut Select) {
+        if let Self::Over(which, _) | Self::Ended(which, _) = self {
+            which.narrow(q);
+        }
+    }
 
+    /// The query for the keys of what is looked for, each with 1, and of what is kept, with 0.
+    fn query(&self) -> Select {
+        let of = |flag: &str, args: &[Value], joined: &str| {
+            let (table, key) = self.table();
+            Select::with(&format!("SELECT {key}, {flag} FROM {table}{joined}"), args)
+        };
+        let mut q = match self {
+            Self::Over(..) => of("1", &[], " LEFT JOIN trust p ON p.id = t.redelegated_trust_id"),
+            Self::Ended(_, cutoff) => {
+                of(&format!("CASE WHEN {ENDED} THEN 1 ELSE 0 END"), &ended_at(*cutoff), "")
+            }
+            Self::Roles | Self::States => of("1", &[], " LEFT JOIN trust t ON t.id = r.trust_id"),
+            Self::Keypairs => {
+                let joined = " LEFT JOIN trust t ON t.id = k.trust_id LEFT JOIN credential c ON c.id = k.credential_id";
+                of("1", &[], joined)
+            }
+            Self::Credentials => of("1", &[], " LEFT JOIN vicar_keypair k ON k.credential_id = c.id"),
+        };
+        match self {
+            Self::Over(_, now) => {
+                let over = format!("({EXPIRED} OR {EXHAUSTED} OR {BROKEN})");
+                q.and("t.deleted_at IS NULL", &[]).and(&over, args![*now, DateTime(*now), true, true])
+            }
+            Self::Ended(..) => q.and("t.deleted_at IS NOT NULL", &[]),
+            Self::Roles | Self::States => q.and("t.id IS NULL", &[]),
+            Self::Keypairs => q.and("(t.id IS NULL OR t.deleted_at IS NOT NULL OR c.id IS NULL)", &[]),
+            Self::Credentials => {
+                q.id("c.type", Some(keypairs::sql::BOUND)).and("k.credential_id IS NULL", &[])
+            }
+        };
+        self.narrow(&mut q);
+        q
+    }
+
+    /// The query for the last key of the part that follows a key; it finds none in the last part.
+    pub fn end_of_part(&self, after: Option<&str>) -> Select {
+        let (table, key) = self.table();
+        let mut q = Select::new(&format!("SELECT {key} FROM {table}"));
+        self.narrow(&mut q);
+        if let Some(after) = after {
+            q.and(&format!("{key} > ?"), args![Id(after)]);
+        }
+        q.end(&format!("ORDER BY {key} LIMIT 1 OFFSET {}", ROWS - 1));
+        q
+    }
+
+    /// The query for what is looked for between two keys. Nothing is read beyond, however little is found.
+    pub fn part(&self, after: Option<&str>, upto: Option<&str>) -> Select {
+        let (_, key) = self.table();
+        let mut q = self.query();
+        for (how, bound) in [(">", after), ("<=", upto)] {
+            if let Some(bound) = bound {
+                q.and(&format!("{key} {how} ?"), args![Id(bound)]);
+            }
+        }
+        q.end(&format!("ORDER BY {key}"));
+        q
+    }
+
+    /// Looks through the part of the table that follows a key, or through the first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn look(&self, tx: &mut Tx, after: Option<&str>) -> Result<Part> {
+        let upto: Option<String> = self.end_of_part(after).map(tx, |r| r.take()).await?.pop();
+        let rows: Vec<(String, i64)> =
+            self.part(after, upto.as_deref()).map(tx, |r| Ok((r.take()?, r.take()?))).await?;
+        let mut part = Part { upto, ..Part::default() };
+        for (id, is_wanted) in rows {
+            if is_wanted == 1 {
+                part.found.push(id);
+            } else {
+                part.kept += 1;
+            }
+        }
+        // A trust had several roles.
+        part.found.dedup();
+        Ok(part)
+    }
+
+    /// How many there are of what is looked for.
+    async fn count(&self, tx: &mut Tx) -> Result<usize> {
+        let (mut count, mut after) = (0, None);
+        loop {
+            let part = self.look(tx, after.as_deref()).await?;
+            count += part.found.len();
+            after = part.upto;
+            if after.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Does with some of what was found what is to be done with it: ends trusts or removes rows. Each is judged once
+    /// more before. Returns how many trusts ended, or how many trusts or keypairs were removed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settle(&self, tx: &mut WriteTx, by: &System, found: &[String]) -> Result<usize> {
+        match self {
+            Self::Over(_, now) => {
+                let found: Vec<&str> = found.iter().map(String::as_str).collect();
+                end_those(tx, by, &found, *now).await
+            }
+            Self::Ended(which, cutoff) => purge_those(tx, by, which, found, *cutoff).await,
+            Self::Roles => remove_rows(tx, by, "trust_role", found).await,
+            Self::States => remove_rows(tx, by, "vicar_trust_state", found).await,
+            Self::Keypairs | Self::Credentials => remove_orphaned_keypairs(tx, by, found).await,
+        }
+    }
+}
 /// Ends those of some trusts that are over by the rules, each with all below it; returns how many ended.
 pub async fn end_those(tx: &mut WriteTx, by: &System, ids: &[&str], now: Micros) -> Result<usize> {
     let chains = facts::chains(tx, ids).await?;
@@ -158,23 +296,6 @@ pub async fn end_those(tx: &mut WriteTx, by: &System, ids: &[&str], now: Micros)
         ended += end::subtree(tx, by, &evaluated.chain().leaf().id, why, now).await?.len();
     }
     Ok(ended)
-}
-
-/// Keypairs of trusts, whose trust was deleted or removed by somebody who knows no keypairs: a Keystone.
-async fn orphaned_keypairs(tx: &mut Tx) -> Result<Vec<String>> {
-    Ok(tx
-        .column(
-            "SELECT k.credential_id FROM vicar_keypair k LEFT JOIN trust t ON t.id = k.trust_id
-              WHERE t.id IS NULL OR t.deleted_at IS NOT NULL
-             UNION
-             SELECT c.id FROM credential c LEFT JOIN vicar_keypair k ON k.credential_id = c.id
-              WHERE c.type = ? AND k.credential_id IS NULL
-             UNION
-             SELECT k.credential_id FROM vicar_keypair k LEFT JOIN credential c ON c.id = k.credential_id
-              WHERE c.id IS NULL",
-            args![Id(keypairs::sql::BOUND)],
-        )
-        .await?)
 }
 
 /// Removes those of some keypairs that belong to no trust; returns how many.
@@ -216,31 +337,27 @@ async fn stored(tx: &mut Tx, ids: &[String], how: Stored) -> Result<Vec<String>>
     Ok(out)
 }
 
-/// The deleted trusts that ended at or before `cutoff`. A trust ended when it was deleted, or when its time was
-/// over if that was earlier.
-fn ended_before(which: &Which, cutoff: Micros) -> Select {
-    let mut q = Select::new("SELECT t.id FROM trust t");
-    q.and("t.deleted_at IS NOT NULL", &[]);
-    q.and(&format!("(t.deleted_at <= ? OR {EXPIRED})"), args![DateTime(cutoff), cutoff, DateTime(cutoff)]);
-    which.narrow(&mut q);
-    q
-}
+/// `t`, which is deleted, ended at or before an instant: when it was deleted, or when its time was over if that was
+/// earlier.
+const ENDED: &str = "(t.deleted_at <= ? OR (COALESCE(t.expires_at_int, 0) <> 0 AND t.expires_at_int <= ?)
+    OR (COALESCE(t.expires_at_int, 0) = 0 AND t.expires_at <= ?))";
 
-/// Some of the deleted trusts that ended at or before `cutoff`.
-pub async fn ended_some(tx: &mut Tx, which: &Which, cutoff: Micros) -> Result<Vec<String>> {
-    let mut q = ended_before(which, cutoff);
-    Ok(q.end(&format!("ORDER BY t.id LIMIT {BATCH}")).map(tx, |r| r.take()).await?)
+/// The arguments of [`ENDED`].
+fn ended_at(cutoff: Micros) -> [Value; 3] {
+    [DateTime(cutoff).into(), cutoff.into(), DateTime(cutoff).into()]
 }
 
 /// Removes those of some trusts that are deleted and ended at or before `cutoff`; returns how many.
-pub async fn purge_those(
+async fn purge_those(
     tx: &mut WriteTx,
     by: &System,
     which: &Which,
     ids: &[String],
     cutoff: Micros,
 ) -> Result<usize> {
-    let mut q = ended_before(which, cutoff);
+    let mut q = Select::new("SELECT t.id FROM trust t");
+    q.and("t.deleted_at IS NOT NULL", &[]).and(ENDED, &ended_at(cutoff));
+    which.narrow(&mut q);
     let found: Vec<String> = q.id_in("t.id", ids.iter().map(String::as_str)).map(tx, |r| r.take()).await?;
     for id in &found {
         remove(tx, by, id).await?;
@@ -253,41 +370,12 @@ async fn remove(tx: &mut WriteTx, by: &System, id: &str) -> Result<()> {
     Ok(cascade::delete(tx, by, "trust", id).await?)
 }
 
-/// What hangs on no trust any more.
-#[derive(Debug, Default)]
-pub struct Rest {
-    /// Tables, and the trusts that their rows speak of and that are not stored.
-    rows: Vec<(&'static str, Vec<String>)>,
-    keypairs: Vec<String>,
-}
-
-impl Rest {
-    /// Whether there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.keypairs.is_empty() && self.rows.iter().all(|(_, trusts)| trusts.is_empty())
+/// Removes the rows of those of some trusts that are not stored: what a Keystone's `trust_flush` leaves behind. No
+/// trust is removed by that, and no keypair.
+async fn remove_rows(tx: &mut WriteTx, by: &System, table: &'static str, trusts: &[String]) -> Result<usize> {
+    let there = stored(tx, trusts, Stored::AtAll).await?;
+    for id in trusts.iter().filter(|id| !there.contains(id)) {
+        tx.execute(by, &Delete::from(table).key("trust_id", id)).await?;
     }
-}
-
-/// Finds what hangs on no trust any more.
-pub async fn rest(tx: &mut Tx) -> Result<Rest> {
-    let mut rows = Vec::new();
-    for table in ["trust_role", "vicar_trust_state"] {
-        let sql = format!(
-            "SELECT DISTINCT r.trust_id FROM {table} r LEFT JOIN trust t ON t.id = r.trust_id WHERE t.id IS NULL"
-        );
-        rows.push((table, tx.column(&sql, &[]).await?));
-    }
-    Ok(Rest { rows, keypairs: orphaned_keypairs(tx).await? })
-}
-
-/// Removes what was found and still hangs on no trust; returns how many keypairs that were. Rows without a trust
-/// are what a Keystone's `trust_flush` leaves behind.
-pub async fn remove_rest(tx: &mut WriteTx, by: &System, rest: &Rest) -> Result<usize> {
-    for (table, trusts) in &rest.rows {
-        let there = stored(tx, trusts, Stored::AtAll).await?;
-        for id in trusts.iter().filter(|id| !there.contains(id)) {
-            tx.execute(by, &Delete::from(table).key("trust_id", id)).await?;
-        }
-    }
-    remove_orphaned_keypairs(tx, by, &rest.keypairs).await
+    Ok(0)
 }

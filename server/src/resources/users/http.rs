@@ -9,7 +9,7 @@ use vicar_rules::token::{Act, Kind};
 
 use super::password::{self, By, New};
 use super::render;
-use super::sql::{self, Compare, SetsPassword, User};
+use super::sql::{self, Among, Compare, SetsPassword, User};
 use crate::app::App;
 use crate::args;
 use crate::auth::login::{self, Login, Proven};
@@ -21,9 +21,9 @@ use crate::facts;
 use crate::facts::options::Options;
 use crate::http::page::Query;
 use crate::http::request::{created, no_content, one, take_text};
-use crate::http::schema;
+use crate::http::{Links, schema};
 use crate::ids;
-use crate::resource::Record;
+use crate::resource::{self, Record};
 use crate::resources::groups::Group;
 use crate::schema;
 use crate::store::{Id, Select, Tx, WriteTx};
@@ -224,7 +224,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let scope = s.caller()?.domain_scope();
     s.authorize(Op::ListUsers, Facts::none().with_opt(Fact::ListDomain, scope))?;
     let query = s.query()?;
-    list_of(s, |q| {
+    list_of(s, Among::All, |q| {
         for filter in PROVIDER_FILTERS {
             if let Some(value) = query.get(filter) {
                 let link = format!(
@@ -238,13 +238,13 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
 }
 
 /// The answer with the users that the caller may see, that fit the query, and a condition.
-async fn list_of(s: &mut Reading<'_>, build: impl Fn(&mut Select)) -> Result<Response> {
+async fn list_of(s: &mut Reading<'_>, among: Among<'_>, build: impl Fn(&mut Select)) -> Result<Response> {
     let scope = s.caller()?.domain_scope();
     let query = &s.request.query;
     let ends = Ends::of(query)?;
     let mut paging = s.paging(&["domain_id", "name"], &["enabled"])?;
     while let Some(batch) = s.next_batch(&mut paging).await? {
-        let users = sql::list_batch(&mut s.tx, &batch, |q| {
+        let users = sql::list_batch(&mut s.tx, among, &batch, |q| {
             queried(q, scope, query);
             build(q);
         })
@@ -261,17 +261,12 @@ async fn list_of(s: &mut Reading<'_>, build: impl Fn(&mut Select)) -> Result<Res
 fn queried(q: &mut Select, scope: Option<&str>, query: &Query) {
     q.id("u.domain_id", scope).id("u.domain_id", query.get("domain_id"));
     if let Some(name) = query.get("name") {
-        q.and(NAMED, args![name, name, name]);
+        q.and(sql::NAMED, args![name, name, name]);
     }
 }
 
 /// Filters on a user's link to an identity provider; each is a column of `federated_user`.
 const PROVIDER_FILTERS: [&str; 3] = ["idp_id", "protocol_id", "unique_id"];
-
-/// Users of a name, wherever they came from.
-const NAMED: &str = "u.id IN (SELECT user_id FROM local_user WHERE name = ?
-    UNION ALL SELECT user_id FROM nonlocal_user WHERE name = ?
-    UNION ALL SELECT user_id FROM federated_user WHERE display_name = ?)";
 
 /// The comparisons of `password_expires_at=<word>:<time>`, all of which must hold.
 struct Ends(Vec<(Compare, Micros)>);
@@ -408,22 +403,15 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
     let user = sql::get(&mut s.tx, id).await?;
     let user = s.authorize_found(Op::ListGroupsForUser, user, || no_user(id))?;
     let (scope, name) = (caller.domain_scope(), s.query()?.get("name"));
-    let groups = Record::<Group>::find(&mut s.tx, |q| {
-        q.id("t.domain_id", scope).eq("t.name", name).and(
-            "t.id IN (SELECT group_id FROM user_group_membership WHERE user_id = ?)",
-            args![Id(&user.id)],
-        );
-    })
-    .await?;
-    let items = groups
-        .iter()
-        .map(|g| {
-            let mut json = g.to_json(s.links());
-            json["membership_expires_at"] = Value::Null;
-            json
-        })
-        .collect();
-    s.list_queried("groups", items, &["name"], &[])
+    let of_user = |q: &mut Select| {
+        q.id("m.user_id", Some(&user.id)).id("t.domain_id", scope).eq("t.name", name);
+    };
+    let show = |group: &Record<Group>, links: &Links| {
+        let mut json = group.to_json(links);
+        json["membership_expires_at"] = Value::Null;
+        json
+    };
+    resource::list_named_by(s, ("user_group_membership", "group_id"), of_user, &["name"], show).await
 }
 
 /// The users of a group, for the group's own route.
@@ -431,11 +419,7 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
 /// # Errors
 /// 400 for a malformed filter.
 pub async fn of_group(s: &mut Reading<'_>, group: &str) -> Result<Response> {
-    let member = "u.id IN (SELECT user_id FROM user_group_membership WHERE group_id = ?)";
-    list_of(s, |q| {
-        q.and(member, args![Id(group)]);
-    })
-    .await
+    list_of(s, Among::Members(group), |_| {}).await
 }
 
 /// The owner of a password, who changes it with a token. Only the path's user is known to policy, so that

@@ -82,6 +82,15 @@ const STEPS: &[Step] = &[
         mysql: include_str!("0004/mysql.sql"),
         rows: &[],
     },
+    // The same of roles, groups and members, and indexes by which something is found by its name alone.
+    Step {
+        version: 5,
+        serves_from: 2,
+        sqlite: include_str!("0005/sqlite.sql"),
+        postgres: include_str!("0005/postgres.sql"),
+        mysql: include_str!("0005/mysql.sql"),
+        rows: &[],
+    },
 ];
 
 impl Step {
@@ -318,7 +327,13 @@ mod tests {
     #[test]
     fn a_step_that_was_released_does_not_change() {
         // A new step adds a line here. A line that is here already is never changed.
-        let frozen = ["7e8c9976d2ed03e7", "7f6a5dbf6fcea3e1", "8369b132d5b29707", "2ba0f9a24efab2ee"];
+        let frozen = [
+            "7e8c9976d2ed03e7",
+            "7f6a5dbf6fcea3e1",
+            "8369b132d5b29707",
+            "2ba0f9a24efab2ee",
+            "35c6938b156cfec8",
+        ];
         let now: Vec<String> = STEPS.iter().map(digest).collect();
         assert_eq!(now, frozen);
     }
