@@ -15,7 +15,7 @@ use crate::store::{Tx, Update, WriteTx};
 use crate::system::System;
 
 /// Who proved to be whom, by which methods.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Identity {
     /// The user.
     pub user: String,
@@ -27,6 +27,8 @@ pub struct Identity {
     pub root_audit_id: Option<String>,
     /// The scope of a source token.
     pub source: Option<Source>,
+    /// What was read for a source token, in this transaction.
+    pub known: Known,
 }
 
 /// A token that is about to be made.
@@ -84,6 +86,7 @@ pub async fn from_token(tx: &mut Tx, parts: Parts<'_>, text: &str, now: Micros) 
         until: Until::At(source.payload.expires),
         root_audit_id: Some(source.root_audit_id().to_owned()),
         source: Some(Source { kind: source.kind, scope: source.scope_kind() }),
+        known: Known { implications: Some(source.implications), trust: None },
     })
 }
 
@@ -112,13 +115,13 @@ pub fn may_rescope(allow_rescope: bool, who: &Identity, wanted: &ScopeRequest) -
 pub async fn issue(
     tx: &mut WriteTx,
     parts: Parts<'_>,
-    who: &Identity,
+    mut who: Identity,
     wanted: &ScopeRequest,
     now: Micros,
 ) -> Result<(String, Token)> {
-    may_rescope(parts.config.allow_rescope_scoped_token, who, wanted)?;
+    may_rescope(parts.config.allow_rescope_scoped_token, &who, wanted)?;
     let mut until = who.until.min(Until::At(now.saturating_add(parts.config.token_expiration)));
-    let mut known = Known::default();
+    let mut known = std::mem::take(&mut who.known);
     let scope = match wanted {
         ScopeRequest::Unscoped => PayloadScope::Unscoped,
         ScopeRequest::Default => default_scope(tx, &who.user, &mut known).await?,
@@ -141,8 +144,8 @@ pub async fn issue(
             scope
         }
     };
-    let audit_ids = std::iter::once(ids::audit()).chain(who.root_audit_id.clone()).collect();
-    let draft = Draft { user: who.user.clone(), methods: who.methods.clone(), scope, until, audit_ids };
+    let audit_ids = std::iter::once(ids::audit()).chain(who.root_audit_id).collect();
+    let draft = Draft { user: who.user, methods: who.methods, scope, until, audit_ids };
     mint(tx, parts, draft, known, now).await
 }
 

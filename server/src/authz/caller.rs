@@ -1,9 +1,12 @@
 //! Who calls.
 
+use std::sync::Arc;
+
 use subtle::ConstantTimeEq;
 use vicar_rules::Micros;
 use vicar_rules::policy::{Scope, Subject};
 use vicar_rules::refusal::Refusal;
+use vicar_rules::roles::Implications;
 use vicar_rules::token::{Act, Kind};
 
 use crate::app::App;
@@ -54,6 +57,14 @@ impl Caller {
     /// The token; there is none behind the admin token.
     pub fn token(&self) -> Option<&Token> {
         self.token.as_ref()
+    }
+
+    /// The implied-role relation. It was read for the caller's token, in the same transaction.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn implications(&self, tx: &mut Tx) -> Result<Arc<Implications>> {
+        Known::of_caller(self.token()).implications(tx).await
     }
 
     /// The caller, as policy sees them.

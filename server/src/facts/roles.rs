@@ -153,6 +153,9 @@ pub async fn effective_roles(
 
 /// Roles as tokens show them: each once, domain-specific ones left out.
 pub async fn token_roles(tx: &mut Tx, ids: &RoleSet) -> Result<Vec<RoleRef>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut q = Select::new(
         "SELECT r.id, r.name, r.description,
                 (SELECT o.option_value FROM role_option o WHERE o.role_id = r.id AND o.option_id = 'IMMU')

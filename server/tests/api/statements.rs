@@ -37,10 +37,23 @@ fn each_fact_is_read_once() {
         let headers = [("X-Auth-Token", caller), ("X-Subject-Token", &bob)];
         c.s.call("GET", "/v3/auth/tokens", &headers, None)
     };
+    let (alice, unscoped) = (c.s.on("alice", &c.p), c.s.unscoped("bob"));
+    let by_token = json!({"identity": {"methods": ["token"], "token": {"id": unscoped}},
+        "scope": {"OS-TRUST:trust": {"id": trust}}});
+    let path = format!("/v3/OS-TRUST/trusts/{trust}");
     let requests = [
         ("validation of a trust's token", said(&c, "validation of a trust's token", || validate(&svc)), 1, 2),
         ("validation of one's own", said(&c, "validation of one's own", || validate(&bob)), 1, 1),
         ("login with a trust", said(&c, "login with a trust", || c.s.consume("bob", &trust)), 3, 1),
+        ("login by token", said(&c, "login by token", || c.s.auth(by_token.clone())), 2, 2),
+        (
+            "a trust is made",
+            said(&c, "a trust is made", || c.s.post(&alice, "/v3/OS-TRUST/trusts", c.ask(json!({})))),
+            2,
+            2,
+        ),
+        ("a trust is read", said(&c, "a trust is read", || c.s.get(&alice, &path)), 1, 2),
+        ("a keypair is made", said(&c, "a keypair is made", || c.keypair(&bob, &c.alice, json!({}))), 2, 2),
         ("exchange", said(&c, "exchange", || c.s.post(&svc, "/v3/ec2tokens", signed)), 2, 2),
     ];
     for (what, said, transactions, tokens) in &requests {

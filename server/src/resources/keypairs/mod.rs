@@ -217,7 +217,7 @@ pub async fn create(
     if facts::project(tx, &draft.ask.project).await?.is_none() {
         return Err(Error::NotFound("project", draft.ask.project));
     }
-    let implications = facts::implications(tx).await?;
+    let implications = caller.implications(tx).await?;
     // Evaluated with the token, in this very transaction.
     let trust = caller.token().and_then(|t| t.trust.as_ref());
     let bound = keypair::bind(&draft.ask, trust.map(|t| &t.evaluated), &implications, now)?;

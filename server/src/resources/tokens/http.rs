@@ -128,7 +128,7 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
         Some(passed) => passed.rehash(&s.app.passwords, s.slow)?,
         None => None,
     };
-    let (text, token) = issue::issue(&mut s.tx, s.app.auth(), &who, &wanted, s.now).await?;
+    let (text, token) = issue::issue(&mut s.tx, s.app.auth(), who, &wanted, s.now).await?;
     if let Some(passed) = passed {
         passed.record(&mut s.tx, s.app.auth(), rehash, s.now).await?;
     }
@@ -179,6 +179,7 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(
             until: Until::Never,
             root_audit_id: None,
             source: None,
+            known: Known::default(),
         },
         (None, Some(from)) => from,
         (Some(passed), Some(mut from)) if from.user == passed.user() => {
@@ -423,7 +424,7 @@ pub async fn domains(s: &mut Reading<'_>) -> Result<Response> {
 pub async fn system(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::GetAuthSystem, NoObject)?;
     let caller = s.caller()?;
-    let implications = facts::implications(&mut s.tx).await?;
+    let implications = caller.implications(&mut s.tx).await?;
     let mut held = facts::effective_roles(&mut s.tx, caller.user_id(), Place::System, &implications).await?;
     if caller.kind() != Kind::Login {
         // A delegated token goes nowhere else.

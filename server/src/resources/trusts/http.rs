@@ -143,7 +143,7 @@ async fn grant(
     ask: &TrustRequest,
     now: Micros,
 ) -> Result<delegation::Granted> {
-    let implications = facts::implications(tx).await?;
+    let implications = caller.implications(tx).await?;
     // The caller was authenticated in this transaction, and the trust evaluated with it.
     let parent = caller.token().and_then(|t| t.trust.as_ref());
     let root = parent.map_or(ask.trustor.as_str(), |t| &t.chain().root().trustor);
@@ -194,16 +194,16 @@ fn is_own_or_below(caller: &Caller, trust: &EvaluatedTrust) -> bool {
 }
 
 /// The trust that a path names, dead or alive.
-async fn load(tx: &mut Tx, request: &Request, now: Micros) -> Result<EvaluatedTrust> {
+async fn load(caller: &Caller, tx: &mut Tx, request: &Request, now: Micros) -> Result<EvaluatedTrust> {
     let id = request.param("trust_id")?;
-    let implications = facts::implications(tx).await?;
+    let implications = caller.implications(tx).await?;
     let found = facts::evaluated_trust(tx, id, now, &implications).await?;
     found.ok_or_else(|| Error::NotFound("trust", id.to_owned()))
 }
 
 /// The same, but a dead one is not there.
-async fn load_living(tx: &mut Tx, request: &Request, now: Micros) -> Result<EvaluatedTrust> {
-    let trust = load(tx, request, now).await?;
+async fn load_living(caller: &Caller, tx: &mut Tx, request: &Request, now: Micros) -> Result<EvaluatedTrust> {
+    let trust = load(caller, tx, request, now).await?;
     if trust.status().ended() {
         return Err(Error::NotFound("trust", trust.chain().leaf().id.clone()));
     }
@@ -213,7 +213,7 @@ async fn load_living(tx: &mut Tx, request: &Request, now: Micros) -> Result<Eval
 /// `GET /v3/OS-TRUST/trusts/{id}`
 pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
-    let trust = load_living(&mut s.tx, s.request, s.now).await?;
+    let trust = load_living(s.caller()?, &mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::GetTrust, trust)?;
     let leaf = trust.chain().leaf();
     let extra = sql::extras(&mut s.tx, &[&leaf.id]).await?.remove(&leaf.id).unwrap_or_default();
@@ -223,7 +223,7 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
 /// `GET /v3/OS-TRUST/trusts/{id}/roles`
 pub async fn roles(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
-    let trust = load_living(&mut s.tx, s.request, s.now).await?;
+    let trust = load_living(s.caller()?, &mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::ListRolesForTrust, trust)?;
     let roles = render::role_objects(&mut s.tx, &s.request.links, &trust.chain().leaf().roles).await?;
     s.list("roles", roles, &[])
@@ -233,7 +233,7 @@ pub async fn roles(s: &mut Reading<'_>) -> Result<Response> {
 pub async fn role(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
     let role = s.param("role_id")?;
-    let trust = load_living(&mut s.tx, s.request, s.now).await?;
+    let trust = load_living(s.caller()?, &mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::GetRoleForTrust, trust)?;
     let only: RoleSet = trust.chain().leaf().roles.iter().filter(|r| *r == role).cloned().collect();
     let shown = render::role_objects(&mut s.tx, &s.request.links, &only).await?.pop();
@@ -268,7 +268,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
         ));
     }
     let now = s.now;
-    let implications = facts::implications(&mut s.tx).await?;
+    let implications = s.caller()?.implications(&mut s.tx).await?;
     let mut paging = s.paging(&[], &[])?;
     while let Some(batch) = s.next_batch(&mut paging).await? {
         let ids = facts::trust_ids(&mut s.tx, |q| {
@@ -308,7 +308,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
 pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
     let query = s.query()?;
-    let trust = load(&mut s.tx, s.request, s.now).await?;
+    let trust = load(s.caller()?, &mut s.tx, s.request, s.now).await?;
     let id = trust.chain().leaf().id.clone();
     if trust.chain().leaf().deleted_at.is_some() {
         return Err(Error::NotFound("trust", id));
@@ -332,7 +332,7 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
 /// `GET /v3/OS-TRUST/trusts/{id}/lineage`: everything above and below, dead or alive.
 pub async fn lineage(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
-    let trust = load(&mut s.tx, s.request, s.now).await?;
+    let trust = load(s.caller()?, &mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::GetTrustLineage, trust)?;
     Ok(one("lineage", view::lineage(s, &trust).await?))
 }

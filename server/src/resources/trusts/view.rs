@@ -19,7 +19,7 @@ const BATCH: usize = 200;
 
 /// Evaluates stored trusts, each in its chain. Many are a long read.
 async fn evaluate(s: &mut Reading<'_>, ids: &[String]) -> Result<Vec<EvaluatedTrust>> {
-    let implications = facts::implications(&mut s.tx).await?;
+    let implications = s.caller()?.implications(&mut s.tx).await?;
     let mut out = Vec::with_capacity(ids.len());
     for (n, part) in ids.chunks(BATCH).enumerate() {
         if n > 0 {
