@@ -214,7 +214,7 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
     let mut json = user.to_json(s.links());
     let federated = render::federated(&mut s.tx, &user.id).await?;
     if !federated.is_empty() {
-        json["federated"] = federated.into();
+        extra::set(&mut json, "federated", federated);
     }
     Ok(one("user", json))
 }
@@ -339,9 +339,9 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     let federated = render::federated(&mut s.tx, &stored.id).await?;
     let mut json = after.to_json(s.links());
     // Keystone shows the extra attributes once more under their own name here, and nowhere else.
-    json["extra"] = Value::Object(after.extra);
+    extra::set(&mut json, "extra", after.extra);
     if !federated.is_empty() {
-        json["federated"] = federated.into();
+        extra::set(&mut json, "federated", federated);
     }
     Ok(one("user", json))
 }
@@ -419,7 +419,7 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
         .iter()
         .map(|g| {
             let mut json = g.to_json(s.links());
-            json["membership_expires_at"] = Value::Null;
+            extra::set(&mut json, "membership_expires_at", Value::Null);
             json
         })
         .collect();
