@@ -6,6 +6,7 @@ A module is a file or a folder directly in server/src; an arrow goes from a modu
 
 - an arrow that is not there, and a line that allows what is not in the code any more;
 - a circle of modules, whatever the block says;
+- a circle of what is directly in server/src/resources, without the arrows of the block ```back, and an arrow there without need;
 - words of the block ```only-in (`words: file, file`) in a file that is not named there, and a name without need;
 - a resource's `sql.rs` that names `http`.
 
@@ -19,14 +20,12 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SOURCE = ROOT / 'server' / 'src'
 NOT_CODE = re.compile(r'''//[^\n]*|'(?:\\.|[^'\\])'|r#".*?"#|r?"(?:\\.|[^"\\])*"''', re.S)
-# Renders in its sql.rs still.
-TO_GO = {'resources/groups/sql.rs'}
-PATH = re.compile(r'\bcrate::(\{|\w+\b(?!!))')
+PATH = r'\b%s::(\{|\w+\b(?!!))'
 
 
-def named(code):
+def named(code, below='crate'):
     """The modules that a piece of code names: `crate::a::b`, `crate::{a, b::{c, d}}`."""
-    for match in PATH.finditer(code):
+    for match in re.finditer(PATH % below, code):
         if match.group(1) != '{':
             yield match.group(1)
             continue
@@ -56,6 +55,32 @@ def arrows():
         module = path.parts[0].removesuffix('.rs')
         found[module] |= set(named(code)) & top - {module}
     return {module: targets for module, targets in found.items() if targets}
+
+
+def arrows_of_resources():
+    """The same between what is directly in resources/."""
+    found = collections.defaultdict(set)
+    for path, code in sources():
+        if path.parts[0] == 'resources' and len(path.parts) > 1 and path.parts[1] != 'mod.rs':
+            module = path.parts[1].removesuffix('.rs')
+            # Seen from a folder's own mod.rs, `super` is resources/.
+            above = 'super' if path.name == 'mod.rs' or len(path.parts) == 2 else 'super::super'
+            found[module] |= set(named(code, 'crate::resources')) | set(named(code, above))
+    return {module: (targets & found.keys()) - {module} for module, targets in found.items()}
+
+
+def circles_of_resources(back):
+    """Prints what is wrong with them; returns how many arrows lead back as allowed, and how many things are wrong."""
+    today = arrows_of_resources()
+    without = {a: targets - back.get(a, set()) for a, targets in today.items()}
+    circle = in_circles(without)
+    if circle:
+        print('FAIL  in resources/, arrows lead back to', ', '.join(circle))
+    idle = {(a, b) for a, b in pairs(back)
+            if b not in today.get(a, ()) or not in_circles({**without, a: without[a] | {b}})}
+    for a, b in sorted(idle):
+        print('FAIL  %s -> %s: in the block `back` of ARCHITECTURE.md, without need' % (a, b))
+    return len(pairs(back) - idle), len(idle) + bool(circle)
 
 
 def block(name, between):
@@ -105,12 +130,14 @@ def main():
     circle = in_circles(today)
     if circle:
         print('FAIL  arrows lead back to', ', '.join(circle))
+    good, bad = circles_of_resources(block('back', '->'))
+    passed, failed = passed + good, failed + bad
     only_in = block('only-in', ': ')
     users = {(words, str(path)) for words in only_in for path, code in sources() if words in code}
     good, bad = compare('in', users, pairs(only_in))
     passed, failed = passed + good, failed + bad + bool(circle)
     for path, code in sources():
-        if path.parts[0] == 'resources' and path.name == 'sql.rs' and str(path) not in TO_GO:
+        if path.parts[0] == 'resources' and path.name == 'sql.rs':
             if 'http' in named(code):
                 failed += 1
                 print('FAIL  %s names http: requests and JSON have no place in it' % path)

@@ -2,6 +2,9 @@
 //!
 //! The server's program is `$VICAR_BIN`, or is built with cargo from the sources beside these.
 
+// A test that looks past an end fails.
+#![allow(clippy::indexing_slicing)]
+
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -273,11 +273,13 @@ impl Chain {
     }
 
     /// The first link; its trustor is whose authority it all is.
+    #[expect(clippy::indexing_slicing, reason = "`assemble` makes no chain without a link")]
     pub fn root(&self) -> &Trust {
         &self.links[0]
     }
 
     /// The last link, which the chain is about.
+    #[expect(clippy::indexing_slicing, reason = "`assemble` makes no chain without a link")]
     pub fn leaf(&self) -> &Trust {
         &self.links[self.links.len() - 1]
     }
@@ -411,8 +413,7 @@ fn ended(chain: &Chain, facts: &ChainFacts<'_>) -> Option<Ended> {
         }
     }
     // A child that is wider than its parent in anything but roles cannot have come from `redelegate`.
-    for pair in chain.links().windows(2) {
-        let (above, below) = (&pair[0], &pair[1]);
+    for (above, below) in chain.links().iter().zip(chain.links().iter().skip(1)) {
         let lawful = below.project == above.project
             && below.hops < above.hops
             && (above.impersonation || !below.impersonation)

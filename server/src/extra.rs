@@ -43,6 +43,13 @@ pub fn overlay(extra: &Map<String, Value>, known: Value) -> Value {
     Value::Object(out)
 }
 
+/// Sets an attribute of an object for a client.
+pub fn set(object: &mut Value, name: &str, value: impl Into<Value>) {
+    if let Value::Object(attributes) = object {
+        attributes.insert(name.to_owned(), value.into());
+    }
+}
+
 /// `"id"` in the body of a change may only repeat the id.
 ///
 /// # Errors

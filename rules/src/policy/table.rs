@@ -32,6 +32,7 @@ macro_rules! operations {
 
 impl Op {
     /// The operation's row.
+    #[expect(clippy::indexing_slicing, reason = "the same macro writes a row for each operation")]
     pub fn row(self) -> &'static Operation {
         &OPERATIONS[self as usize]
     }

@@ -126,6 +126,11 @@ fn unpack_audit(v: &Pack) -> Option<Vec<String>> {
 }
 
 impl Payload {
+    /// Its audit id.
+    pub fn audit_id(&self) -> &str {
+        self.audit_ids.first().map_or("", String::as_str)
+    }
+
     /// Packs and encrypts. Nothing when there is no key or an id cannot be packed.
     pub fn encode(&self, keys: &Keys, methods: &[String]) -> Option<String> {
         #[expect(clippy::cast_precision_loss, reason = "Keystone stores the expiry as a float of seconds")]

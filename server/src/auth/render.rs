@@ -31,9 +31,10 @@ fn project(p: &ProjectFacts) -> Value {
 fn role(r: &RoleRef, whole: bool) -> Value {
     let mut out = json!({"id": r.id, "name": r.name});
     if whole {
-        out["domain_id"] = Value::Null;
-        out["description"] = json!(r.description);
-        out["options"] = r.immutable.map_or_else(|| json!({}), |i| json!({"immutable": i}));
+        extra::set(&mut out, "domain_id", Value::Null);
+        extra::set(&mut out, "description", r.description.clone());
+        let options = r.immutable.map_or_else(|| json!({}), |i| json!({"immutable": i}));
+        extra::set(&mut out, "options", options);
     }
     out
 }
@@ -83,9 +84,7 @@ pub async fn render(tx: &mut Tx, token: &Token, with_catalog: bool) -> Result<Va
             "impersonation": leaf.impersonation,
         });
         if leaf.parent.is_some() {
-            trust["redelegated_trust_id"] = json!(leaf.parent);
-            trust["redelegation_count"] = json!(leaf.hops);
-            trust["chain"] = judged
+            let chain: Vec<Value> = judged
                 .chain()
                 .links()
                 .iter()
@@ -98,6 +97,9 @@ pub async fn render(tx: &mut Tx, token: &Token, with_catalog: bool) -> Result<Va
                     })
                 })
                 .collect();
+            extra::set(&mut trust, "redelegated_trust_id", leaf.parent.clone());
+            extra::set(&mut trust, "redelegation_count", leaf.hops);
+            extra::set(&mut trust, "chain", chain);
         }
         out.insert("OS-TRUST:trust".into(), trust);
     }
@@ -128,7 +130,7 @@ pub async fn render(tx: &mut Tx, token: &Token, with_catalog: bool) -> Result<Va
     if let Some(a) = &token.application_credential {
         let mut shown = json!({"id": a.id, "name": a.name, "restricted": !a.unrestricted});
         if let Some(rules) = &a.access_rules {
-            shown["access_rules"] = rules.clone();
+            extra::set(&mut shown, "access_rules", rules.clone());
         }
         out.insert("application_credential".into(), shown);
     }

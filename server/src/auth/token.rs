@@ -400,7 +400,7 @@ async fn ended_by_event(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
         roles: token.roles.iter().map(|r| r.id.as_str()).collect(),
         trusts,
         access_token: None,
-        audit: audit_ids[0],
+        audit: token.payload.audit_id(),
         audit_chain: audit_ids.get(1).copied(),
         expires: token.payload.expires,
         issued: token.payload.issued,

@@ -40,7 +40,7 @@ impl Failure {
 
     /// One line on standard error, and the code.
     pub(super) fn report(&self) -> ExitCode {
-        eprintln!("vicar: {}", self.to_string().replace('\n', " "));
+        super::print_error(format_args!("vicar: {}", self.to_string().replace('\n', " ")));
         ExitCode::from(self.code())
     }
 }

@@ -120,18 +120,21 @@ fn path_item(route: &Route) -> Value {
 
 fn operation(route: &Route, id: &str) -> Value {
     let ops: Vec<&str> = route.declared.ops.iter().map(|op| op.row().name).collect();
-    let mut out = json!({"operationId": id, "tags": [tag(route)]});
+    let mut out = Map::new();
+    out.insert("operationId".into(), id.into());
+    out.insert("tags".into(), json!([tag(route)]));
     if !ops.is_empty() {
-        out["x-policy"] = ops.into();
+        out.insert("x-policy".into(), ops.into());
     }
-    out["security"] = match route.auth {
+    let security = match route.auth {
         Auth::Required => json!([{TOKEN: []}]),
         Auth::Optional => json!([{}, {TOKEN: []}]),
         Auth::Login | Auth::Public => json!([]),
     };
+    out.insert("security".into(), security);
     let parameters = parameters(route);
     if !parameters.is_empty() {
-        out["parameters"] = parameters.into();
+        out.insert("parameters".into(), parameters.into());
     }
     if let Some(body) = &route.declared.body {
         let schema = match body.member {
@@ -142,13 +145,14 @@ fn operation(route: &Route, id: &str) -> Value {
                 "properties": {name: (body.schema)().json()},
             }),
         };
-        out["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
+        let body = json!({"required": true, "content": {"application/json": {"schema": schema}}});
+        out.insert("requestBody".into(), body);
     }
     let mut responses: Map<String, Value> =
         route.answers.iter().map(|a| (a.status.to_string(), response(route, *a))).collect();
     responses.insert("default".into(), reference("responses", "Error"));
-    out["responses"] = responses.into();
-    out
+    out.insert("responses".into(), responses.into());
+    out.into()
 }
 
 /// The first fixed part of the path below the version.
@@ -166,7 +170,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         out.push(json!({"name": name, "in": "header", "required": true, "schema": {"type": "string"}}));
     }
     let query = |name: &str, schema: &Value| json!({"name": name, "in": "query", "schema": schema});
-    let schema = route.declared.query.map(|schema| &schema().json()["properties"]);
+    let schema = route.declared.query.and_then(|schema| schema().json().get("properties"));
     for (name, schema) in schema.and_then(Value::as_object).into_iter().flatten() {
         out.push(query(name, schema));
     }
@@ -178,16 +182,17 @@ fn parameters(route: &Route) -> Vec<Value> {
 
 fn response(route: &Route, answer: Answer) -> Value {
     let reason = StatusCode::from_u16(answer.status).ok().and_then(|s| s.canonical_reason());
-    let mut out = json!({"description": reason.unwrap_or_default()});
+    let mut out = Map::new();
+    out.insert("description".into(), reason.unwrap_or_default().into());
     if let Some(name) = answer.header {
-        out["headers"] = json!({name: {"schema": {"type": "string"}}});
+        out.insert("headers".into(), json!({name: {"schema": {"type": "string"}}}));
     }
     if let Some(schema) = schema(answer.shape)
         && route.method != Method::HEAD
     {
-        out["content"] = json!({"application/json": {"schema": schema}});
+        out.insert("content".into(), json!({"application/json": {"schema": schema}}));
     }
-    out
+    out.into()
 }
 
 fn schema(shape: Shape) -> Option<Value> {

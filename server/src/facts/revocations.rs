@@ -20,10 +20,11 @@ use crate::store::{
 /// # Errors
 /// As [`WriteTx::at_commit`], or when the database fails.
 pub async fn revoke(tx: &mut WriteTx, proof: &impl Proof, event: Event) -> Result<()> {
-    let mut events = vec![event];
-    for trust in below_the_concerned(tx, &events[0]).await? {
-        events.push(Event { user: None, domain: None, trust: Some(trust), ..events[0].clone() });
+    let mut events = Vec::new();
+    for trust in below_the_concerned(tx, &event).await? {
+        events.push(Event { user: None, domain: None, trust: Some(trust), ..event.clone() });
     }
+    events.insert(0, event);
     record_events(tx, proof, &events)
 }
 

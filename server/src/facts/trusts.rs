@@ -11,6 +11,7 @@ use super::holdings::Holdings;
 use super::users::users;
 use super::{Place, ProjectFacts, UserFacts, effective_roles, implications, projects};
 use crate::args;
+use crate::store::tree::TRUSTS;
 use crate::store::{CHUNK, DateTime, Id, Result, Row, Select, Tx};
 
 const TRUST: &str = "t.id, t.trustor_user_id, t.trustee_user_id, t.project_id, t.impersonation,
@@ -106,13 +107,7 @@ pub async fn trust_ids(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<V
 pub async fn subtree(tx: &mut Tx, trust: &str) -> Result<Vec<Trust>> {
     let rows = tx
         .map(
-            &format!(
-                "WITH RECURSIVE down(id) AS (
-                     SELECT id FROM trust WHERE id = ?
-                     UNION
-                     SELECT t.id FROM trust t JOIN down ON t.redelegated_trust_id = down.id)
-                 SELECT {TRUST} FROM trust t JOIN down ON t.id = down.id"
-            ),
+            &(TRUSTS.below("id = ?") + &format!("SELECT {TRUST} FROM trust t JOIN below ON t.id = below.id")),
             args![Id(trust)],
             read_trust,
         )

@@ -12,6 +12,7 @@ use super::links::Links;
 use super::page::{Page, Query};
 use super::schema::Schema;
 use crate::error::{Error, Result};
+use crate::extra;
 use crate::line::Line;
 
 /// The header with the caller's token.
@@ -189,7 +190,7 @@ impl Request {
             "links": {"next": next, "self": self.own_link(), "previous": null},
         });
         if page.truncated {
-            body["truncated"] = Value::Bool(true);
+            extra::set(&mut body, "truncated", true);
         }
         ok(body)
     }

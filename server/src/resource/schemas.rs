@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::field::{Field, Filter, Set};
 use super::{Plain, Resource};
+use crate::extra;
 use crate::http::schema::Schema;
 
 /// The schemas of one resource, compiled.
@@ -49,11 +50,6 @@ impl Resource {
         })
     }
 
-    /// The schema of a list's query, compiled.
-    pub fn query(&self) -> &Schema {
-        &self.schemas().query
-    }
-
     fn properties(&self, which: impl Fn(&Field) -> bool) -> Map<String, Value> {
         let fields = self.fields.iter().filter(|f| which(f));
         fields.map(|f| (f.name.to_owned(), f.schema(self.one))).collect()
@@ -62,7 +58,7 @@ impl Resource {
     fn object(&self, properties: Map<String, Value>) -> Value {
         let mut schema = json!({"type": "object", "properties": properties});
         if !self.has_extra {
-            schema["additionalProperties"] = false.into();
+            extra::set(&mut schema, "additionalProperties", false);
         }
         schema
     }
@@ -72,12 +68,12 @@ impl Resource {
         let mut properties = self.properties(|f| f.set != Set::Server);
         if let Some(id) = properties.get_mut("id") {
             // Without one the server makes it.
-            id["type"] = json!(["string", "null"]);
+            extra::set(id, "type", json!(["string", "null"]));
         }
         let mut schema = self.object(properties);
         let required: Vec<&str> = self.fields.iter().filter(|f| f.is_required()).map(|f| f.name).collect();
         if !required.is_empty() {
-            schema["required"] = json!(required);
+            extra::set(&mut schema, "required", required);
         }
         schema
     }
@@ -88,7 +84,7 @@ impl Resource {
         let may = |f: &Field| f.set == Set::Always || f.set == Set::Once && self.has_extra && f.name != "id";
         let mut schema = self.object(self.properties(may));
         if self.has_extra {
-            schema["minProperties"] = 1.into();
+            extra::set(&mut schema, "minProperties", 1);
         }
         schema
     }

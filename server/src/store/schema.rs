@@ -228,9 +228,12 @@ impl Column {
 
     /// Adds what the column names. A third reference does not compile.
     const fn refers(mut self, table: &'static str, on_delete: OnDelete) -> Column {
-        let at = if self.references[0].is_none() { 0 } else { 1 };
-        assert!(self.references[at].is_none(), "a column has two references at most");
-        self.references[at] = Some(Reference { table, column: "id", when: None, on_delete });
+        let new = Some(Reference { table, column: "id", when: None, on_delete });
+        self.references = match self.references {
+            [None, _] => [new, None],
+            [first, None] => [first, new],
+            [Some(_), Some(_)] => panic!("a column has two references at most"),
+        };
         self
     }
 
@@ -269,22 +272,25 @@ impl Column {
         self.refers(table, OnDelete::Follows(other))
     }
 
+    const fn last_reference(&mut self) -> Option<&mut Reference> {
+        match &mut self.references {
+            [_, Some(last)] | [Some(last), None] => Some(last),
+            [None, None] => None,
+        }
+    }
+
     /// The last reference is one to this column instead of `id`.
     const fn by(mut self, column: &'static str) -> Column {
-        let at = if self.references[1].is_some() { 1 } else { 0 };
-        if let Some(mut reference) = self.references[at] {
-            reference.column = column;
-            self.references[at] = Some(reference);
+        if let Some(last) = self.last_reference() {
+            last.column = column;
         }
         self
     }
 
     /// The last reference is one of the rows of this condition only.
     const fn when(mut self, condition: &'static str) -> Column {
-        let at = if self.references[1].is_some() { 1 } else { 0 };
-        if let Some(mut reference) = self.references[at] {
-            reference.when = Some(condition);
-            self.references[at] = Some(reference);
+        if let Some(last) = self.last_reference() {
+            last.when = Some(condition);
         }
         self
     }

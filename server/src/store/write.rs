@@ -90,42 +90,18 @@ impl Statement for Insert {
     }
 }
 
-/// `UPDATE … SET … WHERE …`.
+/// A statement on the rows for which all conditions hold, and what it does to them.
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct Update {
+pub struct Conditional<What> {
     head: Head,
-    sets: Vec<(&'static str, Set)>,
+    what: What,
     conditions: Conditions,
 }
 
-#[derive(Debug, Clone)]
-enum Set {
-    To(Value),
-    Expression(&'static str, Vec<Value>),
-}
-
-impl Update {
-    /// Rows of a table.
-    pub fn of(table: &'static str) -> Self {
-        Self { head: Head::of(table), sets: Vec::new(), conditions: Conditions::default() }
-    }
-
-    /// Sets a column.
-    pub fn set(mut self, column: &'static str, value: impl Into<Value>) -> Self {
-        self.sets.push((column, Set::To(value.into())));
-        self
-    }
-
-    /// Sets a column to what the engine computes.
-    pub fn set_expr(self, column: &'static str, expression: &'static str) -> Self {
-        self.set_expr_with(column, expression, &[])
-    }
-
-    /// The same of an expression with arguments.
-    pub fn set_expr_with(mut self, column: &'static str, expression: &'static str, args: &[Value]) -> Self {
-        self.sets.push((column, Set::Expression(expression, args.to_vec())));
-        self
+impl<What> Conditional<What> {
+    fn on(table: &'static str, what: What) -> Self {
+        Self { head: Head::of(table), what, conditions: Conditions::default() }
     }
 
     /// `AND column = value`. Null is equal to nothing.
@@ -149,10 +125,54 @@ impl Update {
         self.conditions.and(condition, args);
         self
     }
+}
+
+/// `UPDATE … SET … WHERE …`.
+pub type Update = Conditional<Sets>;
+
+/// `DELETE FROM … WHERE …`.
+pub type Delete = Conditional<Removed>;
+
+/// The columns that an [`Update`] sets.
+#[derive(Debug, Clone, Default)]
+pub struct Sets(Vec<(&'static str, Set)>);
+
+/// What a [`Delete`] does to its rows.
+#[derive(Debug, Clone)]
+pub struct Removed(());
+
+#[derive(Debug, Clone)]
+enum Set {
+    To(Value),
+    Expression(&'static str, Vec<Value>),
+}
+
+impl Update {
+    /// Rows of a table.
+    pub fn of(table: &'static str) -> Self {
+        Self::on(table, Sets::default())
+    }
+
+    /// Sets a column.
+    pub fn set(mut self, column: &'static str, value: impl Into<Value>) -> Self {
+        self.what.0.push((column, Set::To(value.into())));
+        self
+    }
+
+    /// Sets a column to what the engine computes.
+    pub fn set_expr(self, column: &'static str, expression: &'static str) -> Self {
+        self.set_expr_with(column, expression, &[])
+    }
+
+    /// The same of an expression with arguments.
+    pub fn set_expr_with(mut self, column: &'static str, expression: &'static str, args: &[Value]) -> Self {
+        self.what.0.push((column, Set::Expression(expression, args.to_vec())));
+        self
+    }
 
     /// Whether nothing is set. Such a statement cannot be run.
     pub fn is_empty(&self) -> bool {
-        self.sets.is_empty()
+        self.what.0.is_empty()
     }
 }
 
@@ -160,7 +180,7 @@ impl Statement for Update {
     fn text_and_args(&self) -> (String, Vec<Value>) {
         let mut args = Vec::new();
         let mut sets = Vec::new();
-        for (name, set) in &self.sets {
+        for (name, set) in &self.what.0 {
             match set {
                 Set::To(value) => {
                     sets.push(format!("{} = ?", quoted(name)));
@@ -179,10 +199,10 @@ impl Statement for Update {
     }
 
     fn check(&self, dialect: Dialect) -> Result<()> {
-        if self.sets.is_empty() {
+        if self.what.0.is_empty() {
             return Err(self.head.broken("nothing is set"));
         }
-        for (name, set) in &self.sets {
+        for (name, set) in &self.what.0 {
             let column = self.head.column(name)?;
             match set {
                 Set::To(value) => fits(dialect, column, value)?,
@@ -194,40 +214,10 @@ impl Statement for Update {
     }
 }
 
-/// `DELETE FROM … WHERE …`.
-#[derive(Debug, Clone)]
-#[must_use]
-pub struct Delete {
-    head: Head,
-    conditions: Conditions,
-}
-
 impl Delete {
     /// Rows of a table.
     pub fn from(table: &'static str) -> Self {
-        Self { head: Head::of(table), conditions: Conditions::default() }
-    }
-
-    /// `AND column = value`. Null is equal to nothing.
-    pub fn key(mut self, column: &'static str, value: impl Into<Value>) -> Self {
-        self.conditions.key(&self.head, column, value.into());
-        self
-    }
-
-    /// `AND column IN (values)`. An empty list matches nothing.
-    pub fn key_in<V: Into<Value>>(
-        mut self,
-        column: &'static str,
-        values: impl IntoIterator<Item = V>,
-    ) -> Self {
-        self.conditions.key_in(&self.head, column, values.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// `AND condition`, with its arguments.
-    pub fn and(mut self, condition: &str, args: &[Value]) -> Self {
-        self.conditions.and(condition, args);
-        self
+        Self::on(table, Removed(()))
     }
 }
 

@@ -144,7 +144,8 @@ fn fill(sum: u64, took: Duration) -> u64 {
 
 /// What Keystone kept of a password, whatever the algorithm, in its default configuration.
 fn cut(password: &str) -> &[u8] {
-    &password.as_bytes()[..password.len().min(BCRYPT_BYTES)]
+    let whole = password.as_bytes();
+    whole.get(..BCRYPT_BYTES).unwrap_or(whole)
 }
 
 /// Whether the password fits, and what it cost to know that.

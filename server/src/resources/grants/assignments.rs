@@ -8,15 +8,17 @@ use serde_json::{Map, Value, json};
 use vicar_rules::policy::{Fact, Facts, Op, Scope};
 use vicar_rules::roles::Implications;
 
-use super::{Actor, Target};
+use super::{Actor, Target, kind};
 use crate::args;
 use crate::authz::Reading;
 use crate::error::{Error, Result};
+use crate::extra;
 use crate::facts::{self, NO_DOMAIN, ProjectFacts};
 use crate::http::Links;
 use crate::http::page::Query;
 use crate::schema;
 use crate::store::migrate::ROOT_DOMAIN;
+use crate::store::tree::PROJECTS;
 use crate::store::{self, CHUNK, Id, Row, Select, Tx, placeholders};
 
 schema! {QUERY, {
@@ -237,18 +239,6 @@ fn read(r: &mut Row) -> store::Result<Option<Assignment>> {
     Ok(Some(Assignment { actor, target, role, inherited, source: Source::default() }))
 }
 
-/// The value of `type` of an assignment's row.
-fn kind(a: &Assignment) -> &'static str {
-    match (&a.actor, &a.target) {
-        (Actor::User(_), Target::Project(_)) => "UserProject",
-        (Actor::User(_), Target::Domain(_)) => "UserDomain",
-        (Actor::User(_), Target::System) => "UserSystem",
-        (Actor::Group(_), Target::Project(_)) => "GroupProject",
-        (Actor::Group(_), Target::Domain(_)) => "GroupDomain",
-        (Actor::Group(_), Target::System) => "GroupSystem",
-    }
-}
-
 /// The part of a `type` that says who holds it, with a condition on the holder's id.
 fn of_condition<'a>(of: HeldBy<'a>, words: &mut Vec<&'static str>) -> Option<(&'static str, &'a str)> {
     match of {
@@ -310,7 +300,7 @@ async fn rows(
         // The types follow from whom and what was asked for. With a condition on them SQLite would read all rows
         // of a type, by the primary key, and not those of the target.
         let found = q.map(tx, read).await?.into_iter().flatten();
-        out.extend(found.filter(|a| words.contains(&kind(a))));
+        out.extend(found.filter(|a| words.contains(&kind(&a.actor, &a.target))));
     }
     Ok(out)
 }
@@ -376,30 +366,16 @@ async fn own_projects(tx: &mut Tx, filter: &AssignmentFilter) -> Result<Vec<Stri
 
 /// The projects below one, at any depth.
 async fn below(tx: &mut Tx, project: &str) -> Result<Vec<String>> {
-    Ok(tx
-        .column(
-            "WITH RECURSIVE down(id) AS (
-                 SELECT id FROM project WHERE parent_id = ?
-                 UNION
-                 SELECT p.id FROM project p JOIN down ON p.parent_id = down.id)
-             SELECT id FROM down WHERE id <> ?",
-            args![Id(project), Id(project)],
-        )
-        .await?)
+    let mut found = PROJECTS.ids_below(tx, project).await?;
+    found.retain(|id| id != project);
+    Ok(found)
 }
 
-/// The projects above one, its domain as the last.
+/// The projects above one, and its domain.
 async fn above(tx: &mut Tx, project: &str) -> Result<Vec<String>> {
-    Ok(tx
-        .column(
-            "WITH RECURSIVE up(id, parent_id) AS (
-                 SELECT id, parent_id FROM project WHERE id = ?
-                 UNION
-                 SELECT p.id, p.parent_id FROM project p JOIN up ON p.id = up.parent_id)
-             SELECT id FROM up WHERE id <> ?",
-            args![Id(project), Id(project)],
-        )
-        .await?)
+    let mut found = PROJECTS.ids_above(tx, project).await?;
+    found.retain(|id| id != project);
+    Ok(found)
 }
 
 /// Those of some projects that are in a domain.
@@ -713,6 +689,12 @@ impl Names {
                 projects.insert(id.as_str());
             }
         }
+        let of = |table: &str| {
+            format!(
+                "SELECT x.id, x.name, x.domain_id, d.name FROM \"{table}\" x
+                   LEFT JOIN project d ON d.id = x.domain_id"
+            )
+        };
         Ok(Self {
             users: names(
                 tx,
@@ -722,27 +704,9 @@ impl Names {
                 &users,
             )
             .await?,
-            groups: names(
-                tx,
-                "SELECT x.id, x.name, x.domain_id, d.name FROM \"group\" x
-                   LEFT JOIN project d ON d.id = x.domain_id",
-                &groups,
-            )
-            .await?,
-            projects: names(
-                tx,
-                "SELECT x.id, x.name, x.domain_id, d.name FROM project x
-                   LEFT JOIN project d ON d.id = x.domain_id",
-                &projects,
-            )
-            .await?,
-            roles: names(
-                tx,
-                "SELECT x.id, x.name, x.domain_id, d.name FROM role x
-                   LEFT JOIN project d ON d.id = x.domain_id",
-                &roles,
-            )
-            .await?,
+            groups: names(tx, &of("group"), &groups).await?,
+            projects: names(tx, &of("project"), &projects).await?,
+            roles: names(tx, &of("role"), &roles).await?,
         })
     }
 }
@@ -781,7 +745,7 @@ fn to_json(a: &Assignment, links: &Links, names: Option<&Names>) -> Value {
     };
     let inherited = a.inherited || a.source.above.is_some();
     if inherited {
-        scope["OS-INHERIT:inherited_to"] = "projects".into();
+        extra::set(&mut scope, "OS-INHERIT:inherited_to", "projects");
     }
     let mut own_links = json!({"assignment": links.to(&grant_path(a, inherited))});
     let (kind, actor) = match &a.actor {
@@ -789,11 +753,13 @@ fn to_json(a: &Assignment, links: &Links, names: Option<&Names>) -> Value {
         Actor::Group(id) => ("group", named(id, names.map(|n| &n.groups))),
     };
     if let Some(group) = &a.source.group {
-        own_links["membership"] = links.of(&["groups", group, "users", a.actor.id()]).into();
+        let membership = links.of(&["groups", group, "users", a.actor.id()]);
+        extra::set(&mut own_links, "membership", membership);
     }
     if let Some(prior) = &a.source.role {
         // Keystone's own words, the order of the two included.
-        own_links["prior_role"] = links.of(&["prior_role", &a.role, "implies", prior]).into();
+        let prior = links.of(&["prior_role", &a.role, "implies", prior]);
+        extra::set(&mut own_links, "prior_role", prior);
     }
     json!({
         "scope": scope,

@@ -51,6 +51,18 @@ impl Target {
     }
 }
 
+/// The value of the column `type` in a grant's row.
+pub fn kind(actor: &Actor, target: &Target) -> &'static str {
+    match (actor, target) {
+        (Actor::User(_), Target::Project(_)) => "UserProject",
+        (Actor::User(_), Target::Domain(_)) => "UserDomain",
+        (Actor::User(_), Target::System) => "UserSystem",
+        (Actor::Group(_), Target::Project(_)) => "GroupProject",
+        (Actor::Group(_), Target::Domain(_)) => "GroupDomain",
+        (Actor::Group(_), Target::System) => "GroupSystem",
+    }
+}
+
 /// Who holds roles where: what a grant's path says beside the role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantPath {

@@ -1,6 +1,6 @@
 //! Grants in the database: `assignment`, and `system_assignment` for the system.
 
-use super::{Actor, Grant, GrantPath, Target};
+use super::{Actor, Grant, GrantPath, Target, kind};
 use crate::args;
 use crate::authz::Authorized;
 use crate::error::Result;
@@ -16,16 +16,8 @@ impl GrantPath {
         }
     }
 
-    /// The value of the column `type`.
     fn kind(&self) -> &'static str {
-        match (&self.actor, &self.target) {
-            (Actor::User(_), Target::Project(_)) => "UserProject",
-            (Actor::User(_), Target::Domain(_)) => "UserDomain",
-            (Actor::User(_), Target::System) => "UserSystem",
-            (Actor::Group(_), Target::Project(_)) => "GroupProject",
-            (Actor::Group(_), Target::Domain(_)) => "GroupDomain",
-            (Actor::Group(_), Target::System) => "GroupSystem",
-        }
+        kind(&self.actor, &self.target)
     }
 
     /// Arguments of [`MATCH`].

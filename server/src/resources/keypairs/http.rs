@@ -14,10 +14,11 @@ use crate::app::App;
 use crate::authz::{Authorized, Caller, NoObject, Proposed, Reading, Session, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::extra;
 use crate::http::Links;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::ids;
-use crate::resources::trusts::http::resolve_roles;
+use crate::resources::roles;
 use crate::schema;
 use crate::store::Tx;
 
@@ -55,7 +56,7 @@ pub fn until(body: &mut Map<String, Value>) -> Result<Option<Micros>> {
 pub async fn narrowing(tx: &mut Tx, body: &mut Map<String, Value>) -> Result<Option<RoleSet>> {
     match body.remove("roles") {
         None | Some(Value::Null) => Ok(None),
-        Some(named) => match resolve_roles(tx, Some(&named)).await? {
+        Some(named) => match roles::named::resolve(tx, Some(&named)).await? {
             none if none.is_empty() => Err(Error::field("roles", "must name at least one role")),
             some => Ok(Some(some)),
         },
@@ -83,10 +84,11 @@ fn to_json(view: &CredentialView, app: &App, caller: &Caller, links: &Links, und
     }
     if let Some(b) = &c.bound {
         if let Some(roles) = &b.roles {
-            out["roles"] = roles.iter().map(|id| json!({"id": id})).collect();
+            let roles: Vec<Value> = roles.iter().map(|id| json!({"id": id})).collect();
+            extra::set(&mut out, "roles", roles);
         }
         if let Some(end) = b.until.to_option() {
-            out["expires_at"] = clock::iso(end).into();
+            extra::set(&mut out, "expires_at", clock::iso(end));
         }
     }
     Ok(out)

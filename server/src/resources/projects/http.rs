@@ -248,7 +248,7 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     let new = super::update(&mut s.tx, &stored, ProjectPatch::of(body)).await?;
     let mut json = new.to_project_json(s.links());
     // Keystone shows the extra attributes once more under their own name here, and nowhere else.
-    json["extra"] = Value::Object(new.extra);
+    extra::set(&mut json, "extra", new.extra);
     Ok(one("project", json))
 }
 

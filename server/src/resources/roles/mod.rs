@@ -1,6 +1,7 @@
 //! `/v3/roles`, and the roles that they imply.
 
 pub mod implied;
+pub mod named;
 pub mod sql;
 
 use serde_json::{Value, json};
@@ -56,8 +57,7 @@ impl Plain for Role {
 
     /// The global roles, or with `domain_id` those of that domain.
     fn narrow(s: &Reading<'_>, found: &mut Select) -> Result<()> {
-        let query = &s.request.query;
-        query.check(Self::of().query())?;
+        let query = s.query()?;
         match query.get("domain_id") {
             Some(_) => s.authorize(Op::ListDomainRoles, NoObject)?,
             None => {

@@ -18,6 +18,7 @@ use crate::auth::token::{self, Known, Token, TokenScope, ValidateOptions};
 use crate::authz::{Caller, NoObject, Object, Reading, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::extra;
 use crate::facts::{self, Place};
 use crate::http::Request;
 use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, created, no_content, ok, one, with_header};
@@ -43,9 +44,10 @@ fn domain() -> Value {
 }
 
 fn user() -> Value {
-    let mut user = reference(&domain());
-    user["properties"]["password"] = json!({"type": "string"});
-    user["required"] = json!(["password"]);
+    let mut known = domain();
+    extra::set(&mut known, "password", json!({"type": "string"}));
+    let mut user = reference(&known);
+    extra::set(&mut user, "required", json!(["password"]));
     user
 }
 
@@ -368,7 +370,7 @@ pub async fn revoke(s: &mut Writing<'_>) -> Result<Response> {
     let subject = subject(&mut s.tx, s.app, s.request, caller, s.now, 0).await?;
     let subject = s.authorize(Op::RevokeToken, subject)?;
     s.request.line.subject(subject.token.ids());
-    let audit = subject.token.payload.audit_ids[0].clone();
+    let audit = subject.token.payload.audit_id().to_owned();
     let query = s.query()?;
     let by_id = Event { audit: Some(audit.clone()), ..Event::default() };
     facts::revoke(&mut s.tx, &subject, by_id).await?;

@@ -17,6 +17,7 @@ use crate::facts::{self, EvaluatedTrust, Place};
 use crate::http::Request;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::ids;
+use crate::resources::roles;
 use crate::schema;
 use crate::store::Tx;
 
@@ -75,7 +76,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
         trustee: take_text(&mut body, "trustee_user_id").unwrap_or_default(),
         project: take_text(&mut body, "project_id"),
         impersonation: body.remove("impersonation") == Some(Value::Bool(true)),
-        roles: resolve_roles(&mut s.tx, named.as_ref()).await?,
+        roles: roles::named::resolve(&mut s.tx, named.as_ref()).await?,
         until,
         uses: whole(&mut body, "remaining_uses")?,
         allow_redelegation: body.remove("allow_redelegation") == Some(Value::Bool(true)),
@@ -108,31 +109,6 @@ fn whole(body: &mut Map<String, Value>, name: &str) -> Result<Option<i64>> {
             v.as_i64().map(Some).ok_or_else(|| Error::field(name, "must be an integer without a fraction"))
         }
     }
-}
-
-/// `[{"id"} | {"name"}]` → ids. A name that several roles have is ambiguous.
-///
-/// # Errors
-/// 404 for an unknown name, 400 for an ambiguous one.
-pub async fn resolve_roles(tx: &mut Tx, named: Option<&Value>) -> Result<RoleSet> {
-    let named: Vec<&Value> = named.and_then(Value::as_array).into_iter().flatten().collect();
-    let mut out: RoleSet = named.iter().filter_map(|r| r["id"].as_str()).map(str::to_owned).collect();
-    let names: Vec<&str> = named.iter().filter_map(|r| r["name"].as_str()).collect();
-    let known = sql::roles_named(tx, &names).await?;
-    for name in names {
-        // Some databases compare names without case, as a Keystone on them does.
-        let found = known.get(name).or_else(|| {
-            known.iter().find(|(stored, _)| stored.eq_ignore_ascii_case(name)).map(|(_, ids)| ids)
-        });
-        match found.map(Vec::as_slice) {
-            None | Some([]) => return Err(Error::NotFound("role", name.to_owned())),
-            Some([one]) => {
-                out.insert(one.clone());
-            }
-            Some(_) => return Err(Error::field("roles", "several roles have that name; give the id")),
-        }
-    }
-    Ok(out)
 }
 
 /// Gathers the facts and asks the rules. The parent is that of the presented token, never the body's.

@@ -13,22 +13,6 @@ use crate::error::{Error, Result};
 use crate::extra;
 use crate::store::{self, CHUNK, DateTime, Id, Insert, Select, Tx, Update, Value, WriteTx};
 
-/// Ids of the roles with these names; more than one for a name that domains have for their own.
-///
-/// # Errors
-/// When the database fails.
-pub async fn roles_named(tx: &mut Tx, names: &[&str]) -> Result<BTreeMap<String, Vec<String>>> {
-    let mut out: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for part in names.chunks(CHUNK) {
-        let mut q = Select::new("SELECT name, id FROM role");
-        q.is_in("name", part.iter().copied());
-        for (name, id) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
-            out.entry(name).or_default().push(id);
-        }
-    }
-    Ok(out)
-}
-
 /// A trust that a client proposes: so much of it as the policy may know.
 #[derive(Debug, Clone)]
 pub struct NewTrust {

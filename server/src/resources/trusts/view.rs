@@ -118,9 +118,10 @@ pub async fn lineage(s: &mut Reading<'_>, of: &EvaluatedTrust) -> Result<Value> 
     let ids: Vec<&str> = above.iter().chain(&below).map(|j| j.chain().leaf().id.as_str()).collect();
     let view = LineageView::over(&mut s.tx, &ids).await?;
     let show = |all: &[EvaluatedTrust]| all.iter().map(|j| view.link(j)).collect::<Vec<_>>();
+    let ancestors = above.split_last().map_or_else(Vec::new, |(_, ancestors)| show(ancestors));
     Ok(json!({
         "trust_id": id,
-        "ancestors": show(&above[..above.len().saturating_sub(1)]),
+        "ancestors": ancestors,
         "trust": view.link(of),
         "subtree": show(&below),
     }))

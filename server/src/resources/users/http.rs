@@ -214,7 +214,7 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
     let mut json = user.to_json(s.links());
     let federated = render::federated(&mut s.tx, &user.id).await?;
     if !federated.is_empty() {
-        json["federated"] = federated.into();
+        extra::set(&mut json, "federated", federated);
     }
     Ok(one("user", json))
 }
@@ -334,9 +334,9 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     let federated = render::federated(&mut s.tx, &stored.id).await?;
     let mut json = after.to_json(s.links());
     // Keystone shows the extra attributes once more under their own name here, and nowhere else.
-    json["extra"] = Value::Object(after.extra);
+    extra::set(&mut json, "extra", after.extra);
     if !federated.is_empty() {
-        json["federated"] = federated.into();
+        extra::set(&mut json, "federated", federated);
     }
     Ok(one("user", json))
 }
@@ -408,7 +408,7 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
     };
     let show = |group: &Record<Group>, links: &Links| {
         let mut json = group.to_json(links);
-        json["membership_expires_at"] = Value::Null;
+        extra::set(&mut json, "membership_expires_at", Value::Null);
         json
     };
     resource::list_named_by(s, ("user_group_membership", "group_id"), of_user, &["name"], show).await

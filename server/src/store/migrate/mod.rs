@@ -105,7 +105,10 @@ impl Step {
 }
 
 /// The version of our own tables that this program was made for.
-pub const VERSION: i64 = STEPS[STEPS.len() - 1].version;
+pub const VERSION: i64 = match STEPS {
+    [.., last] => last.version,
+    [] => 0,
+};
 
 /// Recorded while the tables are being made, where that cannot be undone.
 const UNFINISHED: i64 = 0;
