@@ -5,7 +5,9 @@
 
 Two databases on each engine: one with 1,000 trusts, one with `--trusts`. Each tenth of the trusts hangs on
 another; there is a user for each ten trusts, a project for each twenty, a keypair of a trust and a credential
-for each ten. A few more people with a handful of trusts, keypairs and projects are the ones who ask.
+for each ten. As many domains, global roles, roles of one domain and groups as trusts; one user is in all groups, and all
+users are in one group, with as many more as make it as many as the trusts. A few more people with a handful of trusts,
+keypairs and projects are the ones who ask.
 
 Over HTTP, one request after the other, all of them in every round: a page of each list, what somebody delegated,
 a validation, and the end of what nobody uses. A figure is the first quartile of the rounds: what else the machine
@@ -101,8 +103,35 @@ class Scene:
             if with_trust:
                 self.rows('vicar_keypair (credential_id, access, trust_id, audit_chain_id, created_at)',
                           [sql(id, id, trust[n * 10], 'x', 0) for id, n in made])
+        self.names(trusts)
         if self.site.engine == 'postgresql':
             self.site.change(['ANALYZE'])         # which it does by itself after a minute
+
+    def names(self, count):
+        """Domains, roles, groups and members."""
+        def ids(kind):
+            return [name_of(kind, n) for n in range(count)]
+        root = '<<keystone.domain.root>>'
+        self.rows('project (id, name, extra, description, enabled, domain_id, is_domain)',
+                  [sql(id, 'domain-%d' % n, '{}', '', True, root, True)
+                   for n, id in enumerate(ids('domain'))])
+        self.domain = name_of('domain', 0)
+        for domain in ('<<null>>', self.domain):
+            self.rows('role (id, name, extra, domain_id)',
+                      [sql(id, 'role-%d' % n, '{}', domain) for n, id in enumerate(ids('role' + domain))])
+        self.few = name_of('domain', 1)
+        self.rows('role (id, name, extra, domain_id)',
+                  [sql(name_of('few', n), 'few-%d' % n, '{}', self.few) for n in range(5)])
+        groups, members = ids('group'), ids('member')
+        self.rows('"group" (id, name, extra, domain_id)',
+                  [sql(id, 'group-%d' % n, '{}', self.domain) for n, id in enumerate(groups)])
+        self.rows('"user" (id, extra, enabled, domain_id)',
+                  [sql(id, '{}', True, self.domain) for id in members])
+        self.rows('local_user (user_id, domain_id, name)',
+                  [sql(id, self.domain, 'member-%d' % n) for n, id in enumerate(members)])
+        self.joiner, self.crowd = members[0], groups[0]
+        self.rows('user_group_membership (user_id, group_id)',
+                  [sql(id, self.crowd) for id in members] + [sql(self.joiner, id) for id in groups[1:]])
 
     def people(self):
         a, admin = self.api, self.admin
@@ -170,9 +199,20 @@ class Scene:
             ('projects of a user', '/users/%s/projects' % o, t),
             ('projects to log in to', '/auth/projects', t),
             ('groups of a user', '/users/%s/groups' % o, t),
+            ('groups of a user who is in all', '/users/%s/groups' % self.joiner, self.admin),
+            ('users of a group of all', '/groups/%s/users' % self.crowd, self.admin),
+            ('users of a group, of a name', '/groups/%s/users?name=member-7' % self.crowd, self.admin),
             ('groups', '/groups', self.admin),
+            ('groups of a domain', '/groups?domain_id=' + self.domain, self.admin),
+            ('groups of a domain with few', '/groups?domain_id=default', self.admin),
+            ('groups of a name', '/groups?name=group-7', self.admin),
             ('roles', '/roles', self.admin),
+            ('roles of a domain', '/roles?domain_id=' + self.domain, self.admin),
+            ('roles of a domain with few', '/roles?domain_id=' + self.few, self.admin),
+            ('roles of a name', '/roles?name=role-7', self.admin),
             ('domains', '/domains', self.admin),
+            ('domains of a name', '/domains?name=domain-7', self.admin),
+            ('projects of a name', '/projects?name=small', self.admin),
         ]
 
     def reads(self):

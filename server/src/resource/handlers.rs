@@ -10,10 +10,8 @@ use super::{Field, Look, Plain, Record, Resource};
 use crate::authz::{Authorized, NoObject, Object, Proposed, Reading, Session, Writing};
 use crate::error::{Error, Result};
 use crate::extra;
-use crate::http::Links;
-use crate::http::page::Paging;
 use crate::http::request::{created, no_content, ok, one};
-use crate::store::{Batch, Select};
+use crate::store::Select;
 
 /// Asks the policy without an object, where it does not look at one: so it is asked before the body is read.
 fn ask_first<T>(s: &Session<'_, T>, look: Look) -> Result<()> {
@@ -220,48 +218,15 @@ pub async fn list<R: Plain>(s: &mut Reading<'_>) -> Result<Response> {
     let (collated, exact): (Vec<&Field>, Vec<&Field>) = filters.partition(|f| f.is_collated(of.one));
     let names = |fields: Vec<&Field>| fields.iter().map(|f| f.name).collect::<Vec<_>>();
     let (collated, exact) = (names(collated), names(exact));
-    let paging = s.paging(&collated, &exact)?;
-    page::<R>(s, &found, |q, batch| of.batch(q, batch), paging, Record::to_json).await
-}
-
-/// The answer with a page of the objects that rows of a table, `m`, name in a column, in the order of their ids. The
-/// conditions of `build` on `m` and on `t`, the object's row, include equality of the attributes `queried`.
-///
-/// # Errors
-/// 400 for a page that cannot be.
-pub async fn list_named_by<R: Plain>(
-    s: &mut Reading<'_>,
-    (table, column): (&str, &str),
-    build: impl FnOnce(&mut Select),
-    queried: &[&str],
-    show: impl Fn(&Record<R>, &Links) -> Value + Send + Sync,
-) -> Result<Response> {
-    let mut found = R::of().select_by(table, column);
-    build(&mut found);
-    let key = format!("m.\"{column}\"");
-    let in_order = |q: &mut Select, batch: &Batch| {
-        q.batch(&key, batch);
-    };
-    let paging = s.paging(queried, &[])?;
-    page(s, &found, in_order, paging, show).await
-}
-
-/// The answer with a page of what a query finds, read in batches.
-async fn page<R: Plain>(
-    s: &mut Reading<'_>,
-    found: &Select,
-    in_order: impl Fn(&mut Select, &Batch) + Send + Sync,
-    mut paging: Paging<'_>,
-    show: impl Fn(&Record<R>, &Links) -> Value + Send + Sync,
-) -> Result<Response> {
+    let mut paging = s.paging(&collated, &exact)?;
     while let Some(batch) = s.next_batch(&mut paging).await? {
         let mut some = found.clone();
-        in_order(&mut some, &batch);
+        of.batch(&mut s.tx, &mut some, &batch).await?;
         let rows = some.map(&mut s.tx, Record::<R>::read).await?;
         paging.read(&batch, rows.len(), rows.last().map(|r| r.id.as_str()));
         for row in &rows {
-            paging.push(show(row, s.links()));
+            paging.push(row.to_json(s.links()));
         }
     }
-    Ok(s.page(R::of().many, paging))
+    Ok(s.page(of.many, paging))
 }

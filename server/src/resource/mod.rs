@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::store::Select;
 
 pub use field::Field;
-pub use handlers::{create, create_from, create_many, delete, get, list, list_named_by, new_body, update};
+pub use handlers::{create, create_from, create_many, delete, get, list, new_body, update};
 pub use record::Record;
 pub use schemas::{change_schema, many_schema, new_schema, query_schema};
 pub use sql::{Creates, Deletes};
@@ -361,7 +361,7 @@ mod tests {
         let (mut last, mut read) = (None, Vec::new());
         for _ in 0..4 {
             let mut q = Select::new(&THING.select());
-            THING.batch(&mut q, &Batch::after(last.clone(), 1));
+            THING.batch(&mut tx, &mut q, &Batch::after(last.clone(), 1)).await.expect("looks");
             let found = q.map(&mut tx, Record::<Thing>::read).await.expect("reads");
             last = found.last().map(|t| t.id.clone()).or(last);
             read.extend(found.into_iter().map(|t| t.id));

@@ -101,30 +101,26 @@ impl Resource {
 
     /// The beginning of every query, up to but without `WHERE`.
     pub(super) fn select(&self) -> String {
-        self.select_behind("")
-    }
-
-    /// The same with something before the table in the list of tables. SQLite joins in the order of a cross join.
-    fn select_behind(&self, joined: &str) -> String {
         let others = self.fields.iter().filter(|f| f.name != "id").filter_map(|f| f.expression(self.one));
         let extra = self.has_extra.then(|| "t.extra".to_owned());
         let columns: Vec<String> = ["t.id".to_owned()].into_iter().chain(others).chain(extra).collect();
-        format!("SELECT {} FROM {joined}\"{}\" t", columns.join(", "), self.one)
-    }
-
-    /// Objects that rows of another table, `m`, name in a column.
-    pub(super) fn select_by(&self, table: &str, column: &str) -> Select {
-        let mut found = Select::new(&self.select_behind(&format!("\"{table}\" m CROSS JOIN ")));
-        found.and(&format!("t.id = m.\"{column}\""), &[]);
-        found
+        format!("SELECT {} FROM \"{}\" t", columns.join(", "), self.one)
     }
 
     /// Limits a query to the rows of a batch, in the order of lists.
-    pub(super) fn batch(&self, found: &mut Select, batch: &Batch) {
-        match self.sorted_by {
-            Some(column) => found.batch_sorted(self.one, column, batch),
-            None => found.batch("t.id", batch),
+    pub(super) async fn batch(&self, tx: &mut Tx, found: &mut Select, batch: &Batch) -> store::Result<()> {
+        let Some(column) = self.sorted_by else {
+            found.batch("t.id", batch);
+            return Ok(());
         };
+        let column = format!("t.\"{column}\"");
+        let mut last: Option<String> = None;
+        if let Some(id) = batch.follows() {
+            let sql = format!("SELECT {column} FROM \"{}\" t WHERE t.id = ?", self.one);
+            last = tx.first(&sql, args![store::Id(id)], |r| r.take()).await?;
+        }
+        found.batch_sorted(&column, "t.id", last.as_deref().unwrap_or_default(), batch);
+        Ok(())
     }
 
     /// The order of lists.

@@ -37,6 +37,14 @@ impl Batch {
         self.rows
     }
 
+    /// The row that it follows, if it follows one.
+    pub fn follows(&self) -> Option<&str> {
+        match &self.from {
+            Start::After(id) => Some(id),
+            Start::First | Start::Only(_) => None,
+        }
+    }
+
     /// The ids that it has of a set.
     pub fn of<'a>(&self, ids: &'a BTreeSet<String>) -> Vec<&'a String> {
         match &self.from {
@@ -136,22 +144,23 @@ impl Select {
         self.end(&format!("ORDER BY {key} LIMIT {}", batch.rows))
     }
 
-    /// The rows of a batch in the order of a column, which is never null, and then of the key `id`: of `table`,
-    /// whose rows are `t`.
+    /// The rows of a batch in the order of a column, which is never null, and then of the key. `last` is the stored
+    /// value of the column in the row that the batch follows.
     ///
-    /// Where the last batch ended is looked up by its id. So every comparison is one of the column with itself: by its
-    /// own collation, which the order has too, and by which two different names may be equal.
-    pub fn batch_sorted(&mut self, table: &str, column: &str, batch: &Batch) -> &mut Self {
-        if let Start::After(id) = &batch.from {
-            let last = format!("(SELECT o.\"{column}\" FROM \"{table}\" o WHERE o.id = ?)");
-            // The first condition is what an index finds by.
-            self.and(&format!("t.\"{column}\" >= {last}"), &[Id(id).into()]);
-            self.and(&format!("(t.\"{column}\" > {last} OR t.id > ?)"), &[Id(id).into(), Id(id).into()]);
+    /// Every comparison is the column's own, as the order is: two different strings may be equal by it.
+    pub fn batch_sorted(&mut self, column: &str, key: &str, last: &str, batch: &Batch) -> &mut Self {
+        match &batch.from {
+            Start::First => {}
+            Start::After(id) => {
+                // The first condition is what an index finds by.
+                self.and(&format!("{column} >= ?"), &[last.into()]);
+                self.and(&format!("({column} > ? OR {key} > ?)"), &[last.into(), Id(id).into()]);
+            }
+            Start::Only(id) => {
+                self.id(key, Some(id.as_str()));
+            }
         }
-        if let Start::Only(id) = &batch.from {
-            self.id("t.id", Some(id.as_str()));
-        }
-        self.end(&format!("ORDER BY t.\"{column}\", t.id LIMIT {}", batch.rows))
+        self.end(&format!("ORDER BY {column}, {key} LIMIT {}", batch.rows))
     }
 
     /// What comes last: order, limit.
@@ -198,21 +207,21 @@ mod tests {
     #[test]
     fn a_batch_in_another_order_goes_on_where_the_last_one_ended() {
         let sql = |batch: &Batch| {
-            let mut q = Select::new("SELECT 1 FROM r t");
-            q.eq("t.x", Some("x")).batch_sorted("r", "name", batch);
+            let mut q = Select::new("SELECT 1 FROM t");
+            q.eq("t.x", Some("x")).batch_sorted("t.name", "t.id", "n", batch);
             (q.sql, q.args)
         };
         let of = |how: &str, args: &[Value]| {
-            let sql = format!("SELECT 1 FROM r t WHERE t.x = ?{how} ORDER BY t.\"name\", t.id LIMIT ");
+            let sql = format!("SELECT 1 FROM t WHERE t.x = ?{how} ORDER BY t.name, t.id LIMIT ");
             (sql, [&["x".into()], args].concat())
         };
         let with = |(sql, args): (String, Vec<Value>), limit: &str| (sql + limit, args);
         let id = || Value::Id("b".into());
         assert_eq!(sql(&Batch::after(None, 7)), with(of("", &[]), "7"));
         assert_eq!(sql(&Batch::only("b".into())), with(of(" AND t.id = ?", &[id()]), "1"));
-        let last = "(SELECT o.\"name\" FROM \"r\" o WHERE o.id = ?)";
-        let after = format!(" AND t.\"name\" >= {last} AND (t.\"name\" > {last} OR t.id > ?)");
-        assert_eq!(sql(&Batch::after(Some("b".into()), 7)), with(of(&after, &[id(), id(), id()]), "7"));
+        let after = " AND t.name >= ? AND (t.name > ? OR t.id > ?)";
+        let args = ["n".into(), "n".into(), id()];
+        assert_eq!(sql(&Batch::after(Some("b".into()), 7)), with(of(after, &args), "7"));
     }
 
     #[test]

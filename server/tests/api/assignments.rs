@@ -282,8 +282,36 @@ fn a_domain_sees_its_own_assignments_only() {
         assert_eq!(links, ["/domains/d/users/cid/roles/next", "/projects/leaf/users/cid/roles/next"]);
         assert_eq!(w.list(token, &format!("scope.domain.id={}", w.e)).len(), 0);
     }
+    // Whoever holds them: by a group and inherited too, and a role on the project that is the domain is not shown.
+    w.grant(&format!("/OS-INHERIT/domains/{}/groups/{}/roles/{}/inherited_to_projects", w.d, w.g, w.prior));
+    w.grant(&format!("/OS-INHERIT/domains/{}/users/{}/roles/{}/inherited_to_projects", w.e, w.cid, w.prior));
+    w.grant(&format!(
+        "/OS-INHERIT/projects/{}/users/{}/roles/{}/inherited_to_projects",
+        w.mid, w.ben, w.next
+    ));
+    w.s.assign("UserProject", &w.cid, &w.d, &w.next, false);
+    let roles = format!("role.id={}", w.next);
+    let links = |token: &str, query: &str| -> Vec<String> {
+        let seen = w.list(token, query);
+        seen.iter().map(|i| i["links"]["assignment"].as_str().expect("a link").to_owned()).collect()
+    };
+    for token in [&reader, &admin] {
+        assert_eq!(
+            links(token, &roles),
+            [
+                "/OS-INHERIT/projects/mid/users/ben/roles/next/inherited_to_projects",
+                "/domains/d/users/cid/roles/next",
+                "/projects/leaf/users/cid/roles/next",
+            ]
+        );
+        let on_group = "/OS-INHERIT/domains/d/groups/g/roles/prior/inherited_to_projects";
+        let below = "/OS-INHERIT/projects/mid/users/ben/roles/next/inherited_to_projects";
+        let mut wanted = vec![on_group; 6];
+        wanted.extend([below, "/domains/d/users/cid/roles/next", "/projects/leaf/users/cid/roles/next"]);
+        assert_eq!(links(token, &format!("effective&{roles}")), wanted);
+    }
     for token in [&on("reader", on_system()), &on("admin", on_project(&w.top))] {
-        assert_eq!(w.list(token, &query).len(), 5);
+        assert_eq!(w.list(token, &query).len(), 7);
     }
     let status = |token: &str, query: &str| w.s.get(token, &format!("/v3/role_assignments?{query}")).status;
     let nobody = on("manager", on_project(&w.top));

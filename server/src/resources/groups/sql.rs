@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::facts::RoleLossGuard;
 use crate::resource::Record;
 use crate::resources::users;
-use crate::resources::users::sql::User;
-use crate::store::{Delete, Id, Insert, Tx, WriteTx};
+use crate::resources::users::sql::{NAMED, User};
+use crate::store::{Batch, Delete, Id, Insert, Select, Tx, WriteTx};
 
 /// A group and a user by their ids, with what is stored of them: a membership may outlive either.
 #[derive(Debug)]
@@ -68,6 +68,57 @@ pub async fn has_member(tx: &mut Tx, group: &str, user: &str) -> Result<bool> {
             args![Id(group), Id(user)],
         )
         .await?)
+}
+
+/// The ids of a batch of a group's members, all or those of a name. They are found before the users are read: so no
+/// engine looks for the members among all users.
+///
+/// # Errors
+/// When the database fails.
+pub async fn members(tx: &mut Tx, group: &str, name: Option<&str>, batch: &Batch) -> Result<Vec<String>> {
+    let q = match name {
+        None => {
+            let mut q = Select::new("SELECT m.user_id FROM user_group_membership m");
+            q.id("m.group_id", Some(group)).batch("m.user_id", batch);
+            q
+        }
+        Some(name) => {
+            let mut q = Select::new("SELECT u.id FROM \"user\" u");
+            q.and(NAMED, args![name, name, name])
+                .and(
+                    "EXISTS (SELECT 1 FROM user_group_membership m WHERE m.user_id = u.id AND m.group_id = ?)",
+                    args![Id(group)],
+                )
+                .batch("u.id", batch);
+            q
+        }
+    };
+    Ok(q.map(tx, |r| r.take()).await?)
+}
+
+/// The same of the groups that a user is in.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_user(tx: &mut Tx, user: &str, name: Option<&str>, batch: &Batch) -> Result<Vec<String>> {
+    let q = match name {
+        None => {
+            let mut q = Select::new("SELECT m.group_id FROM user_group_membership m");
+            q.id("m.user_id", Some(user)).batch("m.group_id", batch);
+            q
+        }
+        Some(name) => {
+            let mut q = Select::new("SELECT t.id FROM \"group\" t");
+            q.eq("t.name", Some(name))
+                .and(
+                    "EXISTS (SELECT 1 FROM user_group_membership m WHERE m.group_id = t.id AND m.user_id = ?)",
+                    args![Id(user)],
+                )
+                .batch("t.id", batch);
+            q
+        }
+    };
+    Ok(q.map(tx, |r| r.take()).await?)
 }
 
 /// Adds a user to a group that they are not in.

@@ -22,18 +22,22 @@ pub const BATCH: usize = 100;
 const EXPIRED: &str = "((COALESCE(t.expires_at_int, 0) <> 0 AND t.expires_at_int <= ?)
     OR (COALESCE(t.expires_at_int, 0) = 0 AND t.expires_at <= ?))";
 
-/// `t` hangs on a trust, `p`, that is deleted or gone or gives less than `t`; or its project is gone, or a user
-/// who takes part in it. The same as the rules call broken, for one link.
+/// `t` hangs on a trust that is deleted or gone or gives less than `t`; or its project is gone, or a user who takes
+/// part in it. The same as the rules call broken, for one link.
+///
+/// Each row is looked for by its key: of `NOT EXISTS` or a join, PostgreSQL would make a table of all users or trusts
+/// in memory for each part that is read.
 const BROKEN: &str = "(
-    (t.redelegated_trust_id IS NOT NULL AND (p.id IS NULL OR p.deleted_at IS NOT NULL
-        OR COALESCE(t.project_id, '') <> COALESCE(p.project_id, '')
-        OR COALESCE(t.redelegation_count, 0) >= COALESCE(p.redelegation_count, 0)
-        OR (t.impersonation <> p.impersonation AND t.impersonation = ?)
-        OR t.trustor_user_id <> CASE WHEN p.impersonation = ? THEN p.trustor_user_id ELSE p.trustee_user_id END))
-    OR t.project_id IS NULL
-    OR NOT EXISTS (SELECT 1 FROM project x WHERE x.id = t.project_id)
-    OR NOT EXISTS (SELECT 1 FROM \"user\" x WHERE x.id = t.trustor_user_id)
-    OR NOT EXISTS (SELECT 1 FROM \"user\" x WHERE x.id = t.trustee_user_id))";
+    (t.redelegated_trust_id IS NOT NULL AND (SELECT 1 FROM trust p
+        WHERE p.id = t.redelegated_trust_id AND p.deleted_at IS NULL
+          AND COALESCE(t.project_id, '') = COALESCE(p.project_id, '')
+          AND COALESCE(t.redelegation_count, 0) < COALESCE(p.redelegation_count, 0)
+          AND NOT (t.impersonation <> p.impersonation AND t.impersonation = ?)
+          AND t.trustor_user_id = CASE WHEN p.impersonation = ? THEN p.trustor_user_id ELSE p.trustee_user_id END
+    ) IS NULL)
+    OR (SELECT 1 FROM project x WHERE x.id = t.project_id) IS NULL
+    OR (SELECT 1 FROM \"user\" x WHERE x.id = t.trustor_user_id) IS NULL
+    OR (SELECT 1 FROM \"user\" x WHERE x.id = t.trustee_user_id) IS NULL)";
 
 /// `t` counts uses, and none is left.
 const EXHAUSTED: &str = "t.remaining_uses <= 0";
@@ -109,9 +113,7 @@ pub async fn count(tx: &mut Tx, now: Micros) -> Result<Dead> {
 }
 
 async fn how_many(tx: &mut Tx, condition: &str, args: &[Value]) -> Result<usize> {
-    let query = format!(
-        "SELECT COUNT(*) FROM trust t LEFT JOIN trust p ON p.id = t.redelegated_trust_id WHERE {condition}"
-    );
+    let query = format!("SELECT COUNT(*) FROM trust t WHERE {condition}");
     let found: Vec<i64> = tx.column(&query, args).await?;
     Ok(found.first().map_or(0, |n| usize::try_from(*n).unwrap_or(0)))
 }
@@ -171,34 +173,35 @@ impl Search {
 
     /// The query for the keys of what is looked for, each with 1, and of what is kept, with 0.
     fn query(&self) -> Select {
-        let of = |flag: &str, args: &[Value], joined: &str| {
-            let (table, key) = self.table();
-            Select::with(&format!("SELECT {key}, {flag} FROM {table}{joined}"), args)
-        };
+        let (table, key) = self.table();
         let mut q = match self {
-            Self::Over(..) => of("1", &[], " LEFT JOIN trust p ON p.id = t.redelegated_trust_id"),
-            Self::Ended(_, cutoff) => {
-                of(&format!("CASE WHEN {ENDED} THEN 1 ELSE 0 END"), &ended_at(*cutoff), "")
-            }
-            Self::Roles | Self::States => of("1", &[], " LEFT JOIN trust t ON t.id = r.trust_id"),
-            Self::Keypairs => {
-                let joined = " LEFT JOIN trust t ON t.id = k.trust_id LEFT JOIN credential c ON c.id = k.credential_id";
-                of("1", &[], joined)
-            }
-            Self::Credentials => of("1", &[], " LEFT JOIN vicar_keypair k ON k.credential_id = c.id"),
+            Self::Ended(_, cutoff) => Select::with(
+                &format!("SELECT {key}, CASE WHEN {ENDED} THEN 1 ELSE 0 END FROM {table}"),
+                &ended_at(*cutoff),
+            ),
+            _ => Select::new(&format!("SELECT {key}, 1 FROM {table}")),
         };
         match self {
             Self::Over(_, now) => {
                 let over = format!("({EXPIRED} OR {EXHAUSTED} OR {BROKEN})");
-                q.and("t.deleted_at IS NULL", &[]).and(&over, args![*now, DateTime(*now), true, true])
+                q.and("t.deleted_at IS NULL", &[]).and(&over, args![*now, DateTime(*now), true, true]);
             }
-            Self::Ended(..) => q.and("t.deleted_at IS NOT NULL", &[]),
-            Self::Roles | Self::States => q.and("t.id IS NULL", &[]),
-            Self::Keypairs => q.and("(t.id IS NULL OR t.deleted_at IS NOT NULL OR c.id IS NULL)", &[]),
+            Self::Ended(..) => drop(q.and("t.deleted_at IS NOT NULL", &[])),
+            Self::Roles | Self::States => {
+                q.and("(SELECT 1 FROM trust t WHERE t.id = r.trust_id) IS NULL", &[]);
+            }
+            Self::Keypairs => {
+                q.and(
+                    "((SELECT 1 FROM trust t WHERE t.id = k.trust_id AND t.deleted_at IS NULL) IS NULL
+                      OR (SELECT 1 FROM credential c WHERE c.id = k.credential_id) IS NULL)",
+                    &[],
+                );
+            }
             Self::Credentials => {
-                q.id("c.type", Some(keypairs::sql::BOUND)).and("k.credential_id IS NULL", &[])
+                q.id("c.type", Some(keypairs::sql::BOUND));
+                q.and("(SELECT 1 FROM vicar_keypair k WHERE k.credential_id = c.id) IS NULL", &[]);
             }
-        };
+        }
         self.narrow(&mut q);
         q
     }

@@ -1,6 +1,6 @@
 //! Trees of delegations as their owners see them. Reading never depends on liveness.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use vicar_rules::delegation::{Trust, TrustStatus};
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::facts::{self, EvaluatedTrust};
 use crate::resources::keypairs::sql::{self as keypairs, BoundTo};
 use crate::store::tree::TRUSTS;
-use crate::store::{Id, Tx};
+use crate::store::{CHUNK, Id, Select, Tx};
 
 /// So many trusts are evaluated at once; others' requests are served in between.
 const BATCH: usize = 200;
@@ -40,9 +40,16 @@ pub fn word<'a>(status: &TrustStatus, recorded: Option<&'a str>) -> &'a str {
     }
 }
 
-/// Roles of several trusts by id and name.
-async fn role_names(tx: &mut Tx) -> Result<BTreeMap<String, String>> {
-    Ok(tx.map("SELECT id, name FROM role", &[], |r| Ok((r.take()?, r.take()?))).await?.into_iter().collect())
+/// The names of some roles.
+async fn role_names(tx: &mut Tx, of: BTreeSet<&String>) -> Result<BTreeMap<String, String>> {
+    let of: Vec<&String> = of.into_iter().collect();
+    let mut found = BTreeMap::new();
+    for part in of.chunks(CHUNK) {
+        let mut q = Select::new("SELECT id, name FROM role");
+        q.id_in("id", part.iter().copied());
+        found.extend(q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await?);
+    }
+    Ok(found)
 }
 
 /// One link as a tree shows it.
@@ -54,16 +61,16 @@ struct LineageView {
 }
 
 impl LineageView {
-    async fn over(tx: &mut Tx, ids: &[&str]) -> Result<Self> {
+    async fn over(tx: &mut Tx, trusts: &[&EvaluatedTrust]) -> Result<Self> {
+        let ids: Vec<&str> = trusts.iter().map(|j| j.chain().leaf().id.as_str()).collect();
         let mut by_trust: BTreeMap<String, Vec<BoundTo>> = BTreeMap::new();
-        for keypair in keypairs::of_trusts(tx, ids).await? {
+        for keypair in keypairs::of_trusts(tx, &ids).await? {
             by_trust.entry(keypair.trust_id.clone()).or_default().push(keypair);
         }
-        Ok(Self {
-            roles: role_names(tx).await?,
-            reasons: super::sql::reasons(tx, ids).await?,
-            keypairs: by_trust,
-        })
+        let of_trusts = trusts.iter().flat_map(|j| &j.chain().leaf().roles);
+        let of_keypairs = by_trust.values().flatten().filter_map(|k| k.roles.as_ref()).flatten();
+        let roles = role_names(tx, of_trusts.chain(of_keypairs).collect()).await?;
+        Ok(Self { roles, reasons: super::sql::reasons(tx, &ids).await?, keypairs: by_trust })
     }
 
     fn role(&self, id: &String) -> Value {
@@ -115,8 +122,8 @@ pub async fn lineage(s: &mut Reading<'_>, of: &EvaluatedTrust) -> Result<Value> 
     let above = evaluate(s, &above).await?;
     let mut below = evaluate(s, &below).await?;
     below.sort_by_key(|j| (j.chain().links().len(), j.chain().leaf().id.clone()));
-    let ids: Vec<&str> = above.iter().chain(&below).map(|j| j.chain().leaf().id.as_str()).collect();
-    let view = LineageView::over(&mut s.tx, &ids).await?;
+    let all: Vec<&EvaluatedTrust> = above.iter().chain(&below).collect();
+    let view = LineageView::over(&mut s.tx, &all).await?;
     let show = |all: &[EvaluatedTrust]| all.iter().map(|j| view.link(j)).collect::<Vec<_>>();
     let ancestors = above.split_last().map_or_else(Vec::new, |(_, ancestors)| show(ancestors));
     Ok(json!({
@@ -184,8 +191,8 @@ pub async fn delegations(s: &mut Reading<'_>, user: &str) -> Result<Map<String, 
     let acting = living(evaluate(s, &acting).await?);
     let acts = living(evaluate(s, &acts).await?);
     let tx = &mut s.tx;
-    let ids: Vec<&str> = acting.iter().chain(&acts).map(|j| j.chain().leaf().id.as_str()).collect();
-    let view = LineageView::over(tx, &ids).await?;
+    let all: Vec<&EvaluatedTrust> = acting.iter().chain(&acts).collect();
+    let view = LineageView::over(tx, &all).await?;
     let own = keypairs::find(tx, |q| {
         q.and("c.user_id = ? AND c.type = ?", args![Id(user), Id(keypairs::PLAIN)]);
     })

@@ -9,7 +9,7 @@ use vicar_rules::token::{Act, Kind};
 
 use super::password::{self, By, New};
 use super::render;
-use super::sql::{self, Among, Compare, SetsPassword, User};
+use super::sql::{self, Compare, SetsPassword, User};
 use crate::app::App;
 use crate::args;
 use crate::auth::login::{self, Login, Proven};
@@ -21,10 +21,10 @@ use crate::facts;
 use crate::facts::options::Options;
 use crate::http::page::Query;
 use crate::http::request::{created, no_content, one, take_text};
-use crate::http::{Links, schema};
+use crate::http::schema;
 use crate::ids;
-use crate::resource::{self, Record};
-use crate::resources::groups::Group;
+use crate::resource::Record;
+use crate::resources::groups::{self, Group};
 use crate::schema;
 use crate::store::{Id, Select, Tx, WriteTx};
 
@@ -224,29 +224,15 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let scope = s.caller()?.domain_scope();
     s.authorize(Op::ListUsers, Facts::none().with_opt(Fact::ListDomain, scope))?;
     let query = s.query()?;
-    list_of(s, Among::All, |q| {
-        for filter in PROVIDER_FILTERS {
-            if let Some(value) = query.get(filter) {
-                let link = format!(
-                    "EXISTS (SELECT 1 FROM federated_user f WHERE f.user_id = u.id AND f.{filter} = ?)"
-                );
-                q.and(&link, args![Id(value)]);
-            }
-        }
-    })
-    .await
-}
-
-/// The answer with the users that the caller may see, that fit the query, and a condition.
-async fn list_of(s: &mut Reading<'_>, among: Among<'_>, build: impl Fn(&mut Select)) -> Result<Response> {
-    let scope = s.caller()?.domain_scope();
-    let query = &s.request.query;
     let ends = Ends::of(query)?;
     let mut paging = s.paging(&["domain_id", "name"], &["enabled"])?;
     while let Some(batch) = s.next_batch(&mut paging).await? {
-        let users = sql::list_batch(&mut s.tx, among, &batch, |q| {
+        let users = sql::list_batch(&mut s.tx, &batch, |q| {
             queried(q, scope, query);
-            build(q);
+            if let Some(name) = query.get("name") {
+                q.and(sql::NAMED, args![name, name, name]);
+            }
+            linked(q, query);
         })
         .await?;
         paging.read(&batch, users.len(), users.last().map(|u| u.id.as_str()));
@@ -257,16 +243,23 @@ async fn list_of(s: &mut Reading<'_>, among: Among<'_>, build: impl Fn(&mut Sele
     Ok(s.page("users", paging))
 }
 
-/// The conditions that every list of users has: what the caller may see, and the filters by equality.
+/// The conditions that every list of users has: what the caller may see, and the domain that is asked for.
 fn queried(q: &mut Select, scope: Option<&str>, query: &Query) {
     q.id("u.domain_id", scope).id("u.domain_id", query.get("domain_id"));
-    if let Some(name) = query.get("name") {
-        q.and(sql::NAMED, args![name, name, name]);
-    }
 }
 
 /// Filters on a user's link to an identity provider; each is a column of `federated_user`.
 const PROVIDER_FILTERS: [&str; 3] = ["idp_id", "protocol_id", "unique_id"];
+
+fn linked(q: &mut Select, query: &Query) {
+    for filter in PROVIDER_FILTERS {
+        if let Some(value) = query.get(filter) {
+            let link =
+                format!("EXISTS (SELECT 1 FROM federated_user f WHERE f.user_id = u.id AND f.{filter} = ?)");
+            q.and(&link, args![Id(value)]);
+        }
+    }
+}
 
 /// The comparisons of `password_expires_at=<word>:<time>`, all of which must hold.
 struct Ends(Vec<(Compare, Micros)>);
@@ -403,15 +396,21 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
     let user = sql::get(&mut s.tx, id).await?;
     let user = s.authorize_found(Op::ListGroupsForUser, user, || no_user(id))?;
     let (scope, name) = (caller.domain_scope(), s.query()?.get("name"));
-    let of_user = |q: &mut Select| {
-        q.id("m.user_id", Some(&user.id)).id("t.domain_id", scope).eq("t.name", name);
-    };
-    let show = |group: &Record<Group>, links: &Links| {
-        let mut json = group.to_json(links);
-        extra::set(&mut json, "membership_expires_at", Value::Null);
-        json
-    };
-    resource::list_named_by(s, ("user_group_membership", "group_id"), of_user, &["name"], show).await
+    let mut paging = s.paging(&["name"], &[])?;
+    while let Some(batch) = s.next_batch(&mut paging).await? {
+        let ids = groups::sql::of_user(&mut s.tx, &user.id, name, &batch).await?;
+        paging.read(&batch, ids.len(), ids.last().map(String::as_str));
+        let groups = Record::<Group>::find(&mut s.tx, |q| {
+            q.id_in("t.id", &ids).id("t.domain_id", scope);
+        })
+        .await?;
+        for group in groups {
+            let mut json = group.to_json(s.links());
+            extra::set(&mut json, "membership_expires_at", Value::Null);
+            paging.push(json);
+        }
+    }
+    Ok(s.page("groups", paging))
 }
 
 /// The users of a group, for the group's own route.
@@ -419,7 +418,23 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
 /// # Errors
 /// 400 for a malformed filter.
 pub async fn of_group(s: &mut Reading<'_>, group: &str) -> Result<Response> {
-    list_of(s, Among::Members(group), |_| {}).await
+    let scope = s.caller()?.domain_scope();
+    let query = &s.request.query;
+    let ends = Ends::of(query)?;
+    let mut paging = s.paging(&["domain_id", "name"], &["enabled"])?;
+    while let Some(batch) = s.next_batch(&mut paging).await? {
+        let ids = groups::sql::members(&mut s.tx, group, query.get("name"), &batch).await?;
+        paging.read(&batch, ids.len(), ids.last().map(String::as_str));
+        let users = sql::list(&mut s.tx, |q| {
+            q.id_in("u.id", &ids);
+            queried(q, scope, query);
+        })
+        .await?;
+        for user in users.iter().filter(|u| ends.matches(u)) {
+            paging.push(user.to_json(s.links()));
+        }
+    }
+    Ok(s.page("users", paging))
 }
 
 /// The owner of a password, who changes it with a token. Only the path's user is known to policy, so that

@@ -71,28 +71,14 @@ pub const NAMED: &str = "u.id IN (SELECT named.user_id FROM (
     UNION ALL SELECT user_id FROM nonlocal_user WHERE name = ?
     UNION ALL SELECT user_id FROM federated_user WHERE display_name = ?) named)";
 
-/// Among whom users are looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Among<'a> {
-    /// All.
-    All,
-    /// The members of a group.
-    Members(&'a str),
-}
-
-fn user_query(among: Among<'_>) -> String {
-    // SQLite joins in the order of a cross join: first the members.
-    let members = match among {
-        Among::All => "",
-        Among::Members(_) => "user_group_membership m CROSS JOIN ",
-    };
+fn user_query() -> String {
     format!(
         "SELECT u.id, COALESCE(l.name, n.name,
                 (SELECT MIN(f.display_name) FROM federated_user f WHERE f.user_id = u.id), ''),
             u.domain_id, u.enabled, u.last_active_at, u.created_at,
             (SELECT o.option_value FROM user_option o WHERE o.user_id = u.id AND o.option_id = '1004'),
             u.default_project_id, {PASSWORD_END}, u.extra
-       FROM {members}\"user\" u
+       FROM \"user\" u
        LEFT JOIN local_user l ON l.user_id = u.id
        LEFT JOIN nonlocal_user n ON n.user_id = u.id"
     )
@@ -120,7 +106,7 @@ fn read_user(r: &mut Row, since: Option<&Date>) -> store::Result<User> {
 /// # Errors
 /// When the database fails.
 pub async fn list(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<User>> {
-    find(tx, Among::All, |q| {
+    find(tx, |q| {
         build(q);
         q.end("ORDER BY u.id");
     })
@@ -131,26 +117,16 @@ pub async fn list(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<Us
 ///
 /// # Errors
 /// When the database fails.
-pub async fn list_batch(
-    tx: &mut Tx,
-    among: Among<'_>,
-    batch: &Batch,
-    build: impl FnOnce(&mut Select),
-) -> Result<Vec<User>> {
-    find(tx, among, |q| {
+pub async fn list_batch(tx: &mut Tx, batch: &Batch, build: impl FnOnce(&mut Select)) -> Result<Vec<User>> {
+    find(tx, |q| {
         build(q);
-        match among {
-            Among::All => q.batch("u.id", batch),
-            Among::Members(group) => {
-                q.and("u.id = m.user_id", &[]).id("m.group_id", Some(group)).batch("m.user_id", batch)
-            }
-        };
+        q.batch("u.id", batch);
     })
     .await
 }
 
-async fn find(tx: &mut Tx, among: Among<'_>, build: impl FnOnce(&mut Select)) -> Result<Vec<User>> {
-    let mut q = Select::new(&user_query(among));
+async fn find(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<User>> {
+    let mut q = Select::new(&user_query());
     build(&mut q);
     let since = tx.inactive_since().cloned();
     let mut users = q.map(tx, |r| read_user(r, since.as_ref())).await?;
