@@ -427,6 +427,7 @@ mod tests {
             until: vicar_rules::delegation::Until::Never,
             root_audit_id: None,
             source: None,
+            known: crate::auth::token::Known::default(),
         };
         let methods = ["password", "totp"].map(str::to_owned);
         let refused = check_mfa(&mut tx, &methods, &who, None).await.expect_err("refused");
