@@ -155,3 +155,57 @@ fn the_reaper_forgets_what_can_concern_no_token_any_more() {
     assert_eq!(sweep(), u64::try_from(losses + events).expect("few"));
     assert_eq!(left(), (0, 0, 1));
 }
+
+/// Writes the blob of a keypair as a Keystone on the same database and keys does.
+fn write_blob(s: &Server, access: &str, blob: &Value) {
+    let keys = s.app.credential_keys.current().expect("keys");
+    let encrypted = keys.encrypt(blob.to_string().as_bytes(), 5).expect("encrypts");
+    let id = make_id(access);
+    s.sql_run("UPDATE credential SET encrypted_blob = ? WHERE id = ?", args![encrypted, &id]);
+}
+
+/// It wrote the trust into the blob.
+#[test]
+fn a_keypair_that_an_older_keystone_made_of_a_trust_is_bound_at_its_first_exchange() {
+    let c = Cast::new();
+    let (alice, trust) = (c.s.on("alice", &c.p), c.trust(json!({})));
+    let keypair = c.keypair(&alice, &c.alice, json!({})).expect(201).body["credential"].clone();
+    let access = keypair["access"].as_str().expect("an access id");
+    let blob = |more: &str| json!({"access": access, "secret": keypair["secret"], more: &trust});
+    write_blob(&c.s, access, &blob("trust_id"));
+    let bound = || count(&c.s, "SELECT trust_id FROM vicar_keypair WHERE trust_id = ?", args![&trust]);
+    assert_eq!(bound(), 0);
+    for _ in 0..2 {
+        let answer = c.exchange(c.signed(&keypair)).expect(200);
+        assert_eq!(answer.body["token"]["OS-TRUST:trust"]["id"], trust.as_str());
+        c.s.validate(&answer.token()).expect(200);
+        assert_eq!(bound(), 1);
+    }
+    c.s.delete(&alice, &format!("/v3/OS-TRUST/trusts/{trust}")).expect(204);
+    c.exchange(c.signed(&keypair)).expect(401);
+    // A delegation of another kind is not ours to judge.
+    let keypair = c.keypair(&alice, &c.alice, json!({})).expect(201).body["credential"].clone();
+    c.exchange(c.signed(&keypair)).expect(200);
+    let access = keypair["access"].as_str().expect("an access id");
+    write_blob(&c.s, access, &json!({"access": access, "secret": keypair["secret"], "access_token_id": "x"}));
+    c.exchange(c.signed(&keypair)).expect(401);
+}
+
+#[test]
+fn a_trusts_keypair_is_good_for_what_its_rows_agree_on() {
+    let c = Cast::new();
+    let token = c.s.consume("bob", &c.trust(json!({}))).expect(201).token();
+    let keypair = c.keypair(&token, &c.alice, json!({})).expect(201).body["credential"].clone();
+    let id = make_id(keypair["access"].as_str().expect("an access id"));
+    let set = |column: &str, value: &str| {
+        c.s.sql_run(&format!("UPDATE credential SET {column} = ? WHERE id = ?"), args![value, &id]);
+    };
+    for (column, other, own) in [("project_id", &c.q, &c.p), ("user_id", &c.carol, &c.alice)] {
+        c.exchange(c.signed(&keypair)).expect(200);
+        set(column, other);
+        c.exchange(c.signed(&keypair)).expect(401);
+        set(column, own);
+    }
+    c.s.sql_run("DELETE FROM vicar_keypair WHERE credential_id = ?", args![&id]);
+    c.exchange(c.signed(&keypair)).expect(401);
+}
