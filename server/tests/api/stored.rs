@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use vicar::args;
+use vicar::auth::fernet::PayloadScope;
 use vicar::clock::SECOND;
 use vicar::store::DateTime;
 
@@ -208,4 +209,44 @@ fn a_trusts_keypair_is_good_for_what_its_rows_agree_on() {
     }
     c.s.sql_run("DELETE FROM vicar_keypair WHERE credential_id = ?", args![&id]);
     c.exchange(c.signed(&keypair)).expect(401);
+}
+
+#[test]
+fn access_rules_are_shown_to_who_enforces_them_and_the_token_to_nobody_else() {
+    let c = Cast::new();
+    c.application_credential("appcred");
+    let scope = PayloadScope::ApplicationCredential(c.p.clone(), "appcred".into());
+    let token = c.foreign_token(&c.alice, &["application_credential"], scope);
+    let admin = c.s.admin();
+    let asked = |version: Option<&str>| {
+        let mut headers = vec![("X-Auth-Token", admin.as_str()), ("X-Subject-Token", token.as_str())];
+        headers.extend(version.map(|v| ("OpenStack-Identity-Access-Rules", v)));
+        c.s.call("GET", "/v3/auth/tokens", &headers, None)
+    };
+    asked(None).expect(200);
+    let rule = "INSERT INTO access_rule (id, service, path, method, external_id, user_id)
+                VALUES (1, 'compute', '/v2.1/servers', 'GET', 'rule', ?)";
+    c.s.sql_run(rule, args![&c.alice]);
+    let limit = "INSERT INTO application_credential_access_rule (application_credential_id, access_rule_id)
+                 VALUES (1, 1)";
+    c.s.sql_run(limit, &[]);
+    asked(None).expect(404);
+    asked(Some("0.9")).expect(404);
+    let shown = asked(Some("1.0")).expect(200);
+    let rules = &shown.body["token"]["application_credential"]["access_rules"];
+    assert_eq!(rules[0]["path"], "/v2.1/servers");
+}
+
+#[test]
+fn a_token_of_a_trust_is_its_trustees_on_its_project() {
+    let c = Cast::new();
+    let id = c.trust(json!({}));
+    let of = |user: &str, project: &str| {
+        let scope = PayloadScope::Trust(project.to_owned(), id.clone());
+        c.s.validate(&c.foreign_token(user, &["password"], scope)).status
+    };
+    assert_eq!(of(&c.bob, &c.p), 200);
+    for (user, project) in [(&c.carol, &c.p), (&c.alice, &c.p), (&c.bob, &c.q)] {
+        assert_eq!(of(user, project), 404);
+    }
 }
