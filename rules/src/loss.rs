@@ -283,7 +283,9 @@ mod tests {
             assert!(!trust(&["member"]).ends(&records));
             assert!(trust(&["heat"]).ends(&records));
         }
-        assert!(!login().ends(&[domain.clone(), record(project("p"), &[])]));
+        for far in [&domain, &record(LostPlace::Below("q".into()), &["member"])] {
+            assert!(!login().ends(&[far.clone(), record(project("p"), &[])]));
+        }
         // Another act's record overrides nothing, nor does another user's.
         let later = Lost { act: "y".into(), ..record(project("p"), &[]) };
         assert!(login().ends(&[domain.clone(), later]));

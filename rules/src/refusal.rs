@@ -154,3 +154,49 @@ impl std::fmt::Display for Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_is_wrong_and_how_it_is_answered() {
+        use Class::*;
+        use Refusal::*;
+        let id = || "x".to_owned();
+        for (refusal, class, words) in [
+            (NotTheTrustor, Forbidden, "trustor_user_id"),
+            (TrusteeUnknown(id()), Absent, "Could not find user: x."),
+            (NoRoles, Forbidden, "roles"),
+            (RolesWithoutProject, Absent, "without project_id"),
+            (NothingDelegated, Malformed, "project_id and roles"),
+            (ProjectUnknown(id()), Absent, "Could not find project: x."),
+            (RoleNotHeld(id()), Absent, "Could not find role: x."),
+            (UsesNotPositive, Malformed, "remaining_uses"),
+            (UsesOnRedelegable, Malformed, "remaining_uses"),
+            (ExpiryPast, Malformed, "expires_at"),
+            (
+                DepthAboveMaximum { asked: 7, maximum: 3 },
+                Forbidden,
+                "redelegation_count 7 is above the maximum of 3",
+            ),
+            (RedelegationOff, Forbidden, "allow_redelegation"),
+            (DepthExhausted, Forbidden, "no further redelegation"),
+            (DepthStated { possible: 2 }, Forbidden, "redelegation_count can only be 2"),
+            (OutlivesParent, Forbidden, "expires_at"),
+            (RoleOutsideParent(id()), Forbidden, "role x"),
+            (OtherProject, Forbidden, "project_id"),
+            (ImpersonationGained, Forbidden, "impersonation"),
+            (ParentNotLive(id()), Absent, "gives nothing: x"),
+            (Duplicate, Conflict, "exists already"),
+            (KeypairOtherProject, Forbidden, "tenant_id"),
+            (KeypairRoleOutside(id()), Forbidden, "role x"),
+            (KeypairOutlives, Forbidden, "expires_at"),
+            (NarrowingNeedsTrust, Malformed, "roles and expires_at"),
+            (DelegatedToken("do this"), Forbidden, "may not do this"),
+        ] {
+            assert_eq!(refusal.class(), class, "{refusal:?}");
+            assert!(refusal.to_string().contains(words), "{refusal}");
+        }
+    }
+}

@@ -151,4 +151,22 @@ mod tests {
         assert!(ends(&taken("bob", None), &claims()));
         assert!(ends(&Event { user: None, ..taken("", Some("r")) }, &claims()));
     }
+
+    #[test]
+    fn with_an_expiry_a_domain_is_the_scope_and_not_the_home() {
+        let event = |domain: &str, expires| Event {
+            domain: Some(domain.into()),
+            expires,
+            issued_before: 10 * SECOND,
+            ..Event::default()
+        };
+        let scoped = Claims { domain_scope: Some("d"), domains: vec!["default", "d"], ..claims() };
+        let at = Some(90 * SECOND + 1);
+        assert!(ends(&event("d", at), &scoped));
+        assert!(!ends(&event("default", at), &scoped));
+        assert!(!ends(&event("default", at), &claims()));
+        assert!(!ends(&event("d", Some(91 * SECOND)), &scoped));
+        assert!(ends(&event("default", None), &scoped));
+        assert!(!ends(&event("e", None), &scoped));
+    }
 }

@@ -229,12 +229,54 @@ mod tests {
         assert_eq!(kind(marks(&m(&["password", "brand_new"]), true)), Kind::Unreviewed);
         assert_eq!(kind(marks(&m(&["ec2credential", "password"]), true)), Kind::Ec2);
         assert_eq!(kind(marks(&m(&["application_credential"]), false)), Kind::ApplicationCredential);
+        assert_eq!(kind(marks(&m(&["oauth1"]), true)), Kind::OAuth1);
+        let password = m(&["password"]);
+        let named = TokenTraits { application_credential: true, ..marks(&password, false) };
+        assert_eq!(kind(named), Kind::ApplicationCredential);
+        let named = TokenTraits { access_token: true, ..marks(&password, false) };
+        assert_eq!(kind(named), Kind::OAuth1);
         let ec2 = m(&["ec2credential"]);
         let lied = TokenTraits { additional_primary: &ec2, ..marks(&ec2, false) };
         assert_eq!(kind(lied), Kind::Ec2);
         let unknown = m(&["password", UNKNOWN_METHOD]);
         let lied = TokenTraits { additional_primary: &unknown, ..marks(&unknown, false) };
         assert_eq!(kind(lied), Kind::Unreviewed);
+    }
+
+    #[test]
+    fn a_switch_moves_one_cell() {
+        let all = [
+            Act::Use,
+            Act::Trusts,
+            Act::Rescope,
+            Act::Keypairs,
+            Act::OtherCredentials,
+            Act::OtherDelegations,
+            Act::Password,
+            Act::RevokeAll,
+        ];
+        let may_all = |kind, switches| all.map(|act| may(kind, act, switches).is_ok());
+        let off = Switches::default();
+        let refuse = Switches { refuse_ec2_keys: true, ..off };
+        let escalate = Switches { application_credential_trusts: true, ..off };
+        let (y, n) = (true, false);
+        for (kind, cells, refused, escalated) in [
+            (Kind::Login, [y; 8], [y; 8], [y; 8]),
+            (Kind::Trust, [y, y, n, y, n, n, n, n], [y, y, n, n, n, n, n, n], [y, y, n, y, n, n, n, n]),
+            (Kind::Ec2, [n; 8], [n; 8], [n; 8]),
+            (
+                Kind::ApplicationCredential,
+                [y, n, n, n, n, n, n, n],
+                [y, n, n, n, n, n, n, n],
+                [y, y, n, n, n, n, n, n],
+            ),
+            (Kind::OAuth1, [y, n, n, n, n, n, n, n], [y, n, n, n, n, n, n, n], [y, n, n, n, n, n, n, n]),
+            (Kind::Unreviewed, [y, n, n, n, n, n, n, n], [y, n, n, n, n, n, n, n], [y, n, n, n, n, n, n, n]),
+        ] {
+            assert_eq!(may_all(kind, off), cells, "{kind:?}");
+            assert_eq!(may_all(kind, refuse), refused, "{kind:?}");
+            assert_eq!(may_all(kind, escalate), escalated, "{kind:?}");
+        }
     }
 
     #[test]

@@ -183,7 +183,10 @@ fn rule_8_a_role_must_be_held_with_all_that_it_implies() {
 fn rule_9_uses_are_at_least_one_and_countable() {
     let grant =
         |uses| World::default().grant(&TrustRequest { uses: Some(uses), allow_redelegation: false, ..ask() });
-    assert_eq!(grant(3).expect("lawful").remaining_uses, Some(3));
+    for right in [1, 3, i32::MAX] {
+        let uses = grant(i64::from(right)).expect("lawful").remaining_uses;
+        assert_eq!(uses.map(i64::from), Some(i64::from(right)));
+    }
     for wrong in [0, -1, i64::MIN, i64::from(i32::MAX) + 1, i64::MAX] {
         assert_eq!(grant(wrong), Err(Refusal::UsesNotPositive), "{wrong}");
     }
@@ -213,6 +216,7 @@ fn rule_11_the_depth_follows_from_what_is_allowed_and_stated() {
     assert_eq!(hops(true, None), Ok(3));
     assert_eq!(hops(true, Some(0)), Ok(0));
     assert_eq!(hops(true, Some(2)), Ok(2));
+    assert_eq!(hops(true, Some(3)), Ok(3));
     assert_eq!(hops(true, Some(4)), Err(Refusal::DepthAboveMaximum { asked: 4, maximum: 3 }));
 }
 
@@ -550,4 +554,29 @@ fn a_subtree_is_all_that_is_below_and_nothing_beside() {
     assert_eq!(falls("nowhere"), Vec::<&str>::new());
     // A row whose parent is not there.
     assert_eq!(subtree("c", &rows[..1]), [&rows[0]]);
+}
+
+#[test]
+fn a_status_has_a_word_and_a_reason() {
+    let live = World::default().status(&root(&ask()));
+    let id = || "x".to_owned();
+    let suspended = |why| (TrustStatus::Suspended(why), "suspended");
+    let broken = |why| (TrustStatus::Ended(Ended::Broken(why)), "broken");
+    for ((status, word), reason) in [
+        ((live, "live"), None),
+        ((TrustStatus::Ended(Ended::Deleted), "deleted"), None),
+        ((TrustStatus::Ended(Ended::Expired), "expired"), None),
+        ((TrustStatus::Ended(Ended::Exhausted), "exhausted"), None),
+        (suspended(Suspended::Agent(id())), Some("user x is disabled")),
+        (suspended(Suspended::Project), Some("the project is disabled")),
+        (suspended(Suspended::Role(id())), Some("role x is not held")),
+        (broken(Broken::AncestorEnded(id())), Some("trust x above it ended")),
+        (broken(Broken::AncestorMissing(id())), Some("trust x above it is gone")),
+        (broken(Broken::AgentGone(id())), Some("user x is gone")),
+        (broken(Broken::ProjectGone), Some("the project is gone")),
+        (broken(Broken::Unlawful(id())), Some("trust x contradicts the trust above it")),
+    ] {
+        assert_eq!((status.word(), status.reason().as_deref()), (word, reason));
+        assert_eq!(status.ended(), matches!(status, TrustStatus::Ended(_)));
+    }
 }

@@ -225,10 +225,21 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_an_error() {
-        for rule in ["foo", "foo:bar", "user_id:%(target.secret)s", "(role:a", "role:a role:b", "and", "not"]
-        {
+        for rule in [
+            "foo",
+            "foo:bar",
+            "role:",
+            ":a",
+            "user_id:%(target.secret)s",
+            "(role:a",
+            "role:a role:b",
+            "and",
+            "not",
+        ] {
             assert!(Check::parse(rule).is_err(), "{rule}");
         }
+        let error = Check::parse("user_id:%(target.secret)s").expect_err("unknown");
+        assert_eq!(error.to_string(), "`target.secret` is no fact that policy can see here");
     }
 
     /// Parts of rules, whole and broken, and what stands between them.
@@ -337,7 +348,7 @@ mod tests {
 
     #[test]
     fn depth_has_a_bound() {
-        for n in [50, 100, 100_000] {
+        for n in [50, 60, 61, 100, 100_000] {
             let rules = [
                 format!("{}role:a{}", "(".repeat(n), ")".repeat(n)),
                 format!("{}role:a", "not ".repeat(n)),
@@ -348,5 +359,7 @@ mod tests {
                 assert_eq!(Check::parse(rule).is_err(), deep, "{n} {i}");
             }
         }
+        // What is beside is not below.
+        assert!(Check::parse(&["(role:a)"; 1_000].join(" and ")).is_ok());
     }
 }

@@ -313,4 +313,70 @@ mod tests {
             assert!(!policy.allows(op, &admin, &grant("d", "e")));
         }
     }
+
+    fn overridden(rules: &[(&str, &str)]) -> Policy {
+        Policy::with_overrides(rules.iter().copied()).expect("the overrides parse")
+    }
+
+    #[test]
+    fn a_rule_alone_is_judged_without_its_scopes() {
+        let policy = Policy::shipped().expect("the table parses");
+        let admin = subject(&["admin"], Scope::Domain("d".into()));
+        assert!(policy.allows_in_any_scope(Op::ListTrusts, &admin, &Facts::none()));
+        let nobody = subject(&[], Scope::System);
+        assert!(!policy.allows_in_any_scope(Op::ListTrusts, &nobody, &Facts::none()));
+        let token = Subject { admin_token: true, ..nobody };
+        let closed = overridden(&[("identity:list_trusts", "!")]);
+        assert!(closed.allows_in_any_scope(Op::ListTrusts, &token, &Facts::none()));
+    }
+
+    #[test]
+    fn rules_refer_to_each_other_to_a_depth() {
+        let anybody = subject(&[], Scope::System);
+        let allows = |policy: Policy| policy.allows(Op::ListTrusts, &anybody, &Facts::none());
+        let circle = [("identity:list_trusts", "rule:a"), ("a", "rule:b"), ("b", "rule:a")];
+        assert!(!allows(overridden(&circle)));
+        assert!(!allows(overridden(&[("identity:list_trusts", "rule:nowhere")])));
+        let chain = |links: u8| {
+            let rules: Vec<(String, String)> = (1..links)
+                .map(|n| (format!("r{n}"), format!("rule:r{}", n + 1)))
+                .chain([
+                    (format!("r{links}"), "@".to_owned()),
+                    ("identity:list_trusts".into(), "rule:r1".into()),
+                ])
+                .collect();
+            let rules: Vec<(&str, &str)> = rules.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+            overridden(&rules)
+        };
+        assert!(allows(chain(15)));
+        assert!(!allows(chain(16)));
+    }
+
+    #[test]
+    fn a_rule_may_name_a_value() {
+        let open = |rule, who: &Subject, facts: &Facts| {
+            overridden(&[("identity:list_trusts", rule)]).allows(Op::ListTrusts, who, facts)
+        };
+        let alice = subject(&["reader", "heat"], Scope::System);
+        let none = &Facts::none();
+        assert!(open("user_id:alice", &alice, none));
+        assert!(!open("user_id:bob", &alice, none));
+        assert!(open("system_scope:all", &alice, none));
+        assert!(!open("system_scope:some", &alice, none));
+        assert!(!open("reader_only:True", &alice, none));
+        assert!(open("reader_only:True", &subject(&["reader"], Scope::System), none));
+        let role = |name: &str| Facts::none().with(Fact::RoleName, name);
+        assert!(open("'member':%(target.role.name)s", &alice, &role("member")));
+        assert!(!open("'member':%(target.role.name)s", &alice, &role("admin")));
+    }
+
+    #[test]
+    fn an_optional_fact_adds_to_those_that_are_there() {
+        let facts = Facts::none().with(Fact::UserId, "a").with_opt(Fact::ProjectId, Some("p"));
+        let facts = facts.with_opt(Fact::DomainId, None::<&str>);
+        let of = |fact| facts.get(fact).to_vec();
+        assert_eq!(of(Fact::UserId), ["a"]);
+        assert_eq!(of(Fact::ProjectId), ["p"]);
+        assert!(of(Fact::DomainId).is_empty());
+    }
 }

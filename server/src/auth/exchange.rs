@@ -203,3 +203,126 @@ async fn use_once(tx: &mut WriteTx, fingerprint: &str, auth_ttl: Micros, now: Mi
         Err(e) => Err(e.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use hmac::{Hmac, KeyInit, Mac};
+    use vicar_rules::signature::{amz_date, presign_v4, sign_s3, sign_v2};
+
+    use super::*;
+
+    const NOW: Micros = 1_772_600_767 * SECOND;
+
+    fn config(text: &str) -> Config {
+        Config::from_text(&format!("[credential]\n{text}"), std::path::Path::new("/d")).expect("reads")
+    }
+
+    /// A request of version 2 that states these times, if any.
+    fn v2(stated: Option<Micros>, expires: Option<Micros>) -> Signed {
+        let mut r = SignedRequest {
+            access: "a".into(),
+            host: "h".into(),
+            verb: "GET".into(),
+            ..SignedRequest::default()
+        };
+        r.params.insert("SignatureVersion".into(), "2".into());
+        r.params.extend(stated.map(|at| ("Timestamp".into(), amz_date(at))));
+        r.params.extend(expires.map(|at| ("Expires".into(), amz_date(at))));
+        r.signature = sign_v2("s", &r).expect("signs");
+        Signed::Ec2(r)
+    }
+
+    fn s3(string_to_sign: &str) -> Signed {
+        let string_to_sign = string_to_sign.as_bytes().to_vec();
+        let signature = sign_s3("s", &string_to_sign).expect("signs");
+        Signed::S3(S3Request { access: "a".into(), signature, string_to_sign })
+    }
+
+    fn verdict(signed: &Signed, config: &Config) -> Result<(), String> {
+        signed.verify("s", config, NOW).map_err(|e| e.to_string())
+    }
+
+    fn refused(with: Error) -> Result<(), String> {
+        Err(with.to_string())
+    }
+
+    #[test]
+    fn a_signed_request_is_good_for_its_time() {
+        let config = config("auth_ttl = 15");
+        let verdict = |signed: Signed| verdict(&signed, &config);
+        let (ttl, ahead) = (15 * 60 * SECOND, 300 * SECOND);
+        assert_eq!(verdict(v2(Some(NOW), None)), Ok(()));
+        assert_eq!(verdict(v2(Some(NOW - ttl), None)), Ok(()));
+        assert_eq!(verdict(v2(Some(NOW - ttl - SECOND), None)), refused(TOO_OLD));
+        assert_eq!(verdict(v2(Some(NOW + ahead), None)), Ok(()));
+        assert_eq!(verdict(v2(Some(NOW + ahead + SECOND), None)), refused(TOO_NEW));
+        assert_eq!(verdict(v2(Some(NOW), Some(NOW + SECOND))), Ok(()));
+        assert_eq!(verdict(v2(Some(NOW), Some(NOW))), refused(TOO_OLD));
+        let Signed::Ec2(mut altered) = v2(Some(NOW), None) else { panic!("one of EC2") };
+        altered.path.push('x');
+        assert_eq!(verdict(Signed::Ec2(altered)), refused(BAD_SIGNATURE));
+
+        let mut presigned = SignedRequest {
+            access: "a".into(),
+            host: "h".into(),
+            verb: "GET".into(),
+            ..SignedRequest::default()
+        };
+        presign_v4("s", &mut presigned, &amz_date(NOW - 60 * SECOND), "r", "ec2", 60).expect("signs");
+        assert_eq!(verdict(Signed::Ec2(presigned.clone())), refused(TOO_OLD));
+        presign_v4("s", &mut presigned, &amz_date(NOW - 60 * SECOND), "r", "ec2", 61).expect("signs");
+        assert_eq!(verdict(Signed::Ec2(presigned)), Ok(()));
+    }
+
+    #[test]
+    fn a_request_without_a_time_is_of_version_2_and_of_who_allows_it() {
+        let (allowed, not) =
+            (config("allow_untimed_signatures = true"), config("allow_untimed_signatures = false"));
+        assert_eq!(verdict(&v2(None, None), &allowed), Ok(()));
+        assert_eq!(verdict(&v2(None, None), &not), refused(UNTIMED));
+        assert_eq!(verdict(&v2(None, Some(NOW + SECOND)), &not), refused(UNTIMED));
+        // Version 1 must state a time; an end is none.
+        let mut r = SignedRequest { access: "a".into(), ..SignedRequest::default() };
+        let end = amz_date(NOW + SECOND);
+        r.params.insert("Expires".into(), end.clone());
+        r.params.insert("SignatureVersion".into(), "1".into());
+        let mut mac = Hmac::<sha1::Sha1>::new_from_slice(b"s").expect("any length");
+        mac.update(format!("Expires{end}SignatureVersion1").as_bytes());
+        r.signature = STANDARD.encode(mac.finalize().into_bytes());
+        for config in [allowed, not] {
+            assert_eq!(verdict(&Signed::Ec2(r.clone()), &config), refused(UNTIMED));
+        }
+    }
+
+    #[test]
+    fn of_s3_the_gateway_judges_the_age() {
+        let (both, four) = (config("allow_s3_version_2 = true"), config("allow_s3_version_2 = false"));
+        let ahead = 300 * SECOND;
+        let v4 = |at: Micros| {
+            let at = amz_date(at);
+            s3(&format!("AWS4-HMAC-SHA256\n{at}\n{}/r/s3/aws4_request\n00", &at[..8]))
+        };
+        let v2 = |line: &str| s3(&format!("GET\n\n\n{line}\n/b/k"));
+        for config in [&both, &four] {
+            assert_eq!(verdict(&v4(NOW - 86_400 * SECOND), config), Ok(()));
+            assert_eq!(verdict(&v4(NOW + ahead), config), Ok(()));
+            assert_eq!(verdict(&v4(NOW + ahead + SECOND), config), refused(TOO_NEW));
+        }
+        assert_eq!(verdict(&v2(""), &both), Ok(()));
+        assert_eq!(verdict(&v2(""), &four), refused(VERSION_REFUSED));
+        let end = |at: Micros| v2(&(at / SECOND).to_string());
+        assert_eq!(verdict(&end(NOW), &both), refused(TOO_OLD));
+        assert_eq!(verdict(&end(NOW + SECOND), &both), Ok(()));
+    }
+
+    #[test]
+    fn a_request_of_ec2_is_one_that_can_be_told_from_others() {
+        let of = |at| v2(Some(at), None).once().expect("an identity");
+        assert_eq!(of(NOW), of(NOW));
+        assert_ne!(of(NOW), of(NOW + SECOND));
+        assert_eq!(s3("GET\n\n\n\n/b/k").once(), None);
+        assert_eq!((v2(None, None).access(), s3("x").access()), ("a", "a"));
+    }
+}

@@ -239,6 +239,128 @@ mod tests {
     use vicar_rules::token::{Kind, TokenTraits, kind};
 
     use super::*;
+    use crate::crypto::keys::{KeyRing, setup};
+
+    const AT: Micros = 1_772_600_767 * SECOND;
+
+    fn keys() -> std::sync::Arc<Keys> {
+        let dir = std::env::temp_dir().join(format!("vicar-fernet-{}", crate::ids::uuid()));
+        setup(&dir).expect("made");
+        let keys = KeyRing::new(dir.clone(), false).current().expect("keys");
+        let _ = std::fs::remove_dir_all(dir);
+        keys
+    }
+
+    fn uuid(digit: char) -> String {
+        digit.to_string().repeat(32)
+    }
+
+    fn payload(scope: PayloadScope) -> Payload {
+        let audit = |byte| URL_SAFE_NO_PAD.encode([byte; 16]);
+        Payload {
+            user: uuid('a'),
+            methods: names(&["token", "password"]),
+            scope,
+            expires: AT + 3_600 * SECOND,
+            issued: AT,
+            audit_ids: vec![audit(1), audit(2)],
+        }
+    }
+
+    #[test]
+    fn every_scope_survives_the_way_through_a_token() {
+        let (keys, methods) = (keys(), names(&["password", "token"]));
+        let (p, t, text) = (|| uuid('b'), || uuid('c'), || "default".to_owned());
+        for scope in [
+            PayloadScope::Unscoped,
+            PayloadScope::Domain(text()),
+            PayloadScope::Domain(p()),
+            PayloadScope::Project(p()),
+            PayloadScope::Project(text()),
+            PayloadScope::Trust(p(), t()),
+            PayloadScope::Narrowed(p(), t()),
+            PayloadScope::System("all".into()),
+            PayloadScope::ApplicationCredential(p(), t()),
+        ] {
+            let whole = payload(scope.clone());
+            let rooted = Payload { audit_ids: vec![whole.audit_ids[0].clone()], ..payload(scope.clone()) };
+            let named = Payload { user: "Ann".into(), ..payload(scope) };
+            for payload in [whole, rooted, named] {
+                let token = payload.encode(&keys, &methods).expect("encodes");
+                assert_eq!(Payload::decode(&token, &keys, &methods), Some(payload));
+            }
+        }
+        assert_eq!(payload(PayloadScope::Trust(p(), text())).encode(&keys, &methods), None);
+        assert_eq!(payload(PayloadScope::Narrowed(p(), text())).encode(&keys, &methods), None);
+    }
+
+    /// What Keystone's own packing, another version of it, or a damaged one may hold.
+    #[test]
+    fn a_payload_is_read_in_one_way_or_not_at_all() {
+        let (keys, methods) = (keys(), names(&["password", "token"]));
+        let decode = |parts: Vec<Pack>| {
+            let mut packed = Vec::new();
+            rmpv::encode::write_value(&mut packed, &Pack::Array(parts)).expect("packs");
+            Payload::decode(&keys.encrypt(&packed, 5).expect("encrypts"), &keys, &methods)
+        };
+        let audit = || Pack::Array(vec![Pack::Binary(vec![1; 16])]);
+        let with = |user: Pack, expires: Pack, audit: Pack| {
+            decode(vec![Pack::from(0), user, Pack::from(1), expires, audit])
+        };
+        let user = || Pack::Array(vec![Pack::Boolean(false), Pack::from("ann")]);
+        let seconds = |s: f64| with(user(), Pack::F64(s), audit()).map(|p| p.expires);
+
+        assert_eq!(seconds(7.5), Some(7_500_000));
+        assert_eq!(seconds(0.0), Some(0));
+        assert_eq!(seconds(253_402_300_799.0), Some(253_402_300_799 * SECOND));
+        for wrong in [-1.0, 253_402_300_800.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+        assert_eq!(
+            with(user(), Pack::from(7), audit()).map(|p| (p.expires, p.issued)),
+            Some((7 * SECOND, 5 * SECOND))
+        );
+
+        let id = |is_bytes, id: Pack| {
+            let user = Pack::Array(vec![Pack::Boolean(is_bytes), id]);
+            with(user, Pack::from(7), audit()).map(|p| p.user)
+        };
+        let bytes = |n: usize| Pack::Binary(vec![b'z'; n]);
+        assert_eq!(id(true, bytes(16)), Some("7a".repeat(16)));
+        assert_eq!(id(true, bytes(15)), None);
+        assert_eq!(id(true, Pack::from("z")), None);
+        assert_eq!(id(false, bytes(3)).as_deref(), Some("zzz"));
+        assert_eq!(id(false, Pack::from(3)), None);
+
+        let of = |n: usize| {
+            with(user(), Pack::from(7), Pack::Array(vec![bytes(16); n])).map(|p| p.audit_ids.len())
+        };
+        assert_eq!([of(0), of(1), of(2), of(3)], [None, Some(1), Some(2), None]);
+
+        let place = |version: u64, place: Pack, more: Pack| {
+            decode(vec![Pack::from(version), user(), Pack::from(1), place, Pack::from(7), audit(), more])
+                .map(|p| p.scope)
+        };
+        let (nil, p) = (|| Pack::Nil, || pack_id("p"));
+        assert_eq!(place(1, bytes(16), nil()), Some(PayloadScope::Domain("7a".repeat(16))));
+        assert_eq!(place(1, bytes(3), nil()), Some(PayloadScope::Domain("zzz".into())));
+        assert_eq!(place(3, p(), bytes(16)), Some(PayloadScope::Trust("p".into(), "7a".repeat(16))));
+        assert_eq!(place(3, p(), bytes(3)), Some(PayloadScope::Trust("p".into(), "zzz".into())));
+        assert_eq!(place(NARROWED, p(), bytes(3)), Some(PayloadScope::Narrowed("p".into(), "zzz".into())));
+        assert_eq!(place(4, p(), bytes(16)), None);
+    }
+
+    #[test]
+    fn what_is_longer_than_any_token_is_not_looked_at() {
+        let (keys, methods) = (keys(), names(&["password", "token"]));
+        let of = |n: usize| {
+            let named = Payload { user: "u".repeat(n), ..payload(PayloadScope::Unscoped) };
+            let token = named.encode(&keys, &methods).expect("encodes");
+            (token.len() <= LONGEST, Payload::decode(&token, &keys, &methods).is_some())
+        };
+        assert_eq!(of(600), (true, true));
+        assert_eq!(of(700), (false, false));
+    }
 
     fn names(of: &[&str]) -> Vec<String> {
         of.iter().map(|m| (*m).to_owned()).collect()

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use vicar::args;
+use vicar::auth::fernet::PayloadScope;
 use vicar::clock::SECOND;
 use vicar::store::DateTime;
 
@@ -158,4 +159,98 @@ fn the_reaper_forgets_what_can_concern_no_token_any_more() {
     c.s.clock.advance(121 * SECOND);
     assert_eq!(sweep(), u64::try_from(losses + events).expect("few"));
     assert_eq!(left(), (0, 0, 1));
+}
+
+/// Writes the blob of a keypair as a Keystone on the same database and keys does.
+fn write_blob(s: &Server, access: &str, blob: &Value) {
+    let keys = s.app.credential_keys.current().expect("keys");
+    let encrypted = keys.encrypt(blob.to_string().as_bytes(), 5).expect("encrypts");
+    let id = make_id(access);
+    s.sql_run("UPDATE credential SET encrypted_blob = ? WHERE id = ?", args![encrypted, &id]);
+}
+
+/// It wrote the trust into the blob.
+#[test]
+fn a_keypair_that_an_older_keystone_made_of_a_trust_is_bound_at_its_first_exchange() {
+    let c = Cast::new();
+    let (alice, trust) = (c.s.on("alice", &c.p), c.trust(json!({})));
+    let keypair = c.keypair(&alice, &c.alice, json!({})).expect(201).body["credential"].clone();
+    let access = keypair["access"].as_str().expect("an access id");
+    let blob = |more: &str| json!({"access": access, "secret": keypair["secret"], more: &trust});
+    write_blob(&c.s, access, &blob("trust_id"));
+    let bound = || count(&c.s, "SELECT trust_id FROM vicar_keypair WHERE trust_id = ?", args![&trust]);
+    assert_eq!(bound(), 0);
+    for _ in 0..2 {
+        let answer = c.exchange(c.signed(&keypair)).expect(200);
+        assert_eq!(answer.body["token"]["OS-TRUST:trust"]["id"], trust.as_str());
+        c.s.validate(&answer.token()).expect(200);
+        assert_eq!(bound(), 1);
+    }
+    c.s.delete(&alice, &format!("/v3/OS-TRUST/trusts/{trust}")).expect(204);
+    c.exchange(c.signed(&keypair)).expect(401);
+    // A delegation of another kind is not ours to judge.
+    let keypair = c.keypair(&alice, &c.alice, json!({})).expect(201).body["credential"].clone();
+    c.exchange(c.signed(&keypair)).expect(200);
+    let access = keypair["access"].as_str().expect("an access id");
+    write_blob(&c.s, access, &json!({"access": access, "secret": keypair["secret"], "access_token_id": "x"}));
+    c.exchange(c.signed(&keypair)).expect(401);
+}
+
+#[test]
+fn a_trusts_keypair_is_good_for_what_its_rows_agree_on() {
+    let c = Cast::new();
+    let token = c.s.consume("bob", &c.trust(json!({}))).expect(201).token();
+    let keypair = c.keypair(&token, &c.alice, json!({})).expect(201).body["credential"].clone();
+    let id = make_id(keypair["access"].as_str().expect("an access id"));
+    let set = |column: &str, value: &str| {
+        c.s.sql_run(&format!("UPDATE credential SET {column} = ? WHERE id = ?"), args![value, &id]);
+    };
+    for (column, other, own) in [("project_id", &c.q, &c.p), ("user_id", &c.carol, &c.alice)] {
+        c.exchange(c.signed(&keypair)).expect(200);
+        set(column, other);
+        c.exchange(c.signed(&keypair)).expect(401);
+        set(column, own);
+    }
+    c.s.sql_run("DELETE FROM vicar_keypair WHERE credential_id = ?", args![&id]);
+    c.exchange(c.signed(&keypair)).expect(401);
+}
+
+#[test]
+fn access_rules_are_shown_to_who_enforces_them_and_the_token_to_nobody_else() {
+    let c = Cast::new();
+    c.application_credential("appcred");
+    let scope = PayloadScope::ApplicationCredential(c.p.clone(), "appcred".into());
+    let token = c.foreign_token(&c.alice, &["application_credential"], scope);
+    let admin = c.s.admin();
+    let asked = |version: Option<&str>| {
+        let mut headers = vec![("X-Auth-Token", admin.as_str()), ("X-Subject-Token", token.as_str())];
+        headers.extend(version.map(|v| ("OpenStack-Identity-Access-Rules", v)));
+        c.s.call("GET", "/v3/auth/tokens", &headers, None)
+    };
+    asked(None).expect(200);
+    let rule = "INSERT INTO access_rule (id, service, path, method, external_id, user_id)
+                VALUES (1, 'compute', '/v2.1/servers', 'GET', 'rule', ?)";
+    c.s.sql_run(rule, args![&c.alice]);
+    let limit = "INSERT INTO application_credential_access_rule (application_credential_id, access_rule_id)
+                 VALUES (1, 1)";
+    c.s.sql_run(limit, &[]);
+    asked(None).expect(404);
+    asked(Some("0.9")).expect(404);
+    let shown = asked(Some("1.0")).expect(200);
+    let rules = &shown.body["token"]["application_credential"]["access_rules"];
+    assert_eq!(rules[0]["path"], "/v2.1/servers");
+}
+
+#[test]
+fn a_token_of_a_trust_is_its_trustees_on_its_project() {
+    let c = Cast::new();
+    let id = c.trust(json!({}));
+    let of = |user: &str, project: &str| {
+        let scope = PayloadScope::Trust(project.to_owned(), id.clone());
+        c.s.validate(&c.foreign_token(user, &["password"], scope)).status
+    };
+    assert_eq!(of(&c.bob, &c.p), 200);
+    for (user, project) in [(&c.carol, &c.p), (&c.alice, &c.p), (&c.bob, &c.q)] {
+        assert_eq!(of(user, project), 404);
+    }
 }

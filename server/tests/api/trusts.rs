@@ -776,20 +776,6 @@ fn what_ends_tokens_of_the_middle_is_recorded_for_what_is_below() {
     assert_eq!(trusts(&new_events()), [made.as_str().expect("an id")]);
 }
 
-/// A token of the server's own keys with any methods and scope, as a Keystone beside it could issue.
-fn foreign_token(c: &Cast, methods: &[&str], scope: vicar::auth::fernet::PayloadScope) -> String {
-    let payload = vicar::auth::fernet::Payload {
-        user: c.alice.clone(),
-        methods: methods.iter().map(|m| (*m).to_owned()).collect(),
-        scope,
-        expires: START + 3600 * SECOND,
-        issued: START,
-        audit_ids: vec![vicar::ids::audit()],
-    };
-    let keys = c.s.app.token_keys.current().expect("keys");
-    payload.encode(&keys, &c.s.app.config.auth_methods).expect("a token")
-}
-
 /// Also CVE-2026-43000, LP#2153453, LP#2158538, and LP#2150089's switch.
 #[test]
 fn rule_05_delegated_methods_have_no_part_in_trusts() {
@@ -798,24 +784,22 @@ fn rule_05_delegated_methods_have_no_part_in_trusts() {
     for (ini, application_credential_may) in [("", false), (insecure, true)] {
         let c = Cast::with(ini);
         let id = c.trust(json!({}));
-        c.s.sql_run(
-            "INSERT INTO application_credential (internal_id, id, name, secret_hash, user_id, project_id, unrestricted)
-             VALUES (1, 'appcred', 'a', 'x', ?, ?, ?)",
-            vicar::args![&c.alice, &c.p, true],
-        );
-        c.s.sql_run(
-            "INSERT INTO application_credential_role (application_credential_id, role_id) VALUES (1, ?)",
-            vicar::args![c.s.role("member")],
-        );
+        c.application_credential("appcred");
         let project = || PayloadScope::Project(c.p.clone());
         let by_credential = PayloadScope::ApplicationCredential(c.p.clone(), "appcred".into());
         let tokens = [
-            (foreign_token(&c, &["application_credential"], by_credential), application_credential_may),
-            (foreign_token(&c, &["oauth1"], project()), false),
-            (foreign_token(&c, &["password", "oauth1"], project()), false),
-            (foreign_token(&c, &["ec2credential"], project()), false),
-            (foreign_token(&c, &[], project()), false),
-            (foreign_token(&c, &["ec2credential"], PayloadScope::Trust(c.p.clone(), id.clone())), false),
+            (
+                c.foreign_token(&c.alice, &["application_credential"], by_credential),
+                application_credential_may,
+            ),
+            (c.foreign_token(&c.alice, &["oauth1"], project()), false),
+            (c.foreign_token(&c.alice, &["password", "oauth1"], project()), false),
+            (c.foreign_token(&c.alice, &["ec2credential"], project()), false),
+            (c.foreign_token(&c.alice, &[], project()), false),
+            (
+                c.foreign_token(&c.alice, &["ec2credential"], PayloadScope::Trust(c.p.clone(), id.clone())),
+                false,
+            ),
         ];
         let role = c.s.role("member");
         let path = format!("/v3/OS-TRUST/trusts/{id}");

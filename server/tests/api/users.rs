@@ -310,6 +310,17 @@ fn a_failed_login_does_not_tell_why() {
     }
 }
 
+/// Whatever hash it may fit, and an empty one neither.
+#[test]
+fn a_password_longer_than_the_limit_is_none() {
+    let s = Server::with("max_password_length = 12\n");
+    for (name, length, status) in [("ann", 12, 201), ("bob", 13, 401), ("carol", 0, 401)] {
+        let password = "x".repeat(length);
+        s.user_with(name, "default", &password);
+        s.login(name, &password, Value::Null).expect(status);
+    }
+}
+
 #[test]
 fn failures_lock_an_account_for_a_while() {
     let ini = "[security_compliance]\nlockout_failure_attempts = 3\nlockout_duration = 60\n";

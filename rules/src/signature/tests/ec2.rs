@@ -127,7 +127,9 @@ fn only_what_is_signed_counts_as_the_stated_time() {
     req.headers.insert("Date".into(), "Thu, 01 Jan 2099 00:00:00 GMT".into());
     assert_eq!(verify_ec2(SECRET, &req), Ok(SignatureVersion::V4));
     assert_eq!(stated_time(&req), Ok(Some(TIME)));
-    // A second date that is not in the string to sign.
+    // A second date, which must be the one in the string to sign.
+    req.params.insert("X-Amz-Date".into(), "20260304T050607Z".into());
+    assert_eq!(verify_ec2(SECRET, &req), Ok(SignatureVersion::V4));
     req.params.insert("X-Amz-Date".into(), "20260304T235959Z".into());
     assert_eq!(verify_ec2(SECRET, &req), Err(SignatureError::Malformed("X-Amz-Date")));
 
@@ -186,14 +188,20 @@ fn presigned_requests_say_when_they_expire() {
     let mut req = v4_presigned();
     assert_eq!(expires_in(&req), Some(60));
     assert_eq!(expires_at(&req), Ok(Some(TIME + 60 * MICROS)));
-    for bad in ["", "-1", "604801", "1e3", "99999999999999999999", "+60"] {
+    req.params.insert("X-Amz-Expires".into(), "604800".into());
+    assert_eq!(expires_in(&req), Some(604_800));
+    for bad in ["", "-1", "604801", "1e3", "99999999999999999999", "+60", "0000060"] {
         req.params.insert("X-Amz-Expires".into(), bad.into());
         assert_eq!(expires_in(&req), Some(0), "{bad}");
         assert_eq!(verify_ec2(SECRET, &req), Err(SignatureError::Malformed("X-Amz-Expires")));
     }
     req.verb = "POST".into();
     assert_eq!(expires_in(&req), None);
-    assert_eq!(expires_in(&v4_get()), None);
+    // Not signed, or not by a scheme that knows it.
+    for mut req in [v4_get(), v2_sha256(), v0()] {
+        req.params.insert("X-Amz-Expires".into(), "60".into());
+        assert_eq!(expires_in(&req), None, "{req:?}");
+    }
     let mut req = v2_sha256();
     req.params.insert("Expires".into(), "2026-03-04T05:07:07Z".into());
     assert_eq!(expires_at(&req), Ok(Some(TIME + 60 * MICROS)));
@@ -251,6 +259,17 @@ fn our_own_signatures_are_the_signers() {
 fn an_access_key_may_contain_a_slash() {
     let mut req = v4_get();
     req.access = "a/b".into();
-    sign_v4(SECRET, &mut req, "20260304T050607Z", "r", "ec2").unwrap();
+    let header = sign_v4(SECRET, &mut req, "20260304T050607Z", "r", "ec2").unwrap();
     assert_eq!(verify_ec2(SECRET, &req), Ok(SignatureVersion::V4));
+    // All headers are signed.
+    assert!(header.contains("SignedHeaders=content-type;host;x-amz-date,"), "{header}");
+}
+
+#[test]
+fn no_path_is_the_root() {
+    let mut req = v4_get();
+    sign_v4(SECRET, &mut req, "20260304T050607Z", "r", "ec2").unwrap();
+    req.path.clear();
+    assert_eq!(verify_ec2(SECRET, &req), Ok(SignatureVersion::V4));
+    assert_eq!(v4_get().path, "/");
 }

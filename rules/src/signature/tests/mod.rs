@@ -43,6 +43,30 @@ fn debug_output_shows_no_signature() {
     for (_, req) in all_ec2() {
         let shown = format!("{req:?}");
         assert!(!shown.contains(&req.signature) && !shown.contains("Signature="));
+        assert!(shown.contains(ACCESS) && shown.contains(&req.path), "{shown}");
     }
-    assert!(!format!("{:?}", s3_v2()).contains(&s3_v2().signature));
+    let shown = format!("{:?}", s3_v2());
+    assert!(!shown.contains(&s3_v2().signature) && shown.contains(ACCESS), "{shown}");
+}
+
+#[test]
+fn versions_and_errors_have_words() {
+    use SignatureVersion::{V0, V1, V2, V4};
+    let shown = [V0, V1, V2, V4].map(|v| (v.to_string(), v.covers_whole_request()));
+    let words = ["0", "1", "2", "4"].map(str::to_owned);
+    assert_eq!(shown, std::array::from_fn(|i| (words[i].clone(), i > 1)));
+    for (error, words) in [
+        (SignatureError::Missing("secret"), "lacks secret"),
+        (SignatureError::UnknownVersion, "no known scheme"),
+        (SignatureError::UnknownMethod, "method is not known"),
+        (SignatureError::Malformed("headers"), "malformed headers"),
+        (SignatureError::SignedHeaderAbsent, "signed is absent"),
+        (SignatureError::HostNotSigned, "host is not among"),
+        (SignatureError::ScopeDate, "another day"),
+        (SignatureError::ScopeService, "another service"),
+        (SignatureError::AccessKey, "another access key"),
+        (SignatureError::Mismatch, "does not match"),
+    ] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
 }

@@ -1,8 +1,10 @@
 //! The people of the story that most tests of delegation tell.
 
 use serde_json::{Value, json};
+use vicar::auth::fernet::{Payload, PayloadScope};
+use vicar::clock::SECOND;
 
-use super::{Answer, Server};
+use super::{Answer, START, Server};
 
 /// The story's people on one server: alice holds `member` and `heat_stack_owner` on project P; the others
 /// hold nothing anywhere; svc holds `service` on project service.
@@ -100,6 +102,33 @@ impl Cast {
             body[k] = v.clone();
         }
         self.s.post(token, &format!("/v3/users/{user}/credentials/OS-EC2"), body)
+    }
+
+    /// An application credential of alice's on P over `member`, which a Keystone beside us made.
+    pub fn application_credential(&self, id: &str) {
+        self.s.sql_run(
+            "INSERT INTO application_credential (internal_id, id, name, secret_hash, user_id, project_id, unrestricted)
+             VALUES (1, ?, 'a', 'x', ?, ?, ?)",
+            vicar::args![id, &self.alice, &self.p, true],
+        );
+        self.s.sql_run(
+            "INSERT INTO application_credential_role (application_credential_id, role_id) VALUES (1, ?)",
+            vicar::args![self.s.role("member")],
+        );
+    }
+
+    /// A token of the server's own keys with any methods and scope, as a Keystone beside it could issue.
+    pub fn foreign_token(&self, user: &str, methods: &[&str], scope: PayloadScope) -> String {
+        let payload = Payload {
+            user: user.to_owned(),
+            methods: methods.iter().map(|m| (*m).to_owned()).collect(),
+            scope,
+            expires: START + 3600 * SECOND,
+            issued: START,
+            audit_ids: vec![vicar::ids::audit()],
+        };
+        let keys = self.s.app.token_keys.current().expect("keys");
+        payload.encode(&keys, &self.s.app.config.auth_methods).expect("a token")
     }
 
     /// A request signed now with version 2, as the body of an exchange.
