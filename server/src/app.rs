@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use vicar_rules::policy::Policy;
 use vicar_rules::token::Switches;
 
@@ -12,6 +11,7 @@ use crate::config::{Config, Ec2Keys};
 use crate::crypto::keys::KeyRing;
 use crate::crypto::passwords::Passwords;
 use crate::metrics::Metrics;
+use crate::queue::Queue;
 use crate::store::Store;
 
 /// The parts, put together once. Handlers get it by reference; parts do not know each other.
@@ -35,10 +35,13 @@ pub struct App {
     pub failures: Failures,
     /// Places for long reads. Half of the threads at most are busy with them, so that the others serve what is
     /// short; see docs/decisions/0006-engines.md.
-    pub long_reads: Semaphore,
+    pub long_reads: Arc<Queue>,
     /// Counters.
     pub metrics: Metrics,
 }
+
+/// How many long reads wait at most, for each place.
+const WAITING_LONG_READS: usize = 64;
 
 /// Threads that serve requests: one for each core, and never one alone.
 pub fn threads() -> usize {
@@ -60,12 +63,13 @@ impl App {
             Some(pool) => Metrics::default().with_pool(pool),
             None => Metrics::default(),
         };
+        let places = (threads() / 2).max(1);
         Ok(Arc::new(Self {
             token_keys: KeyRing::new(config.fernet_keys.clone(), false),
             credential_keys: KeyRing::new(config.credential_keys.clone(), true),
             passwords: Passwords::new(&config),
             metrics,
-            long_reads: Semaphore::new((threads() / 2).max(1)),
+            long_reads: Queue::new(places, places * WAITING_LONG_READS),
             failures: Failures::default(),
             policy,
             store: store.with_clock(clock.clone(), config.compliance.disable_user_account_days_inactive),

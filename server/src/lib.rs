@@ -24,6 +24,7 @@ mod oslo;
 mod pattern;
 pub mod peer;
 mod policy_file;
+pub mod queue;
 pub mod reaper;
 pub mod resource;
 pub mod resources;

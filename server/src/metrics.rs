@@ -9,8 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::crypto::passwords;
 use crate::http::limits;
+use crate::queue;
 use crate::store::Gauges;
 
 /// Labels of a request.
@@ -98,16 +98,20 @@ impl Metrics {
         self
     }
 
-    /// Adds the counts of the queue before password hashing.
-    pub fn watch_passwords(&self, queue: &passwords::Gauges) {
+    /// Adds the counts of the queues before password hashing and before long reads.
+    pub fn watch_queues(&self, passwords: &queue::Gauges, long_reads: &queue::Gauges) {
         let mut registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let passwords = registry.sub_registry_with_prefix("passwords");
-        passwords.register("waiting", "Passwords that wait to be hashed", queue.waiting.clone());
-        passwords.register(
-            "refused",
-            "Passwords that were not hashed, as too many waited",
-            queue.refused.clone(),
-        );
+        for (name, what, queue) in
+            [("passwords", "Passwords to be hashed", passwords), ("long_reads", "Long reads", long_reads)]
+        {
+            let counts = registry.sub_registry_with_prefix(name);
+            counts.register("waiting", format!("{what} that wait"), queue.waiting.clone());
+            counts.register(
+                "refused",
+                format!("{what} that were refused, as too many waited"),
+                queue.refused.clone(),
+            );
+        }
     }
 
     /// The text that Prometheus reads.

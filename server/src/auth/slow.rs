@@ -4,8 +4,9 @@
 //! is done, and the handler runs again from its beginning and finds the result. What the work rested on, a
 //! stored hash, is part of the question: when it has changed meanwhile, the question is another one.
 
-use crate::crypto::passwords::{Origin, Passwords};
+use crate::crypto::passwords::Passwords;
 use crate::error::{Error, Result};
+use crate::queue::Origin;
 
 /// A question whose answer takes long.
 #[derive(Clone, PartialEq, Eq)]

@@ -20,6 +20,7 @@ use crate::http::page::{Paging, Query};
 use crate::http::schema::{Body, Schema};
 use crate::http::{Links, Request};
 use crate::metrics::Metrics;
+use crate::peer::Peer;
 use crate::store::{Batch, Tx, WriteTx};
 
 /// A session that reads.
@@ -103,10 +104,13 @@ impl<'r, T> Session<'r, T> {
     /// once, without a transaction, and runs the handler again. Call it after permission was checked.
     ///
     /// # Errors
-    /// [`Error::TakesLong`] without a place.
+    /// [`Error::TakesLong`] without a place; 503 when the client has closed its side while others wait.
     pub async fn take_long(&mut self) -> Result<()> {
         if !self.may_take_long {
             return Err(Error::TakesLong);
+        }
+        if self.app.long_reads.has_waiting() && Peer::current().is_some_and(|peer| peer.is_half_closed()) {
+            return Err(Error::Busy);
         }
         tokio::task::yield_now().await;
         Ok(())

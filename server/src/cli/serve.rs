@@ -119,7 +119,7 @@ impl Serve {
                 let _ = stopped.wait_for(|s| *s).await;
             }
         };
-        app.metrics.watch_passwords(app.passwords.gauges());
+        app.metrics.watch_queues(app.passwords.gauges(), &app.long_reads.gauges);
         let learning = tokio::spawn(learn_hashes(Arc::clone(&app)));
         let reaper = tokio::spawn(reaper::forever(Arc::clone(&app)));
         let monitor = monitor.map(|listener| {

@@ -2,7 +2,6 @@
 //! of its own, at most one per core at a time, after a bounded queue.
 
 mod level;
-mod queue;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,11 +10,10 @@ use fancy_regex::Regex;
 use tokio::sync::oneshot;
 
 use self::level::Level;
-use self::queue::Queue;
-pub use self::queue::{Gauges, Origin};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::pattern;
+use crate::queue::{Gauges, Origin, Queue};
 
 /// bcrypt reads no more of a password than this.
 pub const BCRYPT_BYTES: usize = 72;

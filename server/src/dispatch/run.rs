@@ -23,6 +23,7 @@ use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::http::request::{AUTH_TOKEN, read_body};
 use crate::http::{Request, layers};
+use crate::queue::Origin;
 use crate::store::{Backoff, Tx};
 
 /// The router of a list of routes.
@@ -118,10 +119,11 @@ async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
             }
             Err(Error::TakesLong) if long.is_none() => {
                 has_writer = false;
-                // It is never closed, and kept until there is an answer.
-                match app.long_reads.acquire().await {
-                    Ok(place) => long = Some(place),
-                    Err(_) => break Error::TakesLong,
+                // Kept until there is an answer.
+                let actor = request.line.fields().actor.unwrap_or_default();
+                match app.long_reads.enter(Origin::here(&actor)).await {
+                    Ok(turn) => long = Some(turn),
+                    Err(e) => break e,
                 }
             }
             Err(Error::RevokedThisSecond) if !has_waited => {

@@ -13,6 +13,7 @@ use vicar::dispatch::log;
 use vicar::http::limits::{Limits, Rate};
 use vicar::http::{layers, serve};
 use vicar::peer::Peer;
+use vicar::queue::Origin;
 
 use crate::support::{PASSWORD, Server};
 
@@ -342,4 +343,38 @@ fn a_panic_outside_of_the_routes_is_a_500_too() {
     // The connection lives on.
     stream.write_all(REQUEST).expect("sent");
     assert_eq!(first_line(&mut stream), "HTTP/1.1 500 Internal Server Error");
+}
+
+/// Long reads wait in a queue of a bounded length. Of those who have hung up, none holds up one who has not, and
+/// none keeps its connection.
+#[test]
+fn long_reads_of_those_who_have_hung_up_come_last() {
+    let s = Server::start();
+    let admin = s.admin();
+    let listener = Listener::new(patient(), vicar::routes::public(Arc::clone(&s.app)));
+    let ask = || {
+        let mut stream = connect(listener.at);
+        let head = "GET /v3/role_assignments HTTP/1.1\r\nHost: here\r\nConnection: close\r\n";
+        write!(stream, "{head}X-Auth-Token: {admin}\r\n\r\n").expect("sent");
+        stream
+    };
+    let gauges = &s.app.long_reads.gauges;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let places = (vicar::app::threads() / 2).max(1);
+    let take = || runtime.block_on(s.app.long_reads.enter(Origin::here("somebody"))).expect("a place");
+    let taken: Vec<_> = (0..places).map(|_| take()).collect();
+    for n in 1..=4 {
+        drop(ask());
+        until("it waits", || gauges.waiting.get() == n);
+    }
+    let honest = ask();
+    until("it waits too", || gauges.waiting.get() == 5);
+    for _ in 0..64 * places {
+        drop(ask());
+    }
+    until("some are refused", || gauges.refused.get() == 5);
+    drop(taken);
+    assert!(text(honest).starts_with("HTTP/1.1 200 "));
+    until("nobody waits", || gauges.waiting.get() == 0);
+    until("no connection is open", || listener.open() == 0);
 }

@@ -1,4 +1,5 @@
-//! The queue before hashing: bounded, fair between clients and users, and without those who have gone.
+//! The queue before what takes long (hashing, long reads): bounded, fair between clients and users, and those
+//! who have gone come last.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::error::{Error, Result};
 use crate::peer::{Peer, network};
 
-/// For whom a password is hashed.
+/// For whom something is done.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
     /// The client's address, where a client asked.
@@ -131,21 +132,22 @@ impl State {
     }
 }
 
-/// The queue of one process.
+/// A queue of one process.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub struct Queue {
     state: Mutex<State>,
     /// How many run at a time.
     at_once: usize,
     /// How many may wait.
     most: usize,
     keys: RandomState,
-    pub(super) gauges: Gauges,
+    /// What is counted.
+    pub gauges: Gauges,
 }
 
 /// The right to run, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn(Option<Arc<Queue>>);
+pub struct Turn(Option<Arc<Queue>>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
@@ -169,7 +171,8 @@ impl Drop for Leave<'_> {
 }
 
 impl Queue {
-    pub(super) fn new(at_once: usize, most: usize) -> Arc<Self> {
+    /// So many run at once, and so many may wait.
+    pub fn new(at_once: usize, most: usize) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             at_once,
@@ -187,12 +190,17 @@ impl Queue {
         self.gauges.waiting.set(i64::try_from(state.waiting.len()).unwrap_or(i64::MAX));
     }
 
+    /// Whether somebody waits.
+    pub fn has_waiting(&self) -> bool {
+        !self.state().waiting.is_empty()
+    }
+
     /// Waits for a turn. When too many wait, one of whoever has most of the queue is
     /// refused, which may be somebody else.
     ///
     /// # Errors
     /// [`Error::Busy`] for whoever is refused.
-    pub(super) async fn enter(self: &Arc<Self>, origin: Origin<'_>) -> Result<Turn> {
+    pub async fn enter(self: &Arc<Self>, origin: Origin<'_>) -> Result<Turn> {
         let (number, turn) = {
             let mut state = self.state();
             // Nobody waits while fewer run than may.
