@@ -1,6 +1,7 @@
 #!/bin/bash
-# check.sh: do the tests exist that delegation.md names, and the files that the README names? A cell
-# `TEST?` is a rule that names none. The last line is `N passed, M failed`.
+# check.sh: do the tests exist that delegation.md names, and the files that the pages name and link to? A path
+# in backquotes begins at the root or where sources are. A cell `TEST?` is a rule that names no test. The last
+# line is `N passed, M failed`.
 # shellcheck disable=SC2016  # backquotes are what is searched for
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -17,9 +18,12 @@ done < <(grep '^|' docs/delegation.md | grep -oE '`[a-z0-9]+(_[a-z0-9]+){2,}`' |
 while read -r rule; do
   look "docs/delegation.md: rule $rule names no test" false
 done < <(sed -nE 's/^\| ([0-9]+) \|.*TEST\?.*/\1/p' docs/delegation.md)
-while read -r path; do
-  look "README.md names $path, which is not there" test -e "$path"
-done < <(grep -oE '`(rules|server|tests|docs)/[A-Za-z0-9_./]+`' README.md ARCHITECTURE.md | cut -d: -f2 | tr -d '`' | sort -u)
+is_there() {
+  test -e "$1" || test -e "server/src/$1" || test -e "rules/src/$1" || test -e "server/tests/$1"
+}
+while IFS=: read -r file path; do
+  look "$file names $path, which is not there" is_there "$path"
+done < <(grep -oE '`[a-z0-9_]+/[A-Za-z0-9_./]*`' ./*.md docs/*.md docs/decisions/*.md | tr -d '`' | sort -u)
 while IFS=: read -r file target; do
   look "$file links to $target, which is not there" test -e "$(dirname "$file")/$target"
 done < <(grep -oE '\]\([^)#:]+\)' ./*.md docs/*.md docs/decisions/*.md | sed -E 's/\]\(([^)]*)\)/\1/' | sort -u)

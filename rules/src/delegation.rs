@@ -586,6 +586,7 @@ pub fn redelegate(
     let possible = parent.hops.checked_sub(1).ok_or(Refusal::DepthExhausted)?;
     let hops = asked_hops(ask, limits, Some(possible))?;
     check_uses(ask)?;
+    // Rule 33: a child may not outlive its parent. Without an end of its own it has the parent's.
     let until = match ask.until {
         Some(t) if t <= parties.now => return Err(Refusal::ExpiryPast),
         Some(t) if Until::At(t) > above.until => return Err(Refusal::OutlivesParent),

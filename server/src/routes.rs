@@ -1,4 +1,4 @@
-//! Every route, on one screen. `GET` serves `HEAD` too unless a line says otherwise.
+//! Every route, in one list. `GET` serves `HEAD` too unless a line says otherwise.
 
 use std::sync::{Arc, LazyLock};
 

@@ -51,7 +51,7 @@ struct Cli {
 enum Command {
     /// Play the story of delegated authority on a fresh server, or on a running one, and check each step (runs `vicar-demo`)
     Demo(demo::Demo),
-    /// Run the server. An empty data directory is furnished first, so no other command is needed before
+    /// Run the server. An empty data directory is filled first, so no other command is needed before
     Serve(serve::Serve),
     /// Create the first objects (domain, roles, administrator, catalog), or give the administrator a new password
     Bootstrap(bootstrap::Bootstrap),

@@ -28,7 +28,7 @@ const METRICS: &str = "127.0.0.1:9100";
 
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
-A data directory with no database is furnished at the first start: database, keys, domain, roles, an
+A data directory with no database is filled at the first start: database, keys, domain, roles, an
 administrator, and clouds.yaml and openrc for clients. The administrator's password is taken from the
 variable {}, or made up and shown once. A later start changes none of this, and a
 database that holds a cloud already is served as it is.
