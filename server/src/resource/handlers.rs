@@ -211,11 +211,11 @@ pub async fn list<R: Plain>(s: &mut Reading<'_>) -> Result<Response> {
     let filters = of.fields.iter().filter(|f| f.filter != Filter::No);
     for field in filters.clone() {
         if let Some(value) = query.get(field.name) {
-            field.add_condition(of.one, value, query.flag(field.name), &mut found);
+            field.add_condition(of.table, value, query.flag(field.name), &mut found);
         }
     }
     // What a collation found is not compared again: it may be written otherwise.
-    let (collated, exact): (Vec<&Field>, Vec<&Field>) = filters.partition(|f| f.is_collated(of.one));
+    let (collated, exact): (Vec<&Field>, Vec<&Field>) = filters.partition(|f| f.is_collated(of.table));
     let names = |fields: Vec<&Field>| fields.iter().map(|f| f.name).collect::<Vec<_>>();
     let (collated, exact) = (names(collated), names(exact));
     let mut paging = s.paging(&collated, &exact)?;

@@ -32,12 +32,13 @@ pub use sql::{Creates, Deletes};
 /// The description of a plain resource.
 #[derive(Debug)]
 pub struct Resource {
-    /// The name of one, under which bodies hold it; also its table and, with `_id`, the part of its path.
+    /// The name of one, under which bodies hold it; with `_id`, also the part of its path.
     pub one: &'static str,
     /// The name of several.
     pub many: &'static str,
     /// Its fields, besides `links`.
     pub fields: &'static [Field],
+    table: &'static str,
     has_extra: bool,
     reserved: &'static [&'static str],
     order: Order,
@@ -77,19 +78,27 @@ impl Order {
 }
 
 impl Resource {
-    /// A resource whose objects keep what nobody knows in a column `extra`, are sorted by id, and are looked for
-    /// last.
+    /// A resource whose table is named like one of its objects. They keep what nobody knows in a column `extra`,
+    /// are sorted by id, and are looked for last.
     pub const fn new(one: &'static str, many: &'static str, fields: &'static [Field]) -> Self {
         Self {
             one,
             many,
             fields,
+            table: one,
             has_extra: true,
             reserved: &[],
             order: Order::always(Look::Last),
             sorted_by: None,
             schemas: OnceLock::new(),
         }
+    }
+
+    /// The table, where its name is another one: those of our own begin with `vicar_`.
+    #[must_use]
+    pub const fn table(mut self, name: &'static str) -> Self {
+        self.table = name;
+        self
     }
 
     /// There is no column `extra`: an attribute that is not described is 400.
@@ -237,7 +246,7 @@ mod tests {
     struct Thing;
 
     static THING: Resource = Resource::new(
-        "role",
+        "thing",
         "things",
         &[
             Field::id().set_once(),
@@ -251,6 +260,7 @@ mod tests {
             Field::in_requests("password"),
         ],
     )
+    .table("role")
     .reserves(&["secret"])
     .sorted_by("name");
 
@@ -378,23 +388,27 @@ mod tests {
     /// Every field has its column, and every expression is one.
     async fn fits_its_table<R: Plain>() {
         let of = R::of();
-        let table = schema::table(of.one).unwrap_or_else(|| panic!("no table {}", of.one));
+        let table = schema::table(of.table).unwrap_or_else(|| panic!("no table {}", of.table));
         let has = |name: &str| table.columns.iter().any(|c| c.name == name);
         assert_eq!(of.has_extra, has("extra"), "{}", of.one);
         for field in of.fields.iter().filter(|f| f.home == super::field::Home::Column) {
             let column =
-                field.column(of.one).unwrap_or_else(|| panic!("{}: no column {}", of.one, field.name));
+                field.column(of.table).unwrap_or_else(|| panic!("{}: no column {}", of.one, field.name));
             let refers = column.references().next().is_some();
             assert!(refers || !field.must_exist, "{}.{} refers to nothing", of.one, field.name);
         }
         if let Some(name) = of.sorted_by {
-            assert!(of.field(name).and_then(|f| f.column(of.one)).is_some_and(|c| !c.nullable), "{}", of.one);
+            assert!(
+                of.field(name).and_then(|f| f.column(of.table)).is_some_and(|c| !c.nullable),
+                "{}",
+                of.one
+            );
         }
         let store = Store::memory().expect("opens");
         migrate::sync(&store, 0).await.expect("makes it");
         let mut tx = store.read().await.expect("begins");
         for field in of.fields {
-            let found = Record::<R>::find(&mut tx, |q| field.add_condition(of.one, "x", true, q)).await;
+            let found = Record::<R>::find(&mut tx, |q| field.add_condition(of.table, "x", true, q)).await;
             found.unwrap_or_else(|e| panic!("{}.{}: {:?}", of.one, field.name, e.detail()));
         }
         for schema in [of.create_schema(), of.update_schema(), of.query_schema()] {

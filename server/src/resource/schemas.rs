@@ -52,7 +52,7 @@ impl Resource {
 
     fn properties(&self, which: impl Fn(&Field) -> bool) -> Map<String, Value> {
         let fields = self.fields.iter().filter(|f| which(f));
-        fields.map(|f| (f.name.to_owned(), f.schema(self.one))).collect()
+        fields.map(|f| (f.name.to_owned(), f.schema(self.table))).collect()
     }
 
     fn object(&self, properties: Map<String, Value>) -> Value {
@@ -94,7 +94,7 @@ impl Resource {
         let schema = |f: &Field| match f.filter {
             Filter::No => None,
             Filter::Yes => Some(json!({"type": "string"})),
-            Filter::Checked => Some(f.query_schema(self.one)),
+            Filter::Checked => Some(f.query_schema(self.table)),
         };
         let properties: Map<String, Value> =
             self.fields.iter().filter_map(|f| Some((f.name.to_owned(), schema(f)?))).collect();

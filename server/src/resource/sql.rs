@@ -94,17 +94,17 @@ impl Resource {
     /// The table of the resource's options, and its column with the id.
     fn options_table(&self) -> Option<(&'static str, &'static str)> {
         self.field("options").filter(|f| f.home == Home::Options)?;
-        let table = schema::table(&format!("{}_option", self.one))?;
-        let owner = self.param();
+        let table = schema::table(&format!("{}_option", self.table))?;
+        let owner = format!("{}_id", self.table);
         Some((table.name, table.columns.iter().find(|c| c.name == owner)?.name))
     }
 
     /// The beginning of every query, up to but without `WHERE`.
     pub(super) fn select(&self) -> String {
-        let others = self.fields.iter().filter(|f| f.name != "id").filter_map(|f| f.expression(self.one));
+        let others = self.fields.iter().filter(|f| f.name != "id").filter_map(|f| f.expression(self.table));
         let extra = self.has_extra.then(|| "t.extra".to_owned());
         let columns: Vec<String> = ["t.id".to_owned()].into_iter().chain(others).chain(extra).collect();
-        format!("SELECT {} FROM \"{}\" t", columns.join(", "), self.one)
+        format!("SELECT {} FROM \"{}\" t", columns.join(", "), self.table)
     }
 
     /// Limits a query to the rows of a batch, in the order of lists.
@@ -116,7 +116,7 @@ impl Resource {
         let column = format!("t.\"{column}\"");
         let mut last: Option<String> = None;
         if let Some(id) = batch.follows() {
-            let sql = format!("SELECT {column} FROM \"{}\" t WHERE t.id = ?", self.one);
+            let sql = format!("SELECT {column} FROM \"{}\" t WHERE t.id = ?", self.table);
             last = tx.first(&sql, args![store::Id(id)], |r| r.take()).await?;
         }
         found.batch_sorted(&column, "t.id", last.as_deref().unwrap_or_default(), batch);
@@ -135,8 +135,8 @@ impl<R: Plain> Record<R> {
         let of = R::of();
         let id = row.take()?;
         let mut values = Map::new();
-        for field in of.fields.iter().filter(|f| f.name != "id" && f.expression(of.one).is_some()) {
-            values.insert(field.name.to_owned(), field.read(of.one, row)?);
+        for field in of.fields.iter().filter(|f| f.name != "id" && f.expression(of.table).is_some()) {
+            values.insert(field.name.to_owned(), field.read(of.table, row)?);
         }
         let extra = if of.has_extra { extra::read(row.take()?) } else { Map::new() };
         Ok(Self::with(id, values, extra))
@@ -183,7 +183,9 @@ impl<R: Plain> Record<R> {
             if before.is_some_and(|b| b.text(field.name) == Some(id)) {
                 continue;
             }
-            let Some(reference) = field.column(of.one).and_then(|c| c.references().next()) else { continue };
+            let Some(reference) = field.column(of.table).and_then(|c| c.references().next()) else {
+                continue;
+            };
             // A domain is a project that is one.
             let (table, when) = match reference.table {
                 cascade::DOMAIN => ("project", " AND is_domain = ?"),
@@ -212,7 +214,7 @@ impl<R: Plain> Record<R> {
     /// 409 when there is one like it.
     pub async fn insert(&self, tx: &mut WriteTx, proof: &impl Creates<R>) -> Result<()> {
         let of = R::of();
-        let mut insert = Insert::into(of.one).set("id", &self.id);
+        let mut insert = Insert::into(of.table).set("id", &self.id);
         for field in of.columns() {
             insert = insert.set(field.name, field.stored(self.get(field.name)));
         }
@@ -229,7 +231,7 @@ impl<R: Plain> Record<R> {
     /// 409 when there is one like it.
     pub async fn save(&self, tx: &mut WriteTx, stored: &Authorized<Self>) -> Result<()> {
         let of = R::of();
-        let mut update = Update::of(of.one).key("id", &stored.id);
+        let mut update = Update::of(of.table).key("id", &stored.id);
         for field in of.columns().filter(|f| f.set != Set::Once) {
             update = update.set(field.name, field.stored(self.get(field.name)));
         }
@@ -264,7 +266,7 @@ impl<R: Plain> Record<R> {
     /// 403 when something does.
     pub async fn check_unused(&self, tx: &mut Tx) -> Result<()> {
         let of = R::of();
-        for refusal in cascade::refusals(of.one) {
+        for refusal in cascade::refusals(of.table) {
             if tx.exists(&refusal.query, args![store::Id(&self.id)]).await? {
                 return Err(Error::Forbidden(format!(
                     "Unable to delete {} {}: there is a {} that refers to it.",
@@ -280,6 +282,6 @@ impl<R: Plain> Record<R> {
     /// # Errors
     /// When the database fails.
     pub async fn delete(tx: &mut WriteTx, proof: &impl Deletes<R>, id: &str) -> Result<()> {
-        Ok(cascade::delete(tx, proof, R::of().one, id).await?)
+        Ok(cascade::delete(tx, proof, R::of().table, id).await?)
     }
 }
