@@ -455,6 +455,27 @@ mod tests {
         assert_eq!(lock(3, 0, 1, 60, 61), Lock::Open);
         assert_eq!(lock(3, 0, 3, 62, 63), Lock::Closed);
         assert_eq!(lock(3, 0, 3, 62, 122), Lock::Lapsed);
+        // None that is not written has no instant either.
+        assert_eq!(lock(3, 0, 0, 100, 59), Lock::Closed);
+    }
+
+    #[test]
+    fn a_lock_lapses_only_where_its_age_and_its_duration_are_known() {
+        let shipped =
+            crate::config::Config::from_text("", std::path::Path::new("/d")).expect("reads").compliance;
+        let lock = |attempts, duration, failed_at| {
+            let rules = Compliance {
+                lockout_failure_attempts: attempts,
+                lockout_duration: duration,
+                ..shipped.clone()
+            };
+            Account::with_failures("u", 3, failed_at).lock(&rules, Failed::default(), 1_000)
+        };
+        assert_eq!(lock(Some(3), 60, Some(0)), Lock::Lapsed);
+        assert_eq!(lock(Some(3), 0, Some(0)), Lock::Closed);
+        assert_eq!(lock(Some(3), 60, None), Lock::Closed);
+        assert_eq!(lock(Some(0), 60, None), Lock::Open);
+        assert_eq!(lock(None, 60, None), Lock::Open);
     }
 
     #[test]

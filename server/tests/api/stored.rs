@@ -6,6 +6,7 @@ use vicar::auth::fernet::PayloadScope;
 use vicar::clock::SECOND;
 use vicar::store::DateTime;
 
+use crate::support::scope::on_domain;
 use crate::support::{Cast, START, Server, count};
 
 /// A computed key comes from the server alone (B8, R13).
@@ -253,4 +254,20 @@ fn a_token_of_a_trust_is_its_trustees_on_its_project() {
     for (user, project) in [(&c.carol, &c.p), (&c.alice, &c.p), (&c.bob, &c.q)] {
         assert_eq!(of(user, project), 404);
     }
+}
+
+#[test]
+fn an_event_about_a_domain_ends_tokens_that_are_scoped_to_it() {
+    let s = Server::start();
+    let (ann, domain) = (s.user("ann"), s.domain("D"));
+    s.assign("UserDomain", &ann, &domain, "member", false);
+    let token = s.login("ann", "ann-pw", on_domain(&domain)).expect(201).token();
+    let event = |domain: &str| {
+        let insert = "INSERT INTO revocation_event (domain_id, issued_before, revoked_at) VALUES (?, ?, ?)";
+        s.sql_run(insert, args![domain, DateTime(START), DateTime(START)]);
+    };
+    event("another");
+    s.validate(&token).expect(200);
+    event(&domain);
+    s.validate(&token).expect(404);
 }
