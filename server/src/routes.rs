@@ -56,7 +56,7 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/auth/domains" [GetAuthDomains]: read tokens::domains, home "auth_domains", answers 200 [domains];
     GET    "/v3/auth/system" [GetAuthSystem]: read tokens::system, home "auth_system", answers 200 [system whole];
     DELETE "/v3/users/{user_id}/tokens" [RevokeTokensForUser]: write tokens::revoke_for_user, home "user_tokens", answers 204;
-    GET    "/v3/OS-REVOKE/events" [ListRevokeEvents]: read tokens::events, query tokens::EVENTS_QUERY, home "events" of "OS-REVOKE", answers 200 [events];
+    GET    "/v3/OS-REVOKE/events" [ListRevokeEvents]: read tokens::events, query tokens::EVENTS_QUERY, home "events" of "OS-REVOKE", answers 200 [events whole];
     POST   "/v3/ec2tokens" [Ec2tokensValidate]: write exchange::ec2, body = exchange::SIGNED, home "ec2tokens" of "OS-EC2", answers 200 token + "X-Subject-Token";
     POST   "/v3/s3tokens" [S3tokensValidate]: write exchange::s3, body = exchange::SIGNED, home "s3tokens" of "s3tokens", answers 200 token;
 

@@ -7,13 +7,14 @@ use vicar::args;
 
 use crate::support::{Cast, Server, on_domain};
 
-/// The ids of all pages of a list, read by its links; how many there were, too.
+/// The ids of all pages of a list, read by its links; how many there were, too. Keypairs have an access id.
 fn pages(s: &Server, token: &str, list: &str, path: &str) -> (Vec<String>, usize) {
     let (mut ids, mut count, mut next) = (Vec::new(), 0, Some(path.to_owned()));
     while let Some(path) = next {
         let answer = s.get(token, &path).expect(200).body;
         let items = answer[list].as_array().expect("a list");
-        ids.extend(items.iter().map(|i| i["id"].as_str().expect("an id").to_owned()));
+        let id = |i: &Value| i["id"].as_str().or(i["access"].as_str()).expect("an id").to_owned();
+        ids.extend(items.iter().map(id));
         count += 1;
         assert!(count < 1000, "{path} has no end");
         next = answer["links"]["next"].as_str().map(|link| {
@@ -66,12 +67,59 @@ fn every_page_of_every_list_has_what_the_whole_list_has() {
         assert_eq!(paged(&c.s, &admin, "credentials", "/v3/credentials", limit).len(), 6);
         let typed = "/v3/credentials?type=ec2";
         assert_eq!(paged(&c.s, &alice, "credentials", typed, limit).len(), 6);
+        assert_eq!(paged(&c.s, &alice, "credentials", &keypairs(&c.alice), limit).len(), 6);
+        assert_eq!(paged(&c.s, &bob, "credentials", &keypairs(&c.bob), limit).len(), 3);
         assert!(paged(&c.s, &admin, "users", "/v3/users", limit).contains(&c.dave));
         assert!(paged(&c.s, &admin, "projects", "/v3/projects", limit).contains(&c.q));
         assert!(paged(&c.s, &admin, "users", "/v3/users?name__startswith=a", limit).contains(&c.alice));
         let own = format!("/v3/users/{}/projects", c.alice);
         assert_eq!(paged(&c.s, &alice, "projects", &own, limit).len(), 2);
         assert_eq!(paged(&c.s, &alice, "projects", "/v3/auth/projects", limit).len(), 2);
+    }
+}
+
+fn keypairs(user: &str) -> String {
+    format!("/v3/users/{user}/credentials/OS-EC2")
+}
+
+#[test]
+fn a_marker_of_keypairs_is_the_id_of_a_credential_which_they_do_not_show() {
+    let c = Cast::with("[DEFAULT]\nlist_limit = 2\n");
+    let alice = c.s.on("alice", &c.p);
+    let made: BTreeSet<String> = (0..5)
+        .map(|_| c.keypair(&alice, &c.alice, json!({})).expect(201).body["credential"]["access"].clone())
+        .map(|access| access.as_str().expect("an access id").to_owned())
+        .collect();
+    let path = keypairs(&c.alice);
+    let first = c.s.get(&alice, &path).expect(200).body;
+    assert_eq!(first["truncated"], json!(true));
+    assert_eq!(first["credentials"][0].get("id"), None);
+    let (read, count) = pages(&c.s, &alice, "credentials", &path);
+    assert_eq!((read.len(), count), (5, 3));
+    assert_eq!(read.into_iter().collect::<BTreeSet<_>>(), made);
+    // There, but not in this list; and nowhere.
+    let bob = c.s.unscoped("bob");
+    let other = c.s.get(&alice, "/v3/credentials").expect(200).body["credentials"][0]["id"].clone();
+    let other = other.as_str().expect("an id");
+    c.s.get(&alice, &format!("{path}?marker={other}")).expect(200);
+    c.s.get(&bob, &format!("{}?marker={other}", keypairs(&c.bob))).expect(400);
+    c.s.get(&alice, &format!("{path}?marker=nope")).expect(400);
+}
+
+#[test]
+fn what_has_no_id_is_answered_whole() {
+    let c = Cast::with("[DEFAULT]\nlist_limit = 1\n");
+    let admin = c.s.admin();
+    for user in [&c.alice, &c.bob, &c.dave] {
+        c.s.patch(&admin, &format!("/v3/users/{user}"), json!({"user": {"enabled": false}})).expect(200);
+    }
+    for query in ["", "?limit=1"] {
+        for (list, path) in [("events", "/v3/OS-REVOKE/events"), ("role_assignments", "/v3/role_assignments")]
+        {
+            let answer = c.s.get(&admin, &format!("{path}{query}")).expect(200).body;
+            assert!(answer[list].as_array().expect("a list").len() >= 3, "{path}{query}");
+            assert_eq!((answer.get("truncated"), &answer["links"]["next"]), (None, &json!(null)));
+        }
     }
 }
 

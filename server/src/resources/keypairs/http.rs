@@ -165,11 +165,18 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
         .await?;
         for view in super::with_trusts(&mut s.tx, found, s.now).await? {
             if !view.is_dead(s.now) {
-                paging.push(to_json(&view, s.app, caller, s.links(), user)?);
+                let mut item = to_json(&view, s.app, caller, s.links(), user)?;
+                extra::set(&mut item, "id", view.credential.id.as_str());
+                paging.push(item);
             }
         }
     }
-    Ok(s.page("credentials", paging))
+    // The list is in the order of an id that this API does not show: the pages' links alone tell it.
+    let mut page = paging.into_page();
+    for item in page.items.iter_mut().filter_map(Value::as_object_mut) {
+        item.remove("id");
+    }
+    Ok(s.request.page("credentials", page))
 }
 
 /// `DELETE /v3/users/{id}/credentials/OS-EC2/{access}`

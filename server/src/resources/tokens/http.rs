@@ -480,5 +480,5 @@ pub async fn events(s: &mut Reading<'_>) -> Result<Response> {
             .collect::<Map<_, _>>()
             .into()
     });
-    s.list("events", items.collect(), &[])
+    Ok(s.request.whole_list("events", items.collect()))
 }

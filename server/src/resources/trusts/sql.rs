@@ -9,6 +9,7 @@ use vicar_rules::policy::{Fact, Facts};
 
 use crate::args;
 use crate::authz::{Authorized, Caller, Object, Proposed};
+use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::extra;
 use crate::store::{self, CHUNK, DateTime, Id, Insert, Select, Tx, Update, Value, WriteTx};
@@ -37,15 +38,16 @@ pub async fn insert(
     let t = granted.trust();
     let until = t.until.to_option();
     if let Some(until) = until {
-        // Keystone's unique key counts dead trusts too. They keep their end in the exact column, so
-        // clearing the legacy one takes nothing from them and makes room.
+        // Keystone's unique key counts dead trusts too, and on MariaDB it has ends of whole seconds. They keep
+        // theirs in the exact column, so clearing the legacy one takes nothing from them and makes room.
+        let second = until.div_euclid(SECOND) * SECOND;
         let dead = Update::of("trust")
             .set("expires_at", Value::Null)
             .key("trustor_user_id", &t.trustor)
             .key("trustee_user_id", &t.trustee)
             .key("project_id", &t.project)
             .key("impersonation", t.impersonation)
-            .key("expires_at_int", until)
+            .and("expires_at_int BETWEEN ? AND ?", args![second, second + SECOND - 1])
             .and("(deleted_at IS NOT NULL OR remaining_uses = 0)", &[]);
         tx.execute(proof, &dead).await?;
     }
