@@ -284,8 +284,10 @@ mod tests {
         ] {
             let whole = payload(scope.clone());
             let rooted = Payload { audit_ids: vec![whole.audit_ids[0].clone()], ..payload(scope.clone()) };
-            let named = Payload { user: "Ann".into(), ..payload(scope) };
-            for payload in [whole, rooted, named] {
+            // Texts, which look like bytes or not.
+            let users = ["Ann".to_owned(), "abcd".to_owned(), "A".repeat(32)];
+            let named = users.map(|user| Payload { user, ..payload(scope.clone()) });
+            for payload in [whole, rooted].into_iter().chain(named) {
                 let token = payload.encode(&keys, &methods).expect("encodes");
                 assert_eq!(Payload::decode(&token, &keys, &methods), Some(payload));
             }
