@@ -157,15 +157,20 @@ pub async fn token_roles(tx: &mut Tx, ids: &RoleSet) -> Result<Vec<RoleRef>> {
         return Ok(Vec::new());
     }
     let mut q = Select::new(
-        "SELECT r.id, r.name, r.description,
+        "SELECT r.domain_id, r.id, r.name, r.description,
                 (SELECT o.option_value FROM role_option o WHERE o.role_id = r.id AND o.option_id = 'IMMU')
            FROM role r",
     );
-    q.id_in("r.id", ids).id("r.domain_id", Some(NO_DOMAIN)).end("ORDER BY r.name");
-    q.map(tx, |r| {
+    // With the domain or the order in the statement, SQLite would read all roles by their index of names.
+    q.id_in("r.id", ids);
+    let found = q.map(tx, |r| {
+        let domain: String = r.take()?;
         let (id, name, description) = (r.take()?, r.take()?, r.take()?);
         let immutable = r.take::<Option<String>>()?.map(|v| v == "true");
-        Ok(RoleRef { id, name, description, immutable })
-    })
-    .await
+        Ok((domain, RoleRef { id, name, description, immutable }))
+    });
+    let mut roles: Vec<RoleRef> =
+        found.await?.into_iter().filter(|(domain, _)| domain == NO_DOMAIN).map(|(_, role)| role).collect();
+    roles.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(roles)
 }

@@ -274,14 +274,16 @@ impl Pool {
         turn.map_err(|_| self.connector().nothing_free())
     }
 
-    /// Takes a reader back, and closes what is old or more than is kept.
+    /// Takes a reader back, and closes what is old, or more than is kept and was not needed for a while. To close
+    /// at once what a rush opened would open it again in the next moment, which costs more than a request.
     fn give_back(&self, reader: Reader) {
         drop(reader);
         let connector = self.connector();
         let mut kept = 0;
-        let closed = self.readers.retain(|pooled, _| {
+        let closed = self.readers.retain(|pooled, metrics| {
             kept += 1;
-            kept <= connector.settings.max_pool_size && !connector.is_old(pooled)
+            let needed = kept <= connector.settings.max_pool_size || metrics.last_used() < LINGER;
+            needed && !connector.is_old(pooled)
         });
         closed.removed.into_iter().for_each(Pooled::close);
     }
@@ -358,6 +360,9 @@ enum Lease {
     /// It was given back.
     Nothing,
 }
+
+/// How long a connection beyond `max_pool_size` is kept after its last use.
+const LINGER: Duration = Duration::from_secs(30);
 
 /// An index of the largest table is made in less.
 const FOR_EVER: Duration = Duration::from_secs(86_400);
