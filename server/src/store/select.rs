@@ -133,7 +133,10 @@ impl Select {
     /// ids are equal, whatever the engine's collation is.
     pub fn batch(&mut self, key: &str, batch: &Batch) -> &mut Self {
         match &batch.from {
-            Start::First => {}
+            // It holds for every id. Without it, SQLite would read and sort all rows for the first few.
+            Start::First => {
+                self.and(&format!("{key} > ?"), &[Id("").into()]);
+            }
             Start::After(id) => {
                 self.and(&format!("{key} > ?"), &[Id(id).into()]);
             }
@@ -193,7 +196,7 @@ mod tests {
             (q.sql, q.args.len())
         };
         let of = |how: &str, args| (format!("SELECT 1 FROM t WHERE t.x = ?{how}"), args);
-        assert_eq!(sql(&Batch::after(None, 7)), of(" ORDER BY t.id LIMIT 7", 1));
+        assert_eq!(sql(&Batch::after(None, 7)), of(" AND t.id > ? ORDER BY t.id LIMIT 7", 2));
         let after = Batch::after(Some("b".into()), usize::MAX);
         assert_eq!(sql(&after), of(&format!(" AND t.id > ? ORDER BY t.id LIMIT {CHUNK}"), 2));
         assert_eq!(sql(&Batch::only("b".into())), of(" AND t.id = ? ORDER BY t.id LIMIT 1", 2));

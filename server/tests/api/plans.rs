@@ -7,7 +7,7 @@ use vicar::resources::trusts::flush::{self, Search, Which};
 use vicar::resources::users::sql::NAMED;
 use vicar::store::revocations::{self, RevocationQuery};
 use vicar::store::schema::Dialect;
-use vicar::store::{Batch, DateTime, Select, Tx, Value};
+use vicar::store::{Batch, DateTime, Id, Select, Tx, Value};
 
 use crate::support::{START, Server};
 
@@ -268,6 +268,9 @@ fn a_page_of_roles_members_and_what_has_a_name_is_found_by_an_index() {
         q.and(NAMED, args![name, name, name]).batch("u.id", &Batch::after(None, 3));
         queries.push(q);
     }
+    let mut q = Select::new("SELECT p.id, p.extra FROM project p");
+    q.eq("p.is_domain", Some(false)).batch("p.id", &Batch::after(None, 3));
+    queries.push(q);
     let dialect = s.app.store.dialect();
     s.runtime.block_on(async {
         let mut tx = s.another_store().read().await.expect("begins");
@@ -291,6 +294,26 @@ fn a_page_of_roles_members_and_what_has_a_name_is_found_by_an_index() {
             }
         }
     });
+}
+
+/// The roles of a token are read by their ids, however many roles there are.
+#[test]
+fn the_roles_of_a_token_are_found_by_id() {
+    let s = Server::start();
+    let admin = s.admin();
+    let (_, said) = s.app.store.watched(|| s.get(&admin, "/v3/auth/catalog").expect(200));
+    let sql = said.iter().find(|sql| sql.starts_with("SELECT r.domain_id, r.id")).expect("it reads them");
+    if s.app.store.dialect() == Dialect::Sqlite {
+        s.runtime.block_on(async {
+            let mut tx = s.another_store().read().await.expect("begins");
+            let args: Vec<Value> = sql.matches('?').map(|_| Id("x").into()).collect();
+            let plan = sqlite_plan(&mut tx, sql, &args).await;
+            assert!(
+                plan.iter().any(|line| line.starts_with("SEARCH r USING INDEX sqlite_autoindex_role_1")),
+                "{plan:#?}"
+            );
+        });
+    }
 }
 
 /// Whatever the reaper looks for, it reads a part of the table and no more, also where it finds nothing.
