@@ -6,7 +6,8 @@ A module is a file or a folder directly in server/src; an arrow goes from a modu
 
 - an arrow that is not there, and a line that allows what is not in the code any more;
 - a circle of modules, whatever the block says;
-- a circle of what is directly in server/src/resources, without the arrows of the block ```back, and an arrow there without need;
+- a circle of what is directly in server/src/resources, without the arrows of the block ```back, and an arrow there
+  without need;
 - words of the block ```only-in (`words: file, file`) in a file that is not named there, and a name without need;
 - a resource's `sql.rs` that names `http`.
 

@@ -5,9 +5,9 @@
 
 Two databases on each engine: one with 1,000 trusts, one with `--trusts`. Each tenth of the trusts hangs on
 another; there is a user for each ten trusts, a project for each twenty, a keypair of a trust and a credential
-for each ten. As many domains, global roles, roles of one domain and groups as trusts; one user is in all groups, and all
-users are in one group, with as many more as make it as many as the trusts. A few more people with a handful of trusts,
-keypairs and projects are the ones who ask.
+for each ten. As many domains, global roles, roles of one domain and groups as trusts; one user is in all
+groups, and all users are in one group, with as many more as make it as many as the trusts. A few more people
+with a handful of trusts, keypairs and projects are the ones who ask.
 
 Over HTTP, one request after the other, all of them in every round: a page of each list, what somebody delegated,
 a validation, and the end of what nobody uses. A figure is the first quartile of the rounds: what else the machine
