@@ -735,7 +735,7 @@ def test_schema(b):
     ('routes.py', 'server/tests/api/keystone-routes.txt'),
 ])
 def test_facts(b, script, file):
-    done = subprocess.run([harness.env_bin('keystone', 'python'), os.path.join(harness.REPO, 'tests', 'keystone', script)],
-                          text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    python, script = harness.env_bin('keystone', 'python'), os.path.join(harness.REPO, 'tests', 'keystone', script)
+    done = subprocess.run([python, script], text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     with open(os.path.join(harness.REPO, file)) as f:
         b.c.ok('%s is what this Keystone has' % file, done.stdout == f.read())
