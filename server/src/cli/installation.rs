@@ -7,7 +7,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::files;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Ini};
 use crate::store::url::{Location, Settings};
 use crate::store::{self, Store, migrate};
 
@@ -30,6 +30,13 @@ impl Installation {
     /// Reads the configuration.
     pub(super) fn config(&self) -> Result<Config, Failure> {
         Ok(Config::load(&self.config_files, &self.data_dir)?)
+    }
+
+    /// The same with the files' values, to see later what has changed.
+    pub(super) fn configuration(&self) -> Result<(Ini, Config), Failure> {
+        let ini = Ini::of(&self.config_files)?;
+        let config = Config::from_ini(&ini, &self.data_dir)?;
+        Ok((ini, config))
     }
 }
 

@@ -53,6 +53,7 @@ pub fn find(section: &str, name: &str) -> Option<&'static Opt> {
 /// The table.
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
+    opt("DEFAULT", "debug", Flag(false), "the log level is `debug` instead of `info`, unless `--log-level` or `$VICAR_LOG_LEVEL` says one"),
     opt("DEFAULT", "public_endpoint", Text(None), "what links begin with; without it, the host that the client asked for"),
     opt("DEFAULT", "list_limit", Count(None), "the longest list in one answer"),
     opt("DEFAULT", "max_project_tree_depth", Number(5), "levels of projects below a domain"),
