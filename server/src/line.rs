@@ -46,8 +46,6 @@ pub struct Tried {
     pub domain: Option<String>,
     /// Audit ids of a token that this server or one with its keys has made.
     pub audit_ids: Option<String>,
-    /// The id of a credential that exists.
-    pub credential: Option<String>,
 }
 
 impl Tried {
@@ -59,7 +57,6 @@ impl Tried {
             name: short(self.name),
             domain: short(self.domain),
             audit_ids: short(self.audit_ids),
-            credential: short(self.credential),
         }
     }
 }
@@ -79,6 +76,8 @@ pub struct Fields {
     pub subject: Option<String>,
     /// Whose doing it is.
     pub actor: Option<String>,
+    /// The id of the credential that was to be exchanged.
+    pub credential: Option<String>,
     /// Why it was refused.
     pub reason: Option<Reason>,
     /// The operation that was refused.
@@ -116,6 +115,11 @@ impl Line {
         f.subject = Some(token.audit_ids);
         f.chain = f.chain.take().or(token.chain);
         f.actor.get_or_insert(token.actor);
+    }
+
+    /// Sets which credential is to be exchanged. It exists.
+    pub fn credential(&self, id: &str) {
+        self.lock().credential = Some(id.to_owned());
     }
 
     /// Sets whom the request tries to be. It is shown if the request is refused.

@@ -176,8 +176,6 @@ pub struct Record<'a> {
     pub tried_domain: Option<&'a str>,
     /// Audit ids of a token that is not valid.
     pub tried_audit_ids: Option<&'a str>,
-    /// A keypair that was not accepted.
-    pub tried_credential: Option<&'a str>,
     /// On what.
     pub on: On,
     /// Trusts that ended.
@@ -208,7 +206,6 @@ pub fn write(r: &Record<'_>) {
         tried_name = r.tried_name,
         tried_domain = r.tried_domain,
         tried_audit_ids = r.tried_audit_ids,
-        tried_credential = r.tried_credential,
         on_user = r.on.user.as_deref(),
         on_group = r.on.group.as_deref(),
         on_project = r.on.project.as_deref(),

@@ -30,13 +30,19 @@ use crate::system::System;
 const AHEAD: Micros = 5 * 60 * SECOND;
 
 /// The signature does not fit.
-pub const BAD_SIGNATURE: Error = Error::UnauthorizedBecause(Reason::WrongSignature, "The signature does not fit the request.");
-const UNTIMED: Error = Error::UnauthorizedBecause(Reason::SignatureTime, "The signed request states no time.");
+pub const BAD_SIGNATURE: Error =
+    Error::UnauthorizedBecause(Reason::WrongSignature, "The signature does not fit the request.");
+const UNTIMED: Error =
+    Error::UnauthorizedBecause(Reason::SignatureTime, "The signed request states no time.");
 const TOO_OLD: Error = Error::UnauthorizedBecause(Reason::SignatureTime, "The signed request is too old.");
-const TOO_NEW: Error = Error::UnauthorizedBecause(Reason::SignatureTime, "The signed request's time lies in the future.");
-const VERSION_REFUSED: Error =
-    Error::UnauthorizedBecause(Reason::WrongSignature, "S3 signatures of version 2 are not accepted here; use version 4.");
-const REPLAYED: Error = Error::UnauthorizedBecause(Reason::SignatureUsed, "The signed request was used already.");
+const TOO_NEW: Error =
+    Error::UnauthorizedBecause(Reason::SignatureTime, "The signed request's time lies in the future.");
+const VERSION_REFUSED: Error = Error::UnauthorizedBecause(
+    Reason::WrongSignature,
+    "S3 signatures of version 2 are not accepted here; use version 4.",
+);
+const REPLAYED: Error =
+    Error::UnauthorizedBecause(Reason::SignatureUsed, "The signed request was used already.");
 
 /// What the blob of an older Keystone tells is recorded at the first exchange.
 impl RecordsBinding for System {}
@@ -122,11 +128,8 @@ async fn find(tx: &mut Tx, parts: Parts<'_>, signed: &Signed, line: &Line) -> Re
     let credential = credentials::get(tx, &credential_id(access)).await?;
     // Exactly the types that this server and Keystone exchange.
     let mut credential = credential.filter(|c| c.kind == PLAIN || c.kind == BOUND).ok_or_else(unknown)?;
-    line.tried(Tried {
-        user: Some(credential.user_id.clone()),
-        credential: Some(credential.id.clone()),
-        ..Tried::default()
-    });
+    line.credential(&credential.id);
+    line.tried(Tried { user: Some(credential.user_id.clone()), ..Tried::default() });
     let blob = decrypt(parts.credential_keys, &credential)?.ok_or_else(unknown)?;
     let blob = blob_object(&blob).ok_or_else(unknown)?;
     let text = |name: &str| blob.get(name).and_then(Value::as_str).map(str::to_owned);

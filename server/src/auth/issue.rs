@@ -145,7 +145,8 @@ pub async fn issue(
             let implications = known.implications(tx).await?;
             let trust = facts::evaluated_trust(tx, id, now, &implications).await?;
             // A dead trust is 401 for everybody, before anything else is said of it.
-            let trust = trust.filter(|t| !t.status().ended()).ok_or(Error::Unauthorized(Reason::TrustOver))?;
+            let trust =
+                trust.filter(|t| !t.status().ended()).ok_or(Error::Unauthorized(Reason::TrustOver))?;
             let leaf = trust.chain().leaf();
             if leaf.trustee != who.user {
                 return Err(Error::Forbidden("User is not a trustee.".into()));

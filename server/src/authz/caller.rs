@@ -27,13 +27,7 @@ impl Caller {
     ///
     /// # Errors
     /// 401 when it is not valid.
-    pub async fn authenticate(
-        tx: &mut Tx,
-        app: &App,
-        text: &str,
-        line: &Line,
-        now: Micros,
-    ) -> Result<Self> {
+    pub async fn authenticate(tx: &mut Tx, app: &App, text: &str, line: &Line, now: Micros) -> Result<Self> {
         if let Some(admin) = &app.config.admin_token
             && bool::from(admin.0.as_bytes().ct_eq(text.as_bytes()))
         {

@@ -203,7 +203,8 @@ impl LogOptions {
         };
         let file = match self.security_log {
             Some(path) if path.as_os_str() != "off" => {
-                let wrong = |e| Failure::Io(format!("{}: the security log cannot be opened: {e}", path.display()));
+                let wrong =
+                    |e| Failure::Io(format!("{}: the security log cannot be opened: {e}", path.display()));
                 Some(Appended::open(path.clone()).map_err(wrong)?)
             }
             _ => None,
@@ -261,7 +262,10 @@ mod tests {
             ("WARN", "warn"),
             ("off", "off"),
             (" warn , vicar::http=info ", "warn,vicar::http=info"),
-            ("warn,vicar::http::serve=trace,vicar::security=info", "warn,vicar::http::serve=trace,vicar::security=info"),
+            (
+                "warn,vicar::http::serve=trace,vicar::security=info",
+                "warn,vicar::http::serve=trace,vicar::security=info",
+            ),
             ("vicar=debug,sqlx::query=off", "vicar=debug,sqlx::query=off"),
             ("vicar::resources::users::http=debug", "vicar::resources::users::http=debug"),
         ] {

@@ -151,7 +151,11 @@ impl Reloader {
             };
             // Reading takes a thread that no request waits for.
             let work = tokio::task::spawn_blocking(move || {
-                if is_hangup { self.reload() } else { self.look() }
+                if is_hangup {
+                    self.reload()
+                } else {
+                    self.look()
+                }
                 self
             });
             match work.await {
@@ -220,7 +224,8 @@ mod tests {
     #[test]
     fn what_is_reloaded_are_options() {
         for (section, name) in RELOADED {
-            let known = options::OPTIONS.iter().any(|o| is_reloaded(o.section, o.name) && o.section == *section);
+            let known =
+                options::OPTIONS.iter().any(|o| is_reloaded(o.section, o.name) && o.section == *section);
             assert!(known && (*name == "*" || options::find(section, name).is_some()), "[{section}] {name}");
         }
         assert!(is_reloaded("oslo_policy", "enforce_scope") && !is_reloaded("DEFAULT", "admin_token"));

@@ -201,8 +201,11 @@ mod tests {
             ini
         };
         let before = ini("[token]\nexpiration = 1\n[odd]\nthing = 1\n[database]\nconnection = a\n");
-        let after = ini("[token]\nexpiration = 1\n[odd]\nthing = 2\n[database]\nconnection = b\n[DEFAULT]\ndebug = true\n");
-        let names: Vec<String> = before.changed(&after).into_iter().map(|(s, n)| format!("{s}.{n}")).collect();
+        let after = ini(
+            "[token]\nexpiration = 1\n[odd]\nthing = 2\n[database]\nconnection = b\n[DEFAULT]\ndebug = true\n",
+        );
+        let names: Vec<String> =
+            before.changed(&after).into_iter().map(|(s, n)| format!("{s}.{n}")).collect();
         assert_eq!(names, ["DEFAULT.debug", "database.connection"]);
         assert_eq!(after.changed(&before).len(), 2);
         assert_eq!(after.changed(&after), []);

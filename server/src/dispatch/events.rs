@@ -147,7 +147,9 @@ mod tests {
         for route in ROUTES {
             match (&route.handler, of(route)) {
                 (Handler::Write(_), None) => quiet.push(route.path.split('/').nth(2).unwrap_or_default()),
-                (Handler::Write(_), Some((_, status))) => assert!((201..205).contains(&status) || status == 200),
+                (Handler::Write(_), Some((_, status))) => {
+                    assert!((201..205).contains(&status) || status == 200)
+                }
                 (Handler::Read(_) | Handler::Plain(_), event) => assert_eq!(event, None, "{route:?}"),
             }
             // What a route may ask for besides is the same in the log.

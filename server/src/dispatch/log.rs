@@ -104,17 +104,18 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
         project = f.project,
         audit_ids = f.audit_ids,
         subject = f.subject,
+        credential = f.credential,
         chain = f.chain,
         actor = f.actor,
         tried_user = f.tried.user,
         tried_name = f.tried.name,
         tried_domain = f.tried.domain,
         tried_audit_ids = f.tried.audit_ids,
-        tried_credential = f.tried.credential,
         "request"
     );
     if let Some((event, outcome)) = event(&f, status) {
-        let on = objects(&route, &path, response.extensions().get::<Made>());
+        let mut on = objects(&route, &path, response.extensions().get::<Made>());
+        on.credential = on.credential.or_else(|| f.credential.clone());
         security::write(&Record {
             event,
             outcome,
@@ -130,7 +131,6 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
             tried_name: f.tried.name.as_deref(),
             tried_domain: f.tried.domain.as_deref(),
             tried_audit_ids: f.tried.audit_ids.as_deref(),
-            tried_credential: f.tried.credential.as_deref(),
             on,
             ended: f.ended.as_deref(),
             request_id: &id,
@@ -176,12 +176,18 @@ mod tests {
     fn objects_are_what_the_path_names_and_what_was_made() {
         let route = "/v3/projects/{project_id}/users/{user_id}/roles/{role_id}";
         let on = objects(route, "/v3/projects/p/users/u/roles/r", None);
-        assert_eq!((on.project.as_deref(), on.user.as_deref(), on.role.as_deref()), (Some("p"), Some("u"), Some("r")));
+        assert_eq!(
+            (on.project.as_deref(), on.user.as_deref(), on.role.as_deref()),
+            (Some("p"), Some("u"), Some("r"))
+        );
         let long = "x".repeat(10_000);
         let on = objects("/v3/regions/{region_id}", &format!("/v3/regions/{long}"), None);
         assert!(on.object.is_some_and(|id| id.len() < 300));
         let made = Made { kind: "trust", id: "t".into() };
-        assert_eq!(objects("/v3/OS-TRUST/trusts", "/v3/OS-TRUST/trusts", Some(&made)).trust.as_deref(), Some("t"));
+        assert_eq!(
+            objects("/v3/OS-TRUST/trusts", "/v3/OS-TRUST/trusts", Some(&made)).trust.as_deref(),
+            Some("t")
+        );
     }
 
     #[test]

@@ -171,9 +171,16 @@ async fn attempt(
             // Before the snapshot, which the first statement takes: what is revoked later is not older.
             let (now, epoch) = (app.clock.now(), app.failures.epoch());
             let caller = caller(route, app, request, &mut tx, now).await?;
-            let mut session =
-                Session::new(app, request, tx, (now, epoch), slow, caller.as_ref(), (&route.declared, policy))
-                    .taking_long(may_take_long);
+            let mut session = Session::new(
+                app,
+                request,
+                tx,
+                (now, epoch),
+                slow,
+                caller.as_ref(),
+                (&route.declared, policy),
+            )
+            .taking_long(may_take_long);
             let response = handler(&mut session).await?;
             let (_, after) = session.finish();
             after(&app.metrics);
@@ -183,9 +190,16 @@ async fn attempt(
             let mut tx = if has_writer { app.store.write().await? } else { app.store.rehearse().await? };
             let (now, epoch) = (app.clock.now(), app.failures.epoch());
             let caller = caller(route, app, request, &mut tx, now).await?;
-            let mut session =
-                Session::new(app, request, tx, (now, epoch), slow, caller.as_ref(), (&route.declared, policy))
-                    .taking_long(may_take_long);
+            let mut session = Session::new(
+                app,
+                request,
+                tx,
+                (now, epoch),
+                slow,
+                caller.as_ref(),
+                (&route.declared, policy),
+            )
+            .taking_long(may_take_long);
             let response = handler(&mut session).await?;
             let (tx, after) = session.finish();
             if has_writer {

@@ -291,7 +291,9 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     }
     let renounce = query.flag("renounce");
     let trust = match s.authorize(Op::DeleteTrust, trust.clone()) {
-        Err(Error::Forbidden(_) | Error::NotPermitted(_)) if renounce => s.authorize(Op::RenounceTrust, trust)?,
+        Err(Error::Forbidden(_) | Error::NotPermitted(_)) if renounce => {
+            s.authorize(Op::RenounceTrust, trust)?
+        }
         other => other?,
     };
     if query.flag("dry_run") {
