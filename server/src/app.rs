@@ -1,6 +1,7 @@
 //! What a running server is made of.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use vicar_rules::policy::Policy;
 use vicar_rules::token::Switches;
@@ -27,8 +28,8 @@ pub struct App {
     pub token_keys: KeyRing,
     /// Keys of credentials at rest.
     pub credential_keys: KeyRing,
-    /// Who may call what.
-    pub policy: Policy,
+    /// Who may call what. Held for the time that it takes to copy the pointer.
+    policy: RwLock<Arc<Policy>>,
     /// Password hashing off the async threads.
     pub passwords: Passwords,
     /// Failed logins that are not written yet.
@@ -48,17 +49,31 @@ pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from).max(2)
 }
 
+/// The policy that is configured.
+///
+/// # Errors
+/// In words for the operator, when a file cannot be used.
+pub fn read_policy(config: &Config) -> Result<Policy, String> {
+    let mut policy = match &config.policy_file {
+        Some(file) => crate::policy_file::load(file)?,
+        None => Policy::shipped().map_err(|e| e.to_string())?,
+    };
+    policy.enforce_scope = config.enforce_scope;
+    Ok(policy)
+}
+
+/// The files that the policy is read from.
+pub fn policy_files(config: &Config) -> Vec<PathBuf> {
+    config.policy_file.iter().cloned().collect()
+}
+
 impl App {
     /// Puts the parts together. The policy file is read here.
     ///
     /// # Errors
     /// In words for the operator, when a file cannot be used.
     pub fn new(config: Config, store: Store, clock: Clock) -> Result<Arc<Self>, String> {
-        let mut policy = match &config.policy_file {
-            Some(file) => crate::policy_file::load(file)?,
-            None => Policy::shipped().map_err(|e| e.to_string())?,
-        };
-        policy.enforce_scope = config.enforce_scope;
+        let policy = RwLock::new(Arc::new(read_policy(&config)?));
         let metrics = match store.gauges() {
             Some(pool) => Metrics::default().with_pool(pool),
             None => Metrics::default(),
@@ -76,6 +91,16 @@ impl App {
             config,
             clock,
         }))
+    }
+
+    /// The policy of this moment. A request takes it once, and keeps it.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another policy in force, for requests that begin from now on.
+    pub fn set_policy(&self, policy: Policy) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
     }
 
     /// The parts that logins and tokens need.

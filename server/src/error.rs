@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use vicar_rules::refusal::{Class, Refusal};
 
+use crate::reason::Reason;
 use crate::store;
 
 /// Result of everything that a request runs through.
@@ -18,24 +19,30 @@ pub enum Error {
     /// 400: the request is at fault; the message names the field.
     #[error("{0}")]
     BadRequest(String),
-    /// 401: no valid token, or a login that failed. Never says why.
+    /// 401: no valid token, or a login that failed. Why is for the log; the client is never told.
     #[error("The request you have made requires authentication.")]
-    Unauthorized,
+    Unauthorized(Reason),
     /// 401 with a message that tells a signer what to mend, never a secret.
-    #[error("{0}")]
-    UnauthorizedBecause(&'static str),
+    #[error("{1}")]
+    UnauthorizedBecause(Reason, &'static str),
     /// 401 for a right password that has expired, so that its owner knows to change it; with the user's id.
     #[error("The password is expired and needs to be changed for user: {0}.")]
     PasswordExpired(String),
     /// 403.
     #[error("{0}")]
     Forbidden(String),
+    /// 403 for an operation that policy refuses.
+    #[error("You are not authorized to perform the requested action: {0}.")]
+    NotPermitted(&'static str),
     /// 404: `Could not find <kind>: <id>.`
     #[error("Could not find {0}: {1}.")]
     NotFound(&'static str, String),
     /// 404 with a message of its own.
     #[error("{0}")]
     NotFoundBecause(String),
+    /// 404 in the place of a 401, with a message of its own.
+    #[error("{1}")]
+    RefusedAsAbsent(Reason, &'static str),
     /// 405.
     #[error("The method is not allowed for the requested URL.")]
     MethodNotAllowed,
@@ -80,11 +87,6 @@ impl Error {
         Self::BadRequest(format!("{name}: {problem}"))
     }
 
-    /// 403 for an operation that policy refuses.
-    pub fn not_permitted(operation: &str) -> Self {
-        Self::Forbidden(format!("You are not authorized to perform the requested action: {operation}."))
-    }
-
     /// 409 for a name that is taken.
     pub fn taken(kind: &str, detail: &str) -> Self {
         Self::Conflict(format!("Conflict occurred attempting to store {kind} - {detail}."))
@@ -94,11 +96,13 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized | Self::UnauthorizedBecause(_) | Self::PasswordExpired(_) => {
+            Self::Unauthorized(_) | Self::UnauthorizedBecause(..) | Self::PasswordExpired(_) => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NotFound(..) | Self::NotFoundBecause(_) => StatusCode::NOT_FOUND,
+            Self::Forbidden(_) | Self::NotPermitted(_) => StatusCode::FORBIDDEN,
+            Self::NotFound(..) | Self::NotFoundBecause(_) | Self::RefusedAsAbsent(..) => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -115,6 +119,19 @@ impl Error {
     /// What the client reads.
     pub fn message(&self) -> String {
         self.to_string()
+    }
+
+    /// Why the caller was refused, for the log; `None` when that is not what happened.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Unauthorized(reason)
+            | Self::UnauthorizedBecause(reason, _)
+            | Self::RefusedAsAbsent(reason, _) => Some(*reason),
+            Self::PasswordExpired(_) => Some(Reason::PasswordExpired),
+            Self::NotPermitted(_) => Some(Reason::Policy),
+            Self::Forbidden(_) => Some(Reason::Rule),
+            _ => None,
+        }
     }
 
     /// What only the log may know.
@@ -191,6 +208,16 @@ mod tests {
             assert!(e.message().len() > 20 && !e.message().contains(": d"), "{e}");
         }
         assert_eq!(Error::NotFound("user", "u1".into()).to_string(), "Could not find user: u1.");
+    }
+
+    #[test]
+    fn whatever_the_reason_the_client_reads_the_same() {
+        let usual = Error::Unauthorized(Reason::NoToken);
+        for reason in Reason::ALL {
+            let e = Error::Unauthorized(*reason);
+            assert_eq!((e.message(), e.status()), (usual.message(), usual.status()));
+            assert_eq!((e.reason(), e.detail()), (Some(*reason), None));
+        }
     }
 
     #[test]

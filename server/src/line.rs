@@ -1,6 +1,24 @@
-//! What a request adds to its one log line. Built from ids and from nothing that a client sent.
+//! What a request adds to its one log line: ids that the server knows, and fixed words. What a client sent is
+//! there only where the server found it to be the name or id of something that exists, and cut to a bound.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::Error;
+use crate::reason::Reason;
+use crate::security::Event;
+
+/// The longest value of a field, in bytes.
+pub const LONGEST: usize = 1024;
+
+/// A value of bounded length: what is longer ends in `…`.
+pub fn cut(value: &str, longest: usize) -> Cow<'_, str> {
+    if value.len() <= longest {
+        return value.into();
+    }
+    let end = (0..=longest).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}…", value.get(..end).unwrap_or_default()).into()
+}
 
 /// Who is behind a token, in ids.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +33,32 @@ pub struct TokenIds {
     pub chain: Option<String>,
     /// Whose doing it is: the trustee of the last link for a delegated token, otherwise its user.
     pub actor: String,
+}
+
+/// Whom or what a refused request tried to be. A name that is no user's is not kept: it may be a password.
+#[derive(Debug, Clone, Default)]
+pub struct Tried {
+    /// The id of a user who exists.
+    pub user: Option<String>,
+    /// Their name, where the request named it.
+    pub name: Option<String>,
+    /// The id of a domain that exists.
+    pub domain: Option<String>,
+    /// Audit ids of a token that this server or one with its keys has made.
+    pub audit_ids: Option<String>,
+}
+
+impl Tried {
+    /// With values of bounded length.
+    fn cut(self) -> Self {
+        let short = |value: Option<String>| value.map(|v| cut(&v, LONGEST).into_owned());
+        Self {
+            user: short(self.user),
+            name: short(self.name),
+            domain: short(self.domain),
+            audit_ids: short(self.audit_ids),
+        }
+    }
 }
 
 /// The fields of the line.
@@ -32,6 +76,18 @@ pub struct Fields {
     pub subject: Option<String>,
     /// Whose doing it is.
     pub actor: Option<String>,
+    /// The id of the credential that was to be exchanged.
+    pub credential: Option<String>,
+    /// Why it was refused.
+    pub reason: Option<Reason>,
+    /// The operation that was refused.
+    pub operation: Option<&'static str>,
+    /// Whom it tried to be, if it was refused.
+    pub tried: Tried,
+    /// What it is in the security log if it succeeds, and with which status it has.
+    pub event: Option<(Event, u16)>,
+    /// Ids of trusts that ended, the one that the path names among them.
+    pub ended: Option<String>,
 }
 
 /// The line of one request; handlers add to it.
@@ -39,9 +95,13 @@ pub struct Fields {
 pub struct Line(Arc<Mutex<Fields>>);
 
 impl Line {
+    fn lock(&self) -> MutexGuard<'_, Fields> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sets who calls.
     pub fn caller(&self, token: TokenIds) {
-        let mut f = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut f = self.lock();
         f.user = Some(token.user);
         f.audit_ids = Some(token.audit_ids);
         f.project = token.project;
@@ -51,14 +111,74 @@ impl Line {
 
     /// Sets which token the call is about or issued.
     pub fn subject(&self, token: TokenIds) {
-        let mut f = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut f = self.lock();
         f.subject = Some(token.audit_ids);
         f.chain = f.chain.take().or(token.chain);
         f.actor.get_or_insert(token.actor);
     }
 
-    /// What is known by now.
+    /// Sets which credential is to be exchanged. It exists.
+    pub fn credential(&self, id: &str) {
+        self.lock().credential = Some(id.to_owned());
+    }
+
+    /// Sets whom the request tries to be. It is shown if the request is refused.
+    pub fn tried(&self, who: Tried) {
+        self.lock().tried = who;
+    }
+
+    /// Sets what the request is in the security log, and with which status it has succeeded.
+    pub fn event(&self, event: Event, success: u16) {
+        self.lock().event = Some((event, success));
+    }
+
+    /// The same for a request that is a little more than its route says.
+    pub fn event_is(&self, event: Event) {
+        let mut f = self.lock();
+        f.event = f.event.map(|(_, success)| (event, success));
+    }
+
+    /// Sets which trusts end with the request.
+    pub fn ended(&self, trusts: &[String]) {
+        self.lock().ended = Some(trusts.join(" "));
+    }
+
+    /// Notes why the request is refused, if it is; `operation` is what the route asks for.
+    pub fn refused(&self, error: &Error, operation: Option<&'static str>) {
+        if let Some(reason) = error.reason() {
+            let mut f = self.lock();
+            f.reason = Some(reason);
+            f.operation = match error {
+                Error::NotPermitted(operation) => Some(operation),
+                _ => operation,
+            };
+        }
+    }
+
+    /// What is known by now, each value of bounded length.
     pub fn fields(&self) -> Fields {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let f = self.lock().clone();
+        let short = |value: Option<String>| value.map(|v| cut(&v, LONGEST).into_owned());
+        Fields {
+            audit_ids: short(f.audit_ids),
+            chain: short(f.chain),
+            subject: short(f.subject),
+            ended: short(f.ended),
+            tried: if f.reason.is_some() { f.tried.cut() } else { Tried::default() },
+            ..f
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_cut_between_characters() {
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abcd", 3), "abc…");
+        assert_eq!(cut("aéé", 2), "a…");
+        assert_eq!(cut("é", 0), "…");
     }
 }

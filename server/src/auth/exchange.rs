@@ -21,6 +21,8 @@ use crate::error::{Error, Result};
 use crate::facts;
 use crate::facts::credentials::{self, BOUND, BoundTo, Credential, PLAIN, RecordsBinding};
 use crate::ids;
+use crate::line::{Line, Tried};
+use crate::reason::Reason;
 use crate::store::{self, Id, Insert, Tx, WriteTx};
 use crate::system::System;
 
@@ -28,13 +30,19 @@ use crate::system::System;
 const AHEAD: Micros = 5 * 60 * SECOND;
 
 /// The signature does not fit.
-pub const BAD_SIGNATURE: Error = Error::UnauthorizedBecause("The signature does not fit the request.");
-const UNTIMED: Error = Error::UnauthorizedBecause("The signed request states no time.");
-const TOO_OLD: Error = Error::UnauthorizedBecause("The signed request is too old.");
-const TOO_NEW: Error = Error::UnauthorizedBecause("The signed request's time lies in the future.");
-const VERSION_REFUSED: Error =
-    Error::UnauthorizedBecause("S3 signatures of version 2 are not accepted here; use version 4.");
-const REPLAYED: Error = Error::UnauthorizedBecause("The signed request was used already.");
+pub const BAD_SIGNATURE: Error =
+    Error::UnauthorizedBecause(Reason::WrongSignature, "The signature does not fit the request.");
+const UNTIMED: Error =
+    Error::UnauthorizedBecause(Reason::SignatureTime, "The signed request states no time.");
+const TOO_OLD: Error = Error::UnauthorizedBecause(Reason::SignatureTime, "The signed request is too old.");
+const TOO_NEW: Error =
+    Error::UnauthorizedBecause(Reason::SignatureTime, "The signed request's time lies in the future.");
+const VERSION_REFUSED: Error = Error::UnauthorizedBecause(
+    Reason::WrongSignature,
+    "S3 signatures of version 2 are not accepted here; use version 4.",
+);
+const REPLAYED: Error =
+    Error::UnauthorizedBecause(Reason::SignatureUsed, "The signed request was used already.");
 
 /// What the blob of an older Keystone tells is recorded at the first exchange.
 impl RecordsBinding for System {}
@@ -110,23 +118,25 @@ struct Found {
     application_credential: Option<String>,
 }
 
-async fn find(tx: &mut Tx, parts: Parts<'_>, signed: &Signed) -> Result<Found> {
+async fn find(tx: &mut Tx, parts: Parts<'_>, signed: &Signed, line: &Line) -> Result<Found> {
     let access = signed.access();
     let unknown = || match signed {
-        Signed::Ec2(_) => Error::UnauthorizedBecause("EC2 access key not found."),
+        Signed::Ec2(_) => Error::UnauthorizedBecause(Reason::NoSuchKeypair, "EC2 access key not found."),
         // Ceph's gateway tells a wrong key id from a wrong signature by the status.
-        Signed::S3(_) => Error::NotFoundBecause("EC2 access key not found.".into()),
+        Signed::S3(_) => Error::RefusedAsAbsent(Reason::NoSuchKeypair, "EC2 access key not found."),
     };
     let credential = credentials::get(tx, &credential_id(access)).await?;
     // Exactly the types that this server and Keystone exchange.
     let mut credential = credential.filter(|c| c.kind == PLAIN || c.kind == BOUND).ok_or_else(unknown)?;
+    line.credential(&credential.id);
+    line.tried(Tried { user: Some(credential.user_id.clone()), ..Tried::default() });
     let blob = decrypt(parts.credential_keys, &credential)?.ok_or_else(unknown)?;
     let blob = blob_object(&blob).ok_or_else(unknown)?;
     let text = |name: &str| blob.get(name).and_then(Value::as_str).map(str::to_owned);
     let secret = text("secret").filter(|s| !s.is_empty()).ok_or_else(unknown)?;
     // Without its record a trust's keypair is worth nothing; a foreign delegation's is not ours to judge.
     if (credential.kind == BOUND && credential.bound.is_none()) || text("access_token_id").is_some() {
-        return Err(Error::Unauthorized);
+        return Err(Error::Unauthorized(Reason::CredentialOver));
     }
     if credential.bound.is_none()
         && let Some(trust_id) = text("trust_id")
@@ -147,22 +157,23 @@ pub async fn exchange(
     parts: Parts<'_>,
     signed: &Signed,
     mut known: Known,
+    line: &Line,
     now: Micros,
 ) -> Result<(String, Token)> {
-    let found = find(tx, parts, signed).await?;
+    let found = find(tx, parts, signed, line).await?;
     signed.verify(&found.secret, parts.config, now)?;
     let c = &found.credential;
-    let project = c.project_id.clone().ok_or(Error::Unauthorized)?;
+    let project = c.project_id.clone().ok_or(Error::Unauthorized(Reason::NoSuchScope))?;
     let mut until = Until::At(now.saturating_add(parts.config.token_expiration));
     let mut user = c.user_id.clone();
     let scope = match (&c.bound, &found.application_credential) {
         (Some(b), _) => {
             let implications = known.implications(tx).await?;
             let trust = facts::evaluated_trust(tx, &b.trust_id, now, &implications).await?;
-            let trust = trust.ok_or(Error::Unauthorized)?;
+            let trust = trust.ok_or(Error::Unauthorized(Reason::TrustOver))?;
             let leaf = trust.chain().leaf();
             if leaf.project.as_ref() != Some(&project) || trust.chain().speaks_for() != c.user_id {
-                return Err(Error::Unauthorized);
+                return Err(Error::Unauthorized(Reason::TrustOver));
             }
             user.clone_from(&leaf.trustee);
             until = until.min(trust.chain().until()).min(b.until);

@@ -11,6 +11,8 @@ use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::facts::{self, Place};
 use crate::ids;
+use crate::line::{Line, Tried};
+use crate::reason::Reason;
 use crate::store::{Tx, Update, WriteTx};
 use crate::system::System;
 
@@ -74,10 +76,21 @@ pub enum ScopeRequest {
 ///
 /// # Errors
 /// 401 when it is not valid.
-pub async fn from_token(tx: &mut Tx, parts: Parts<'_>, text: &str, now: Micros) -> Result<Identity> {
+pub async fn from_token(
+    tx: &mut Tx,
+    parts: Parts<'_>,
+    text: &str,
+    line: &Line,
+    now: Micros,
+) -> Result<Identity> {
     let source = validate(tx, parts, text, Known::default(), now, ValidateOptions::default()).await?;
     // Keystone says 404 here; a login that fails is 401 for every client that tries again.
-    let source = source.ok_or(Error::Unauthorized)?;
+    let source = source.map_err(|dead| dead.refused(line))?;
+    line.tried(Tried {
+        user: Some(source.payload.user.clone()),
+        audit_ids: Some(source.payload.audit_ids.join(" ")),
+        ..Tried::default()
+    });
     let mut methods = vec!["token".to_owned()];
     methods.extend(source.payload.methods.iter().filter(|m| *m != "token").cloned());
     Ok(Identity {
@@ -132,13 +145,14 @@ pub async fn issue(
             let implications = known.implications(tx).await?;
             let trust = facts::evaluated_trust(tx, id, now, &implications).await?;
             // A dead trust is 401 for everybody, before anything else is said of it.
-            let trust = trust.filter(|t| !t.status().ended()).ok_or(Error::Unauthorized)?;
+            let trust =
+                trust.filter(|t| !t.status().ended()).ok_or(Error::Unauthorized(Reason::TrustOver))?;
             let leaf = trust.chain().leaf();
             if leaf.trustee != who.user {
                 return Err(Error::Forbidden("User is not a trustee.".into()));
             }
             until = until.min(trust.chain().until());
-            let project = leaf.project.clone().ok_or(Error::Unauthorized)?;
+            let project = leaf.project.clone().ok_or(Error::Unauthorized(Reason::NoSuchScope))?;
             let scope = PayloadScope::Trust(project, leaf.id.clone());
             known.trust = Some(trust);
             scope
@@ -178,7 +192,7 @@ pub async fn mint(
         Outcome::Valid(token) => *token,
         // Events and tokens know whole seconds: a token of the same second would be born dead.
         Outcome::Revoked(_) => return Err(Error::RevokedThisSecond),
-        Outcome::Dead => return Err(Error::Unauthorized),
+        Outcome::Dead(reason) => return Err(Error::Unauthorized(reason)),
     };
     let keys = parts.token_keys.current().map_err(Error::Internal)?;
     let text = token
@@ -194,7 +208,7 @@ pub async fn mint(
 /// Takes one use of a counted trust, in the transaction of the token.
 async fn consume(tx: &mut WriteTx, trust: &Trust) -> Result<()> {
     let (before, after) = match delegation::consume(trust) {
-        Err(Spent) => return Err(Error::Unauthorized),
+        Err(Spent) => return Err(Error::Unauthorized(Reason::TrustOver)),
         Ok(Use::Uncounted) => return Ok(()),
         Ok(Use::Counted { before, after }) => (before, after),
     };
@@ -211,7 +225,7 @@ async fn consume(tx: &mut WriteTx, trust: &Trust) -> Result<()> {
 /// The default project, when it exists, is enabled, and the user holds a role there.
 async fn default_scope(tx: &mut Tx, user: &str, known: &mut Known) -> Result<PayloadScope> {
     let Some(user) = facts::user(tx, user).await? else {
-        return Err(Error::Unauthorized);
+        return Err(Error::Unauthorized(Reason::NoSuchUser));
     };
     let Some(id) = user.default_project_id else {
         return Ok(PayloadScope::Unscoped);

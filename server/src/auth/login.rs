@@ -20,6 +20,8 @@ use crate::crypto::passwords::{BCRYPT_BYTES, Passwords};
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::facts::options::{Options, options};
+use crate::line::{Line, Tried};
+use crate::reason::Reason;
 use crate::store::{self, Date, DateTime, Id, Tx, Update, WriteTx};
 use crate::system::System;
 
@@ -28,7 +30,7 @@ pub async fn domain_id(tx: &mut Tx, map: &Map<String, Value>, at: &str) -> Resul
     match (map.get("id"), map.get("name")) {
         (Some(Value::String(id)), _) => Ok(id.clone()),
         (None | Some(Value::Null), Some(Value::String(name))) => {
-            Ok(facts::domain_named(tx, name).await?.ok_or(Error::Unauthorized)?.id)
+            Ok(facts::domain_named(tx, name).await?.ok_or(Error::Unauthorized(Reason::NoSuchScope))?.id)
         }
         _ => Err(Error::BadRequest(format!("{at}: needs an id or a name, as a string"))),
     }
@@ -45,6 +47,8 @@ pub struct Login<'a> {
     pub slow: &'a mut SlowWork,
     /// What was written of failed logins before the transaction.
     pub epoch: Epoch,
+    /// Where it is noted whom the login tried to be.
+    pub line: &'a Line,
 }
 
 /// Checks `{"user": {…, "password"}}`.
@@ -64,7 +68,7 @@ pub async fn password(tx: &mut Tx, mut login: Login<'_>, mut data: Map<String, V
             ));
         }
     };
-    let account = named(tx, &user).await?;
+    let account = named(tx, &user, login.line).await?;
     login.slow.claim(&Value::Object(user).to_string());
     let proven = login.check_password(tx, account, &password).await?;
     if proven.expired {
@@ -146,22 +150,37 @@ impl Passed {
     }
 }
 
-/// The account that a login names, if there is one.
-async fn named(tx: &mut Tx, user: &Map<String, Value>) -> Result<Option<Account>> {
+/// The account that a login names, if there is one; then the line has its name.
+async fn named(tx: &mut Tx, user: &Map<String, Value>, line: &Line) -> Result<Option<Account>> {
     match (user.get("id"), user.get("name")) {
-        (Some(Value::String(id)), _) => account(tx, id).await,
+        (Some(Value::String(id)), _) => {
+            let account = account(tx, id).await?;
+            line.tried(tried(account.as_ref(), None, None));
+            Ok(account)
+        }
         (None | Some(Value::Null), Some(Value::String(name))) => {
             let at = "auth.identity.password.user.domain";
             let Some(Value::Object(domain)) = user.get("domain") else {
                 return Err(Error::field(at, "is required with a name and must be an object"));
             };
-            match domain_id(tx, domain, at).await {
-                Ok(domain) => find(tx, "l.name = ? AND l.domain_id = ?", args![name, Id(domain)]).await,
-                Err(Error::Unauthorized) => Ok(None),
-                Err(e) => Err(e),
-            }
+            let domain = match domain_id(tx, domain, at).await {
+                Err(Error::Unauthorized(_)) => return Ok(None),
+                found => found?,
+            };
+            let account = find(tx, "l.name = ? AND l.domain_id = ?", args![name, Id(domain.clone())]).await?;
+            line.tried(tried(account.as_ref(), Some(name), Some(domain)));
+            Ok(account)
         }
         _ => Err(Error::field("auth.identity.password.user", "needs an id or a name, as a string")),
+    }
+}
+
+/// What the log may have of whom a login named: nothing unless it is a user. People type passwords into the wrong
+/// field.
+pub fn tried(account: Option<&Account>, name: Option<&String>, domain: Option<String>) -> Tried {
+    match account {
+        Some(a) => Tried { user: Some(a.user.clone()), name: name.cloned(), domain, ..Tried::default() },
+        None => Tried::default(),
     }
 }
 
@@ -343,18 +362,22 @@ impl Login<'_> {
         let fits = self.slow.verify(if too_long { "" } else { password }, hash)?;
         // An empty password is no proof of anything, whatever hash it may fit.
         let fits = fits && !too_long && !password.is_empty();
-        let account = account.ok_or(Error::Unauthorized)?;
+        let account = account.ok_or(Error::Unauthorized(Reason::NoSuchUser))?;
         let unwritten = self.parts.failures.since(self.epoch, &account);
         let lock = account.lock(rules, unwritten, self.now);
         if !fits {
             if rules.lockout_failure_attempts.is_some() {
                 self.parts.failures.count(self.parts.store, rules, &account, self.epoch, self.now);
             }
-            return Err(Error::Unauthorized);
+            let locked = lock == Lock::Closed;
+            return Err(Error::Unauthorized(if locked { Reason::Locked } else { Reason::WrongPassword }));
         }
         let user = facts::user(tx, &account.user).await?;
-        if !user.is_some_and(|u| u.presence == Presence::Active) || lock == Lock::Closed {
-            return Err(Error::Unauthorized);
+        if lock == Lock::Closed {
+            return Err(Error::Unauthorized(Reason::Locked));
+        }
+        if !user.is_some_and(|u| u.presence == Presence::Active) {
+            return Err(Error::Unauthorized(Reason::Disabled));
         }
         Ok(Proven { expired: account.expired(self.now), account })
     }
@@ -386,7 +409,7 @@ pub async fn check_mfa(
     if rules.is_none_or(|rules| satisfies(rules, &who.methods, auth_methods)) {
         Ok(())
     } else {
-        Err(Error::Unauthorized)
+        Err(Error::Unauthorized(Reason::MissingFactor))
     }
 }
 
@@ -431,7 +454,7 @@ mod tests {
         };
         let methods = ["password", "totp"].map(str::to_owned);
         let refused = check_mfa(&mut tx, &methods, &who, None).await.expect_err("refused");
-        assert!(matches!(refused, Error::Unauthorized), "{refused:?}");
+        assert!(matches!(refused, Error::Unauthorized(Reason::MissingFactor)), "{refused:?}");
     }
 
     #[test]

@@ -16,7 +16,8 @@ use super::fernet::{Payload, PayloadScope};
 use super::keypair;
 use crate::error::{Error, Result};
 use crate::facts::{self, EvaluatedTrust, Place, ProjectFacts, RevocationQuery, RoleRef, UserFacts};
-use crate::line::TokenIds;
+use crate::line::{Line, TokenIds, Tried};
+use crate::reason::Reason;
 use crate::store::Tx;
 
 /// Where a valid token is scoped.
@@ -134,7 +135,28 @@ pub struct ValidateOptions {
     pub understands_access_rules: bool,
 }
 
-/// The token behind a string, if it is valid at this instant. Nothing is said about why one is not.
+/// A token that is not valid: why not, and whose it was, if it was one of ours. For the log alone.
+#[derive(Debug)]
+pub struct Dead {
+    reason: Reason,
+    tried: Tried,
+}
+
+impl Dead {
+    /// 401, with a note of whose token it was.
+    pub fn refused(self, line: &Line) -> Error {
+        line.tried(self.tried);
+        Error::Unauthorized(self.reason)
+    }
+
+    /// The same for a token that a call is about: 404.
+    pub fn absent(self, line: &Line) -> Error {
+        line.tried(self.tried);
+        Error::RefusedAsAbsent(self.reason, "Failed to validate token")
+    }
+}
+
+/// The token behind a string, if it is valid at this instant.
 ///
 /// # Errors
 /// When keys or database fail.
@@ -145,15 +167,24 @@ pub async fn validate(
     known: Known,
     now: Micros,
     options: ValidateOptions,
-) -> Result<Option<Token>> {
+) -> Result<std::result::Result<Token, Dead>> {
     let keys = parts.token_keys.current().map_err(Error::Internal)?;
-    let Some(payload) = Payload::decode(text, &keys, &parts.config.auth_methods) else {
-        return Ok(None);
+    let decode = || Payload::decode(text, &keys, &parts.config.auth_methods);
+    let Some(payload) = decode() else {
+        return Ok(Err(Dead { reason: Reason::NotAToken, tried: Tried::default() }));
     };
-    match evaluate(tx, parts, payload, known, now, options).await? {
-        Outcome::Valid(token) => Ok(Some(*token)),
-        Outcome::Dead | Outcome::Revoked(_) => Ok(None),
-    }
+    let reason = match evaluate(tx, parts, payload, known, now, options).await? {
+        Outcome::Valid(token) => return Ok(Ok(*token)),
+        Outcome::Dead(reason) => reason,
+        Outcome::Revoked(_) => Reason::TokenRevoked,
+    };
+    // Once more, so that the many that are valid need no copy.
+    let tried = decode().map_or_else(Tried::default, |payload| Tried {
+        audit_ids: Some(payload.audit_ids.join(" ")),
+        user: Some(payload.user),
+        ..Tried::default()
+    });
+    Ok(Err(Dead { reason, tried }))
 }
 
 /// What a payload turns out to be.
@@ -162,7 +193,7 @@ pub enum Outcome {
     /// All that it rests on holds.
     Valid(Box<Token>),
     /// Something that it rests on is over, off or gone.
-    Dead,
+    Dead(Reason),
     /// A revocation of this instant or later ends it.
     Revoked(Micros),
 }
@@ -220,13 +251,14 @@ pub async fn evaluate(
         additional_primary: &parts.config.additional_primary,
     });
     if token::shown_until(kind, payload.expires, options.window, []) <= now {
-        return Ok(Outcome::Dead);
+        return Ok(Outcome::Dead(Reason::TokenExpired));
     }
-    let Some((token, carries)) = resolve(tx, payload, kind, known, now, options).await? else {
-        return Ok(Outcome::Dead);
+    let (token, carries) = match resolve(tx, payload, kind, known, now, options).await? {
+        Ok(resolved) => resolved,
+        Err(reason) => return Ok(Outcome::Dead(reason)),
     };
     if token.user.presence != Presence::Active {
-        return Ok(Outcome::Dead);
+        return Ok(Outcome::Dead(Reason::TokenUser));
     }
     Ok(match revoked_at(tx, &token, carries).await? {
         Some(at) => Outcome::Revoked(at),
@@ -239,7 +271,7 @@ async fn held(tx: &mut Tx, user: &str, place: Place<'_>, implications: &Implicat
     Ok(facts::effective_roles(tx, user, place, implications).await?)
 }
 
-/// Resolves the scope and the roles in it, and which of them, as stored, the token carries.
+/// Resolves the scope and the roles in it, and which of them, as stored, the token carries; or why it is dead.
 async fn resolve(
     tx: &mut Tx,
     payload: Payload,
@@ -247,7 +279,7 @@ async fn resolve(
     mut known: Known,
     now: Micros,
     options: ValidateOptions,
-) -> Result<Option<(Token, Carries)>> {
+) -> Result<std::result::Result<(Token, Carries), Reason>> {
     let implications = known.implications(tx).await?;
     let mut application_credential = None;
     let mut trust = None;
@@ -258,28 +290,28 @@ async fn resolve(
         PayloadScope::System(_) => (TokenScope::System, held(tx, user, Place::System, &implications).await?),
         PayloadScope::Domain(id) => {
             let Some(domain) = active(facts::domain(tx, id).await?) else {
-                return Ok(None);
+                return Ok(Err(Reason::NoSuchScope));
             };
             (TokenScope::Domain(domain), held(tx, user, Place::Domain(id), &implications).await?)
         }
         PayloadScope::Project(id) => {
             let Some(project) = active(facts::project(tx, id).await?) else {
-                return Ok(None);
+                return Ok(Err(Reason::NoSuchScope));
             };
             (TokenScope::Project(project), held(tx, user, Place::Project(id), &implications).await?)
         }
         PayloadScope::ApplicationCredential(id, credential) => {
             let Some(project) = active(facts::project(tx, id).await?) else {
-                return Ok(None);
+                return Ok(Err(Reason::NoSuchScope));
             };
             let held = held(tx, user, Place::Project(id), &implications).await?;
             let found = application_credential::load(tx, credential, user, id, now).await?;
             let Some((shown, given)) = found else {
-                return Ok(None);
+                return Ok(Err(Reason::CredentialOver));
             };
             // One that is limited to access rules may be shown only to who enforces them.
             if shown.access_rules.is_some() && !options.understands_access_rules {
-                return Ok(None);
+                return Ok(Err(Reason::CredentialOver));
             }
             application_credential = Some(shown);
             carries = Carries::These(given.clone());
@@ -290,13 +322,14 @@ async fn resolve(
                 Some(known) => Some(known),
                 None => facts::evaluated_trust(tx, id, now, &implications).await?,
             };
-            let Some(mut evaluated) = evaluated else { return Ok(None) };
+            let Some(mut evaluated) = evaluated else { return Ok(Err(Reason::TrustOver)) };
             let leaf = evaluated.chain().leaf();
             if leaf.id != *id || leaf.trustee != *user || leaf.project.as_ref() != Some(project) {
-                return Ok(None);
+                return Ok(Err(Reason::TrustOver));
             }
             let Some(mut authority) = evaluated.status().live().cloned() else {
-                return Ok(None);
+                let over = evaluated.status().ended();
+                return Ok(Err(if over { Reason::TrustOver } else { Reason::TrustSuspended }));
             };
             let mut own = leaf.roles.clone();
             if kind == Kind::Ec2 {
@@ -306,15 +339,15 @@ async fn resolve(
                         authority = narrowed;
                         own = roles.unwrap_or(own);
                     }
-                    None => return Ok(None),
+                    None => return Ok(Err(Reason::CredentialOver)),
                 }
             }
             if token::shown_until(kind, payload.expires, options.window, [authority.until]) <= now {
-                return Ok(None);
+                return Ok(Err(Reason::TokenExpired));
             }
             carries = Carries::These(own);
             let Some(project) = active(evaluated.project.take()) else {
-                return Ok(None);
+                return Ok(Err(Reason::NoSuchScope));
             };
             trust = Some(evaluated);
             (TokenScope::Project(project), authority.roles)
@@ -323,15 +356,15 @@ async fn resolve(
     let roles = facts::token_roles(tx, &roles).await?;
     // A scope in which nothing is held gives no token, and ends those that were given.
     if roles.is_empty() && !matches!(scope, TokenScope::Unscoped) {
-        return Ok(None);
+        return Ok(Err(Reason::NoRoles));
     }
     let user = match &trust {
         Some(evaluated) => evaluated.users.get(evaluated.chain().speaks_for()).cloned(),
         None => facts::user(tx, user).await?,
     };
-    let Some(user) = user else { return Ok(None) };
+    let Some(user) = user else { return Ok(Err(Reason::TokenUser)) };
     let token = Token { payload, kind, user, scope, roles, trust, application_credential, implications };
-    Ok(Some((token, carries)))
+    Ok(Ok((token, carries)))
 }
 
 fn active(project: Option<ProjectFacts>) -> Option<ProjectFacts> {

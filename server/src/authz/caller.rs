@@ -12,6 +12,7 @@ use vicar_rules::token::{Act, Kind};
 use crate::app::App;
 use crate::auth::token::{Known, Token, ValidateOptions, validate};
 use crate::error::{Error, Result};
+use crate::line::Line;
 use crate::store::Tx;
 
 /// A caller with a valid token, or with the configured admin token.
@@ -26,14 +27,14 @@ impl Caller {
     ///
     /// # Errors
     /// 401 when it is not valid.
-    pub async fn authenticate(tx: &mut Tx, app: &App, text: &str, now: Micros) -> Result<Self> {
+    pub async fn authenticate(tx: &mut Tx, app: &App, text: &str, line: &Line, now: Micros) -> Result<Self> {
         if let Some(admin) = &app.config.admin_token
             && bool::from(admin.0.as_bytes().ct_eq(text.as_bytes()))
         {
             return Ok(Self::admin_token());
         }
         let token = validate(tx, app.auth(), text, Known::default(), now, ValidateOptions::default()).await?;
-        Ok(Self::with(token.ok_or(Error::Unauthorized)?))
+        Ok(Self::with(token.map_err(|dead| dead.refused(line))?))
     }
 
     /// With a token.

@@ -9,7 +9,7 @@
 use axum::response::Response;
 use serde_json::{Map, Value};
 use vicar_rules::Micros;
-use vicar_rules::policy::{Fact, Facts, Op};
+use vicar_rules::policy::{Fact, Facts, Op, Policy};
 use vicar_rules::token::Act;
 
 use super::{Authorized, Caller, Object, SlowWork};
@@ -21,6 +21,7 @@ use crate::http::schema::{Body, Schema};
 use crate::http::{Links, Request};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
+use crate::reason::Reason;
 use crate::store::{Batch, Tx, WriteTx};
 
 /// A session that reads.
@@ -58,6 +59,7 @@ pub struct Session<'r, T> {
     pub slow: &'r mut SlowWork,
     caller: Option<&'r Caller>,
     declared: &'static Declared,
+    policy: &'r Policy,
     may_take_long: bool,
     after_commit: Vec<AfterCommit>,
 }
@@ -69,7 +71,7 @@ impl<T> std::fmt::Debug for Session<'_, T> {
 }
 
 impl<'r, T> Session<'r, T> {
-    /// Puts a session together.
+    /// Puts a session together. The policy is the same in all sessions of a request.
     pub fn new(
         app: &'r App,
         request: &'r Request,
@@ -77,7 +79,7 @@ impl<'r, T> Session<'r, T> {
         (now, epoch): (Micros, Epoch),
         slow: &'r mut SlowWork,
         caller: Option<&'r Caller>,
-        declared: &'static Declared,
+        (declared, policy): (&'static Declared, &'r Policy),
     ) -> Self {
         Self {
             app,
@@ -88,6 +90,7 @@ impl<'r, T> Session<'r, T> {
             slow,
             caller,
             declared,
+            policy,
             may_take_long: false,
             after_commit: Vec::new(),
         }
@@ -153,7 +156,7 @@ impl<'r, T> Session<'r, T> {
     /// # Errors
     /// 401 on a route that takes no token, or none was given.
     pub fn caller(&self) -> Result<&'r Caller> {
-        self.caller.ok_or(Error::Unauthorized)
+        self.caller.ok_or(Error::Unauthorized(Reason::NoToken))
     }
 
     /// The operations that the route declares.
@@ -218,10 +221,10 @@ impl<'r, T> Session<'r, T> {
     pub fn authorize_beside<O: Object>(&self, op: Op, object: O) -> Result<Authorized<O>> {
         let caller = self.caller()?;
         let facts = self.with_path(object.facts(caller)?);
-        if self.app.policy.allows_in_any_scope(op, caller.subject(), &facts) {
+        if self.policy.allows_in_any_scope(op, caller.subject(), &facts) {
             Ok(Authorized::new(op, object))
         } else {
-            Err(Error::not_permitted(op.row().name))
+            Err(Error::NotPermitted(op.row().name))
         }
     }
 
@@ -231,14 +234,22 @@ impl<'r, T> Session<'r, T> {
     /// 401 without a caller.
     pub fn allows(&self, op: Op, facts: &Facts) -> Result<bool> {
         let facts = self.with_path(facts.clone());
-        Ok(self.app.policy.allows(op, self.caller()?.subject(), &facts))
+        Ok(self.policy.allows(op, self.caller()?.subject(), &facts))
+    }
+
+    /// Whether the policy allows it whatever the object is.
+    ///
+    /// # Errors
+    /// 401 without a caller.
+    pub fn allows_any(&self, op: Op) -> Result<bool> {
+        Ok(self.policy.allows(op, self.caller()?.subject(), &Facts::none()))
     }
 
     fn check(&self, op: Op, facts: Facts) -> Result<()> {
         if !self.declared.ops.contains(&op) {
             return Err(undeclared(op.row().name));
         }
-        if self.allows(op, &facts)? { Ok(()) } else { Err(Error::not_permitted(op.row().name)) }
+        if self.allows(op, &facts)? { Ok(()) } else { Err(Error::NotPermitted(op.row().name)) }
     }
 
     /// The user that the path names is a fact, as in Keystone.

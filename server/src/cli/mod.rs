@@ -11,6 +11,8 @@ mod failure;
 mod files;
 mod installation;
 mod keys;
+mod log;
+mod reload;
 mod report;
 mod serve;
 mod start;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -15,13 +15,17 @@ use tokio::sync::watch;
 use super::config::{Accept, log as log_configuration};
 use super::failure::Failure;
 use super::installation::Installation;
+use super::log::LogOptions;
+use super::reload::Reloader;
 use super::start::{self, Started};
 use super::{EXIT_CODES, print};
 use crate::app::App;
 use crate::config::foreign;
 use crate::dispatch::discovery;
 use crate::http::limits::{self, Limits};
+use crate::http::tls::Certificate;
 use crate::http::{layers, serve};
+use crate::security::{self, Event, Outcome};
 use crate::{reaper, routes};
 
 /// Where the metrics are when nothing is said.
@@ -52,18 +56,8 @@ pub(super) struct Serve {
     /// The certificate's private key, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// The form of the log lines on standard error
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "VICAR_LOG_FORMAT")]
-    log_format: LogFormat,
-    /// error, warn, info, debug, trace; also per part, like `warn,vicar::http=info`
-    #[arg(long, value_name = "LEVEL", default_value = "info", env = "VICAR_LOG_LEVEL")]
-    log_level: String,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Json,
-    Text,
+    #[command(flatten)]
+    log: LogOptions,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -85,26 +79,30 @@ fn metrics(text: &str) -> Result<Metrics, String> {
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        self.log()?;
+        let Self { at, accept, listen, metrics_listen, tls_cert, tls_key, log } = self;
+        let log = log.start()?;
         layers::log_panics();
         let descriptors = limits::raise_descriptors();
-        let (ini, config) = self.at.read()?;
+        // From now on it does not end the server.
+        let hangup = on(SignalKind::hangup())?;
+        let (ini, config) = at.read()?;
+        log.configure(config.debug);
         let findings = foreign::judge(&ini, &config);
         log_configuration(&ini, &config, &findings);
-        self.accept.check(&findings)?;
-        let tls = match (&self.tls_cert, &self.tls_key) {
-            (Some(cert), Some(key)) => {
-                Some(serve::tls(cert, key).map_err(|e| Failure::Config(format!("TLS: {e}")))?)
-            }
+        accept.check(&findings)?;
+        let wrong = |e| Failure::Config(format!("TLS: {e}"));
+        let certificate = match (&tls_cert, &tls_key) {
+            (Some(cert), Some(key)) => Some(Certificate::load(cert, key).map_err(wrong)?),
             _ => None,
         };
+        let tls = certificate.as_ref().map(Certificate::acceptor).transpose().map_err(wrong)?;
         // Ports first: a second server by mistake shall touch nothing.
-        let listener = serve::bind(self.listen).await.map_err(Failure::Address)?;
-        let monitor = self.monitor().await?;
+        let listener = serve::bind(listen).await.map_err(Failure::Address)?;
+        let monitor = monitor(metrics_listen).await?;
         let address = listener.local_addr().map_err(|e| Failure::Address(e.to_string()))?;
         let url = start::url(&config, address, tls.is_some());
         let mut stop = Stop::new()?;
-        let started = start::start(&self.at, config, &url).await?;
+        let started = start::start(&at, config, &url).await?;
         let app = Arc::clone(&started.app);
         for stale in start::stale_endpoints(&app, &url).await? {
             tracing::warn!(
@@ -113,8 +111,11 @@ impl Serve {
                 "the catalog sends clients elsewhere; `vicar bootstrap --bootstrap-public-url` mends it"
             );
         }
-        self.print_banner(&started, &url, monitor.as_ref());
+        security::server(Event::Start, Outcome::Success, &url);
+        print(screen(&at, &started, &url, monitor.as_ref()));
         drop(started);
+        let reloader = Reloader::new(at, Arc::clone(&app), log, certificate, ini);
+        let reloading = tokio::spawn(reloader.follow(hangup));
 
         let (stopping, stopped) = watch::channel(false);
         let until_stopped = || {
@@ -139,10 +140,12 @@ impl Serve {
             () = &mut public => {}
             name = stop.wait() => {
                 tracing::info!(signal = name, "stopping: requests under way are finished first");
+                security::server(Event::Stop, Outcome::Success, name);
                 let _ = stopping.send(true);
                 public.await;
             }
         }
+        reloading.abort();
         reaper.abort();
         learning.abort();
         if let Some(monitor) = monitor {
@@ -151,66 +154,52 @@ impl Serve {
         tracing::info!("stopped");
         Ok(())
     }
+}
 
-    fn log(&self) -> Result<(), Failure> {
-        let filter = tracing_subscriber::EnvFilter::try_new(&self.log_level)
-            .map_err(|e| Failure::Config(format!("--log-level: {e}")))?;
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        match self.log_format {
-            LogFormat::Json => {
-                lines.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
-            }
-            LogFormat::Text => lines.init(),
+/// The second listener. Where nobody asked for it, a taken port costs the metrics only: two servers
+/// beside each other are no mistake.
+async fn monitor(wanted: Option<Metrics>) -> Result<Option<TcpListener>, Failure> {
+    match wanted {
+        Some(Metrics::Off) => Ok(None),
+        Some(Metrics::At(at)) => {
+            serve::bind(at).await.map(Some).map_err(|e| Failure::Address(format!("metrics: {e}")))
         }
-        Ok(())
+        None => match serve::bind(address(METRICS).map_err(Failure::Address)?).await {
+            Ok(listener) => Ok(Some(listener)),
+            Err(_) => {
+                tracing::warn!(
+                    address = METRICS,
+                    "no metrics: the port is taken; choose one with --metrics-listen, or `off`"
+                );
+                Ok(None)
+            }
+        },
     }
+}
 
-    /// The second listener. Where nobody asked for it, a taken port costs the metrics only: two servers
-    /// beside each other are no mistake.
-    async fn monitor(&self) -> Result<Option<TcpListener>, Failure> {
-        match self.metrics_listen {
-            Some(Metrics::Off) => Ok(None),
-            Some(Metrics::At(at)) => {
-                serve::bind(at).await.map(Some).map_err(|e| Failure::Address(format!("metrics: {e}")))
-            }
-            None => match serve::bind(address(METRICS).map_err(Failure::Address)?).await {
-                Ok(listener) => Ok(Some(listener)),
-                Err(_) => {
-                    tracing::warn!(
-                        address = METRICS,
-                        "no metrics: the port is taken; choose one with --metrics-listen, or `off`"
-                    );
-                    Ok(None)
-                }
-            },
-        }
+/// One short screen: where, who, how to try it. It is written at once, so that no log line gets into it.
+fn screen(at: &Installation, started: &Started, url: &str, monitor: Option<&TcpListener>) -> String {
+    let mut lines = vec![format!("Vicar {} serves {url}/v3", env!("CARGO_PKG_VERSION"))];
+    if let Some(at) = monitor.and_then(|m| m.local_addr().ok()) {
+        lines.push(format!("  metrics        http://{at}/metrics"));
     }
-
-    /// One short screen: where, who, how to try it.
-    fn print_banner(&self, started: &Started, url: &str, monitor: Option<&TcpListener>) {
-        print(format_args!("Vicar {} serves {url}/v3", env!("CARGO_PKG_VERSION")));
-        if let Some(at) = monitor.and_then(|m| m.local_addr().ok()) {
-            print(format_args!("  metrics        http://{at}/metrics"));
-        }
-        print(format_args!("  database       {}", start::shown(&started.app.config.database.location)));
-        if let Some(first) = &started.first {
-            print("  administrator  admin, on project admin");
-            match &first.generated {
-                Some(password) => {
-                    print(format_args!(
-                        "  password       {password}   (shown this once; it is in clouds.yaml too)"
-                    ));
-                }
-                None => print(format_args!("  password       as given in {}", start::PASSWORD)),
+    lines.push(format!("  database       {}", start::shown(&started.app.config.database.location)));
+    if let Some(first) = &started.first {
+        lines.push("  administrator  admin, on project admin".to_owned());
+        lines.push(match &first.generated {
+            Some(password) => {
+                format!("  password       {password}   (shown this once; it is in clouds.yaml too)")
             }
-        }
-        let clouds = start::clouds(&self.at);
-        if clouds.exists() {
-            print("Try it:");
-            print(format_args!("  export OS_CLIENT_CONFIG_FILE={}", clouds.display()));
-            print("  openstack --os-cloud vicar token issue");
-        }
+            None => format!("  password       as given in {}", start::PASSWORD),
+        });
     }
+    let clouds = start::clouds(at);
+    if clouds.exists() {
+        lines.push("Try it:".to_owned());
+        lines.push(format!("  export OS_CLIENT_CONFIG_FILE={}", clouds.display()));
+        lines.push("  openstack --os-cloud vicar token issue".to_owned());
+    }
+    lines.join("\n")
 }
 
 /// Lets the hasher know what kinds of hashes are stored. A store that a Keystone began may hold any.
@@ -249,9 +238,12 @@ struct Stop {
     int: Signal,
 }
 
+fn on(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|e| Failure::Failed(format!("signals: {e}")))
+}
+
 impl Stop {
     fn new() -> Result<Self, Failure> {
-        let on = |kind| signal(kind).map_err(|e| Failure::Failed(format!("signals: {e}")));
         Ok(Self { term: on(SignalKind::terminate())?, int: on(SignalKind::interrupt())? })
     }
 

@@ -3,7 +3,7 @@
 //! Three things are more lenient than there: options before the first section belong to `[DEFAULT]`, a `-` in
 //! the name of an option is a `_`, and a file may begin with a byte order mark.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -126,6 +126,16 @@ impl Ini {
     /// All that is set, as section and option.
     pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values.keys().map(|(section, option)| (section.as_str(), option.as_str()))
+    }
+
+    /// What has another value in `other`, or is set in one of the two only; options without a meaning here are left out.
+    pub fn changed(&self, other: &Self) -> Vec<(String, String)> {
+        let all = self.values.keys().chain(other.values.keys()).collect::<BTreeSet<_>>();
+        all.into_iter()
+            .filter(|(section, name)| self.value(section, name) != other.value(section, name))
+            .filter(|(section, name)| super::options::find(section, name).is_some())
+            .cloned()
+            .collect()
     }
 
     /// Reads one file's text over what is there. Errors name the line, and nothing of it.
@@ -355,6 +365,24 @@ mod tests {
         ini.read("# c\n[s]\na = 1\na = 2\n").expect("reads");
         assert_eq!(ini.source("s", "a").map(ToString::to_string).as_deref(), Some("the text:4"));
         assert_eq!(ini.values("s", "a").collect::<Vec<_>>(), ["1", "2"]);
+    }
+
+    #[test]
+    fn what_has_changed_is_named_if_it_means_anything() {
+        let ini = |text: &str| {
+            let mut ini = Ini::default();
+            ini.read(text).expect("reads");
+            ini
+        };
+        let before = ini("[token]\nexpiration = 1\n[odd]\nthing = 1\n[database]\nconnection = a\n");
+        let after = ini(
+            "[token]\nexpiration = 1\n[odd]\nthing = 2\n[database]\nconnection = b\n[DEFAULT]\ndebug = true\n",
+        );
+        let names: Vec<String> =
+            before.changed(&after).into_iter().map(|(s, n)| format!("{s}.{n}")).collect();
+        assert_eq!(names, ["DEFAULT.debug", "database.connection"]);
+        assert_eq!(after.changed(&before).len(), 2);
+        assert_eq!(after.changed(&after), []);
     }
 
     #[test]

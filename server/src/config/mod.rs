@@ -120,6 +120,8 @@ pub struct Config {
     pub enforce_scope: bool,
     /// `[oslo_policy] policy_file`
     pub policy_file: Option<PathBuf>,
+    /// `[DEFAULT] debug`: log more.
+    pub debug: bool,
     /// `[DEFAULT] public_endpoint`
     pub public_endpoint: Option<String>,
     /// `[DEFAULT] admin_token`
@@ -229,6 +231,7 @@ impl Config {
             compliance: r.compliance()?,
             enforce_scope: r.flag("oslo_policy", "enforce_scope")?,
             policy_file: r.text("oslo_policy", "policy_file")?.map(PathBuf::from),
+            debug: r.flag("DEFAULT", "debug")?,
             public_endpoint: r
                 .text("DEFAULT", "public_endpoint")?
                 .map(|u| u.trim_end_matches('/').trim_end_matches("/v3").to_owned()),

@@ -92,6 +92,7 @@ pub fn find(section: &str, name: &str) -> Option<&'static Opt> {
 /// The table.
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
+    opt("DEFAULT", "debug", Flag(false), "the log level is `debug` instead of `info`, unless `--log-level` or `$VICAR_LOG_LEVEL` says one").reloaded(),
     opt("DEFAULT", "public_endpoint", Text(None), "what links begin with; without it, the host that the client asked for"),
     opt("DEFAULT", "list_limit", Count(None), "the longest list in one answer"),
     opt("DEFAULT", "max_project_tree_depth", Number(5), "levels of projects below a domain"),
@@ -144,7 +145,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("security_compliance", "change_password_upon_first_use", Flag(false), "whether a password that an administrator set must be changed at first use"),
     opt("security_compliance", "allow_insecure_application_credential_trust_escalation", Flag(false), "whether application credentials may use the routes of trusts"),
     opt("oslo_policy", "policy_file", Text(None), "overrides, `\"name\": \"rule\"`, YAML or JSON").reloaded(),
-    opt("oslo_policy", "enforce_scope", Flag(true), "whether each operation wants a token with its kind of scope"),
+    opt("oslo_policy", "enforce_scope", Flag(true), "whether each operation wants a token with its kind of scope").reloaded(),
     opt("oslo_middleware", "enable_proxy_headers_parsing", Flag(false), "the client's address is the last entry of `X-Forwarded-For`; only behind a proxy that writes it"),
     opt("vicar", "max_connections", Count(Some(8192)), "of the public listener; 0: as many as the limit of file descriptors allows; ours"),
     opt("vicar", "max_connections_per_address", Count(Some(2048)), "of one client address, or one /64 network with IPv6; 0: no limit. Behind a proxy all clients have the proxy's address; ours"),

@@ -12,6 +12,7 @@ use sha1::Digest;
 use tokio::runtime::Handle;
 
 use crate::ids;
+use crate::security::{self, Event, Outcome};
 
 /// The keys of one reading, newest first.
 #[derive(Clone)]
@@ -147,9 +148,14 @@ async fn follow(ring: Weak<Shared>, _following: Following, mut last: Stamp) {
         let Some(shared) = ring.upgrade() else { return };
         let error = keys.as_ref().err().cloned();
         match &error {
-            None => tracing::info!(dir = %shared.dir.display(), "the keys have been read again"),
+            None => {
+                let dir = shared.dir.display().to_string();
+                tracing::info!(dir, "the keys have been read again");
+                security::server(Event::KeysReload, Outcome::Success, &dir);
+            }
             Some(e) if error != failed => {
-                tracing::error!(error = e, "the keys cannot be read; the old ones stay")
+                tracing::error!(error = e, "the keys cannot be read; the old ones stay");
+                security::server(Event::KeysReload, Outcome::Failed, e);
             }
             Some(_) => {}
         }

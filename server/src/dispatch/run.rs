@@ -13,10 +13,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get};
 use tower::ServiceExt;
 use vicar_rules::Micros;
+use vicar_rules::policy::Policy;
 use vicar_rules::token::Act;
 
 use super::route::{Auth, Handler, Route};
-use super::{discovery, log};
+use super::{discovery, events, log};
 use crate::app::App;
 use crate::authz::{Caller, Session, SlowWork};
 use crate::clock::SECOND;
@@ -24,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::http::request::{AUTH_TOKEN, read_body};
 use crate::http::{Request, layers};
 use crate::queue::Origin;
+use crate::reason::Reason;
 use crate::store::{Backoff, Tx};
 
 /// The router of a list of routes.
@@ -102,13 +104,18 @@ async fn read(app: &App, params: RawPathParams, request: HttpRequest) -> Result<
 /// never was; so this is the one place for trying again.
 async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
     let began = app.clock.now();
+    // One for the whole request, however often it is run.
+    let policy = app.policy();
+    if let Some((event, success)) = events::of(route) {
+        request.line.event(event, success);
+    }
     let mut slow = SlowWork::default();
     let mut backoff = Backoff::default();
     let mut has_waited = false;
     let mut has_writer = false;
     let mut long = None;
     let error = loop {
-        match attempt(route, app, request, &mut slow, (has_writer, long.is_some())).await {
+        match attempt(route, app, &policy, request, &mut slow, (has_writer, long.is_some())).await {
             Ok(response) => return response,
             Err(Error::NeedsWriter) if !has_writer => has_writer = true,
             Err(Error::Pending) => {
@@ -144,6 +151,7 @@ async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
     if hides_its_time(route.auth, &error) {
         pad_timing(app, began).await;
     }
+    request.line.refused(&error, route.declared.ops.first().map(|op| op.row().name));
     error.into_response()
 }
 
@@ -151,6 +159,7 @@ async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
 async fn attempt(
     route: &'static Route,
     app: &App,
+    policy: &Policy,
     request: &Request,
     slow: &mut SlowWork,
     (has_writer, may_take_long): (bool, bool),
@@ -162,9 +171,16 @@ async fn attempt(
             // Before the snapshot, which the first statement takes: what is revoked later is not older.
             let (now, epoch) = (app.clock.now(), app.failures.epoch());
             let caller = caller(route, app, request, &mut tx, now).await?;
-            let mut session =
-                Session::new(app, request, tx, (now, epoch), slow, caller.as_ref(), &route.declared)
-                    .taking_long(may_take_long);
+            let mut session = Session::new(
+                app,
+                request,
+                tx,
+                (now, epoch),
+                slow,
+                caller.as_ref(),
+                (&route.declared, policy),
+            )
+            .taking_long(may_take_long);
             let response = handler(&mut session).await?;
             let (_, after) = session.finish();
             after(&app.metrics);
@@ -174,9 +190,16 @@ async fn attempt(
             let mut tx = if has_writer { app.store.write().await? } else { app.store.rehearse().await? };
             let (now, epoch) = (app.clock.now(), app.failures.epoch());
             let caller = caller(route, app, request, &mut tx, now).await?;
-            let mut session =
-                Session::new(app, request, tx, (now, epoch), slow, caller.as_ref(), &route.declared)
-                    .taking_long(may_take_long);
+            let mut session = Session::new(
+                app,
+                request,
+                tx,
+                (now, epoch),
+                slow,
+                caller.as_ref(),
+                (&route.declared, policy),
+            )
+            .taking_long(may_take_long);
             let response = handler(&mut session).await?;
             let (tx, after) = session.finish();
             if has_writer {
@@ -197,11 +220,13 @@ async fn caller(
 ) -> Result<Option<Caller>> {
     let text = match route.auth {
         Auth::Login | Auth::Public => return Ok(None),
-        Auth::Required => Some(request.token_header(&AUTH_TOKEN)?.ok_or(Error::Unauthorized)?),
+        Auth::Required => {
+            Some(request.token_header(&AUTH_TOKEN)?.ok_or(Error::Unauthorized(Reason::NoToken))?)
+        }
         Auth::Optional => request.token_header(&AUTH_TOKEN)?,
     };
     let Some(text) = text else { return Ok(None) };
-    let caller = Caller::authenticate(tx, app, text, now).await?;
+    let caller = Caller::authenticate(tx, app, text, &request.line, now).await?;
     if let Some(token) = caller.token() {
         request.line.caller(token.ids());
     }
@@ -217,7 +242,7 @@ async fn next_second(app: &App) {
 
 /// Whether an answer comes on the grid of time: that of a login that failed, for whatever reason.
 fn hides_its_time(auth: Auth, error: &Error) -> bool {
-    matches!(auth, Auth::Login | Auth::Optional) && matches!(error, Error::Unauthorized)
+    matches!(auth, Auth::Login | Auth::Optional) && matches!(error, Error::Unauthorized(_))
 }
 
 /// Failed logins are answered in steps of this length.
@@ -244,9 +269,11 @@ mod tests {
             .map(|r| r.auth)
             .collect();
         assert_eq!(logins, [Auth::Login]);
-        assert!(hides_its_time(Auth::Login, &Error::Unauthorized));
-        assert!(hides_its_time(Auth::Optional, &Error::Unauthorized));
-        assert!(!hides_its_time(Auth::Required, &Error::Unauthorized));
+        for reason in Reason::ALL.iter().copied() {
+            assert!(hides_its_time(Auth::Login, &Error::Unauthorized(reason)));
+            assert!(hides_its_time(Auth::Optional, &Error::Unauthorized(reason)));
+            assert!(!hides_its_time(Auth::Required, &Error::Unauthorized(reason)));
+        }
         assert!(!hides_its_time(Auth::Login, &Error::BadRequest(String::new())));
     }
 }

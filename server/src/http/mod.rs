@@ -8,6 +8,7 @@ pub mod page;
 pub mod request;
 pub mod schema;
 pub mod serve;
+pub mod tls;
 
 pub use link::{link_path, path_segment};
 pub use links::Links;

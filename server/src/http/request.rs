@@ -220,9 +220,29 @@ pub fn one(name: &str, member: Value) -> Response {
     ok(json!({ name: member }))
 }
 
+/// What a request made, for the log: an extension of its answer.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// Its kind, as its member in the answer is named.
+    pub kind: &'static str,
+    /// Its id.
+    pub id: String,
+}
+
 /// 201 with one object under its name.
-pub fn created(name: &str, member: Value) -> Response {
-    (StatusCode::CREATED, one(name, member)).into_response()
+pub fn created(name: &'static str, member: Value) -> Response {
+    let id = member.get("id").and_then(Value::as_str).map(str::to_owned);
+    let response = (StatusCode::CREATED, one(name, member)).into_response();
+    match id {
+        Some(id) => with_made(response, name, id),
+        None => response,
+    }
+}
+
+/// Says in an answer what was made.
+pub fn with_made(mut response: Response, kind: &'static str, id: String) -> Response {
+    response.extensions_mut().insert(Made { kind, id });
+    response
 }
 
 /// 204

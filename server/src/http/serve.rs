@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,39 +16,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower::ServiceExt;
 
 use super::layers::{self, Socket, TimedBody};
 use super::limits::{Door, Limits, Place};
 use super::request::Encrypted;
+use super::tls::Strangers;
 use crate::error::Error;
 use crate::peer::Peer;
-
-/// Reads a certificate chain and its key, both PEM. Other sections of the files are passed over.
-///
-/// # Errors
-/// A sentence for the operator, with the file's name: it cannot be read, is not PEM, holds no certificate or
-/// no private key, or the key is not the certificate's.
-pub fn tls(cert: &Path, key: &Path) -> Result<TlsAcceptor, String> {
-    let open = |p: &Path| std::fs::read(p).map_err(|e| format!("{}: {e}", p.display()));
-    let certs = CertificateDer::pem_slice_iter(&open(cert)?)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| format!("{}: {e}", cert.display()))?;
-    if certs.is_empty() {
-        return Err(format!("{}: holds no certificate", cert.display()));
-    }
-    let private = PrivateKeyDer::from_pem_slice(&open(key)?).map_err(|e| match e {
-        pem::Error::NoItemsFound => format!("{}: holds no private key", key.display()),
-        e => format!("{}: {e}", key.display()),
-    })?;
-    let config = tokio_rustls::rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(certs, private)
-        .map_err(|e| format!("{}: {e}", cert.display()))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
 
 /// Serves until `stop` is done, then lets requests under way finish.
 pub async fn serve(
@@ -72,6 +46,7 @@ pub async fn serve_within(
     // Every connection holds a receiver: it hears of the end there, and is over when it has dropped it.
     let (tell, told) = watch::channel(false);
     let door = Door::new(limits);
+    let tls = tls.map(|acceptor| Arc::new((acceptor, Strangers::default())));
     let begin = |stream: TcpStream| {
         let _ = stream.set_nodelay(true);
         // A peer that has no address any more has gone.
@@ -120,7 +95,7 @@ fn waiting(listener: TcpListener) -> Vec<TcpStream> {
 async fn connection(
     stream: TcpStream,
     address: IpAddr,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<(TlsAcceptor, Strangers)>>,
     router: Router,
     told: watch::Receiver<bool>,
     door: Arc<Door>,
@@ -136,12 +111,17 @@ async fn connection(
         encrypted: Encrypted(tls.is_some()),
         only_health: place.is_reserved(),
     };
-    let socket = Socket::new(stream, limits.answer);
+    let socket = Socket::new(Arc::clone(&stream), limits.answer);
     let work = async {
         match tls {
-            None => talk.converse(socket).await,
-            Some(acceptor) => {
-                if let Ok(Ok(stream)) = tokio::time::timeout(talk.head(), acceptor.accept(socket)).await {
+            None => {
+                drop(stream);
+                talk.converse(socket).await;
+            }
+            Some(tls) => {
+                let (acceptor, strangers) = &*tls;
+                let greeting = strangers.greet(acceptor, stream, socket, address);
+                if let Ok(Some(stream)) = tokio::time::timeout(talk.head(), greeting).await {
                     talk.converse(stream).await;
                 }
             }
@@ -248,35 +228,4 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
         }
         _ => format!("{address}: {e}"),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn certificates_and_keys_are_found_among_other_sections() {
-        let made = rcgen::generate_simple_self_signed(["h".to_owned()]).expect("a certificate");
-        let other = rcgen::generate_simple_self_signed(["h".to_owned()]).expect("a certificate");
-        let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-        let dir = std::env::temp_dir().join(format!("vicar-tls-{}", crate::ids::uuid()));
-        std::fs::create_dir(&dir).expect("a directory");
-        let file = |name: &str, text: &str| {
-            let path = dir.join(name);
-            std::fs::write(&path, text).expect("written");
-            path
-        };
-        let both = file("both.pem", &format!("A bag of things\n{key}{cert}{cert}"));
-        let (cert, key) = (file("cert.pem", &cert), file("key.pem", &key));
-        let words = |cert: &Path, key: &Path| tls(cert, key).err().unwrap_or_default();
-        assert_eq!(words(&cert, &key), "");
-        assert_eq!(words(&both, &both), "");
-        assert!(words(&key, &key).ends_with("key.pem: holds no certificate"));
-        assert!(words(&cert, &cert).ends_with("cert.pem: holds no private key"));
-        assert!(words(&cert, &dir.join("none.pem")).contains("none.pem: "));
-        let cut = file("cut.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n");
-        assert!(words(&cert, &cut).contains("cut.pem: "));
-        assert!(!words(&cert, &file("other.pem", &other.signing_key.serialize_pem())).is_empty());
-        std::fs::remove_dir_all(&dir).expect("removed");
-    }
 }

@@ -21,6 +21,7 @@ mod keypairs;
 mod keystone;
 mod limits;
 mod lists;
+mod logs;
 mod losses;
 mod pages;
 mod plans;

@@ -4,7 +4,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
 use vicar_rules::keypair::KeypairRequest;
-use vicar_rules::policy::{Facts, Op};
+use vicar_rules::policy::Op;
 use vicar_rules::roles::RoleSet;
 use vicar_rules::token::{Act, Kind};
 
@@ -16,7 +16,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::extra;
 use crate::http::Links;
-use crate::http::request::{created, no_content, one, take_text};
+use crate::http::request::{created, no_content, one, take_text, with_made};
 use crate::ids;
 use crate::resources::roles;
 use crate::schema;
@@ -113,7 +113,8 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     };
     let (app, caller, now) = (s.app, s.caller()?, s.now);
     let made = super::create(&mut s.tx, &owner, app, caller, draft, now).await?;
-    Ok(created("credential", to_json(&made, app, caller, s.links(), &owner.user_id)?))
+    let shown = to_json(&made, app, caller, s.links(), &owner.user_id)?;
+    Ok(with_made(created("credential", shown), "credential", made.credential.id))
 }
 
 /// The keypair that a path names, with the right to do `op` to it. It is found under its owner and, when it
@@ -129,9 +130,9 @@ fn authorize<T>(
         .ok_or_else(|| Error::NotFound("credential", access.to_owned()))?;
     let found = s.authorize(op, found)?;
     // Whoever may do it to any keypair need not name the owner; tempest's clean-up does not.
-    let is_anybodys = s.app.policy.allows(op, s.caller()?.subject(), &Facts::none());
+    let is_anybodys = s.allows_any(op)?;
     if found.credential.user_id != user && found.trustee() != Some(user) && !is_anybodys {
-        return Err(Error::not_permitted("the credential belongs to another user"));
+        return Err(Error::NotPermitted("the credential belongs to another user"));
     }
     Ok(found)
 }

@@ -14,9 +14,10 @@ use crate::auth::token::Known;
 use crate::authz::{NoObject, Writing};
 use crate::error::{Error, Result};
 use crate::http::request::{SUBJECT_TOKEN, ok, with_header};
+use crate::reason::Reason;
 use crate::schema;
 
-const NO_SIGNATURE: Error = Error::UnauthorizedBecause("EC2 signature not supplied.");
+const NO_SIGNATURE: Error = Error::UnauthorizedBecause(Reason::NoSignature, "EC2 signature not supplied.");
 
 fn signed() -> Value {
     json!({
@@ -62,7 +63,7 @@ pub async fn s3(s: &mut Writing<'_>) -> Result<Response> {
 
 async fn answer(s: &mut Writing<'_>, signed: &Signed) -> Result<(String, Response)> {
     let known = Known::of_caller(s.caller()?.token());
-    let (text, token) = exchange(&mut s.tx, s.app.auth(), signed, known, s.now).await?;
+    let (text, token) = exchange(&mut s.tx, s.app.auth(), signed, known, &s.request.line, s.now).await?;
     s.request.line.subject(token.ids());
     let shown = render(&mut s.tx, &token, true).await?;
     s.after_commit(|metrics| {

@@ -22,6 +22,7 @@ use crate::extra;
 use crate::facts::{self, Place};
 use crate::http::Request;
 use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, created, no_content, ok, one, with_header};
+use crate::reason::Reason;
 use crate::resources::projects::{Held, list_held};
 use crate::schema;
 use crate::store::{CHUNK, Tx};
@@ -158,7 +159,13 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(
         match method.as_str() {
             "password" => {
                 let data = data(&mut identity, "password")?;
-                let login = Login { parts: s.app.auth(), now: s.now, slow: &mut *s.slow, epoch: s.epoch };
+                let login = Login {
+                    parts: s.app.auth(),
+                    now: s.now,
+                    slow: &mut *s.slow,
+                    epoch: s.epoch,
+                    line: &s.request.line,
+                };
                 passed = Some(login::password(&mut s.tx, login, data).await?);
             }
             "token" => match data(&mut identity, "token")?.remove("id") {
@@ -171,7 +178,7 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(
         }
     }
     let from = match &text {
-        Some(text) => Some(issue::from_token(&mut s.tx, s.app.auth(), text, s.now).await?),
+        Some(text) => Some(issue::from_token(&mut s.tx, s.app.auth(), text, &s.request.line, s.now).await?),
         None => None,
     };
     let who = match (&passed, from) {
@@ -190,13 +197,14 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(
             }
             from
         }
-        (Some(_), Some(_)) | (None, None) => return Err(Error::Unauthorized),
+        (Some(_), Some(_)) => return Err(Error::Unauthorized(Reason::OtherUser)),
+        (None, None) => return Err(Error::Unauthorized(Reason::NoSuchMethod)),
     };
     Ok((who, passed))
 }
 
 const UNSUPPORTED: Error =
-    Error::UnauthorizedBecause("Attempted to authenticate with an unsupported method.");
+    Error::UnauthorizedBecause(Reason::NoSuchMethod, "Attempted to authenticate with an unsupported method.");
 
 /// The methods of a login, each once.
 fn methods(identity: &mut Map<String, Value>) -> Result<Vec<String>> {
@@ -215,7 +223,7 @@ fn methods(identity: &mut Map<String, Value>) -> Result<Vec<String>> {
             seen.push(method);
         }
     }
-    if seen.is_empty() { Err(Error::Unauthorized) } else { Ok(seen) }
+    if seen.is_empty() { Err(Error::Unauthorized(Reason::NoSuchMethod)) } else { Ok(seen) }
 }
 
 fn data(identity: &mut Map<String, Value>, method: &str) -> Result<Map<String, Value>> {
@@ -268,7 +276,7 @@ async fn scope_request(tx: &mut crate::store::Tx, scope: Option<&Value>) -> Resu
                     }
                 };
                 let found = facts::project_named(tx, &name, &domain).await?;
-                Ok(ScopeRequest::Project(found.ok_or(Error::Unauthorized)?.id))
+                Ok(ScopeRequest::Project(found.ok_or(Error::Unauthorized(Reason::NoSuchScope))?.id))
             }
             (None, None) => Err(Error::field("auth.scope.project", "needs an id or a name")),
         },
@@ -333,13 +341,13 @@ async fn subject(
     let own = caller.token().filter(|_| request.token_header(&AUTH_TOKEN).is_ok_and(|t| t == Some(&text)));
     let token = match own {
         // What is valid by default is valid for every asker.
-        Some(token) => Some(token.clone()),
+        Some(token) => Ok(token.clone()),
         None => {
             let known = Known::of_caller(caller.token());
             token::validate(tx, app.auth(), &text, known, now, options).await?
         }
     };
-    let token = token.ok_or_else(|| Error::NotFoundBecause("Failed to validate token".into()))?;
+    let token = token.map_err(|dead| dead.absent(&request.line))?;
     Ok(Subject { text, token })
 }
 

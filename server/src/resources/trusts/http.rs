@@ -291,14 +291,18 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     }
     let renounce = query.flag("renounce");
     let trust = match s.authorize(Op::DeleteTrust, trust.clone()) {
-        Err(Error::Forbidden(_)) if renounce => s.authorize(Op::RenounceTrust, trust)?,
+        Err(Error::Forbidden(_) | Error::NotPermitted(_)) if renounce => {
+            s.authorize(Op::RenounceTrust, trust)?
+        }
         other => other?,
     };
     if query.flag("dry_run") {
         return Ok(one("would_end", view::would_end(&mut s.tx, &id).await?));
     }
     let why = if renounce { end::EndReason::Renounced } else { end::EndReason::Deleted };
-    let ended = end::subtree(&mut s.tx, &trust, &id, why, s.now).await?.len() as u64;
+    let ended = end::subtree(&mut s.tx, &trust, &id, why, s.now).await?;
+    s.request.line.ended(&ended);
+    let ended = ended.len() as u64;
     s.after_commit(move |metrics| {
         metrics.trusts_ended.inc_by(ended);
     });

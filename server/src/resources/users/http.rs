@@ -23,9 +23,11 @@ use crate::http::page::Query;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::http::schema;
 use crate::ids;
+use crate::reason::Reason;
 use crate::resource::Record;
 use crate::resources::groups::{self, Group};
 use crate::schema;
+use crate::security::Event;
 use crate::store::{Id, Select, Tx, WriteTx};
 
 fn options_schema() -> Value {
@@ -308,6 +310,7 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     if body.contains_key("password") {
         // The bearer of a delegation must not be able to take over a login.
         s.may(Act::Password)?;
+        s.request.line.event_is(Event::PasswordReset);
     }
     let secret = new_password(s.app, s.slow, &mut body)?;
     let name = take_text(&mut body, "name").map(|n| trimmed(&n)).transpose()?;
@@ -466,15 +469,22 @@ async fn change_with(s: &mut Writing<'_>, proof: &impl SetsPassword) -> Result<R
     let old = take_text(&mut body, "original_password").unwrap_or_default();
     let new = take_text(&mut body, "password").unwrap_or_default();
     let account = login::account(&mut s.tx, id).await?;
+    s.request.line.tried(login::tried(account.as_ref(), None, None));
     let proven = {
         s.slow.claim(id);
-        let mut login = Login { parts: s.app.auth(), now: s.now, slow: &mut *s.slow, epoch: s.epoch };
+        let mut login = Login {
+            parts: s.app.auth(),
+            now: s.now,
+            slow: &mut *s.slow,
+            epoch: s.epoch,
+            line: &s.request.line,
+        };
         login.check_password(&mut s.tx, account, &old).await?
     };
     check_change(s, &proven, &new).await?;
     let new = New::from(s.app, s.slow, &new)?;
     let user = sql::get(&mut s.tx, proven.account.user()).await?;
-    let user = user.filter(User::is_enabled).ok_or(Error::Unauthorized)?;
+    let user = user.filter(User::is_enabled).ok_or(Error::Unauthorized(Reason::Disabled))?;
     password::set(&mut s.tx, proof, s.app, &user, &new, By::Owner, s.now).await?;
     sql::end_tokens(&mut s.tx, proof, &user.id).await?;
     Ok(no_content())

@@ -7,7 +7,7 @@ use vicar::routes::ROUTES;
 use super::Answer;
 
 /// The route that serves a path.
-fn route(method: &str, path: &str) -> Option<&'static Route> {
+pub fn route(method: &str, path: &str) -> Option<&'static Route> {
     let path = path.split('?').next().unwrap_or_default();
     let parts = |path: &'static str| path.split('/').filter(|part| !part.is_empty());
     let asked: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();

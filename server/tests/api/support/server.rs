@@ -13,7 +13,7 @@ use vicar::crypto::keys;
 use vicar::store::schema::Dialect;
 use vicar::store::{Store, migrate};
 
-use super::contract;
+use super::{Logged, contract, logged};
 use crate::database::{Database, Rival};
 
 /// The administrator's password on every test server.
@@ -39,6 +39,8 @@ pub struct Answer {
     pub headers: ureq::http::HeaderMap,
     pub body: Value,
     pub text: String,
+    /// What the server logged.
+    pub logged: Logged,
 }
 
 impl Answer {
@@ -75,8 +77,7 @@ impl Server {
     }
 
     fn build(ini: &str, clock: Clock) -> Self {
-        // Errors of the server belong to the test's output.
-        let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_test_writer().try_init();
+        logged::install();
         let dir = std::env::temp_dir().join(format!("vicar-test-{}", vicar::ids::uuid()));
         std::fs::create_dir_all(&dir).expect("scratch folder");
         let ini = format!("[identity]\npassword_hash_rounds = 4\n{ini}");
@@ -208,13 +209,15 @@ impl Server {
         };
         let mut response = answer.unwrap_or_else(|e| panic!("{method} {path:.200}: {e}"));
         let text = response.body_mut().read_to_string().unwrap_or_default();
-        let answer = Answer {
+        let mut answer = Answer {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
             body: serde_json::from_str(&text).unwrap_or(Value::Null),
             text,
+            logged: Logged::default(),
         };
         contract::check(method, path, body, &answer);
+        answer.logged = logged::check(contract::route(method, path), headers, body, &answer);
         answer
     }
 

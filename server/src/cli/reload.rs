@@ -1,0 +1,250 @@
+//! What a running server reads again: at SIGHUP, and when one of the files changes. What cannot be used is logged, and
+//! what was read before stays in force.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::Signal;
+
+use super::installation::Installation;
+use super::log::Log;
+use crate::app::{self, App};
+use crate::config::options::{self, Change};
+use crate::config::{Config, Ini};
+use crate::http::tls::Certificate;
+use crate::security::{self, Event, Outcome};
+
+/// How often the files are looked at. A change counts once it has been the same for two looks: by then it is whole.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What can be read again, and from where.
+pub(super) struct Reloader {
+    at: Installation,
+    app: Arc<App>,
+    log: Log,
+    certificate: Option<Arc<Certificate>>,
+    /// The configuration that the server started with.
+    started_with: Ini,
+    /// What of the configuration is in force.
+    config: Config,
+    watched: Watched,
+}
+
+impl Reloader {
+    pub(super) fn new(
+        at: Installation,
+        app: Arc<App>,
+        log: Log,
+        certificate: Option<Arc<Certificate>>,
+        started_with: Ini,
+    ) -> Self {
+        let config = app.config.clone();
+        let mut reloader =
+            Self { at, app, log, certificate, started_with, config, watched: Watched::default() };
+        reloader.watched.settle(reloader.files());
+        reloader
+    }
+
+    /// The files that are followed.
+    fn files(&self) -> Vec<(Kind, PathBuf)> {
+        let policy = app::policy_files(&self.config).into_iter().map(|path| (Kind::Policy, path));
+        let certificate = self.certificate.iter().flat_map(|c| c.files());
+        policy.chain(certificate.map(|path| (Kind::Certificate, path.to_owned()))).collect()
+    }
+
+    /// Reads everything again that can be.
+    pub(super) fn reload(&mut self) {
+        tracing::info!("SIGHUP: configuration, policy, certificate and logs are read or opened again");
+        self.log.reopen();
+        match self.at.read() {
+            Ok((ini, config)) => {
+                let changed = self.started_with.changed(&ini);
+                let kept: Vec<String> = changed
+                    .into_iter()
+                    .filter(|(section, name)| !is_reloaded(section, name))
+                    .map(|(section, name)| format!("[{section}] {name}"))
+                    .collect();
+                if !kept.is_empty() {
+                    tracing::warn!(
+                        options = kept.join(", "),
+                        "configuration: these options have changed and count from the next start on"
+                    );
+                }
+                self.log.configure(config.debug);
+                self.config = config;
+            }
+            Err(error) => tracing::error!(%error, "the configuration cannot be read; nothing of it changes"),
+        }
+        self.reload_policy();
+        self.reload_certificate();
+        self.watched.settle(self.files());
+    }
+
+    fn reload_policy(&self) {
+        let files: Vec<String> =
+            app::policy_files(&self.config).iter().map(|path| path.display().to_string()).collect();
+        let files = if files.is_empty() { "the shipped rules".to_owned() } else { files.join(", ") };
+        match app::read_policy(&self.config) {
+            Ok(policy) => {
+                self.app.set_policy(policy);
+                tracing::info!(policy = files, "the policy was read again");
+                security::server(Event::PolicyReload, Outcome::Success, &files);
+            }
+            Err(error) => {
+                tracing::error!(error, "the policy cannot be read; the old rules stay in force");
+                security::server(Event::PolicyReload, Outcome::Failed, &error);
+            }
+        }
+    }
+
+    fn reload_certificate(&self) {
+        let Some(certificate) = &self.certificate else { return };
+        let [file, _] = certificate.files();
+        match certificate.reload() {
+            Ok(()) => {
+                let file = file.display().to_string();
+                tracing::info!(certificate = file, "the TLS certificate was read again");
+                security::server(Event::CertificateReload, Outcome::Success, &file);
+            }
+            Err(error) => {
+                tracing::error!(error, "the TLS certificate cannot be read; the old one is served on");
+                security::server(Event::CertificateReload, Outcome::Failed, &error);
+            }
+        }
+    }
+
+    /// Reads what has changed.
+    fn look(&mut self) {
+        let changes = self.watched.look(self.files());
+        for (_, gone) in changes.iter().filter(|(kind, path)| *kind == Kind::Policy && !path.exists()) {
+            // At a start it would override nothing; rules are not taken back because of a file that is lost.
+            tracing::error!(
+                file = %gone.display(),
+                "the policy file is gone; its rules stay in force until SIGHUP or the next start"
+            );
+        }
+        if changes.iter().any(|(kind, path)| *kind == Kind::Policy && path.exists()) {
+            self.reload_policy();
+        }
+        if changes.iter().any(|(kind, _)| *kind == Kind::Certificate) {
+            self.reload_certificate();
+        }
+    }
+
+    /// Reloads at each SIGHUP and after each change of a file, until it is dropped.
+    pub(super) async fn follow(mut self, mut hangup: Signal) {
+        loop {
+            let is_hangup = tokio::select! {
+                signal = hangup.recv() => signal.is_some(),
+                () = tokio::time::sleep(LOOK_EVERY) => false,
+            };
+            // Reading takes a thread that no request waits for.
+            let work = tokio::task::spawn_blocking(move || {
+                if is_hangup {
+                    self.reload()
+                } else {
+                    self.look()
+                }
+                self
+            });
+            match work.await {
+                Ok(reloader) => self = reloader,
+                Err(e) => {
+                    tracing::error!(error = %e, "nothing is read again any more");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn is_reloaded(section: &str, name: &str) -> bool {
+    options::find(section, name).is_some_and(|o| o.change == Change::Reload)
+}
+
+/// What a file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Policy,
+    Certificate,
+}
+
+/// What tells one state of a file from another, behind all links that lead to it: nothing when it is not there.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+fn stamp(path: &Path) -> Stamp {
+    let m = std::fs::metadata(path).ok()?;
+    Some((m.dev(), m.ino(), m.len(), m.ctime(), m.ctime_nsec()))
+}
+
+/// Files with the state in which they were read last, and the one that they were seen in last.
+#[derive(Debug, Default)]
+struct Watched(BTreeMap<(Kind, PathBuf), (Stamp, Stamp)>);
+
+impl Watched {
+    /// Takes the files as read in the state that they are in.
+    fn settle(&mut self, files: Vec<(Kind, PathBuf)>) {
+        let now = |path: &Path| (stamp(path), stamp(path));
+        self.0 = files.into_iter().map(|(kind, path)| ((kind, path.clone()), now(&path))).collect();
+    }
+
+    /// The files that are in another state than when they were read, and were so at the last look already. They
+    /// count as read from now on.
+    fn look(&mut self, files: Vec<(Kind, PathBuf)>) -> Vec<(Kind, PathBuf)> {
+        let mut changed = Vec::new();
+        for file in files {
+            let now = stamp(&file.1);
+            let (read, seen) = self.0.entry(file.clone()).or_insert((now, now));
+            if now == *seen && now != *read {
+                *read = now;
+                changed.push(file);
+            }
+            *seen = now;
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_counts_once_it_has_settled() {
+        let dir = std::env::temp_dir().join(format!("vicar-watch-{}", crate::ids::uuid()));
+        for version in ["one", "two"] {
+            std::fs::create_dir_all(dir.join(version)).expect("a directory");
+            std::fs::write(dir.join(version).join("policy"), version).expect("written");
+        }
+        // As a volume of Kubernetes: the file is a link through a link that is exchanged.
+        std::os::unix::fs::symlink("one", dir.join("data")).expect("a link");
+        let file = dir.join("policy");
+        std::os::unix::fs::symlink("data/policy", &file).expect("a link");
+        let all = || vec![(Kind::Policy, file.clone())];
+        let mut watched = Watched::default();
+        watched.settle(all());
+        assert!(watched.look(all()).is_empty());
+        std::os::unix::fs::symlink("two", dir.join("next")).expect("a link");
+        std::fs::rename(dir.join("next"), dir.join("data")).expect("renamed");
+        assert!(watched.look(all()).is_empty(), "it may change again");
+        assert_eq!(watched.look(all()), all());
+        assert!(watched.look(all()).is_empty(), "once");
+        // Written in place, twice: the first state is never read.
+        std::fs::write(&file, "a part").expect("written");
+        assert!(watched.look(all()).is_empty());
+        std::fs::write(&file, "a part, and the rest").expect("written");
+        assert!(watched.look(all()).is_empty());
+        assert_eq!(watched.look(all()), all());
+        // Renamed over.
+        std::fs::remove_file(&file).expect("removed");
+        assert!(watched.look(all()).is_empty());
+        std::fs::write(dir.join("new"), "three").expect("written");
+        std::fs::rename(dir.join("new"), &file).expect("renamed");
+        assert!(watched.look(all()).is_empty());
+        assert_eq!(watched.look(all()), all());
+        std::fs::remove_dir_all(&dir).expect("removed");
+    }
+}

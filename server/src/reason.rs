@@ -1,0 +1,72 @@
+//! Why a request was refused, as a fixed word for the log. No client learns it: every 401 looks the same.
+
+macro_rules! reasons {
+    ($($reason:ident, $word:literal, $doc:literal;)*) => {
+        /// Why a request was refused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Reason {
+            $(#[doc = $doc] $reason,)*
+        }
+
+        impl Reason {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$reason),*];
+
+            /// The word in the log.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $word,)*
+                }
+            }
+
+            /// What it means, for the operator.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $doc,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    NoSuchUser, "no-such-user", "no user of that id, or of that name in that domain";
+    WrongPassword, "wrong-password", "the password is another one";
+    Locked, "locked", "too many logins have failed; the account is locked, whatever the password";
+    Disabled, "disabled", "the password is right; the user or their domain is disabled";
+    PasswordExpired, "expired-password", "the password is right and has expired";
+    MissingFactor, "missing-factor", "the user's multi-factor rules ask for more methods";
+    NoSuchMethod, "no-such-method", "no method is named, or one that this server does not have";
+    OtherUser, "other-user", "two methods prove two users";
+    NoSuchScope, "no-such-scope", "the project or domain of the scope is unknown or disabled";
+    NoRoles, "no-roles", "the user holds no role in the scope";
+    NoToken, "no-token", "no token came along";
+    NotAToken, "not-a-token", "no key of this server decrypts it";
+    TokenExpired, "expired-token", "the token's time is over";
+    TokenRevoked, "revoked-token", "the token was revoked, or carries a role that was taken away";
+    TokenUser, "token-user", "the token's user is disabled or gone";
+    TrustOver, "trust-over", "the trust has ended, is used up, or is not this token's";
+    TrustSuspended, "trust-suspended", "the trust gives nothing now: a role, user, project or domain of its chain is missing or disabled";
+    CredentialOver, "credential-over", "the keypair or application credential is gone, over, or not for this use";
+    NoSuchKeypair, "no-such-keypair", "no keypair of that access id can be read";
+    NoSignature, "no-signature", "the request to be exchanged has no signature";
+    WrongSignature, "wrong-signature", "the signature does not fit the request, or is of a version that is not accepted";
+    SignatureTime, "signature-time", "the signed request is too old, from the future, or states no time";
+    SignatureUsed, "signature-used", "the signed request was used already";
+    Policy, "policy", "403: the policy does not allow the operation";
+    Rule, "rule", "403: a rule that no policy can change";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_word_is_another_one() {
+        for (i, reason) in Reason::ALL.iter().enumerate() {
+            let word = reason.word();
+            assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{word}");
+            assert!(Reason::ALL.iter().skip(i + 1).all(|other| other.word() != word), "{word}");
+        }
+    }
+}
