@@ -18,6 +18,11 @@ use vicar::clock::{Clock, SECOND};
 use vicar::store::{DateTime, Store};
 use vicar::system::System;
 
+#[path = "cli/logs.rs"]
+mod logs;
+#[path = "cli/reload.rs"]
+mod reload;
+
 /// A folder that goes with the test.
 struct Scratch(PathBuf);
 
@@ -811,7 +816,9 @@ fn logs_are_json_when_asked_and_hold_no_secret() {
 fn not_even_the_loudest_log_holds_a_secret() {
     let s = Scratch::new();
     let config = s.config("");
-    let more = ["--config-file", &config, "--log-level", "trace"];
+    let events = s.path("security.log");
+    let events_at = events.display().to_string();
+    let more = ["--config-file", &config, "--log-level", "trace", "--security-log", &events_at];
     let server = serve(&s, &more, &[("VICAR_BOOTSTRAP_PASSWORD", "topsecret")]);
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     let send = |path: &str, token: &str, body: String| {
@@ -857,8 +864,17 @@ fn not_even_the_loudest_log_holds_a_secret() {
         let answer = send(path, &token, body).body_mut().read_to_string().expect("text");
         assert!(!answer.contains("secret\"]") && !answer.contains("schemasecret"), "{answer}");
     }
+    // Whoever types a password into another field.
+    for name in ["namesecret", "domainsecret"] {
+        let user = json!({"name": name, "domain": {"name": name}, "password": "x", "id": null});
+        let auth = json!({"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}});
+        send("/auth/tokens", "", auth.to_string());
+    }
     let said = std::fs::read_to_string(s.path("log")).expect("log");
     assert!(said.contains("POST"), "something was logged");
+    let events = std::fs::read_to_string(&events).expect("a security log");
+    assert!(events.contains("\"credential.create\"") || events.contains("\"keypair.create\""), "{events}");
+    let said = said + &events;
     for hidden in [
         "topsecret",
         "wrongsecret",
@@ -868,6 +884,8 @@ fn not_even_the_loudest_log_holds_a_secret() {
         "blobsecret",
         "signsecret",
         "tokensecret",
+        "namesecret",
+        "domainsecret",
         &token,
         &secret,
     ] {

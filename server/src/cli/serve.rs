@@ -12,13 +12,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use super::EXIT_CODES;
 use super::config::{Accept, log as log_configuration};
 use super::failure::Failure;
 use super::installation::Installation;
 use super::log::LogOptions;
 use super::reload::Reloader;
 use super::start::{self, Started};
-use super::{EXIT_CODES, print};
 use crate::app::App;
 use crate::config::foreign;
 use crate::dispatch::discovery;
@@ -112,7 +112,7 @@ impl Serve {
             );
         }
         security::server(Event::Start, Outcome::Success, &url);
-        print(screen(&at, &started, &url, monitor.as_ref()));
+        show(&screen(&at, &started, &url, monitor.as_ref()));
         drop(started);
         let reloader = Reloader::new(at, Arc::clone(&app), log, certificate, ini);
         let reloading = tokio::spawn(reloader.follow(hangup));
@@ -177,7 +177,13 @@ async fn monitor(wanted: Option<Metrics>) -> Result<Option<TcpListener>, Failure
     }
 }
 
-/// One short screen: where, who, how to try it. It is written at once, so that no log line gets into it.
+/// Shows the screen in one write, so that no log line gets into it. Nobody looking any more is no reason to fail.
+fn show(screen: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(screen.as_bytes());
+}
+
+/// One short screen: where, who, how to try it.
 fn screen(at: &Installation, started: &Started, url: &str, monitor: Option<&TcpListener>) -> String {
     let mut lines = vec![format!("Vicar {} serves {url}/v3", env!("CARGO_PKG_VERSION"))];
     if let Some(at) = monitor.and_then(|m| m.local_addr().ok()) {
@@ -199,6 +205,7 @@ fn screen(at: &Installation, started: &Started, url: &str, monitor: Option<&TcpL
         lines.push(format!("  export OS_CLIENT_CONFIG_FILE={}", clouds.display()));
         lines.push("  openstack --os-cloud vicar token issue".to_owned());
     }
+    lines.push(String::new());
     lines.join("\n")
 }
 

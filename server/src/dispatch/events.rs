@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn each_event_of_a_request_has_a_route() {
-        let of_routes: Vec<Event> = ROUTES.iter().filter_map(|r| of(r)).map(|(event, _)| event).collect();
+        let of_routes: Vec<Event> = ROUTES.iter().filter_map(of).map(|(event, _)| event).collect();
         for event in Event::ALL {
             let elsewhere = matches!(
                 event,

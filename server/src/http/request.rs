@@ -239,7 +239,7 @@ pub fn created(name: &'static str, member: Value) -> Response {
     }
 }
 
-/// Says in an answer what was made.
+/// An answer with a note of what was made.
 pub fn with_made(mut response: Response, kind: &'static str, id: String) -> Response {
     response.extensions_mut().insert(Made { kind, id });
     response

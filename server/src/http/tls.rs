@@ -119,7 +119,7 @@ pub(super) struct Strangers {
 /// What who speaks HTTP here reads.
 const PLAIN: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 55\r\n\
-Connection: close\r\n\r\nThis port speaks HTTPS: the URL begins with https:// .\r\n";
+Connection: close\r\n\r\nThis port speaks HTTPS: URLs of it begin with https://\n";
 
 /// How much of a plain request is taken in, and for how long, so that its sender comes to read the answer.
 const DISCARDED: u64 = 64 << 10;
