@@ -26,7 +26,7 @@ impl Db {
 
 async fn sync(at: &Installation) -> Result<(), Failure> {
     let database = at.config()?.database;
-    let store = installation::open_or_create(&database).await?;
+    let store = installation::open_or_create(at, &database).await?;
     let done = migrate::sync(&store, installation::clock().now()).await?;
     print(format_args!(
         "{}: {}",

@@ -7,7 +7,8 @@ use super::checks::{Expected, is_open};
 use super::failure::Failure;
 use super::installation::{self, Installation};
 use super::report::{Report, Verdict};
-use super::{checks, keys as cli_keys, print};
+use super::tls::Tls;
+use super::{checks, files, keys as cli_keys, print};
 use crate::args;
 use crate::clock::{SECOND, iso};
 use crate::config::Config;
@@ -27,10 +28,12 @@ pub(super) struct Doctor {
     /// Print JSON
     #[arg(long, requires = "adopt")]
     pub(super) json: bool,
+    #[command(flatten)]
+    tls: Tls,
 }
 
 const KEYS: Expected = Expected {
-    without: "the server will not start; restore the keys, or `vicar keys setup` for new ones",
+    without: "the server will not start; restore the keys from a backup. New ones (`vicar keys setup`) are for a new installation: they open no token and no stored credential of this one",
     advice: Verdict::Warn,
     mask: 0o077,
     who: "other users",
@@ -47,6 +50,7 @@ impl Doctor {
                 policy(&mut r, &config);
                 checks::key_repository(&mut r, "token keys", &config.fernet_keys, false, &KEYS);
                 checks::key_repository(&mut r, "credential keys", &config.credential_keys, true, &KEYS);
+                self.tls.check(&mut r, config.public_endpoint.as_deref());
                 database(&mut r, &config).await;
             }
         }
@@ -93,6 +97,9 @@ fn policy(r: &mut Report, config: &Config) {
     let Some(file) = &config.policy_file else {
         return r.ok("policy", "the shipped one");
     };
+    if let Err(e) = files::check_readable(file) {
+        return r.fail("policy", e);
+    }
     match crate::policy_file::load(file) {
         Ok(_) if !file.exists() => {
             r.warn("policy", format_args!("{} is not there, so the shipped policy holds", file.display()))
@@ -107,9 +114,19 @@ fn policy(r: &mut Report, config: &Config) {
 
 async fn database(r: &mut Report, config: &Config) {
     if let Location::Sqlite(path) = &config.database.location {
-        if !path.exists() {
-            let text = format!("{} is not there; `vicar serve` or `vicar db sync` makes it", path.display());
-            return r.fail("database", text);
+        match files::is_there(path) {
+            Err(e) => return r.fail("database", e),
+            Ok(false) => {
+                let text = format!(
+                    "{} is not there. If there was one, bring it back or correct [database] connection; for a new installation `vicar serve` makes it",
+                    path.display()
+                );
+                return r.fail("database", text);
+            }
+            Ok(true) => {}
+        }
+        if let Err(e) = installation::check_readable(path) {
+            return r.fail("database", e);
         }
         r.judge(
             !is_open(path, 0o077),
@@ -118,6 +135,13 @@ async fn database(r: &mut Report, config: &Config) {
             "for its owner alone",
             format_args!("others can open {}; chmod 600 it", path.display()),
         );
+    }
+    if let Location::Server(at) = &config.database.location {
+        for file in [&at.tls.ca, &at.tls.cert, &at.tls.key].into_iter().flatten() {
+            if let Err(e) = files::check_readable(file) {
+                return r.fail("database", e);
+            }
+        }
     }
     let store = match installation::open_read_only(&config.database).await {
         Ok(store) => store,

@@ -13,6 +13,8 @@ pub(super) enum Failure {
     Failed(String),
     /// `doctor` or `demo` found so many things wrong, and has said which.
     ChecksFailed(usize),
+    /// The command line, where clap cannot see what it lacks.
+    Usage(String),
     /// Configuration, policy or TLS files.
     Config(String),
     /// Directories and files that are to be made or written.
@@ -29,7 +31,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Failed(_) | Self::ChecksFailed(_) => 1,
-            // 2 is the command line's own.
+            Self::Usage(_) => 2,
             Self::Config(_) => 3,
             Self::Io(_) => 4,
             Self::Database(_) => 5,
@@ -49,6 +51,7 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Failed(text)
+            | Self::Usage(text)
             | Self::Config(text)
             | Self::Io(text)
             | Self::Database(text)

@@ -22,25 +22,50 @@ pub(super) struct Installation {
     #[arg(long, value_name = "DIR", env = "VICAR_DATA_DIR", default_value = "./vicar-data")]
     pub(super) data_dir: PathBuf,
     /// A configuration file in Keystone's form; may be given several times, later ones win
-    #[arg(long = "config-file", value_name = "FILE")]
+    #[arg(long = "config-file", value_name = "FILE", env = "VICAR_CONFIG_FILE")]
     pub(super) config_files: Vec<PathBuf>,
 }
 
 impl Installation {
     /// Reads the configuration.
     pub(super) fn config(&self) -> Result<Config, Failure> {
+        for file in &self.config_files {
+            files::check_readable(file).map_err(|e| Failure::Config(format!("configuration: {e}")))?;
+        }
         Ok(Config::load(&self.config_files, &self.data_dir)?)
     }
+
+    /// Makes the directory of a key repository, and the data directory if the repository is in it.
+    pub(super) fn make_key_directory(&self, dir: &Path) -> Result<(), Failure> {
+        if files::absolute(dir).starts_with(files::absolute(&self.data_dir)) {
+            make_data_directory(&self.data_dir)?;
+        }
+        files::make_directory(dir)
+    }
+}
+
+/// Makes a data directory, if it is not there. Version control passes it over: it is full of secrets.
+pub(super) fn make_data_directory(dir: &Path) -> Result<(), Failure> {
+    if files::is_there(dir)? {
+        return Ok(());
+    }
+    files::make_directory(dir)?;
+    let wrong = |e| Failure::Io(format!("{}: the file .gitignore cannot be made: {e}", dir.display()));
+    let mut file = files::create_private(&dir.join(".gitignore")).map_err(wrong)?;
+    std::io::Write::write_all(&mut file, b"# Keys, passwords and a database.\n*\n").map_err(wrong)
 }
 
 /// What SQLite keeps beside a database, by the ends of the names.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Opens the database. An absent file is created for its owner alone. The schema is left as it is.
-pub(super) async fn open_or_create(database: &Settings) -> Result<Store, Failure> {
+pub(super) async fn open_or_create(at: &Installation, database: &Settings) -> Result<Store, Failure> {
     if let Location::Sqlite(path) = &database.location
-        && !path.exists()
+        && !files::is_there(path)?
     {
+        if files::absolute(path).starts_with(files::absolute(&at.data_dir)) {
+            make_data_directory(&at.data_dir)?;
+        }
         create_file(path)?;
     }
     open(database).await
@@ -52,9 +77,8 @@ fn create_file(path: &Path) -> Result<(), Failure> {
     files::make_directory(dir)?;
     files::check_directory(dir)?;
     for end in BESIDE {
-        let mut beside = path.clone().into_os_string();
-        beside.push(end);
-        if files::is_taken(Path::new(&beside)) {
+        let beside = beside(path, end);
+        if files::is_taken(&beside) {
             return Err(Failure::Io(format!(
                 "{}: this belongs to a database that is not there; bring the database back, or remove this file",
                 beside.display()
@@ -93,7 +117,21 @@ async fn answers(store: &Store) -> store::Result<()> {
     migrate::state(&mut store.read().await?).await.map(drop)
 }
 
+/// Checks that a database's file, and what is beside it, may be read.
+pub(super) fn check_readable(path: &Path) -> Result<(), Failure> {
+    std::iter::once(path.to_owned())
+        .chain(BESIDE.iter().map(|end| beside(path, end)))
+        .try_for_each(|file| files::check_readable(&file).map_err(Failure::Io))
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(end);
+    beside.into()
+}
+
 async fn open_file(path: &Path, database: &Settings, opener: Opener) -> Result<Store, Failure> {
+    check_readable(path)?;
     let size = std::fs::metadata(path)
         .map_err(|e| {
             let hint = "`vicar db sync` makes one, and `vicar serve` furnishes it too";

@@ -5,7 +5,6 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 
 use super::failure::Failure;
-use super::files;
 use super::installation::{self, Installation};
 use super::print;
 use crate::args;
@@ -62,7 +61,7 @@ fn setup(which: &Which) -> Result<(), Failure> {
         [(both || which.fernet, &config.fernet_keys), (both || which.credential, &config.credential_keys)]
     {
         if wanted {
-            files::make_directory(dir)?;
+            which.at.make_key_directory(dir)?;
             let made = keys::setup(dir).map_err(Failure::Io)?;
             print(format_args!("{}: {}", dir.display(), if made { "made" } else { "there already" }));
         }

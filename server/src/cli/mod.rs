@@ -3,6 +3,7 @@
 mod adopt;
 mod bootstrap;
 mod checks;
+mod clouds;
 mod db;
 mod demo;
 mod doctor;
@@ -13,6 +14,7 @@ mod keys;
 mod report;
 mod serve;
 mod start;
+mod tls;
 mod trust;
 
 use std::process::ExitCode;
@@ -28,7 +30,7 @@ Exit codes:
   1  the operation failed, or `doctor` or `demo` found something that is wrong
   2  the command line cannot be understood
   3  the configuration, the policy file or the TLS files cannot be used
-  4  a directory or file cannot be made or written, or other users can write to it
+  4  a directory or file cannot be entered, read, made or written, or other users can write to it
   5  the database is damaged, busy, empty beside keys, or of a version that this program does not know
   6  keys are missing, cannot be read, or are no keys
   7  the address cannot be listened on, because it is in use or not ours";

@@ -1,7 +1,6 @@
 //! `vicar serve`
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -12,9 +11,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use super::clouds::Change;
 use super::failure::Failure;
 use super::installation::Installation;
-use super::start::{self, Started};
+use super::start::{self, Reached, Started};
+use super::tls::Tls;
 use super::{EXIT_CODES, print};
 use crate::app::App;
 use crate::config::Config;
@@ -30,25 +31,25 @@ const METRICS: &str = "127.0.0.1:9100";
 #[command(after_help = format!("\
 A data directory with no database is filled at the first start: database, keys, domain, roles, an
 administrator, and clouds.yaml and openrc for clients. The administrator's password is taken from the
-variable {}, or made up and shown once. A later start changes none of this, and a
-database that holds a cloud already is served as it is.
+variable {} (or {}), or made up and shown once. A later start changes
+none of this, but for the address with --public-url, and a database that holds a cloud already is served as it is.
 
-{EXIT_CODES}", start::PASSWORD))]
+{EXIT_CODES}", start::PASSWORDS[0], start::PASSWORDS[1]))]
 pub(super) struct Serve {
     #[command(flatten)]
     at: Installation,
     /// The address and port to serve on
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000", value_parser = address)]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "VICAR_LISTEN", default_value = "127.0.0.1:5000", value_parser = address)]
     listen: SocketAddr,
     /// Where /metrics, /healthz and /readyz are served for monitoring, or `off` [default: 127.0.0.1:9100]
-    #[arg(long, value_name = "ADDRESS:PORT|off", value_parser = metrics)]
+    #[arg(long, value_name = "ADDRESS:PORT|off", env = "VICAR_METRICS_LISTEN", value_parser = metrics)]
     metrics_listen: Option<Metrics>,
-    /// The certificate chain, PEM; with it, connections are encrypted
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-    /// The certificate's private key, PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
+    /// Where clients reach the server, if not at the address above: in the catalog, clouds.yaml, openrc and links. An
+    /// installation that is there already is moved
+    #[arg(long, value_name = "URL", env = "VICAR_PUBLIC_URL", value_parser = public_url)]
+    public_url: Option<String>,
+    #[command(flatten)]
+    tls: Tls,
     /// The form of the log lines on standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "VICAR_LOG_FORMAT")]
     log_format: LogFormat,
@@ -76,6 +77,17 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .ok_or_else(|| "the name has no address".to_owned())
 }
 
+/// A URL without `/v3`.
+fn public_url(text: &str) -> Result<String, String> {
+    let wrong = || "expected a URL like https://identity.example".to_owned();
+    let url = url::Url::parse(text).map_err(|_| wrong())?;
+    if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong());
+    }
+    let whole = text.trim_end_matches('/');
+    Ok(whole.strip_suffix("/v3").unwrap_or(whole).to_owned())
+}
+
 fn metrics(text: &str) -> Result<Metrics, String> {
     if text == "off" { Ok(Metrics::Off) } else { address(text).map(Metrics::At) }
 }
@@ -85,30 +97,32 @@ impl Serve {
         self.log()?;
         layers::log_panics();
         let descriptors = limits::raise_descriptors();
-        let config = self.at.config()?;
+        let mut config = self.at.config()?;
+        if self.public_url.is_some() {
+            config.public_endpoint.clone_from(&self.public_url);
+        }
         warn_of_unknown(&config);
-        let tls = match (&self.tls_cert, &self.tls_key) {
-            (Some(cert), Some(key)) => {
-                Some(serve::tls(cert, key).map_err(|e| Failure::Config(format!("TLS: {e}")))?)
-            }
-            _ => None,
-        };
+        let tls = self.tls.acceptor()?;
+        let cacert = self.tls.cacert()?;
         // Ports first: a second server by mistake shall touch nothing.
         let listener = serve::bind(self.listen).await.map_err(Failure::Address)?;
         let monitor = self.monitor().await?;
         let address = listener.local_addr().map_err(|e| Failure::Address(e.to_string()))?;
-        let url = start::url(&config, address, tls.is_some());
+        let is_known = config.public_endpoint.is_some() || !address.ip().is_unspecified();
+        let reached = Reached { url: start::url(&config, address, tls.is_some()), cacert };
+        let url = reached.url.clone();
         let mut stop = Stop::new()?;
-        let started = start::start(&self.at, config, &url).await?;
+        let started = start::start(&self.at, config, &reached).await?;
         let app = Arc::clone(&started.app);
+        self.settle(&started, &reached, is_known).await?;
         for stale in start::stale_endpoints(&app, &url).await? {
             tracing::warn!(
                 catalog = stale,
                 here = url,
-                "the catalog sends clients elsewhere; `vicar bootstrap --bootstrap-public-url` mends it"
+                "the catalog sends clients elsewhere; --public-url, or `vicar bootstrap --bootstrap-public-url`, mends it"
             );
         }
-        self.print_banner(&started, &url, monitor.as_ref());
+        self.print_banner(&started, &url, address, monitor.as_ref());
         drop(started);
 
         let (stopping, stopped) = watch::channel(false);
@@ -160,6 +174,26 @@ impl Serve {
         Ok(())
     }
 
+    /// Tells clients where the server is, as far as that is known.
+    async fn settle(&self, started: &Started, reached: &Reached, is_known: bool) -> Result<(), Failure> {
+        if started.first.is_some() {
+            if !is_known {
+                tracing::warn!(
+                    catalog = reached.url,
+                    "the server listens on all addresses, and clients on other machines need one of them: --public-url URL, or [DEFAULT] public_endpoint, says which is in the catalog and clouds.yaml"
+                );
+            }
+            return Ok(());
+        }
+        if let Some(url) = &self.public_url {
+            start::move_to(&self.at, &started.app, url).await?;
+        }
+        if self.tls.names_authority() {
+            start::change_files(&self.at, &Change { cacert: reached.cacert.as_deref(), ..Change::default() });
+        }
+        Ok(())
+    }
+
     /// The second listener. Where nobody asked for it, a taken port costs the metrics only: two servers
     /// beside each other are no mistake.
     async fn monitor(&self) -> Result<Option<TcpListener>, Failure> {
@@ -182,8 +216,9 @@ impl Serve {
     }
 
     /// One short screen: where, who, how to try it.
-    fn print_banner(&self, started: &Started, url: &str, monitor: Option<&TcpListener>) {
+    fn print_banner(&self, started: &Started, url: &str, address: SocketAddr, monitor: Option<&TcpListener>) {
         print(format_args!("Vicar {} serves {url}/v3", env!("CARGO_PKG_VERSION")));
+        print(format_args!("  listens on     {address}"));
         if let Some(at) = monitor.and_then(|m| m.local_addr().ok()) {
             print(format_args!("  metrics        http://{at}/metrics"));
         }
@@ -196,10 +231,12 @@ impl Serve {
                         "  password       {password}   (shown this once; it is in clouds.yaml too)"
                     ));
                 }
-                None => print(format_args!("  password       as given in {}", start::PASSWORD)),
+                None => {
+                    print(format_args!("  password       as given in {}", first.given_in.unwrap_or_default()))
+                }
             }
         }
-        let clouds = start::clouds(&self.at);
+        let clouds = start::clouds_file(&self.at);
         if clouds.exists() {
             print("Try it:");
             print(format_args!("  export OS_CLIENT_CONFIG_FILE={}", clouds.display()));
