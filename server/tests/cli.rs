@@ -20,6 +20,8 @@ use vicar::system::System;
 
 #[path = "cli/bootstrap.rs"]
 mod bootstrap;
+#[path = "cli/denied.rs"]
+mod denied;
 
 /// A folder that goes with the test.
 struct Scratch(PathBuf);

@@ -38,7 +38,7 @@ async fn sync(at: &Installation) -> Result<(), Failure> {
 
 async fn version(at: &Installation) -> Result<(), Failure> {
     let database = at.config()?.database;
-    let store = installation::open(&database).await?;
+    let store = installation::open_read_only(&database).await?;
     let state = migrate::state(&mut store.read().await?).await?;
     let keystone = match state.keystone.join(" ") {
         none if none.is_empty() => "none".to_owned(),

@@ -16,6 +16,10 @@ const STICKY: u32 = 0o1000;
 
 /// What is wrong with a path, for an operator. Without permission it says who has none, and where the way ends.
 pub(super) fn trouble(path: &Path, e: &std::io::Error) -> String {
+    trouble_to(path, "read", e)
+}
+
+fn trouble_to(path: &Path, verb: &str, e: &std::io::Error) -> String {
     let shown = path.display();
     if e.kind() != ErrorKind::PermissionDenied {
         return format!("{shown}: {e}");
@@ -25,7 +29,7 @@ pub(super) fn trouble(path: &Path, e: &std::io::Error) -> String {
     // The innermost thing that can be looked at is what keeps us out, or what keeps itself to itself.
     let found = path.ancestors().find_map(|p| std::fs::metadata(p).ok().map(|m| (p, m)));
     let why = found.map_or_else(String::new, |(p, m)| {
-        let verb = if m.is_dir() { "entered" } else { "read" };
+        let verb = if p != path { "entered" } else { verb };
         let what = if p == path { "it".to_owned() } else { p.display().to_string() };
         format!(
             ": {what} belongs to user {} and cannot be {verb} by others (mode {:04o})",
@@ -79,6 +83,24 @@ pub(super) fn check_readable(path: &Path) -> Result<(), String> {
         Err(e) if e.kind() == ErrorKind::PermissionDenied => Err(trouble(path, &e)),
         _ => Ok(()),
     }
+}
+
+/// Checks that a database's file may be written, and that others can be made beside it.
+///
+/// # Errors
+/// A sentence that says who may not.
+pub(super) fn check_writable(path: &Path) -> Result<(), String> {
+    use rustix::fs::{Access as May, AtFlags, CWD, accessat};
+    let path = absolute(path);
+    for part in [Some(path.as_path()), path.parent()].into_iter().flatten() {
+        if let Err(e) = accessat(CWD, part, May::WRITE_OK, AtFlags::EACCESS) {
+            let e = std::io::Error::from(e);
+            if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) {
+                return Err(trouble_to(part, "written", &e));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A path as it is seen from every directory.

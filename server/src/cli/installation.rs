@@ -92,6 +92,12 @@ fn create_file(path: &Path) -> Result<(), Failure> {
 
 /// Opens a database that is there.
 pub(super) async fn open(database: &Settings) -> Result<Store, Failure> {
+    if let Location::Sqlite(path) = &database.location
+        && files::is_there(path)?
+    {
+        check_readable(path)?;
+        files::check_writable(path).map_err(Failure::Io)?;
+    }
     opened(database, Store::open).await
 }
 

@@ -10,6 +10,7 @@ mod options;
 mod stored;
 
 use super::failure::Failure;
+use super::files;
 use super::installation::{self, Installation};
 use super::print;
 use super::report::{Report, Verdict};
@@ -43,6 +44,9 @@ async fn inspect(r: &mut Report, at: &Installation) {
     if at.config_files.is_empty() {
         return r.fail("files", "none: name the Keystone's with --config-file /etc/keystone/keystone.conf");
     }
+    if let Some(e) = at.config_files.iter().find_map(|f| files::check_readable(f).err()) {
+        return r.fail("files", format_args!("{e}; nothing else was checked"));
+    }
     let read = Ini::of(&at.config_files).map_err(Failure::from).and_then(|ini| {
         let config = Config::from_ini(&ini, &at.data_dir)?;
         Ok((ini, config))
@@ -51,6 +55,9 @@ async fn inspect(r: &mut Report, at: &Installation) {
         Ok(both) => both,
         Err(e) => return r.fail("files", format_args!("{e}; nothing else was checked")),
     };
+    if let Some(e) = config.policy_file.as_ref().and_then(|f| files::check_readable(f).err()) {
+        r.fail("rules", e);
+    }
     options::judge(r, at, &ini, &config);
     r.group("Keys");
     keys::judge(r, &config);
