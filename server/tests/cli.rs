@@ -22,6 +22,10 @@ use vicar::system::System;
 mod bootstrap;
 #[path = "cli/denied.rs"]
 mod denied;
+#[path = "cli/secrets.rs"]
+mod secrets;
+#[path = "cli/terminal.rs"]
+mod terminal;
 
 /// A folder that goes with the test.
 struct Scratch(PathBuf);

@@ -2,9 +2,11 @@
 
 use clap::Subcommand;
 
+use super::backup;
 use super::failure::Failure;
 use super::installation::{self, Installation};
 use super::print;
+use super::progress::Progress;
 use crate::store::migrate;
 
 #[derive(Debug, Subcommand)]
@@ -13,6 +15,8 @@ pub(super) enum Db {
     Sync(Installation),
     /// Show which schema the database has; exit 5 when `db sync` is needed
     Version(Installation),
+    /// Copy a SQLite database while it is in use, into a file that only its owner may read
+    Backup(backup::Database),
 }
 
 impl Db {
@@ -20,6 +24,7 @@ impl Db {
         match self {
             Self::Sync(at) => sync(&at).await,
             Self::Version(at) => version(&at).await,
+            Self::Backup(b) => b.run(),
         }
     }
 }
@@ -27,7 +32,9 @@ impl Db {
 async fn sync(at: &Installation) -> Result<(), Failure> {
     let database = at.config()?.database;
     let store = installation::open_or_create(at, &database).await?;
+    let progress = Progress::begin("bringing the schema to the current version");
     let done = migrate::sync(&store, installation::clock().now()).await?;
+    drop(progress);
     print(format_args!(
         "{}: {}",
         database.location,

@@ -6,7 +6,9 @@ use vicar_rules::Micros;
 use super::checks::{Expected, is_open};
 use super::failure::Failure;
 use super::installation::{self, Installation};
+use super::progress::Progress;
 use super::report::{Report, Verdict};
+use super::terminal::Screen;
 use super::tls::Tls;
 use super::{checks, files, keys as cli_keys, print};
 use crate::args;
@@ -46,15 +48,26 @@ impl Doctor {
         match self.at.config() {
             Err(e) => r.fail("configuration", format_args!("{e}; nothing else was checked")),
             Ok(config) => {
+                r.group("Configuration");
                 configuration(&mut r, &config);
                 policy(&mut r, &config);
+                r.group("Keys");
                 checks::key_repository(&mut r, "token keys", &config.fernet_keys, false, &KEYS);
                 checks::key_repository(&mut r, "credential keys", &config.credential_keys, true, &KEYS);
+                r.group("TLS");
                 self.tls.check(&mut r, config.public_endpoint.as_deref());
+                r.group("Database");
+                let progress = Progress::begin("checking the database");
                 database(&mut r, &config).await;
+                drop(progress);
             }
         }
-        r.lines("FAIL".len()).into_iter().for_each(print);
+        let screen = Screen::here();
+        if !screen.is_terminal() {
+            // Others read these lines.
+            r.ungroup();
+        }
+        r.lines("FAIL".len(), screen).into_iter().for_each(print);
         match r.count(Verdict::Fail) {
             0 => Ok(()),
             n => Err(Failure::ChecksFailed(n)),

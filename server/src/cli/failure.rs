@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::terminal::{Screen, Style};
 use crate::config::ConfigError;
 use crate::error::Error;
 use crate::store;
@@ -42,7 +43,8 @@ impl Failure {
 
     /// One line on standard error, and the code.
     pub(super) fn report(&self) -> ExitCode {
-        super::print_error(format_args!("vicar: {}", self.to_string().replace('\n', " ")));
+        let name = Screen::error().paint(Style::Red, "vicar:");
+        super::print_error(format_args!("{name} {}", self.to_string().replace('\n', " ")));
         ExitCode::from(self.code())
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: what an operator does with the program.
 
 mod adopt;
+mod backup;
 mod bootstrap;
 mod checks;
 mod clouds;
@@ -11,9 +12,11 @@ mod failure;
 mod files;
 mod installation;
 mod keys;
+mod progress;
 mod report;
 mod serve;
 mod start;
+mod terminal;
 mod tls;
 mod trust;
 

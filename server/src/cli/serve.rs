@@ -15,6 +15,7 @@ use super::clouds::Change;
 use super::failure::Failure;
 use super::installation::Installation;
 use super::start::{self, Reached, Started};
+use super::terminal::{Screen, Style};
 use super::tls::Tls;
 use super::{EXIT_CODES, print};
 use crate::app::App;
@@ -217,23 +218,33 @@ impl Serve {
 
     /// One short screen: where, who, how to try it.
     fn print_banner(&self, started: &Started, url: &str, address: SocketAddr, monitor: Option<&TcpListener>) {
-        print(format_args!("Vicar {} serves {url}/v3", env!("CARGO_PKG_VERSION")));
-        print(format_args!("  listens on     {address}"));
+        let screen = Screen::here();
+        let name = screen.paint(Style::Bold, &format!("Vicar {}", env!("CARGO_PKG_VERSION")));
+        let label = |label: &str| screen.paint(Style::Dim, &format!("{label:<13}"));
+        print(format_args!("{name} serves {url}/v3"));
+        print(format_args!("  {}  {address}", label("listens on")));
         if let Some(at) = monitor.and_then(|m| m.local_addr().ok()) {
-            print(format_args!("  metrics        http://{at}/metrics"));
+            print(format_args!("  {}  http://{at}/metrics", label("metrics")));
         }
-        print(format_args!("  database       {}", start::shown(&started.app.config.database.location)));
+        print(format_args!(
+            "  {}  {}",
+            label("database"),
+            start::shown(&started.app.config.database.location)
+        ));
         if let Some(first) = &started.first {
-            print("  administrator  admin, on project admin");
+            print(format_args!("  {}  admin, on project admin", label("administrator")));
             match &first.generated {
                 Some(password) => {
                     print(format_args!(
-                        "  password       {password}   (shown this once; it is in clouds.yaml too)"
+                        "  {}  {password}   (shown this once; it is in clouds.yaml too)",
+                        label("password")
                     ));
                 }
-                None => {
-                    print(format_args!("  password       as given in {}", first.given_in.unwrap_or_default()))
-                }
+                None => print(format_args!(
+                    "  {}  as given in {}",
+                    label("password"),
+                    first.given_in.unwrap_or_default()
+                )),
             }
         }
         let clouds = start::clouds_file(&self.at);

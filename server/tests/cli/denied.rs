@@ -56,7 +56,8 @@ fn open_installation(ini: &str) -> Scratch {
 
 #[track_caller]
 fn denied(output: &Output, code: i32, path: &Path) {
-    let who = if is_root() { "permission denied for user nobody (65534)" } else { "permission denied for user" };
+    let who =
+        if is_root() { "permission denied for user nobody (65534)" } else { "permission denied for user" };
     expect(output, code, &format!("{}: {who}", path.display()));
     let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     let said = String::from_utf8_lossy(&said);
@@ -119,7 +120,10 @@ fn no_command_takes_what_it_may_not_see_for_missing() {
         let output = as_nobody(&s, args);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(4), "{args:?}: {said}");
-        assert!(said.contains("permission denied for user") && said.contains("belongs to user"), "{args:?}: {said}");
+        assert!(
+            said.contains("permission denied for user") && said.contains("belongs to user"),
+            "{args:?}: {said}"
+        );
     }
     denied(&as_nobody(&s, &["db", "version"]), 4, &db);
     for args in [&["keys", "setup"][..], &["keys", "rotate"]] {
@@ -144,7 +148,8 @@ fn no_command_takes_what_it_may_not_see_for_missing() {
         starts("data", 4);
         std::os::unix::fs::chown(s.data(), Some(NOBODY), None).expect("root");
     }
-    for (name, code) in [("vicar.db", 4), ("fernet-keys", 4), ("fernet-keys/1", 6), ("credential-keys/1", 6)] {
+    for (name, code) in [("vicar.db", 4), ("fernet-keys", 4), ("fernet-keys/1", 6), ("credential-keys/1", 6)]
+    {
         let path = s.data().join(name);
         let was = mode(&path);
         close(&path);
@@ -169,7 +174,9 @@ fn files_of_tls_are_among_them() {
         chmod(Path::new(path), 0o644);
     }
     chmod(Path::new(&cert), 0o000);
-    let url = format!("[database]\nconnection = postgresql://u@127.0.0.1:1/k?sslrootcert={cert}&sslmode=verify-full\n");
+    let url = format!(
+        "[database]\nconnection = postgresql://u@127.0.0.1:1/k?sslrootcert={cert}&sslmode=verify-full\n"
+    );
     s.config(&url);
     denied(&as_nobody(&s, &["doctor"]), 1, Path::new(&cert));
 }

@@ -13,17 +13,21 @@ use super::failure::Failure;
 use super::files;
 use super::installation::{self, Installation};
 use super::print;
+use super::progress::Progress;
 use super::report::{Report, Verdict};
+use super::terminal::Screen;
 use crate::config::{Config, Ini};
 
 /// Checks everything and prints the findings.
 pub(super) async fn run(at: &Installation, as_json: bool) -> Result<(), Failure> {
     let mut r = Report::default();
+    let progress = Progress::begin("looking at the Keystone's database");
     inspect(&mut r, at).await;
+    drop(progress);
     if as_json {
         print(r.json());
     } else {
-        r.lines("differs".len()).into_iter().for_each(print);
+        r.lines("differs".len(), Screen::here()).into_iter().for_each(print);
         print("");
         print(format_args!(
             "{} ok, {} differ, {} to do, {} failed; nothing was changed",
