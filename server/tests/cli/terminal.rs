@@ -1,7 +1,5 @@
 //! What somebody at a terminal sees, and what a pipe gets.
 
-use std::os::fd::OwnedFd;
-
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -19,7 +17,7 @@ fn terminal() -> (std::fs::File, std::fs::File) {
         .open(name.to_str().expect("text"))
         .expect("opened");
     tcsetwinsize(&theirs, Winsize { ws_row: 24, ws_col: 60, ws_xpixel: 0, ws_ypixel: 0 }).expect("sized");
-    (OwnedFd::from(ours).into(), theirs)
+    (ours.into(), theirs)
 }
 
 /// What a command writes on a terminal.
