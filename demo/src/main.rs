@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use client::Client;
 use cloud::{Login, Password};
@@ -45,14 +45,15 @@ Exit codes:
   2  the command line cannot be understood"
 )]
 struct Options {
-    /// The server's program, which is started for this story [default: `vicar` beside this program, or in PATH]
-    #[arg(long, value_name = "FILE", env = "VICAR_DEMO_SERVER", conflicts_with_all = ["url", "os_cloud"])]
+    /// The server's program, which is started for this story [default: $VICAR_DEMO_SERVER, or `vicar` beside this
+    /// program, or in PATH]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "os_cloud"])]
     server: Option<PathBuf>,
     /// Play on this running server, as the user `admin` on the project `admin`
-    #[arg(long, value_name = "URL", requires = "password", conflicts_with = "os_cloud")]
+    #[arg(long, value_name = "URL", conflicts_with = "os_cloud")]
     url: Option<String>,
     /// The password of that user (better in the variable: other users can read a command line)
-    #[arg(long, value_name = "PASSWORD", env = "VICAR_DEMO_PASSWORD", hide_env_values = true)]
+    #[arg(long, value_name = "PASSWORD", env = PASSWORDS[0], hide_env_values = true)]
     #[arg(value_parser = |text: &str| Ok::<_, std::convert::Infallible>(Password(text.to_owned())))]
     password: Option<Password>,
     /// Play on this cloud of clouds.yaml, as its user, who must be an administrator
@@ -60,12 +61,32 @@ struct Options {
     os_cloud: Option<String>,
 }
 
+/// The variables with the password. The first that is set counts; the others are older names.
+const PASSWORDS: [&str; 3] = ["OS_BOOTSTRAP_PASSWORD", "VICAR_BOOTSTRAP_PASSWORD", "VICAR_DEMO_PASSWORD"];
+
+impl Options {
+    /// The password, if it is given in any way.
+    fn password(&self) -> Option<Password> {
+        let given = self.password.clone().filter(|p| !p.0.is_empty());
+        let set = |name| std::env::var(name).ok().filter(|p: &String| !p.is_empty()).map(Password);
+        given.or_else(|| PASSWORDS.into_iter().find_map(set))
+    }
+}
+
 /// Why the story is not told to its end, in words.
 #[derive(Debug)]
 struct Stop(String);
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    let options = Options::parse();
+    if options.url.is_some() && options.password().is_none() {
+        let lacks = format!(
+            "--url needs the password of `admin`: --password, or better the variable {}",
+            PASSWORDS[0]
+        );
+        Options::command().error(clap::error::ErrorKind::MissingRequiredArgument, lacks).exit();
+    }
+    match run(&options) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(wrong) => complain(&format!("{wrong} of the checks above failed")),
         Err(why) => complain(&why),
@@ -94,8 +115,8 @@ fn run(options: &Options) -> Result<usize, String> {
 
 fn tell(options: &Options, page: &mut Page) -> Result<(), Stop> {
     let stop = watch_signals()?;
-    match (&options.url, &options.password, &options.os_cloud) {
-        (Some(url), Some(password), _) => there(page, &Login::admin(url, password), &stop),
+    match (&options.url, options.password(), &options.os_cloud) {
+        (Some(url), Some(password), _) => there(page, &Login::admin(url, &password), &stop),
         (_, _, Some(cloud)) => there(page, &Login::of_cloud(cloud)?, &stop),
         _ => here(page, options, &stop),
     }
@@ -103,7 +124,8 @@ fn tell(options: &Options, page: &mut Page) -> Result<(), Stop> {
 
 /// On a server of its own, which is gone afterwards.
 fn here(page: &mut Page, options: &Options, stop: &Arc<AtomicBool>) -> Result<(), Stop> {
-    let server = Server::start(options.server.as_deref())?;
+    let named = std::env::var_os("VICAR_DEMO_SERVER").filter(|name| !name.is_empty()).map(PathBuf::from);
+    let server = Server::start(options.server.as_deref().or(named.as_deref()))?;
     let login = server.login()?;
     let client = Client::new(&login.url, &login.trust, Arc::clone(stop))?;
     page.title(&format!("on a fresh server at {}", login.url));

@@ -160,6 +160,8 @@ impl Page {
     pub(crate) fn end(&mut self, told: bool) {
         let broken_off = if told { "" } else { "The story breaks off here. " };
         let well = match self.failed {
+            0 if self.checks == 0 => return self.line(&format!("{broken_off}Nothing was checked.")),
+            0 if !told => "as it must be so far".to_owned(),
             0 => "all as it must be".to_owned(),
             n => format!("{n} NOT as it must be"),
         };

@@ -45,7 +45,7 @@ impl Server {
             .stdout(Stdio::piped())
             .stderr(log);
         // What is meant for another server must not reach this one.
-        for (name, _) in std::env::vars_os().filter(|(n, _)| n.as_encoded_bytes().starts_with(b"VICAR_")) {
+        for (name, _) in std::env::vars_os().filter(|(n, _)| is_of_a_server(n.as_encoded_bytes())) {
             command.env_remove(name);
         }
         let mut child = command.spawn().map_err(|e| {
@@ -84,6 +84,11 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether a variable is one that a server reads.
+fn is_of_a_server(name: &[u8]) -> bool {
+    name.starts_with(b"VICAR_") || name.starts_with(b"OS_BOOTSTRAP_")
 }
 
 /// The server's program beside this one; else its bare name, which is looked up in `PATH`.

@@ -8,7 +8,7 @@ use vicar_rules::revocation::Event;
 use crate::app::App;
 use crate::args;
 use crate::clock::SECOND;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::facts::{self, NO_DOMAIN};
 use crate::ids;
 use crate::store::migrate::ROOT_DOMAIN;
@@ -20,8 +20,8 @@ use crate::system::System;
 pub struct Plan {
     /// The administrator's name.
     pub username: String,
-    /// Their password.
-    pub password: String,
+    /// Their password. Without one, the administrator must be there, and stays as they are.
+    pub password: Option<String>,
     /// Their project.
     pub project: String,
     /// The role that they get.
@@ -32,6 +32,32 @@ pub struct Plan {
     pub region: Option<String>,
     /// Endpoints: interface and URL.
     pub endpoints: Vec<(&'static str, String)>,
+    /// Whether roles that are made here may be neither changed nor deleted.
+    pub immutable_roles: bool,
+    /// Whether region and endpoints are all that this is about.
+    pub only_catalog: bool,
+}
+
+/// An endpoint of the identity service, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// The interface.
+    pub interface: &'static str,
+    /// The URL.
+    pub url: String,
+    /// The region.
+    pub region: Option<String>,
+    /// Where it was before; nothing if there was none.
+    pub before: Option<String>,
+}
+
+/// What the catalog has after a run.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// The endpoints that were asked for.
+    pub endpoints: Vec<Placed>,
+    /// The regions of all public endpoints of the identity service.
+    pub regions: Vec<Option<String>>,
 }
 
 impl Plan {
@@ -40,23 +66,25 @@ impl Plan {
         let v3 = format!("{url}/v3");
         Self {
             username: "admin".into(),
-            password,
+            password: Some(password),
             project: "admin".into(),
             role: "admin".into(),
             service: "keystone".into(),
             region: Some("RegionOne".into()),
             endpoints: ["public", "internal", "admin"].map(|i| (i, v3.clone())).into(),
+            immutable_roles: true,
+            only_catalog: false,
         }
     }
 }
 
-/// The roles that Keystone knows by name, and what each implies.
-const ROLES: [(&str, Option<&str>); 5] = [
-    ("reader", None),
-    ("member", Some("reader")),
-    ("manager", Some("member")),
-    ("admin", Some("manager")),
-    ("service", None),
+/// The roles that Keystone knows by name, and what each implies; `None` is the administrator's.
+const ROLES: [(Option<&str>, Option<&str>); 5] = [
+    (Some("reader"), None),
+    (Some("member"), Some("reader")),
+    (Some("manager"), Some("member")),
+    (None, Some("manager")),
+    (Some("service"), None),
 ];
 
 /// `role_option` of a role that may be neither changed nor deleted.
@@ -67,14 +95,57 @@ pub async fn is_needed(tx: &mut Tx) -> Result<bool> {
     Ok(!tx.exists("SELECT id FROM project WHERE id <> ?", args![Id(ROOT_DOMAIN)]).await?)
 }
 
-/// Creates what is not there; what is there stays, except that the administrator gets the password and
-/// is enabled and unlocked, and that the endpoints get the URLs.
-pub async fn run(app: &App, plan: &Plan) -> Result<()> {
+/// Creates what is not there; what is there stays, except that endpoints get the URLs, and that an administrator for
+/// whom there is a password gets it, and is enabled and unlocked.
+///
+/// # Errors
+/// 400 with a sentence for the operator when it is not clear what is meant; nothing has changed then.
+pub async fn run(app: &App, plan: &Plan) -> Result<Outcome> {
+    let hash = new_hash(app, plan, &app.config.default_domain_id).await?;
+    let mut tx = app.store.write().await?;
+    if !plan.only_catalog {
+        objects(&mut tx, app, plan, hash.as_deref()).await?;
+    }
+    let outcome = catalog(&mut tx, plan).await?;
+    tx.commit().await?;
+    Ok(outcome)
+}
+
+/// Moves the identity service's public endpoint to `url`, and with it those of other interfaces that were the same.
+/// Returns nothing if it is there already.
+///
+/// # Errors
+/// As [`run`]: there are several regions.
+pub async fn move_to(app: &App, url: &str) -> Result<Option<Outcome>> {
+    let found = {
+        let mut tx = app.store.read().await?;
+        let Some(service) = identity_service(&mut tx).await? else { return Ok(None) };
+        endpoints(&mut tx, &service).await?
+    };
+    let public: Vec<&Endpoint> = found.iter().filter(|e| e.interface == "public").collect();
+    if public.iter().any(|e| e.url == url) {
+        return Ok(None);
+    }
+    let same = |interface: &str| {
+        let mut of = found.iter().filter(|e| e.interface == interface);
+        interface == "public" || of.any(|e| public.iter().any(|p| p.url == e.url))
+    };
+    let moved = ["public", "internal", "admin"].into_iter().filter(|interface| same(interface));
+    let plan = Plan {
+        password: None,
+        region: None,
+        endpoints: moved.map(|interface| (interface, url.to_owned())).collect(),
+        only_catalog: true,
+        ..Plan::usual(String::new(), url)
+    };
+    run(app, &plan).await.map(Some)
+}
+
+async fn objects(tx: &mut WriteTx, app: &App, plan: &Plan, hash: Option<&str>) -> Result<()> {
     let now = app.clock.now();
     let default = app.config.default_domain_id.clone();
-    let hash = new_hash(app, plan, &default).await?;
-    let mut tx = app.store.write().await?;
-    insert_project(&mut tx, &default, "Default", "The default domain", ROOT_DOMAIN, None, true).await?;
+    insert_project(tx, &default, "Default", "The default domain", ROOT_DOMAIN, None, true).await?;
+    let user = user(tx, plan, &default, hash, now).await?;
     let project = match tx
         .first(
             "SELECT id FROM project WHERE name = ? AND domain_id = ?",
@@ -87,16 +158,16 @@ pub async fn run(app: &App, plan: &Plan) -> Result<()> {
         None => {
             let id = ids::uuid();
             let text = "Bootstrap project for initializing the cloud.";
-            insert_project(&mut tx, &id, &plan.project, text, &default, Some(&default), false).await?;
+            insert_project(tx, &id, &plan.project, text, &default, Some(&default), false).await?;
             id
         }
     };
     for (name, implied) in ROLES {
-        let id = role(&mut tx, name).await?;
+        let id = role(tx, plan, name.unwrap_or(&plan.role)).await?;
         if let Some(implied) = implied {
-            let implied = role(&mut tx, implied).await?;
+            let implied = role(tx, plan, implied).await?;
             insert_once(
-                &mut tx,
+                tx,
                 "SELECT prior_role_id FROM implied_role WHERE prior_role_id = ? AND implied_role_id = ?",
                 args![Id(&id), Id(&implied)],
                 Insert::into("implied_role").set("prior_role_id", &id).set("implied_role_id", &implied),
@@ -104,13 +175,12 @@ pub async fn run(app: &App, plan: &Plan) -> Result<()> {
             .await?;
         }
     }
-    let user = user(&mut tx, plan, &default, hash.as_deref(), now).await?;
-    let role = role(&mut tx, &plan.role).await?;
+    let role = role(tx, plan, &plan.role).await?;
     for (table, kind, target) in
         [("assignment", "UserProject", project.as_str()), ("system_assignment", "UserSystem", "system")]
     {
         insert_once(
-            &mut tx,
+            tx,
             &format!(
                 "SELECT type FROM {table}
                   WHERE type = ? AND actor_id = ? AND target_id = ? AND role_id = ? AND inherited = ?"
@@ -125,8 +195,6 @@ pub async fn run(app: &App, plan: &Plan) -> Result<()> {
         )
         .await?;
     }
-    catalog(&mut tx, plan).await?;
-    tx.commit().await?;
     Ok(())
 }
 
@@ -159,7 +227,7 @@ async fn insert_project(
     insert_once(tx, "SELECT id FROM project WHERE id = ?", args![Id(id)], project).await
 }
 
-async fn role(tx: &mut WriteTx, name: &str) -> Result<String> {
+async fn role(tx: &mut WriteTx, plan: &Plan, name: &str) -> Result<String> {
     let found = tx
         .first("SELECT id FROM role WHERE name = ? AND domain_id = ?", args![name, Id(NO_DOMAIN)], |r| {
             r.take()
@@ -176,6 +244,9 @@ async fn role(tx: &mut WriteTx, name: &str) -> Result<String> {
         .set("domain_id", NO_DOMAIN)
         .set("description", Value::Null);
     tx.execute(&System::Bootstrap, &role).await?;
+    if !plan.immutable_roles {
+        return Ok(id);
+    }
     let immutable = Insert::into("role_option")
         .set("role_id", &id)
         .set("option_id", IMMUTABLE)
@@ -184,9 +255,10 @@ async fn role(tx: &mut WriteTx, name: &str) -> Result<String> {
     Ok(id)
 }
 
-/// The password's hash; nothing when it is the administrator's already. Doing it all again shall not end
-/// their sessions.
+/// The password's hash; nothing when there is none, or when it is the administrator's already. Doing it all again shall
+/// not end their sessions.
 async fn new_hash(app: &App, plan: &Plan, domain: &str) -> Result<Option<String>> {
+    let Some(password) = &plan.password else { return Ok(None) };
     let mut tx = app.store.read().await?;
     let current: Option<String> = tx
         .first(
@@ -199,11 +271,11 @@ async fn new_hash(app: &App, plan: &Plan, domain: &str) -> Result<Option<String>
         .flatten();
     drop(tx);
     if let Some(current) = current
-        && app.passwords.verify(&plan.password, Some(&current)).await?
+        && app.passwords.verify(password, Some(&current)).await?
     {
         return Ok(None);
     }
-    app.passwords.hash(&plan.password).await.map(Some)
+    app.passwords.hash(password).await.map(Some)
 }
 
 async fn user(
@@ -221,6 +293,7 @@ async fn user(
         )
         .await?;
     let (id, local) = match found {
+        Some((id, _)) if plan.password.is_none() => return Ok(id),
         Some((id, local)) => {
             // The way back in for an operator who is locked out.
             tx.execute(&System::Bootstrap, &Update::of("user").set("enabled", true).key("id", &id)).await?;
@@ -235,6 +308,12 @@ async fn user(
                 facts::revoke(tx, &System::Bootstrap, event).await?;
             }
             (id, local)
+        }
+        None if plan.password.is_none() => {
+            return Err(Error::BadRequest(format!(
+                "there is no user {} in the default domain; a new administrator needs a password",
+                plan.username
+            )));
         }
         None => {
             let id = ids::uuid();
@@ -273,7 +352,29 @@ async fn user(
     Ok(id)
 }
 
-async fn catalog(tx: &mut WriteTx, plan: &Plan) -> Result<()> {
+/// An endpoint of the identity service.
+struct Endpoint {
+    id: String,
+    interface: String,
+    url: String,
+    region: Option<String>,
+}
+
+async fn identity_service(tx: &mut Tx) -> Result<Option<String>> {
+    Ok(tx.first("SELECT id FROM service WHERE type = 'identity' ORDER BY id", &[], |r| r.take()).await?)
+}
+
+async fn endpoints(tx: &mut Tx, service: &str) -> Result<Vec<Endpoint>> {
+    Ok(tx
+        .map(
+            "SELECT id, interface, url, region_id FROM endpoint WHERE service_id = ? ORDER BY id",
+            args![Id(service)],
+            |r| Ok(Endpoint { id: r.take()?, interface: r.take()?, url: r.take()?, region: r.take()? }),
+        )
+        .await?)
+}
+
+async fn catalog(tx: &mut WriteTx, plan: &Plan) -> Result<Outcome> {
     if let Some(region) = &plan.region {
         insert_once(
             tx,
@@ -288,9 +389,9 @@ async fn catalog(tx: &mut WriteTx, plan: &Plan) -> Result<()> {
         .await?;
     }
     if plan.endpoints.is_empty() {
-        return Ok(());
+        return Ok(Outcome::default());
     }
-    let service = match tx.first("SELECT id FROM service WHERE type = 'identity'", &[], |r| r.take()).await? {
+    let service = match identity_service(tx).await? {
         Some(id) => id,
         None => {
             let id = ids::uuid();
@@ -303,31 +404,88 @@ async fn catalog(tx: &mut WriteTx, plan: &Plan) -> Result<()> {
             id
         }
     };
+    let found = endpoints(tx, &service).await?;
+    let mut outcome = Outcome::default();
     for (interface, url) in &plan.endpoints {
-        let found: Option<String> = tx
-            .first(
-                "SELECT id FROM endpoint WHERE service_id = ? AND interface = ? AND COALESCE(region_id, '') = ?",
-                args![Id(&service), Id(*interface), Id(plan.region.clone().unwrap_or_default())],
-                |r| r.take(),
-            )
-            .await?;
-        match found {
-            Some(id) => {
-                let moved = Update::of("endpoint").set("url", url).key("id", id);
-                tx.execute(&System::Bootstrap, &moved).await?;
-            }
-            None => {
-                let endpoint = Insert::into("endpoint")
-                    .set("id", ids::uuid())
-                    .set("interface", *interface)
-                    .set("service_id", &service)
-                    .set("url", url)
-                    .set("extra", "{}")
-                    .set("enabled", true)
-                    .set("region_id", plan.region.as_deref());
-                tx.execute(&System::Bootstrap, &endpoint).await?;
-            }
+        outcome.endpoints.extend(place(tx, plan, &service, &found, interface, url).await?);
+    }
+    let public = endpoints(tx, &service).await?.into_iter().filter(|e| e.interface == "public");
+    outcome.regions = public.map(|e| e.region).collect();
+    Ok(outcome)
+}
+
+/// Gives the endpoint of an interface a URL, or makes it.
+async fn place(
+    tx: &mut WriteTx,
+    plan: &Plan,
+    service: &str,
+    found: &[Endpoint],
+    interface: &'static str,
+    url: &str,
+) -> Result<Vec<Placed>> {
+    let named = plan.region.as_deref();
+    let here = |e: &&Endpoint| named.is_none() || e.region.as_deref() == named;
+    let these: Vec<&Endpoint> = found.iter().filter(|e| e.interface == interface).filter(here).collect();
+    let mut regions: Vec<Option<&str>> = these.iter().map(|e| e.region.as_deref()).collect();
+    regions.sort_unstable();
+    regions.dedup();
+    if regions.len() > 1 {
+        return Err(which_region(&format!("the catalog has {interface} endpoints in"), &regions));
+    }
+    let mut placed = Vec::new();
+    for endpoint in these {
+        if endpoint.url != url {
+            let moved = Update::of("endpoint").set("url", url).key("id", &endpoint.id);
+            tx.execute(&System::Bootstrap, &moved).await?;
+        }
+        placed.push(Placed {
+            interface,
+            url: url.to_owned(),
+            region: endpoint.region.clone(),
+            before: Some(endpoint.url.clone()),
+        });
+    }
+    if placed.is_empty() {
+        let region = match named {
+            Some(region) => Some(region.to_owned()),
+            None => only_region(tx, found).await?,
+        };
+        let endpoint = Insert::into("endpoint")
+            .set("id", ids::uuid())
+            .set("interface", interface)
+            .set("service_id", service)
+            .set("url", url)
+            .set("extra", "{}")
+            .set("enabled", true)
+            .set("region_id", region.as_deref());
+        tx.execute(&System::Bootstrap, &endpoint).await?;
+        placed.push(Placed { interface, url: url.to_owned(), region, before: None });
+    }
+    Ok(placed)
+}
+
+/// The region of a new endpoint when none is named: that of the service's other endpoints, else the only one there is.
+async fn only_region(tx: &mut Tx, found: &[Endpoint]) -> Result<Option<String>> {
+    let mut regions: Vec<Option<String>> = found.iter().map(|e| e.region.clone()).collect();
+    if regions.is_empty() {
+        regions = tx.column("SELECT id FROM region ORDER BY id", &[]).await?.into_iter().map(Some).collect();
+    }
+    regions.sort_unstable();
+    regions.dedup();
+    match regions.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(one.clone()),
+        several => {
+            let several: Vec<Option<&str>> = several.iter().map(Option::as_deref).collect();
+            Err(which_region("there are", &several))
         }
     }
-    Ok(())
+}
+
+fn which_region(there_are: &str, regions: &[Option<&str>]) -> Error {
+    let names: Vec<&str> = regions.iter().map(|r| r.unwrap_or("(no region)")).collect();
+    Error::BadRequest(format!(
+        "{there_are} several regions ({}): say which one is meant with --bootstrap-region-id",
+        names.join(", ")
+    ))
 }

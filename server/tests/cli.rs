@@ -18,10 +18,18 @@ use vicar::clock::{Clock, SECOND};
 use vicar::store::{DateTime, Store};
 use vicar::system::System;
 
+#[path = "cli/bootstrap.rs"]
+mod bootstrap;
+#[path = "cli/denied.rs"]
+mod denied;
 #[path = "cli/logs.rs"]
 mod logs;
 #[path = "cli/reload.rs"]
 mod reload;
+#[path = "cli/secrets.rs"]
+mod secrets;
+#[path = "cli/terminal.rs"]
+mod terminal;
 
 /// A folder that goes with the test.
 struct Scratch(PathBuf);
@@ -120,8 +128,11 @@ struct Running {
 /// Starts `serve` on a free port. The screen is read up to its last line: then the server can be used.
 fn serve(s: &Scratch, more: &[&str], env: &[(&str, &str)]) -> Running {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(s.path("log")).expect("log");
-    let mut c = vicar(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut c = vicar(&["serve"]);
     c.arg("--data-dir").arg(s.data()).args(more);
+    if !more.contains(&"--listen") {
+        c.args(["--listen", "127.0.0.1:0"]);
+    }
     if !more.contains(&"--metrics-listen") {
         c.args(["--metrics-listen", "off"]);
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use vicar_rules::Micros;
 
+use super::files;
 use super::report::{Report, Verdict};
 use crate::clock::SECOND;
 use crate::crypto::keys::{self, KeyRing};
@@ -34,6 +35,13 @@ pub(super) struct Expected {
 
 /// Checks the keys in a directory. `null_key` adds the key of zeros, as for credentials.
 pub(super) fn key_repository(r: &mut Report, about: &str, dir: &Path, null_key: bool, expected: &Expected) {
+    let denied = files::check_readable(dir).and_then(|()| {
+        let keys = keys::files(dir).unwrap_or_default();
+        keys.iter().try_for_each(|(_, key)| files::check_readable(key))
+    });
+    if let Err(e) = denied {
+        return r.fail(about, e);
+    }
     if let Err(e) = KeyRing::new(dir.to_owned(), null_key).current() {
         return r.fail(about, format_args!("{e}; {}", expected.without));
     }

@@ -2,9 +2,11 @@
 
 use clap::Subcommand;
 
+use super::backup;
 use super::failure::Failure;
 use super::installation::{self, Installation};
 use super::print;
+use super::progress::Progress;
 use crate::store::migrate;
 
 #[derive(Debug, Subcommand)]
@@ -13,6 +15,8 @@ pub(super) enum Db {
     Sync(Installation),
     /// Show which schema the database has; exit 5 when `db sync` is needed
     Version(Installation),
+    /// Copy a SQLite database while it is in use, into a file that only its owner may read
+    Backup(backup::Database),
 }
 
 impl Db {
@@ -20,14 +24,17 @@ impl Db {
         match self {
             Self::Sync(at) => sync(&at).await,
             Self::Version(at) => version(&at).await,
+            Self::Backup(b) => b.run(),
         }
     }
 }
 
 async fn sync(at: &Installation) -> Result<(), Failure> {
     let database = at.config()?.database;
-    let store = installation::open_or_create(&database).await?;
+    let store = installation::open_or_create(at, &database).await?;
+    let progress = Progress::begin("bringing the schema to the current version");
     let done = migrate::sync(&store, installation::clock().now()).await?;
+    drop(progress);
     print(format_args!(
         "{}: {}",
         database.location,
@@ -38,7 +45,7 @@ async fn sync(at: &Installation) -> Result<(), Failure> {
 
 async fn version(at: &Installation) -> Result<(), Failure> {
     let database = at.config()?.database;
-    let store = installation::open(&database).await?;
+    let store = installation::open_read_only(&database).await?;
     let state = migrate::state(&mut store.read().await?).await?;
     let keystone = match state.keystone.join(" ") {
         none if none.is_empty() => "none".to_owned(),

@@ -7,8 +7,11 @@ use super::checks::{Expected, is_open};
 use super::config::{Accept, unknown};
 use super::failure::Failure;
 use super::installation::{self, Installation};
+use super::progress::Progress;
 use super::report::{Report, Verdict};
-use super::{checks, keys as cli_keys, print};
+use super::terminal::Screen;
+use super::tls::Tls;
+use super::{checks, files, keys as cli_keys, print};
 use crate::args;
 use crate::clock::{SECOND, iso};
 use crate::config::foreign::{self, Effect};
@@ -31,10 +34,12 @@ pub(super) struct Doctor {
     /// Print JSON
     #[arg(long, requires = "adopt")]
     pub(super) json: bool,
+    #[command(flatten)]
+    tls: Tls,
 }
 
 const KEYS: Expected = Expected {
-    without: "the server will not start; restore the keys, or `vicar keys setup` for new ones",
+    without: "the server will not start; restore the keys from a backup. New ones (`vicar keys setup`) are for a new installation: they open no token and no stored credential of this one",
     advice: Verdict::Warn,
     mask: 0o077,
     who: "other users",
@@ -47,14 +52,26 @@ impl Doctor {
         match self.at.read() {
             Err(e) => r.fail("configuration", format_args!("{e}; nothing else was checked")),
             Ok((ini, config)) => {
+                r.group("Configuration");
                 configuration(&mut r, &ini, &config, &self.accept);
                 policy(&mut r, &config);
+                r.group("Keys");
                 checks::key_repository(&mut r, "token keys", &config.fernet_keys, false, &KEYS);
                 checks::key_repository(&mut r, "credential keys", &config.credential_keys, true, &KEYS);
+                r.group("TLS");
+                self.tls.check(&mut r, config.public_endpoint.as_deref());
+                r.group("Database");
+                let progress = Progress::begin("checking the database");
                 database(&mut r, &config).await;
+                drop(progress);
             }
         }
-        r.lines("FAIL".len()).into_iter().for_each(print);
+        let screen = Screen::here();
+        if !screen.is_terminal() {
+            // Others read these lines.
+            r.ungroup();
+        }
+        r.lines("FAIL".len(), screen).into_iter().for_each(print);
         match r.count(Verdict::Fail) {
             0 => Ok(()),
             n => Err(Failure::ChecksFailed(n)),
@@ -104,6 +121,9 @@ fn policy(r: &mut Report, config: &Config) {
     let Some(file) = &config.policy_file else {
         return r.ok("policy", "the shipped one");
     };
+    if let Err(e) = files::check_readable(file) {
+        return r.fail("policy", e);
+    }
     match crate::policy_file::load(file) {
         Ok(_) if !file.exists() => {
             r.warn("policy", format_args!("{} is not there, so the shipped policy holds", file.display()))
@@ -118,9 +138,19 @@ fn policy(r: &mut Report, config: &Config) {
 
 async fn database(r: &mut Report, config: &Config) {
     if let Location::Sqlite(path) = &config.database.location {
-        if !path.exists() {
-            let text = format!("{} is not there; `vicar serve` or `vicar db sync` makes it", path.display());
-            return r.fail("database", text);
+        match files::is_there(path) {
+            Err(e) => return r.fail("database", e),
+            Ok(false) => {
+                let text = format!(
+                    "{} is not there. If there was one, bring it back or correct [database] connection; for a new installation `vicar serve` makes it",
+                    path.display()
+                );
+                return r.fail("database", text);
+            }
+            Ok(true) => {}
+        }
+        if let Err(e) = installation::check_readable(path) {
+            return r.fail("database", e);
         }
         r.judge(
             !is_open(path, 0o077),
@@ -129,6 +159,13 @@ async fn database(r: &mut Report, config: &Config) {
             "for its owner alone",
             format_args!("others can open {}; chmod 600 it", path.display()),
         );
+    }
+    if let Location::Server(at) = &config.database.location {
+        for file in [&at.tls.ca, &at.tls.cert, &at.tls.key].into_iter().flatten() {
+            if let Err(e) = files::check_readable(file) {
+                return r.fail("database", e);
+            }
+        }
     }
     let store = match installation::open_read_only(&config.database).await {
         Ok(store) => store,

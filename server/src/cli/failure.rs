@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::terminal::{Screen, Style};
 use crate::config::ConfigError;
 use crate::error::Error;
 use crate::store;
@@ -13,6 +14,8 @@ pub(super) enum Failure {
     Failed(String),
     /// `doctor` or `demo` found so many things wrong, and has said which.
     ChecksFailed(usize),
+    /// The command line, where clap cannot see what it lacks.
+    Usage(String),
     /// Configuration, policy or TLS files.
     Config(String),
     /// Directories and files that are to be made or written.
@@ -29,7 +32,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Failed(_) | Self::ChecksFailed(_) => 1,
-            // 2 is the command line's own.
+            Self::Usage(_) => 2,
             Self::Config(_) => 3,
             Self::Io(_) => 4,
             Self::Database(_) => 5,
@@ -40,7 +43,8 @@ impl Failure {
 
     /// One line on standard error, and the code.
     pub(super) fn report(&self) -> ExitCode {
-        super::print_error(format_args!("vicar: {}", self.to_string().replace('\n', " ")));
+        let name = Screen::error().paint(Style::Red, "vicar:");
+        super::print_error(format_args!("{name} {}", self.to_string().replace('\n', " ")));
         ExitCode::from(self.code())
     }
 }
@@ -49,6 +53,7 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Failed(text)
+            | Self::Usage(text)
             | Self::Config(text)
             | Self::Io(text)
             | Self::Database(text)

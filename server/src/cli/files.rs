@@ -14,6 +14,95 @@ const OTHERS_WRITE: u32 = 0o002;
 /// In such a directory users remove and rename only what is their own.
 const STICKY: u32 = 0o1000;
 
+/// What is wrong with a path, for an operator. Without permission it says who has none, and where the way ends.
+pub(super) fn trouble(path: &Path, e: &std::io::Error) -> String {
+    trouble_to(path, "read", e)
+}
+
+fn trouble_to(path: &Path, verb: &str, e: &std::io::Error) -> String {
+    let shown = path.display();
+    if e.kind() != ErrorKind::PermissionDenied {
+        return format!("{shown}: {e}");
+    }
+    let uid = rustix::process::geteuid().as_raw();
+    let path = absolute(path);
+    // The innermost thing that can be looked at is what keeps us out, or what keeps itself to itself.
+    let found = path.ancestors().find_map(|p| std::fs::metadata(p).ok().map(|m| (p, m)));
+    let why = found.map_or_else(String::new, |(p, m)| {
+        let verb = if p != path { "entered" } else { verb };
+        let what = if p == path { "it".to_owned() } else { p.display().to_string() };
+        format!(
+            ": {what} belongs to user {} and cannot be {verb} by others (mode {:04o})",
+            user(m.uid()),
+            m.mode() & 0o7777
+        )
+    });
+    format!(
+        "{shown}: permission denied for user {}{why}; run this as the user who runs the server",
+        user(uid)
+    )
+}
+
+/// A user by name, where the system's file has one, and number.
+fn user(uid: u32) -> String {
+    let number = uid.to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == number).then_some(name)
+    });
+    name.map_or_else(|| number.clone(), |name| format!("{name} ({number})"))
+}
+
+/// Whether there is something at a path. Not being allowed to look is no "no".
+///
+/// # Errors
+/// It cannot be told.
+pub(super) fn is_there(path: &Path) -> Result<bool, Failure> {
+    match std::fs::metadata(path) {
+        Ok(_) => Ok(true),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(e) => Err(Failure::Io(trouble(path, &e))),
+    }
+}
+
+/// Checks that what is at a path may be read: a file, or the names in a directory. Something that is not there is no
+/// matter of permission.
+///
+/// # Errors
+/// A sentence that says who may not.
+pub(super) fn check_readable(path: &Path) -> Result<(), String> {
+    let tried = match std::fs::metadata(path) {
+        Ok(m) if m.is_dir() => std::fs::read_dir(path).map(drop),
+        // To open something else than a file may wait for somebody.
+        Ok(m) if m.is_file() => File::open(path).map(drop),
+        other => other.map(drop),
+    };
+    match tried {
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => Err(trouble(path, &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that a database's file may be written, and that others can be made beside it.
+///
+/// # Errors
+/// A sentence that says who may not.
+pub(super) fn check_writable(path: &Path) -> Result<(), String> {
+    use rustix::fs::{Access as May, AtFlags, CWD, accessat};
+    let path = absolute(path);
+    for part in [Some(path.as_path()), path.parent()].into_iter().flatten() {
+        if let Err(e) = accessat(CWD, part, May::WRITE_OK, AtFlags::EACCESS) {
+            let e = std::io::Error::from(e);
+            if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) {
+                return Err(trouble_to(part, "written", &e));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A path as it is seen from every directory.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())

@@ -55,6 +55,9 @@ impl Installation {
 
     /// The files to read, in their order.
     fn files(&self) -> Result<Vec<PathBuf>, Failure> {
+        for file in &self.config_files {
+            files::check_readable(file).map_err(|e| Failure::Config(format!("configuration: {e}")))?;
+        }
         let mut files = self.config_files.clone();
         for dir in &self.config_dirs {
             // A directory that is not there has no files; one that was named is to be there.
@@ -89,16 +92,38 @@ impl Installation {
         let config = Config::from_ini(&ini, self.base())?;
         Ok((ini, config))
     }
+
+    /// Makes the directory of a key repository, and the data directory if the repository is in it.
+    pub(super) fn make_key_directory(&self, dir: &Path) -> Result<(), Failure> {
+        if files::absolute(dir).starts_with(files::absolute(self.data_dir())) {
+            make_data_directory(self.data_dir())?;
+        }
+        files::make_directory(dir)
+    }
+}
+
+/// Makes a data directory, if it is not there. Version control passes it over: it is full of secrets.
+pub(super) fn make_data_directory(dir: &Path) -> Result<(), Failure> {
+    if files::is_there(dir)? {
+        return Ok(());
+    }
+    files::make_directory(dir)?;
+    let wrong = |e| Failure::Io(format!("{}: the file .gitignore cannot be made: {e}", dir.display()));
+    let mut file = files::create_private(&dir.join(".gitignore")).map_err(wrong)?;
+    std::io::Write::write_all(&mut file, b"# Keys, passwords and a database.\n*\n").map_err(wrong)
 }
 
 /// What SQLite keeps beside a database, by the ends of the names.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Opens the database. An absent file is created for its owner alone. The schema is left as it is.
-pub(super) async fn open_or_create(database: &Settings) -> Result<Store, Failure> {
+pub(super) async fn open_or_create(at: &Installation, database: &Settings) -> Result<Store, Failure> {
     if let Location::Sqlite(path) = &database.location
-        && !path.exists()
+        && !files::is_there(path)?
     {
+        if files::absolute(path).starts_with(files::absolute(at.data_dir())) {
+            make_data_directory(at.data_dir())?;
+        }
         create_file(path)?;
     }
     open(database).await
@@ -110,9 +135,8 @@ fn create_file(path: &Path) -> Result<(), Failure> {
     files::make_directory(dir)?;
     files::check_directory(dir)?;
     for end in BESIDE {
-        let mut beside = path.clone().into_os_string();
-        beside.push(end);
-        if files::is_taken(Path::new(&beside)) {
+        let beside = beside(path, end);
+        if files::is_taken(&beside) {
             return Err(Failure::Io(format!(
                 "{}: this belongs to a database that is not there; bring the database back, or remove this file",
                 beside.display()
@@ -126,6 +150,12 @@ fn create_file(path: &Path) -> Result<(), Failure> {
 
 /// Opens a database that is there.
 pub(super) async fn open(database: &Settings) -> Result<Store, Failure> {
+    if let Location::Sqlite(path) = &database.location
+        && files::is_there(path)?
+    {
+        check_readable(path)?;
+        files::check_writable(path).map_err(Failure::Io)?;
+    }
     opened(database, Store::open).await
 }
 
@@ -151,7 +181,21 @@ async fn answers(store: &Store) -> store::Result<()> {
     migrate::state(&mut store.read().await?).await.map(drop)
 }
 
+/// Checks that a database's file, and what is beside it, may be read.
+pub(super) fn check_readable(path: &Path) -> Result<(), Failure> {
+    std::iter::once(path.to_owned())
+        .chain(BESIDE.iter().map(|end| beside(path, end)))
+        .try_for_each(|file| files::check_readable(&file).map_err(Failure::Io))
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(end);
+    beside.into()
+}
+
 async fn open_file(path: &Path, database: &Settings, opener: Opener) -> Result<Store, Failure> {
+    check_readable(path)?;
     let size = std::fs::metadata(path)
         .map_err(|e| {
             let hint = "`vicar db sync` makes one, and `vicar serve` furnishes it too";

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 
+use super::backup;
 use super::failure::Failure;
-use super::files;
 use super::installation::{self, Installation};
 use super::print;
+use super::progress::Progress;
 use crate::args;
 use crate::clock::SECOND;
 use crate::config::Config;
@@ -31,6 +32,8 @@ pub(super) enum Keys {
     Rotate(Which),
     /// Encrypt every stored credential anew with the primary credential key
     Migrate(Installation),
+    /// Copy both key repositories into a directory that only its owner may enter
+    Backup(backup::Keys),
 }
 
 #[derive(Debug, Args)]
@@ -51,6 +54,7 @@ impl Keys {
             Self::Setup(which) => setup(&which),
             Self::Rotate(which) => rotate(&which).await,
             Self::Migrate(at) => migrate(&at).await,
+            Self::Backup(b) => b.run(),
         }
     }
 }
@@ -62,7 +66,7 @@ fn setup(which: &Which) -> Result<(), Failure> {
         [(both || which.fernet, &config.fernet_keys), (both || which.credential, &config.credential_keys)]
     {
         if wanted {
-            files::make_directory(dir)?;
+            which.at.make_key_directory(dir)?;
             let made = keys::setup(dir).map_err(Failure::Io)?;
             print(format_args!("{}: {}", dir.display(), if made { "made" } else { "there already" }));
         }
@@ -131,9 +135,13 @@ async fn migrate(at: &Installation) -> Result<(), Failure> {
 async fn encrypt_anew(store: &Store, ring: &KeyRing, hash: &str) -> Result<(usize, Vec<String>), Failure> {
     let keys = ring.current().map_err(Failure::Keys)?;
     let now = u64::try_from(installation::clock().now() / SECOND).unwrap_or(0);
+    let progress = Progress::begin("encrypting credentials anew");
     let mut tx = store.write().await?;
     let (mut done, mut lost) = (0, Vec::new());
-    for (id, blob) in behind(&mut tx, hash).await? {
+    let all = behind(&mut tx, hash).await?;
+    progress.of(all.len());
+    for (id, blob) in all {
+        progress.step();
         match keys.decrypt(&blob).and_then(|plain| keys.encrypt(&plain, now)) {
             Some(blob) => {
                 let anew =

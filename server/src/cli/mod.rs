@@ -1,8 +1,10 @@
 //! The command line: what an operator does with the program.
 
 mod adopt;
+mod backup;
 mod bootstrap;
 mod checks;
+mod clouds;
 mod config;
 mod db;
 mod demo;
@@ -12,10 +14,13 @@ mod files;
 mod installation;
 mod keys;
 mod log;
+mod progress;
 mod reload;
 mod report;
 mod serve;
 mod start;
+mod terminal;
+mod tls;
 mod trust;
 
 use std::process::ExitCode;
@@ -31,7 +36,7 @@ Exit codes:
   1  the operation failed, or `doctor` or `demo` found something that is wrong
   2  the command line cannot be understood
   3  the configuration, the policy file or the TLS files cannot be used
-  4  a directory or file cannot be made or written, or other users can write to it
+  4  a directory or file cannot be entered, read, made or written, or other users can write to it
   5  the database is damaged, busy, empty beside keys, or of a version that this program does not know
   6  keys are missing, cannot be read, or are no keys
   7  the address cannot be listened on, because it is in use or not ours";

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use super::terminal::{Screen, Style};
+
 /// How a finding came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -26,6 +28,14 @@ impl Verdict {
             Self::Differs => "differs",
             Self::Todo => "todo",
             Self::Fail => "FAIL",
+        }
+    }
+
+    fn style(self) -> Style {
+        match self {
+            Self::Ok => Style::Green,
+            Self::Warn | Self::Differs | Self::Todo => Style::Yellow,
+            Self::Fail => Style::Red,
         }
     }
 }
@@ -103,8 +113,16 @@ impl Report {
         self.findings.iter().filter(|f| f.verdict == verdict).count()
     }
 
-    /// One line for each finding, below the names of their groups. The words are padded to `width` characters.
-    pub(super) fn lines(&self, width: usize) -> Vec<String> {
+    /// Takes the names of groups away.
+    pub(super) fn ungroup(&mut self) {
+        for finding in &mut self.findings {
+            finding.group = "";
+        }
+    }
+
+    /// One line for each finding, below the names of their groups. The words are padded to `width` characters. On a
+    /// terminal, long lines go on below their text.
+    pub(super) fn lines(&self, width: usize, screen: Screen) -> Vec<String> {
         let mut lines = Vec::new();
         let mut group = "";
         for f in &self.findings {
@@ -113,9 +131,17 @@ impl Report {
                     lines.push(String::new());
                 }
                 group = f.group;
-                lines.push(group.to_owned());
+                lines.push(screen.paint(Style::Bold, group));
             }
-            lines.push(format!("{:<width$}  {}: {}", f.verdict.word(), f.about, f.text));
+            let word = screen.paint(f.verdict.style(), &format!("{:<width$}", f.verdict.word()));
+            let indent = width + 2;
+            let text = screen.wrap(&format!("{}: {}", f.about, f.text), indent);
+            for (i, line) in text.into_iter().enumerate() {
+                lines.push(match i {
+                    0 => format!("{word}  {line}"),
+                    _ => format!("{:indent$}{line}", ""),
+                });
+            }
         }
         lines
     }

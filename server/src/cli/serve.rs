@@ -1,7 +1,6 @@
 //! `vicar serve`
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,12 +12,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::EXIT_CODES;
+use super::clouds::Change;
 use super::config::{Accept, log as log_configuration};
 use super::failure::Failure;
 use super::installation::Installation;
 use super::log::LogOptions;
 use super::reload::Reloader;
-use super::start::{self, Started};
+use super::start::{self, Reached, Started};
+use super::terminal::{Screen, Style};
+use super::tls::Tls;
 use crate::app::App;
 use crate::config::foreign;
 use crate::dispatch::discovery;
@@ -35,27 +37,27 @@ const METRICS: &str = "127.0.0.1:9100";
 #[command(after_help = format!("\
 A data directory with no database is filled at the first start: database, keys, domain, roles, an
 administrator, and clouds.yaml and openrc for clients. The administrator's password is taken from the
-variable {}, or made up and shown once. A later start changes none of this, and a
-database that holds a cloud already is served as it is.
+variable {} (or {}), or made up and shown once. A later start changes
+none of this, but for the address with --public-url, and a database that holds a cloud already is served as it is.
 
-{EXIT_CODES}", start::PASSWORD))]
+{EXIT_CODES}", start::PASSWORDS[0], start::PASSWORDS[1]))]
 pub(super) struct Serve {
     #[command(flatten)]
     at: Installation,
     #[command(flatten)]
     accept: Accept,
     /// The address and port to serve on
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000", value_parser = address)]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "VICAR_LISTEN", default_value = "127.0.0.1:5000", value_parser = address)]
     listen: SocketAddr,
     /// Where /metrics, /healthz and /readyz are served for monitoring, or `off` [default: 127.0.0.1:9100]
-    #[arg(long, value_name = "ADDRESS:PORT|off", value_parser = metrics)]
+    #[arg(long, value_name = "ADDRESS:PORT|off", env = "VICAR_METRICS_LISTEN", value_parser = metrics)]
     metrics_listen: Option<Metrics>,
-    /// The certificate chain, PEM; with it, connections are encrypted
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-    /// The certificate's private key, PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
+    /// Where clients reach the server, if not at the address above: in the catalog, clouds.yaml, openrc and links. An
+    /// installation that is there already is moved
+    #[arg(long, value_name = "URL", env = "VICAR_PUBLIC_URL", value_parser = public_url)]
+    public_url: Option<String>,
+    #[command(flatten)]
+    tls: Tls,
     #[command(flatten)]
     log: LogOptions,
 }
@@ -73,46 +75,68 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .ok_or_else(|| "the name has no address".to_owned())
 }
 
+/// A URL without `/v3`.
+fn public_url(text: &str) -> Result<String, String> {
+    let wrong = || "expected a URL like https://identity.example".to_owned();
+    let url = url::Url::parse(text).map_err(|_| wrong())?;
+    if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong());
+    }
+    let whole = text.trim_end_matches('/');
+    Ok(whole.strip_suffix("/v3").unwrap_or(whole).to_owned())
+}
+
 fn metrics(text: &str) -> Result<Metrics, String> {
     if text == "off" { Ok(Metrics::Off) } else { address(text).map(Metrics::At) }
 }
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let Self { at, accept, listen, metrics_listen, tls_cert, tls_key, log } = self;
+        let Self { at, accept, listen, metrics_listen, public_url, tls, log } = self;
         let log = log.start()?;
         layers::log_panics();
         let descriptors = limits::raise_descriptors();
         // From now on it does not end the server.
         let hangup = on(SignalKind::hangup())?;
-        let (ini, config) = at.read()?;
+        let (ini, mut config) = at.read()?;
         log.configure(config.debug);
         let findings = foreign::judge(&ini, &config);
         log_configuration(&ini, &config, &findings);
         accept.check(&findings)?;
+        if public_url.is_some() {
+            config.public_endpoint.clone_from(&public_url);
+        }
+        let certificate = tls.certificate()?;
+        let cacert = tls.cacert()?;
         let wrong = |e| Failure::Config(format!("TLS: {e}"));
-        let certificate = match (&tls_cert, &tls_key) {
-            (Some(cert), Some(key)) => Some(Certificate::load(cert, key).map_err(wrong)?),
-            _ => None,
-        };
-        let tls = certificate.as_ref().map(Certificate::acceptor).transpose().map_err(wrong)?;
+        let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose().map_err(wrong)?;
         // Ports first: a second server by mistake shall touch nothing.
         let listener = serve::bind(listen).await.map_err(Failure::Address)?;
         let monitor = monitor(metrics_listen).await?;
         let address = listener.local_addr().map_err(|e| Failure::Address(e.to_string()))?;
-        let url = start::url(&config, address, tls.is_some());
+        let is_known = config.public_endpoint.is_some() || !address.ip().is_unspecified();
+        let reached = Reached { url: start::url(&config, address, acceptor.is_some()), cacert };
+        let url = reached.url.clone();
         let mut stop = Stop::new()?;
-        let started = start::start(&at, config, &url).await?;
+        let started = start::start(&at, config, &reached).await?;
         let app = Arc::clone(&started.app);
+        if started.first.is_none() {
+            settle(&at, &tls, public_url.as_deref(), &started, &reached).await?;
+        } else if !is_known {
+            tracing::warn!(
+                catalog = reached.url,
+                "the server listens on all addresses, and clients on other machines need one of them: --public-url URL, or [DEFAULT] public_endpoint, says which is in the catalog and clouds.yaml"
+            );
+        }
         for stale in start::stale_endpoints(&app, &url).await? {
             tracing::warn!(
                 catalog = stale,
                 here = url,
-                "the catalog sends clients elsewhere; `vicar bootstrap --bootstrap-public-url` mends it"
+                "the catalog sends clients elsewhere; --public-url, or `vicar bootstrap --bootstrap-public-url`, mends it"
             );
         }
         security::server(Event::Start, Outcome::Success, &url);
-        show(&screen(&at, &started, &url, monitor.as_ref()));
+        show(&screen(&at, &started, &url, address, monitor.as_ref()));
         drop(started);
         let reloader = Reloader::new(at, Arc::clone(&app), log, certificate, ini);
         let reloading = tokio::spawn(reloader.follow(hangup));
@@ -134,7 +158,7 @@ impl Serve {
             tokio::spawn(serve::serve_within(limits, listener, None, router, until_stopped()))
         });
         let limits = Limits::public(&app.config, descriptors, app.metrics.connections.clone());
-        let public = serve::serve_within(limits, listener, tls, routes::public(app), until_stopped());
+        let public = serve::serve_within(limits, listener, acceptor, routes::public(app), until_stopped());
         let mut public = std::pin::pin!(public);
         tokio::select! {
             () = &mut public => {}
@@ -183,23 +207,51 @@ fn show(screen: &str) {
     let _ = std::io::stdout().write_all(screen.as_bytes());
 }
 
+/// Tells clients of an installation that was there already where the server is, as far as that was said.
+async fn settle(
+    at: &Installation,
+    tls: &Tls,
+    public_url: Option<&str>,
+    started: &Started,
+    reached: &Reached,
+) -> Result<(), Failure> {
+    if let Some(url) = public_url {
+        start::move_to(at, &started.app, url).await?;
+    }
+    if tls.names_authority() {
+        start::change_files(at, &Change { cacert: reached.cacert.as_deref(), ..Change::default() });
+    }
+    Ok(())
+}
+
 /// One short screen: where, who, how to try it.
-fn screen(at: &Installation, started: &Started, url: &str, monitor: Option<&TcpListener>) -> String {
-    let mut lines = vec![format!("Vicar {} serves {url}/v3", env!("CARGO_PKG_VERSION"))];
+fn screen(
+    at: &Installation,
+    started: &Started,
+    url: &str,
+    address: SocketAddr,
+    monitor: Option<&TcpListener>,
+) -> String {
+    let screen = Screen::here();
+    let name = screen.paint(Style::Bold, &format!("Vicar {}", env!("CARGO_PKG_VERSION")));
+    let mut lines = vec![format!("{name} serves {url}/v3")];
+    let mut line = |label: &str, text: String| {
+        lines.push(format!("  {}  {text}", screen.paint(Style::Dim, &format!("{label:<13}"))));
+    };
+    line("listens on", address.to_string());
     if let Some(at) = monitor.and_then(|m| m.local_addr().ok()) {
-        lines.push(format!("  metrics        http://{at}/metrics"));
+        line("metrics", format!("http://{at}/metrics"));
     }
-    lines.push(format!("  database       {}", start::shown(&started.app.config.database.location)));
+    line("database", start::shown(&started.app.config.database.location));
     if let Some(first) = &started.first {
-        lines.push("  administrator  admin, on project admin".to_owned());
-        lines.push(match &first.generated {
-            Some(password) => {
-                format!("  password       {password}   (shown this once; it is in clouds.yaml too)")
-            }
-            None => format!("  password       as given in {}", start::PASSWORD),
-        });
+        line("administrator", "admin, on project admin".to_owned());
+        let password = match &first.generated {
+            Some(password) => format!("{password}   (shown this once; it is in clouds.yaml too)"),
+            None => format!("as given in {}", first.given_in.unwrap_or_default()),
+        };
+        line("password", password);
     }
-    let clouds = start::clouds(at);
+    let clouds = start::clouds_file(at);
     if clouds.exists() {
         lines.push("Try it:".to_owned());
         lines.push(format!("  export OS_CLIENT_CONFIG_FILE={}", clouds.display()));

@@ -1,8 +1,10 @@
-//! What `serve` does before it serves: it opens an installation, and initialises an empty one.
+//! What `serve` does before it serves: it opens an installation, initialises an empty one, and moves one to another
+//! address.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::clouds::{self, Change, Login};
 use super::failure::Failure;
 use super::files;
 use super::installation::{self, Installation};
@@ -10,12 +12,29 @@ use crate::app::App;
 use crate::bootstrap::{self, Plan};
 use crate::config::Config;
 use crate::crypto::keys;
+use crate::error::Error;
 use crate::ids;
 use crate::store::url::{Location, Settings};
 use crate::store::{Store, migrate};
 
-/// The variable with the administrator's first password.
-pub(super) const PASSWORD: &str = "VICAR_BOOTSTRAP_PASSWORD";
+/// The variables with the administrator's password. The first that is set counts; the second is an older name.
+pub(super) const PASSWORDS: [&str; 2] = ["OS_BOOTSTRAP_PASSWORD", "VICAR_BOOTSTRAP_PASSWORD"];
+
+/// The administrator's password, with the variable that it is given in.
+pub(super) fn given_password() -> Option<(&'static str, String)> {
+    PASSWORDS.into_iter().find_map(|name| {
+        let value = std::env::var(name).ok().filter(|p| !p.is_empty())?;
+        Some((name, value))
+    })
+}
+
+/// How clients reach the server.
+pub(super) struct Reached {
+    /// Without `/v3`.
+    pub(super) url: String,
+    /// The file with the authority that they must be told of.
+    pub(super) cacert: Option<String>,
+}
 
 /// A server that can be run.
 pub(super) struct Started {
@@ -28,15 +47,17 @@ pub(super) struct Started {
 pub(super) struct First {
     /// The administrator's password, unless it was given.
     pub(super) generated: Option<String>,
+    /// The variable in which it was given.
+    pub(super) given_in: Option<&'static str>,
 }
 
 /// Where a client's configuration lies after the first start.
-pub(super) fn clouds(at: &Installation) -> PathBuf {
+pub(super) fn clouds_file(at: &Installation) -> PathBuf {
     files::absolute(&at.data_dir().join("clouds.yaml"))
 }
 
-/// Opens the installation; `url` is what the catalog of a new one names.
-pub(super) async fn start(at: &Installation, config: Config, url: &str) -> Result<Started, Failure> {
+/// Opens the installation; `reached` is what the catalog of a new one names.
+pub(super) async fn start(at: &Installation, config: Config, reached: &Reached) -> Result<Started, Failure> {
     let clock = installation::clock();
     check_data_directory(at, &config)?;
     if let Location::Sqlite(path) = &config.database.location
@@ -44,12 +65,12 @@ pub(super) async fn start(at: &Installation, config: Config, url: &str) -> Resul
     {
         check_first_start(&config)?;
     }
-    let store = reach(&config.database).await?;
+    let store = reach(at, &config.database).await?;
     if migrate::sync(&store, clock.now()).await? {
         tracing::info!(database = %config.database.location, "the schema was brought to the current version");
     }
     let app = App::new(config, store, clock).map_err(Failure::Config)?;
-    let first = if is_empty(&app).await? { Some(first_start(at, &app, url).await?) } else { None };
+    let first = if is_empty(&app).await? { Some(first_start(at, &app, reached).await?) } else { None };
     app.token_keys.current().map_err(|e| Failure::Keys(format!("token keys: {e}")))?;
     app.credential_keys.current().map_err(|e| Failure::Keys(format!("credential keys: {e}")))?;
     Ok(Started { app, first })
@@ -66,6 +87,11 @@ fn check_data_directory(at: &Installation, config: &Config) -> Result<(), Failur
         Location::Server(_) => None,
     };
     let mut kept = [&config.fernet_keys, &config.credential_keys].into_iter().chain(file);
+    for path in kept.clone() {
+        // What we may not look at must not pass for what is not there.
+        files::is_there(path)?;
+        files::check_readable(path).map_err(Failure::Io)?;
+    }
     if at.data_dir().is_dir() && kept.any(|path| path.starts_with(at.data_dir())) {
         files::check_directory(at.data_dir())?;
     }
@@ -76,6 +102,8 @@ fn check_data_directory(at: &Installation, config: &Config) -> Result<(), Failur
 /// a file that other users can open is not one for secrets.
 fn check_first_start(config: &Config) -> Result<(), Failure> {
     for dir in [&config.fernet_keys, &config.credential_keys] {
+        files::is_there(dir)?;
+        files::check_readable(dir).map_err(Failure::Io)?;
         if keys::files(dir).is_ok_and(|files| !files.is_empty()) {
             return Err(keys_without_database(dir, config));
         }
@@ -101,10 +129,10 @@ fn keys_without_database(dir: &Path, config: &Config) -> Failure {
     ))
 }
 
-async fn first_start(at: &Installation, app: &App, url: &str) -> Result<First, Failure> {
+async fn first_start(at: &Installation, app: &App, reached: &Reached) -> Result<First, Failure> {
     check_first_start(&app.config)?;
-    make_keys(&app.config)?;
-    let first = initialise(at, app, url).await;
+    make_keys(at, &app.config)?;
+    let first = initialise(at, app, reached).await;
     if first.is_err() && is_empty(app).await.is_ok_and(|empty| empty) {
         // They would stop the next start, and nothing was encrypted with them.
         remove_keys(&app.config);
@@ -114,9 +142,9 @@ async fn first_start(at: &Installation, app: &App, url: &str) -> Result<First, F
 
 /// New keys are for an empty database only. Beside one that is in use, they would hide that the right ones are
 /// missing.
-fn make_keys(config: &Config) -> Result<(), Failure> {
+fn make_keys(at: &Installation, config: &Config) -> Result<(), Failure> {
     for dir in [&config.fernet_keys, &config.credential_keys] {
-        files::make_directory(dir)?;
+        at.make_key_directory(dir)?;
         if !keys::setup(dir).map_err(Failure::Io)? {
             return Err(keys_without_database(dir, config));
         }
@@ -134,64 +162,62 @@ fn remove_keys(config: &Config) {
     }
 }
 
-async fn initialise(at: &Installation, app: &App, url: &str) -> Result<First, Failure> {
-    let given = std::env::var(PASSWORD).ok().filter(|p| !p.is_empty());
+async fn initialise(at: &Installation, app: &App, reached: &Reached) -> Result<First, Failure> {
+    let (given_in, given) = given_password().unzip();
     let generated = given.is_none().then(ids::password);
     let password = given.or_else(|| generated.clone()).unwrap_or_default();
-    let plan = Plan::usual(password, url);
+    let plan = Plan::usual(password, &reached.url);
+    let auth_url = format!("{}/v3", reached.url);
     // The files first: once the password is in the database, its only copy must not get lost.
-    files::make_directory(at.data_dir())?;
+    installation::make_data_directory(at.data_dir())?;
     files::check_directory(at.data_dir())?;
     let domain = &app.config.default_domain_id;
-    files::write_private(&at.data_dir().join("clouds.yaml"), &clouds_yaml(&plan, url, domain))?;
-    files::write_private(&at.data_dir().join("openrc"), &openrc(&plan, url, domain))?;
-    bootstrap::run(app, &plan).await.map_err(|e| Failure::Failed(format!("{PASSWORD}: {}", e.message())))?;
-    Ok(First { generated })
+    let cacert = reached.cacert.as_deref();
+    clouds::write(at.data_dir(), &Login { plan: &plan, auth_url: &auth_url, domain, cacert })?;
+    let name = given_in.unwrap_or("the password");
+    bootstrap::run(app, &plan).await.map_err(|e| Failure::Failed(format!("{name}: {}", e.message())))?;
+    Ok(First { generated, given_in })
 }
 
-fn clouds_yaml(plan: &Plan, url: &str, domain: &str) -> String {
-    // A JSON text is a YAML text.
-    let quoted = |s: &str| serde_json::Value::from(s).to_string();
-    let (url, user, password) =
-        (quoted(&format!("{url}/v3")), quoted(&plan.username), quoted(&plan.password));
-    let (project, domain) = (quoted(&plan.project), quoted(domain));
-    let region = quoted(plan.region.as_deref().unwrap_or_default());
-    let cloud = |name: &str, scope: &str| {
-        format!(
-            "  {name}:
-    auth:
-      auth_url: {url}
-      username: {user}
-      password: {password}
-      user_domain_id: {domain}
-{scope}    region_name: {region}
-    interface: public
-    identity_api_version: 3
-"
-        )
-    };
-    format!(
-        "# The administrator on their project, and on the whole system. Not read by the server.\nclouds:\n{}{}",
-        cloud("vicar", &format!("      project_name: {project}\n      project_domain_id: {domain}\n")),
-        cloud("vicar-system", "      system_scope: all\n"),
-    )
-}
-
-fn openrc(plan: &Plan, url: &str, domain: &str) -> String {
+/// Moves an installation that was there already to the address that the operator names now: the catalog, and the files
+/// for clients. What cannot be moved is said, and served as it is.
+pub(super) async fn move_to(at: &Installation, app: &App, url: &str) -> Result<(), Failure> {
     let url = format!("{url}/v3");
-    let variables = [
-        ("OS_AUTH_URL", url.as_str()),
-        ("OS_USERNAME", &plan.username),
-        ("OS_PASSWORD", &plan.password),
-        ("OS_USER_DOMAIN_ID", domain),
-        ("OS_PROJECT_NAME", &plan.project),
-        ("OS_PROJECT_DOMAIN_ID", domain),
-        ("OS_REGION_NAME", plan.region.as_deref().unwrap_or_default()),
-        ("OS_IDENTITY_API_VERSION", "3"),
-        ("OS_INTERFACE", "public"),
-    ];
-    let line = |(name, value): (&str, &str)| format!("export {name}='{}'\n", value.replace('\'', r"'\''"));
-    variables.into_iter().map(line).collect()
+    match bootstrap::move_to(app, &url).await {
+        Ok(None) => Ok(()),
+        Ok(Some(outcome)) => {
+            for e in &outcome.endpoints {
+                tracing::info!(
+                    interface = e.interface,
+                    before = e.before,
+                    now = e.url,
+                    "the endpoint was moved"
+                );
+            }
+            let regions = &outcome.regions;
+            let public = outcome.endpoints.iter().find(|e| e.interface == "public");
+            let endpoint = public.map(|e| (e.url.as_str(), e.region.as_deref()));
+            change_files(at, &Change { endpoint, regions, ..Change::default() });
+            Ok(())
+        }
+        Err(Error::BadRequest(why)) => {
+            tracing::warn!("the catalog stays as it is: {why} of `vicar bootstrap`");
+            Ok(())
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Changes what clients read. It is no reason not to serve when that is impossible.
+pub(super) fn change_files(at: &Installation, change: &Change<'_>) {
+    match clouds::follow(at.data_dir(), change) {
+        Ok(changed) => {
+            for file in changed {
+                tracing::info!(file = %file.display(), "the file for clients was changed");
+            }
+        }
+        Err(e) => tracing::warn!("a file for clients stays as it is: {e}"),
+    }
 }
 
 /// The identity service's public URLs in the catalog that lead to this machine, but not to `url`. Clients
@@ -236,10 +262,10 @@ pub(super) fn shown(database: &Location) -> String {
 
 /// Opens the database. A server of it that starts at the same time as this one is waited for, as long as
 /// `[database] max_retries` and `retry_interval` say.
-async fn reach(database: &Settings) -> Result<Store, Failure> {
+async fn reach(at: &Installation, database: &Settings) -> Result<Store, Failure> {
     let mut tries: u32 = 0;
     loop {
-        let failure = match installation::open_or_create(database).await {
+        let failure = match installation::open_or_create(at, database).await {
             Err(failure @ Failure::Database(_)) if matches!(database.location, Location::Server(_)) => {
                 failure
             }
@@ -257,13 +283,6 @@ async fn reach(database: &Settings) -> Result<Store, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quotes_cannot_break_out_of_the_client_files() {
-        let plan = Plan::usual("it's \"q\" $HOME\\".into(), "http://h:1");
-        assert!(openrc(&plan, "http://h:1", "default").contains(r#"OS_PASSWORD='it'\''s "q" $HOME\'"#));
-        assert!(clouds_yaml(&plan, "http://h:1", "default").contains(r#"password: "it's \"q\" $HOME\\""#));
-    }
 
     #[test]
     fn an_address_for_everybody_is_reached_here() {

@@ -6,6 +6,7 @@ use vicar_rules::Micros;
 use super::failure::Failure;
 use super::installation::{self, Installation};
 use super::print;
+use super::progress::Progress;
 use crate::app::App;
 use crate::clock;
 use crate::reaper;
@@ -63,11 +64,13 @@ impl Flush {
         let now = app.clock.now();
         let which =
             Which { project: self.project_id, trustor: self.trustor_user_id, trustee: self.trustee_user_id };
+        let progress = Progress::begin("looking for trusts that are over, and removing them");
         let ended = reaper::end_all(&app, &which, now, System::CommandLine).await?;
         // The day itself is not yet before it.
         let cutoff = self.date.map_or(now, |d| d - 1);
         let purged = reaper::purge_all(&app, &which, cutoff, System::CommandLine).await?;
         let keypairs = reaper::remove_rest(&app, System::CommandLine).await?;
+        drop(progress);
         print(format_args!(
             "{purged} trusts removed ({ended} of those that are over had not been ended), {keypairs} keypairs without a trust removed"
         ));

@@ -8,6 +8,7 @@
 //! What an engine says in its own words is in the file of its name, and in [`schema`].
 
 mod backoff;
+pub mod backup;
 pub mod cascade;
 mod dialect;
 pub mod migrate;

@@ -165,6 +165,6 @@ fn the_screen_of_the_start_is_one_write_after_the_log_lines() {
     );
     assert!(screen.contains("  password ") && screen.contains("  database "), "{screen}");
     assert!(screen.ends_with('\n'));
-    assert!(written.iter().any(|line| line.contains("no meaning here")), "{written:?}");
+    assert!(written.iter().any(|line| line.contains("there is no such option")), "{written:?}");
     assert!(written.iter().all(|line| line.ends_with('\n') && line.lines().count() == 1), "{written:?}");
 }

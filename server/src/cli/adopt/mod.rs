@@ -10,18 +10,23 @@ mod options;
 mod stored;
 
 use super::failure::Failure;
+use super::files;
 use super::installation::{self, Installation};
 use super::print;
+use super::progress::Progress;
 use super::report::{Report, Verdict};
+use super::terminal::Screen;
 
 /// Checks everything and prints the findings.
 pub(super) async fn run(at: &Installation, as_json: bool) -> Result<(), Failure> {
     let mut r = Report::default();
+    let progress = Progress::begin("looking at the Keystone's database");
     inspect(&mut r, at).await;
+    drop(progress);
     if as_json {
         print(r.json());
     } else {
-        r.lines("differs".len()).into_iter().for_each(print);
+        r.lines("differs".len(), Screen::here()).into_iter().for_each(print);
         print("");
         print(format_args!(
             "{} ok, {} differ, {} to do, {} failed; nothing was changed",
@@ -46,6 +51,9 @@ async fn inspect(r: &mut Report, at: &Installation) {
         Ok(both) => both,
         Err(e) => return r.fail("files", format_args!("{e}; nothing else was checked")),
     };
+    if let Some(e) = config.policy_file.as_ref().and_then(|f| files::check_readable(f).err()) {
+        r.fail("rules", e);
+    }
     options::judge(r, &ini, &config);
     r.group("Keys");
     keys::judge(r, &config);
