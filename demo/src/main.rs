@@ -80,7 +80,10 @@ struct Stop(String);
 fn main() -> ExitCode {
     let options = Options::parse();
     if options.url.is_some() && options.password().is_none() {
-        let lacks = format!("--url needs the password of `admin`: --password, or better the variable {}", PASSWORDS[0]);
+        let lacks = format!(
+            "--url needs the password of `admin`: --password, or better the variable {}",
+            PASSWORDS[0]
+        );
         Options::command().error(clap::error::ErrorKind::MissingRequiredArgument, lacks).exit();
     }
     match run(&options) {

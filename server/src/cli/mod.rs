@@ -16,6 +16,7 @@ mod progress;
 mod report;
 mod serve;
 mod start;
+mod status;
 mod terminal;
 mod tls;
 mod trust;
@@ -68,6 +69,8 @@ enum Command {
     Keys(keys::Keys),
     /// Look for what is wrong or soon will be: keys, files, schema, clock, configuration, dead delegations
     Doctor(doctor::Doctor),
+    /// Ask a running server how it is: what it serves, from which database, with which keys, and whether it is ready
+    Status(status::Status),
     /// Trusts that are over
     #[command(subcommand)]
     Trust(trust::Trust),
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
             Command::Keys(c) => c.run().await,
             Command::Doctor(c) if c.adopt => adopt::run(&c.at, c.json).await,
             Command::Doctor(c) => c.run().await,
+            Command::Status(c) => c.run().await,
             Command::Trust(c) => c.run().await,
         }
     });
