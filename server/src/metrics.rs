@@ -7,6 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::http::limits;
@@ -42,6 +43,35 @@ pub struct Metrics {
     pub dead_trusts: Gauge,
     /// Connections of the public listener.
     pub connections: limits::Gauges,
+    /// When the reaper was last done, in seconds since the epoch.
+    pub reaped_at: Gauge,
+    /// Keys by repository.
+    keys: Family<RepositoryLabels, Gauge>,
+    /// When the staged key of a repository was made, which is when it was last rotated, in seconds since the epoch.
+    rotated_at: Family<RepositoryLabels, Gauge>,
+}
+
+/// Labels of a key repository.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RepositoryLabels {
+    repository: &'static str,
+}
+
+/// What a server is, for whoever watches it.
+#[derive(Debug)]
+pub struct About {
+    /// When it started, in seconds since the epoch.
+    pub started_at: i64,
+    /// Where it listens.
+    pub address: String,
+    /// Where clients reach it, without `/v3`.
+    pub url: String,
+    /// Whether connections are encrypted.
+    pub tls: bool,
+    /// What the database is.
+    pub engine: &'static str,
+    /// The version of our own part of the schema.
+    pub schema: i64,
 }
 
 impl Default for Metrics {
@@ -63,6 +93,20 @@ impl Default for Metrics {
             database_retries.clone(),
         );
         registry.register("dead_trusts", "Dead trusts that are still stored", dead_trusts.clone());
+        let reaped_at = Gauge::default();
+        let keys = Family::default();
+        let rotated_at = Family::default();
+        registry.register(
+            "reaper_last_run_timestamp_seconds",
+            "When the reaper was last done; 0: not yet",
+            reaped_at.clone(),
+        );
+        registry.register("keys", "Keys in a repository", keys.clone());
+        registry.register(
+            "keys_rotated_timestamp_seconds",
+            "When a repository was last rotated",
+            rotated_at.clone(),
+        );
         let connections = limits::Gauges::default();
         registry.register("http_connections", "Connections that are open", connections.open.clone());
         registry.register(
@@ -79,6 +123,9 @@ impl Default for Metrics {
             database_retries,
             dead_trusts,
             connections,
+            reaped_at,
+            keys,
+            rotated_at,
         }
     }
 }
@@ -112,6 +159,31 @@ impl Metrics {
                 queue.refused.clone(),
             );
         }
+    }
+
+    /// Says what the server is.
+    pub fn describe(&self, about: &About) {
+        let mut registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        registry.register("build", "The program", Info::new(vec![("version", version)]));
+        let labels = vec![
+            ("address", about.address.clone()),
+            ("url", about.url.clone()),
+            ("tls", about.tls.to_string()),
+            ("engine", about.engine.to_owned()),
+            ("schema", about.schema.to_string()),
+        ];
+        registry.register("server", "Where it serves, from which database", Info::new(labels));
+        let started_at: Gauge = Gauge::default();
+        started_at.set(about.started_at);
+        registry.register("start_time_seconds", "When it started", started_at);
+    }
+
+    /// Notes the keys of a repository: how many, and when it was rotated, in seconds since the epoch.
+    pub fn note_keys(&self, repository: &'static str, count: i64, rotated_at: i64) {
+        let labels = RepositoryLabels { repository };
+        self.keys.get_or_create(&labels).set(count);
+        self.rotated_at.get_or_create(&labels).set(rotated_at);
     }
 
     /// The text that Prometheus reads.

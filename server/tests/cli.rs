@@ -28,6 +28,8 @@ mod logs;
 mod reload;
 #[path = "cli/secrets.rs"]
 mod secrets;
+#[path = "cli/status.rs"]
+mod status;
 #[path = "cli/terminal.rs"]
 mod terminal;
 
@@ -1374,7 +1376,7 @@ fn adopting_counts_who_and_what_would_be_left_behind() {
 
 #[test]
 fn every_command_explains_itself() {
-    for command in ["serve", "bootstrap", "db", "keys", "doctor", "trust"] {
+    for command in ["serve", "bootstrap", "db", "keys", "doctor", "status", "trust"] {
         let help = vicar(&[command, "--help"]).output().expect("runs");
         expect(&help, 0, "Usage: vicar");
     }

@@ -1,4 +1,4 @@
-"""What pytest needs for clients.py, middleware.py and keystone_beside.py.
+"""What pytest needs for clients.py, install.py, middleware.py and keystone_beside.py.
 
     pytest clients.py                     in the environment `clients` (./test clients does that)
     pytest clients.py -k chain            one test

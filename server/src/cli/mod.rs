@@ -19,6 +19,7 @@ mod reload;
 mod report;
 mod serve;
 mod start;
+mod status;
 mod terminal;
 mod tls;
 mod trust;
@@ -74,6 +75,8 @@ enum Command {
     /// What is configured, and what of it has a meaning here
     #[command(subcommand)]
     Config(config::Command),
+    /// Ask a running server how it is: what it serves, from which database, with which keys, and whether it is ready
+    Status(status::Status),
     /// Trusts that are over
     #[command(subcommand)]
     Trust(trust::Trust),
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
             Command::Doctor(c) if c.adopt => adopt::run(&c.at, c.json).await,
             Command::Doctor(c) => c.run().await,
             Command::Config(c) => c.run(),
+            Command::Status(c) => c.run().await,
             Command::Trust(c) => c.run().await,
         }
     });

@@ -1,6 +1,6 @@
 //! `vicar serve`
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use axum::Router;
@@ -22,16 +22,21 @@ use super::start::{self, Reached, Started};
 use super::terminal::{Screen, Style};
 use super::tls::Tls;
 use crate::app::App;
+use crate::clock::SECOND;
 use crate::config::foreign;
+use crate::crypto::keys;
 use crate::dispatch::discovery;
 use crate::http::limits::{self, Limits};
 use crate::http::tls::Certificate;
 use crate::http::{layers, serve};
+use crate::metrics::About;
 use crate::security::{self, Event, Outcome};
+use crate::store::migrate;
+use crate::store::schema::Dialect;
 use crate::{reaper, routes};
 
 /// Where the metrics are when nothing is said.
-const METRICS: &str = "127.0.0.1:9100";
+pub(super) const METRICS: &str = "127.0.0.1:9100";
 
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
@@ -63,16 +68,24 @@ pub(super) struct Serve {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Metrics {
+pub(super) enum Metrics {
     Off,
     At(SocketAddr),
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.to_socket_addrs()
         .map_err(|e| format!("{e}; expected an address and a port, like 127.0.0.1:5000"))?
         .next()
         .ok_or_else(|| "the name has no address".to_owned())
+}
+
+/// This machine, as whoever listens on all addresses is reached from here.
+pub(super) fn loopback(at: SocketAddr) -> IpAddr {
+    match at {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    }
 }
 
 /// A URL without `/v3`.
@@ -86,7 +99,7 @@ fn public_url(text: &str) -> Result<String, String> {
     Ok(whole.strip_suffix("/v3").unwrap_or(whole).to_owned())
 }
 
-fn metrics(text: &str) -> Result<Metrics, String> {
+pub(super) fn metrics(text: &str) -> Result<Metrics, String> {
     if text == "off" { Ok(Metrics::Off) } else { address(text).map(Metrics::At) }
 }
 
@@ -149,6 +162,18 @@ impl Serve {
                 let _ = stopped.wait_for(|s| *s).await;
             }
         };
+        app.metrics.describe(&About {
+            started_at: app.clock.now() / SECOND,
+            address: address.to_string(),
+            url,
+            tls: acceptor.is_some(),
+            engine: match app.store.dialect() {
+                Dialect::Sqlite => "SQLite",
+                Dialect::Postgres => "PostgreSQL",
+                Dialect::Mysql => "MariaDB or MySQL",
+            },
+            schema: migrate::VERSION,
+        });
         app.metrics.watch_queues(app.passwords.gauges(), &app.long_reads.gauges);
         let learning = tokio::spawn(learn_hashes(Arc::clone(&app)));
         let reaper = tokio::spawn(reaper::forever(Arc::clone(&app)));
@@ -281,6 +306,8 @@ async fn learn_hashes(app: Arc<App>) {
 /// What monitoring sees; never reachable from the public listener.
 fn monitoring(app: Arc<App>) -> Router {
     let metrics = |axum::extract::State(app): axum::extract::State<Arc<App>>| async move {
+        let looking = Arc::clone(&app);
+        let _ = tokio::task::spawn_blocking(move || look_at_keys(&looking)).await;
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         ([(header::CONTENT_TYPE, kind)], app.metrics.render())
     };
@@ -289,6 +316,17 @@ fn monitoring(app: Arc<App>) -> Router {
         .route("/healthz", get(discovery::healthz))
         .route("/readyz", get(discovery::readyz))
         .with_state(app)
+}
+
+/// Looks at the key repositories for whoever watches.
+fn look_at_keys(app: &App) {
+    use std::os::unix::fs::MetadataExt;
+    for (name, ring) in [("fernet", &app.token_keys), ("credential", &app.credential_keys)] {
+        let files = keys::files(ring.dir()).unwrap_or_default();
+        let staged = files.iter().find(|k| k.0 == 0).and_then(|k| std::fs::metadata(&k.1).ok());
+        let count = i64::try_from(files.len()).unwrap_or(i64::MAX);
+        app.metrics.note_keys(name, count, staged.map_or(0, |m| m.mtime()));
+    }
 }
 
 /// The signals that end the server.

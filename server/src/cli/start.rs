@@ -244,10 +244,7 @@ pub(super) fn url(config: &Config, address: std::net::SocketAddr, encrypted: boo
     }
     let mut address = address;
     if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
+        address.set_ip(super::serve::loopback(address));
     }
     format!("{}://{address}", if encrypted { "https" } else { "http" })
 }
