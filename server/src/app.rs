@@ -48,17 +48,26 @@ pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from).max(2)
 }
 
+/// The policy of a configuration. Its file is read here.
+///
+/// # Errors
+/// In words for the operator, when the file cannot be used.
+pub fn policy(config: &Config) -> Result<Policy, String> {
+    let mut policy = match &config.policy_file {
+        Some(file) => crate::policy_file::load(file)?,
+        None => Policy::shipped().map_err(|e| e.to_string())?,
+    };
+    policy.enforce_scope = config.enforce_scope;
+    Ok(policy)
+}
+
 impl App {
     /// Puts the parts together. The policy file is read here.
     ///
     /// # Errors
     /// In words for the operator, when a file cannot be used.
     pub fn new(config: Config, store: Store, clock: Clock) -> Result<Arc<Self>, String> {
-        let mut policy = match &config.policy_file {
-            Some(file) => crate::policy_file::load(file)?,
-            None => Policy::shipped().map_err(|e| e.to_string())?,
-        };
-        policy.enforce_scope = config.enforce_scope;
+        let policy = policy(&config)?;
         let metrics = match store.gauges() {
             Some(pool) => Metrics::default().with_pool(pool),
             None => Metrics::default(),

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::before;
 use super::failure::Failure;
 use super::installation::{self, Installation};
 use super::print;
@@ -48,10 +49,6 @@ impl Bootstrap {
             return Err(Failure::Failed("the administrator's password is empty".into()));
         }
         let config = self.at.config()?;
-        let store = installation::open_or_create(&config.database).await?;
-        let clock = installation::clock();
-        migrate::sync(&store, clock.now()).await?;
-        let app = App::new(config, store, clock).map_err(Failure::Config)?;
         let endpoints =
             [("public", self.public_url), ("internal", self.internal_url), ("admin", self.admin_url)]
                 .into_iter()
@@ -66,6 +63,11 @@ impl Bootstrap {
             region: self.region,
             endpoints,
         };
+        before::check_files(&config)?;
+        before::found(&config.database).await?.check_password(&config, &plan).await?;
+        let store = installation::open_or_create(&config.database).await?;
+        let app = App::new(config, store, installation::clock()).map_err(Failure::Config)?;
+        migrate::sync(&app.store, app.clock.now()).await?;
         bootstrap::run(&app, &plan).await?;
         print(format_args!(
             "user {} has role {} on project {} and on the system",

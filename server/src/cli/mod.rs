@@ -1,6 +1,7 @@
 //! The command line: what an operator does with the program.
 
 mod adopt;
+mod before;
 mod bootstrap;
 mod checks;
 mod db;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::before::{self, Found};
 use super::failure::Failure;
 use super::files;
 use super::installation::{self, Installation};
@@ -35,24 +36,38 @@ pub(super) fn clouds(at: &Installation) -> PathBuf {
     files::absolute(&at.data_dir.join("clouds.yaml"))
 }
 
-/// Opens the installation; `url` is what the catalog of a new one names.
+/// Opens the installation; `url` is what the catalog of a new one names. Whatever can be refused is, before the
+/// database is touched; the schema is last.
 pub(super) async fn start(at: &Installation, config: Config, url: &str) -> Result<Started, Failure> {
-    let clock = installation::clock();
-    check_data_directory(at, &config)?;
-    if let Location::Sqlite(path) = &config.database.location
-        && std::fs::symlink_metadata(path).map_or(true, |m| m.len() == 0)
-    {
-        check_first_start(&config)?;
+    check(at, &config, url).await?;
+    let store = reach(&config.database, installation::open_or_create).await?;
+    let app = App::new(config, store, installation::clock()).map_err(Failure::Config)?;
+    if migrate::sync(&app.store, app.clock.now()).await? {
+        tracing::info!(database = %app.config.database.location, "the schema was brought to the current version");
     }
-    let store = reach(&config.database).await?;
-    if migrate::sync(&store, clock.now()).await? {
-        tracing::info!(database = %config.database.location, "the schema was brought to the current version");
-    }
-    let app = App::new(config, store, clock).map_err(Failure::Config)?;
     let first = if is_empty(&app).await? { Some(first_start(at, &app, url).await?) } else { None };
     app.token_keys.current().map_err(|e| Failure::Keys(format!("token keys: {e}")))?;
     app.credential_keys.current().map_err(|e| Failure::Keys(format!("credential keys: {e}")))?;
     Ok(Started { app, first })
+}
+
+/// Checks all that a start needs.
+async fn check(at: &Installation, config: &Config, url: &str) -> Result<(), Failure> {
+    check_data_directory(at, config)?;
+    before::check_files(config)?;
+    let mut found = if before::is_there(&config.database) {
+        Found::of(&reach(&config.database, before::look).await?).await?
+    } else {
+        Found::NOTHING
+    };
+    if !found.is_empty {
+        return before::check_keys(config);
+    }
+    check_first_start(config)?;
+    found.check_password(config, &Plan::usual(first_password().0, url)).await.map_err(of_password)?;
+    let [clouds, openrc] = client_files(at);
+    let keys = [&config.fernet_keys, &config.credential_keys].map(|dir| dir.join("0"));
+    [clouds, openrc].iter().chain(&keys).try_for_each(|path| files::check_can_write(path))
 }
 
 async fn is_empty(app: &App) -> Result<bool, Failure> {
@@ -134,18 +149,38 @@ fn remove_keys(config: &Config) {
     }
 }
 
-async fn initialise(at: &Installation, app: &App, url: &str) -> Result<First, Failure> {
+/// The administrator's first password, and whether it was given.
+fn first_password() -> (String, bool) {
     let given = std::env::var(PASSWORD).ok().filter(|p| !p.is_empty());
-    let generated = given.is_none().then(ids::password);
-    let password = given.or_else(|| generated.clone()).unwrap_or_default();
+    let is_given = given.is_some();
+    (given.unwrap_or_else(ids::password), is_given)
+}
+
+/// Names where the password comes from.
+fn of_password(failure: Failure) -> Failure {
+    match failure {
+        Failure::Failed(text) => Failure::Failed(format!("{PASSWORD}: {text}")),
+        other => other,
+    }
+}
+
+/// What is written for clients at the first start.
+fn client_files(at: &Installation) -> [PathBuf; 2] {
+    ["clouds.yaml", "openrc"].map(|name| at.data_dir.join(name))
+}
+
+async fn initialise(at: &Installation, app: &App, url: &str) -> Result<First, Failure> {
+    let (password, is_given) = first_password();
+    let generated = (!is_given).then(|| password.clone());
     let plan = Plan::usual(password, url);
     // The files first: once the password is in the database, its only copy must not get lost.
     files::make_directory(&at.data_dir)?;
     files::check_directory(&at.data_dir)?;
     let domain = &app.config.default_domain_id;
-    files::write_private(&at.data_dir.join("clouds.yaml"), &clouds_yaml(&plan, url, domain))?;
-    files::write_private(&at.data_dir.join("openrc"), &openrc(&plan, url, domain))?;
-    bootstrap::run(app, &plan).await.map_err(|e| Failure::Failed(format!("{PASSWORD}: {}", e.message())))?;
+    let [clouds, rc] = client_files(at);
+    files::write_private(&clouds, &clouds_yaml(&plan, url, domain))?;
+    files::write_private(&rc, &openrc(&plan, url, domain))?;
+    bootstrap::run(app, &plan).await.map_err(Failure::from).map_err(of_password)?;
     Ok(First { generated })
 }
 
@@ -236,10 +271,13 @@ pub(super) fn shown(database: &Location) -> String {
 
 /// Opens the database. A server of it that starts at the same time as this one is waited for, as long as
 /// `[database] max_retries` and `retry_interval` say.
-async fn reach(database: &Settings) -> Result<Store, Failure> {
+async fn reach(
+    database: &Settings,
+    open: impl AsyncFn(&Settings) -> Result<Store, Failure>,
+) -> Result<Store, Failure> {
     let mut tries: u32 = 0;
     loop {
-        let failure = match installation::open_or_create(database).await {
+        let failure = match open(database).await {
             Err(failure @ Failure::Database(_)) if matches!(database.location, Location::Server(_)) => {
                 failure
             }
