@@ -260,15 +260,7 @@ async fn role(tx: &mut WriteTx, plan: &Plan, name: &str) -> Result<String> {
 async fn new_hash(app: &App, plan: &Plan, domain: &str) -> Result<Option<String>> {
     let Some(password) = &plan.password else { return Ok(None) };
     let mut tx = app.store.read().await?;
-    let current: Option<String> = tx
-        .first(
-            "SELECT p.password_hash FROM password p JOIN local_user l ON l.id = p.local_user_id
-              WHERE l.name = ? AND l.domain_id = ? ORDER BY p.created_at_int DESC, p.id DESC",
-            args![&plan.username, Id(domain)],
-            |r| r.take::<Option<String>>(),
-        )
-        .await?
-        .flatten();
+    let current = current_hash(&mut tx, plan, domain).await?;
     drop(tx);
     if let Some(current) = current
         && app.passwords.verify(password, Some(&current)).await?
@@ -276,6 +268,22 @@ async fn new_hash(app: &App, plan: &Plan, domain: &str) -> Result<Option<String>
         return Ok(None);
     }
     app.passwords.hash(password).await.map(Some)
+}
+
+/// The hash of the administrator's password, if they have one.
+///
+/// # Errors
+/// When the database is away.
+pub async fn current_hash(tx: &mut Tx, plan: &Plan, domain: &str) -> Result<Option<String>> {
+    Ok(tx
+        .first(
+            "SELECT p.password_hash FROM password p JOIN local_user l ON l.id = p.local_user_id
+              WHERE l.name = ? AND l.domain_id = ? ORDER BY p.created_at_int DESC, p.id DESC",
+            args![&plan.username, Id(domain)],
+            |r| r.take::<Option<String>>(),
+        )
+        .await?
+        .flatten())
 }
 
 async fn user(

@@ -132,7 +132,7 @@ def program(c, db):
     c.ok('%s: three make the schema at once, and it is made once' % kind,
          all(p.returncode == 0 for p in together) and sum('is there now' in s for s in said) >= 1, said)
     code, said = vicar(db, 'db', 'version')
-    c.ok('%s: db version' % kind, code == 0 and '30.0.0' in said, said)
+    c.ok('%s: db version' % kind, code == 0 and '(Keystone 29 and 30)' in said, said)
     for args in (['keys', 'setup'], ['bootstrap'], ['bootstrap'], ['doctor'], ['trust', 'flush']):
         code, said = vicar(db, *args)
         c.ok('%s: %s' % (kind, ' '.join(args)), code == 0 and PASSWORD not in said, said)

@@ -274,7 +274,7 @@ class Memcached(Server):
 
 class Keystone(Server):
     """A Keystone 30.0.0 under uwsgi."""
-    kind = 'keystone'
+    kind = env = 'keystone'
     ready_path = '/v3'
     ready_statuses = (200,)
 
@@ -298,7 +298,7 @@ class Keystone(Server):
         write_ini(self.config, sections)
 
     def manage(self, *args):
-        return self.run(harness.env_bin('keystone', 'keystone-manage'),
+        return self.run(harness.env_bin(self.env, 'keystone-manage'),
                         '--config-file', self.config, *args)
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::before;
 use super::clouds::{self, Change};
 use super::failure::Failure;
 use super::files;
@@ -78,8 +79,13 @@ impl Bootstrap {
         };
         let plan = self.plan(password)?;
         let config = self.at.config()?;
+        before::check_files(&config)?;
+        before::found(&config.database).await?.check_password(&config, &plan).await?;
         let store = self.open(&config, &plan).await?;
         let app = App::new(config, store, installation::clock()).map_err(Failure::Config)?;
+        if plan.password.is_some() {
+            migrate::sync(&app.store, app.clock.now()).await?;
+        }
         if plan.password.is_none() && bootstrap::is_needed(&mut app.store.read().await?).await? {
             return Err(no_password("is empty", &app.config));
         }
@@ -122,12 +128,10 @@ impl Bootstrap {
         })
     }
 
-    /// Opens the database. Only with a password may it be made, or get a schema.
+    /// Opens the database. Only with a password may it be made.
     async fn open(&self, config: &Config, plan: &Plan) -> Result<Store, Failure> {
         if plan.password.is_some() {
-            let store = installation::open_or_create(&self.at, &config.database).await?;
-            migrate::sync(&store, installation::clock().now()).await?;
-            return Ok(store);
+            return installation::open_or_create(&self.at, &config.database).await;
         }
         if let Location::Sqlite(path) = &config.database.location
             && !files::is_there(path)?

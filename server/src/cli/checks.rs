@@ -9,9 +9,23 @@ use super::files;
 use super::report::{Report, Verdict};
 use crate::clock::SECOND;
 use crate::crypto::keys::{self, KeyRing};
+use crate::store::schema::releases::Release;
 
 /// 2026-01-01 UTC: a clock that is right shows no less.
 pub(super) const NOT_BEFORE: Micros = 1_767_225_600 * SECOND;
+
+/// Which indexes of the newest Keystone an older one's tables lack, if they lack any, and what follows.
+pub(super) fn lacking(release: &Release) -> Option<String> {
+    let names: Vec<String> =
+        release.lacks.iter().map(|(table, index)| format!("{} ({table})", index.name)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} of Keystone 30 are not there: {}. Nothing here needs them; the Keystone's own upgrade makes them, or `vicar db sync --keystone-indexes` when no upgrade to a Keystone before 29 is to come",
+            names.len(),
+            names.join(", ")
+        )
+    })
+}
 
 /// Whether users whose bits are in `mask` may do anything with a file.
 pub(super) fn is_open(path: &Path, mask: u32) -> bool {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::installation::Installation;
-use super::print;
+use super::{left_behind, print};
 use crate::config::foreign::{self, Effect, Findings};
 use crate::config::options::{self, Kind, Opt};
 use crate::config::{Base, Config, Ini};
@@ -47,7 +47,8 @@ pub(super) struct Accept {
 }
 
 fn known_name(text: &str) -> Result<String, String> {
-    let names = foreign::acceptable();
+    let mut names = foreign::acceptable();
+    names.extend(left_behind::names());
     if names.contains(&text) {
         Ok(text.to_owned())
     } else {

@@ -1,59 +1,84 @@
 //! `vicar db`
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::backup;
 use super::failure::Failure;
 use super::installation::{self, Installation};
-use super::print;
 use super::progress::Progress;
+use super::{before, checks, print};
 use crate::store::migrate;
+use crate::store::schema::releases::NEWEST_EXPAND;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Db {
     /// Create the schema, or add our own tables to a Keystone's. Doing it again changes nothing
-    Sync(Installation),
+    Sync(Sync),
     /// Show which schema the database has; exit 5 when `db sync` is needed
     Version(Installation),
     /// Copy a SQLite database while it is in use, into a file that only its owner may read
     Backup(backup::Database),
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Sync {
+    #[command(flatten)]
+    at: Installation,
+    /// Bring an older Keystone's tables to Keystone 30's: make the indexes that they lack, and set the version.
+    /// That Keystone goes on serving, but its keystone-manage no longer knows the version; 29 and 30 do
+    #[arg(long)]
+    keystone_indexes: bool,
+}
+
 impl Db {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Sync(at) => sync(&at).await,
+            Self::Sync(sync) => sync.run().await,
             Self::Version(at) => version(&at).await,
             Self::Backup(b) => b.run(),
         }
     }
 }
 
-async fn sync(at: &Installation) -> Result<(), Failure> {
-    let database = at.config()?.database;
-    let store = installation::open_or_create(at, &database).await?;
-    let progress = Progress::begin("bringing the schema to the current version");
-    let done = migrate::sync(&store, installation::clock().now()).await?;
-    drop(progress);
-    print(format_args!(
-        "{}: {}",
-        database.location,
-        if done { "the schema is there now" } else { "nothing to do" }
-    ));
-    Ok(())
+impl Sync {
+    async fn run(self) -> Result<(), Failure> {
+        let database = self.at.config()?.database;
+        before::found(&database).await?;
+        let store = installation::open_or_create(&self.at, &database).await?;
+        let progress = Progress::begin("bringing the schema to the current version");
+        let done = migrate::sync(&store, installation::clock().now()).await?;
+        drop(progress);
+        print(format_args!(
+            "{}: {}",
+            database.location,
+            if done { "the schema is there now" } else { "nothing to do" }
+        ));
+        if self.keystone_indexes {
+            match migrate::complete(&store).await?.join(", ") {
+                none if none.is_empty() => print("Keystone's indexes: none is missing"),
+                made => print(format_args!("Keystone's indexes: {made}; its version is {NEWEST_EXPAND} now")),
+            }
+        }
+        Ok(())
+    }
 }
 
 async fn version(at: &Installation) -> Result<(), Failure> {
     let database = at.config()?.database;
-    let store = installation::open_read_only(&database).await?;
+    let store = before::look(&database).await?;
     let state = migrate::state(&mut store.read().await?).await?;
-    let keystone = match state.keystone.join(" ") {
-        none if none.is_empty() => "none".to_owned(),
-        placeholders if state.is_known() => format!("{placeholders} (30.0.0)"),
-        placeholders => format!("{placeholders} (not known here)"),
-    };
-    print(format_args!("keystone: {keystone}"));
+    let marks = state.keystone.join(" ");
+    let release = state.release();
+    match &release {
+        Ok(release) => print(format_args!("keystone: {marks} (Keystone {})", release.releases)),
+        Err(_) if marks.is_empty() => print("keystone: none"),
+        Err(_) => print(format_args!("keystone: {marks} (not served)")),
+    }
     print(format_args!("vicar: {}", state.own.map_or_else(|| "none".to_owned(), |v| v.to_string())));
+    if let Some(lacking) = release.as_ref().ok().and_then(checks::lacking) {
+        print(format_args!("indexes: {lacking}"));
+    }
+    migrate::refuse(&state)?;
     if state.is_current() {
         Ok(())
     } else {

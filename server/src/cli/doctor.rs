@@ -193,15 +193,26 @@ async fn contents(r: &mut Report, config: &Config, store: &Store) -> Result<(), 
         }
     }
     let state = migrate::state(&mut tx).await?;
+    if let Err(e) = migrate::refuse(&state) {
+        r.fail("schema", e);
+        return Ok(());
+    }
+    let Ok(release) = state.release() else {
+        r.fail("schema", "there are no tables yet; `vicar db sync` makes them");
+        return Ok(());
+    };
     r.judge(
         state.is_current(),
         Verdict::Fail,
         "schema",
-        format_args!("Keystone 30.0.0, and ours in version {}", migrate::VERSION),
-        "not current; `vicar db sync` brings it there, or says why not",
+        format_args!("Keystone {}, and ours in version {}", release.releases, migrate::VERSION),
+        format_args!("Keystone {}, and ours not current; `vicar db sync` brings it there", release.releases),
     );
     if !state.is_current() {
         return Ok(());
+    }
+    if let Some(lacking) = checks::lacking(&release) {
+        r.ok("indexes", lacking);
     }
     let now = installation::clock().now();
     clock(r, config, &mut tx, now).await?;

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
+use crate::ids;
 
 /// Group and others may write.
 const GROUP_WRITE: u32 = 0o020;
@@ -233,6 +234,19 @@ pub(super) fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
     file.write_all(text.as_bytes()).map_err(wrong)?;
     file.sync_all().map_err(wrong)?;
     std::fs::rename(&tmp, path).map_err(wrong)
+}
+
+/// Checks that [`write_private`] can write there, and leaves no file behind. Its directory is made.
+pub(super) fn check_can_write(path: &Path) -> Result<(), Failure> {
+    let wrong = |e: std::io::Error| Failure::Io(format!("{}: cannot be written: {e}", path.display()));
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    make_directory(dir)?;
+    check_directory(dir)?;
+    if path.is_dir() {
+        return Err(wrong(ErrorKind::IsADirectory.into()));
+    }
+    let probe = dir.join(format!(".{}.probe", ids::uuid()));
+    create_private(&probe).map(drop).and_then(|()| std::fs::remove_file(&probe)).map_err(wrong)
 }
 
 /// Checks that a file which is about to hold secrets is one that only this user can open.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::failure::Failure;
-use super::files;
+use super::{before, files};
 use crate::clock::Clock;
 use crate::config::{Base, Config, Ini, foreign};
 use crate::store::url::{Location, Settings};
@@ -217,10 +217,17 @@ async fn open_file(path: &Path, database: &Settings, opener: Opener) -> Result<S
     Ok(store)
 }
 
-/// Opens a database whose schema this program can work with as it is.
+/// Opens a database whose schema this program can work with as it is. Another one is not touched.
 pub(super) async fn open_current(database: &Settings) -> Result<Store, Failure> {
-    let store = open(database).await?;
+    open_current_read_only(database).await?;
+    open(database).await
+}
+
+/// The same, to look only.
+pub(super) async fn open_current_read_only(database: &Settings) -> Result<Store, Failure> {
+    let store = before::look(database).await?;
     let state = migrate::state(&mut store.read().await?).await?;
+    migrate::refuse(&state)?;
     if state.is_current() {
         Ok(store)
     } else {

@@ -77,7 +77,7 @@ fn setup(which: &Which) -> Result<(), Failure> {
 async fn rotate(which: &Which) -> Result<(), Failure> {
     let config = which.at.config()?;
     if which.credential {
-        let store = installation::open_current(&config.database).await?;
+        let store = installation::open_current_read_only(&config.database).await?;
         let behind = behind(&mut store.read().await?, &primary(&config)?.1).await?.len();
         if behind > 0 {
             return Err(Failure::Failed(format!(
@@ -99,6 +99,7 @@ fn promoted(dir: &Path, max_active: usize) -> Result<(), Failure> {
 }
 
 fn primary(config: &Config) -> Result<(KeyRing, String), Failure> {
+    files::check_readable(&config.credential_keys).map_err(Failure::Io)?;
     let ring = KeyRing::new(config.credential_keys.clone(), true);
     let keys = ring.current().map_err(|e| Failure::Keys(format!("credential keys: {e}")))?;
     let hash = keys.primary_hash().unwrap_or_default().to_owned();
@@ -118,8 +119,8 @@ pub(super) async fn behind(tx: &mut Tx, primary_hash: &str) -> Result<Vec<(Strin
 
 async fn migrate(at: &Installation) -> Result<(), Failure> {
     let config = at.config()?;
-    let store = installation::open_current(&config.database).await?;
     let (ring, hash) = primary(&config)?;
+    let store = installation::open_current(&config.database).await?;
     let (done, lost) = encrypt_anew(&store, &ring, &hash).await?;
     print(format_args!("{done} credentials encrypted anew"));
     if lost.is_empty() {

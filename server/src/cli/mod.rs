@@ -2,6 +2,7 @@
 
 mod adopt;
 mod backup;
+mod before;
 mod bootstrap;
 mod checks;
 mod clouds;
@@ -13,6 +14,7 @@ mod failure;
 mod files;
 mod installation;
 mod keys;
+mod left_behind;
 mod log;
 mod progress;
 mod reload;

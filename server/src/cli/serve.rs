@@ -131,7 +131,7 @@ impl Serve {
         let reached = Reached { url: start::url(&config, address, acceptor.is_some()), cacert };
         let url = reached.url.clone();
         let mut stop = Stop::new()?;
-        let started = start::start(&at, config, &reached).await?;
+        let started = start::start(&at, (&ini, config), &accept, &reached).await?;
         let app = Arc::clone(&started.app);
         if started.first.is_none() {
             settle(&at, &tls, public_url.as_deref(), &started, &reached).await?;

@@ -4,13 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::before::{self, Found};
 use super::clouds::{self, Change, Login};
+use super::config::Accept;
 use super::failure::Failure;
 use super::files;
 use super::installation::{self, Installation};
 use crate::app::App;
 use crate::bootstrap::{self, Plan};
-use crate::config::Config;
+use crate::config::{Config, Ini};
 use crate::crypto::keys;
 use crate::error::Error;
 use crate::ids;
@@ -56,24 +58,54 @@ pub(super) fn clouds_file(at: &Installation) -> PathBuf {
     files::absolute(&at.data_dir().join("clouds.yaml"))
 }
 
-/// Opens the installation; `reached` is what the catalog of a new one names.
-pub(super) async fn start(at: &Installation, config: Config, reached: &Reached) -> Result<Started, Failure> {
-    let clock = installation::clock();
-    check_data_directory(at, &config)?;
-    if let Location::Sqlite(path) = &config.database.location
-        && std::fs::symlink_metadata(path).map_or(true, |m| m.len() == 0)
-    {
-        check_first_start(&config)?;
+/// Opens the installation; `reached` is what the catalog of a new one names. Whatever can be refused is, before the
+/// database is touched; the schema is last.
+pub(super) async fn start(
+    at: &Installation,
+    (ini, config): (&Ini, Config),
+    accept: &Accept,
+    reached: &Reached,
+) -> Result<Started, Failure> {
+    check(at, (ini, &config), accept, reached).await?;
+    let open = async |database: &Settings| installation::open_or_create(at, database).await;
+    let store = reach(&config.database, open).await?;
+    let app = App::new(config, store, installation::clock()).map_err(Failure::Config)?;
+    if migrate::sync(&app.store, app.clock.now()).await? {
+        tracing::info!(database = %app.config.database.location, "the schema was brought to the current version");
     }
-    let store = reach(at, &config.database).await?;
-    if migrate::sync(&store, clock.now()).await? {
-        tracing::info!(database = %config.database.location, "the schema was brought to the current version");
-    }
-    let app = App::new(config, store, clock).map_err(Failure::Config)?;
     let first = if is_empty(&app).await? { Some(first_start(at, &app, reached).await?) } else { None };
     app.token_keys.current().map_err(|e| Failure::Keys(format!("token keys: {e}")))?;
     app.credential_keys.current().map_err(|e| Failure::Keys(format!("credential keys: {e}")))?;
     Ok(Started { app, first })
+}
+
+/// Checks all that a start needs.
+async fn check(
+    at: &Installation,
+    (ini, config): (&Ini, &Config),
+    accept: &Accept,
+    reached: &Reached,
+) -> Result<(), Failure> {
+    check_data_directory(at, config)?;
+    before::check_files(config)?;
+    let mut found = if before::is_there(&config.database) {
+        Found::of(&reach(&config.database, before::look).await?).await?
+    } else {
+        Found::NOTHING
+    };
+    found.check_left(ini, accept).await?;
+    if !found.is_empty {
+        return before::check_keys(config);
+    }
+    check_first_start(config)?;
+    if let Some((_, password)) = given_password() {
+        let plan = Plan::usual(password, &reached.url);
+        found.check_password(config, &plan).await.map_err(of_password)?;
+    }
+    installation::make_data_directory(at.data_dir())?;
+    let clients = ["clouds.yaml", "openrc"].map(|name| at.data_dir().join(name));
+    let keys = [&config.fernet_keys, &config.credential_keys].map(|dir| dir.join("0"));
+    clients.iter().chain(&keys).try_for_each(|path| files::check_can_write(path))
 }
 
 async fn is_empty(app: &App) -> Result<bool, Failure> {
@@ -162,6 +194,17 @@ fn remove_keys(config: &Config) {
     }
 }
 
+/// Names where the password comes from.
+fn of_password(failure: Failure) -> Failure {
+    match failure {
+        Failure::Failed(text) => {
+            let (name, _) = given_password().unwrap_or(("the password", String::new()));
+            Failure::Failed(format!("{name}: {text}"))
+        }
+        other => other,
+    }
+}
+
 async fn initialise(at: &Installation, app: &App, reached: &Reached) -> Result<First, Failure> {
     let (given_in, given) = given_password().unzip();
     let generated = given.is_none().then(ids::password);
@@ -174,8 +217,7 @@ async fn initialise(at: &Installation, app: &App, reached: &Reached) -> Result<F
     let domain = &app.config.default_domain_id;
     let cacert = reached.cacert.as_deref();
     clouds::write(at.data_dir(), &Login { plan: &plan, auth_url: &auth_url, domain, cacert })?;
-    let name = given_in.unwrap_or("the password");
-    bootstrap::run(app, &plan).await.map_err(|e| Failure::Failed(format!("{name}: {}", e.message())))?;
+    bootstrap::run(app, &plan).await.map_err(Failure::from).map_err(of_password)?;
     Ok(First { generated, given_in })
 }
 
@@ -259,10 +301,13 @@ pub(super) fn shown(database: &Location) -> String {
 
 /// Opens the database. A server of it that starts at the same time as this one is waited for, as long as
 /// `[database] max_retries` and `retry_interval` say.
-async fn reach(at: &Installation, database: &Settings) -> Result<Store, Failure> {
+async fn reach(
+    database: &Settings,
+    open: impl AsyncFn(&Settings) -> Result<Store, Failure>,
+) -> Result<Store, Failure> {
     let mut tries: u32 = 0;
     loop {
-        let failure = match installation::open_or_create(at, database).await {
+        let failure = match open(database).await {
             Err(failure @ Failure::Database(_)) if matches!(database.location, Location::Server(_)) => {
                 failure
             }

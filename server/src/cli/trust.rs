@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use vicar_rules::Micros;
 
+use super::before;
 use super::failure::Failure;
 use super::installation::{self, Installation};
 use super::print;
@@ -59,6 +60,7 @@ impl Trust {
 impl Flush {
     async fn run(self) -> Result<(), Failure> {
         let config = self.at.config()?;
+        before::check_files(&config)?;
         let store = installation::open_current(&config.database).await?;
         let app = App::new(config, store, installation::clock()).map_err(Failure::Config)?;
         let now = app.clock.now();

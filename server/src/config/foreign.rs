@@ -37,6 +37,8 @@ const SQL: &[&str] = &["sql"];
 /// Keystone's own plugins for login methods.
 const PLUGINS: &[&str] = &[
     "default",
+    "domain",
+    "defaultdomain",
     "password",
     "token",
     "external",
@@ -47,10 +49,13 @@ const PLUGINS: &[&str] = &[
     "ec2credential",
     "keystone.auth.plugins.password.password",
     "keystone.auth.plugins.token.token",
+    "keystone.auth.plugins.external.domain",
     "keystone.auth.plugins.external.defaultdomain",
     "keystone.auth.plugins.oauth1.oauth",
     "keystone.auth.plugins.mapped.mapped",
     "keystone.auth.plugins.totp.totp",
+    "keystone.auth.plugins.application_credential.applicationcredential",
+    "keystone.auth.plugins.ec2credential.plugin",
 ];
 
 /// The first that fits counts; `*` begins or ends a part of a name, or stands for any.
@@ -60,7 +65,7 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("credential", "provider", Unless(&["fernet"]), Refused("credential-provider", "stored credentials cannot be read here")),
     ("receipt", "provider", Always, Nothing),
     ("identity", "driver", Unless(SQL), Refused("identity-driver", "users whose passwords an LDAP or another service checks cannot log in here")),
-    ("identity", "domain_configurations_from_database", Unless(OFF), Refused("domain-configs", "configurations of domains are neither read nor served here: users of a domain whose configuration names another driver cannot log in")),
+    ("identity", "domain_configurations_from_database", Unless(OFF), Differs("configurations of domains are neither read nor served here; the start is refused if one names another driver")),
     ("catalog", "driver", Unless(SQL), Refused("catalog-driver", "the catalog is served from the database alone")),
     ("oslo_messaging_notifications", "driver", Unless(&["noop"]), Differs("what is done here is told to nobody. Who follows the Keystone's notifications (metering, audit, cleaners) misses it")),
     ("cache", "*", Always, Nothing),
@@ -89,8 +94,8 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("oslo_middleware", "*", Always, Nothing),
     ("cors*", "allowed_origin", Always, Differs("no CORS headers are sent here; a proxy in front can add them")),
     ("cors*", "*", Always, Nothing),
-    ("federation", "trusted_dashboard", Always, Refused("federation", "single sign-on is not served here: who logs in through an identity provider cannot")),
-    ("federation", "remote_id_attribute", Always, Refused("federation", "identity providers are not served here: who logs in through one cannot")),
+    ("federation", "trusted_dashboard", Always, Differs("single sign-on is not served here; the start is refused if an identity provider is stored")),
+    ("federation", "remote_id_attribute", Always, Differs("identity providers are not served here; the start is refused if one is stored")),
     ("saml", "idp_entity_id", Always, Differs("no assertions are made here for other Keystones")),
     ("database", "slave_connection", Always, Differs("everything is read where it is written")),
     ("database", "mysql_sql_mode", Unless(&["traditional"]), Differs("every connection here is in TRADITIONAL mode")),
@@ -383,6 +388,7 @@ mod tests {
         assert_eq!(effect("auth", "password", "keystone.auth.plugins.password.Password"), Nothing);
         assert_eq!(effect("DEFAULT", "log_file", "x"), Nothing);
         assert_eq!(effect("identity", "domain_configurations_from_database", "No"), Nothing);
+        assert!(matches!(effect("identity", "domain_configurations_from_database", "yes"), Differs(_)));
     }
 
     #[test]
@@ -434,7 +440,7 @@ mod tests {
     #[test]
     fn what_is_accepted_by_name_is_not_refused() {
         let mut ini = Ini::default();
-        ini.read("[token]\nprovider = jws\n[auth]\nmethods = password,openid\n").expect("reads");
+        ini.read("[token]\nprovider = jws\n[auth]\nmethods = password,kerberos\n").expect("reads");
         let config = Config::from_ini(&ini, Path::new("/d")).expect("reads");
         let all = judge(&ini, &config);
         let names = |accepted: &[&str]| {

@@ -177,7 +177,11 @@ fn yield_to_requests() {
     }
 }
 
-fn not_too_long(password: &str) -> Result<()> {
+/// Whether bcrypt takes all of a password.
+///
+/// # Errors
+/// [`Error::BadRequest`] when it does not.
+pub fn not_too_long(password: &str) -> Result<()> {
     if password.len() > BCRYPT_BYTES {
         return Err(Error::field(
             "password",

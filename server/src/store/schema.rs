@@ -12,12 +12,14 @@
 
 mod keystone;
 mod own;
+pub mod releases;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-pub use keystone::{ALEMBIC_HEADS, KEYSTONE};
+pub use keystone::KEYSTONE;
 pub use own::{OWN, OWN_INDEXES};
+pub use releases::ALEMBIC_HEADS;
 
 /// A database whose SQL we can write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -477,6 +479,15 @@ pub fn index_ddl(table: &str, index: &Index, dialect: Dialect) -> String {
         list(index.columns, dialect),
         index.only.map(|condition| format!(" WHERE {condition}")).unwrap_or_default()
     )
+}
+
+/// The same for one that may be there already. MySQL has no words for that: there the statement fails.
+pub fn missing_index_ddl(table: &str, index: &Index, dialect: Dialect) -> String {
+    let statement = index_ddl(table, index, dialect);
+    match dialect {
+        Dialect::Mysql => statement,
+        Dialect::Sqlite | Dialect::Postgres => statement.replacen("INDEX ", "INDEX IF NOT EXISTS ", 1),
+    }
 }
 
 fn column_line(column: &Column, dialect: Dialect) -> String {

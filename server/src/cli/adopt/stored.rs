@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use vicar_rules::Micros;
 use vicar_rules::delegation::{Broken, Ended, TrustStatus};
 
-use super::super::checks::{NOT_BEFORE, is_open};
+use super::super::checks::{self, NOT_BEFORE, is_open};
 use super::super::report::{Report, Verdict};
 use super::super::{failure::Failure, installation};
 use crate::args;
@@ -15,7 +15,7 @@ use crate::clock::{SECOND, iso};
 use crate::config::Config;
 use crate::crypto::keys::KeyRing;
 use crate::facts::{self, EvaluatedTrust};
-use crate::store::schema::{ALEMBIC_HEADS, Dialect, OWN, OWN_INDEXES};
+use crate::store::schema::{Dialect, OWN, OWN_INDEXES};
 use crate::store::url::Location;
 use crate::store::{DateTime, Id, Tx, Value, migrate};
 
@@ -65,14 +65,17 @@ async fn count(tx: &mut Tx, sql: &str, args: &[Value]) -> Result<i64> {
 /// Whether it is a schema that the other checks can read.
 async fn schema(r: &mut Report, tx: &mut Tx, dialect: Dialect) -> Result<bool> {
     let state = migrate::state(tx).await?;
-    if !state.is_known() {
-        let found =
-            if state.keystone.is_empty() { "no Keystone's".to_owned() } else { state.keystone.join(", ") };
-        let known = ALEMBIC_HEADS.join(", ");
-        r.fail("schema", format_args!("{found}; Keystone 30.0.0's is {known}. Upgrade the Keystone first (keystone-manage db_sync); nothing else in it was looked at"));
-        return Ok(false);
+    let release = match state.release() {
+        Ok(release) => release,
+        Err(why) => {
+            r.fail("schema", format_args!("{why}; nothing else in it was looked at"));
+            return Ok(false);
+        }
+    };
+    r.ok("schema", format_args!("{} (Keystone {})", state.keystone.join(", "), release.releases));
+    if let Some(lacking) = checks::lacking(&release) {
+        r.differs("indexes", lacking);
     }
-    r.ok("schema", format_args!("{} (30.0.0)", state.keystone.join(", ")));
     match state.own {
         Some(_) if state.is_current() => {
             r.ok("our own tables", "are there; `vicar db sync` has nothing to do")

@@ -23,8 +23,9 @@
 //! version that never used it. A program that is older refuses the database from then on, and `vicar db
 //! sync` of the newer one is done after the last old program has ended.
 
-use super::schema::{ALEMBIC_HEADS, Dialect, KEYSTONE, OWN, ddl};
-use super::{DateTime, Error, Result, Store, Tx, WriteTx};
+use super::schema::releases::{self, Release};
+use super::schema::{ALEMBIC_HEADS, Dialect, KEYSTONE, OWN, ddl, missing_index_ddl};
+use super::{DateTime, Error, Id, Result, Store, Tx, WriteTx};
 use crate::args;
 use vicar_rules::Micros;
 
@@ -127,21 +128,35 @@ pub struct State {
     pub serves_from: i64,
     /// The first table that is there and has the name of one of ours or Keystone's.
     taken: Option<String>,
+    /// Whether a Keystone before 21 left its own mark, and no later one has.
+    is_before_alembic: bool,
 }
 
 impl State {
-    /// Whether it is a Keystone schema that we know.
-    pub fn is_known(&self) -> bool {
-        let mut found: Vec<&str> = self.keystone.iter().map(String::as_str).collect();
-        let mut known = ALEMBIC_HEADS.to_vec();
-        found.sort_unstable();
-        known.sort_unstable();
-        found == known
+    /// Which release of Keystone its tables are of.
+    ///
+    /// # Errors
+    /// A sentence for the operator, when it is none that is served.
+    pub fn release(&self) -> Result<Release, String> {
+        if !self.keystone.is_empty() {
+            return releases::read(&self.keystone);
+        }
+        Err(match self.taken.as_deref() {
+            Some(_) if self.is_before_alembic => format!(
+                "the database is of a Keystone before 21, and served are those of {}: upgrade the Keystone first (`keystone-manage db_sync` of a newer one)",
+                releases::SERVED
+            ),
+            Some("alembic_version") => "the migrations of a Keystone were begun and left no version: finish them first (`keystone-manage db_sync`)".to_owned(),
+            Some(table) => format!(
+                "the database has a table {table} already, which neither Keystone nor this program made"
+            ),
+            None => "there are no tables of a Keystone".to_owned(),
+        })
     }
 
     /// Whether this program can work with it as it is. A newer one may have expanded it.
     pub fn is_current(&self) -> bool {
-        self.is_known() && self.own.is_some_and(|v| v >= VERSION) && !self.is_too_new()
+        self.release().is_ok() && self.own.is_some_and(|v| v >= VERSION) && !self.is_too_new()
     }
 
     /// Whether a newer program has removed what this one needs.
@@ -169,7 +184,8 @@ pub async fn state(tx: &mut Tx) -> Result<State> {
         serves_from = number(tx, "SELECT MAX(serves_from) FROM vicar_schema").await?.unwrap_or(0);
     }
     let taken = KEYSTONE.iter().chain(OWN).map(|t| t.name).find(|name| has(name)).map(str::to_owned);
-    Ok(State { keystone, own, serves_from, taken })
+    let is_before_alembic = keystone.is_empty() && has("migrate_version");
+    Ok(State { keystone, own, serves_from, taken, is_before_alembic })
 }
 
 async fn number(tx: &mut Tx, sql: &str) -> Result<Option<i64>> {
@@ -217,26 +233,45 @@ async fn try_sync(store: &Store, now: Micros) -> Result<bool> {
     Ok(true)
 }
 
-fn refuse(before: &State) -> Result<()> {
-    if !before.keystone.is_empty() && !before.is_known() {
-        return Err(Error::Broken(format!(
-            "the database is at Keystone's version {}, known is {} (30.0.0): upgrade it with keystone-manage first",
-            before.keystone.join(", "),
-            ALEMBIC_HEADS.join(", ")
-        )));
-    }
+/// Whether a database can be brought to the current version.
+///
+/// # Errors
+/// A sentence for the operator, when it cannot.
+pub fn refuse(before: &State) -> Result<()> {
     if before.is_too_new() {
         return Err(Error::Broken(format!(
             "the database serves programs from version {} on, this one is of version {VERSION}",
             before.serves_from
         )));
     }
-    match &before.taken {
-        Some(table) if before.keystone.is_empty() && before.own != Some(UNFINISHED) => Err(Error::Broken(
-            format!("the database has a table {table} already, which neither Keystone nor this program made"),
-        )),
-        _ => Ok(()),
+    let is_ours_to_make = before.taken.is_none() || before.own == Some(UNFINISHED);
+    if before.keystone.is_empty() && is_ours_to_make {
+        return Ok(());
     }
+    before.release().map(drop).map_err(Error::Broken)
+}
+
+/// Brings Keystone's own tables to the newest release that is served, from an older one that is: makes the indexes
+/// that it lacks, and leaves the newest mark as that release's migrations do. Returns the names of the indexes.
+///
+/// # Errors
+/// As [`sync`].
+pub async fn complete(store: &Store) -> Result<Vec<&'static str>> {
+    let mut tx = store.change_schema().await?;
+    let before = state(&mut tx).await?;
+    refuse(&before)?;
+    let release = before.release().map_err(Error::Broken)?;
+    for (table, index) in &release.lacks {
+        let statement = missing_index_ddl(table, index, tx.dialect);
+        tx.change(&statement).await?;
+    }
+    if release.expand != releases::NEWEST_EXPAND {
+        // The mark comes last: where changes of the schema cannot be undone, an interrupted one is done again.
+        let mark = "UPDATE alembic_version SET version_num = ? WHERE version_num = ?";
+        tx.statement(mark, args![releases::NEWEST_EXPAND, Id(release.expand)]).await?;
+    }
+    tx.commit().await?;
+    Ok(release.lacks.iter().map(|(_, index)| index.name).collect())
 }
 
 async fn take(tx: &mut WriteTx, step: &Step, now: Micros) -> Result<()> {

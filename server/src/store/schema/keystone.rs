@@ -2,10 +2,6 @@
 
 use super::*;
 
-/// The heads that Keystone 30.0.0's migrations leave in `alembic_version`: one of the expand and
-/// one of the contract branch.
-pub const ALEMBIC_HEADS: &[&str] = &["742c857f1dfb", "c88cdce8f248"];
-
 // Why a row is not deleted by a generated statement.
 const EACH_BY_ITSELF: &str = "what a domain owns is deleted before, each by itself: tokens and trusts end";
 const ENDED: &str = "a trust is ended with all below it, and its row stays for those who ask how";
@@ -16,7 +12,7 @@ const LIMITS_NOTHING: &str = "as Keystone does; it limits nothing any more";
 
 /// Keystone's tables, each after the tables it refers to, so that they can be created in this order
 /// on a database that checks foreign keys at once. `alembic_version` is among them; its rows are
-/// [`ALEMBIC_HEADS`].
+/// [`ALEMBIC_HEADS`](super::ALEMBIC_HEADS).
 ///
 /// Two things Keystone's migrations make are not here. One is a row: the project that is the domain
 /// of all domains, which `project.domain_id` of every domain refers to; whoever fills a new database
