@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::backup;
 use super::failure::Failure;
+use super::files;
 use super::installation::{self, Installation};
 use super::print;
 use super::progress::Progress;
