@@ -12,6 +12,7 @@ import argparse
 import concurrent.futures
 import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -97,12 +98,13 @@ class Old:
                 and ' %s ' % name not in text]
 
     def set_marks(self, marks):
-        statements = ['DELETE FROM alembic_version'] + [
-            "INSERT INTO alembic_version (version_num) VALUES ('%s')" % m for m in marks]
+        self.change('DELETE FROM alembic_version', *(
+            "INSERT INTO alembic_version (version_num) VALUES ('%s')" % mark for mark in marks))
+
+    def change(self, *statements):
         if self.place.database:
             self.place.database.sql(''.join(s + ';\n' for s in statements), 'keystone')
             return
-        import sqlite3
         with contextlib.closing(sqlite3.connect(self.keystone.store.database)) as at, at:
             for s in statements:
                 at.execute(s)
@@ -167,11 +169,14 @@ def both(c, place, prefix=''):
 
 def completed(c, old, number):
     place, keystone = old.place, old.keystone
+    if number != '29':                 # as after an end in the middle
+        old.change('CREATE INDEX idx_project_id ON project_endpoint_group (project_id)')
     code, said = old.vicar('db', 'sync', '--keystone-indexes')
     if number == '29':
         c.ok('Keystone 29 has them all', code == 0 and 'none is missing' in said, said)
         return
-    c.ok('the indexes are made when they are asked for', code == 0 and NEWEST[0] in said, said)
+    c.ok('the indexes are made when they are asked for, but for one that is there',
+         code == 0 and NEWEST[0] in said, said)
     c.equal('the marks and indexes are 30\'s', (old.marks(), old.lacks()), (NEWEST, []))
     code, said = old.check('keystone')
     c.ok('db_sync --check of a Keystone 30 finds nothing to do', code == 0, said)

@@ -34,17 +34,19 @@ pub(super) fn check_keys(config: &Config) -> Result<(), Failure> {
 /// Opens the database so that nothing of it can change.
 pub(super) async fn look(database: &Settings) -> Result<Store, Failure> {
     match (installation::open_read_only(database).await, &database.location) {
-        // Nobody can read it before the change that was interrupted is taken back; whoever may write does that.
-        (Err(_), Location::Sqlite(path)) if is_interrupted(path) => installation::open(database).await,
+        // What was interrupted must be taken back, or somebody has it open by now: who may write copes with both.
+        (Err(_), Location::Sqlite(path)) if is_being_written(path) => installation::open(database).await,
         (opened, _) => opened,
     }
 }
 
-/// Whether a journal lies beside the file: a change of it has not come to its end.
-fn is_interrupted(path: &Path) -> bool {
-    let mut journal = path.as_os_str().to_owned();
-    journal.push("-journal");
-    files::is_taken(Path::new(&journal))
+/// Whether a journal or a log of changes lies beside the file.
+fn is_being_written(path: &Path) -> bool {
+    ["-journal", "-wal"].iter().any(|end| {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(end);
+        files::is_taken(Path::new(&beside))
+    })
 }
 
 /// Whether there is a database with anything in it, as far as that can be seen without opening it.
