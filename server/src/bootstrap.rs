@@ -414,7 +414,7 @@ async fn catalog(tx: &mut WriteTx, plan: &Plan) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Gives the endpoint of an interface a URL, or makes it.
+/// Sets the URL of an interface's endpoint, or creates one.
 async fn place(
     tx: &mut WriteTx,
     plan: &Plan,

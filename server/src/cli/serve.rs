@@ -200,7 +200,7 @@ impl Serve {
         Ok(())
     }
 
-    /// Tells clients where the server is, as far as that is known.
+    /// Makes the catalog and the files for clients name this address, as far as it is known.
     async fn settle(&self, started: &Started, reached: &Reached, is_known: bool) -> Result<(), Failure> {
         if started.first.is_some() {
             if !is_known {
