@@ -123,7 +123,11 @@ pub async fn move_to(app: &App, url: &str) -> Result<Option<Outcome>> {
         endpoints(&mut tx, &service).await?
     };
     let public: Vec<&Endpoint> = found.iter().filter(|e| e.interface == "public").collect();
-    if public.iter().any(|e| e.url == url) {
+    let place = |url: &str| {
+        let whole = url.trim_end_matches('/');
+        whole.strip_suffix("/v3").unwrap_or(whole).to_owned()
+    };
+    if public.iter().any(|e| place(&e.url) == place(url)) {
         return Ok(None);
     }
     let same = |interface: &str| {
@@ -422,7 +426,7 @@ async fn catalog(tx: &mut WriteTx, plan: &Plan) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Gives the endpoint of an interface a URL, or makes it.
+/// Sets the URL of an interface's endpoint, or creates one.
 async fn place(
     tx: &mut WriteTx,
     plan: &Plan,

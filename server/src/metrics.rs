@@ -161,7 +161,7 @@ impl Metrics {
         }
     }
 
-    /// Says what the server is.
+    /// Registers what the server is.
     pub fn describe(&self, about: &About) {
         let mut registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let version = env!("CARGO_PKG_VERSION").to_owned();

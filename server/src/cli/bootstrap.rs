@@ -168,9 +168,10 @@ impl Bootstrap {
             password: plan.password.as_deref().map(|password| (plan.username.as_str(), password)),
             cacert: None,
         };
-        match clouds::follow(self.at.data_dir(), &change) {
-            Ok(changed) => changed.iter().for_each(|file| print(format_args!("{}: changed", file.display()))),
-            Err(e) => print_error(format_args!("vicar: a file for clients stays as it is: {e}")),
+        let followed = clouds::follow(self.at.data_dir(), &change);
+        followed.changed.iter().for_each(|file| print(format_args!("{}: changed", file.display())));
+        for e in followed.complaints {
+            print_error(format_args!("vicar: a file for clients stays as it is: {e}"));
         }
     }
 }

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use saphyr_parser::{Event, Parser};
@@ -118,30 +117,42 @@ impl Change<'_> {
     }
 }
 
-/// Changes what is in the files of a data directory; those that are not there stay away. Returns which were changed.
-///
-/// # Errors
-/// A sentence about a file that cannot be read, understood or written.
-pub(super) fn follow(dir: &Path, change: &Change<'_>) -> Result<Vec<PathBuf>, Failure> {
-    let mut changed = Vec::new();
+/// What became of the files.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    /// Those that were changed.
+    pub(super) changed: Vec<PathBuf>,
+    /// Why the others were not, where they should have been.
+    pub(super) complaints: Vec<Failure>,
+}
+
+/// Changes what is in the files of a data directory; those that are not there stay away.
+pub(super) fn follow(dir: &Path, change: &Change<'_>) -> Followed {
+    let mut followed = Followed::default();
     let edits: [(&str, Edit); 2] = [("clouds.yaml", in_clouds_yaml), ("openrc", in_openrc)];
     for (name, edit) in edits {
         let path = files::absolute(&dir.join(name));
-        let wrong = |e: &dyn std::fmt::Display| Failure::Io(format!("{}: {e}", path.display()));
-        if !files::is_there(&path)? {
-            continue;
-        }
-        let text = std::fs::read_to_string(&path).map_err(|e| wrong(&e))?;
-        let new = edit(&text, change).map_err(|e| wrong(&format!("{e}; change it by hand")))?;
-        if new != text {
-            let owner = std::fs::metadata(&path).map_err(|e| wrong(&e))?;
-            files::write_private(&path, &new)?;
-            // Written by root, it is still its owner's.
-            let _ = std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid()));
-            changed.push(path);
+        match follow_one(&path, change, edit) {
+            Ok(true) => followed.changed.push(path),
+            Ok(false) => {}
+            Err(e) => followed.complaints.push(e),
         }
     }
-    Ok(changed)
+    followed
+}
+
+fn follow_one(path: &Path, change: &Change<'_>, edit: Edit) -> Result<bool, Failure> {
+    if !files::is_there(path)? {
+        return Ok(false);
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::Io(files::trouble(path, &e)))?;
+    let new = edit(&text, change)
+        .map_err(|e| Failure::Io(format!("{}: {e}; change it by hand", path.display())))?;
+    if new == text {
+        return Ok(false);
+    }
+    files::rewrite_private(path, &new)?;
+    Ok(true)
 }
 
 type Edit = fn(&str, &Change<'_>) -> Result<String, String>;

@@ -171,7 +171,7 @@ pub(super) fn check_directory(path: &Path) -> Result<(), Failure> {
     // Links lead elsewhere: there it must be the same.
     match std::fs::canonicalize(path) {
         Ok(real) => check_way(&real, true),
-        Err(e) => Err(Failure::Io(format!("{}: {e}", path.display()))),
+        Err(e) => Err(Failure::Io(trouble(path, &e))),
     }
 }
 
@@ -181,7 +181,7 @@ fn check_way(path: &Path, is_itself: bool) -> Result<(), Failure> {
     let path = absolute(path);
     for (i, part) in path.ancestors().enumerate() {
         let found = std::fs::symlink_metadata(part);
-        let found = found.map_err(|e| Failure::Io(format!("{}: {e}", part.display())))?;
+        let found = found.map_err(|e| Failure::Io(trouble(part, &e)))?;
         let mut access = Access::from(&found);
         if found.file_type().is_symlink() {
             // Anyone may "write" to a link; its directory decides who may replace it.
@@ -224,6 +224,32 @@ pub(super) fn create_private(path: &Path) -> std::io::Result<File> {
 
 /// Writes a file that only its owner may read. It replaces an older one at once or not at all.
 pub(super) fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+    write_as(path, text, None)
+}
+
+/// Replaces a file that is there by one of the same owner. Nobody else may have put it there, or could exchange it: it is
+/// to hold secrets.
+pub(super) fn rewrite_private(path: &Path, text: &str) -> Result<(), Failure> {
+    let wrong = |e: std::io::Error| Failure::Io(trouble(path, &e));
+    let dir = std::fs::metadata(path.parent().unwrap_or(Path::new("/"))).map_err(wrong)?;
+    let file = std::fs::symlink_metadata(path).map_err(wrong)?;
+    let me = Trusted::here();
+    // Root does this for the directory's owner.
+    let owner = if me.uid == 0 { Trusted { uid: dir.uid(), gid: dir.gid(), ..me } } else { me };
+    let why = if !file.file_type().is_file() {
+        Some("it is not a regular file".to_owned())
+    } else {
+        owner
+            .complaint(Access::from(&dir))
+            .or_else(|| owner.complaint(Access { mode: 0, ..Access::from(&file) }))
+    };
+    match why {
+        Some(why) => Err(Failure::Io(format!("{}: {why}, so no secret is put there", path.display()))),
+        None => write_as(path, text, Some((file.uid(), file.gid()))),
+    }
+}
+
+fn write_as(path: &Path, text: &str, owner: Option<(u32, u32)>) -> Result<(), Failure> {
     let wrong = |e: std::io::Error| Failure::Io(format!("{}: cannot be written: {e}", path.display()));
     let tmp = path.with_extension("tmp");
     match std::fs::remove_file(&tmp) {
@@ -231,6 +257,10 @@ pub(super) fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
         _ => {}
     }
     let mut file = create_private(&tmp).map_err(wrong)?;
+    if let Some((uid, gid)) = owner {
+        // Only root can, and only for root is it another.
+        let _ = std::os::unix::fs::fchown(&file, Some(uid), Some(gid));
+    }
     file.write_all(text.as_bytes()).map_err(wrong)?;
     file.sync_all().map_err(wrong)?;
     std::fs::rename(&tmp, path).map_err(wrong)
@@ -252,7 +282,7 @@ pub(super) fn check_can_write(path: &Path) -> Result<(), Failure> {
 /// Checks that a file which is about to hold secrets is one that only this user can open.
 pub(super) fn check_private_file(path: &Path) -> Result<(), Failure> {
     let found = std::fs::symlink_metadata(path);
-    let found = found.map_err(|e| Failure::Io(format!("{}: {e}", path.display())))?;
+    let found = found.map_err(|e| Failure::Io(trouble(path, &e)))?;
     let why = if !found.file_type().is_file() {
         Some("it is not a regular file".to_owned())
     } else if found.mode() & 0o077 != 0 {

@@ -198,20 +198,28 @@ async fn open_file(path: &Path, database: &Settings, opener: Opener) -> Result<S
     check_readable(path)?;
     let size = std::fs::metadata(path)
         .map_err(|e| {
-            let hint = "`vicar db sync` makes one, and `vicar serve` furnishes it too";
+            let hint =
+                "correct [database] connection or --data-dir, or bring it back; `vicar serve` makes a new installation";
             Failure::Database(format!("{}: no database: {e}; {hint}", path.display()))
         })?
         .len();
-    let damaged = |e: String| {
+    let damaged = |e: &dyn std::fmt::Display| {
         Failure::Database(format!("{}: {e}; restore it from a backup if it is damaged", path.display()))
     };
-    let store = opener(database).map_err(|e| damaged(e.to_string()))?;
-    answers(&store).await.map_err(|e| damaged(e.to_string()))?;
-    let mut tx = store.read().await.map_err(|e| damaged(e.to_string()))?;
+    let wrong = |e: store::Error| match e {
+        store::Error::Unavailable(_) | store::Error::Retry(_) => Failure::Database(format!(
+            "{}: {e}; another program holds it: try again, or look for that one",
+            path.display()
+        )),
+        e => damaged(&e),
+    };
+    let store = opener(database).map_err(wrong)?;
+    answers(&store).await.map_err(wrong)?;
+    let mut tx = store.read().await.map_err(wrong)?;
     if size <= CHECKED_AT_START
-        && let Some(fault) = tx.fault().await.map_err(|e| damaged(e.to_string()))?
+        && let Some(fault) = tx.fault().await.map_err(wrong)?
     {
-        return Err(damaged(format!("the database is damaged: {fault}")));
+        return Err(damaged(&format_args!("the database is damaged: {fault}")));
     }
     drop(tx);
     Ok(store)

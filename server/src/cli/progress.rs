@@ -42,7 +42,7 @@ impl Progress {
         Self { counts, line: thread.map(|thread| (end, thread)) }
     }
 
-    /// Says how much there is.
+    /// Sets the total.
     pub(super) fn of(&self, total: usize) {
         self.counts.total.store(total as u64, Ordering::Relaxed);
     }

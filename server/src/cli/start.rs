@@ -252,13 +252,12 @@ pub(super) async fn move_to(at: &Installation, app: &App, url: &str) -> Result<(
 
 /// Changes what clients read. It is no reason not to serve when that is impossible.
 pub(super) fn change_files(at: &Installation, change: &Change<'_>) {
-    match clouds::follow(at.data_dir(), change) {
-        Ok(changed) => {
-            for file in changed {
-                tracing::info!(file = %file.display(), "the file for clients was changed");
-            }
-        }
-        Err(e) => tracing::warn!("a file for clients stays as it is: {e}"),
+    let followed = clouds::follow(at.data_dir(), change);
+    for file in followed.changed {
+        tracing::info!(file = %file.display(), "the file for clients was changed");
+    }
+    for e in followed.complaints {
+        tracing::warn!("a file for clients stays as it is: {e}");
     }
 }
 

@@ -180,6 +180,69 @@ fn a_new_password_is_in_the_files_too() {
 }
 
 #[test]
+fn a_planted_file_learns_no_new_password() {
+    let s = installed(&[]);
+    let clouds = s.data().join("clouds.yaml");
+    let reset = |password: &str| bootstrap(&s, &["--bootstrap-password", password]);
+    // A link, which leads to where others can read.
+    let elsewhere = s.path("elsewhere");
+    std::fs::rename(&clouds, &elsewhere).expect("moved");
+    symlink(&elsewhere, &clouds).expect("linked");
+    expect(&reset("second"), 0, "clouds.yaml: it is not a regular file, so no secret is put there");
+    std::fs::remove_file(&clouds).expect("removed");
+    std::fs::copy(&elsewhere, &clouds).expect("copied");
+    chmod(&s.data(), 0o777);
+    expect(&reset("third"), 0, "clouds.yaml: other users can write to it");
+    chmod(&s.data(), 0o700);
+    expect(&reset("last"), 0, "clouds.yaml: changed");
+    let text = std::fs::read_to_string(&elsewhere).expect("read");
+    assert!(!text.contains("second") && !text.contains("third"), "{text}");
+    // Of somebody else, whom root can make it of.
+    if std::os::unix::fs::chown(&clouds, Some(65_534), None).is_ok() {
+        expect(&reset("fourth"), 0, "clouds.yaml: it belongs to user 65534");
+        assert!(!std::fs::read_to_string(&clouds).expect("read").contains("fourth"));
+        // Root works for the owner of the directory, whose files stay theirs.
+        std::os::unix::fs::chown(s.data(), Some(65_534), None).expect("root");
+        expect(&reset("fifth"), 0, "clouds.yaml: changed");
+        let found = std::fs::metadata(&clouds).expect("there");
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&found), 65_534);
+    }
+}
+
+#[test]
+fn everything_that_a_server_is_started_with_has_a_variable() {
+    let s = Scratch::new();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let config = s.config("[DEFAULT]\nlist_limit = 7\n");
+    let mut c = vicar(&["serve"]);
+    c.envs([
+        ("VICAR_DATA_DIR", s.data().display().to_string()),
+        ("VICAR_CONFIG_FILE", config),
+        ("VICAR_LISTEN", "127.0.0.1:0".to_owned()),
+        ("VICAR_METRICS_LISTEN", "127.0.0.1:0".to_owned()),
+        ("VICAR_PUBLIC_URL", "https://id.example".to_owned()),
+        ("VICAR_TLS_CERT", s.file("cert.pem", made.cert.pem())),
+        ("VICAR_TLS_KEY", s.file("key.pem", made.signing_key.serialize_pem())),
+        ("VICAR_TLS_CA", s.path("cert.pem").display().to_string()),
+        ("OS_BOOTSTRAP_PASSWORD", "pw".to_owned()),
+    ]);
+    let mut child = c.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("starts");
+    let lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let screen: Vec<String> = lines.take_while(|l| !l.contains("openstack ")).collect();
+    drop(Running { child, screen: Vec::new(), url: String::new() });
+    let screen = screen.join("\n");
+    for part in [
+        "serves https://id.example/v3",
+        "listens on     127.0.0.1:",
+        "http://127.0.0.1:",
+        "given in OS_BOOTSTRAP_PASSWORD",
+    ] {
+        assert!(screen.contains(part), "no `{part}` in {screen}");
+    }
+    assert!(files(&s)[1].contains("OS_CACERT="));
+}
+
+#[test]
 fn roles_and_names_are_those_of_a_keystones_bootstrap() {
     let s = Scratch::new();
     s.config("");
