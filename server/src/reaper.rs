@@ -11,7 +11,9 @@ use vicar_rules::Micros;
 
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::line::cut;
 use crate::resources::trusts::flush::{self, Part, Search, Which};
+use crate::security::{self, Event, Outcome};
 use crate::store::schema::Dialect;
 use crate::store::{Backoff, DateTime, Delete, Tx, Value, WriteTx};
 use crate::system::System;
@@ -112,7 +114,11 @@ async fn all(app: &App, search: &Search, by: System) -> Result<(usize, usize)> {
     loop {
         let part = again(|| look(app, search, after.as_deref())).await?;
         for some in part.found.chunks(flush::BATCH) {
-            done += again(|| settle(app, search, some, by)).await?;
+            let settled = again(|| settle(app, search, some, by)).await?;
+            if settled > 0 && matches!(search, Search::Over(..)) {
+                security::server(Event::TrustReap, Outcome::Success, &cut(&some.join(" "), LONGEST_LIST));
+            }
+            done += settled;
         }
         kept += part.kept;
         after = part.upto;
@@ -121,6 +127,9 @@ async fn all(app: &App, search: &Search, by: System) -> Result<(usize, usize)> {
         }
     }
 }
+
+/// The longest list of ids in an event: that of one batch.
+const LONGEST_LIST: usize = 8 << 10;
 
 /// Ends every trust that is over.
 pub async fn end_all(app: &App, which: &Which, now: Micros, by: System) -> Result<usize> {

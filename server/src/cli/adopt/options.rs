@@ -102,7 +102,6 @@ const OPTION_SUPPORT: &[(&str, &str, Support)] = &[
     ("paste_deploy", "*", NoEffect),
     ("ssl", "*", NoEffect),
     ("DEFAULT", "config_source", Always(Todo, "names a source of options that is not read here; put them into the file")),
-    ("DEFAULT", "debug", NoEffect),
     ("DEFAULT", "verbose", NoEffect),
     ("DEFAULT", "log*", NoEffect),
     ("DEFAULT", "use_*", NoEffect),
