@@ -109,6 +109,11 @@ impl Line {
         f.actor = Some(token.actor);
     }
 
+    /// Sets that whoever calls has the configured admin token.
+    pub fn admin_token(&self) {
+        self.lock().actor = Some("admin_token".to_owned());
+    }
+
     /// Sets which token the call is about or issued.
     pub fn subject(&self, token: TokenIds) {
         let mut f = self.lock();

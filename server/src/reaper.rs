@@ -12,7 +12,9 @@ use vicar_rules::Micros;
 use crate::app::App;
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
+use crate::line::cut;
 use crate::resources::trusts::flush::{self, Part, Search, Which};
+use crate::security::{self, Event, Outcome};
 use crate::store::schema::Dialect;
 use crate::store::{Backoff, DateTime, Delete, Tx, Value, WriteTx};
 use crate::system::System;
@@ -114,7 +116,11 @@ async fn all(app: &App, search: &Search, by: System) -> Result<(usize, usize)> {
     loop {
         let part = again(|| look(app, search, after.as_deref())).await?;
         for some in part.found.chunks(flush::BATCH) {
-            done += again(|| settle(app, search, some, by)).await?;
+            let settled = again(|| settle(app, search, some, by)).await?;
+            if settled > 0 && matches!(search, Search::Over(..)) {
+                security::server(Event::TrustReap, Outcome::Success, &cut(&some.join(" "), LONGEST_LIST));
+            }
+            done += settled;
         }
         kept += part.kept;
         after = part.upto;
@@ -123,6 +129,9 @@ async fn all(app: &App, search: &Search, by: System) -> Result<(usize, usize)> {
         }
     }
 }
+
+/// The longest list of ids in an event: that of one batch.
+const LONGEST_LIST: usize = 8 << 10;
 
 /// Ends every trust that is over.
 pub async fn end_all(app: &App, which: &Which, now: Micros, by: System) -> Result<usize> {

@@ -49,6 +49,7 @@ events! {
     MemberRemove, "member.remove", "a user left a group";
     TrustCreate, "trust.create", "a trust was made";
     TrustEnd, "trust.end", "a trust was ended, with all below it; `ended` lists them";
+    TrustReap, "trust.reap", "the server itself ended trusts whose time, uses or foundations were over, with what is below; `detail` lists those";
     CredentialCreate, "credential.create", "a credential was made, which may be a keypair";
     CredentialUpdate, "credential.update", "a credential was changed";
     CredentialDelete, "credential.delete", "a credential was deleted";

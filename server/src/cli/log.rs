@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use clap::{Args, ValueEnum};
 use tracing::Metadata;
@@ -137,12 +137,23 @@ struct Appended {
     path: Arc<PathBuf>,
     /// Held for the time that it takes to copy the pointer, never over I/O.
     file: Arc<RwLock<Arc<File>>>,
+    lost: Arc<Lost>,
+}
+
+/// How many lines could not be written since that was said last, and why the last one was not.
+#[derive(Debug, Default)]
+struct Lost(Mutex<Option<(u64, std::io::Error)>>);
+
+impl Lost {
+    fn lock(&self) -> MutexGuard<'_, Option<(u64, std::io::Error)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Appended {
     fn open(path: PathBuf) -> std::io::Result<Self> {
         let file = Arc::new(RwLock::new(Arc::new(Self::appending(&path)?)));
-        Ok(Self { path: Arc::new(path), file })
+        Ok(Self { path: Arc::new(path), file, lost: Arc::default() })
     }
 
     fn appending(path: &PathBuf) -> std::io::Result<File> {
@@ -157,11 +168,24 @@ impl Appended {
 }
 
 /// One line, which is written at once: lines of several threads do not mix.
-struct Line(Arc<File>);
+struct Line {
+    file: Arc<File>,
+    lost: Arc<Lost>,
+}
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        (&*self.0).write(bytes)
+        let written = (&*self.file).write(bytes);
+        // Who writes lines passes over errors.
+        if let Err(e) = &written
+            && e.kind() != std::io::ErrorKind::Interrupted
+        {
+            let mut lost = self.lost.lock();
+            let before = lost.take().map_or(0, |(count, _)| count);
+            let why = e.raw_os_error().map_or_else(|| e.kind().into(), std::io::Error::from_raw_os_error);
+            *lost = Some((before + 1, why));
+        }
+        written
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -173,7 +197,8 @@ impl<'a> MakeWriter<'a> for Appended {
     type Writer = Line;
 
     fn make_writer(&'a self) -> Line {
-        Line(Arc::clone(&self.file.read().unwrap_or_else(PoisonError::into_inner)))
+        let file = Arc::clone(&self.file.read().unwrap_or_else(PoisonError::into_inner));
+        Line { file, lost: Arc::clone(&self.lost) }
     }
 }
 
@@ -238,6 +263,15 @@ impl Log {
         }
         if let Err(e) = self.filter.reload(usual(debug)) {
             tracing::error!(error = %e, "the log level could not be changed");
+        }
+    }
+
+    /// Logs how many lines of the security log could not be written since the last call.
+    pub(super) fn report_lost(&self) {
+        if let Some(file) = &self.file
+            && let Some((count, error)) = file.lost.lock().take()
+        {
+            tracing::error!(file = %file.path.display(), count, %error, "the security log cannot be written");
         }
     }
 

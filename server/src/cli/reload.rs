@@ -118,6 +118,7 @@ impl Reloader {
 
     /// Reads what has changed.
     fn look(&mut self) {
+        self.log.report_lost();
         let changes = self.watched.look(self.files());
         for (_, gone) in changes.iter().filter(|(kind, path)| *kind == Kind::Policy && !path.exists()) {
             // At a start it would override nothing; rules are not taken back because of a file that is lost.

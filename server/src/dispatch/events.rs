@@ -172,6 +172,7 @@ mod tests {
                 event,
                 Event::Access
                     | Event::PasswordReset
+                    | Event::TrustReap
                     | Event::Start
                     | Event::Stop
                     | Event::KeysReload

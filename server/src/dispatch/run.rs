@@ -148,11 +148,13 @@ async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
             Err(e) => break e,
         }
     };
-    if hides_its_time(route.auth, &error) {
-        pad_timing(app, began).await;
-    }
     request.line.refused(&error, route.declared.ops.first().map(|op| op.row().name));
-    error.into_response()
+    let hides = hides_its_time(route.auth, &error);
+    let mut response = error.into_response();
+    if hides {
+        response.extensions_mut().insert(Padded(began));
+    }
+    response
 }
 
 /// One run, in one transaction.
@@ -227,8 +229,9 @@ async fn caller(
     };
     let Some(text) = text else { return Ok(None) };
     let caller = Caller::authenticate(tx, app, text, &request.line, now).await?;
-    if let Some(token) = caller.token() {
-        request.line.caller(token.ids());
+    match caller.token() {
+        Some(token) => request.line.caller(token.ids()),
+        None => request.line.admin_token(),
     }
     caller.may(app, Act::Use)?;
     Ok(Some(caller))
@@ -248,9 +251,14 @@ fn hides_its_time(auth: Auth, error: &Error) -> bool {
 /// Failed logins are answered in steps of this length.
 const STEP: Micros = 50_000;
 
-/// Waits for the end of the step: what an attempt cost beyond the hash (a row to read, a failure to
+/// Marks an answer that is to come on the grid of time: when its request began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Padded(Micros);
+
+/// Waits for the end of the step, if the answer is one that hides its time. To be called last: what an attempt cost beyond the hash (a row to read, a failure to
 /// count) is less than a step, and so does not show.
-async fn pad_timing(app: &App, began: Micros) {
+pub(super) async fn pad_timing(app: &App, response: &mut Response) {
+    let Some(Padded(began)) = response.extensions_mut().remove() else { return };
     let spent = app.clock.now().saturating_sub(began);
     let rest = (STEP - spent.rem_euclid(STEP)) % STEP;
     tokio::time::sleep(Duration::from_micros(u64::try_from(rest).unwrap_or(0))).await;

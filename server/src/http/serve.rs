@@ -180,7 +180,7 @@ impl Talk<'_> {
             }
         };
         if let Err(e) = done {
-            tracing::debug!(error = %e, "a connection ended early");
+            tracing::debug!(address = %self.peer.address, error = %e, "a connection ended early");
         }
     }
 

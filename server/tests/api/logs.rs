@@ -268,6 +268,15 @@ fn an_event_names_who_did_what_to_whom() {
     );
 }
 
+#[test]
+fn the_admin_token_is_an_actor() {
+    let s = Server::with("[DEFAULT]\nadmin_token = bootstrap-token\n");
+    let body = json!({"domain": {"name": "made"}});
+    let made = event(&s.post("bootstrap-token", "/v3/domains", body).expect(201));
+    assert_eq!([&made["event"], &made["actor"]], ["domain.create", "admin_token"]);
+    assert!(made["on_domain"].is_string() && made.get("user").is_none(), "{made}");
+}
+
 /// The policy that a request began with is its policy to the end, and the next one's is the new one.
 #[test]
 fn a_policy_that_is_exchanged_under_way_is_the_next_requests() {

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 
+use super::reload::wait_until_said;
 use super::*;
 
 /// The lines of a file that are JSON.
@@ -133,6 +134,35 @@ fn nobody_writes_lines_into_the_log() {
     for line in said.lines() {
         assert!(line.starts_with("20") && line.contains("Z ") && !line.starts_with("2026-01-01"), "{line}");
     }
+}
+
+/// A full disk ends neither the server nor a request, and is said.
+#[test]
+fn a_security_log_that_cannot_be_written_is_said_in_the_other_log() {
+    let s = Scratch::new();
+    let config = s.config("");
+    let more = ["--config-file", &config, "--security-log", "/dev/full"];
+    let server = serve(&s, &more, &[("VICAR_BOOTSTRAP_PASSWORD", "topsecret")]);
+    assert_eq!(server.login("topsecret"), 201);
+    assert_eq!(server.login("wrong"), 401);
+    let said = wait_until_said(&s, "the security log cannot be written", 1);
+    assert!(said.contains("/dev/full") && said.contains("No space left on device"), "{said}");
+}
+
+/// The reaper's work is an event too.
+#[test]
+fn trusts_that_the_server_ends_by_itself_are_an_event() {
+    let s = graveyard("[delegation]\nreap_interval = 1\n");
+    let config = s.path("vicar.conf").display().to_string();
+    let file = s.path("security.log");
+    let _server = serve(&s, &["--config-file", &config, "--security-log", file.to_str().expect("text")], &[]);
+    let end = Instant::now() + Duration::from_secs(30);
+    while !std::fs::read_to_string(&file).expect("a log").contains("\"trust.reap\"") {
+        assert!(Instant::now() < end, "no event");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let reaped = json_lines(&file).into_iter().find(|l| l["event"] == "trust.reap").expect("an event");
+    assert!(!reaped["detail"].as_str().expect("ids").is_empty(), "{reaped}");
 }
 
 /// Standard output and standard error on one terminal: each message is one write.

@@ -4,7 +4,7 @@ use super::*;
 
 /// Waits until the log says something so many times.
 #[track_caller]
-fn wait_until_said(s: &Scratch, what: &str, times: usize) -> String {
+pub(super) fn wait_until_said(s: &Scratch, what: &str, times: usize) -> String {
     let end = Instant::now() + Duration::from_secs(30);
     loop {
         let said = std::fs::read_to_string(s.path("log")).unwrap_or_default();
