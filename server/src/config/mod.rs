@@ -15,6 +15,7 @@ use self::options::Kind;
 use crate::clock::SECOND;
 use crate::oslo;
 use crate::pattern;
+use crate::peer::Proxies;
 use crate::secret::Secret;
 use crate::store::url::{self, Location, Settings};
 
@@ -129,8 +130,8 @@ pub struct Config {
     pub limit_model: LimitModel,
     /// `[oslo_middleware] max_request_body_size`
     pub max_body: usize,
-    /// `[oslo_middleware] enable_proxy_headers_parsing`: a proxy says who the client is.
-    pub proxy_headers: bool,
+    /// `[oslo_middleware] enable_proxy_headers_parsing` and `[vicar] trusted_proxies`: whose headers are believed.
+    pub proxies: Proxies,
     /// `[vicar] max_connections`: of the public listener; 0 is as many as there may be file descriptors.
     pub max_connections: usize,
     /// `[vicar] max_connections_per_address`; 0 is no limit.
@@ -230,7 +231,7 @@ impl Config {
                 Some("strict_two_level") => LimitModel::StrictTwoLevel,
                 _ => LimitModel::Flat,
             },
-            proxy_headers: r.flag("oslo_middleware", "enable_proxy_headers_parsing")?,
+            proxies: r.proxies()?,
             max_connections: r.connections("max_connections")?,
             max_connections_per_address: r.connections("max_connections_per_address")?,
             max_body: r.size("oslo_middleware", "max_request_body_size")?,
@@ -354,6 +355,17 @@ impl Reader<'_> {
         };
         let words = set.unwrap_or(default).split([',', '\n']).map(str::trim);
         Ok(words.filter(|s| !s.is_empty()).map(str::to_owned).collect())
+    }
+
+    fn proxies(&self) -> Result<Proxies> {
+        let named = self.list("vicar", "trusted_proxies")?;
+        let proxies = Proxies::named(named.iter().map(String::as_str));
+        let proxies = proxies.or_else(|e| wrong("vicar", "trusted_proxies", e))?;
+        Ok(match self.flag("oslo_middleware", "enable_proxy_headers_parsing")? {
+            false => Proxies::default(),
+            true if named.is_empty() => Proxies::private(),
+            true => proxies,
+        })
     }
 
     fn database(&self) -> Result<Settings> {

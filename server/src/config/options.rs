@@ -105,9 +105,10 @@ pub const OPTIONS: &[Opt] = &[
     opt("security_compliance", "allow_insecure_application_credential_trust_escalation", Flag(false), "whether application credentials may use the routes of trusts"),
     opt("oslo_policy", "policy_file", Text(None), "overrides, `\"name\": \"rule\"`, YAML or JSON"),
     opt("oslo_policy", "enforce_scope", Flag(true), "whether each operation wants a token with its kind of scope"),
-    opt("oslo_middleware", "enable_proxy_headers_parsing", Flag(false), "the client's address is the last entry of `X-Forwarded-For`; only behind a proxy that writes it"),
+    opt("oslo_middleware", "enable_proxy_headers_parsing", Flag(false), "whether the `X-Forwarded-` headers (or `Forwarded`) of a proxy in front are believed: see [proxies.md](proxies.md)"),
     opt("vicar", "max_connections", Count(Some(8192)), "of the public listener; 0: as many as the limit of file descriptors allows; ours"),
     opt("vicar", "max_connections_per_address", Count(Some(2048)), "of one client address, or one /64 network with IPv6; 0: no limit. Behind a proxy all clients have the proxy's address; ours"),
+    opt("vicar", "trusted_proxies", List(""), "addresses and networks of the proxies whose headers are believed; unset: any on this machine or in a private network; ours"),
     opt("oslo_middleware", "max_request_body_size", Number(114_688), "bytes"),
     opt("revoke", "expiration_buffer", Seconds(1800), "how long revocations are kept beyond need"),
 ];

@@ -208,16 +208,13 @@ impl Talk<'_> {
     /// tell the client that nothing was done. What can take long in them (the database, the queue of hashing)
     /// has deadlines of its own.
     async fn answer(&self, request: hyper::Request<hyper::body::Incoming>) -> Result<Response, Infallible> {
-        let Limits { body, body_total, forwarded, .. } = *self.limits;
+        let Limits { body, body_total, .. } = *self.limits;
         if self.only_health && !matches!(request.uri().path(), "/healthz" | "/readyz") {
             let rest = layers::discard(request.into_body(), REFUSED_BODY);
             let _ = tokio::time::timeout(self.limits.reserved_head, rest).await;
             return Ok(busy());
         }
-        let mut peer = self.peer.clone();
-        if forwarded {
-            peer = peer.forwarded(request.headers());
-        }
+        let peer = self.peer.clone().through(&self.limits.proxies, request.headers());
         let mut request = request.map(|incoming| Body::new(TimedBody::new(incoming, body, body_total)));
         request.extensions_mut().insert(self.encrypted);
         request.extensions_mut().insert(peer.clone());

@@ -12,7 +12,7 @@ use tower::ServiceExt;
 use vicar::dispatch::log;
 use vicar::http::limits::{Limits, Rate};
 use vicar::http::{layers, serve};
-use vicar::peer::Peer;
+use vicar::peer::{Peer, Proxies};
 use vicar::queue::Origin;
 
 use crate::support::{PASSWORD, Server};
@@ -235,10 +235,10 @@ fn beyond_the_limits_only_health_checks_are_answered() {
 
 #[test]
 fn the_address_is_the_proxys_word_only_where_a_proxy_is_trusted() {
-    for (forwarded, address) in [(false, "127.0.0.1"), (true, "198.51.100.7")] {
+    for (proxies, address) in [(Proxies::default(), "127.0.0.1"), (Proxies::private(), "198.51.100.7")] {
         let known = || async { Peer::current().expect("a peer").address.to_string() };
         let router = Router::new().route("/", get(known));
-        let listener = Listener::new(Limits { forwarded, head: SHORT, ..patient() }, router);
+        let listener = Listener::new(Limits { proxies, head: SHORT, ..patient() }, router);
         let mut stream = connect(listener.at);
         write!(stream, "GET / HTTP/1.1\r\nHost: here\r\nX-Forwarded-For: 10.0.0.1, 198.51.100.7\r\n\r\n")
             .expect("sent");
