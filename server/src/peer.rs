@@ -38,11 +38,7 @@ impl Proxies {
     /// # Errors
     /// A sentence with the word that is neither an address nor a network.
     pub fn named<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
-        let network = |word: &str| {
-            let network = word.parse::<IpNet>().or_else(|_| word.parse::<IpAddr>().map(IpNet::from));
-            network.map_err(|_| format!("`{word}` is neither an address nor a network"))
-        };
-        Ok(Self { networks: words.into_iter().map(network).collect::<Result<_, _>>()?, are_named: true })
+        Ok(Self { networks: words.into_iter().map(network_of).collect::<Result<_, _>>()?, are_named: true })
     }
 
     /// Any that connects from this machine or from a private network. A client may be there too, so only what the
@@ -90,6 +86,15 @@ impl Proxies {
         }
         client
     }
+}
+
+/// A network, or an address alone.
+///
+/// # Errors
+/// A sentence with the word that is neither.
+pub(crate) fn network_of(word: &str) -> Result<IpNet, String> {
+    let network = word.parse::<IpNet>().or_else(|_| word.parse::<IpAddr>().map(IpNet::from));
+    network.map_err(|_| format!("`{word}` is neither an address nor a network"))
 }
 
 /// Who asked each of the proxies, the nearest proxy's word last; nothing where it is no address.

@@ -3,6 +3,7 @@
 //! `ini` reads the files, `options` is the table of what has a meaning here. What has none is reported once, and
 //! is never fatal.
 
+pub mod front;
 mod ini;
 pub mod options;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use vicar_rules::Micros;
 
+use self::front::{Cors, Health};
 use self::options::Kind;
 use crate::clock::SECOND;
 use crate::oslo;
@@ -120,6 +122,8 @@ pub struct Config {
     pub policy_file: Option<PathBuf>,
     /// `[DEFAULT] public_endpoint`
     pub public_endpoint: Option<String>,
+    /// The path below which all others are, such as `/identity`: of `[vicar] path_prefix`, or of `public_endpoint`.
+    pub path_prefix: String,
     /// `[DEFAULT] admin_token`
     pub admin_token: Option<Secret>,
     /// `[DEFAULT] list_limit`
@@ -132,6 +136,10 @@ pub struct Config {
     pub max_body: usize,
     /// `[oslo_middleware] enable_proxy_headers_parsing` and `[vicar] trusted_proxies`: whose headers are believed.
     pub proxies: Proxies,
+    /// `[healthcheck]`
+    pub health: Health,
+    /// `[cors]`: one for each origin.
+    pub cors: Vec<Cors>,
     /// `[vicar] max_connections`: of the public listener; 0 is as many as there may be file descriptors.
     pub max_connections: usize,
     /// `[vicar] max_connections_per_address`; 0 is no limit.
@@ -194,6 +202,7 @@ impl Config {
         if let Location::Server(at) = &database.location {
             unknown.extend(at.unknown.iter().map(|name| format!("[database] connection, parameter {name}")));
         }
+        let public_endpoint = r.public_endpoint()?;
         Ok(Self {
             database,
             fernet_keys: r.path("fernet_tokens", "key_repository")?,
@@ -221,9 +230,8 @@ impl Config {
             compliance: r.compliance()?,
             enforce_scope: r.flag("oslo_policy", "enforce_scope")?,
             policy_file: r.text("oslo_policy", "policy_file")?.map(PathBuf::from),
-            public_endpoint: r
-                .text("DEFAULT", "public_endpoint")?
-                .map(|u| u.trim_end_matches('/').trim_end_matches("/v3").to_owned()),
+            path_prefix: r.path_prefix(public_endpoint.as_deref())?,
+            public_endpoint,
             admin_token: r.text("DEFAULT", "admin_token")?.map(Secret),
             list_limit: r.count("DEFAULT", "list_limit")?,
             max_project_tree_depth: r.size("DEFAULT", "max_project_tree_depth")?,
@@ -232,6 +240,8 @@ impl Config {
                 _ => LimitModel::Flat,
             },
             proxies: r.proxies()?,
+            health: r.health(&mut unknown)?,
+            cors: r.cors()?,
             max_connections: r.connections("max_connections")?,
             max_connections_per_address: r.connections("max_connections_per_address")?,
             max_body: r.size("oslo_middleware", "max_request_body_size")?,
@@ -267,7 +277,9 @@ fn not_in_table<T>(section: &str, name: &str) -> Result<T> {
 impl Reader<'_> {
     /// The row's kind, and the value in the files.
     fn row(&self, section: &str, name: &str) -> (Option<Kind>, Option<&str>) {
-        (options::find(section, name).map(|o| o.kind), self.ini.value(section, name))
+        let set = self.ini.value(section, name);
+        let above = || section.split_once('.').and_then(|(above, _)| self.ini.value(above, name));
+        (options::find(section, name).map(|o| o.kind), set.or_else(above))
     }
 
     fn text(&self, section: &str, name: &str) -> Result<Option<String>> {
@@ -355,17 +367,6 @@ impl Reader<'_> {
         };
         let words = set.unwrap_or(default).split([',', '\n']).map(str::trim);
         Ok(words.filter(|s| !s.is_empty()).map(str::to_owned).collect())
-    }
-
-    fn proxies(&self) -> Result<Proxies> {
-        let named = self.list("vicar", "trusted_proxies")?;
-        let proxies = Proxies::named(named.iter().map(String::as_str));
-        let proxies = proxies.or_else(|e| wrong("vicar", "trusted_proxies", e))?;
-        Ok(match self.flag("oslo_middleware", "enable_proxy_headers_parsing")? {
-            false => Proxies::default(),
-            true if named.is_empty() => Proxies::private(),
-            true => proxies,
-        })
     }
 
     fn database(&self) -> Result<Settings> {

@@ -1,6 +1,7 @@
 //! From a request to the handler that its route declares, in one transaction.
 
 pub mod discovery;
+mod health;
 mod home;
 pub mod log;
 pub mod openapi;

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 
+use super::front::Front;
 use crate::config::Config;
 use crate::peer::{Proxies, network};
 
@@ -72,6 +73,8 @@ pub struct Limits {
     pub first: Duration,
     /// The proxies that are believed when they say who the client is.
     pub proxies: Proxies,
+    /// Where health checks are.
+    pub front: Front,
     /// What is counted.
     pub gauges: Gauges,
 }
@@ -91,6 +94,7 @@ impl Default for Limits {
             grace: Duration::from_secs(10),
             first: Duration::from_millis(500),
             proxies: Proxies::default(),
+            front: Front::default(),
             gauges: Gauges::default(),
         }
     }
@@ -121,8 +125,8 @@ impl Limits {
             0 => 0,
             n => n.min((connections / 4 * 3).max(1)),
         };
-        let proxies = config.proxies.clone();
-        Self { connections, per_address, reserved, proxies, gauges, ..usual }
+        let (proxies, front) = (config.proxies.clone(), Front::new(config));
+        Self { connections, per_address, reserved, proxies, front, gauges, ..usual }
     }
 
     /// Of the listener for monitoring.

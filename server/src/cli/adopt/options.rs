@@ -52,11 +52,8 @@ const OPTION_SUPPORT: &[(&str, &str, Support)] = &[
     ("application_credential", "user_limit", NoEffect),
     ("endpoint_filter", "return_all_endpoints_if_no_filter", Unless(&["true"], Differs, "is off: a project for which no endpoint is named sees all of them here")),
     ("*", "list_limit", Always(Differs, "is not looked at; `[DEFAULT] list_limit` is")),
-    ("oslo_middleware", "enable_proxy_headers_parsing", Unless(OFF, Todo, "is on: of the X-Forwarded headers only the client's address is looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with; the Keystone understands it too")),
-    ("DEFAULT", "secure_proxy_ssl_header", Always(Todo, "is not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with")),
+    ("DEFAULT", "secure_proxy_ssl_header", Always(Todo, "is not looked at here. Turn on `[oslo_middleware] enable_proxy_headers_parsing`, or set `[DEFAULT] public_endpoint`, which links then begin with")),
     ("oslo_middleware", "*", NoEffect),
-    ("cors*", "allowed_origin", Always(Differs, "is set: no CORS headers are sent here; a proxy in front can add them")),
-    ("cors*", "*", NoEffect),
     ("federation", "trusted_dashboard", Always(Differs, "is set: single sign-on is not served here")),
     ("saml", "idp_entity_id", Always(Differs, "is set: no assertions are made here for other Keystones")),
     ("database", "slave_connection", Always(Differs, "is not used: everything is read where it is written")),
@@ -94,7 +91,6 @@ const OPTION_SUPPORT: &[(&str, &str, Support)] = &[
     ("totp", "*", NoEffect),
     ("api", "*", NoEffect),
     ("wsgi", "*", NoEffect),
-    ("healthcheck", "*", NoEffect),
     ("profiler*", "*", NoEffect),
     ("oslo_messaging*", "*", NoEffect),
     ("oslo_concurrency", "*", NoEffect),
@@ -197,6 +193,9 @@ fn named(r: &mut Report, ini: &Ini, config: &Config) {
     }
     for name in config.unknown.iter().filter(|n| n.contains(", parameter ")) {
         r.differs(name, "is not understood; the connection is made without it");
+    }
+    for name in config.unknown.iter().filter(|n| n.starts_with("[healthcheck] backends, ")) {
+        r.differs(name, "is not known here: health checks do not look at it");
     }
 }
 
@@ -339,11 +338,25 @@ fn meanings(r: &mut Report, ini: &Ini, config: &Config) {
             "longer ones than 72 bytes cannot be set here; those that the Keystone cut go on working",
         );
     }
-    if ini.value("DEFAULT", "public_endpoint").is_none() {
-        r.ok("[DEFAULT] public_endpoint", "is not set: links begin with the Host that the client sent");
-    }
+    front(r, ini, config);
     if config.compliance.lockout_failure_attempts.is_none() {
         r.differs("failed logins", "are not counted here, as no lock-out is configured");
+    }
+}
+
+/// Proxies, and browsers.
+fn front(r: &mut Report, ini: &Ini, config: &Config) {
+    let name = "[oslo_middleware] enable_proxy_headers_parsing";
+    let is_on =
+        ini.value("oslo_middleware", "enable_proxy_headers_parsing").map(plain).as_deref() == Some("true");
+    match (is_on, config.proxies.are_named()) {
+        (true, true) => {}
+        (true, false) => r.differs(name, "is on: a Keystone believes anybody's X-Forwarded headers. Here they are believed of whoever connects from this machine or a private network; name the proxies in `[vicar] trusted_proxies`"),
+        (false, _) if config.public_endpoint.is_none() => r.differs("[DEFAULT] public_endpoint", format_args!("is not set: links begin with the Host that the client sent, and with `http` unless TLS ends here. A Keystone believes X-Forwarded-Proto without being told; here turn on `{name}`")),
+        (false, _) => {}
+    }
+    if ini.names().any(|(section, option)| section.starts_with("cors.") && option == "allowed_origin") {
+        r.differs("[cors.*] allowed_origin", "is honoured: a Keystone 30.0.0 reads no section but [cors]");
     }
 }
 
