@@ -62,6 +62,11 @@ impl Proxies {
         self.are_named
     }
 
+    /// Whether nobody named them, and some are believed.
+    pub fn are_guessed(&self) -> bool {
+        !self.are_named && !self.networks.is_empty()
+    }
+
     /// Whether one at this address is believed.
     pub fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

@@ -5,7 +5,7 @@
 # An environment is made anew only when its requirements file has changed.
 # The last four are none: Debian's packages, whose own servers are not started. `services` is what
 # Heat needs, `databases` what Vicar can use, `cluster` what makes several machines of one,
-# `proxies` what stands in front of one.
+# `proxies` what there is in front of one.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
@@ -37,7 +37,9 @@ for name in "$@"; do
         command -v $program >/dev/null || want+=("$program")
       done;;
     proxies)
-      command -v haproxy >/dev/null || want+=(haproxy)
+      for program in haproxy openssl curl; do
+        command -v $program >/dev/null || want+=("$program")
+      done
       command -v nginx >/dev/null || want+=(nginx-light)
       command -v apache2 >/dev/null || want+=(apache2-bin);;
     *) echo "setup.sh: no such environment: $name" >&2; exit 2;;

@@ -87,6 +87,11 @@ impl Serve {
         let descriptors = limits::raise_descriptors();
         let config = self.at.config()?;
         warn_of_unknown(&config);
+        if config.proxies.are_guessed() {
+            tracing::warn!(
+                "headers of a proxy are believed of whoever connects from this machine or a private network; name the proxies in [vicar] trusted_proxies"
+            );
+        }
         let tls = match (&self.tls_cert, &self.tls_key) {
             (Some(cert), Some(key)) => {
                 Some(serve::tls(cert, key).map_err(|e| Failure::Config(format!("TLS: {e}")))?)

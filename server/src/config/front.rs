@@ -1,4 +1,4 @@
-//! What stands before the server, and who asks it besides clients: proxies, health checks, browsers.
+//! What is in front of the server, and who asks it besides clients: proxies, health checks, browsers.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -109,7 +109,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("oslo_middleware", "enable_proxy_headers_parsing", Flag(false), "whether the `X-Forwarded-` headers (or `Forwarded`) of a proxy in front are believed: see [proxies.md](proxies.md)"),
     opt("vicar", "max_connections", Count(Some(8192)), "of the public listener; 0: as many as the limit of file descriptors allows; ours"),
     opt("vicar", "max_connections_per_address", Count(Some(2048)), "of one client address, or one /64 network with IPv6; 0: no limit. Behind a proxy all clients have the proxy's address; ours"),
-    opt("vicar", "trusted_proxies", List(""), "addresses and networks of the proxies whose headers are believed; unset: any on this machine or in a private network; ours"),
+    opt("vicar", "trusted_proxies", List(""), "with `enable_proxy_headers_parsing`, addresses and networks of the proxies whose headers are believed; unset: any on this machine or in a private network; ours"),
     opt("vicar", "path_prefix", Text(None), "the path below which everything is, like `/identity`; unset: that of `public_endpoint`; ours"),
     opt("healthcheck", "path", Text(Some("/healthcheck")), "one more path for health checks, besides `/healthcheck`"),
     opt("healthcheck", "backends", List(""), "`disable_by_file`, `disable_by_files_ports`, `enable_by_files`"),

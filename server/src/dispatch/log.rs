@@ -19,6 +19,7 @@ use crate::http::request::read_body;
 use crate::ids;
 use crate::line::Line;
 use crate::metrics::RequestLabels;
+use crate::peer::Peer;
 
 /// The header with the request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
@@ -59,6 +60,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     request.extensions_mut().insert(line.clone());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
+    let address = request.extensions().get::<Peer>().map(|peer| peer.address.to_string());
     let route = request
         .extensions()
         .get::<MatchedPath>()
@@ -85,6 +87,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     let f = line.fields();
     tracing::info!(
         request_id = id,
+        address,
         %method,
         path,
         status,

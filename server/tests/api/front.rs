@@ -1,4 +1,4 @@
-//! What stands in front of the server: health checks, proxies, browsers' pages of other origins.
+//! What is in front of the server: health checks, proxies, pages of other origins.
 
 use serde_json::json;
 

@@ -351,7 +351,7 @@ fn front(r: &mut Report, ini: &Ini, config: &Config) {
         ini.value("oslo_middleware", "enable_proxy_headers_parsing").map(plain).as_deref() == Some("true");
     match (is_on, config.proxies.are_named()) {
         (true, true) => {}
-        (true, false) => r.differs(name, "is on: a Keystone believes anybody's X-Forwarded headers. Here they are believed of whoever connects from this machine or a private network; name the proxies in `[vicar] trusted_proxies`"),
+        (true, false) => r.differs(name, "is on: a Keystone believes the X-Forwarded headers of everybody. Here they are believed of whoever connects from this machine or a private network; name the proxies in `[vicar] trusted_proxies`"),
         (false, _) if config.public_endpoint.is_none() => r.differs("[DEFAULT] public_endpoint", format_args!("is not set: links begin with the Host that the client sent, and with `http` unless TLS ends here. A Keystone believes X-Forwarded-Proto without being told; here turn on `{name}`")),
         (false, _) => {}
     }
