@@ -139,9 +139,10 @@ impl Reader<'_> {
             |word: &String| peer::network_of(word).or_else(|e| wrong(section, "allowed_source_ranges", e));
         let sources = sources.iter().map(network).collect::<Result<_>>()?;
         let path = self.text(section, "path")?.unwrap_or_default();
-        if !path.starts_with('/') || prefix(&path).is_none() {
+        // Neither the root nor anything of the API.
+        let Some(path) = prefix(&path).filter(|path| !path.is_empty() && !path.starts_with("/v3/")) else {
             return wrong(section, "path", format_args!("`{path}` is no path like /healthcheck"));
-        }
+        };
         Ok(Health {
             path,
             detailed: self.flag(section, "detailed")?,
@@ -303,6 +304,9 @@ mod tests {
             "backends = disable_by_files_ports\ndisable_by_file_paths = /a",
             "allowed_source_ranges = here",
             "path = healthcheck",
+            "path = /",
+            "path = /v3",
+            "path = /v3/users",
         ] {
             assert!(read(&format!("[healthcheck]\n{wrong}\n")).is_err(), "{wrong}");
         }

@@ -4,11 +4,13 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::clock;
@@ -19,6 +21,11 @@ use crate::http::front::Arrival;
 use crate::peer::Peer;
 
 const OK: &str = "OK";
+
+/// How many look at files at a time.
+static PLACES: Semaphore = Semaphore::const_new(4);
+/// How long that may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What proxies write.
 const PROXY_HEADERS: [&str; 7] = [
@@ -47,12 +54,7 @@ pub async fn check(State(app): State<Arc<App>>, request: Request) -> Response {
             .into_response();
     }
     let port = request.extensions().get::<Arrival>().and_then(|a| a.local).map_or(0, |local| local.port());
-    let backends = health.backends.clone();
-    // Files may be where it takes long to look.
-    let found = tokio::task::spawn_blocking(move || backends.iter().map(|b| look(b, port)).collect());
-    let found: Vec<Found> = found.await.unwrap_or_else(|_| {
-        vec![Found { is_good: false, reason: "UNKNOWN", details: "the check could not be made".into() }]
-    });
+    let found = look_at_all(&health.backends, port).await;
     let is_good = found.iter().all(|found| found.is_good);
     if request.method() == Method::HEAD {
         return if is_good { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE }
@@ -75,6 +77,27 @@ fn is_for(health: &Health, request: &Request) -> bool {
         || address.is_some_and(|address| health.sources.iter().any(|range| range.contains(&address)));
     let is_set = |name: &&str| request.headers().get(*name).is_some_and(|value| !value.is_empty());
     (health.sources.is_empty() || is_near()) && !(health.ignores_proxied && PROXY_HEADERS.iter().any(is_set))
+}
+
+/// Looks at all of them, not on the threads that serve: a file may be where looking takes long, or does not end.
+async fn look_at_all(backends: &[Backend], port: u16) -> Vec<Found> {
+    if backends.is_empty() {
+        return Vec::new();
+    }
+    let backends = backends.to_vec();
+    let looking = async {
+        let place = PLACES.acquire().await.ok()?;
+        let found = tokio::task::spawn_blocking(move || {
+            let found: Vec<Found> = backends.iter().map(|backend| look(backend, port)).collect();
+            drop(place);
+            found
+        });
+        found.await.ok()
+    };
+    tokio::time::timeout(PATIENCE, looking).await.ok().flatten().unwrap_or_else(|| {
+        let details = "The files could not be looked at".to_owned();
+        vec![Found { is_good: false, reason: "UNKNOWN", details }]
+    })
 }
 
 fn look(backend: &Backend, port: u16) -> Found {
