@@ -1261,6 +1261,28 @@ fn adopting_says_what_each_option_of_a_keystone_means() {
             "FAIL     [tokenless_auth] trusted_issuer: is set: requests that a certificate speaks for",
         ],
     );
+    let proxied = "[oslo_middleware]\nenable_proxy_headers_parsing = yes\n";
+    let found = "differs  [oslo_middleware] enable_proxy_headers_parsing: is on";
+    says(proxied, 0, &[found]);
+    s.file("vicar.conf", format!("{base}\n{proxied}[vicar]\ntrusted_proxies = 192.0.2.1\n"));
+    let named = run(&s, &["doctor", "--adopt"]);
+    assert!(!String::from_utf8_lossy(&named.stdout).contains(found), "the proxies are named");
+    says(
+        "[healthcheck]\nbackends = disable_by_file,odd\n[cors]\nallowed_origin = https://a.example\n[cors.b]\nallowed_origin = https://b.example\n",
+        0,
+        &[
+            "differs  [DEFAULT] public_endpoint: is not set",
+            "differs  [healthcheck] backends, odd: is not known here",
+            "differs  [cors.*] allowed_origin: is honoured",
+            "[healthcheck] backends",
+        ],
+    );
+    says(
+        "[vicar]\ntrusted_proxies = proxy.example\n",
+        1,
+        &["`proxy.example` is neither an address nor a network"],
+    );
+    says("[DEFAULT]\nadmin_token = s3cret\n", 0, &["todo     [DEFAULT] admin_token"]);
     let all = run(&s, &["doctor", "--adopt"]);
     assert!(!String::from_utf8_lossy(&all.stdout).contains("s3cret"), "values are not shown");
     says("[token]\nexpiration = soon\n", 1, &["FAIL     files: configuration: [token] expiration"]);

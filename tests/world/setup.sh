@@ -1,16 +1,17 @@
 #!/bin/bash
-# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|tempest|heat|lint|services|databases|cluster]...
+# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|tempest|heat|lint|services|databases|cluster|proxies]...
 #     (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
 # An environment is made anew only when its requirements file has changed.
-# The last three are none: Debian's packages, whose own servers are not started. `services` is what
-# Heat needs, `databases` what Vicar can use, `cluster` what makes several machines of one.
+# The last four are none: Debian's packages, whose own servers are not started. `services` is what
+# Heat needs, `databases` what Vicar can use, `cluster` what makes several machines of one,
+# `proxies` what there is in front of one.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 tempest heat lint services databases cluster
+[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 tempest heat lint services databases cluster proxies
 
 want=()
 probe=$(mktemp -d)
@@ -36,6 +37,12 @@ for name in "$@"; do
       for program in haproxy rsync lsof; do
         command -v $program >/dev/null || want+=("$program")
       done;;
+    proxies)
+      for program in haproxy openssl curl; do
+        command -v $program >/dev/null || want+=("$program")
+      done
+      command -v nginx >/dev/null || want+=(nginx-light)
+      command -v apache2 >/dev/null || want+=(apache2-bin);;
     *) echo "setup.sh: no such environment: $name" >&2; exit 2;;
   esac
 done
@@ -55,7 +62,7 @@ fi
 
 mkdir -p "$cache"
 for name in "$@"; do
-  case $name in services|databases|cluster) continue;; esac
+  case $name in services|databases|cluster|proxies) continue;; esac
   list=$here/requirements-$name.txt
   env=$cache/$name
   lists=("$list")

@@ -84,11 +84,8 @@ pub(super) fn log(ini: &Ini, config: &Config, findings: &Findings) {
     for (option, meant) in &findings.unknown {
         tracing::warn!(option, "configuration: {}", unknown(meant.as_deref()));
     }
-    for name in &config.unknown_parameters {
-        tracing::warn!(
-            parameter = name,
-            "configuration: this parameter of [database] connection is not understood"
-        );
+    for name in &config.unknown {
+        tracing::warn!(option = name, "configuration: this is not understood, and left out");
     }
     if !findings.idle.is_empty() {
         tracing::info!(options = findings.idle.join(", "), "configuration: nothing follows from these here");
@@ -135,8 +132,8 @@ impl Check {
         for (option, meant) in &findings.unknown {
             print(format_args!("unknown {option}: {}", unknown(meant.as_deref())));
         }
-        for name in &config.unknown_parameters {
-            print(format_args!("unknown [database] connection: the parameter {name} is not understood"));
+        for name in &config.unknown {
+            print(format_args!("unknown {name}: is not understood, and left out"));
         }
         self.accept.check(&findings)
     }

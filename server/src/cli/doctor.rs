@@ -81,7 +81,7 @@ impl Doctor {
 
 fn configuration(r: &mut Report, ini: &Ini, config: &Config, accept: &Accept) {
     let found = foreign::judge(ini, config);
-    if found.foreign.is_empty() && found.unknown.is_empty() && config.unknown_parameters.is_empty() {
+    if found.foreign.is_empty() && found.unknown.is_empty() && config.unknown.is_empty() {
         r.ok("configuration", "every option has its effect here");
     }
     for f in &found.foreign {
@@ -94,8 +94,8 @@ fn configuration(r: &mut Report, ini: &Ini, config: &Config, accept: &Accept) {
     for (option, meant) in &found.unknown {
         r.warn(option, unknown(meant.as_deref()));
     }
-    for name in &config.unknown_parameters {
-        r.warn("[database] connection", format_args!("the parameter {name} is not understood"));
+    for name in &config.unknown {
+        r.warn(name, "is not understood, and left out");
     }
     r.judge(
         config.auth_methods.iter().any(|m| m == "ec2credential"),

@@ -116,6 +116,11 @@ impl Serve {
         let findings = foreign::judge(&ini, &config);
         log_configuration(&ini, &config, &findings);
         accept.check(&findings)?;
+        if config.proxies.are_guessed() {
+            tracing::warn!(
+                "headers of a proxy are believed of whoever connects from this machine or a private network; name the proxies in [vicar] trusted_proxies"
+            );
+        }
         if public_url.is_some() {
             config.public_endpoint.clone_from(&public_url);
         }

@@ -4,6 +4,7 @@
 //! Keystone, and `foreign` says what follows from those.
 
 pub mod foreign;
+pub mod front;
 mod ini;
 pub mod known;
 pub mod options;
@@ -14,10 +15,12 @@ use std::time::Duration;
 
 use vicar_rules::Micros;
 
+use self::front::{Cors, Health};
 use self::options::Kind;
 use crate::clock::SECOND;
 use crate::oslo;
 use crate::pattern;
+use crate::peer::Proxies;
 use crate::secret::Secret;
 use crate::store::url::{self, Location, Settings};
 
@@ -124,6 +127,8 @@ pub struct Config {
     pub debug: bool,
     /// `[DEFAULT] public_endpoint`
     pub public_endpoint: Option<String>,
+    /// The path below which all others are, such as `/identity`: of `[vicar] path_prefix`, or of `public_endpoint`.
+    pub path_prefix: String,
     /// `[DEFAULT] admin_token`
     pub admin_token: Option<Secret>,
     /// `[DEFAULT] list_limit`
@@ -134,8 +139,12 @@ pub struct Config {
     pub limit_model: LimitModel,
     /// `[oslo_middleware] max_request_body_size`
     pub max_body: usize,
-    /// `[oslo_middleware] enable_proxy_headers_parsing`: a proxy says who the client is.
-    pub proxy_headers: bool,
+    /// `[oslo_middleware] enable_proxy_headers_parsing` and `[vicar] trusted_proxies`: whose headers are believed.
+    pub proxies: Proxies,
+    /// `[healthcheck]`
+    pub health: Health,
+    /// `[cors]`: one for each origin.
+    pub cors: Vec<Cors>,
     /// `[vicar] max_connections`: of the public listener; 0 is as many as there may be file descriptors.
     pub max_connections: usize,
     /// `[vicar] max_connections_per_address`; 0 is no limit.
@@ -152,8 +161,8 @@ pub struct Config {
     pub retention: Micros,
     /// `[delegation] reap_interval`: the pause between rounds of the reaper; 0 is never.
     pub reap_interval: Micros,
-    /// Parameters of the connection that are not understood.
-    pub unknown_parameters: Vec<String>,
+    /// Words in values that are not understood: parameters of the connection, kinds of health checks.
+    pub unknown: Vec<String>,
 }
 
 /// Where paths lie that are not set.
@@ -200,10 +209,11 @@ impl Config {
             return wrong(o.section, o.name, ini.trouble(o.section, o.name).unwrap_or_default());
         }
         let database = r.database()?;
-        let unknown_parameters = match &database.location {
-            Location::Server(at) => at.unknown.clone(),
-            Location::Sqlite(_) => Vec::new(),
-        };
+        let mut unknown = Vec::new();
+        if let Location::Server(at) = &database.location {
+            unknown.extend(at.unknown.iter().map(|name| format!("[database] connection, parameter {name}")));
+        }
+        let public_endpoint = r.public_endpoint()?;
         Ok(Self {
             database,
             fernet_keys: r.path("fernet_tokens", "key_repository")?,
@@ -232,9 +242,8 @@ impl Config {
             enforce_scope: r.flag("oslo_policy", "enforce_scope")?,
             policy_file: r.text("oslo_policy", "policy_file")?.map(PathBuf::from),
             debug: r.flag("DEFAULT", "debug")?,
-            public_endpoint: r
-                .text("DEFAULT", "public_endpoint")?
-                .map(|u| u.trim_end_matches('/').trim_end_matches("/v3").to_owned()),
+            path_prefix: r.path_prefix(public_endpoint.as_deref())?,
+            public_endpoint,
             admin_token: r.text("DEFAULT", "admin_token")?.map(Secret),
             list_limit: r.count("DEFAULT", "list_limit")?,
             max_project_tree_depth: r.size("DEFAULT", "max_project_tree_depth")?,
@@ -242,7 +251,9 @@ impl Config {
                 Some("strict_two_level") => LimitModel::StrictTwoLevel,
                 _ => LimitModel::Flat,
             },
-            proxy_headers: r.flag("oslo_middleware", "enable_proxy_headers_parsing")?,
+            proxies: r.proxies()?,
+            health: r.health(&mut unknown)?,
+            cors: r.cors()?,
             max_connections: r.connections("max_connections")?,
             max_connections_per_address: r.connections("max_connections_per_address")?,
             max_body: r.size("oslo_middleware", "max_request_body_size")?,
@@ -255,7 +266,7 @@ impl Config {
             reap_interval: r.duration("delegation", "reap_interval")?,
             max_trusts_per_user: r.count("delegation", "max_trusts_per_user")?.filter(|n| *n > 0),
             max_credentials_per_user: r.count("delegation", "max_credentials_per_user")?.filter(|n| *n > 0),
-            unknown_parameters,
+            unknown,
         })
     }
 }
@@ -278,7 +289,9 @@ fn not_in_table<T>(section: &str, name: &str) -> Result<T> {
 impl Reader<'_> {
     /// The row's kind, and the value in the files.
     fn row(&self, section: &str, name: &str) -> (Option<Kind>, Option<&str>) {
-        (options::find(section, name).map(|o| o.kind), self.ini.value(section, name))
+        let set = self.ini.value(section, name);
+        let above = || section.split_once('.').and_then(|(above, _)| self.ini.value(above, name));
+        (options::find(section, name).map(|o| o.kind), set.or_else(above))
     }
 
     fn text(&self, section: &str, name: &str) -> Result<Option<String>> {
@@ -485,7 +498,10 @@ like = this
         let c = Config::from_ini(&ini, Base::Keystone).expect("reads");
         assert_eq!(c.fernet_keys, Path::new("/etc/keystone/fernet-keys"));
         assert_eq!(c.credential_keys, Path::new("/etc/keystone/credential-keys"));
-        assert_eq!(c.unknown_parameters, ["odd", "even"]);
+        assert_eq!(
+            c.unknown,
+            ["[database] connection, parameter odd", "[database] connection, parameter even"]
+        );
     }
 
     #[test]
@@ -519,7 +535,7 @@ like = this
         let text = "[database]\nconnection = mysql://k:topsecret@h/k?odd=1\nmax_retries = -1\n";
         let c = Config::from_text(text, Path::new("/d")).expect("reads");
         assert!(!format!("{c:?}").contains("topsecret"));
-        assert_eq!((c.unknown_parameters.len(), c.database.max_retries), (1, None));
+        assert_eq!((c.unknown.len(), c.database.max_retries), (1, None));
         assert!(Config::from_text("[token]\nexpiration = soon\n", Path::new("/d")).is_err());
     }
 

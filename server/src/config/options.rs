@@ -84,8 +84,9 @@ const fn opt(section: &'static str, name: &'static str, kind: Kind, doc: &'stati
     Opt { section, name, kind, doc, change: Change::Restart }
 }
 
-/// The row of an option.
+/// The row of an option. Sections like `[cors.dashboard]` have those of `[cors]`.
 pub fn find(section: &str, name: &str) -> Option<&'static Opt> {
+    let section = if section.starts_with("cors.") { "cors" } else { section };
     OPTIONS.iter().find(|o| o.section == section && o.name == name)
 }
 
@@ -93,7 +94,7 @@ pub fn find(section: &str, name: &str) -> Option<&'static Opt> {
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
     opt("DEFAULT", "debug", Flag(false), "the log level is `debug` instead of `info`, unless `--log-level` or `$VICAR_LOG_LEVEL` says one").reloaded(),
-    opt("DEFAULT", "public_endpoint", Text(None), "what links begin with; without it, the host that the client asked for"),
+    opt("DEFAULT", "public_endpoint", Text(None), "what links begin with, a whole URL; without it, the host that the client asked for"),
     opt("DEFAULT", "list_limit", Count(None), "the longest list in one answer"),
     opt("DEFAULT", "max_project_tree_depth", Number(5), "levels of projects below a domain"),
     opt("unified_limit", "enforcement_model", Choice(&["flat", "strict_two_level"]), "with `strict_two_level`, no limit of a project is above its domain's"),
@@ -146,9 +147,25 @@ pub const OPTIONS: &[Opt] = &[
     opt("security_compliance", "allow_insecure_application_credential_trust_escalation", Flag(false), "whether application credentials may use the routes of trusts"),
     opt("oslo_policy", "policy_file", Text(None), "overrides, `\"name\": \"rule\"`, YAML or JSON").reloaded(),
     opt("oslo_policy", "enforce_scope", Flag(true), "whether each operation wants a token with its kind of scope").reloaded(),
-    opt("oslo_middleware", "enable_proxy_headers_parsing", Flag(false), "the client's address is the last entry of `X-Forwarded-For`; only behind a proxy that writes it"),
+    opt("oslo_middleware", "enable_proxy_headers_parsing", Flag(false), "whether the `X-Forwarded-` headers (or `Forwarded`) of a proxy in front are believed: see [proxies.md](proxies.md)"),
     opt("vicar", "max_connections", Count(Some(8192)), "of the public listener; 0: as many as the limit of file descriptors allows; ours"),
     opt("vicar", "max_connections_per_address", Count(Some(2048)), "of one client address, or one /64 network with IPv6; 0: no limit. Behind a proxy all clients have the proxy's address; ours"),
+    opt("vicar", "trusted_proxies", List(""), "with `enable_proxy_headers_parsing`, addresses and networks of the proxies whose headers are believed; unset: any on this machine or in a private network; ours"),
+    opt("vicar", "path_prefix", Text(None), "the path below which everything is, like `/identity`; unset: that of `public_endpoint`; ours"),
+    opt("healthcheck", "path", Text(Some("/healthcheck")), "one more path for health checks, besides `/healthcheck`"),
+    opt("healthcheck", "backends", List(""), "`disable_by_file`, `disable_by_files_ports`, `enable_by_files`"),
+    opt("healthcheck", "disable_by_file_path", Text(None), "while this file is there, health checks are answered with 503"),
+    opt("healthcheck", "disable_by_file_paths", List(""), "the same with a file for each port: `5000:/path`"),
+    opt("healthcheck", "enable_by_file_paths", List(""), "files that must be there"),
+    opt("healthcheck", "detailed", Flag(false), "whether answers have the time, the platform and the files' names"),
+    opt("healthcheck", "allowed_source_ranges", List(""), "networks of the clients for whom health checks are there; unset: everybody"),
+    opt("healthcheck", "ignore_proxied_requests", Flag(false), "whether health checks are not there for requests with a proxy's headers"),
+    opt("cors", "allowed_origin", List(""), "origins whose pages may use the API from a browser, `https://host[:port]`; `*`: all. Sections like `[cors.dashboard]` say what differs for others"),
+    opt("cors", "allow_credentials", Flag(true), "whether such a page may send cookies and the like"),
+    opt("cors", "expose_headers", List("X-Auth-Token,X-Openstack-Request-Id,X-Subject-Token,Openstack-Auth-Receipt"), "headers of answers that it may read"),
+    opt("cors", "max_age", Number(3600), "seconds that a browser may remember what is allowed"),
+    opt("cors", "allow_methods", List("GET,PUT,POST,DELETE,PATCH"), "methods that it may use"),
+    opt("cors", "allow_headers", List("X-Auth-Token,X-Openstack-Request-Id,X-Subject-Token,X-Project-Id,X-Project-Name,X-Project-Domain-Id,X-Project-Domain-Name,X-Domain-Id,X-Domain-Name,Openstack-Auth-Receipt"), "headers that it may send"),
     opt("oslo_middleware", "max_request_body_size", Number(114_688), "bytes"),
     opt("revoke", "expiration_buffer", Seconds(1800), "how long revocations are kept beyond need"),
 ];

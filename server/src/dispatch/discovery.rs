@@ -11,6 +11,7 @@ use super::{Route, home};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::http::Request;
+use crate::http::accept::liking;
 use crate::http::request::ok;
 
 /// The other form of these documents: a map of everything that is served.
@@ -35,25 +36,7 @@ fn wants_home(request: &Request) -> bool {
     let Ok(Some(accept)) = request.header(&header::ACCEPT) else {
         return false;
     };
-    let liking = |media: &str| {
-        accept
-            .split(',')
-            .filter_map(|range| {
-                let mut parts = range.split(';').map(str::trim);
-                // The nearer a range names the type, the more its weight counts.
-                let nearness = match parts.next()? {
-                    "*/*" => 0,
-                    "application/*" => 1,
-                    named if named.eq_ignore_ascii_case(media) => 2,
-                    _ => return None,
-                };
-                let weight = parts.find_map(|p| p.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse().ok());
-                Some((nearness, weight.unwrap_or(0.0_f32)))
-            })
-            .max_by_key(|(nearness, _)| *nearness)
-            .map_or(0.0, |(_, weight)| weight)
-    };
-    liking(JSON_HOME) > liking("application/json")
+    liking(accept, JSON_HOME) > liking(accept, "application/json")
 }
 
 fn home(routes: &[Route], prefix: &str) -> Response {

@@ -16,7 +16,7 @@ use super::run;
 use crate::app::App;
 use crate::error::challenge;
 use crate::http::Links;
-use crate::http::request::{Encrypted, Made, read_body};
+use crate::http::request::{Made, read_body};
 use crate::ids;
 use crate::line::{Fields, LONGEST, Line, cut};
 use crate::metrics::RequestLabels;
@@ -72,9 +72,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |p| p.as_str().to_owned());
-    let encrypted = request.extensions().get::<Encrypted>().is_some_and(|e| e.0);
-    let links =
-        Links::new(app.config.public_endpoint.as_deref(), request.headers(), request.uri(), encrypted);
+    let links = request.extensions().get::<Links>().cloned().unwrap_or_default();
     let mut response = match whole(request, app.config.max_body).await {
         Ok((parts, body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
         Err(refused) => refused,

@@ -2,6 +2,7 @@
 
 pub mod discovery;
 pub mod events;
+mod health;
 mod home;
 pub mod log;
 pub mod openapi;

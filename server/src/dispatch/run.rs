@@ -7,23 +7,24 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawPathParams, Request as HttpRequest, State};
-use axum::http::{Method, Uri, header};
+use axum::http::{Method, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter, get};
+use axum::routing::{MethodFilter, MethodRouter, any, get};
 use tower::ServiceExt;
 use vicar_rules::Micros;
 use vicar_rules::policy::Policy;
 use vicar_rules::token::Act;
 
 use super::route::{Auth, Handler, Route};
-use super::{discovery, events, log};
+use super::{discovery, events, health, log};
 use crate::app::App;
 use crate::authz::{Caller, Session, SlowWork};
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
+use crate::http::front::{Front, HEALTHCHECK};
 use crate::http::request::{AUTH_TOKEN, read_body};
-use crate::http::{Request, layers};
+use crate::http::{Request, cors, layers};
 use crate::queue::Origin;
 use crate::reason::Reason;
 use crate::store::{Backoff, Tx};
@@ -43,8 +44,11 @@ pub fn router(app: Arc<App>, routes: &'static [Route]) -> Router {
         }
     }
     // Health needs no transaction: it is asked for when the database is away.
-    let mut router =
-        Router::new().route("/healthz", get(discovery::healthz)).route("/readyz", get(discovery::readyz));
+    let mut router = Router::new()
+        .route("/healthz", get(discovery::healthz))
+        .route("/readyz", get(discovery::readyz))
+        .route(HEALTHCHECK, any(health::check))
+        .route(&format!("{HEALTHCHECK}/{{*rest}}"), any(health::check));
     for (path, (methods, mut names)) in paths {
         names.push("OPTIONS");
         names.sort_unstable();
@@ -53,6 +57,7 @@ pub fn router(app: Arc<App>, routes: &'static [Route]) -> Router {
         let options = move || std::future::ready([(header::ALLOW, allow)].into_response());
         router = router.route(path, methods.options(options));
     }
+    let (front, cors) = (Front::new(&app.config), Arc::<[_]>::from(app.config.cors.as_slice()));
     let router = router
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
         .fallback(|| async {
@@ -60,30 +65,13 @@ pub fn router(app: Arc<App>, routes: &'static [Route]) -> Router {
         })
         .layer(from_fn(layers::catch_panic))
         .layer(from_fn_with_state(Arc::clone(&app), log::around))
+        .layer(from_fn_with_state(cors, cors::around))
         .with_state(app);
-    Router::new().fallback_service(router.map_request(tidy_path))
+    Router::new().fallback_service(router.map_request(move |request: HttpRequest| front.arrive(request)))
 }
 
 fn filter(method: &Method) -> MethodFilter {
     MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET)
-}
-
-/// `/v3/projects/` and `//v3//projects` are `/v3/projects`: clients write all of these.
-fn tidy_path(mut request: HttpRequest) -> HttpRequest {
-    let uri = request.uri();
-    let path = uri.path();
-    if path == "/" || !(path.contains("//") || path.ends_with('/')) {
-        return request;
-    }
-    let tidy: String = path.split('/').filter(|part| !part.is_empty()).flat_map(|part| ["/", part]).collect();
-    let tidy = if tidy.is_empty() { "/".to_owned() } else { tidy };
-    let whole = uri.query().map_or_else(|| tidy.clone(), |query| format!("{tidy}?{query}"));
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = whole.parse().ok();
-    if let Ok(shorter) = Uri::from_parts(parts) {
-        *request.uri_mut() = shorter;
-    }
-    request
 }
 
 async fn answer(route: &'static Route, app: &App, params: RawPathParams, request: HttpRequest) -> Response {
@@ -97,7 +85,7 @@ async fn read(app: &App, params: RawPathParams, request: HttpRequest) -> Result<
     let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let (parts, body): (_, Body) = request.into_parts();
     let body = read_body(body, app.config.max_body).await?;
-    Request::new(parts, body, params, app.config.public_endpoint.as_deref())
+    Request::new(parts, body, params)
 }
 
 /// Runs a handler until it has an answer. Each run is a transaction of its own, and one that did not commit

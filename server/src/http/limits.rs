@@ -10,8 +10,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 
+use super::front::Front;
 use crate::config::Config;
-use crate::peer::network;
+use crate::peer::{Proxies, network};
 
 /// Raises the soft limit of file descriptors to the hard one. Returns how many this process may have open;
 /// `None` means that there is no limit.
@@ -70,8 +71,10 @@ pub struct Limits {
     /// How long a client that has connected and not asked for anything yet may take to begin once the server
     /// stops: its request may be on its way.
     pub first: Duration,
-    /// Whether a proxy in front says in `X-Forwarded-For` who the client is.
-    pub forwarded: bool,
+    /// The proxies that are believed when they say who the client is.
+    pub proxies: Proxies,
+    /// Where health checks are.
+    pub front: Front,
     /// What is counted.
     pub gauges: Gauges,
 }
@@ -90,7 +93,8 @@ impl Default for Limits {
             answer: rate,
             grace: Duration::from_secs(10),
             first: Duration::from_millis(500),
-            forwarded: false,
+            proxies: Proxies::default(),
+            front: Front::default(),
             gauges: Gauges::default(),
         }
     }
@@ -121,8 +125,8 @@ impl Limits {
             0 => 0,
             n => n.min((connections / 4 * 3).max(1)),
         };
-        let forwarded = config.proxy_headers;
-        Self { connections, per_address, reserved, forwarded, gauges, ..usual }
+        let (proxies, front) = (config.proxies.clone(), Front::new(config));
+        Self { connections, per_address, reserved, proxies, front, gauges, ..usual }
     }
 
     /// Of the listener for monitoring.

@@ -1,34 +1,26 @@
 //! Links in answers.
 
-use axum::http::{HeaderMap, Uri, header};
-
 use super::link::link_path;
 
-/// What links begin with: scheme, host and port.
+/// What links begin with: scheme, host, port, and the path below which everything is.
 #[derive(Debug, Clone)]
 pub struct Links {
     base: String,
 }
 
+impl Default for Links {
+    fn default() -> Self {
+        Self::to_base("http://localhost".to_owned())
+    }
+}
+
 impl Links {
-    /// From `[DEFAULT] public_endpoint`, or from what the client called us by.
-    pub fn new(public: Option<&str>, headers: &HeaderMap, uri: &Uri, encrypted: bool) -> Self {
-        if let Some(public) = public {
-            return Self { base: public.to_owned() };
-        }
-        let scheme = if encrypted { "https" } else { "http" };
-        let host = headers
-            .get(header::HOST)
-            .and_then(|h| h.to_str().ok())
-            .or_else(|| uri.authority().map(|a| a.as_str()))
-            // A name, an address, a port: nothing else gets into a link.
-            .filter(|h| h.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b)))
-            .unwrap_or("localhost");
-        let host = host.strip_suffix(if encrypted { ":443" } else { ":80" }).unwrap_or(host);
-        Self { base: format!("{scheme}://{host}") }
+    /// Links that begin with this URL, which has no slash at its end.
+    pub fn to_base(base: String) -> Self {
+        Self { base }
     }
 
-    /// Scheme, host and port.
+    /// What comes before `/v3`.
     pub fn base(&self) -> &str {
         &self.base
     }

@@ -1,5 +1,8 @@
 //! HTTP around the resources: the request, answers, links, pages, the log line. Knows no resource.
 
+pub mod accept;
+pub mod cors;
+pub mod front;
 pub mod layers;
 pub mod limits;
 pub mod link;

@@ -36,10 +36,6 @@ pub struct Request {
     body: Bytes,
 }
 
-/// Whether the connection was encrypted. Set by the listener.
-#[derive(Debug, Clone, Copy)]
-pub struct Encrypted(pub bool);
-
 /// How much of a body that is too large is still taken in. A client reads the answer only once it has
 /// sent all; past this it is cut off.
 const DISCARDED: usize = 8 << 20;
@@ -69,15 +65,9 @@ impl Request {
     ///
     /// # Errors
     /// 400 when the query is not properly encoded.
-    pub fn new(
-        parts: Parts,
-        body: Bytes,
-        params: Vec<(String, String)>,
-        public_endpoint: Option<&str>,
-    ) -> Result<Self> {
-        let encrypted = parts.extensions.get::<Encrypted>().is_some_and(|e| e.0);
+    pub fn new(parts: Parts, body: Bytes, params: Vec<(String, String)>) -> Result<Self> {
         Ok(Self {
-            links: Links::new(public_endpoint, &parts.headers, &parts.uri, encrypted),
+            links: parts.extensions.get::<Links>().cloned().unwrap_or_default(),
             query: Query::parse(parts.uri.query().unwrap_or_default())?,
             path: parts.uri.path().to_owned(),
             line: parts.extensions.get::<Line>().cloned().unwrap_or_default(),

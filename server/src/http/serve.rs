@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use super::front::Arrival;
 use super::layers::{self, Socket, TimedBody};
 use super::limits::{Door, Limits, Place};
-use super::request::Encrypted;
 use super::tls::Strangers;
 use crate::error::Error;
 use crate::peer::Peer;
@@ -108,7 +108,7 @@ async fn connection(
         told,
         limits,
         peer: Peer::new(address, Arc::downgrade(&stream)),
-        encrypted: Encrypted(tls.is_some()),
+        arrival: Arrival { encrypted: tls.is_some(), local: stream.local_addr().ok() },
         only_health: place.is_reserved(),
     };
     let socket = Socket::new(Arc::clone(&stream), limits.answer);
@@ -139,7 +139,7 @@ struct Talk<'a> {
     told: watch::Receiver<bool>,
     limits: &'a Limits,
     peer: Peer,
-    encrypted: Encrypted,
+    arrival: Arrival,
     only_health: bool,
 }
 
@@ -188,18 +188,16 @@ impl Talk<'_> {
     /// tell the client that nothing was done. What can take long in them (the database, the queue of hashing)
     /// has deadlines of its own.
     async fn answer(&self, request: hyper::Request<hyper::body::Incoming>) -> Result<Response, Infallible> {
-        let Limits { body, body_total, forwarded, .. } = *self.limits;
-        if self.only_health && !matches!(request.uri().path(), "/healthz" | "/readyz") {
+        let Limits { body, body_total, .. } = *self.limits;
+        let peer = self.peer.clone().through(&self.limits.proxies, request.headers());
+        if self.only_health && !self.limits.front.asks_health(request.uri().path(), request.headers(), &peer)
+        {
             let rest = layers::discard(request.into_body(), REFUSED_BODY);
             let _ = tokio::time::timeout(self.limits.reserved_head, rest).await;
             return Ok(busy());
         }
-        let mut peer = self.peer.clone();
-        if forwarded {
-            peer = peer.forwarded(request.headers());
-        }
         let mut request = request.map(|incoming| Body::new(TimedBody::new(incoming, body, body_total)));
-        request.extensions_mut().insert(self.encrypted);
+        request.extensions_mut().insert(self.arrival);
         request.extensions_mut().insert(peer.clone());
         let answer = layers::caught(peer.scope(self.router.clone().oneshot(request)));
         let Ok(answer) = answer.await.unwrap_or_else(|| Ok(layers::panicked()));

@@ -275,7 +275,7 @@ mod tests {
     }
 
     fn links() -> Links {
-        Links::new(Some("http://h"), &axum::http::HeaderMap::new(), &axum::http::Uri::default(), false)
+        Links::to_base("http://h".to_owned())
     }
 
     #[test]

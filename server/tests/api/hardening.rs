@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,12 @@ use axum::Router;
 use axum::routing::get;
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use vicar::config::Config;
 use vicar::dispatch::log;
+use vicar::http::front::Front;
 use vicar::http::limits::{Limits, Rate};
 use vicar::http::{layers, serve};
-use vicar::peer::Peer;
+use vicar::peer::{Peer, Proxies};
 use vicar::queue::Origin;
 
 use crate::support::{PASSWORD, Server};
@@ -86,7 +89,9 @@ impl Listener {
 }
 
 fn small() -> Router {
-    Router::new().route("/", get(|| async { "here" })).route("/healthz", get(|| async { "ok" }))
+    let here = get(|| async { "here" });
+    let router = Router::new().route("/", here.clone()).route("/healthz", here.clone());
+    router.route("/healthcheck", here.clone()).route("/identity/healthcheck/", here)
 }
 
 /// Deadlines that no test lives to see.
@@ -202,7 +207,8 @@ fn beyond_the_limits_only_health_checks_are_answered() {
         Limits { connections: 2, reserved: 2, ..patient() },
         Limits { connections: 0, per_address: 2, reserved: 2, ..patient() },
     ] {
-        let listener = Listener::new(limits, small());
+        let config = Config::from_text("[vicar]\npath_prefix = /identity\n", Path::new("/d")).expect("reads");
+        let listener = Listener::new(Limits { front: Front::new(&config), ..limits }, small());
         let held: Vec<TcpStream> = (0..2)
             .map(|_| {
                 let mut stream = connect(listener.at);
@@ -223,7 +229,9 @@ fn beyond_the_limits_only_health_checks_are_answered() {
             .expect("sent");
             text(stream)
         };
-        assert!(ask("GET /healthz").starts_with("HTTP/1.1 200 OK"));
+        for path in ["/healthz", "/healthcheck", "/identity/healthcheck/"] {
+            assert!(ask(&format!("GET {path}")).starts_with("HTTP/1.1 200 OK"), "{path}");
+        }
         let refused = ask("POST /").to_ascii_lowercase();
         assert!(refused.starts_with("http/1.1 503 "), "{refused}");
         assert!(refused.contains("retry-after: 1\r\n") && refused.contains(r#""code":503"#), "{refused}");
@@ -235,10 +243,10 @@ fn beyond_the_limits_only_health_checks_are_answered() {
 
 #[test]
 fn the_address_is_the_proxys_word_only_where_a_proxy_is_trusted() {
-    for (forwarded, address) in [(false, "127.0.0.1"), (true, "198.51.100.7")] {
+    for (proxies, address) in [(Proxies::default(), "127.0.0.1"), (Proxies::private(), "198.51.100.7")] {
         let known = || async { Peer::current().expect("a peer").address.to_string() };
         let router = Router::new().route("/", get(known));
-        let listener = Listener::new(Limits { forwarded, head: SHORT, ..patient() }, router);
+        let listener = Listener::new(Limits { proxies, head: SHORT, ..patient() }, router);
         let mut stream = connect(listener.at);
         write!(stream, "GET / HTTP/1.1\r\nHost: here\r\nX-Forwarded-For: 10.0.0.1, 198.51.100.7\r\n\r\n")
             .expect("sent");

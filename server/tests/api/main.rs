@@ -14,6 +14,7 @@ mod discovery;
 mod domains;
 mod engines;
 mod every_route;
+mod front;
 mod grants;
 mod groups;
 mod hardening;

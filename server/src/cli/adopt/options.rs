@@ -8,6 +8,7 @@ use super::super::config::unknown;
 use super::super::report::Report;
 use crate::config::foreign::{self, Effect, files_in};
 use crate::config::{Config, Ini, options};
+use crate::oslo;
 
 pub(super) fn judge(r: &mut Report, ini: &Ini, config: &Config) {
     let files: Vec<String> = ini.files().iter().map(|f| f.display().to_string()).collect();
@@ -46,11 +47,8 @@ fn named(r: &mut Report, ini: &Ini, config: &Config) {
     for (option, meant) in &found.unknown {
         r.todo(option, unknown(meant.as_deref()));
     }
-    for name in &config.unknown_parameters {
-        r.differs(
-            "[database] connection",
-            format_args!("the parameter {name} is not understood; the connection is made without it"),
-        );
+    for name in &config.unknown {
+        r.differs(name, "is not understood, and left out");
     }
 }
 
@@ -129,11 +127,25 @@ fn meanings(r: &mut Report, ini: &Ini, config: &Config) {
             "longer ones than 72 bytes cannot be set here; those that the Keystone cut go on working",
         );
     }
-    if ini.value("DEFAULT", "public_endpoint").is_none() {
-        r.ok("[DEFAULT] public_endpoint", "is not set: links begin with the Host that the client sent");
-    }
+    front(r, ini, config);
     if config.compliance.lockout_failure_attempts.is_none() {
         r.differs("failed logins", "are not counted here, as no lock-out is configured");
+    }
+}
+
+/// Proxies, and browsers.
+fn front(r: &mut Report, ini: &Ini, config: &Config) {
+    let name = "[oslo_middleware] enable_proxy_headers_parsing";
+    let is_on =
+        ini.value("oslo_middleware", "enable_proxy_headers_parsing").and_then(oslo::boolean) == Some(true);
+    match (is_on, config.proxies.are_named()) {
+        (true, true) => {}
+        (true, false) => r.differs(name, "is on: a Keystone believes the X-Forwarded headers of everybody. Here they are believed of whoever connects from this machine or a private network; name the proxies in `[vicar] trusted_proxies`"),
+        (false, _) if config.public_endpoint.is_none() => r.differs("[DEFAULT] public_endpoint", format_args!("is not set: links begin with the Host that the client sent, and with `http` unless TLS ends here. A Keystone believes X-Forwarded-Proto without being told; here turn on `{name}`")),
+        (false, _) => {}
+    }
+    if ini.names().any(|(section, option)| section.starts_with("cors.") && option == "allowed_origin") {
+        r.differs("[cors.*] allowed_origin", "is honoured: a Keystone 30.0.0 reads no section but [cors]");
     }
 }
 

@@ -10,6 +10,9 @@ use vicar::bootstrap::{self, Plan};
 use vicar::clock::{Clock, SECOND};
 use vicar::config::Config;
 use vicar::crypto::keys;
+use vicar::http::front::Front;
+use vicar::http::limits::Limits;
+use vicar::http::serve;
 use vicar::store::schema::Dialect;
 use vicar::store::{Store, migrate};
 
@@ -128,8 +131,7 @@ impl Server {
             rt.block_on(async {
                 migrate::sync(&store, held.now()).await.expect("schema");
                 let app = App::new(config, store, held).expect("app");
-                let listener =
-                    vicar::http::serve::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port");
+                let listener = serve::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port");
                 let address = listener.local_addr().expect("an address");
                 if is_first {
                     let plan = Plan::usual(PASSWORD.into(), &format!("http://{address}"));
@@ -140,7 +142,12 @@ impl Server {
                 let stop = async {
                     let _ = stopped.await;
                 };
-                vicar::http::serve::serve(listener, None, vicar::routes::public(app), stop).await;
+                let limits = Limits {
+                    proxies: app.config.proxies.clone(),
+                    front: Front::new(&app.config),
+                    ..Limits::default()
+                };
+                serve::serve_within(limits, listener, None, vicar::routes::public(app), stop).await;
             });
         });
         let (address, app, runtime) = port.recv().expect("the server starts");
