@@ -12,6 +12,7 @@ use crate::crypto::keys::KeyRing;
 use crate::crypto::passwords::Passwords;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
+use crate::remote::Remote;
 use crate::store::Store;
 
 /// The parts, put together once. Handlers get it by reference; parts do not know each other.
@@ -29,6 +30,8 @@ pub struct App {
     pub credential_keys: KeyRing,
     /// Who may call what.
     pub policy: Policy,
+    /// Other servers that the policy asks.
+    pub remote: Remote,
     /// Password hashing off the async threads.
     pub passwords: Passwords,
     /// Failed logins that are not written yet.
@@ -54,11 +57,10 @@ impl App {
     /// # Errors
     /// In words for the operator, when a file cannot be used.
     pub fn new(config: Config, store: Store, clock: Clock) -> Result<Arc<Self>, String> {
-        let mut policy = match &config.policy_file {
-            Some(file) => crate::policy_file::load(file)?,
-            None => Policy::shipped().map_err(|e| e.to_string())?,
-        };
-        policy.enforce_scope = config.enforce_scope;
+        let loaded = crate::policy_file::load(&config.policy)?;
+        loaded.log();
+        let policy = loaded.policy;
+        let remote = Remote::new(&config.policy.remote, policy.asks("https"))?;
         let metrics = match store.gauges() {
             Some(pool) => Metrics::default().with_pool(pool),
             None => Metrics::default(),
@@ -72,6 +74,7 @@ impl App {
             long_reads: Queue::new(places, places * WAITING_LONG_READS),
             failures: Failures::default(),
             policy,
+            remote,
             store: store.with_clock(clock.clone(), config.compliance.disable_user_account_days_inactive),
             config,
             clock,

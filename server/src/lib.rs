@@ -26,6 +26,7 @@ pub mod peer;
 mod policy_file;
 pub mod queue;
 pub mod reaper;
+pub mod remote;
 pub mod resource;
 pub mod resources;
 pub mod routes;

@@ -90,17 +90,15 @@ fn configuration(r: &mut Report, config: &Config) {
 }
 
 fn policy(r: &mut Report, config: &Config) {
-    let Some(file) = &config.policy_file else {
-        return r.ok("policy", "the shipped one");
-    };
-    match crate::policy_file::load(file) {
-        Ok(_) if !file.exists() => {
-            r.warn("policy", format_args!("{} is not there, so the shipped policy holds", file.display()))
+    match crate::policy_file::load(&config.policy) {
+        Ok(loaded) => {
+            for (good, text) in super::policy::findings(&loaded) {
+                r.judge(good, Verdict::Warn, "policy", &text, &text);
+            }
         }
-        Ok(_) => r.ok("policy", format_args!("{} is understood", file.display())),
         Err(e) => r.fail("policy", format_args!("{e}; the server will not start")),
     }
-    if !config.enforce_scope {
+    if !config.policy.enforce_scope {
         r.warn("scope", "[oslo_policy] enforce_scope is off: an admin somewhere is an admin everywhere");
     }
 }

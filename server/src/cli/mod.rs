@@ -10,6 +10,7 @@ mod failure;
 mod files;
 mod installation;
 mod keys;
+mod policy;
 mod report;
 mod serve;
 mod start;
@@ -63,6 +64,9 @@ enum Command {
     Keys(keys::Keys),
     /// Look for what is wrong or soon will be: keys, files, schema, clock, configuration, dead delegations
     Doctor(doctor::Doctor),
+    /// The rules of policy files
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Trusts that are over
     #[command(subcommand)]
     Trust(trust::Trust),
@@ -92,6 +96,7 @@ pub fn main() -> ExitCode {
             Command::Keys(c) => c.run().await,
             Command::Doctor(c) if c.adopt => adopt::run(&c.at, c.json).await,
             Command::Doctor(c) => c.run().await,
+            Command::Policy(c) => c.run(),
             Command::Trust(c) => c.run().await,
         }
     });

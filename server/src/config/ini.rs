@@ -8,10 +8,11 @@ use std::path::PathBuf;
 
 use super::ConfigError;
 
-/// Options by section and name. The last value of a name counts.
+/// Options by section and name. The last value of a name counts, except for options that may have several.
 #[derive(Default)]
 pub struct Ini {
-    values: BTreeMap<(String, String), String>,
+    values: BTreeMap<(String, String), Vec<String>>,
+    files: Vec<PathBuf>,
 }
 
 /// Names only: values may be secrets.
@@ -33,13 +34,25 @@ impl Ini {
             let text = std::fs::read_to_string(file).map_err(|e| wrong(e.to_string()))?;
             ini.read(&text).map_err(wrong)?;
         }
+        ini.files = files.to_vec();
         Ok(ini)
     }
 
     /// What an option is set to. An empty value counts as not set.
     pub fn value(&self, section: &str, option: &str) -> Option<&str> {
-        let value = self.values.get(&(section.to_owned(), option.to_owned()))?;
-        Some(value.as_str()).filter(|v| !v.is_empty())
+        let values = self.values.get(&(section.to_owned(), option.to_owned()))?;
+        values.last().map(String::as_str).filter(|v| !v.is_empty())
+    }
+
+    /// All that an option is set to, of those that may be set several times.
+    pub fn values(&self, section: &str, option: &str) -> Vec<String> {
+        let values = self.values.get(&(section.to_owned(), option.to_owned()));
+        values.into_iter().flatten().filter(|v| !v.is_empty()).cloned().collect()
+    }
+
+    /// The files that were read.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// All that is set, as section and option.
@@ -58,9 +71,10 @@ impl Ini {
             let line = line.trim_end();
             if line.starts_with([' ', '\t']) {
                 let key = open.as_ref().ok_or_else(|| wrong("nothing to continue"))?;
-                let value = self.values.entry(key.clone()).or_default();
-                value.push('\n');
-                value.push_str(line.trim_start());
+                if let Some(value) = self.values.entry(key.clone()).or_default().last_mut() {
+                    value.push('\n');
+                    value.push_str(line.trim_start());
+                }
                 continue;
             }
             open = None;
@@ -84,7 +98,7 @@ impl Ini {
                 return Err(wrong("the option has no name"));
             }
             let key = (section.clone(), name.replace('-', "_"));
-            self.values.insert(key.clone(), unquoted(value.trim()).to_owned());
+            self.values.entry(key.clone()).or_default().push(unquoted(value.trim()).to_owned());
             open = Some(key);
         }
         Ok(())
@@ -107,7 +121,10 @@ mod tests {
     fn read(text: &str) -> Result<Vec<(String, String)>, String> {
         let mut ini = Ini::default();
         ini.read(text)?;
-        Ok(ini.values.into_iter().map(|((s, o), v)| (format!("{s}.{o}"), v)).collect())
+        let last = |(key, values): ((String, String), Vec<String>)| {
+            (format!("{}.{}", key.0, key.1), values.last().cloned().unwrap_or_default())
+        };
+        Ok(ini.values.into_iter().map(last).collect())
     }
 
     /// Each of these was given to oslo.config's parser, which reads the same.

@@ -113,7 +113,7 @@ async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
             Err(Error::NeedsWriter) if !has_writer => has_writer = true,
             Err(Error::Pending) => {
                 has_writer = false;
-                if let Err(e) = slow.perform(&app.passwords).await {
+                if let Err(e) = slow.perform(&app.passwords, &app.remote).await {
                     break e;
                 }
             }

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use vicar_rules::policy::OPERATIONS;
-
 use super::super::installation::Installation;
 use super::super::report::{Report, Verdict};
 use crate::config::{Config, Ini};
@@ -42,12 +40,10 @@ const OPTION_SUPPORT: &[(&str, &str, Support)] = &[
     ("tokenless_auth", "trusted_issuer", Always(Fail, "is set: requests that a certificate speaks for are not served here")),
     ("tokenless_auth", "*", NoEffect),
     ("oslo_policy", "enforce_new_defaults", Unless(&["true"], Differs, "is off: the old, wider defaults are not among the shipped rules; whoever relies on them is refused. Overrides in policy.yaml can name them")),
-    ("oslo_policy", "policy_dirs", Always(Todo, "is set: directories of policies are not read here; put their rules into `[oslo_policy] policy_file`")),
-    ("oslo_policy", "remote*", Always(Todo, "is set: nobody is asked over the net here")),
+    ("oslo_policy", "remote_ssl_verify_server_crt", Unless(&["true"], Differs, "is off: whom a rule asks by `https:` is verified here all the same. Set `remote_ssl_ca_crt_file` if it is not one that the system trusts")),
     ("oslo_policy", "*", NoEffect),
     ("security_compliance", "allow_insecure_admin_trust_cross_project_credentials_access", Unless(OFF, Differs, "is on: a trust's token never sees other credentials here")),
     ("security_compliance", "*", NoEffect),
-    ("resource", "admin_project*", Always(Differs, "is set: no project is special here, and tokens do not say `is_admin_project`")),
     ("resource", "*_url_safe", Unless(&["off"], Differs, "is on: names are not checked for it here")),
     ("application_credential", "user_limit", NoEffect),
     ("endpoint_filter", "return_all_endpoints_if_no_filter", Unless(&["true"], Differs, "is off: a project for which no endpoint is named sees all of them here")),
@@ -161,7 +157,7 @@ pub(super) fn judge(r: &mut Report, at: &Installation, ini: &Ini, config: &Confi
     methods(r, config);
     meanings(r, ini, config);
     r.group("Policy");
-    policy(r, at, ini, config);
+    policy(r, config);
 }
 
 /// Every option in the files.
@@ -347,67 +343,23 @@ fn meanings(r: &mut Report, ini: &Ini, config: &Config) {
     }
 }
 
-fn policy(r: &mut Report, at: &Installation, ini: &Ini, config: &Config) {
-    let beside = at.config_files.first().and_then(|f| f.parent()).unwrap_or(Path::new("."));
-    let usual = beside.join("policy.yaml");
-    let Some(file) = &config.policy_file else {
-        if usual.exists() {
-            let text = format!(
-                "is not set, and {0} is there, which a Keystone reads then; set it: `policy_file = {0}`",
-                usual.display()
-            );
-            r.todo("[oslo_policy] policy_file", text);
-            overrides(r, &usual);
-        } else {
-            r.ok(
-                "rules",
-                "no overrides; the shipped ones are the Keystone's, with what docs/compatibility.md lists",
-            );
-        }
-        return extra(r, ini, beside);
-    };
-    let there = beside.join(file);
-    if file.is_relative() && there.exists() && !file.exists() {
-        r.todo(
-            "[oslo_policy] policy_file",
-            format_args!("{} is looked for beside the configuration by a Keystone, here in the directory that the server is started in; write {}", file.display(), there.display()),
-        );
-        overrides(r, &there);
-    } else if file.exists() {
-        overrides(r, file);
-    } else {
-        r.ok(
-            "rules",
-            format_args!("{} is not there, so there are no overrides, as in a Keystone", file.display()),
-        );
-    }
-    extra(r, ini, beside);
-}
-
-/// Directories of policies, which a Keystone reads without being told.
-fn extra(r: &mut Report, ini: &Ini, beside: &Path) {
-    let dir = beside.join("policy.d");
-    if ini.value("oslo_policy", "policy_dirs").is_none() && !files_of(&dir).is_empty() {
-        r.todo(
-            &dir.display().to_string(),
-            "a Keystone reads it too; put its rules into `[oslo_policy] policy_file`",
-        );
-    }
-}
-
-fn overrides(r: &mut Report, file: &Path) {
-    let names = match crate::policy_file::names(file) {
-        Ok(names) => names,
+fn policy(r: &mut Report, config: &Config) {
+    let loaded = match crate::policy_file::load(&config.policy) {
+        Ok(loaded) => loaded,
         Err(e) => return r.fail("rules", format_args!("{e}; the server will not start")),
     };
-    let (served, others): (Vec<String>, Vec<String>) =
-        names.into_iter().partition(|n| !n.contains(':') || OPERATIONS.iter().any(|o| o.name == n));
-    r.ok(
-        "rules",
-        format_args!("{} is understood; {} of its rules are honoured", file.display(), served.len()),
-    );
-    if !others.is_empty() {
-        r.differs("rules", format_args!("nothing here asks for {}; they guard nothing", others.join(", ")));
+    if loaded.files.is_empty() {
+        r.ok(
+            "rules",
+            "no policy file, as for a Keystone; the shipped ones are the Keystone's, with what docs/compatibility.md lists",
+        );
+    }
+    for (good, text) in super::super::policy::findings(&loaded) {
+        if !good {
+            r.todo("rules", text);
+        } else if !loaded.files.is_empty() {
+            r.add(if text.starts_with("nothing") { Verdict::Differs } else { Verdict::Ok }, "rules", text);
+        }
     }
 }
 
