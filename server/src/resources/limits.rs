@@ -109,7 +109,7 @@ static LIMIT: Resource = Resource::new(
     ],
 )
 .closed()
-.looks(Order { get: Look::Quietly, ..Order::always(Look::Last) });
+.looks(Order { create: Look::Last, ..Order::always(Look::Quietly) });
 
 impl Plain for Limit {
     fn of() -> &'static Resource {

@@ -23,6 +23,7 @@ mod limits;
 mod lists;
 mod losses;
 mod plans;
+mod policy;
 mod projects;
 mod retries;
 mod revocations;

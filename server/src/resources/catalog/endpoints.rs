@@ -8,7 +8,7 @@ use super::url;
 use crate::authz::{Authorized, Caller, Proposed, Writing};
 use crate::error::{Error, Result};
 use crate::http::request::take_text;
-use crate::resource::{Creates, Field, Plain, Record, Resource};
+use crate::resource::{Creates, Field, Look, Order, Plain, Record, Resource};
 
 /// Endpoints.
 #[derive(Debug)]
@@ -30,7 +30,8 @@ static ENDPOINT: Resource = Resource::new(
     ],
 )
 // The id that three endpoints had in common in version 2; it is never shown.
-.reserves(&["legacy_endpoint_id"]);
+.reserves(&["legacy_endpoint_id"])
+.looks(Order { create: Look::Last, ..Order::always(Look::Quietly) });
 
 impl Creates<Region> for Authorized<Proposed<Record<Endpoint>>> {}
 impl Creates<Region> for Authorized<Record<Endpoint>> {}
