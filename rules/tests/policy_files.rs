@@ -315,6 +315,15 @@ fn the_manager_of_a_domain() {
     assert!(!policy.allows(Op::CreateGrant, &on_project, &grant("d", "d", "member")));
 }
 
+#[test]
+fn the_page_names_all_that_rules_may_name() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policy-files.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    for key in Fact::ALL.iter().map(|(key, _)| *key).chain(Credential::keys()) {
+        assert!(page.contains(&format!("`{key}`")), "docs/policy-files.md does not name {key}");
+    }
+}
+
 /// Atoms that are understood.
 fn atom() -> impl Strategy<Value = String> {
     let keys: Vec<&str> = Credential::keys().collect();

@@ -196,3 +196,113 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         .and_then(|found| found.collect())
         .map_err(|e| format!("{}: {e}", file.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::server::WebPkiClientVerifier;
+
+    use super::*;
+
+    /// A certificate in files, which go with the test.
+    struct Made {
+        certificate: PathBuf,
+        key: PathBuf,
+        made: rcgen::CertifiedKey<rcgen::KeyPair>,
+    }
+
+    impl Made {
+        fn new(name: &str) -> Self {
+            let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
+            let file = |text: String| {
+                let file = std::env::temp_dir().join(format!("vicar-remote-{}.pem", crate::ids::uuid()));
+                std::fs::write(&file, text).expect("written");
+                file
+            };
+            Self { certificate: file(made.cert.pem()), key: file(made.signing_key.serialize_pem()), made }
+        }
+
+        fn roots(&self) -> RootCertStore {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.made.cert.der().clone()).expect("a root");
+            roots
+        }
+    }
+
+    impl Drop for Made {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.certificate);
+            let _ = std::fs::remove_file(&self.key);
+        }
+    }
+
+    /// A server that says yes to whoever shows the certificate; its port.
+    async fn yes(server: &Made, client: &Made) -> u16 {
+        let verifier = WebPkiClientVerifier::builder(Arc::new(client.roots())).build().expect("a verifier");
+        let key = PrivateKeyDer::from_pem_file(&server.key).expect("a key");
+        let config = ServerConfig::builder()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![server.made.cert.der().clone()], key)
+            .expect("a configuration");
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut start = [0; 4];
+                if stream.read_exact(&mut start).await.is_ok() && &start == b"POST" {
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nTrue";
+                    let _ = stream.write_all(answer).await;
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
+                }
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn by_https_both_sides_are_verified() {
+        let (server, client, other) = (Made::new("127.0.0.1"), Made::new("c"), Made::new("127.0.0.1"));
+        let port = yes(&server, &client).await;
+        let question = Question {
+            rule: "identity:get_user",
+            url: format!("https://127.0.0.1:{port}/"),
+            target: "{}".into(),
+            credentials: "{}".into(),
+        };
+        let ask = async |ca: &Made, shown: Option<&Made>| {
+            let options = RemoteOptions {
+                timeout: Duration::from_secs(30),
+                is_json: false,
+                ca: Some(ca.certificate.clone()),
+                certificate: shown.map(|s| s.certificate.clone()),
+                key: shown.map(|s| s.key.clone()),
+            };
+            Remote::new(&options, true).expect("reads").ask(&question).await
+        };
+        assert_eq!(ask(&server, Some(&client)).await, Some(true));
+        assert_eq!(ask(&other, Some(&client)).await, None, "another server");
+        assert_eq!(ask(&server, Some(&other)).await, None, "another client");
+        assert_eq!(ask(&server, None).await, None, "nobody in particular");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let with = |certificate: Option<&str>, ca: Option<&str>| RemoteOptions {
+            timeout: Duration::from_secs(1),
+            is_json: false,
+            ca: ca.map(PathBuf::from),
+            certificate: certificate.map(PathBuf::from),
+            key: None,
+        };
+        let fault = |options: &RemoteOptions| Remote::new(options, true).expect_err("cannot be used");
+        assert!(fault(&with(None, Some("/nowhere"))).starts_with("/nowhere: "));
+        assert!(fault(&with(Some("/x"), None)).contains("go together"));
+        assert!(Remote::new(&with(None, Some("/nowhere")), false).is_ok(), "nobody asks by https");
+    }
+}
