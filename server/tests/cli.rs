@@ -1436,6 +1436,11 @@ mod policy {
             expect(&start(&relative), 3, &format!("{file}: line {line}: "));
         }
         std::fs::remove_file(s.path("etc/policy.yaml")).expect("removed");
+        // Also one that nobody named, when it leads nowhere.
+        symlink(s.path("nowhere"), s.path("etc/policy.yaml")).expect("linked");
+        let unnamed = config(&s, "etc/unnamed.conf", "");
+        expect(&start(&unnamed), 3, "etc/policy.yaml: ");
+        std::fs::remove_file(s.path("etc/policy.yaml")).expect("removed");
         std::fs::create_dir(s.path("etc/policy.yaml")).expect("made");
         expect(&start(&relative), 3, "etc/policy.yaml: ");
         let asks = s.file("etc/asks.yaml", "\"identity:get_user\": \"https://h/\"\n");
@@ -1479,7 +1484,7 @@ mod policy {
         let s = scratch();
         let file = s.file(
             "rules.yaml",
-            "\"identity:list_roles\": [[\"role:x\", \"role:y\"], [\"@\"]]\nodd: \"a: 'b' # c\"\n",
+            "\"identity:list_roles\": [[\"role:x\", \"role:y\"], [\"@\"]]\nnull_rule: null\nodd: \"a: 'b' # c\"\n",
         );
         let first = finish(command(&s, &["policy", "list", &file]));
         expect(&first, 0, "\"identity:list_users\": ");
@@ -1490,6 +1495,12 @@ mod policy {
         );
         let again = s.file("again.yaml", &text);
         let second = finish(command(&s, &["policy", "list", &again]));
+        let meanings = |file: &str| -> Vec<Value> {
+            let output = finish(command(&s, &["policy", "list", "--json", file]));
+            let rules: Vec<Value> = serde_json::from_slice(&output.stdout).expect("JSON");
+            rules.iter().map(|rule| json!([rule["name"], rule["rule"], rule["meaning"]])).collect()
+        };
+        assert_eq!(meanings(&file), meanings(&again));
         let rules = |text: &str| -> Vec<String> {
             text.lines().map(|l| l.rsplit_once("  # ").expect("a source").0.to_owned()).collect()
         };

@@ -33,13 +33,15 @@ pub struct Override {
     pub check: Check,
     /// The same as it is written.
     pub text: String,
+    /// Whether it is written as one string.
+    pub is_string: bool,
 }
 
 impl Override {
     /// A rule that is written as one string.
     pub fn of(name: impl Into<String>, rule: impl Into<String>) -> Self {
         let text = rule.into();
-        Self { name: name.into(), check: Check::read(&text), text }
+        Self { name: name.into(), check: Check::read(&text), text, is_string: true }
     }
 }
 
@@ -50,6 +52,8 @@ pub struct Effective<'a> {
     pub name: &'a str,
     /// As it is written.
     pub text: &'a str,
+    /// Whether it is written as one string.
+    pub is_string: bool,
     /// Whether an operator wrote it.
     pub overridden: bool,
     /// Whether an operation asks for it, directly or through other rules.
@@ -64,7 +68,8 @@ pub struct Effective<'a> {
 #[derive(Debug, Clone)]
 pub struct Policy {
     checks: BTreeMap<String, Check>,
-    overrides: BTreeMap<String, String>,
+    /// An operator's rules as they are written, and whether as strings.
+    overrides: BTreeMap<String, (String, bool)>,
     default_rule: String,
     faults: faults::Faults,
     refusing: BTreeSet<String>,
@@ -103,9 +108,9 @@ impl Policy {
         let mut checks: BTreeMap<String, Check> =
             shipped_rules().map(|(name, rule)| (name.to_owned(), Check::read(rule))).collect();
         let mut texts = BTreeMap::new();
-        for Override { name, check, text } in overrides {
+        for Override { name, check, text, is_string } in overrides {
             checks.insert(name.clone(), check);
-            texts.insert(name, text);
+            texts.insert(name, (text, is_string));
         }
         let (faults, refusing) = faults::find(&checks, |name| resolve(&checks, default_rule, name));
         Self {
@@ -159,8 +164,9 @@ impl Policy {
             .keys()
             .map(|name| Effective {
                 name,
+                is_string: self.overrides.get(name).is_none_or(|(_, is_string)| *is_string),
                 text: match self.overrides.get(name) {
-                    Some(text) => text,
+                    Some((text, _)) => text,
                     None => shipped.get(name.as_str()).copied().unwrap_or_default(),
                 },
                 overridden: self.overrides.contains_key(name),

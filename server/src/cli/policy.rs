@@ -115,7 +115,8 @@ fn list(which: &Which) -> Result<(), Failure> {
     }
     for rule in rules {
         // A JSON text is a YAML text.
-        let (name, text) = (Value::from(rule.name), Value::from(rule.text));
+        let name = Value::from(rule.name);
+        let text = if rule.is_string { Value::from(rule.text).to_string() } else { rule.text.to_owned() };
         print(format_args!("{name}: {text}  # {}", source(&loaded, rule.name)));
     }
     Ok(())

@@ -40,10 +40,12 @@ fn usual(
 
 /// The first that is there. An absolute name is looked for as it is.
 pub(super) fn find(name: &str, directories: &[PathBuf]) -> Option<PathBuf> {
+    // A link that leads nowhere is found, so that it is told.
+    let is_there = |path: &PathBuf| path.symlink_metadata().is_ok();
     if Path::new(name).is_absolute() {
-        return Some(PathBuf::from(name)).filter(|path| path.exists());
+        return Some(PathBuf::from(name)).filter(is_there);
     }
-    directories.iter().map(|dir| dir.join(name)).find(|path| path.exists())
+    directories.iter().map(|dir| dir.join(name)).find(is_there)
 }
 
 /// The files of a directory of policies, sorted by name. Hidden ones and directories are none.

@@ -69,7 +69,7 @@ fn meaning(name: String, node: &Node) -> Override {
             refused("a rule is a string; \"@\" allows everybody, \"!\" nobody, both in quotes")
         }
     };
-    Override { name, check, text }
+    Override { name, check, text, is_string: matches!(node, Node::Text(_)) }
 }
 
 /// The old form of a rule: a list of lists, or of strings.
@@ -217,7 +217,7 @@ fn yaml(text: &str) -> Result<Vec<Override>, String> {
                 let name = written(&name);
                 let check =
                     Check::unknown(name.clone(), "for YAML the name is no string; write it in quotes");
-                rules.push(Override { name, check, text: written(&node) });
+                rules.push(Override { name, check, text: written(&node), is_string: true });
                 Expected::Name
             }
             _ => return wrong("the name of a rule must be a string"),
