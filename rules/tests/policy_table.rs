@@ -15,12 +15,7 @@ use vicar_rules::policy::{Fact, Facts, OPERATIONS, Op, Policy, Scope, Subject};
 type Persona = (&'static str, &'static str, Subject);
 
 fn persona(column: &'static str, user: &str, roles: &[&str], scope: Scope, who: &'static str) -> Persona {
-    let subject = Subject {
-        user: user.to_owned(),
-        roles: roles.iter().map(|r| (*r).to_owned()).collect(),
-        scope,
-        admin_token: false,
-    };
+    let subject = Subject::new(user, roles.iter().map(|r| (*r).to_owned()).collect(), scope);
     (column, who, subject)
 }
 
@@ -65,7 +60,7 @@ fn facts(op: Op) -> Facts {
     let project = || none().with(Fact::ProjectId, "p").with(Fact::ProjectDomain, "d");
     let in_domain = || none().with(Fact::ListDomain, "d");
     let group = || none().with(Fact::GroupDomain, "d");
-    let role = || none().with(Fact::RoleName, "member");
+    let role = || none().with(Fact::RoleName, "member").with_opt(Fact::RoleDomain, None::<&str>);
     // A keypair of the owner, born from the trust of the last three personas.
     let keypair = || {
         none()
@@ -87,9 +82,11 @@ fn facts(op: Op) -> Facts {
         Ec2GetCredential | Ec2DeleteCredential => keypair(),
         Ec2ListCredentials | Ec2CreateCredential => new_credential(),
         GetEndpoint | ListEndpoints | CreateEndpoint | UpdateEndpoint | DeleteEndpoint => none(),
-        CheckGrant | CreateGrant | RevokeGrant => {
-            user().with(Fact::ProjectId, "p").with(Fact::ProjectDomain, "d").with(Fact::RoleName, "member")
-        }
+        CheckGrant | CreateGrant | RevokeGrant => user()
+            .with(Fact::ProjectId, "p")
+            .with(Fact::ProjectDomain, "d")
+            .with(Fact::RoleName, "member")
+            .with_opt(Fact::RoleDomain, None::<&str>),
         ListGrants => user().with(Fact::ProjectId, "p").with(Fact::ProjectDomain, "d"),
         ListSystemGrantsForUser
         | CheckSystemGrantForUser
@@ -192,8 +189,7 @@ fn the_policy_is_the_one_that_was_reviewed() {
 #[test]
 fn the_configured_admin_token_may_do_everything() {
     let policy = Policy::shipped().expect("the table parses");
-    let subject =
-        Subject { user: "nobody".to_owned(), roles: Vec::new(), scope: Scope::Unscoped, admin_token: true };
+    let subject = Subject::admin_token();
     for row in OPERATIONS {
         assert!(policy.allows(row.op, &subject, &Facts::none()), "{}", row.name);
     }

@@ -1,9 +1,7 @@
 //! What a running server is made of.
 
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use vicar_rules::policy::Policy;
 use vicar_rules::token::Switches;
 
 use crate::auth::{self, lockout::Failures};
@@ -12,7 +10,9 @@ use crate::config::{Config, Ec2Keys};
 use crate::crypto::keys::KeyRing;
 use crate::crypto::passwords::Passwords;
 use crate::metrics::Metrics;
+use crate::policy_file::{self, Loaded};
 use crate::queue::Queue;
+use crate::remote::Remote;
 use crate::store::Store;
 
 /// The parts, put together once. Handlers get it by reference; parts do not know each other.
@@ -29,7 +29,7 @@ pub struct App {
     /// Keys of credentials at rest.
     pub credential_keys: KeyRing,
     /// Who may call what. Held for the time that it takes to copy the pointer.
-    policy: RwLock<Arc<Policy>>,
+    rules: RwLock<Arc<Rules>>,
     /// Password hashing off the async threads.
     pub passwords: Passwords,
     /// Failed logins that are not written yet.
@@ -49,22 +49,25 @@ pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from).max(2)
 }
 
-/// The policy that is configured.
-///
-/// # Errors
-/// In words for the operator, when a file cannot be used.
-pub fn read_policy(config: &Config) -> Result<Policy, String> {
-    let mut policy = match &config.policy_file {
-        Some(file) => crate::policy_file::load(file)?,
-        None => Policy::shipped().map_err(|e| e.to_string())?,
-    };
-    policy.enforce_scope = config.enforce_scope;
-    Ok(policy)
+/// Who may call what.
+#[derive(Debug)]
+pub struct Rules {
+    /// The policy, and what it was put together from.
+    pub loaded: Loaded,
+    /// Other servers that it asks.
+    pub remote: Remote,
 }
 
-/// The files that the policy is read from.
-pub fn policy_files(config: &Config) -> Vec<PathBuf> {
-    config.policy_file.iter().cloned().collect()
+impl Rules {
+    /// Reads what is configured.
+    ///
+    /// # Errors
+    /// In words for the operator, when a file cannot be used.
+    pub fn read(config: &Config) -> Result<Self, String> {
+        let loaded = policy_file::load(&config.policy)?;
+        let remote = Remote::new(&config.policy.remote, loaded.policy.asks("https"))?;
+        Ok(Self { loaded, remote })
+    }
 }
 
 impl App {
@@ -73,7 +76,9 @@ impl App {
     /// # Errors
     /// In words for the operator, when a file cannot be used.
     pub fn new(config: Config, store: Store, clock: Clock) -> Result<Arc<Self>, String> {
-        let policy = RwLock::new(Arc::new(read_policy(&config)?));
+        let rules = Rules::read(&config)?;
+        rules.loaded.log();
+        let rules = RwLock::new(Arc::new(rules));
         let metrics = match store.gauges() {
             Some(pool) => Metrics::default().with_pool(pool),
             None => Metrics::default(),
@@ -86,21 +91,21 @@ impl App {
             metrics,
             long_reads: Queue::new(places, places * WAITING_LONG_READS),
             failures: Failures::default(),
-            policy,
+            rules,
             store: store.with_clock(clock.clone(), config.compliance.disable_user_account_days_inactive),
             config,
             clock,
         }))
     }
 
-    /// The policy of this moment. A request takes it once, and keeps it.
-    pub fn policy(&self) -> Arc<Policy> {
-        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
+    /// The rules of this moment. A request takes them once, and keeps them.
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts another policy in force, for requests that begin from now on.
-    pub fn set_policy(&self, policy: Policy) {
-        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    /// Puts other rules in force, for requests that begin from now on.
+    pub fn set_rules(&self, rules: Rules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
     /// The parts that logins and tokens need.

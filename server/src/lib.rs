@@ -27,6 +27,7 @@ mod policy_file;
 pub mod queue;
 pub mod reaper;
 pub mod reason;
+pub mod remote;
 pub mod resource;
 pub mod resources;
 pub mod routes;

@@ -1114,16 +1114,19 @@ fn the_doctor_finds_what_is_wrong() {
     let s = Scratch::new();
     expect(&run(&s, &["doctor"]), 1, "is not there");
     assert!(!s.data().exists(), "looking makes nothing");
-    s.config(
-        "[auth]\nmethods = password,token\n[oslo_policy]\npolicy_file = /nowhere/policy.yaml\n[x]\ny = z\n",
-    );
+    s.config("[auth]\nmethods = password,token\n[oslo_policy]\npolicy_file = rules.yaml\n[x]\ny = z\n");
+    expect(&run(&s, &["doctor"]), 1, "FAIL  policy: [oslo_policy] policy_file: rules.yaml is not there");
+    let rules =
+        s.file("rules.yaml", "\"identity:get_user\": \"group:ops\"\n\"identity:get_policy\": \"!\"\n");
     run(&s, &["keys", "setup"]);
     expect(&run(&s, &["bootstrap", "--bootstrap-password", "pw"]), 0, "");
     let all = run(&s, &["doctor"]);
     for line in [
         "warn  [x] y: there is no such option",
         "warn  [auth] methods: ec2credential is missing",
-        "warn  policy: /nowhere/policy.yaml is not there",
+        &format!("ok    policy: read from {rules}; 1 of the rules there are asked for"),
+        "ok    policy: nothing here asks for identity:get_policy",
+        "warn  policy: identity:get_user refuse everybody, with all that refer to them, because of `group:ops`",
         "ok    token keys: 2 keys",
         "ok    schema: Keystone 29 and 30",
         "ok    rows from the future",
@@ -1294,7 +1297,7 @@ fn adopting_says_what_each_option_of_a_keystone_means() {
         "",
         0,
         &[
-            &format!("todo     [oslo_policy] policy_file: is not set, and {policy} is there"),
+            &format!("ok       rules: read from {policy}; 1 of the rules there are asked for"),
             "differs  rules: nothing here asks for identity:get_access_rule",
         ],
     );
@@ -1302,7 +1305,9 @@ fn adopting_says_what_each_option_of_a_keystone_means() {
     std::fs::write(s.path("vicar.conf.d/10-more.conf"), "[token]\nexpiration = 60\n").expect("written");
     says("", 0, &["vicar.conf.d/10-more.conf", "[token] expiration"]);
     s.file("policy.yaml", "\"identity:get_user\": \"role:x or (\"\n");
-    says("", 1, &["FAIL     rules: "]);
+    says("", 0, &["todo     rules: identity:get_user refuse everybody", "it ends too early"]);
+    s.file("policy.yaml", "a: role:x\nb: \"\n");
+    says("", 1, &["FAIL     rules: ", "policy.yaml: line 2: "]);
     s.file("policy.yaml", "");
     s.config("");
     expect(&run(&s, &["doctor", "--adopt"]), 1, "FAIL     [database] connection: is not set");
@@ -1438,4 +1443,279 @@ fn the_demo_is_another_program_which_is_handed_everything() {
     );
     executable(s.path("vicar-demo"));
     assert_eq!(demo(&s.path("nowhere")).status.code(), Some(9), "one beside it is found first");
+}
+
+/// Policy files as Keystone's operators have them.
+mod policy {
+    use super::*;
+
+    /// Everybody may look at the list of roles.
+    const OPEN: &str = "\"identity:list_roles\": \"@\"\n";
+
+    /// A folder of its own beside which nothing is found by accident.
+    fn command(s: &Scratch, args: &[&str]) -> Command {
+        let mut c = vicar(args);
+        c.arg("--data-dir").arg(s.data()).env("HOME", s.path("home")).current_dir(s.path("elsewhere"));
+        c.env_remove("SNAP").env_remove("SNAP_COMMON");
+        c
+    }
+
+    fn scratch() -> Scratch {
+        let s = Scratch::new();
+        for dir in ["home/.keystone", "elsewhere", "etc/policy.d", "etc/more.d/below", "other"] {
+            std::fs::create_dir_all(s.path(dir)).expect("made");
+        }
+        s
+    }
+
+    /// The rule `identity:list_roles` and where it is from, as `policy list` says.
+    #[track_caller]
+    fn list_roles(s: &Scratch, more: &[&str]) -> (String, String) {
+        let mut c = command(s, &["policy", "list", "--json"]);
+        c.args(more);
+        let output = finish(c);
+        expect(&output, 0, "identity:list_roles");
+        let rules: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let rule = rules.as_array().expect("a list").iter().find(|r| r["name"] == "identity:list_roles");
+        let text = |field: &str| rule.expect("it is there")[field].as_str().expect("text").to_owned();
+        (text("rule"), text("source"))
+    }
+
+    fn config(s: &Scratch, name: &str, ini: &str) -> String {
+        s.file(name, format!("[identity]\npassword_hash_rounds = 4\n[oslo_policy]\n{ini}\n"))
+    }
+
+    #[test]
+    fn it_is_found_where_a_keystone_finds_it() {
+        let s = scratch();
+        let conf = config(&s, "etc/keystone.conf", "");
+        let second = config(&s, "other/more.conf", "");
+        let named = config(&s, "etc/named.conf", "policy_file = policy.yaml");
+        let from = |file: &str| ("@".to_owned(), s.path(file).display().to_string());
+        let shipped = list_roles(&s, &[]);
+        assert_eq!(shipped.1, "shipped");
+        assert_eq!(list_roles(&s, &["--config-file", &conf]), shipped);
+        // Each of these is found before those above it, by name and without one.
+        for place in ["home", "home/.keystone", "etc", "other"] {
+            s.file(&format!("{place}/policy.yaml"), OPEN);
+            let file = format!("{place}/policy.yaml");
+            assert_eq!(list_roles(&s, &["--config-file", &named, "--config-file", &second]), from(&file));
+            assert_eq!(list_roles(&s, &["--config-file", &conf, "--config-file", &second]), from(&file));
+        }
+        // The last configuration file is the first to look beside.
+        assert_eq!(
+            list_roles(&s, &["--config-file", &second, "--config-file", &conf]),
+            from("etc/policy.yaml")
+        );
+        // A relative configuration file lies where the command is started.
+        let mut c = command(&s, &["policy", "check", "--config-file", "named.conf"]);
+        c.current_dir(s.path("etc"));
+        expect(&finish(c), 0, &s.path("etc/policy.yaml").display().to_string());
+        // With a data directory alone nothing is looked for, the working directory included.
+        s.file("elsewhere/policy.yaml", OPEN);
+        assert_eq!(list_roles(&s, &[]), shipped);
+    }
+
+    #[test]
+    fn the_form_of_older_releases_is_found_too() {
+        let s = scratch();
+        let conf = config(&s, "etc/keystone.conf", "");
+        s.file("etc/policy.json", "{\"identity:list_roles\": \"@\"}");
+        let at = |file: &str| ("@".to_owned(), s.path(file).display().to_string());
+        assert_eq!(list_roles(&s, &["--config-file", &conf]), at("etc/policy.json"));
+        s.file("home/policy.yaml", OPEN);
+        assert_eq!(list_roles(&s, &["--config-file", &conf]), at("home/policy.yaml"));
+        let named = config(&s, "etc/named.conf", "policy_file = rules.yaml");
+        let mut c = command(&s, &["policy", "list", "--config-file", &named]);
+        c.arg("--json");
+        expect(&finish(c), 3, "rules.yaml is not there");
+    }
+
+    #[test]
+    fn directories_lie_over_the_file_in_their_order() {
+        let s = scratch();
+        let rule = |role: &str| format!("\"identity:list_roles\": \"role:{role}\"\n");
+        let now = |conf: &str, role: &str, file: &str| {
+            let wanted = (format!("role:{role}"), s.path(file).display().to_string());
+            assert_eq!(list_roles(&s, &["--config-file", conf]), wanted);
+        };
+        let conf = config(&s, "etc/keystone.conf", "");
+        s.file("etc/policy.d/50.yaml", rule("a"));
+        now(&conf, "a", "etc/policy.d/50.yaml");
+        s.file("etc/policy.yaml", rule("file"));
+        now(&conf, "a", "etc/policy.d/50.yaml");
+        s.file("etc/policy.d/60.json", "{\"identity:list_roles\": \"role:b\"}");
+        s.file("etc/policy.d/.70.yaml", rule("hidden"));
+        s.file("etc/more.d/below/90.yaml", rule("below"));
+        now(&conf, "b", "etc/policy.d/60.json");
+        // Several are read one after the other; they take the place of the usual one.
+        let more = config(&s, "etc/more.conf", "policy_dirs = policy.d\npolicy_dirs = more.d");
+        s.file("etc/more.d/10.yaml", rule("c"));
+        now(&more, "c", "etc/more.d/10.yaml");
+        let one = config(&s, "etc/one.conf", "policy_dirs = other.d");
+        let mut c = command(&s, &["policy", "check", "--config-file", &one]);
+        expect(&finish(c), 0, "policy_dirs: other.d is not there");
+        now(&one, "file", "etc/policy.yaml");
+        s.file("etc/other.d", "no directory");
+        c = command(&s, &["policy", "check", "--config-file", &one]);
+        expect(&finish(c), 3, "[oslo_policy] policy_dirs: ");
+    }
+
+    /// A server with this configuration, and what it logged until it was ready.
+    fn log_of(s: &Scratch, conf: &str) -> String {
+        let env = [("HOME", s.path("home").display().to_string())];
+        let env: Vec<(&str, &str)> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        drop(serve(s, &["--config-file", conf], &env));
+        std::fs::read_to_string(s.path("log")).expect("a log")
+    }
+
+    #[test]
+    fn the_start_says_what_holds() {
+        let s = scratch();
+        let conf = config(&s, "etc/keystone.conf", "");
+        let log = log_of(&s, &conf);
+        let line = log.lines().find(|l| l.contains("policy: the shipped rules")).expect(&log);
+        assert!(
+            line.contains("looked_for=\"policy.yaml\"")
+                && line.contains(&s.path("etc").display().to_string())
+        );
+        let rules = "\"identity:list_roles\": \"role:x or group:ops\"\n\"a\": \"not group:ops\"\n\"identity:get_user\": null\n";
+        let file = s.file("etc/policy.yaml", rules);
+        let log = log_of(&s, &conf);
+        assert!(
+            log.contains(&format!("policy: these files hold an operator's rules files=\"{file}\"")),
+            "{log}"
+        );
+        let warned: Vec<&str> = log.lines().filter(|l| l.contains("refuse everybody")).collect();
+        assert_eq!(warned.len(), 2, "{log}");
+        assert!(
+            warned[0].contains("group:ops") && warned[0].contains("rules=\"a, identity:list_roles\""),
+            "{log}"
+        );
+        assert!(warned[1].contains("rules=\"identity:get_user\"") && warned[1].contains("WARN"), "{log}");
+    }
+
+    #[test]
+    fn a_named_file_that_is_missing_or_broken_stops_the_start() {
+        let s = scratch();
+        let start = |conf: &str| {
+            finish(command(
+                &s,
+                &["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "off", "--config-file", conf],
+            ))
+        };
+        let relative = config(&s, "etc/keystone.conf", "policy_file = policy.yaml");
+        let output = start(&relative);
+        expect(&output, 3, "[oslo_policy] policy_file: policy.yaml is not there; it was looked for in ");
+        expect(&output, 3, &s.path("etc").display().to_string());
+        expect(&output, 3, &s.path("home/.keystone").display().to_string());
+        s.file("elsewhere/policy.yaml", OPEN);
+        expect(&start(&relative), 3, "policy.yaml is not there");
+        let absolute = config(&s, "etc/absolute.conf", "policy_file = /nowhere/policy.yaml");
+        expect(&start(&absolute), 3, "[oslo_policy] policy_file: /nowhere/policy.yaml is not there");
+        for (broken, line) in
+            [("a: @\n", 1), ("# c\na: \"x\n", 2), ("a: role:x\n- b\n", 2), ("a: [x\n", 2), ("role:x\n", 1)]
+        {
+            let file = s.file("etc/policy.yaml", broken);
+            expect(&start(&relative), 3, &format!("{file}: line {line}: "));
+        }
+        std::fs::remove_file(s.path("etc/policy.yaml")).expect("removed");
+        // Also one that nobody named, when it leads nowhere.
+        symlink(s.path("nowhere"), s.path("etc/policy.yaml")).expect("linked");
+        let unnamed = config(&s, "etc/unnamed.conf", "");
+        expect(&start(&unnamed), 3, "etc/policy.yaml: ");
+        std::fs::remove_file(s.path("etc/policy.yaml")).expect("removed");
+        std::fs::create_dir(s.path("etc/policy.yaml")).expect("made");
+        expect(&start(&relative), 3, "etc/policy.yaml: ");
+        let asks = s.file("etc/asks.yaml", "\"identity:get_user\": \"https://h/\"\n");
+        let asks = config(
+            &s,
+            "etc/asks.conf",
+            &format!("policy_file = {asks}\nremote_ssl_ca_crt_file = /nowhere/ca.pem"),
+        );
+        expect(&start(&asks), 3, "/nowhere/ca.pem");
+    }
+
+    #[test]
+    fn check_says_what_each_rule_comes_to() {
+        let s = scratch();
+        let file = s.file(
+            "rules.yaml",
+            "\"identity:list_roles\": \"role:x\"\n\"identity:get_consumer\": \"role:x\"\n\"mine\": \"role:y\"\n",
+        );
+        let output = finish(command(&s, &["policy", "check", &file]));
+        expect(&output, 0, "ok       identity:list_roles: understood");
+        expect(&output, 0, "idle     identity:get_consumer: nothing here asks for it");
+        expect(&output, 0, "idle     mine: ");
+        expect(&output, 0, &format!("{file}: 1 understood, 2 guard nothing, 0 refuse everybody"));
+        let file = s.file("rules.yaml", "\"identity:list_roles\": \"rule:a\"\n\"a\": \"not user_name:x\"\n");
+        let output = finish(command(&s, &["policy", "check", &file]));
+        expect(
+            &output,
+            1,
+            "refuses  a: `user_name:x`: `user_name` is nothing that policy knows of a token here",
+        );
+        expect(&output, 1, "refuses  identity:list_roles: it refers to a rule that refuses everybody");
+        // A rule that others rest on takes them with it.
+        let file = s.file("rules.yaml", "\"admin_required\": \"role:x or (\"\n");
+        expect(&finish(command(&s, &["policy", "check", &file])), 1, "refuses  identity:create_user: ");
+        expect(&finish(command(&s, &["policy", "check"])), 0, "no policy file: the shipped rules hold");
+        expect(&finish(command(&s, &["policy", "check", "/nowhere.yaml"])), 3, "/nowhere.yaml: ");
+    }
+
+    #[test]
+    fn the_list_is_a_policy_file() {
+        let s = scratch();
+        let file = s.file(
+            "rules.yaml",
+            "\"identity:list_roles\": [[\"role:x\", \"role:y\"], [\"@\"]]\nnull_rule: null\nodd: \"a: 'b' # c\"\n",
+        );
+        let first = finish(command(&s, &["policy", "list", &file]));
+        expect(&first, 0, "\"identity:list_users\": ");
+        let text = String::from_utf8(first.stdout).expect("text");
+        assert!(
+            text.lines()
+                .any(|l| l.starts_with("\"identity:list_roles\": ") && l.ends_with(&format!("# {file}")))
+        );
+        let again = s.file("again.yaml", &text);
+        let second = finish(command(&s, &["policy", "list", &again]));
+        let meanings = |file: &str| -> Vec<Value> {
+            let output = finish(command(&s, &["policy", "list", "--json", file]));
+            let rules: Vec<Value> = serde_json::from_slice(&output.stdout).expect("JSON");
+            rules.iter().map(|rule| json!([rule["name"], rule["rule"], rule["meaning"]])).collect()
+        };
+        assert_eq!(meanings(&file), meanings(&again));
+        let rules = |text: &str| -> Vec<String> {
+            text.lines().map(|l| l.rsplit_once("  # ").expect("a source").0.to_owned()).collect()
+        };
+        assert_eq!(rules(&text), rules(&String::from_utf8(second.stdout).expect("text")));
+    }
+
+    #[test]
+    fn questions_are_decided() {
+        let s = scratch();
+        let file = s.file(
+            "rules.yaml",
+            "\"identity:get_user\": \"'ops':%(target.user.name)s and token.user.domain.id:d and roles:Ops\"\n",
+        );
+        let ask = |line: &Value| {
+            let mut c = command(&s, &["policy", "ask", &file]);
+            c.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = c.spawn().expect("runs");
+            writeln!(child.stdin.take().expect("piped"), "{line}").expect("written");
+            child.wait_with_output().expect("ends")
+        };
+        let token = json!({"user": {"id": "u", "domain": {"id": "d"}}, "roles": [{"name": "Ops"}], "system": {"all": true}});
+        let question = |target: Value| json!({"rule": "identity:get_user", "token": token, "target": target});
+        expect(&ask(&question(json!({"target.user.name": "ops"}))), 0, "true");
+        expect(&ask(&question(json!({"target.user.name": "dev"}))), 0, "false");
+        expect(&ask(&question(json!({"target.user.name": null, "user_id": "u"}))), 0, "false");
+        expect(
+            &ask(&question(json!({"target.user.email": "e"}))),
+            1,
+            "question 1: `target.user.email` is no fact",
+        );
+        expect(&ask(&json!({"rule": "x"})), 1, "question 1: `token.user.id` is missing");
+        expect(&ask(&json!("x")), 1, "question 1: `rule` is missing");
+    }
 }

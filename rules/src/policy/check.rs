@@ -1,6 +1,7 @@
 //! oslo.policy's rule language: `rule:x or (role:reader and domain_id:%(target.user.domain_id)s)`.
 
-use super::Fact;
+use super::facts::{Fact, Facts, Known};
+use super::subject::{Credential, Said};
 
 /// A parsed rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,39 +19,63 @@ pub enum Check {
     /// `rule:name`
     Rule(String),
     /// `role:name`, compared without case
-    Role(String),
-    /// `system_scope:all`
-    SystemScope(String),
+    Role(Template),
+    /// `user_id:…` and other credentials of the token
+    Credential(Credential, Template),
+    /// `'text':%(fact)s`, `None:%(fact)s`, `True:%(fact)s`
+    Literal(String, Template),
     /// `is_admin:1`: the configured admin token
     AdminToken,
     /// `reader_only:True`: all that the token holds is the role `reader` (ours)
     ReaderOnly,
     /// `any_role:True`: the token holds a role at all (ours)
     AnyRole,
-    /// `user_id:…`
-    User(Right),
-    /// `project_id:…`
-    Project(Right),
-    /// `domain_id:…` and `token.domain.id:…`: the domain that the token is scoped to
-    Domain(Right),
-    /// `token.project.domain.id:…`
-    ProjectDomain(Right),
-    /// `'text':%(fact)s`
-    Literal(String, Fact),
-    /// `None:%(fact)s`
-    Absent(Fact),
+    /// `http://…`, `https://…`: what another server says
+    Remote(Template),
+    /// What has no meaning here. A rule with it allows nothing.
+    Unknown(Unknown),
 }
 
-/// What stands right of the colon.
+/// A part of a rule that has no meaning here.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unknown {
+    /// As it is written.
+    pub check: String,
+    /// Why it has none.
+    pub why: String,
+}
+
+impl std::fmt::Display for Unknown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}`: {}", self.check, self.why)
+    }
+}
+
+/// What stands right of the colon: text with facts in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Right {
+pub struct Template(Vec<Part>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(String),
     /// `%(key)s`
     Fact(Fact),
-    /// A word.
-    Literal(String),
-    /// `None`
-    None,
 }
+
+/// What a template comes to.
+enum Filled<'a> {
+    /// It names an object that is not there.
+    Nothing,
+    /// It names what is not told of its object.
+    Untold,
+    /// It is one fact, which is null.
+    Null,
+    /// One of these.
+    One(Vec<std::borrow::Cow<'a, str>>),
+}
+
+/// How many values a text with several facts may have.
+const MOST_VALUES: usize = 64;
 
 /// A rule that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,51 +90,85 @@ impl std::fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 impl Check {
-    /// Reads a rule. A check of an unknown kind or fact is an error, not a guess.
+    /// Parses a rule. A check of an unknown kind or fact becomes [`Check::Unknown`].
+    ///
+    /// # Errors
+    /// The words are in no order that is a rule.
     pub fn parse(rule: &str) -> Result<Self, ParseError> {
-        let words = words(rule);
-        if words.is_empty() {
+        if rule.is_empty() {
             return Ok(Self::Everybody);
         }
+        let words = words(rule);
         let mut parser = Parser { words: &words, at: 0, depth: 0 };
         let check = parser.any()?;
         match parser.peek() {
             None => Ok(check),
-            Some(word) => Err(ParseError(format!("`{word}` is not expected in `{rule}`"))),
+            Some(word) => Err(ParseError(format!("`{word}` is not expected"))),
+        }
+    }
+
+    /// The same; what cannot be parsed is one large unknown.
+    pub fn read(rule: &str) -> Self {
+        Self::parse(rule).unwrap_or_else(|e| Self::unknown(rule, e.0))
+    }
+
+    /// A rule in oslo.policy's old form: one of these lists must hold, and in it every check.
+    pub fn of_lists(lists: &[Vec<String>]) -> Self {
+        let mut any: Vec<Self> = lists
+            .iter()
+            .filter(|all| !all.is_empty())
+            .map(|all| match all.as_slice() {
+                [one] => atom(one),
+                all => Self::All(all.iter().map(|word| atom(word)).collect()),
+            })
+            .collect();
+        match any.len() {
+            0 => Self::Nobody,
+            1 => any.remove(0),
+            _ => Self::Any(any),
+        }
+    }
+
+    /// A check without a meaning.
+    pub fn unknown(check: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Unknown(Unknown { check: check.into(), why: why.into() })
+    }
+
+    /// The check and all below it, in their order.
+    pub(super) fn visit<'a>(&'a self, see: &mut impl FnMut(&'a Check)) {
+        see(self);
+        match self {
+            Self::Not(inner) => inner.visit(see),
+            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.visit(see)),
+            _ => {}
         }
     }
 }
 
-/// Splits into words and parentheses; parentheses inside `%(…)s` belong to their word.
-fn words(rule: &str) -> Vec<String> {
+/// Splits into words and parentheses. Those inside a word, as in `%(…)s`, belong to it.
+fn words(rule: &str) -> Vec<&str> {
     let mut out = Vec::new();
     for raw in rule.split_whitespace() {
-        let mut word = raw;
-        while let Some(rest) = word.strip_prefix('(') {
-            out.push("(".to_owned());
-            word = rest;
-        }
-        // Those that the word itself does not open.
-        let surplus = word.matches(')').count().saturating_sub(word.matches('(').count());
-        let closing = surplus.min(word.len() - word.trim_end_matches(')').len());
-        word = &word[..word.len() - closing];
+        let inner = raw.trim_start_matches('(');
+        out.extend(std::iter::repeat_n("(", raw.len() - inner.len()));
+        let word = inner.trim_end_matches(')');
         if !word.is_empty() {
-            out.push(word.to_owned());
+            out.push(word);
         }
-        out.extend(std::iter::repeat_n(")".to_owned(), closing));
+        out.extend(std::iter::repeat_n(")", inner.len() - word.len()));
     }
     out
 }
 
 struct Parser<'a> {
-    words: &'a [String],
+    words: &'a [&'a str],
     at: usize,
     depth: u8,
 }
 
 impl Parser<'_> {
     fn peek(&self) -> Option<&str> {
-        self.words.get(self.at).map(String::as_str)
+        self.words.get(self.at).copied()
     }
 
     fn take(&mut self, word: &str) -> bool {
@@ -136,7 +195,7 @@ impl Parser<'_> {
 
     fn one(&mut self) -> Result<Check, ParseError> {
         if self.depth > 60 {
-            return Err(ParseError("nested too deep".into()));
+            return Err(ParseError("it is nested too deep".into()));
         }
         self.depth += 1;
         let check = if self.take("not") {
@@ -148,60 +207,209 @@ impl Parser<'_> {
             }
             inner
         } else {
-            let word = self.peek().ok_or_else(|| ParseError("the rule ends too early".into()))?.to_owned();
-            self.at += 1;
-            atom(&word)?
+            match self.peek() {
+                None => return Err(ParseError("it ends too early".into())),
+                Some(word) if is_operator(word) => {
+                    return Err(ParseError(format!("`{word}` is not expected")));
+                }
+                Some(word) => {
+                    let check = atom(word);
+                    self.at += 1;
+                    check
+                }
+            }
         };
         self.depth -= 1;
         Ok(check)
     }
 }
 
-fn atom(word: &str) -> Result<Check, ParseError> {
+fn is_operator(word: &str) -> bool {
+    word == ")" || ["and", "or", "not"].iter().any(|o| word.eq_ignore_ascii_case(o))
+}
+
+/// One check, whatever characters are in it.
+fn atom(word: &str) -> Check {
     match word {
-        "@" => return Ok(Check::Everybody),
-        "!" => return Ok(Check::Nobody),
+        "@" => return Check::Everybody,
+        "!" => return Check::Nobody,
         _ => {}
     }
-    let unknown = || ParseError(format!("`{word}` is no check that is known here"));
-    let (kind, right) = split(word).ok_or_else(unknown)?;
+    known(word).unwrap_or_else(|why| Check::unknown(word, why))
+}
+
+fn known(word: &str) -> Result<Check, String> {
+    // For oslo.policy a word in quotes is no check, whatever is in it.
+    if word.len() > 1 && ['"', '\''].iter().any(|q| word.starts_with(*q) && word.ends_with(*q)) {
+        return Err("a check is not written in quotes".into());
+    }
+    let (kind, right) = word.split_once(':').ok_or("a check has the form `kind:value`")?;
+    if right.is_empty() {
+        return Err("nothing is named after the colon".into());
+    }
     Ok(match kind {
         "rule" => Check::Rule(right.to_owned()),
-        "role" => Check::Role(right.to_owned()),
-        "system_scope" => Check::SystemScope(right.to_owned()),
+        "role" => Check::Role(Template::parse(right)?),
         "is_admin" => Check::AdminToken,
         "reader_only" => Check::ReaderOnly,
         "any_role" => Check::AnyRole,
-        "user_id" => Check::User(value(right)?),
-        "project_id" => Check::Project(value(right)?),
-        "domain_id" | "token.domain.id" => Check::Domain(value(right)?),
-        "token.project.domain.id" => Check::ProjectDomain(value(right)?),
-        "None" => Check::Absent(fact(right).ok_or_else(unknown)??),
-        _ => match kind.strip_prefix('\'').and_then(|k| k.strip_suffix('\'')) {
-            Some(text) => Check::Literal(text.to_owned(), fact(right).ok_or_else(unknown)??),
-            None => return Err(unknown()),
+        "http" | "https" => Check::Remote(Template::parse(word)?),
+        _ => match (literal(kind), Credential::named(kind)) {
+            (Some(text), _) => Check::Literal(text, Template::parse(right)?),
+            (None, Some(credential)) => Check::Credential(credential, Template::parse(right)?),
+            (None, None) => return Err(format!("`{kind}` is nothing that policy knows of a token here")),
         },
     })
 }
 
-/// Splits `kind:right`; the kind itself never holds a colon.
-fn split(word: &str) -> Option<(&str, &str)> {
-    word.split_once(':').filter(|(k, r)| !k.is_empty() && !r.is_empty())
-}
-
-/// `%(key)s` → the fact; nothing when it is no such reference.
-fn fact(right: &str) -> Option<Result<Fact, ParseError>> {
-    let key = right.strip_prefix("%(")?.strip_suffix(")s")?;
-    let found = Fact::ALL.iter().find(|(name, _)| *name == key).map(|(_, f)| *f);
-    Some(found.ok_or_else(|| ParseError(format!("`{key}` is no fact that policy can see here"))))
-}
-
-fn value(right: &str) -> Result<Right, ParseError> {
-    match fact(right) {
-        Some(f) => Ok(Right::Fact(f?)),
-        None if right == "None" => Ok(Right::None),
-        None => Ok(Right::Literal(right.to_owned())),
+/// What a Python literal is as a string: in quotes, a whole number, True, False or None.
+fn literal(kind: &str) -> Option<String> {
+    if matches!(kind, "True" | "False" | "None") {
+        return Some(kind.to_owned());
     }
+    let digits = kind.strip_prefix('-').unwrap_or(kind);
+    if digits == "0" && kind == digits
+        || !digits.is_empty() && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())
+    {
+        return Some(kind.to_owned());
+    }
+    ['"', '\''].iter().find_map(|quote| {
+        let text = kind.strip_prefix(*quote)?.strip_suffix(*quote)?;
+        (!text.contains(['\\', *quote])).then(|| text.to_owned())
+    })
+}
+
+impl Template {
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('%') {
+            plain.push_str(before);
+            if let Some(after) = after.strip_prefix('%') {
+                plain.push('%');
+                rest = after;
+                continue;
+            }
+            let (key, after) = after
+                .strip_prefix('(')
+                .and_then(|after| after.split_once(")s"))
+                .ok_or("a `%` is followed by `(name)s`")?;
+            let fact =
+                Fact::named(key).ok_or_else(|| format!("`{key}` is no fact that policy can see here"))?;
+            if !plain.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut plain)));
+            }
+            parts.push(Part::Fact(fact));
+            rest = after;
+        }
+        plain.push_str(rest);
+        if !plain.is_empty() {
+            parts.push(Part::Text(plain));
+        }
+        Ok(Self(parts))
+    }
+
+    fn fill<'a>(&'a self, facts: &'a Facts) -> Filled<'a> {
+        match self.0.as_slice() {
+            [Part::Text(text)] => return Filled::One(vec![text.into()]),
+            [Part::Fact(fact)] => {
+                return match facts.get(*fact) {
+                    Known::Nothing => Filled::Nothing,
+                    Known::Untold => Filled::Untold,
+                    Known::Values([]) => Filled::Null,
+                    Known::Values(values) => Filled::One(values.iter().map(|v| v.into()).collect()),
+                };
+            }
+            _ => {}
+        }
+        let mut texts = vec![String::new()];
+        for part in &self.0 {
+            let null = ["None".to_owned()];
+            let values = match part {
+                Part::Text(text) => std::slice::from_ref(text),
+                Part::Fact(fact) => match facts.get(*fact) {
+                    Known::Nothing => return Filled::Nothing,
+                    Known::Untold => return Filled::Untold,
+                    Known::Values([]) => &null,
+                    Known::Values(values) => values,
+                },
+            };
+            if texts.len().saturating_mul(values.len()) > MOST_VALUES {
+                return Filled::Untold;
+            }
+            texts = texts.iter().flat_map(|t| values.iter().map(move |v| format!("{t}{v}"))).collect();
+        }
+        Filled::One(texts.into_iter().map(Into::into).collect())
+    }
+
+    pub(super) fn has_scheme(&self, scheme: &str) -> bool {
+        matches!(self.0.first(), Some(Part::Text(text)) if text.split(':').next() == Some(scheme))
+    }
+
+    /// The URL that it comes to; nothing when that cannot be told. What is put into it cannot lead elsewhere.
+    pub(super) fn url(&self, facts: &Facts) -> Option<String> {
+        let mut url = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => url.push_str(text),
+                Part::Fact(fact) => match facts.get(*fact) {
+                    Known::Values([value]) => url.extend(value.bytes().map(escaped)),
+                    Known::Values([]) => url.push_str("None"),
+                    Known::Nothing | Known::Untold | Known::Values(_) => return None,
+                },
+            }
+        }
+        Some(url)
+    }
+
+    /// Whether one of the roles is named so; nothing when that cannot be told.
+    pub(super) fn names_role(&self, roles: &[String], facts: &Facts) -> Option<bool> {
+        match self.fill(facts) {
+            Filled::Untold => None,
+            Filled::Nothing | Filled::Null => Some(false),
+            Filled::One(names) => Some(roles.iter().any(|r| names.iter().any(|n| is_same_role(r, n)))),
+        }
+    }
+
+    /// Whether it is what the token says; nothing when that cannot be told.
+    pub(super) fn is_said(&self, says: &Said<'_>, facts: &Facts) -> Option<bool> {
+        match (says, self.fill(facts)) {
+            (Said::Nothing, _) | (_, Filled::Nothing) => Some(false),
+            // Absent on both sides is no match, and no mismatch either …
+            (_, Filled::Untold) | (Said::Null, Filled::Null) => None,
+            (Said::Values(_), Filled::Null) => Some(false),
+            // … but a rule may ask for absence by name.
+            (Said::Null, Filled::One(texts)) => Some(texts.iter().any(|t| t == "None")),
+            (Said::Values(said), Filled::One(texts)) => {
+                Some(said.iter().any(|s| texts.iter().any(|t| t == s)))
+            }
+        }
+    }
+
+    /// Whether it comes to this text; null is `None`. Nothing when that cannot be told.
+    pub(super) fn is_text(&self, text: &str, facts: &Facts) -> Option<bool> {
+        match self.fill(facts) {
+            Filled::Untold => None,
+            Filled::Nothing => Some(false),
+            Filled::Null => Some(text == "None"),
+            Filled::One(texts) => Some(texts.iter().any(|t| t == text)),
+        }
+    }
+}
+
+/// A byte as it may be part of a URL's segment.
+fn escaped(byte: u8) -> String {
+    if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+        char::from(byte).to_string()
+    } else {
+        format!("%{byte:02X}")
+    }
+}
+
+fn is_same_role(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+        || !(one.is_ascii() && other.is_ascii()) && one.to_lowercase() == other.to_lowercase()
 }
 
 #[cfg(test)]
@@ -218,28 +426,127 @@ mod tests {
             check,
             Check::Any(vec![
                 Check::Rule("a".into()),
-                Check::All(vec![Check::Role("b".into()), Check::Not(Box::new(Check::Role("c".into())))]),
+                Check::All(vec![Check::Role(text("b")), Check::Not(Box::new(Check::Role(text("c"))))]),
             ])
         );
     }
 
+    fn unknowns(check: &Check) -> Vec<String> {
+        let mut found = Vec::new();
+        check.visit(&mut |part| {
+            if let Check::Unknown(unknown) = part {
+                found.push(unknown.check.clone());
+            }
+        });
+        found
+    }
+
     #[test]
-    fn what_is_unknown_is_an_error() {
-        for rule in [
+    fn what_is_unknown_has_no_meaning() {
+        for word in [
             "foo",
             "foo:bar",
+            "group:ops",
             "role:",
             ":a",
+            "http://h/%(target.secret)s",
             "user_id:%(target.secret)s",
+            "user_id:%(request_body.user.id)s",
+            "user_id:%(filter_attr.user_id)s",
+            "user_id:%(user_id)d",
+            "user_id:%user_id",
+            "role:50%",
+            "token.catalog:x",
+            "service_roles:service",
+            "01:%(user_id)s",
+            "'a\\x':%(user_id)s",
+            "'a':'b'",
+            "\"role:a\"",
+        ] {
+            assert_eq!(unknowns(&Check::read(word)), [word], "{word}");
+            let long = Check::read(&format!("role:a or (role:b and not {word})"));
+            assert_eq!(unknowns(&long), [word], "{word}");
+        }
+        for rule in [
             "(role:a",
+            "role:a)",
             "role:a role:b",
             "and",
             "not",
+            "role:a or",
+            "()",
+            " ",
+            "\n",
+            "role:a or and",
         ] {
             assert!(Check::parse(rule).is_err(), "{rule}");
+            assert_eq!(unknowns(&Check::read(rule)), [rule], "{rule}");
         }
-        let error = Check::parse("user_id:%(target.secret)s").expect_err("unknown");
-        assert_eq!(error.to_string(), "`target.secret` is no fact that policy can see here");
+        let Check::Unknown(unknown) = Check::read("user_id:%(target.secret)s") else {
+            panic!("it is unknown")
+        };
+        assert_eq!(
+            unknown.to_string(),
+            "`user_id:%(target.secret)s`: `target.secret` is no fact that policy can see here"
+        );
+    }
+
+    /// Each of these was given to oslo.policy, which reads the same.
+    #[test]
+    fn lists_of_lists() {
+        let of = |lists: &[&[&str]]| {
+            let lists: Vec<Vec<String>> =
+                lists.iter().map(|all| all.iter().map(|c| (*c).to_owned()).collect()).collect();
+            Check::of_lists(&lists)
+        };
+        assert_eq!(of(&[&["role:x"], &["rule:y"]]), Check::read("role:x or rule:y"));
+        assert_eq!(of(&[&["role:x", "role:z"], &["rule:y"]]), Check::read("(role:x and role:z) or rule:y"));
+        assert_eq!(of(&[&["role:x"]]), Check::read("role:x"));
+        assert_eq!(of(&[&[]]), Check::Nobody);
+        assert_eq!(of(&[&[], &["@"]]), Check::Everybody);
+        assert_eq!(unknowns(&of(&[&["not role:x"], &["role:y"]])), ["not role:x"]);
+    }
+
+    #[test]
+    fn python_literals() {
+        for (text, wanted) in [
+            ("'member'", Some("member")),
+            ("\"member\"", Some("member")),
+            ("''", Some("")),
+            ("'", None),
+            ("'a'b'", None),
+            ("None", Some("None")),
+            ("True", Some("True")),
+            ("0", Some("0")),
+            ("-7", Some("-7")),
+            ("-0", None),
+            ("-", None),
+            ("1.5", None),
+            ("none", None),
+        ] {
+            assert_eq!(literal(text).as_deref(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_may_hold_several_facts() {
+        let facts = Facts::none()
+            .with(Fact::UserId, "u")
+            .with_all(Fact::TrustTrustor, ["a", "b"])
+            .with_opt(Fact::UserDefaultProject, None::<&str>);
+        let is = |right: &str, text: &str| Template::parse(right).expect("parses").is_text(text, &facts);
+        let both = "x-%(target.user.id)s-%(target.trust.trustor_user_id)s-100%%";
+        assert_eq!(is(both, "x-u-b-100%"), Some(true));
+        assert_eq!(is(both, "x-u-c-100%"), Some(false));
+        assert_eq!(is("x%(target.user.default_project_id)s", "xNone"), Some(true));
+        assert_eq!(is("%(target.user.default_project_id)s", "None"), Some(true));
+        assert_eq!(is("%(target.user.name)s", "n"), None);
+        assert_eq!(is("x%(target.user.name)s", "n"), None);
+        assert_eq!(is("%(target.group.name)s", "n"), Some(false));
+        assert_eq!(is("x%(target.group.name)s", "n"), Some(false));
+        let many = Facts::none().with_all(Fact::TrustTrustor, (0..9).map(|n| n.to_string()));
+        let cube = "%(target.trust.trustor_user_id)s".repeat(3);
+        assert_eq!(Template::parse(&cube).expect("parses").is_text("123", &many), None, "it has a bound");
     }
 
     /// Parts of rules, whole and broken, and what stands between them.
@@ -290,10 +597,15 @@ mod tests {
         "",
     ];
 
+    fn text(word: &str) -> Template {
+        Template(vec![Part::Text(word.to_owned())])
+    }
+
     /// A check with no parts, and how it is written.
     fn atoms() -> impl Strategy<Value = (Check, String)> {
         let word = "[a-z_]{1,8}";
         let fact = || sample::select(Fact::ALL);
+        let keys: Vec<&str> = Credential::keys().collect();
         prop_oneof![
             Just((Check::Everybody, "@".to_owned())),
             Just((Check::Nobody, "!".to_owned())),
@@ -301,13 +613,16 @@ mod tests {
             Just((Check::ReaderOnly, "reader_only:True".to_owned())),
             Just((Check::AnyRole, "any_role:True".to_owned())),
             word.prop_map(|w| (Check::Rule(w.clone()), format!("rule:{w}"))),
-            word.prop_map(|w| (Check::Role(w.clone()), format!("role:{w}"))),
-            word.prop_map(|w| (Check::User(Right::Literal(w.clone())), format!("user_id:{w}"))),
-            Just((Check::Domain(Right::None), "domain_id:None".to_owned())),
-            fact().prop_map(|(key, f)| (Check::Project(Right::Fact(f)), format!("project_id:%({key})s"))),
-            fact().prop_map(|(key, f)| (Check::Absent(f), format!("None:%({key})s"))),
-            (word, fact())
-                .prop_map(|(w, (key, f))| (Check::Literal(w.clone(), f), format!("'{w}':%({key})s"))),
+            word.prop_map(|w| (Check::Role(text(&w)), format!("role:{w}"))),
+            word.prop_map(|w| (Check::Credential(Credential::User, text(&w)), format!("user_id:{w}"))),
+            (sample::select(keys), fact()).prop_map(|(left, (key, f))| {
+                let right = Template(vec![Part::Fact(f)]);
+                let left_is = Credential::named(left).expect("a key");
+                (Check::Credential(left_is, right), format!("{left}:%({key})s"))
+            }),
+            (word, fact()).prop_map(|(w, (key, f))| {
+                (Check::Literal(w.clone(), Template(vec![Part::Fact(f)])), format!("'{w}':%({key})s"))
+            }),
         ]
     }
 

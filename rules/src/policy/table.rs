@@ -47,6 +47,8 @@ pub const NAMED: &[(&str, &str)] = &[
     ("owner", "user_id:%(user_id)s"),
     ("admin_or_owner", "rule:admin_required or rule:owner"),
     ("token_subject", "user_id:%(target.token.user_id)s"),
+    ("admin_or_token_subject", "rule:admin_required or rule:token_subject"),
+    ("service_admin_or_token_subject", "rule:service_or_admin or rule:token_subject"),
     ("credential_owner", "user_id:%(target.credential.user_id)s"),
     ("keypair_delegator", "user_id:%(target.credential.delegators)s"),
     ("trustor", "user_id:%(target.trust.trustor_user_id)s"),

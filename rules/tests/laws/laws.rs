@@ -529,12 +529,7 @@ fn owners_see_all(w: &World) -> Verdict {
             .with_all(Fact::TrustTrustor, chain.links().iter().map(|l| l.trustor.as_str()))
             .with(Fact::TrustTrustee, chain.leaf().trustee.as_str());
         for (u, name) in USERS.iter().enumerate() {
-            let subject = Subject {
-                user: (*name).to_owned(),
-                roles: Vec::new(),
-                scope: Scope::Unscoped,
-                admin_token: false,
-            };
+            let subject = Subject::new(*name, Vec::new(), Scope::Unscoped);
             let allowed = |op| POLICY.allows(op, &subject, &facts);
             let owner = owners.contains(&u);
             let trustee = u == w.trusts[t].trustee;

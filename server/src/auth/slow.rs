@@ -1,12 +1,15 @@
-//! Slow work of a request: password hashes. It is done between two runs of a handler, while nothing is held.
+//! Slow work of a request: password hashes, and questions to other servers. It is done between two runs of a handler, while nothing is held.
 //!
 //! A handler asks for a result. Where it is not there yet, the handler ends with [`Error::Pending`]; the work
 //! is done, and the handler runs again from its beginning and finds the result. What the work rested on, a
 //! stored hash, is part of the question: when it has changed meanwhile, the question is another one.
 
+use std::sync::{Mutex, PoisonError};
+
 use crate::crypto::passwords::Passwords;
 use crate::error::{Error, Result};
 use crate::queue::Origin;
+use crate::remote::{self, Remote};
 
 /// A question whose answer takes long.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,7 +36,18 @@ pub struct SlowWork {
     claimed: String,
     answered: Vec<(Question, Answer)>,
     open: Option<Question>,
+    /// What the policy asks of other servers. It has only a look at this.
+    policy: Mutex<Asked>,
 }
+
+#[derive(Default)]
+struct Asked {
+    answered: Vec<(remote::Question, Option<bool>)>,
+    open: Option<remote::Question>,
+}
+
+/// How many questions of the policy are answered for one request. To those beyond there is no answer.
+const MOST_QUESTIONS: usize = 16;
 
 impl std::fmt::Debug for SlowWork {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -93,11 +107,33 @@ impl SlowWork {
         }
     }
 
+    /// What another server said; nothing when it is not asked yet, and nothing in something when it did not say.
+    pub fn told(&self, question: &remote::Question) -> Option<Option<bool>> {
+        let asked = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
+        match asked.answered.iter().find(|(q, _)| q == question) {
+            Some((_, answer)) => Some(*answer),
+            None if asked.answered.len() >= MOST_QUESTIONS => Some(None),
+            None => None,
+        }
+    }
+
+    /// Leaves a question to another server open, and returns what the handler ends with: [`Error::Pending`].
+    pub fn ask_other(&self, question: remote::Question) -> Error {
+        self.policy.lock().unwrap_or_else(PoisonError::into_inner).open = Some(question);
+        Error::Pending
+    }
+
     /// Answers the open question. Nothing may be held meanwhile.
     ///
     /// # Errors
     /// 400 for a password that cannot be hashed, 503 when too many wait.
-    pub async fn perform(&mut self, passwords: &Passwords) -> Result<()> {
+    pub async fn perform(&mut self, passwords: &Passwords, remote: &Remote) -> Result<()> {
+        let asked = self.policy.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(question) = asked.open.take() {
+            let answer = remote.ask(&question).await;
+            asked.answered.push((question, answer));
+            return Ok(());
+        }
         let Some(question) = self.open.take() else {
             return Err(Error::Internal("nothing was asked".into()));
         };
@@ -131,17 +167,18 @@ mod tests {
         let text = "[identity]\npassword_hash_rounds = 4\n";
         let config = Config::from_text(text, std::path::Path::new("/d")).expect("reads");
         let passwords = Passwords::new(&config);
+        let remote = Remote::new(&config.policy.remote, false).expect("nothing is read");
         let mut slow = SlowWork::default();
         assert!(matches!(slow.hash_anew("secret"), Err(Error::Pending)));
-        slow.perform(&passwords).await.expect("done");
+        slow.perform(&passwords, &remote).await.expect("done");
         let hash = slow.hash_anew("secret").expect("answered").expect("a hash");
         assert!(passwords.is_current(&hash));
         // bcrypt does not take it.
         let long = "x".repeat(100);
         assert!(matches!(slow.hash_anew(&long), Err(Error::Pending)));
-        slow.perform(&passwords).await.expect("done");
+        slow.perform(&passwords, &remote).await.expect("done");
         assert_eq!(slow.hash_anew(&long).expect("answered"), None);
         assert!(matches!(slow.hash(&long), Err(Error::Pending)));
-        assert!(matches!(slow.perform(&passwords).await, Err(Error::BadRequest(_))));
+        assert!(matches!(slow.perform(&passwords, &remote).await, Err(Error::BadRequest(_))));
     }
 }

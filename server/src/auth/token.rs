@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vicar_rules::Micros;
 use vicar_rules::delegation::Presence;
 use vicar_rules::loss::{self, Carried, Carries};
-use vicar_rules::policy::{Scope, Subject};
+use vicar_rules::policy::{Scope, Subject, Trait};
 use vicar_rules::revocation::{self, Claims};
 use vicar_rules::roles::{Implications, RoleSet};
 use vicar_rules::token::{self, Kind, ScopeKind, TokenTraits};
@@ -81,16 +81,41 @@ impl Token {
 
     /// The caller, as policy sees them.
     pub fn subject(&self) -> Subject {
-        Subject {
-            user: self.user.id.clone(),
-            roles: self.roles.iter().map(|r| r.name.clone()).collect(),
-            scope: match &self.scope {
-                TokenScope::Unscoped => Scope::Unscoped,
-                TokenScope::Project(p) => Scope::Project { id: p.id.clone(), domain: p.domain_id.clone() },
-                TokenScope::Domain(d) => Scope::Domain(d.id.clone()),
-                TokenScope::System => Scope::System,
-            },
-            admin_token: false,
+        let roles = self.roles.iter().map(|r| r.name.clone()).collect();
+        let scope = match &self.scope {
+            TokenScope::Unscoped => Scope::Unscoped,
+            TokenScope::Project(p) => Scope::Project { id: p.id.clone(), domain: p.domain_id.clone() },
+            TokenScope::Domain(d) => Scope::Domain(d.id.clone()),
+            TokenScope::System => Scope::System,
+        };
+        let subject = Subject::new(&self.user.id, roles, scope)
+            .with(Trait::UserName, [&self.user.name])
+            .with(Trait::UserDomain, [&self.user.domain_id])
+            .with(Trait::UserDomainName, [&self.user.domain_name])
+            .with(Trait::RoleIds, self.roles.iter().map(|r| &r.id))
+            .with(Trait::Methods, &self.payload.methods);
+        let subject = match &self.scope {
+            TokenScope::Project(p) => {
+                let subject = subject.with(Trait::ProjectName, [&p.name]);
+                let subject = match &p.domain_name {
+                    Some(name) => subject.with(Trait::ProjectDomainName, [name]),
+                    None => subject,
+                };
+                // Keystone says it of a login only.
+                match self.trust {
+                    None => subject.with_flag(Trait::ProjectIsDomain, p.is_domain),
+                    Some(_) => subject,
+                }
+            }
+            TokenScope::Domain(d) => subject.with(Trait::DomainName, [&d.name]),
+            TokenScope::Unscoped | TokenScope::System => subject,
+        };
+        match &self.application_credential {
+            Some(credential) => subject
+                .with(Trait::ApplicationCredential, [&credential.id])
+                .with(Trait::ApplicationCredentialName, [&credential.name])
+                .with_flag(Trait::ApplicationCredentialRestricted, !credential.unrestricted),
+            None => subject,
         }
     }
 

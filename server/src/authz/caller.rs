@@ -44,15 +44,7 @@ impl Caller {
 
     /// With `[DEFAULT] admin_token`.
     pub fn admin_token() -> Self {
-        Self {
-            token: None,
-            subject: Subject {
-                user: String::new(),
-                roles: Vec::new(),
-                scope: Scope::Unscoped,
-                admin_token: true,
-            },
-        }
+        Self { token: None, subject: Subject::admin_token() }
     }
 
     /// The token; there is none behind the admin token.

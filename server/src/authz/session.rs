@@ -9,7 +9,7 @@
 use axum::response::Response;
 use serde_json::{Map, Value};
 use vicar_rules::Micros;
-use vicar_rules::policy::{Fact, Facts, Op, Policy};
+use vicar_rules::policy::{Answers, Decision, Fact, Facts, Op, Policy, Subject};
 use vicar_rules::token::Act;
 
 use super::{Authorized, Caller, Object, SlowWork};
@@ -219,9 +219,8 @@ impl<'r, T> Session<'r, T> {
     /// # Errors
     /// 403 when it is not allowed.
     pub fn authorize_beside<O: Object>(&self, op: Op, object: O) -> Result<Authorized<O>> {
-        let caller = self.caller()?;
-        let facts = self.with_path(object.facts(caller)?);
-        if self.policy.allows_in_any_scope(op, caller.subject(), &facts) {
+        let facts = object.facts(self.caller()?)?;
+        if self.ask(op, facts, Policy::decide_in_any_scope)? {
             Ok(Authorized::new(op, object))
         } else {
             Err(Error::NotPermitted(op.row().name))
@@ -233,16 +232,32 @@ impl<'r, T> Session<'r, T> {
     /// # Errors
     /// 401 without a caller.
     pub fn allows(&self, op: Op, facts: &Facts) -> Result<bool> {
-        let facts = self.with_path(facts.clone());
-        Ok(self.policy.allows(op, self.caller()?.subject(), &facts))
+        self.ask(op, facts.clone(), Policy::decide)
     }
 
-    /// Whether the policy allows it whatever the object is.
+    /// Whether the policy allows it to any object, whatever the path names.
     ///
     /// # Errors
     /// 401 without a caller.
     pub fn allows_any(&self, op: Op) -> Result<bool> {
         Ok(self.policy.allows(op, self.caller()?.subject(), &Facts::none()))
+    }
+
+    /// Asks the policy, and whom it asks.
+    fn ask(
+        &self,
+        op: Op,
+        facts: Facts,
+        decide: fn(&Policy, Op, &Subject, &Facts, Answers<'_>) -> Decision,
+    ) -> Result<bool> {
+        let (policy, subject) = (self.policy, self.caller()?.subject());
+        let facts = self.with_path(facts);
+        let question = |url: &str| super::question(op, url.to_owned(), subject, &facts, policy);
+        match decide(policy, op, subject, &facts, &|url| self.slow.told(&question(url))) {
+            Decision::Allowed => Ok(true),
+            Decision::Refused => Ok(false),
+            Decision::Ask(url) => Err(self.slow.ask_other(question(&url))),
+        }
     }
 
     fn check(&self, op: Op, facts: Facts) -> Result<()> {
@@ -252,9 +267,12 @@ impl<'r, T> Session<'r, T> {
         if self.allows(op, &facts)? { Ok(()) } else { Err(Error::NotPermitted(op.row().name)) }
     }
 
-    /// The user that the path names is a fact, as in Keystone.
+    /// The variable parts of the path are facts, as in Keystone.
     fn with_path(&self, facts: Facts) -> Facts {
-        facts.with_opt(Fact::PathUser, self.request.param_opt("user_id"))
+        self.request.parts().fold(facts, |facts, (name, value)| match Fact::named(name) {
+            Some(fact) => facts.with(fact, value),
+            None => facts,
+        })
     }
 
     /// A variable part of the path.

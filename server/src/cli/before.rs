@@ -6,7 +6,7 @@ use std::path::Path;
 use super::config::Accept;
 use super::failure::Failure;
 use super::{files, installation, left_behind};
-use crate::app;
+use crate::app::Rules;
 use crate::bootstrap::{self, Plan};
 use crate::config::{Config, Ini};
 use crate::crypto::keys::KeyRing;
@@ -16,7 +16,7 @@ use crate::store::{Store, Tx, migrate};
 
 /// Checks the files that a server reads besides the configuration, but for keys.
 pub(super) fn check_files(config: &Config) -> Result<(), Failure> {
-    app::read_policy(config).map(drop).map_err(Failure::Config)
+    Rules::read(config).map(drop).map_err(Failure::Config)
 }
 
 /// Checks the keys of tokens and credentials.

@@ -17,6 +17,7 @@ use crate::clock::{SECOND, iso};
 use crate::config::foreign::{self, Effect};
 use crate::config::{Config, Ini};
 use crate::crypto::keys::KeyRing;
+use crate::policy_file;
 use crate::resources::trusts::flush;
 use crate::store::url::Location;
 use crate::store::{DateTime, Store, Tx, migrate};
@@ -118,20 +119,19 @@ fn configuration(r: &mut Report, ini: &Ini, config: &Config, accept: &Accept) {
 }
 
 fn policy(r: &mut Report, config: &Config) {
-    let Some(file) = &config.policy_file else {
-        return r.ok("policy", "the shipped one");
-    };
-    if let Err(e) = files::check_readable(file) {
+    let found = policy_file::find(&config.policy).unwrap_or_default().files;
+    if let Some(e) = found.iter().find_map(|f| files::check_readable(f).err()) {
         return r.fail("policy", e);
     }
-    match crate::policy_file::load(file) {
-        Ok(_) if !file.exists() => {
-            r.warn("policy", format_args!("{} is not there, so the shipped policy holds", file.display()))
+    match policy_file::load(&config.policy) {
+        Ok(loaded) => {
+            for (good, text) in super::policy::findings(&loaded) {
+                r.judge(good, Verdict::Warn, "policy", &text, &text);
+            }
         }
-        Ok(_) => r.ok("policy", format_args!("{} is understood", file.display())),
         Err(e) => r.fail("policy", format_args!("{e}; the server will not start")),
     }
-    if !config.enforce_scope {
+    if !config.policy.enforce_scope {
         r.warn("scope", "[oslo_policy] enforce_scope is off: an admin somewhere is an admin everywhere");
     }
 }

@@ -16,6 +16,7 @@ mod installation;
 mod keys;
 mod left_behind;
 mod log;
+mod policy;
 mod progress;
 mod reload;
 mod report;
@@ -79,6 +80,9 @@ enum Command {
     Config(config::Command),
     /// Ask a running server how it is: what it serves, from which database, with which keys, and whether it is ready
     Status(status::Status),
+    /// The rules of policy files
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Trusts that are over
     #[command(subcommand)]
     Trust(trust::Trust),
@@ -110,6 +114,7 @@ pub fn main() -> ExitCode {
             Command::Doctor(c) => c.run().await,
             Command::Config(c) => c.run(),
             Command::Status(c) => c.run().await,
+            Command::Policy(c) => c.run(),
             Command::Trust(c) => c.run().await,
         }
     });

@@ -11,10 +11,11 @@ use tokio::signal::unix::Signal;
 
 use super::installation::Installation;
 use super::log::Log;
-use crate::app::{self, App};
+use crate::app::{App, Rules};
 use crate::config::options::{self, Change};
 use crate::config::{Config, Ini};
 use crate::http::tls::Certificate;
+use crate::policy_file;
 use crate::security::{self, Event, Outcome};
 
 /// How often the files are looked at. A change counts once it has been the same for two looks: by then it is whole.
@@ -50,7 +51,10 @@ impl Reloader {
 
     /// The files that are followed.
     fn files(&self) -> Vec<(Kind, PathBuf)> {
-        let policy = app::policy_files(&self.config).into_iter().map(|path| (Kind::Policy, path));
+        // A file that is named and gone is followed still: it may come back.
+        let in_force = || self.app.rules().loaded.files.clone();
+        let found = policy_file::find(&self.config.policy).map_or_else(|_| in_force(), |found| found.files);
+        let policy = found.into_iter().map(|path| (Kind::Policy, path));
         let certificate = self.certificate.iter().flat_map(|c| c.files());
         policy.chain(certificate.map(|path| (Kind::Certificate, path.to_owned()))).collect()
     }
@@ -84,12 +88,14 @@ impl Reloader {
     }
 
     fn reload_policy(&self) {
-        let files: Vec<String> =
-            app::policy_files(&self.config).iter().map(|path| path.display().to_string()).collect();
-        let files = if files.is_empty() { "the shipped rules".to_owned() } else { files.join(", ") };
-        match app::read_policy(&self.config) {
-            Ok(policy) => {
-                self.app.set_policy(policy);
+        match Rules::read(&self.config) {
+            Ok(rules) => {
+                let files = match rules.loaded.files.as_slice() {
+                    [] => "the shipped rules".to_owned(),
+                    files => policy_file::list(files),
+                };
+                rules.loaded.log();
+                self.app.set_rules(rules);
                 tracing::info!(policy = files, "the policy was read again");
                 security::server(Event::PolicyReload, Outcome::Success, &files);
             }
@@ -196,9 +202,12 @@ impl Watched {
     /// count as read from now on.
     fn look(&mut self, files: Vec<(Kind, PathBuf)>) -> Vec<(Kind, PathBuf)> {
         let mut changed = Vec::new();
-        for file in files {
+        // One in a directory that is gone is not found any more.
+        let gone: Vec<_> = self.0.keys().filter(|file| !files.contains(file)).cloned().collect();
+        for file in files.into_iter().chain(gone) {
             let now = stamp(&file.1);
-            let (read, seen) = self.0.entry(file.clone()).or_insert((now, now));
+            // One that is new has not been read.
+            let (read, seen) = self.0.entry(file.clone()).or_insert((None, None));
             if now == *seen && now != *read {
                 *read = now;
                 changed.push(file);

@@ -42,7 +42,7 @@ struct Value {
     resolved: Result<String, String>,
 }
 
-/// Options by section and name. The last value of a name counts.
+/// Options by section and name. The last value of a name counts, except for options that may have several.
 #[derive(Default)]
 pub struct Ini {
     files: Vec<PathBuf>,
@@ -108,9 +108,17 @@ impl Ini {
         value.resolved.as_deref().ok().or(raw).filter(|v| !v.is_empty())
     }
 
-    /// All values of an option that may be given several times, as they are written.
-    pub fn values(&self, section: &str, option: &str) -> impl Iterator<Item = &str> {
-        self.get(section, option).into_iter().flat_map(|v| &v.all).map(|set| set.text.as_str())
+    /// All that an option is set to, of those that may be set several times. A variable is all there is.
+    pub fn values(&self, section: &str, option: &str) -> Vec<String> {
+        let all = self.get(section, option).map_or(&[][..], |v| v.all.as_slice());
+        let from = all.iter().rposition(|set| matches!(set.source, Source::Variable(_))).unwrap_or(0);
+        let texts = all.iter().skip(from).map(|set| set.text.as_str()).filter(|text| !text.is_empty());
+        texts
+            .map(|text| {
+                substitute(text, 0, &|name, depth| self.referred(section, name, depth))
+                    .unwrap_or_else(|_| text.to_owned())
+            })
+            .collect()
     }
 
     /// Whence the value is that counts.
@@ -364,7 +372,7 @@ mod tests {
         let mut ini = Ini::default();
         ini.read("# c\n[s]\na = 1\na = 2\n").expect("reads");
         assert_eq!(ini.source("s", "a").map(ToString::to_string).as_deref(), Some("the text:4"));
-        assert_eq!(ini.values("s", "a").collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(ini.values("s", "a"), ["1", "2"]);
     }
 
     #[test]

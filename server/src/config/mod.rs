@@ -8,6 +8,7 @@ pub mod front;
 mod ini;
 pub mod known;
 pub mod options;
+mod policy;
 mod substitute;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use crate::secret::Secret;
 use crate::store::url::{self, Location, Settings};
 
 pub use self::ini::{Ini, Source};
+pub use self::policy::{PolicyOptions, RemoteOptions};
 
 /// A configuration that cannot be used. The message names file, section and option.
 #[derive(Debug, thiserror::Error)]
@@ -119,10 +121,8 @@ pub struct Config {
     pub prohibited_implied_roles: Vec<String>,
     /// `[security_compliance]`
     pub compliance: Compliance,
-    /// `[oslo_policy] enforce_scope`
-    pub enforce_scope: bool,
-    /// `[oslo_policy] policy_file`
-    pub policy_file: Option<PathBuf>,
+    /// `[oslo_policy]`
+    pub policy: PolicyOptions,
     /// `[DEFAULT] debug`: log more.
     pub debug: bool,
     /// `[DEFAULT] public_endpoint`
@@ -239,8 +239,7 @@ impl Config {
             bcrypt_cost: r.bcrypt_cost()?,
             prohibited_implied_roles: r.list("assignment", "prohibited_implied_role")?,
             compliance: r.compliance()?,
-            enforce_scope: r.flag("oslo_policy", "enforce_scope")?,
-            policy_file: r.text("oslo_policy", "policy_file")?.map(PathBuf::from),
+            policy: r.policy()?,
             debug: r.flag("DEFAULT", "debug")?,
             path_prefix: r.path_prefix(public_endpoint.as_deref())?,
             public_endpoint,
@@ -287,6 +286,43 @@ fn not_in_table<T>(section: &str, name: &str) -> Result<T> {
 }
 
 impl Reader<'_> {
+    fn policy(&self) -> Result<PolicyOptions> {
+        let dirs = self.ini.values("oslo_policy", "policy_dirs");
+        let default = self.text("oslo_policy", "policy_dirs")?;
+        Ok(PolicyOptions {
+            file: self.text("oslo_policy", "policy_file")?,
+            dirs_named: !dirs.is_empty(),
+            dirs: if dirs.is_empty() { default.into_iter().collect() } else { dirs },
+            config_files: self.ini.files().to_vec(),
+            default_rule: self.text("oslo_policy", "policy_default_rule")?.unwrap_or_default(),
+            enforce_scope: self.flag("oslo_policy", "enforce_scope")?,
+            admin_project: self
+                .text("resource", "admin_project_name")?
+                .zip(self.text("resource", "admin_project_domain_name")?),
+            remote: self.remote_policy()?,
+        })
+    }
+
+    fn remote_policy(&self) -> Result<RemoteOptions> {
+        const SECTION: &str = "oslo_policy";
+        const LONGEST: f64 = 60.0;
+        let file = |name| Ok(self.text(SECTION, name)?.map(PathBuf::from));
+        let timeout = self.text(SECTION, "remote_timeout")?.unwrap_or_default();
+        let seconds = match timeout.parse::<f64>() {
+            Ok(seconds) if seconds >= 0.0 => seconds.min(LONGEST),
+            _ => {
+                return wrong(SECTION, "remote_timeout", format_args!("`{timeout}` is no number of seconds"));
+            }
+        };
+        Ok(RemoteOptions {
+            timeout: Duration::from_secs_f64(seconds),
+            is_json: self.text(SECTION, "remote_content_type")?.is_some_and(|t| t == "application/json"),
+            ca: file("remote_ssl_ca_crt_file")?,
+            certificate: file("remote_ssl_client_crt_file")?,
+            key: file("remote_ssl_client_key_file")?,
+        })
+    }
+
     /// The row's kind, and the value in the files.
     fn row(&self, section: &str, name: &str) -> (Option<Kind>, Option<&str>) {
         let set = self.ini.value(section, name);

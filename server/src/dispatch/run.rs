@@ -93,7 +93,7 @@ async fn read(app: &App, params: RawPathParams, request: HttpRequest) -> Result<
 async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
     let began = app.clock.now();
     // One for the whole request, however often it is run.
-    let policy = app.policy();
+    let rules = app.rules();
     if let Some((event, success)) = events::of(route) {
         request.line.event(event, success);
     }
@@ -103,12 +103,14 @@ async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
     let mut has_writer = false;
     let mut long = None;
     let error = loop {
-        match attempt(route, app, &policy, request, &mut slow, (has_writer, long.is_some())).await {
+        match attempt(route, app, &rules.loaded.policy, request, &mut slow, (has_writer, long.is_some()))
+            .await
+        {
             Ok(response) => return response,
             Err(Error::NeedsWriter) if !has_writer => has_writer = true,
             Err(Error::Pending) => {
                 has_writer = false;
-                if let Err(e) = slow.perform(&app.passwords).await {
+                if let Err(e) = slow.perform(&app.passwords, &rules.remote).await {
                     break e;
                 }
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use vicar_rules::Micros;
 use vicar_rules::delegation::Presence;
+use vicar_rules::policy::{Fact, Facts};
 
 use super::presence;
 use crate::clock;
@@ -26,6 +27,21 @@ pub struct UserFacts {
     pub default_project_id: Option<String>,
     /// When its password expires.
     pub password_expires_at: Option<Micros>,
+}
+
+impl UserFacts {
+    /// What rules of the policy may know of a stored user.
+    pub fn policy_facts(&self) -> Facts {
+        Facts::none()
+            .with(Fact::UserId, &self.id)
+            .with(Fact::UserName, &self.name)
+            .with(Fact::UserDomain, &self.domain_id)
+            .with_opt(Fact::UserDefaultProject, self.default_project_id.as_deref())
+            .with_flag(
+                Fact::UserEnabled,
+                matches!(self.presence, Presence::Active | Presence::DomainDisabled),
+            )
+    }
 }
 
 /// When a user was last seen, and whether inactivity disables them.

@@ -85,6 +85,11 @@ impl Request {
         self.param_opt(name).ok_or_else(|| Error::Internal(format!("the route has no part {name}")))
     }
 
+    /// All variable parts of the path.
+    pub fn parts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.params.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The same for a part that not every route of a handler has.
     pub fn param_opt(&self, name: &str) -> Option<&str> {
         self.params.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())

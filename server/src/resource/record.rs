@@ -55,8 +55,9 @@ impl<R: Plain> Object for Record<R> {
 }
 
 impl<R: Plain> Object for Proposed<Record<R>> {
+    /// Whose it shall be, and nothing else that the request says of it.
     fn facts(&self, caller: &Caller) -> Result<Facts> {
-        R::facts(self, caller)
+        Ok(R::facts(self, caller)?.of_place())
     }
 }
 

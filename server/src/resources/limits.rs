@@ -109,7 +109,7 @@ static LIMIT: Resource = Resource::new(
     ],
 )
 .closed()
-.looks(Order { get: Look::Quietly, ..Order::always(Look::Last) });
+.looks(Order { create: Look::Last, ..Order::always(Look::Quietly) });
 
 impl Plain for Limit {
     fn of() -> &'static Resource {
@@ -118,9 +118,16 @@ impl Plain for Limit {
 
     fn facts(limit: &Record<Self>, _caller: &Caller) -> Result<Facts> {
         Ok(Facts::none()
+            .with(Fact::LimitId, &limit.id)
             .with_opt(Fact::LimitProject, limit.text("project_id"))
-            .with_opt(Fact::LimitProjectDomain, limit.text("project_domain_id"))
-            .with_opt(Fact::LimitDomain, limit.text("domain_id")))
+            .with_opt(Fact::LimitOfDomain, limit.text("domain_id"))
+            .with_opt(Fact::LimitService, limit.text("service_id"))
+            .with_opt(Fact::LimitRegion, limit.text("region_id"))
+            .with_known(Fact::LimitResource, limit.text("resource_name"))
+            // The project or the domain as an object: one of them is there.
+            .with_known(Fact::LimitProjectId, limit.text("project_id"))
+            .with_known(Fact::LimitProjectDomain, limit.text("project_domain_id"))
+            .with_known(Fact::LimitDomain, limit.text("domain_id")))
     }
 
     /// Administrators, services and who is on the system see all; others those of their scope, and of the projects

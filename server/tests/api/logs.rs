@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use vicar::app::Rules;
 use vicar::auth::fernet::PayloadScope;
 use vicar::clock::SECOND;
 use vicar::reason::Reason;
-use vicar_rules::policy::Policy;
 
 use crate::hardening::until;
 use crate::support::{Answer, Cast, PASSWORD, Server, by_password, id};
@@ -284,12 +284,18 @@ fn a_policy_that_is_exchanged_under_way_is_the_next_requests() {
     let admin = s.admin();
     let writer = s.hold_writer();
     let body = json!({"user": {"name": "under-way"}});
-    let policy = s.app.policy();
+    let file = std::env::temp_dir().join(format!("vicar-rules-{}.yaml", vicar::ids::uuid()));
+    std::fs::write(&file, "identity:create_user: '!'\n").expect("written");
+    let mut config = s.app.config.clone();
+    config.policy.file = Some(file.display().to_string());
+    let exchanged = Rules::read(&config).expect("rules");
+    std::fs::remove_file(file).expect("removed");
+    let rules = s.app.rules();
     std::thread::scope(|scope| {
         let request = scope.spawn(|| s.post(&admin, "/v3/users", body.clone()));
         // The server has it, and so do we.
-        until("the request has begun", || Arc::strong_count(&policy) > 2);
-        s.app.set_policy(Policy::with_overrides([("identity:create_user", "!")]).expect("a policy"));
+        until("the request has begun", || Arc::strong_count(&rules) > 2);
+        s.app.set_rules(exchanged);
         assert!(!request.is_finished(), "it waits for the writer");
         writer.release();
         request.join().expect("an answer").expect(201);

@@ -26,6 +26,7 @@ mod logs;
 mod losses;
 mod pages;
 mod plans;
+mod policy;
 mod projects;
 mod retries;
 mod revocations;

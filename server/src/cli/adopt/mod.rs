@@ -16,6 +16,7 @@ use super::print;
 use super::progress::Progress;
 use super::report::{Report, Verdict};
 use super::terminal::Screen;
+use crate::policy_file;
 
 /// Checks everything and prints the findings.
 pub(super) async fn run(at: &Installation, as_json: bool) -> Result<(), Failure> {
@@ -51,7 +52,8 @@ async fn inspect(r: &mut Report, at: &Installation) {
         Ok(both) => both,
         Err(e) => return r.fail("files", format_args!("{e}; nothing else was checked")),
     };
-    if let Some(e) = config.policy_file.as_ref().and_then(|f| files::check_readable(f).err()) {
+    let policy = policy_file::find(&config.policy).unwrap_or_default().files;
+    if let Some(e) = policy.iter().find_map(|f| files::check_readable(f).err()) {
         r.fail("rules", e);
     }
     options::judge(r, &ini, &config);

@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use vicar_rules::policy::OPERATIONS;
-
 use super::super::config::unknown;
-use super::super::report::Report;
-use crate::config::foreign::{self, Effect, files_in};
+use super::super::report::{Report, Verdict};
+use crate::config::foreign::{self, Effect};
 use crate::config::{Config, Ini, options};
 use crate::oslo;
 
@@ -18,7 +16,7 @@ pub(super) fn judge(r: &mut Report, ini: &Ini, config: &Config) {
     methods(r, config);
     meanings(r, ini, config);
     r.group("Policy");
-    policy(r, ini, config);
+    policy(r, config);
 }
 
 /// Every option in the files.
@@ -149,66 +147,22 @@ fn front(r: &mut Report, ini: &Ini, config: &Config) {
     }
 }
 
-fn policy(r: &mut Report, ini: &Ini, config: &Config) {
-    let beside = ini.files().first().and_then(|f| f.parent()).unwrap_or(Path::new("."));
-    let usual = beside.join("policy.yaml");
-    let Some(file) = &config.policy_file else {
-        if usual.exists() {
-            let text = format!(
-                "is not set, and {0} is there, which a Keystone reads then; set it: `policy_file = {0}`",
-                usual.display()
-            );
-            r.todo("[oslo_policy] policy_file", text);
-            overrides(r, &usual);
-        } else {
-            r.ok(
-                "rules",
-                "no overrides; the shipped ones are the Keystone's, with what docs/compatibility.md lists",
-            );
-        }
-        return extra(r, ini, beside);
-    };
-    let there = beside.join(file);
-    if file.is_relative() && there.exists() && !file.exists() {
-        r.todo(
-            "[oslo_policy] policy_file",
-            format_args!("{} is looked for beside the configuration by a Keystone, here in the directory that the server is started in; write {}", file.display(), there.display()),
-        );
-        overrides(r, &there);
-    } else if file.exists() {
-        overrides(r, file);
-    } else {
-        r.ok(
-            "rules",
-            format_args!("{} is not there, so there are no overrides, as in a Keystone", file.display()),
-        );
-    }
-    extra(r, ini, beside);
-}
-
-/// Directories of policies, which a Keystone reads without being told.
-fn extra(r: &mut Report, ini: &Ini, beside: &Path) {
-    let dir = beside.join("policy.d");
-    if ini.value("oslo_policy", "policy_dirs").is_none() && !files_in(&dir, |_| true).is_empty() {
-        r.todo(
-            &dir.display().to_string(),
-            "a Keystone reads it too; put its rules into `[oslo_policy] policy_file`",
-        );
-    }
-}
-
-fn overrides(r: &mut Report, file: &Path) {
-    let names = match crate::policy_file::names(file) {
-        Ok(names) => names,
+fn policy(r: &mut Report, config: &Config) {
+    let loaded = match crate::policy_file::load(&config.policy) {
+        Ok(loaded) => loaded,
         Err(e) => return r.fail("rules", format_args!("{e}; the server will not start")),
     };
-    let (served, others): (Vec<String>, Vec<String>) =
-        names.into_iter().partition(|n| !n.contains(':') || OPERATIONS.iter().any(|o| o.name == n));
-    r.ok(
-        "rules",
-        format_args!("{} is understood; {} of its rules are honoured", file.display(), served.len()),
-    );
-    if !others.is_empty() {
-        r.differs("rules", format_args!("nothing here asks for {}; they guard nothing", others.join(", ")));
+    if loaded.files.is_empty() {
+        r.ok(
+            "rules",
+            "no policy file, as for a Keystone; the shipped ones are the Keystone's, with what docs/compatibility.md lists",
+        );
+    }
+    for (good, text) in super::super::policy::findings(&loaded) {
+        if !good {
+            r.todo("rules", text);
+        } else if !loaded.files.is_empty() {
+            r.add(if text.starts_with("nothing") { Verdict::Differs } else { Verdict::Ok }, "rules", text);
+        }
     }
 }

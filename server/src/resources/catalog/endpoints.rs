@@ -1,13 +1,14 @@
 //! `/v3/endpoints`
 
 use serde_json::{Map, Value};
+use vicar_rules::policy::{Fact, Facts};
 
 use super::regions::{self, Region};
 use super::url;
-use crate::authz::{Authorized, Proposed, Writing};
+use crate::authz::{Authorized, Caller, Proposed, Writing};
 use crate::error::{Error, Result};
 use crate::http::request::take_text;
-use crate::resource::{Creates, Field, Plain, Record, Resource};
+use crate::resource::{Creates, Field, Look, Order, Plain, Record, Resource};
 
 /// Endpoints.
 #[derive(Debug)]
@@ -29,7 +30,8 @@ static ENDPOINT: Resource = Resource::new(
     ],
 )
 // The id that three endpoints had in common in version 2; it is never shown.
-.reserves(&["legacy_endpoint_id"]);
+.reserves(&["legacy_endpoint_id"])
+.looks(Order { create: Look::Last, ..Order::always(Look::Quietly) });
 
 impl Creates<Region> for Authorized<Proposed<Record<Endpoint>>> {}
 impl Creates<Region> for Authorized<Record<Endpoint>> {}
@@ -37,6 +39,15 @@ impl Creates<Region> for Authorized<Record<Endpoint>> {}
 impl Plain for Endpoint {
     fn of() -> &'static Resource {
         &ENDPOINT
+    }
+
+    fn facts(endpoint: &Record<Self>, _caller: &Caller) -> Result<Facts> {
+        Ok(Facts::none()
+            .with(Fact::EndpointId, &endpoint.id)
+            .with_known(Fact::EndpointInterface, endpoint.text("interface"))
+            .with_opt(Fact::EndpointRegion, endpoint.text("region_id"))
+            .with_known(Fact::EndpointService, endpoint.text("service_id"))
+            .with_flag(Fact::EndpointEnabled, *endpoint.get("enabled") == Value::Bool(true)))
     }
 
     /// `region_id` wins over `region`.

@@ -64,7 +64,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
 /// `GET /v3/domains`
 pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let own = s.caller()?.domain_scope();
-    s.authorize(Op::ListDomains, Facts::none().with_opt(Fact::DomainId, own))?;
+    s.authorize(Op::ListDomains, Facts::none().with_known(Fact::DomainId, own))?;
     let query = s.query()?;
     let enabled = query.has("enabled").then(|| query.flag("enabled"));
     let filter = Filter { name: query.get("name"), is_domain: Some(true), enabled, ..Filter::default() };

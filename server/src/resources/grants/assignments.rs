@@ -171,9 +171,10 @@ fn question(scope: &Scope, filter: &AssignmentFilter, project: Option<&ProjectFa
     if filter.subtree {
         let domain = project.and_then(|p| p.domain_id.as_ref());
         let facts = facts
-            .with_opt(Fact::ProjectId, project.map(|p| &p.id))
-            .with_opt(Fact::ProjectDomain, domain)
-            .with_opt(Fact::ListDomain, domain);
+            .with_known(Fact::ProjectId, project.map(|p| &p.id))
+            .with_known(Fact::ProjectName, project.map(|p| &p.name))
+            .with_known(Fact::ProjectDomain, domain)
+            .with_known(Fact::ListDomain, domain);
         (Op::ListRoleAssignmentsForTree, facts)
     } else {
         let facts = match scope {

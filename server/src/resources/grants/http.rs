@@ -14,6 +14,7 @@ use crate::facts::{self, RoleLossGuard};
 use crate::http::Request;
 use crate::http::request::no_content;
 use crate::resource::Record;
+use crate::resources::groups::Group;
 use crate::store::Tx;
 use crate::store::migrate::ROOT_DOMAIN;
 
@@ -83,8 +84,11 @@ async fn load(tx: &mut Tx, request: &Request, action: Action, inherited: bool) -
     if let Some(id) = request.param_opt("role_id") {
         found.grant.role = Record::load(tx, id).await?;
         match found.grant.role.clone() {
-            Some(role) => found
-                .add(|f| f.with(Fact::RoleName, role.name()).with_opt(Fact::RoleDomain, role.domain_id())),
+            Some(role) => found.add(|f| {
+                f.with(Fact::RoleId, id)
+                    .with(Fact::RoleName, role.name())
+                    .with_opt(Fact::RoleDomain, role.domain_id())
+            }),
             None => {
                 // Not the absent domain of a global role.
                 found.add(|f| f.with(Fact::RoleDomain, ""));
@@ -98,17 +102,19 @@ async fn load(tx: &mut Tx, request: &Request, action: Action, inherited: bool) -
 }
 
 async fn load_actor(tx: &mut Tx, action: Action, actor: &Actor, found: &mut Found) -> Result<()> {
-    let domain = sql::domain_of(tx, actor).await?;
     // A grant may outlive its holder; taking it back must stay possible.
     let is_needed = action != Action::Revoke;
-    match (actor, domain) {
-        (Actor::User(id), Some(domain)) => {
-            found.add(|f| f.with(Fact::UserId, id).with(Fact::UserDomain, domain));
-        }
-        (Actor::Group(_), Some(domain)) => found.add(|f| f.with(Fact::GroupDomain, domain)),
-        (Actor::User(id), None) if is_needed => found.lacks("user", id),
-        (Actor::Group(id), None) if is_needed => found.lacks("group", id),
-        (_, None) => {}
+    match actor {
+        Actor::User(id) => match facts::user(tx, id).await? {
+            Some(user) => found.add(|f| f.and(user.policy_facts())),
+            None if is_needed => found.lacks("user", id),
+            None => {}
+        },
+        Actor::Group(id) => match Record::<Group>::load(tx, id).await? {
+            Some(group) => found.add(|f| f.and(group.policy_facts())),
+            None if is_needed => found.lacks("group", id),
+            None => {}
+        },
     }
     Ok(())
 }
@@ -117,14 +123,18 @@ async fn load_target(tx: &mut Tx, target: &Target, found: &mut Found) -> Result<
     match target {
         Target::Project(id) => match facts::project(tx, id).await?.filter(|p| p.id != ROOT_DOMAIN) {
             Some(project) => {
-                let domain = project.domain_id.clone();
-                found.add(|f| f.with(Fact::ProjectId, id).with_opt(Fact::ProjectDomain, domain));
+                found.add(|f| {
+                    f.with(Fact::ProjectId, id)
+                        .with(Fact::ProjectName, &project.name)
+                        .with_opt(Fact::ProjectDomain, project.domain_id.as_deref())
+                        .with_flag(Fact::ProjectIsDomain, project.is_domain)
+                });
                 found.grant.project = Some(project);
             }
             None => found.lacks("project", id),
         },
         Target::Domain(id) => match facts::domain(tx, id).await? {
-            Some(_) => found.add(|f| f.with(Fact::DomainId, id)),
+            Some(domain) => found.add(|f| f.with(Fact::DomainId, id).with(Fact::DomainName, &domain.name)),
             None => found.lacks("domain", id),
         },
         Target::System => {}

@@ -101,15 +101,3 @@ pub async fn users_of(tx: &mut Tx, actor: &Actor) -> Result<Vec<String>> {
             .await?),
     }
 }
-
-/// The domain of a user or group; none when they are not stored.
-///
-/// # Errors
-/// When the database fails.
-pub async fn domain_of(tx: &mut Tx, actor: &Actor) -> Result<Option<String>> {
-    let sql = match actor {
-        Actor::User(_) => "SELECT domain_id FROM \"user\" WHERE id = ?",
-        Actor::Group(_) => "SELECT domain_id FROM \"group\" WHERE id = ?",
-    };
-    Ok(tx.first(sql, args![Id(actor.id())], |r| r.take()).await?)
-}

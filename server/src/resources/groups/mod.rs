@@ -35,18 +35,28 @@ static GROUP: Resource = Resource::new(
 impl Deletes<Group> for Authorized<Project> {}
 impl Deletes<Group> for Authorized<Domain> {}
 
+impl Record<Group> {
+    /// What rules may know of a stored group.
+    pub fn policy_facts(&self) -> Facts {
+        Facts::none()
+            .with(Fact::GroupId, &self.id)
+            .with_known(Fact::GroupName, self.text("name"))
+            .with_opt(Fact::GroupDomain, self.text("domain_id"))
+    }
+}
+
 impl Plain for Group {
     fn of() -> &'static Resource {
         &GROUP
     }
 
     fn facts(group: &Record<Self>, _caller: &Caller) -> Result<Facts> {
-        Ok(Facts::none().with_opt(Fact::GroupDomain, group.text("domain_id")))
+        Ok(group.policy_facts())
     }
 
     fn narrow(s: &Reading<'_>, found: &mut Select) -> Result<()> {
         let scope = s.caller()?.domain_scope();
-        s.authorize(Op::ListGroups, Facts::none().with_opt(Fact::GroupDomain, scope))?;
+        s.authorize(Op::ListGroups, Facts::none().with_known(Fact::GroupDomain, scope))?;
         found.id("t.domain_id", scope);
         Ok(())
     }

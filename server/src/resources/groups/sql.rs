@@ -1,6 +1,6 @@
 //! Who is in which group, in the database.
 
-use vicar_rules::policy::{Fact, Facts};
+use vicar_rules::policy::Facts;
 
 use super::Group;
 use crate::args;
@@ -24,10 +24,9 @@ pub struct Membership<'a> {
 }
 
 impl Object for Membership<'_> {
-    fn facts(&self, _caller: &Caller) -> Result<Facts> {
-        Ok(Facts::none()
-            .with_opt(Fact::GroupDomain, self.group.as_ref().and_then(|g| g.text("domain_id")))
-            .with_opt(Fact::UserDomain, self.user.as_ref().map(|u| u.domain_id.as_str())))
+    fn facts(&self, caller: &Caller) -> Result<Facts> {
+        let user = self.user.as_ref().map_or_else(|| Ok(Facts::none()), |user| user.facts(caller))?;
+        Ok(self.group.as_ref().map_or_else(Facts::none, Record::policy_facts).and(user))
     }
 }
 

@@ -95,6 +95,17 @@ impl CredentialView {
         self.trust.as_ref().map(|t| t.chain().leaf().trustee.as_str())
     }
 
+    /// What rules may know of it besides who has a part in it.
+    fn own_facts(&self) -> Facts {
+        Facts::none()
+            .with(Fact::CredentialId, &self.credential.id)
+            .with(
+                Fact::CredentialType,
+                if self.credential.is_keypair() { "ec2" } else { &self.credential.kind },
+            )
+            .with_opt(Fact::CredentialProject, self.credential.project_id.as_deref())
+    }
+
     /// Who has what part in it, for the policy: its owner and, of a trust's keypair, the trustee and every
     /// trustor above. A trust-scoped caller has a part in its own trust's keypairs only.
     ///
@@ -105,12 +116,12 @@ impl CredentialView {
             let own = caller.token().and_then(|t| t.trust_id());
             return match &self.credential.bound {
                 Some(b) if own == Some(b.trust_id.as_str()) => {
-                    Ok(Facts::none().with(Fact::CredentialUser, caller.user_id()))
+                    Ok(self.own_facts().with(Fact::CredentialUser, caller.user_id()))
                 }
                 _ => Err(Refusal::DelegatedToken("access credentials other than its own keypairs")),
             };
         }
-        let facts = Facts::none().with(Fact::CredentialUser, &self.credential.user_id);
+        let facts = self.own_facts().with(Fact::CredentialUser, &self.credential.user_id);
         Ok(match &self.trust {
             None => facts,
             Some(trust) => facts.with(Fact::CredentialDelegators, &trust.chain().leaf().trustee).with_all(

@@ -111,7 +111,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
 /// `GET /v3/projects`
 pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let own = s.caller()?.domain_scope();
-    s.authorize(Op::ListProjects, Facts::none().with_opt(Fact::ListDomain, own))?;
+    s.authorize(Op::ListProjects, Facts::none().with_known(Fact::ListDomain, own))?;
     let query = s.query()?;
     let filter = Filter {
         domain_id: query.get("domain_id"),
@@ -281,7 +281,7 @@ struct Holder(UserFacts);
 
 impl Object for Holder {
     fn facts(&self, _caller: &Caller) -> Result<Facts> {
-        Ok(Facts::none().with(Fact::UserId, &self.0.id).with(Fact::UserDomain, &self.0.domain_id))
+        Ok(self.0.policy_facts())
     }
 }
 

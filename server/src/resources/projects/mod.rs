@@ -60,7 +60,11 @@ impl Object for Project {
     fn facts(&self, _caller: &Caller) -> Result<Facts> {
         Ok(Facts::none()
             .with(Fact::ProjectId, &self.id)
-            .with_opt(Fact::ProjectDomain, self.domain_id.as_deref()))
+            .with(Fact::ProjectName, &self.name)
+            .with_opt(Fact::ProjectDomain, self.domain_id.as_deref())
+            .with_opt(Fact::ProjectParent, self.parent_id.as_deref())
+            .with_flag(Fact::ProjectEnabled, self.enabled)
+            .with_flag(Fact::ProjectIsDomain, self.is_domain))
     }
 }
 
@@ -72,7 +76,10 @@ impl Object for Proposed<Project> {
 
 impl Object for Domain {
     fn facts(&self, _caller: &Caller) -> Result<Facts> {
-        Ok(Facts::none().with(Fact::DomainId, &self.id))
+        Ok(Facts::none()
+            .with(Fact::DomainId, &self.id)
+            .with(Fact::DomainName, &self.name)
+            .with_flag(Fact::DomainEnabled, self.enabled))
     }
 }
 

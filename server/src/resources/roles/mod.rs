@@ -47,7 +47,10 @@ impl Plain for Role {
     }
 
     fn facts(role: &Record<Self>, _caller: &Caller) -> Result<Facts> {
-        Ok(Facts::none().with(Fact::RoleName, role.name()).with_opt(Fact::RoleDomain, role.domain_id()))
+        Ok(Facts::none()
+            .with(Fact::RoleId, &role.id)
+            .with(Fact::RoleName, role.name())
+            .with_opt(Fact::RoleDomain, role.domain_id()))
     }
 
     /// Roles of a domain have their own operations, the second ones of the routes.
@@ -115,6 +118,14 @@ pub struct Implication {
 
 impl Object for Implication {
     fn facts(&self, caller: &Caller) -> Result<Facts> {
-        self.prior.facts(caller)
+        Ok(self
+            .prior
+            .facts(caller)?
+            .with(Fact::PriorRoleId, &self.prior.id)
+            .with(Fact::PriorRoleName, self.prior.name())
+            .with_opt(Fact::PriorRoleDomain, self.prior.domain_id())
+            .with(Fact::ImpliedRoleId, &self.implied.id)
+            .with(Fact::ImpliedRoleName, self.implied.name())
+            .with_opt(Fact::ImpliedRoleDomain, self.implied.domain_id()))
     }
 }

@@ -318,7 +318,9 @@ impl Object for Subject {
                 .with(Fact::TokenUser, &trust.chain().leaf().trustee)
                 .with_all(Fact::TokenUser, trust.chain().links().iter().map(|t| t.trustor.as_str()));
         }
-        Ok(facts.with(Fact::UserDomain, &token.user.domain_id))
+        Ok(facts
+            .with(Fact::UserDomain, &token.user.domain_id)
+            .with(Fact::TokenUserDomain, &token.user.domain_id))
     }
 }
 

@@ -151,7 +151,11 @@ impl Object for EvaluatedTrust {
         let chain = self.chain();
         let mut facts = Facts::none()
             .with_all(Fact::TrustTrustor, chain.links().iter().map(|t| t.trustor.as_str()))
-            .with(Fact::TrustTrustee, &chain.leaf().trustee);
+            .with(Fact::TrustId, &chain.leaf().id)
+            .with(Fact::TrustTrustee, &chain.leaf().trustee)
+            .with_opt(Fact::TrustProject, chain.leaf().project.as_deref())
+            .with_flag(Fact::TrustImpersonation, chain.leaf().impersonation)
+            .with_opt(Fact::TrustParent, chain.leaf().parent.as_deref());
         if caller.kind() == Kind::Trust {
             if !is_own_or_below(caller, self) {
                 return Err(Refusal::DelegatedToken("see or manage trusts outside its own chain").into());

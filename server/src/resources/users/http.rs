@@ -224,7 +224,7 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
 /// `GET /v3/users`
 pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let scope = s.caller()?.domain_scope();
-    s.authorize(Op::ListUsers, Facts::none().with_opt(Fact::ListDomain, scope))?;
+    s.authorize(Op::ListUsers, Facts::none().with_known(Fact::ListDomain, scope))?;
     let query = s.query()?;
     let ends = Ends::of(query)?;
     let mut paging = s.paging(&["domain_id", "name"], &["enabled"])?;

@@ -47,7 +47,12 @@ pub struct User {
 
 impl Object for User {
     fn facts(&self, _caller: &Caller) -> Result<Facts> {
-        Ok(Facts::none().with(Fact::UserId, &self.id).with(Fact::UserDomain, &self.domain_id))
+        Ok(Facts::none()
+            .with(Fact::UserId, &self.id)
+            .with(Fact::UserName, &self.name)
+            .with(Fact::UserDomain, &self.domain_id)
+            .with_opt(Fact::UserDefaultProject, self.default_project_id.as_deref())
+            .with_flag(Fact::UserEnabled, self.is_enabled()))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use vicar::app::App;
 use vicar::bootstrap::{self, Plan};
 use vicar::clock::{Clock, SECOND};
-use vicar::config::Config;
+use vicar::config::{Config, PolicyOptions};
 use vicar::crypto::keys;
 use vicar::http::front::Front;
 use vicar::http::limits::Limits;
@@ -108,6 +108,24 @@ impl Server {
         let mut config = self.app.config.clone();
         config.database.location = vicar::store::url::parse(url).expect("a URL");
         Self::run(config, self.clock.clone(), None)
+    }
+
+    /// The same with other options of `[oslo_policy]`, and these rules in its file.
+    pub fn replica_with_rules(
+        &self,
+        rules: &[(&str, &str)],
+        change: impl FnOnce(&mut PolicyOptions),
+    ) -> Self {
+        let file = std::env::temp_dir().join(format!("vicar-rules-{}.json", vicar::ids::uuid()));
+        let rules: serde_json::Map<String, Value> =
+            rules.iter().map(|(name, rule)| ((*name).to_owned(), Value::from(*rule))).collect();
+        std::fs::write(&file, Value::Object(rules).to_string()).expect("written");
+        let mut config = self.app.config.clone();
+        config.policy.file = Some(file.display().to_string());
+        change(&mut config.policy);
+        let server = Self::run(config, self.clock.clone(), None);
+        std::fs::remove_file(file).expect("removed");
+        server
     }
 
     /// The URL of the database, if it is on a server.
