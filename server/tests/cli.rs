@@ -1627,6 +1627,10 @@ mod policy {
         std::fs::remove_file(s.path("etc/policy.yaml")).expect("removed");
         std::fs::create_dir(s.path("etc/policy.yaml")).expect("made");
         expect(&start(&relative), 3, "etc/policy.yaml: ");
+        for odd in ["remote_timeout = soon", "remote_timeout = -1", "remote_content_type = text/plain"] {
+            let option = odd.split(' ').next().expect("a name");
+            expect(&start(&config(&s, "etc/odd.conf", odd)), 3, &format!("[oslo_policy] {option}: "));
+        }
         let asks = s.file("etc/asks.yaml", "\"identity:get_user\": \"https://h/\"\n");
         let asks = config(
             &s,
