@@ -215,15 +215,14 @@ async fn users(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
     let all = count(tx, "SELECT COUNT(*) FROM \"user\"", &[]).await?;
     let local = count(tx, "SELECT COUNT(*) FROM local_user", &[]).await?;
     r.ok("users", format_args!("{all}, of whom {local} have a name and a password here"));
-    // The newest password of each is the one that counts.
+    // The newest password of each is the one that counts. On SQLite a Keystone has no index by which it is found.
     let hashes = tx
         .map(
             &format!(
-                "SELECT {HASHES} AS kind, COUNT(*) FROM password p
-                  WHERE p.password_hash IS NOT NULL AND NOT EXISTS (
-                        SELECT 1 FROM password n WHERE n.local_user_id = p.local_user_id
-                           AND n.created_at_int > p.created_at_int)
-                  GROUP BY {HASHES} ORDER BY 1"
+                "SELECT {HASHES} AS kind, COUNT(*)
+                   FROM (SELECT local_user_id, MAX(created_at_int) AS newest FROM password GROUP BY local_user_id) n
+                   JOIN password p ON p.local_user_id = n.local_user_id AND p.created_at_int = n.newest
+                  WHERE p.password_hash IS NOT NULL GROUP BY {HASHES} ORDER BY 1"
             ),
             &[],
             |row| Ok((row.take::<String>()?, row.take::<i64>()?)),
