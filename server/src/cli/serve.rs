@@ -202,20 +202,20 @@ impl Serve {
 
     /// Makes the catalog and the files for clients name this address, as far as it is known.
     async fn settle(&self, started: &Started, reached: &Reached, is_known: bool) -> Result<(), Failure> {
-        if started.first.is_some() {
-            if !is_known {
-                tracing::warn!(
-                    catalog = reached.url,
-                    "the server listens on all addresses, and clients on other machines need one of them: --public-url URL, or [DEFAULT] public_endpoint, says which is in the catalog and clouds.yaml"
-                );
+        if started.first.is_none() {
+            if let Some(url) = &self.public_url {
+                start::move_to(&self.at, &started.app, url).await?;
             }
-            return Ok(());
+            if self.tls.names_authority() {
+                let change = Change { cacert: reached.cacert.as_deref(), ..Change::default() };
+                start::change_files(&self.at, &change);
+            }
         }
-        if let Some(url) = &self.public_url {
-            start::move_to(&self.at, &started.app, url).await?;
-        }
-        if self.tls.names_authority() {
-            start::change_files(&self.at, &Change { cacert: reached.cacert.as_deref(), ..Change::default() });
+        if !is_known && let Some(catalog) = start::only_local(&started.app).await? {
+            tracing::warn!(
+                catalog,
+                "the server listens on all addresses, and clients on other machines need one of them: --public-url URL, or [DEFAULT] public_endpoint and `vicar bootstrap`, says which is in the catalog and clouds.yaml"
+            );
         }
         Ok(())
     }
@@ -225,9 +225,9 @@ impl Serve {
     async fn monitor(&self) -> Result<Option<TcpListener>, Failure> {
         match self.metrics_listen {
             Some(Metrics::Off) => Ok(None),
-            Some(Metrics::At(at)) => {
-                serve::bind(at).await.map(Some).map_err(|e| Failure::Address(format!("metrics: {e}")))
-            }
+            Some(Metrics::At(at)) => serve::bind(at).await.map(Some).map_err(|e| {
+                Failure::Address(format!("metrics: {}", e.replace("--listen", "--metrics-listen")))
+            }),
             None => match serve::bind(address(METRICS).map_err(Failure::Address)?).await {
                 Ok(listener) => Ok(Some(listener)),
                 Err(_) => {
