@@ -458,6 +458,7 @@ fn what_cannot_work_is_one_clear_line_and_a_code_of_its_own() {
     expect(&run(&other, &["serve", "--metrics-listen", "off", "--listen", &address]), 7, "in use");
     let busy = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", &address];
     expect(&run(&other, &busy), 7, "metrics");
+    expect(&run(&other, &busy), 7, "choose another port with --metrics-listen");
     assert!(!other.data().exists());
     // 4: no folder can be made below a file.
     let file = s.file("file", "");

@@ -136,6 +136,10 @@ def program(c, db):
     for args in (['keys', 'setup'], ['bootstrap'], ['bootstrap'], ['doctor'], ['trust', 'flush']):
         code, said = vicar(db, *args)
         c.ok('%s: %s' % (kind, ' '.join(args)), code == 0 and PASSWORD not in said, said)
+    for expected in ('new', 'already', 'already'):
+        code, said = vicar(db, 'bootstrap', '--bootstrap-public-url', 'http://id.example/v3')
+        c.ok('%s: a public URL, %s' % (kind, expected),
+             code == 0 and 'public endpoint: http://id.example/v3' in said and expected in said, said)
     port = server.free_port()
     url = 'http://127.0.0.1:%d' % port
     more = 'connect_timeout = 2\npool_timeout = 2'

@@ -65,7 +65,7 @@ enum Command {
     Demo(demo::Demo),
     /// Run the server. An empty data directory is filled first, so no other command is needed before
     Serve(serve::Serve),
-    /// Create the first objects (domain, roles, administrator, catalog), or give the administrator a new password
+    /// Create the first objects (domain, roles, administrator, catalog), give the administrator a new password, or move the service to another URL
     Bootstrap(bootstrap::Bootstrap),
     /// The database's schema
     #[command(subcommand)]

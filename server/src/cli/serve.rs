@@ -140,10 +140,11 @@ impl Serve {
         let app = Arc::clone(&started.app);
         if started.first.is_none() {
             settle(&at, &tls, public_url.as_deref(), &started, &reached).await?;
-        } else if !is_known {
+        }
+        if !is_known && let Some(catalog) = start::only_local(&started.app).await? {
             tracing::warn!(
-                catalog = reached.url,
-                "the server listens on all addresses, and clients on other machines need one of them: --public-url URL, or [DEFAULT] public_endpoint, says which is in the catalog and clouds.yaml"
+                catalog,
+                "the server listens on all addresses, and clients on other machines need one of them: --public-url URL, or [DEFAULT] public_endpoint and `vicar bootstrap`, says which is in the catalog and clouds.yaml"
             );
         }
         for stale in start::stale_endpoints(&app, &url).await? {
@@ -216,7 +217,8 @@ async fn monitor(wanted: Option<Metrics>) -> Result<Option<TcpListener>, Failure
     match wanted {
         Some(Metrics::Off) => Ok(None),
         Some(Metrics::At(at)) => {
-            serve::bind(at).await.map(Some).map_err(|e| Failure::Address(format!("metrics: {e}")))
+            let wrong = |e: String| format!("metrics: {}", e.replace("--listen", "--metrics-listen"));
+            serve::bind(at).await.map(Some).map_err(|e| Failure::Address(wrong(e)))
         }
         None => match serve::bind(address(METRICS).map_err(Failure::Address)?).await {
             Ok(listener) => Ok(Some(listener)),

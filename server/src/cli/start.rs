@@ -261,21 +261,36 @@ pub(super) fn change_files(at: &Installation, change: &Change<'_>) {
     }
 }
 
-/// The identity service's public URLs in the catalog that lead to this machine, but not to `url`. Clients
-/// take the catalog's word: they would not find a server that moved to another port.
-pub(super) async fn stale_endpoints(app: &App, url: &str) -> Result<Vec<String>, Failure> {
+/// The identity service's public URLs in the catalog. Clients take its word.
+async fn public_urls(app: &App) -> Result<Vec<String>, Failure> {
     let mut tx = app.store.read().await?;
-    let urls: Vec<String> = tx
+    let urls = tx
         .column(
             "SELECT e.url FROM endpoint e JOIN service s ON s.id = e.service_id
               WHERE s.type = 'identity' AND e.interface = 'public'",
             &[],
         )
         .await?;
+    Ok(urls)
+}
+
+fn leads_to_this_machine(url: &str) -> bool {
+    ["://127.0.0.1", "://localhost", "://[::1]"].iter().any(|here| url.contains(here))
+}
+
+/// Public URLs that lead to this machine, but not to `url`: clients would not find a server that moved to another port.
+pub(super) async fn stale_endpoints(app: &App, url: &str) -> Result<Vec<String>, Failure> {
+    let urls = public_urls(app).await?;
     if urls.iter().any(|u| u.starts_with(url)) {
         return Ok(Vec::new());
     }
-    Ok(urls.into_iter().filter(|u| u.contains("://127.0.0.1") || u.contains("://localhost")).collect())
+    Ok(urls.into_iter().filter(|url| leads_to_this_machine(url)).collect())
+}
+
+/// A public URL that only clients on this machine can use, if there is no other one.
+pub(super) async fn only_local(app: &App) -> Result<Option<String>, Failure> {
+    let urls = public_urls(app).await?;
+    Ok(if urls.iter().all(|url| leads_to_this_machine(url)) { urls.into_iter().next() } else { None })
 }
 
 /// How the server is reached: as configured, or by the address that it listens on.

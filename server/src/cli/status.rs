@@ -115,7 +115,7 @@ impl State {
     }
 
     fn since(&self, at: i64) -> String {
-        format!("{} ({} ago)", iso(at.saturating_mul(SECOND)), length(self.now.saturating_sub(at)))
+        format!("{} ({} ago)", second(at), length(self.now.saturating_sub(at)))
     }
 
     fn print(&self, screen: Screen) {
@@ -182,7 +182,7 @@ impl State {
         let (build, server) = (s.info("vicar_build_info"), s.info("vicar_server_info"));
         let at = |name: &str, labels: &[(&str, &str)]| match s.seconds(name, labels) {
             0 => Value::Null,
-            seconds => iso(seconds.saturating_mul(SECOND)).into(),
+            seconds => second(seconds).into(),
         };
         let count = |name: &str, labels: &[(&str, &str)]| s.sum(name, labels);
         let keys = |name: &str| {
@@ -213,6 +213,11 @@ impl State {
             },
         })
     }
+}
+
+/// A time in whole seconds.
+fn second(at: i64) -> String {
+    iso(at.saturating_mul(SECOND)).replace(".000000", "")
 }
 
 /// A length of time in its two largest units.

@@ -271,6 +271,7 @@ fn a_server_for_everybody_says_where_it_listens_and_asks_for_its_address() {
     assert!(server.screen.iter().any(|l| l.contains("listens on     0.0.0.0:")), "{:?}", server.screen);
     assert!(server.url.starts_with("http://127.0.0.1:"));
     drop(server);
+    assert!(start(&[], &[]).1.contains("--public-url"), "a later start too");
     // Later, and by a variable: catalog, files and links follow, once.
     let public = [("VICAR_PUBLIC_URL", "https://id.example/v3/")];
     let (server, said) = start(&[], &public);
@@ -283,6 +284,7 @@ fn a_server_for_everybody_says_where_it_listens_and_asks_for_its_address() {
     let (server, said) = start(&[], &public);
     assert!(!said.contains("moved") && !said.contains("changed"), "{said}");
     drop(server);
+    assert!(!start(&[], &[]).1.contains("--public-url"), "the catalog names it");
     for wrong in ["id.example", "ftp://id.example", "http://"] {
         expect(&run(&s, &["serve", "--public-url", wrong]), 2, "--public-url");
     }
