@@ -41,20 +41,14 @@ impl Reloader {
         app: Arc<App>,
         log: Log,
         certificate: Option<Arc<Certificate>>,
-        started_with: Ini,
+        (started_with, watched): (Ini, Watched),
     ) -> Self {
         let config = app.config.clone();
-        let mut reloader =
-            Self { at, app, log, certificate, started_with, config, watched: Watched::default() };
-        reloader.watched.settle(reloader.files());
-        reloader
+        Self { at, app, log, certificate, started_with, config, watched }
     }
 
-    /// The files that are followed.
     fn files(&self) -> Vec<(Kind, PathBuf)> {
-        let policy = app::policy_files(&self.config).into_iter().map(|path| (Kind::Policy, path));
-        let certificate = self.certificate.iter().flat_map(|c| c.files());
-        policy.chain(certificate.map(|path| (Kind::Certificate, path.to_owned()))).collect()
+        files(&self.config, self.certificate.iter().flat_map(|c| c.files()))
     }
 
     /// Reads everything again that can be.
@@ -80,9 +74,10 @@ impl Reloader {
             }
             Err(error) => tracing::error!(error, "the configuration cannot be read; nothing of it changes"),
         }
+        // Before they are read: what changes meanwhile is seen later.
+        self.watched = Watched::settled(self.files());
         self.reload_policy();
         self.reload_certificate();
-        self.watched.settle(self.files());
     }
 
     fn read_config(&self) -> Result<(Ini, Config), String> {
@@ -170,13 +165,19 @@ impl Reloader {
     }
 }
 
+/// The files that are followed.
+fn files<'a>(config: &Config, certificate: impl Iterator<Item = &'a Path>) -> Vec<(Kind, PathBuf)> {
+    let policy = app::policy_files(config).into_iter().map(|path| (Kind::Policy, path));
+    policy.chain(certificate.map(|path| (Kind::Certificate, path.to_owned()))).collect()
+}
+
 fn is_reloaded(section: &str, name: &str) -> bool {
     RELOADED.iter().any(|(s, n)| *s == section && (*n == "*" || *n == name))
 }
 
 /// What a file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub(super) enum Kind {
     Policy,
     Certificate,
 }
@@ -190,14 +191,22 @@ fn stamp(path: &Path) -> Stamp {
 }
 
 /// Files with the state in which they were read last, and the one that they were seen in last.
-#[derive(Debug, Default)]
-struct Watched(BTreeMap<(Kind, PathBuf), (Stamp, Stamp)>);
+#[derive(Debug)]
+pub(super) struct Watched(BTreeMap<(Kind, PathBuf), (Stamp, Stamp)>);
 
 impl Watched {
-    /// Takes the files as read in the state that they are in.
-    fn settle(&mut self, files: Vec<(Kind, PathBuf)>) {
-        let now = |path: &Path| (stamp(path), stamp(path));
-        self.0 = files.into_iter().map(|(kind, path)| ((kind, path.clone()), now(&path))).collect();
+    /// The files of a configuration and a certificate, in the state that they are in. To be called before they are
+    /// read.
+    pub(super) fn of(config: &Config, certificate: &[Option<PathBuf>]) -> Self {
+        Self::settled(files(config, certificate.iter().flatten().map(PathBuf::as_path)))
+    }
+
+    fn settled(files: Vec<(Kind, PathBuf)>) -> Self {
+        let all = files.into_iter().map(|file| {
+            let now = stamp(&file.1);
+            (file, (now, now))
+        });
+        Self(all.collect())
     }
 
     /// The files that are in another state than when they were read, and were so at the last look already. They
@@ -244,8 +253,7 @@ mod tests {
         let file = dir.join("policy");
         std::os::unix::fs::symlink("data/policy", &file).expect("a link");
         let all = || vec![(Kind::Policy, file.clone())];
-        let mut watched = Watched::default();
-        watched.settle(all());
+        let mut watched = Watched::settled(all());
         assert!(watched.look(all()).is_empty());
         std::os::unix::fs::symlink("two", dir.join("next")).expect("a link");
         std::fs::rename(dir.join("next"), dir.join("data")).expect("renamed");

@@ -16,7 +16,7 @@ use super::EXIT_CODES;
 use super::failure::Failure;
 use super::installation::Installation;
 use super::log::LogOptions;
-use super::reload::Reloader;
+use super::reload::{Reloader, Watched};
 use super::start::{self, Started};
 use crate::app::App;
 use crate::config::Config;
@@ -85,6 +85,7 @@ impl Serve {
         let (ini, config) = at.configuration()?;
         log.configure(config.debug);
         warn_of_unknown(&config);
+        let watched = Watched::of(&config, &[tls_cert.clone(), tls_key.clone()]);
         let wrong = |e| Failure::Config(format!("TLS: {e}"));
         let certificate = match (&tls_cert, &tls_key) {
             (Some(cert), Some(key)) => Some(Certificate::load(cert, key).map_err(wrong)?),
@@ -109,7 +110,7 @@ impl Serve {
         security::server(Event::Start, Outcome::Success, &url);
         show(&screen(&at, &started, &url, monitor.as_ref()));
         drop(started);
-        let reloader = Reloader::new(at, Arc::clone(&app), log, certificate, ini);
+        let reloader = Reloader::new(at, Arc::clone(&app), log, certificate, (ini, watched));
         let reloading = tokio::spawn(reloader.follow(hangup));
 
         let (stopping, stopped) = watch::channel(false);
