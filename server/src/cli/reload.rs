@@ -40,23 +40,16 @@ impl Reloader {
         app: Arc<App>,
         log: Log,
         certificate: Option<Arc<Certificate>>,
-        started_with: Ini,
+        (started_with, watched): (Ini, Watched),
     ) -> Self {
         let config = app.config.clone();
-        let mut reloader =
-            Self { at, app, log, certificate, started_with, config, watched: Watched::default() };
-        reloader.watched.settle(reloader.files());
-        reloader
+        Self { at, app, log, certificate, started_with, config, watched }
     }
 
-    /// The files that are followed.
     fn files(&self) -> Vec<(Kind, PathBuf)> {
         // A file that is named and gone is followed still: it may come back.
         let in_force = || self.app.rules().loaded.files.clone();
-        let found = policy_file::find(&self.config.policy).map_or_else(|_| in_force(), |found| found.files);
-        let policy = found.into_iter().map(|path| (Kind::Policy, path));
-        let certificate = self.certificate.iter().flat_map(|c| c.files());
-        policy.chain(certificate.map(|path| (Kind::Certificate, path.to_owned()))).collect()
+        files(&self.config, in_force, self.certificate.iter().flat_map(|c| c.files()))
     }
 
     /// Reads everything again that can be.
@@ -82,9 +75,10 @@ impl Reloader {
             }
             Err(error) => tracing::error!(%error, "the configuration cannot be read; nothing of it changes"),
         }
+        // Before they are read: what changes meanwhile is seen later.
+        self.watched = Watched::settled(self.files());
         self.reload_policy();
         self.reload_certificate();
-        self.watched.settle(self.files());
     }
 
     fn reload_policy(&self) {
@@ -168,13 +162,24 @@ impl Reloader {
     }
 }
 
+/// The files that are followed.
+fn files<'a>(
+    config: &Config,
+    in_force: impl FnOnce() -> Vec<PathBuf>,
+    certificate: impl Iterator<Item = &'a Path>,
+) -> Vec<(Kind, PathBuf)> {
+    let policy = policy_file::find(&config.policy).map_or_else(|_| in_force(), |found| found.files);
+    let policy = policy.into_iter().map(|path| (Kind::Policy, path));
+    policy.chain(certificate.map(|path| (Kind::Certificate, path.to_owned()))).collect()
+}
+
 fn is_reloaded(section: &str, name: &str) -> bool {
     options::find(section, name).is_some_and(|o| o.change == Change::Reload)
 }
 
 /// What a file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub(super) enum Kind {
     Policy,
     Certificate,
 }
@@ -188,14 +193,22 @@ fn stamp(path: &Path) -> Stamp {
 }
 
 /// Files with the state in which they were read last, and the one that they were seen in last.
-#[derive(Debug, Default)]
-struct Watched(BTreeMap<(Kind, PathBuf), (Stamp, Stamp)>);
+#[derive(Debug)]
+pub(super) struct Watched(BTreeMap<(Kind, PathBuf), (Stamp, Stamp)>);
 
 impl Watched {
-    /// Takes the files as read in the state that they are in.
-    fn settle(&mut self, files: Vec<(Kind, PathBuf)>) {
-        let now = |path: &Path| (stamp(path), stamp(path));
-        self.0 = files.into_iter().map(|(kind, path)| ((kind, path.clone()), now(&path))).collect();
+    /// The files of a configuration and a certificate, in the state that they are in. To be called before they are
+    /// read.
+    pub(super) fn of(config: &Config, certificate: &[Option<PathBuf>]) -> Self {
+        Self::settled(files(config, Vec::new, certificate.iter().flatten().map(PathBuf::as_path)))
+    }
+
+    fn settled(files: Vec<(Kind, PathBuf)>) -> Self {
+        let all = files.into_iter().map(|file| {
+            let now = stamp(&file.1);
+            (file, (now, now))
+        });
+        Self(all.collect())
     }
 
     /// The files that are in another state than when they were read, and were so at the last look already. They
@@ -234,8 +247,7 @@ mod tests {
         let file = dir.join("policy");
         std::os::unix::fs::symlink("data/policy", &file).expect("a link");
         let all = || vec![(Kind::Policy, file.clone())];
-        let mut watched = Watched::default();
-        watched.settle(all());
+        let mut watched = Watched::settled(all());
         assert!(watched.look(all()).is_empty());
         std::os::unix::fs::symlink("two", dir.join("next")).expect("a link");
         std::fs::rename(dir.join("next"), dir.join("data")).expect("renamed");

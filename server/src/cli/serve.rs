@@ -17,7 +17,7 @@ use super::config::{Accept, log as log_configuration};
 use super::failure::Failure;
 use super::installation::Installation;
 use super::log::LogOptions;
-use super::reload::Reloader;
+use super::reload::{Reloader, Watched};
 use super::start::{self, Reached, Started};
 use super::terminal::{Screen, Style};
 use super::tls::Tls;
@@ -124,6 +124,7 @@ impl Serve {
         if public_url.is_some() {
             config.public_endpoint.clone_from(&public_url);
         }
+        let watched = Watched::of(&config, &tls.files());
         let certificate = tls.certificate()?;
         let cacert = tls.cacert()?;
         let wrong = |e| Failure::Config(format!("TLS: {e}"));
@@ -157,7 +158,7 @@ impl Serve {
         security::server(Event::Start, Outcome::Success, &url);
         show(&screen(&at, &started, &url, address, monitor.as_ref()));
         drop(started);
-        let reloader = Reloader::new(at, Arc::clone(&app), log, certificate, ini);
+        let reloader = Reloader::new(at, Arc::clone(&app), log, certificate, (ini, watched));
         let reloading = tokio::spawn(reloader.follow(hangup));
 
         let (stopping, stopped) = watch::channel(false);

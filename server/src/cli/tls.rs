@@ -45,6 +45,11 @@ fn failed(e: impl std::fmt::Display) -> Failure {
 }
 
 impl Tls {
+    /// The files of the certificate and its key.
+    pub(super) fn files(&self) -> [Option<PathBuf>; 2] {
+        [self.tls_cert.clone(), self.tls_key.clone()]
+    }
+
     /// What encrypts connections, if they are to be.
     ///
     /// # Errors
