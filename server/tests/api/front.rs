@@ -110,8 +110,10 @@ fn files_are_for_the_port_that_was_asked() {
 fn health_says_nothing_of_the_database() {
     let s = Server::start();
     s.change("ALTER TABLE vicar_schema RENAME COLUMN serves_from TO gone");
-    get(&s, "/healthcheck", &[]).expect(200);
-    assert!(get(&s, "/readyz", &[]).status >= 500);
+    let statuses = ["/healthcheck", "/readyz"].map(|path| get(&s, path, &[]).status);
+    // The next test may get this database.
+    s.change("ALTER TABLE vicar_schema RENAME COLUMN gone TO serves_from");
+    assert_eq!(statuses, [200, 500]);
 }
 
 #[test]
