@@ -13,6 +13,7 @@ use crate::crypto::passwords::Passwords;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::store::Store;
+use crate::traces::Traces;
 
 /// The parts, put together once. Handlers get it by reference; parts do not know each other.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct App {
     pub long_reads: Arc<Queue>,
     /// Counters.
     pub metrics: Metrics,
+    /// Traces, where a collector is configured.
+    pub traces: Traces,
 }
 
 /// How many long reads wait at most, for each place.
@@ -69,6 +72,7 @@ impl App {
             credential_keys: KeyRing::new(config.credential_keys.clone(), true),
             passwords: Passwords::new(&config),
             metrics,
+            traces: Traces::default(),
             long_reads: Queue::new(places, places * WAITING_LONG_READS),
             failures: Failures::default(),
             policy,

@@ -32,3 +32,4 @@ pub mod routes;
 pub mod secret;
 pub mod store;
 pub mod system;
+pub mod traces;

@@ -1,4 +1,4 @@
-//! Counters for Prometheus.
+//! Counters for Prometheus. `docs/metrics.md` lists them.
 
 use std::sync::Mutex;
 
@@ -7,7 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::http::limits;
 use crate::queue;
@@ -42,6 +42,17 @@ pub struct Metrics {
     pub dead_trusts: Gauge,
     /// Connections of the public listener.
     pub connections: limits::Gauges,
+    /// Spans of traces.
+    pub spans: SpanCounters,
+}
+
+/// What became of spans that were to be sent to a collector.
+#[derive(Debug, Clone, Default)]
+pub struct SpanCounters {
+    /// Spans that the collector took.
+    pub sent: Counter,
+    /// Spans that were dropped: too many waited, or the collector did not take them.
+    pub dropped: Counter,
 }
 
 impl Default for Metrics {
@@ -54,7 +65,12 @@ impl Default for Metrics {
         let database_retries = Counter::default();
         let dead_trusts = Gauge::default();
         registry.register("http_requests", "Requests served", requests.clone());
-        registry.register("http_request_duration_seconds", "How long requests took", duration.clone());
+        registry.register_with_unit(
+            "http_request_duration",
+            "How long requests took",
+            Unit::Seconds,
+            duration.clone(),
+        );
         registry.register("tokens_issued", "Tokens issued", tokens_issued.clone());
         registry.register("trusts_ended", "Trusts that ended, descendants included", trusts_ended.clone());
         registry.register(
@@ -70,6 +86,13 @@ impl Default for Metrics {
             "Connections beyond the limits",
             connections.refused.clone(),
         );
+        let spans = SpanCounters::default();
+        registry.register("spans_sent", "Spans that the traces' collector took", spans.sent.clone());
+        registry.register(
+            "spans_dropped",
+            "Spans that were dropped, as too many waited or the collector did not take them",
+            spans.dropped.clone(),
+        );
         Self {
             registry: Mutex::new(registry),
             requests,
@@ -79,6 +102,7 @@ impl Default for Metrics {
             database_retries,
             dead_trusts,
             connections,
+            spans,
         }
     }
 }

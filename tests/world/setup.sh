@@ -1,5 +1,5 @@
 #!/bin/bash
-# setup.sh [clients|gateways|keystone|tempest|heat|lint|services|databases|cluster]...      (no name: all)
+# setup.sh [clients|gateways|keystone|tempest|heat|lint|watching|site|services|databases|cluster]...   (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
 # An environment is made anew only when its requirements file has changed.
@@ -9,7 +9,7 @@ set -eu
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients gateways keystone tempest heat lint services databases cluster
+[ $# -gt 0 ] || set -- clients gateways keystone tempest heat lint watching site services databases cluster
 
 want=()
 probe=$(mktemp -d)
@@ -22,7 +22,9 @@ for name in "$@"; do
       [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ] || want+=(python3-dev);;
     gateways)     # their caches
       command -v memcached >/dev/null || want+=(memcached);;
-    clients|tempest|lint) ;;
+    watching)     # with promtool
+      command -v prometheus >/dev/null || want+=(prometheus);;
+    clients|tempest|lint|site) ;;
     services)
       command -v mariadbd >/dev/null || want+=(mariadb-server-core mariadb-client)
       [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || want+=(rabbitmq-server);;

@@ -119,6 +119,7 @@ impl Serve {
                 let _ = stopped.wait_for(|s| *s).await;
             }
         };
+        let sending = app.traces.start(&app.config, &app.metrics.spans).map_err(Failure::Config)?;
         app.metrics.watch_queues(app.passwords.gauges(), &app.long_reads.gauges);
         let learning = tokio::spawn(learn_hashes(Arc::clone(&app)));
         let reaper = tokio::spawn(reaper::forever(Arc::clone(&app)));
@@ -128,7 +129,8 @@ impl Serve {
             tokio::spawn(serve::serve_within(limits, listener, None, router, until_stopped()))
         });
         let limits = Limits::public(&app.config, descriptors, app.metrics.connections.clone());
-        let public = serve::serve_within(limits, listener, tls, routes::public(app), until_stopped());
+        let router = routes::public(Arc::clone(&app));
+        let public = serve::serve_within(limits, listener, tls, router, until_stopped());
         let mut public = std::pin::pin!(public);
         tokio::select! {
             () = &mut public => {}
@@ -142,6 +144,9 @@ impl Serve {
         learning.abort();
         if let Some(monitor) = monitor {
             monitor.abort();
+        }
+        if let Some(sending) = sending {
+            app.traces.finish(sending).await;
         }
         tracing::info!("stopped");
         Ok(())

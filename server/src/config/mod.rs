@@ -135,6 +135,8 @@ pub struct Config {
     pub max_connections: usize,
     /// `[vicar] max_connections_per_address`; 0 is no limit.
     pub max_connections_per_address: usize,
+    /// `[vicar] otlp_endpoint`: where traces are sent.
+    pub otlp_endpoint: Option<String>,
     /// `[delegation] ec2_keys`
     pub ec2_keys: Ec2Keys,
     /// `[revoke] expiration_buffer`
@@ -233,6 +235,7 @@ impl Config {
             proxy_headers: r.flag("oslo_middleware", "enable_proxy_headers_parsing")?,
             max_connections: r.connections("max_connections")?,
             max_connections_per_address: r.connections("max_connections_per_address")?,
+            otlp_endpoint: r.text("vicar", "otlp_endpoint")?,
             max_body: r.size("oslo_middleware", "max_request_body_size")?,
             ec2_keys: match r.text("delegation", "ec2_keys")?.as_deref() {
                 Some("refuse") => Ec2Keys::Refuse,

@@ -108,6 +108,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("oslo_middleware", "enable_proxy_headers_parsing", Flag(false), "the client's address is the last entry of `X-Forwarded-For`; only behind a proxy that writes it"),
     opt("vicar", "max_connections", Count(Some(8192)), "of the public listener; 0: as many as the limit of file descriptors allows; ours"),
     opt("vicar", "max_connections_per_address", Count(Some(2048)), "of one client address, or one /64 network with IPv6; 0: no limit. Behind a proxy all clients have the proxy's address; ours"),
+    opt("vicar", "otlp_endpoint", Text(None), "the URL of a collector, such as `http://127.0.0.1:4318`, to which traces are sent by OTLP over HTTP; ours"),
     opt("oslo_middleware", "max_request_body_size", Number(114_688), "bytes"),
     opt("revoke", "expiration_buffer", Seconds(1800), "how long revocations are kept beyond need"),
 ];

@@ -38,17 +38,9 @@ async fn whole(request: Request, limit: usize) -> Result<(Parts, Bytes), Respons
 }
 
 /// A method as a label. Clients can make up methods; they must not make up series.
-fn method_label(method: &Method) -> String {
-    const USUAL: [Method; 7] = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-    ];
-    if USUAL.contains(method) { method.to_string() } else { "other".to_owned() }
+fn method_label(method: &Method) -> &'static str {
+    const USUAL: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    USUAL.into_iter().find(|usual| *usual == method.as_str()).unwrap_or("other")
 }
 
 /// Around every request: its id, the line, the counters, and the headers that every answer carries.
@@ -66,6 +58,9 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     let encrypted = request.extensions().get::<Encrypted>().is_some_and(|e| e.0);
     let links =
         Links::new(app.config.public_endpoint.as_deref(), request.headers(), request.uri(), encrypted);
+    let label = method_label(&method);
+    let trace = app.traces.begin(request.headers(), label, &route);
+    request.extensions_mut().insert(trace.clone());
     let mut response = match whole(request, app.config.max_body).await {
         Ok((parts, body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
         Err(refused) => refused,
@@ -82,11 +77,13 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     }
     let status = response.status().as_u16();
     let took = started.elapsed();
-    app.metrics.requests.get_or_create(&RequestLabels { method: method_label(&method), route, status }).inc();
+    app.metrics.requests.get_or_create(&RequestLabels { method: label.to_owned(), route, status }).inc();
     app.metrics.duration.observe(took.as_secs_f64());
+    trace.end(status, &id);
     let f = line.fields();
     tracing::info!(
         request_id = id,
+        trace_id = trace.id(),
         %method,
         path,
         status,
