@@ -38,6 +38,8 @@ pub struct Metrics {
     pub trusts_ended: Counter,
     /// Requests that were run again because of somebody else's transaction.
     pub database_retries: Counter,
+    /// When the reaper last swept, in seconds of Unix time.
+    pub reaper_swept: Gauge,
     /// Dead trusts that the reaper has still to remove.
     pub dead_trusts: Gauge,
     /// Connections of the public listener.
@@ -63,6 +65,7 @@ impl Default for Metrics {
         let tokens_issued = Counter::default();
         let trusts_ended = Counter::default();
         let database_retries = Counter::default();
+        let reaper_swept = Gauge::default();
         let dead_trusts = Gauge::default();
         registry.register("http_requests", "Requests served", requests.clone());
         registry.register_with_unit(
@@ -77,6 +80,12 @@ impl Default for Metrics {
             "database_retries",
             "Requests run again because another transaction was in the way",
             database_retries.clone(),
+        );
+        registry.register_with_unit(
+            "reaper_sweep_timestamp",
+            "When the reaper last swept to the end, as Unix time; 0: not yet",
+            Unit::Seconds,
+            reaper_swept.clone(),
         );
         registry.register("dead_trusts", "Dead trusts that are still stored", dead_trusts.clone());
         let connections = limits::Gauges::default();
@@ -100,6 +109,7 @@ impl Default for Metrics {
             tokens_issued,
             trusts_ended,
             database_retries,
+            reaper_swept,
             dead_trusts,
             connections,
             spans,

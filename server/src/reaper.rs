@@ -10,6 +10,7 @@ use std::time::Duration;
 use vicar_rules::Micros;
 
 use crate::app::App;
+use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::resources::trusts::flush::{self, Part, Search, Which};
 use crate::store::schema::Dialect;
@@ -66,6 +67,7 @@ pub async fn sweep(app: &App) -> Result<Sweep> {
     done.revocations = again(|| forget(app, now, by)).await?;
     app.metrics.dead_trusts.set(i64::try_from(dead).unwrap_or(i64::MAX));
     app.metrics.trusts_ended.inc_by(done.ended as u64);
+    app.metrics.reaper_swept.set(app.clock.now() / SECOND);
     Ok(done)
 }
 

@@ -23,9 +23,7 @@ use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{
-    SdkTracer, SdkTracerProvider, SpanData, SpanExporter, SpanLimits, SpanProcessor,
-};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExporter, SpanProcessor};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
@@ -81,7 +79,6 @@ impl Traces {
         let (sender, queue) = mpsc::channel(QUEUE);
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
-            .with_span_limits(SpanLimits::default())
             .with_span_processor(Queue {
                 sender: Mutex::new(Some(sender)),
                 dropped: counters.dropped.clone(),
@@ -191,7 +188,9 @@ impl Trace {
     pub fn operations(&self, names: impl Iterator<Item = &'static str>) {
         if let Some((_, context)) = &self.recording {
             let names = names.map(StringValue::from).collect();
-            context.span().set_attribute(KeyValue::new("vicar.operations", Value::Array(Array::String(names))));
+            context
+                .span()
+                .set_attribute(KeyValue::new("vicar.operations", Value::Array(Array::String(names))));
         }
     }
 
@@ -353,8 +352,7 @@ mod tests {
     fn spans_beyond_the_queue_are_dropped_and_counted() {
         let counters = SpanCounters::default();
         let (sender, mut queue) = mpsc::channel(2);
-        let processor =
-            Queue { sender: Mutex::new(Some(sender)), dropped: counters.dropped.clone() };
+        let processor = Queue { sender: Mutex::new(Some(sender)), dropped: counters.dropped.clone() };
         let provider = SdkTracerProvider::builder().with_span_processor(processor).build();
         let traces = Traces::default();
         traces.0.set(Recorder { tracer: provider.tracer("t"), provider: provider.clone() }).expect("once");

@@ -45,7 +45,9 @@ fn metrics(text: &str) -> BTreeMap<String, Metric> {
                 let name = name.trim_end_matches("_bucket");
                 let labels = labels.split_once('}').expect("an end").0;
                 let metric = found.get_mut(name).expect("its type comes before");
-                metric.labels.extend(labels.split(',').filter_map(|l| l.split_once('=')).map(|l| l.0.to_owned()));
+                metric
+                    .labels
+                    .extend(labels.split(',').filter_map(|l| l.split_once('=')).map(|l| l.0.to_owned()));
             }
         }
     }
@@ -53,7 +55,8 @@ fn metrics(text: &str) -> BTreeMap<String, Metric> {
 }
 
 const PAGE: &str = "docs/metrics.md";
-const HEAD: &str = "| Metric | Kind | Unit | Labels | Meaning | When to worry |\n| --- | --- | --- | --- | --- | --- |\n";
+const HEAD: &str =
+    "| Metric | Kind | Unit | Labels | Meaning | When to worry |\n| --- | --- | --- | --- | --- | --- |\n";
 
 /// `VICAR_BLESS=1 cargo test -p vicar --test api every_metric` writes all of a row but its last cell.
 #[test]
@@ -99,6 +102,9 @@ fn every_metric_is_documented() {
     }
     reviewed(PAGE, &format!("{}{table}{}", &page[..at], &page[end..]));
     for name in all.keys() {
-        assert!(worries.get(name.as_str()).is_some_and(|w| !w.is_empty()), "{PAGE}: when to worry about {name}?");
+        assert!(
+            worries.get(name.as_str()).is_some_and(|w| !w.is_empty()),
+            "{PAGE}: when to worry about {name}?"
+        );
     }
 }
