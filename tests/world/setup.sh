@@ -24,7 +24,11 @@ for name in "$@"; do
       command -v memcached >/dev/null || want+=(memcached);;
     watching)     # with promtool
       command -v prometheus >/dev/null || want+=(prometheus);;
-    clients|tempest|lint|site) ;;
+    site)         # what the pages' commands use
+      for program in curl jq openssl; do
+        command -v $program >/dev/null || want+=("$program")
+      done;;
+    clients|tempest|lint) ;;
     services)
       command -v mariadbd >/dev/null || want+=(mariadb-server-core mariadb-client)
       [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || want+=(rabbitmq-server);;
