@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::config::Config;
+use crate::config::{Config, NO_COLLECTOR, is_collector};
 use crate::metrics::SpanCounters;
 
 /// How many finished spans wait to be sent, at most; what comes beyond them is dropped.
@@ -142,7 +142,7 @@ fn endpoint(
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<String>, String> {
     let set = |name| variable(name).filter(|url| !url.is_empty());
-    let (name, url, path) = if let Some(base) = option.filter(|base| !base.is_empty()) {
+    let (name, url, path) = if let Some(base) = option {
         ("[vicar] otlp_endpoint", base.to_owned(), "/v1/traces")
     } else if let Some(url) = set(ENDPOINT_OF_TRACES) {
         (ENDPOINT_OF_TRACES, url, "")
@@ -151,12 +151,10 @@ fn endpoint(
     } else {
         return Ok(None);
     };
-    match url::Url::parse(&url) {
-        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => {
-            Ok(Some(if path.is_empty() { url } else { format!("{}{path}", url.trim_end_matches('/')) }))
-        }
-        _ => Err(format!("{name}: not the URL of a collector, like http://127.0.0.1:4318")),
+    if !is_collector(&url) {
+        return Err(format!("{name}: {NO_COLLECTOR}"));
     }
+    Ok(Some(if path.is_empty() { url } else { format!("{}{path}", url.trim_end_matches('/')) }))
 }
 
 /// Whose traces these are. OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES may say it otherwise.
@@ -342,10 +340,8 @@ mod tests {
         let general = |name: &str| variables(name).filter(|_| name == ENDPOINT);
         assert_eq!(endpoint(None, general), Ok(Some("http://all:4318/v1/traces".to_owned())));
         assert_eq!(endpoint(None, |_| Some(String::new())), Ok(None));
-        for bad in ["collector:4318", "grpc://h:4317", "http://", "127.0.0.1:4318"] {
-            let said = endpoint(Some(bad), variables).expect_err(bad);
-            assert!(said.starts_with("[vicar] otlp_endpoint: "), "{said}");
-        }
+        let said = endpoint(None, |_| Some("grpc://h:4317".to_owned())).expect_err("not HTTP");
+        assert!(said.starts_with(ENDPOINT_OF_TRACES), "{said}");
     }
 
     #[test]

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """The pages of docs/ as a site, and the commands on them.
 
-The site is built by MkDocs without a warning; every link and anchor in it leads somewhere, and a page fetches nothing from
-elsewhere. Pages look on it as they look on a git host: the same lists, tables, blocks and anchors.
+The site is built by MkDocs without a warning; every link and anchor in it leads somewhere, and a page fetches nothing
+from elsewhere. Pages look on it as they look on a git host: the same lists, tables, blocks and headings.
 
-Every ```console block of the pages in RUN is run: `$ ` begins a command, `> ` goes on with it, the rest is what it prints. The
-commands of a page run in one shell, from top to bottom, in an empty folder, against a server that the page starts itself.
-What is printed must be as on the page, but for ids, times, tokens and the port. A command whose comment begins with
-`refused` must fail, every other one must not.
+Every ```console block of the pages in RUN is run: `$ ` begins a command, `> ` goes on with it, the rest is what it
+prints. The commands of a page run in one shell, from top to bottom, in an empty folder, against a server that the page
+starts itself. What is printed must be as on the page, but for ids, times, tokens and the port. A command whose comment
+begins with `refused` must fail, every other one must not.
 
     pages.py                          everything
     pages.py --only build
@@ -65,7 +65,8 @@ class Shell:
         self.process = subprocess.Popen(
             ['bash', '--noprofile', '--norc'], cwd=self.home, text=True, bufsize=1, start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env=dict(keep, PATH=tools + ':' + os.environ['PATH'], LC_ALL='C.UTF-8', COLUMNS='120', PYTHONWARNINGS='ignore',
+            env=dict(keep, PATH=tools + ':' + os.environ['PATH'], LC_ALL='C.UTF-8', COLUMNS='120',
+                     PYTHONWARNINGS='ignore',
                      # The versions that the other tests have.
                      PIP_CONSTRAINT=os.path.join(harness.HERE, 'requirements-clients.txt')))
         server._keeper.tell('+', self.process.pid, self.dir)
@@ -76,7 +77,8 @@ class Shell:
         with open(script, 'w') as f:
             f.write(command + '\n')
         end = '==== end of the command '
-        self.process.stdin.write('source %s < /dev/null; status_of_it=$?; echo; echo "%s$status_of_it"\n' % (script, end))
+        self.process.stdin.write('source %s < /dev/null; status_of_it=$?; echo; echo "%s$status_of_it"\n'
+                                 % (script, end))
         timer = threading.Timer(SECONDS, self.stop)
         timer.start()
         lines = []
