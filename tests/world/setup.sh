@@ -22,8 +22,10 @@ for name in "$@"; do
       [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ] || want+=(python3-dev);;
     gateways)     # their caches
       command -v memcached >/dev/null || want+=(memcached);;
-    watching)     # with promtool
-      command -v prometheus >/dev/null || want+=(prometheus);;
+    watching)     # prometheus brings promtool
+      for program in prometheus openssl; do
+        command -v $program >/dev/null || want+=("$program")
+      done;;
     site)         # what the pages' commands use
       for program in curl jq openssl; do
         command -v $program >/dev/null || want+=("$program")

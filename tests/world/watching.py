@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -414,12 +415,17 @@ class Collector(http.server.ThreadingHTTPServer):
     """Takes OTLP over HTTP, and keeps what came."""
     daemon_threads = True
 
-    def __init__(self, port=0):
-        super().__init__(('127.0.0.1', port), Receiver)
-        self.url = 'http://127.0.0.1:%d' % self.server_port
+    def __init__(self, tls=None):
+        super().__init__(('127.0.0.1', 0), Receiver)
+        self.url = '%s://127.0.0.1:%d' % ('https' if tls else 'http', self.server_port)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.spans, self.resources, self.raw, self.headers, self.paths = [], [], b'', [], set()
         self.status = 200
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, request, client_address):
+        """A client that does not trust us is no news."""
 
     def named(self, **attributes):
         """Spans with these attributes, and the attributes of each."""
@@ -630,7 +636,46 @@ def check_variables(c):
     vicar.stop()
 
 
-PARTS = {'alerts': [check_alerts], 'scrape': [check_scrape], 'traces': [check_traces, check_variables]}
+def certificates(folder):
+    """An authority, and a context with a certificate of it for 127.0.0.1: (the authority's file, the context)"""
+    def openssl(line):
+        subprocess.run(['openssl', *line.split()], cwd=folder, check=True, capture_output=True)
+
+    new = 'req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
+    openssl(new + ' -x509 -subj /CN=authority -keyout authority.key -out authority.pem -days 2')
+    openssl(new + ' -subj /CN=collector -keyout own.key -out own.csr')
+    with open(os.path.join(folder, 'own.ext'), 'w') as f:
+        f.write('subjectAltName=IP:127.0.0.1\n')
+    openssl('x509 -req -in own.csr -CA authority.pem -CAkey authority.key -CAcreateserial -extfile own.ext '
+            '-out own.pem -days 2')
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(os.path.join(folder, 'own.pem'), os.path.join(folder, 'own.key'))
+    return os.path.join(folder, 'authority.pem'), context
+
+
+def check_tls(c):
+    """a collector with TLS"""
+    prefix = 'vicar-world-tls-'
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder, tempfile.TemporaryDirectory(prefix=prefix) as other:
+        authority, context = certificates(folder)
+        another, _ = certificates(other)
+        collector = Collector(context)
+        for trusted in (True, False):
+            vicar = Watched(settings={'vicar': {'otlp_endpoint': collector.url}})
+            vicar.env = {'SSL_CERT_FILE': authority if trusted else another}
+            with vicar:
+                requests.get(vicar.url, timeout=30)
+                if trusted:
+                    c.ok('one whose certificate the machine trusts gets spans', eventually(lambda: collector.spans))
+                else:
+                    before = len(collector.spans)
+                    c.ok('another gets none', eventually(lambda v=vicar: v.value('vicar_spans_dropped_total') > 0)
+                         and len(collector.spans) == before)
+        collector.shutdown()
+        collector.server_close()
+
+
+PARTS = {'alerts': [check_alerts], 'scrape': [check_scrape], 'traces': [check_traces, check_variables, check_tls]}
 
 
 def main():
