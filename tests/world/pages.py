@@ -178,6 +178,30 @@ def check_commands(c):
                  any(k.startswith(lines[0]) for k in known))
 
 
+def vicar_help(*words):
+    """The help of a command of Vicar's, or None if there is none."""
+    done = subprocess.run([server.vicar_bin(), *words, '--help'], text=True, capture_output=True)
+    return done.stdout if done.returncode == 0 else None
+
+
+def check_vicar(c):
+    """what the pages call `vicar` with"""
+    found = collections.defaultdict(set)
+    for folder, _, files in os.walk(DOCS):
+        for name in files:
+            if name.endswith('.md'):
+                text = read(os.path.join(folder, name))
+                code = re.findall(r'^```\w+\n(.*?)^```', text, re.M | re.S) + re.findall(r'`([^`\n]+)`', text)
+                for line in '\n'.join(code).splitlines():
+                    for words in re.findall(r'(?:^|[\s=/])vicar ((?:[a-z]+(?= |$) ?){1,2})([^|&;#]*)', line):
+                        found[tuple(words[0].split())] |= set(re.findall(r'--[a-z][a-z-]*', words[1]))
+    c.ok('they call %d commands' % len(found), len(found) > 5)
+    for words, options in sorted(found.items()):
+        text = vicar_help(*words)
+        c.ok('vicar %s: a command, with all of these options' % ' '.join(words),
+             text and all(re.search(re.escape(o) + r'\b(?!-)', text) for o in options), sorted(options))
+
+
 # ---- the site
 
 
@@ -282,7 +306,7 @@ def compare(c, to):
             c.equal('%s looks the same on a git host' % path, site, git)
 
 
-PARTS = {'build': [check_site, check_commands], 'run': []}
+PARTS = {'build': [check_site, check_commands, check_vicar], 'run': []}
 
 
 def main():

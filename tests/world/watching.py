@@ -341,6 +341,7 @@ def check_scrape(c):
     check_dashboard(c, dashboard)
     with open(PAGE) as f:
         documented = set(re.findall(r'^\| `(vicar_\w+)` \|', f.read(), re.M))
+    stores.available('postgresql')
     with stores.Site('postgresql', replicas=0) as site, Watched(config=site.conf) as vicar, \
             Prometheus('127.0.0.1:%d' % vicar.metrics) as prometheus:
         c.ok('it is scraped', eventually(lambda: [v for _, v in prometheus.query('up') if v == 1]))
