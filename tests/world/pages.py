@@ -238,7 +238,7 @@ class Page(html.parser.HTMLParser):
 
 
 def build(c, to):
-    done = subprocess.run([harness.env_bin('site', 'mkdocs'), 'build', '--strict', '--clean', '--quiet', '-f',
+    done = subprocess.run([harness.env_bin('site', 'mkdocs'), 'build', '--strict', '--clean', '-f',
                            os.path.join(harness.REPO, 'mkdocs.yml'), '-d', to], text=True,
                           env=dict(os.environ, NO_MKDOCS_2_WARNING='1', PYTHONDONTWRITEBYTECODE='1'),
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
