@@ -14,6 +14,7 @@ use crate::policy_file::{self, Loaded};
 use crate::queue::Queue;
 use crate::remote::Remote;
 use crate::store::Store;
+use crate::traces::Traces;
 
 /// The parts, put together once. Handlers get it by reference; parts do not know each other.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct App {
     pub long_reads: Arc<Queue>,
     /// Counters.
     pub metrics: Metrics,
+    /// Traces, where a collector is configured.
+    pub traces: Traces,
 }
 
 /// How many long reads wait at most, for each place.
@@ -89,6 +92,7 @@ impl App {
             credential_keys: KeyRing::new(config.credential_keys.clone(), true),
             passwords: Passwords::new(&config),
             metrics,
+            traces: Traces::default(),
             long_reads: Queue::new(places, places * WAITING_LONG_READS),
             failures: Failures::default(),
             rules,

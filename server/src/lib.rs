@@ -35,3 +35,4 @@ pub mod secret;
 pub mod security;
 pub mod store;
 pub mod system;
+pub mod traces;

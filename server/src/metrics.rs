@@ -1,4 +1,4 @@
-//! Counters for Prometheus.
+//! Counters for Prometheus. `docs/metrics.md` lists them.
 
 use std::sync::Mutex;
 
@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::http::limits;
 use crate::queue;
@@ -39,16 +39,18 @@ pub struct Metrics {
     pub trusts_ended: Counter,
     /// Requests that were run again because of somebody else's transaction.
     pub database_retries: Counter,
+    /// When the reaper last swept, in seconds of Unix time.
+    pub reaper_swept: Gauge,
     /// Dead trusts that the reaper has still to remove.
     pub dead_trusts: Gauge,
     /// Connections of the public listener.
     pub connections: limits::Gauges,
-    /// When the reaper was last done, in seconds since the epoch.
-    pub reaped_at: Gauge,
     /// Keys by repository.
     keys: Family<RepositoryLabels, Gauge>,
     /// When the staged key of a repository was made, which is when it was last rotated, in seconds since the epoch.
     rotated_at: Family<RepositoryLabels, Gauge>,
+    /// Spans of traces.
+    pub spans: SpanCounters,
 }
 
 /// Labels of a key repository.
@@ -74,6 +76,15 @@ pub struct About {
     pub schema: i64,
 }
 
+/// What became of spans that were to be sent to a collector.
+#[derive(Debug, Clone, Default)]
+pub struct SpanCounters {
+    /// Spans that the collector took.
+    pub sent: Counter,
+    /// Spans that were dropped: too many waited, or the collector did not take them.
+    pub dropped: Counter,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("vicar");
@@ -82,9 +93,15 @@ impl Default for Metrics {
         let tokens_issued = Counter::default();
         let trusts_ended = Counter::default();
         let database_retries = Counter::default();
+        let reaper_swept = Gauge::default();
         let dead_trusts = Gauge::default();
         registry.register("http_requests", "Requests served", requests.clone());
-        registry.register("http_request_duration_seconds", "How long requests took", duration.clone());
+        registry.register_with_unit(
+            "http_request_duration",
+            "How long requests took",
+            Unit::Seconds,
+            duration.clone(),
+        );
         registry.register("tokens_issued", "Tokens issued", tokens_issued.clone());
         registry.register("trusts_ended", "Trusts that ended, descendants included", trusts_ended.clone());
         registry.register(
@@ -92,19 +109,20 @@ impl Default for Metrics {
             "Requests run again because another transaction was in the way",
             database_retries.clone(),
         );
+        registry.register_with_unit(
+            "reaper_sweep_timestamp",
+            "When the reaper last swept to the end, as Unix time; 0: not yet",
+            Unit::Seconds,
+            reaper_swept.clone(),
+        );
         registry.register("dead_trusts", "Dead trusts that are still stored", dead_trusts.clone());
-        let reaped_at = Gauge::default();
         let keys = Family::default();
         let rotated_at = Family::default();
-        registry.register(
-            "reaper_last_run_timestamp_seconds",
-            "When the reaper was last done; 0: not yet",
-            reaped_at.clone(),
-        );
         registry.register("keys", "Keys in a repository", keys.clone());
-        registry.register(
-            "keys_rotated_timestamp_seconds",
-            "When a repository was last rotated",
+        registry.register_with_unit(
+            "keys_rotated_timestamp",
+            "When a repository was last rotated, as Unix time",
+            Unit::Seconds,
             rotated_at.clone(),
         );
         let connections = limits::Gauges::default();
@@ -114,6 +132,13 @@ impl Default for Metrics {
             "Connections beyond the limits",
             connections.refused.clone(),
         );
+        let spans = SpanCounters::default();
+        registry.register("spans_sent", "Spans that the traces' collector took", spans.sent.clone());
+        registry.register(
+            "spans_dropped",
+            "Spans that were dropped, as too many waited or the collector did not take them",
+            spans.dropped.clone(),
+        );
         Self {
             registry: Mutex::new(registry),
             requests,
@@ -121,11 +146,12 @@ impl Default for Metrics {
             tokens_issued,
             trusts_ended,
             database_retries,
+            reaper_swept,
             dead_trusts,
             connections,
-            reaped_at,
             keys,
             rotated_at,
+            spans,
         }
     }
 }
@@ -176,7 +202,12 @@ impl Metrics {
         registry.register("server", "Where it serves, from which database", Info::new(labels));
         let started_at: Gauge = Gauge::default();
         started_at.set(about.started_at);
-        registry.register("start_time_seconds", "When it started", started_at);
+        registry.register_with_unit(
+            "start_time",
+            "When the server started, as Unix time",
+            Unit::Seconds,
+            started_at,
+        );
     }
 
     /// Notes the keys of a repository: how many, and when it was rotated, in seconds since the epoch.

@@ -69,7 +69,7 @@ pub async fn sweep(app: &App) -> Result<Sweep> {
     done.revocations = again(|| forget(app, now, by)).await?;
     app.metrics.dead_trusts.set(i64::try_from(dead).unwrap_or(i64::MAX));
     app.metrics.trusts_ended.inc_by(done.ended as u64);
-    app.metrics.reaped_at.set(app.clock.now() / SECOND);
+    app.metrics.reaper_swept.set(app.clock.now() / SECOND);
     Ok(done)
 }
 

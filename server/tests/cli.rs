@@ -76,7 +76,7 @@ fn vicar(args: &[&str]) -> Command {
     let mut c = Command::new(env!("CARGO_BIN_EXE_vicar"));
     c.args(args).stdin(Stdio::null());
     for (name, _) in std::env::vars() {
-        if name.starts_with("VICAR_") || name.starts_with("OS_") {
+        if ["VICAR_", "OS_", "OTEL_"].iter().any(|ours| name.starts_with(ours)) {
             c.env_remove(name);
         }
     }
@@ -787,6 +787,35 @@ fn get_raw(address: &str, request: &str) -> Option<String> {
     let mut out = String::new();
     stream.read_to_string(&mut out).ok()?;
     (!out.is_empty()).then_some(out)
+}
+
+#[test]
+fn the_log_has_the_trace_of_a_client() {
+    let s = Scratch::new();
+    let server = serve(&s, &["--log-format", "json"], &[]);
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    get(&format!("{}/users/one", server.url), &[("traceparent", &parent)]);
+    get(
+        &format!("{}/users/two", server.url),
+        &[("traceparent", &format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)))],
+    );
+    get(&format!("{}/users/three", server.url), &[]);
+    let end = Instant::now() + Duration::from_secs(10);
+    let line = |path: &str| loop {
+        let log = std::fs::read_to_string(s.path("log")).expect("log");
+        if let Some(line) = log.lines().find(|l| l.contains(path) && l.ends_with('}')) {
+            break serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+        }
+        assert!(Instant::now() < end, "{log}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(line("/users/one")["trace_id"], trace);
+    assert!(line("/users/two").get("trace_id").is_none());
+    assert!(line("/users/three").get("trace_id").is_none());
+    s.config("[vicar]\notlp_endpoint = grpc://collector:4317\n");
+    expect(&run(&s, &["doctor"]), 1, "[vicar] otlp_endpoint");
+    expect(&run(&s, &["serve", "--listen", "127.0.0.1:0"]), 3, "[vicar] otlp_endpoint");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 #!/bin/bash
-# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|tempest|heat|lint|services|databases|cluster|proxies]...
+# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|tempest|heat|lint|watching|site|services|databases|cluster|proxies]...
 #     (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
@@ -11,7 +11,7 @@ set -eu
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 tempest heat lint services databases cluster proxies
+[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 tempest heat lint watching site services databases cluster proxies
 
 want=()
 probe=$(mktemp -d)
@@ -24,6 +24,14 @@ for name in "$@"; do
       [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ] || want+=(python3-dev);;
     gateways)     # their caches
       command -v memcached >/dev/null || want+=(memcached);;
+    watching)     # prometheus brings promtool
+      for program in prometheus openssl; do
+        command -v $program >/dev/null || want+=("$program")
+      done;;
+    site)         # what the pages' commands use
+      for program in curl jq openssl; do
+        command -v $program >/dev/null || want+=("$program")
+      done;;
     clients|tempest|lint|keystone27|keystone28|keystone29) ;;
     services)
       command -v mariadbd >/dev/null || want+=(mariadb-server-core mariadb-client)

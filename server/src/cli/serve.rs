@@ -181,6 +181,7 @@ impl Serve {
             },
             schema: migrate::VERSION,
         });
+        let sending = app.traces.start(&app.config, &app.metrics.spans).map_err(Failure::Config)?;
         app.metrics.watch_queues(app.passwords.gauges(), &app.long_reads.gauges);
         let learning = tokio::spawn(learn_hashes(Arc::clone(&app)));
         let reaper = tokio::spawn(reaper::forever(Arc::clone(&app)));
@@ -190,7 +191,8 @@ impl Serve {
             tokio::spawn(serve::serve_within(limits, listener, None, router, until_stopped()))
         });
         let limits = Limits::public(&app.config, descriptors, app.metrics.connections.clone());
-        let public = serve::serve_within(limits, listener, acceptor, routes::public(app), until_stopped());
+        let router = routes::public(Arc::clone(&app));
+        let public = serve::serve_within(limits, listener, acceptor, router, until_stopped());
         let mut public = std::pin::pin!(public);
         tokio::select! {
             () = &mut public => {}
@@ -206,6 +208,9 @@ impl Serve {
         learning.abort();
         if let Some(monitor) = monitor {
             monitor.abort();
+        }
+        if let Some(sending) = sending {
+            app.traces.finish(sending).await;
         }
         tracing::info!("stopped");
         Ok(())

@@ -172,7 +172,7 @@ impl State {
                 },
             );
         }
-        let reaped = s.seconds("vicar_reaper_last_run_timestamp_seconds", &[]);
+        let reaped = s.seconds("vicar_reaper_sweep_timestamp_seconds", &[]);
         let ran = if reaped == 0 { "has not run".to_owned() } else { format!("ran {}", self.since(reaped)) };
         line("reaper", format!("{ran}; {} ended trusts are kept", number("vicar_dead_trusts")));
     }
@@ -208,7 +208,7 @@ impl State {
             "failed_requests": s.failed_requests(),
             "keys": {"fernet": keys("fernet"), "credential": keys("credential")},
             "reaper": {
-                "ran_at": at("vicar_reaper_last_run_timestamp_seconds", &[]),
+                "ran_at": at("vicar_reaper_sweep_timestamp_seconds", &[]),
                 "dead_trusts": count("vicar_dead_trusts", &[]),
             },
         })

@@ -78,6 +78,14 @@ pub enum LimitModel {
     StrictTwoLevel,
 }
 
+/// What is wrong with a URL that [`is_collector`] does not take.
+pub const NO_COLLECTOR: &str = "not the URL of a collector, like http://127.0.0.1:4318";
+
+/// Whether traces could be sent there.
+pub fn is_collector(url: &str) -> bool {
+    ::url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+}
+
 /// Everything that is configured. Lengths of time are [`Micros`]: microseconds, whatever unit the files have.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -149,6 +157,8 @@ pub struct Config {
     pub max_connections: usize,
     /// `[vicar] max_connections_per_address`; 0 is no limit.
     pub max_connections_per_address: usize,
+    /// `[vicar] otlp_endpoint`: where traces are sent.
+    pub otlp_endpoint: Option<String>,
     /// `[delegation] ec2_keys`
     pub ec2_keys: Ec2Keys,
     /// `[revoke] expiration_buffer`
@@ -255,6 +265,7 @@ impl Config {
             cors: r.cors()?,
             max_connections: r.connections("max_connections")?,
             max_connections_per_address: r.connections("max_connections_per_address")?,
+            otlp_endpoint: r.collector()?,
             max_body: r.size("oslo_middleware", "max_request_body_size")?,
             ec2_keys: match r.text("delegation", "ec2_keys")?.as_deref() {
                 Some("refuse") => Ec2Keys::Refuse,
@@ -405,6 +416,13 @@ impl Reader<'_> {
 
     fn connections(&self, name: &str) -> Result<usize> {
         Ok(usize::try_from(self.count("vicar", name)?.unwrap_or_default()).unwrap_or(usize::MAX))
+    }
+
+    fn collector(&self) -> Result<Option<String>> {
+        match self.text("vicar", "otlp_endpoint")?.filter(|url| !url.is_empty()) {
+            Some(url) if !is_collector(&url) => wrong("vicar", "otlp_endpoint", NO_COLLECTOR),
+            url => Ok(url),
+        }
     }
 
     /// A length of time, in microseconds.
@@ -573,6 +591,19 @@ like = this
         assert!(!format!("{c:?}").contains("topsecret"));
         assert_eq!((c.unknown.len(), c.database.max_retries), (1, None));
         assert!(Config::from_text("[token]\nexpiration = soon\n", Path::new("/d")).is_err());
+    }
+
+    #[test]
+    fn a_collector_has_a_url() {
+        let of = |url: &str| Config::from_text(&format!("[vicar]\notlp_endpoint = {url}\n"), Path::new("/d"));
+        for good in ["http://127.0.0.1:4318", "https://collector.example/base/"] {
+            assert_eq!(of(good).expect("reads").otlp_endpoint.as_deref(), Some(good));
+        }
+        assert_eq!(of("").expect("reads").otlp_endpoint, None);
+        for bad in ["collector:4318", "grpc://h:4317", "http://", "127.0.0.1:4318"] {
+            let e = of(bad).expect_err(bad);
+            assert!(e.0.starts_with("[vicar] otlp_endpoint: "), "{e}");
+        }
     }
 
     #[test]

@@ -175,6 +175,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("cors", "max_age", Number(3600), "seconds that a browser may remember what is allowed"),
     opt("cors", "allow_methods", List("GET,PUT,POST,DELETE,PATCH"), "methods that it may use"),
     opt("cors", "allow_headers", List("X-Auth-Token,X-Openstack-Request-Id,X-Subject-Token,X-Project-Id,X-Project-Name,X-Project-Domain-Id,X-Project-Domain-Name,X-Domain-Id,X-Domain-Name,Openstack-Auth-Receipt"), "headers that it may send"),
+    opt("vicar", "otlp_endpoint", Text(None), "the URL of a collector, such as `http://127.0.0.1:4318`, to which traces are sent by OTLP over HTTP; ours"),
     opt("oslo_middleware", "max_request_body_size", Number(114_688), "bytes"),
     opt("revoke", "expiration_buffer", Seconds(1800), "how long revocations are kept beyond need"),
 ];

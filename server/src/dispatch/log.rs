@@ -46,17 +46,9 @@ async fn whole(request: Request, limit: usize) -> Result<(Parts, Bytes), Respons
 }
 
 /// A method as a label. Clients can make up methods; they must not make up series.
-fn method_label(method: &Method) -> String {
-    const USUAL: [Method; 7] = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-    ];
-    if USUAL.contains(method) { method.to_string() } else { "other".to_owned() }
+fn method_label(method: &Method) -> &'static str {
+    const USUAL: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    USUAL.into_iter().find(|usual| *usual == method.as_str()).unwrap_or("other")
 }
 
 /// Around every request: its id, the line, the counters, and the headers that every answer carries.
@@ -73,6 +65,9 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |p| p.as_str().to_owned());
     let links = request.extensions().get::<Links>().cloned().unwrap_or_default();
+    let label = method_label(&method);
+    let trace = app.traces.begin(request.headers(), label, &route);
+    request.extensions_mut().insert(trace.clone());
     let mut response = match whole(request, app.config.max_body).await {
         Ok((parts, body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
         Err(refused) => refused,
@@ -89,9 +84,11 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     }
     let status = response.status().as_u16();
     let took = started.elapsed();
+    trace.end(status, &id);
     let f = line.fields();
     tracing::info!(
         request_id = id,
+        trace_id = trace.id(),
         address,
         method = &*cut(method.as_str(), LONGEST_METHOD),
         path = &*cut(&path, LONGEST),
@@ -137,7 +134,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
             status,
         });
     }
-    app.metrics.requests.get_or_create(&RequestLabels { method: method_label(&method), route, status }).inc();
+    app.metrics.requests.get_or_create(&RequestLabels { method: label.to_owned(), route, status }).inc();
     app.metrics.duration.observe(took.as_secs_f64());
     // After the lines: what is written in them takes time too.
     run::pad_timing(&app, &mut response).await;

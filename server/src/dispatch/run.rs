@@ -28,6 +28,7 @@ use crate::http::{Request, cors, layers};
 use crate::queue::Origin;
 use crate::reason::Reason;
 use crate::store::{Backoff, Tx};
+use crate::traces::Trace;
 
 /// The router of a list of routes.
 pub fn router(app: Arc<App>, routes: &'static [Route]) -> Router {
@@ -75,8 +76,10 @@ fn filter(method: &Method) -> MethodFilter {
 }
 
 async fn answer(route: &'static Route, app: &App, params: RawPathParams, request: HttpRequest) -> Response {
+    let trace = request.extensions().get::<Trace>().cloned().unwrap_or_default();
+    trace.operations(route.declared.ops.iter().map(|op| op.row().name));
     match read(app, params, request).await {
-        Ok(request) => run(route, app, &request).await,
+        Ok(request) => run(route, app, &request, &trace).await,
         Err(e) => e.into_response(),
     }
 }
@@ -90,7 +93,7 @@ async fn read(app: &App, params: RawPathParams, request: HttpRequest) -> Result<
 
 /// Runs a handler until it has an answer. Each run is a transaction of its own, and one that did not commit
 /// never was; so this is the one place for trying again.
-async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
+async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace) -> Response {
     let began = app.clock.now();
     // One for the whole request, however often it is run.
     let rules = app.rules();
@@ -103,14 +106,19 @@ async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
     let mut has_writer = false;
     let mut long = None;
     let error = loop {
-        match attempt(route, app, &rules.loaded.policy, request, &mut slow, (has_writer, long.is_some()))
-            .await
-        {
+        let part = trace.part(what_runs(route.handler, has_writer));
+        let state = (has_writer, long.is_some());
+        let done = attempt(route, app, &rules.loaded.policy, request, &mut slow, state).await;
+        part.end(outcome(&done));
+        match done {
             Ok(response) => return response,
             Err(Error::NeedsWriter) if !has_writer => has_writer = true,
             Err(Error::Pending) => {
                 has_writer = false;
-                if let Err(e) = slow.perform(&app.passwords, &rules.remote).await {
+                let part = trace.part("slow work");
+                let done = slow.perform(&app.passwords, &rules.remote).await;
+                part.end(if done.is_ok() { "done" } else { "refused" });
+                if let Err(e) = done {
                     break e;
                 }
             }
@@ -145,6 +153,29 @@ async fn run(route: &'static Route, app: &App, request: &Request) -> Response {
         response.extensions_mut().insert(Padded(began));
     }
     response
+}
+
+/// The name of a run in traces.
+fn what_runs(handler: Handler, has_writer: bool) -> &'static str {
+    match handler {
+        Handler::Plain(_) => "handler",
+        Handler::Read(_) => "read",
+        Handler::Write(_) if has_writer => "write",
+        Handler::Write(_) => "rehearsal",
+    }
+}
+
+/// How a run ended, in traces.
+fn outcome(done: &Result<Response>) -> &'static str {
+    match done {
+        Ok(_) => "done",
+        Err(Error::NeedsWriter) => "needs the writer",
+        Err(Error::Pending) => "needs slow work",
+        Err(Error::TakesLong) => "needs a place for long reads",
+        Err(Error::RevokedThisSecond) => "needs the next second",
+        Err(Error::Retry(_)) => "another transaction was in the way",
+        Err(_) => "refused",
+    }
 }
 
 /// One run, in one transaction.

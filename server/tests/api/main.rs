@@ -24,6 +24,7 @@ mod limits;
 mod lists;
 mod logs;
 mod losses;
+mod metrics;
 mod pages;
 mod plans;
 mod policy;

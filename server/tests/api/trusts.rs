@@ -691,6 +691,7 @@ fn the_reaper_looks_through_many_trusts_a_part_at_a_time() {
     assert_eq!((done.ended, done.purged), (25, 3));
     // Those that ended, and the one that was deleted lately.
     assert_eq!(c.s.app.metrics.dead_trusts.get(), 26);
+    assert_eq!(c.s.app.metrics.reaper_swept.get(), START / SECOND);
     assert_eq!(count(&c.s, "SELECT 1 FROM trust", vicar::args![]), MANY - 5);
     let roles = "SELECT DISTINCT trust_id FROM trust_role";
     assert_eq!(count(&c.s, roles, vicar::args![]), MANY - 5);
