@@ -8,6 +8,7 @@
 
 mod client;
 mod cloud;
+mod generate;
 mod page;
 mod random;
 mod server;
@@ -58,6 +59,9 @@ struct Options {
     /// Play on this cloud of clouds.yaml, as its user, who must be an administrator
     #[arg(long, value_name = "NAME")]
     os_cloud: Option<String>,
+    /// Make manual pages or completions in the working directory, for packages
+    #[arg(long, hide = true, exclusive = true, value_enum)]
+    generate: Option<generate::Kind>,
 }
 
 /// Why the story is not told to its end, in words.
@@ -65,7 +69,11 @@ struct Options {
 struct Stop(String);
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    let options = Options::parse();
+    if let Some(kind) = options.generate {
+        return generate::run(kind).map_or_else(|why| complain(&why), |()| ExitCode::SUCCESS);
+    }
+    match run(&options) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(wrong) => complain(&format!("{wrong} of the checks above failed")),
         Err(why) => complain(&why),

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::dispatch::discovery;
 use crate::http::limits::{self, Limits};
 use crate::http::{layers, serve};
-use crate::{reaper, routes};
+use crate::{notify, reaper, routes};
 
 /// Where the metrics are when nothing is said.
 const METRICS: &str = "127.0.0.1:9100";
@@ -130,16 +130,21 @@ impl Serve {
         let limits = Limits::public(&app.config, descriptors, app.metrics.connections.clone());
         let public = serve::serve_within(limits, listener, tls, routes::public(app), until_stopped());
         let mut public = std::pin::pin!(public);
+        // Both ports are open by now: whoever connects is served.
+        notify::ready();
+        let alive = tokio::spawn(notify::alive());
         tokio::select! {
             () = &mut public => {}
             name = stop.wait() => {
                 tracing::info!(signal = name, "stopping: requests under way are finished first");
+                notify::stopping();
                 let _ = stopping.send(true);
                 public.await;
             }
         }
         reaper.abort();
         learning.abort();
+        alive.abort();
         if let Some(monitor) = monitor {
             monitor.abort();
         }
@@ -191,6 +196,10 @@ impl Serve {
         if let Some(first) = &started.first {
             print("  administrator  admin, on project admin");
             match &first.generated {
+                // What a service prints goes into logs, where passwords have no place.
+                Some(_) if notify::is_supervised() => {
+                    print(format_args!("  password       in {}", start::clouds(&self.at).display()));
+                }
                 Some(password) => {
                     print(format_args!(
                         "  password       {password}   (shown this once; it is in clouds.yaml too)"
