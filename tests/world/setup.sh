@@ -1,5 +1,5 @@
 #!/bin/bash
-# setup.sh [clients|gateways|keystone|tempest|heat|lint|services|databases|cluster]...      (no name: all)
+# setup.sh [clients|gateways|keystone|tempest|heat|lint|packages|services|databases|cluster]...      (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
 # An environment is made anew only when its requirements file has changed.
@@ -9,7 +9,7 @@ set -eu
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients gateways keystone tempest heat lint services databases cluster
+[ $# -gt 0 ] || set -- clients gateways keystone tempest heat lint packages services databases cluster
 
 want=()
 probe=$(mktemp -d)
@@ -23,6 +23,12 @@ for name in "$@"; do
     gateways)     # their caches
       command -v memcached >/dev/null || want+=(memcached);;
     clients|tempest|lint) ;;
+    packages)     # what makes packages, judges them, and is a clean machine for them
+      for each in dpkg-shlibdeps:dpkg-dev lintian:lintian debootstrap:debootstrap systemd-nspawn:systemd-container \
+          xz:xz-utils podman:podman crun:crun; do
+        command -v "${each%:*}" >/dev/null || want+=("${each#*:}")
+      done
+      [ -e /etc/ssl/certs/ca-certificates.crt ] || want+=(ca-certificates);;
     services)
       command -v mariadbd >/dev/null || want+=(mariadb-server-core mariadb-client)
       [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || want+=(rabbitmq-server);;
