@@ -11,6 +11,7 @@ The Debian is made by debootstrap from this machine's own sources and kept in th
 """
 import argparse
 import contextlib
+import functools
 import glob
 import hashlib
 import json
@@ -19,10 +20,10 @@ import pathlib
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tomllib
 
@@ -52,10 +53,11 @@ def run(*command, **more):
     return done.stdout
 
 
+@functools.cache
 def debian():
-    """A tar file with a small Debian, from the cache or made."""
+    """The root of a small Debian, from the cache or made. Nothing is written to it any more."""
     wanted = hashlib.sha256(('%s %s' % (SUITE, INCLUDED)).encode()).hexdigest()[:12]
-    path = pathlib.Path(harness.CACHE) / 'packages-debian' / ('%s-%s.tar' % (SUITE, wanted))
+    path = pathlib.Path(harness.CACHE) / 'packages-debian' / ('%s-%s' % (SUITE, wanted))
     if path.exists():
         return path
     mirrors = run('apt-get', 'indextargets', '--format', '$(REPO_URI)', 'Codename: ' + SUITE, 'Created-By: Packages')
@@ -66,14 +68,27 @@ def debian():
         name, value = line.split('=', 1)
         environment[name] = shlex.split(value)[0]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='vicar-world-debian-') as folder:
-        root = os.path.join(folder, 'root')
-        run('debootstrap', '--variant=minbase', '--include=' + INCLUDED, SUITE, root, mirrors.split()[0],
+    with tempfile.TemporaryDirectory(prefix='new-', dir=path.parent) as folder:
+        root = pathlib.Path(folder) / 'root'
+        run('debootstrap', '--variant=minbase', '--include=' + INCLUDED, SUITE, str(root), mirrors.split()[0],
             env=environment)
-        run('chroot', root, 'apt-get', 'clean')
-        run('tar', '-C', root, '--numeric-owner', '--one-file-system', '-cf', str(path) + '.new', '.')
-        os.rename(str(path) + '.new', path)
+        run('chroot', str(root), 'apt-get', 'clean')
+        # The images of containers have this, and it is why their packages start nothing.
+        (root / 'usr/sbin/policy-rc.d').unlink(missing_ok=True)
+        (root / 'etc/apt/apt.conf.d/90test').write_text(
+            'APT::Get::Assume-Yes "true";\nDpkg::Options {"--force-confold";};\n')
+        (root / 'etc/dpkg/dpkg.cfg.d/90test').write_text('force-unsafe-io\n')
+        with contextlib.suppress(FileExistsError):      # by another run
+            root.rename(path)
     return path
+
+
+def container(*options):
+    """systemd-nspawn on that root: what is written is in memory, and gone with it."""
+    # Where systemd runs, it gives the container a scope; elsewhere there is none to be had.
+    scope = [] if os.path.isdir('/run/systemd/system') else ['--keep-unit']
+    return ['env', 'SYSTEMD_NSPAWN_LOCK=0', 'systemd-nspawn', '--quiet', '--directory', str(debian()),
+            '--volatile=overlay', '--register=no', *scope, '--private-network', *options]
 
 
 class Machine(server.Server):
@@ -81,28 +96,12 @@ class Machine(server.Server):
     kind = 'machine'
     patience = 20
 
-    def __init__(self):
-        super().__init__()
-        self.root = pathlib.Path(self.dir) / 'root'
-        self.root.mkdir()
-        run('tar', '-C', str(self.root), '--numeric-owner', '-xpf', str(debian()))
-        self.write('/etc/apt/apt.conf.d/90test', 'APT::Get::Assume-Yes "true";\nDpkg::Options {"--force-confold";};\n')
-        self.write('/etc/dpkg/dpkg.cfg.d/90test', 'force-unsafe-io\n')
-        # The images of containers have this, and it is why their packages start nothing.
-        self.path('/usr/sbin/policy-rc.d').unlink(missing_ok=True)
-
     def path(self, inside):
-        return self.root / inside.lstrip('/')
-
-    def write(self, inside, text):
-        self.path(inside).parent.mkdir(parents=True, exist_ok=True)
-        self.path(inside).write_text(text)
+        """A path in the machine, seen from here. Links in it would lead elsewhere."""
+        return pathlib.Path('/proc/%s/root' % self.first) / inside.lstrip('/')
 
     def command(self):
-        # Where systemd runs, it gives the container a scope; elsewhere there is none to be had.
-        scope = [] if os.path.isdir('/run/systemd/system') else ['--keep-unit']
-        return (['systemd-nspawn', '--quiet', '--directory', str(self.root), '--register=no', *scope,
-                 '--machine', 'vicar-world-%d' % os.getpid(), '--private-network', '--console=read-only', '--boot'], {})
+        return container('--machine', 'vicar-world-%d' % os.getpid(), '--console=read-only', '--boot'), {}
 
     def first_process(self):
         """The machine's systemd, seen from here."""
@@ -113,10 +112,11 @@ class Machine(server.Server):
         return None
 
     def ready(self):
-        first = self.first_process()
-        if not first:
+        self.first = self.first_process()
+        if not self.first:
             return False
-        self.inside = ['nsenter', '--target', first, '--mount', '--uts', '--ipc', '--net', '--pid', '--root', '--wd']
+        self.inside = ['nsenter', '--target', self.first, '--mount', '--uts', '--ipc', '--net', '--pid',
+                       '--root', '--wd']
         return self.try_('systemctl is-system-running')[1].strip() in ('running', 'degraded')
 
     def try_(self, command, env=None):
@@ -247,7 +247,8 @@ class Life:
         c, bare = self.c, self.m.path('/srv/bare')
         (bare / 'var/lib').mkdir(parents=True)
         run('dpkg-deb', '-x', self.package, str(bare))
-        self.m.sh('systemd-sysusers --root=/srv/bare vicar.conf && systemd-tmpfiles --root=/srv/bare --create vicar.conf')
+        self.m.sh('systemd-sysusers --root=/srv/bare vicar.conf')
+        self.m.sh('systemd-tmpfiles --root=/srv/bare --create vicar.conf')
         accounts = (bare / 'etc/passwd').read_text()
         user = re.search(r'^vicar:[^:]*:(\d+):', accounts, re.M)
         c.ok('sysusers makes the account', user, accounts)
@@ -335,7 +336,7 @@ class Life:
                               '--config-file /etc/vicar/vicar.conf')
         c.ok('doctor finds nothing', 'FAIL' not in doctor, doctor)
 
-        m.write('/etc/default/vicar', 'VICAR_OPTIONS="--listen 127.0.0.1:5001"\nVICAR_LOG_FORMAT=json\n')
+        m.path('/etc/default/vicar').write_text('VICAR_OPTIONS="--listen 127.0.0.1:5001"\nVICAR_LOG_FORMAT=json\n')
         m.sh('systemctl restart vicar')
         status = m.sh('curl -s -o /dev/null -w "%{http_code}" http://127.0.0.1:5001/v3')
         c.equal('options come from /etc/default/vicar', status, '200')
@@ -406,21 +407,26 @@ def version():
     return tomllib.loads((REPO / 'Cargo.toml').read_text())['workspace']['package']['version']
 
 
+WITHOUT_SYSTEMD = """
+set -e
+link=/etc/systemd/system/multi-user.target.wants/vicar.service
+dpkg -i /package.deb
+test -L $link && echo 'it will start with the machine'
+test ! -e /var/lib/vicar/vicar.db && echo 'and does not run now'
+dpkg -P vicar
+test ! -e /var/lib/vicar && echo 'purged, its empty directory is gone'
+test ! -L $link && echo 'and the link'
+"""
+
+
 def without_systemd(c, package):
     """In a root where no systemd runs, as an image is made."""
-    with tempfile.TemporaryDirectory(prefix='vicar-world-chroot-') as root:
-        run('tar', '-C', root, '--numeric-owner', '-xpf', str(debian()))
-        shutil.copy(package, os.path.join(root, 'root/vicar.deb'))
-
-        def there(*command):
-            return run('chroot', root, 'env', 'DEBIAN_FRONTEND=noninteractive', *command)
-        there('dpkg', '-i', '/root/vicar.deb')
-        link = os.path.join(root, 'etc/systemd/system/multi-user.target.wants/vicar.service')
-        c.ok('it will start with the machine', os.path.islink(link))
-        c.ok('and does not run now', not os.path.exists(os.path.join(root, 'var/lib/vicar/vicar.db')))
-        there('dpkg', '-P', 'vicar')
-        c.ok('purged, its empty directory is gone', not os.path.exists(os.path.join(root, 'var/lib/vicar')))
-        c.ok('and the link', not os.path.lexists(link))
+    command = container('--pipe', '--bind-ro=%s:/package.deb' % package, '--setenv=DEBIAN_FRONTEND=noninteractive',
+                        'bash', '-c', WITHOUT_SYSTEMD)
+    done = subprocess.run(command, timeout=300, **QUIET)
+    c.ok('it can be installed and purged', done.returncode == 0, done.stdout[-2000:])
+    for fact in re.findall("echo '(.*)'", WITHOUT_SYSTEMD):
+        c.ok(fact, fact in done.stdout.splitlines())
 
 
 def configuration(c):
@@ -495,14 +501,16 @@ PODMAN = r"""
 set -eu
 ! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified
 podman load --quiet -i "$1" > /dev/null
-podman run --detach --name vicar --network host --read-only --cap-drop all --security-opt no-new-privileges \
+podman run --detach --name vicar --network none --read-only --cap-drop all --security-opt no-new-privileges \
   --health-interval=disable --cgroups=disabled --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 \
-  --env VICAR_BOOTSTRAP_PASSWORD=given "vicar:$2" serve --listen "127.0.0.1:$3" --metrics-listen off > /dev/null
-url=http://127.0.0.1:$3/readyz
-get() { python3 -c 'import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).status)' "$url"; }
+  --env VICAR_BOOTSTRAP_PASSWORD=given "vicar:$2" > /dev/null
+pid=$(podman inspect vicar --format '{{.State.Pid}}')
+get() {
+  nsenter --target "$pid" --net python3 -c 'import urllib.request as u
+print(u.urlopen("http://127.0.0.1:5000/readyz").status)'
+}
 for _ in $(seq 300); do ! get > /dev/null 2>&1 || break; sleep 0.1; done
 echo "ready $(get)"
-pid=$(podman inspect vicar --format '{{.State.Pid}}')
 grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs)' "/proc/$pid/status"
 grep -E '^[^ ]+ / ' "/proc/$pid/mounts" | cut -d' ' -f2,4
 echo "doctor $(podman exec vicar /usr/bin/vicar doctor > /dev/null && echo fine)"
@@ -528,7 +536,7 @@ def image(c, out):
     """The container image, run by podman with a file system that cannot be written."""
     with storage() as place:
         done = subprocess.run(['unshare', '--mount', 'bash', '-c', PODMAN, 'podman', str(next(out.glob('*.image.tar'))),
-                               version(), str(server.free_port())], env={**os.environ, **place}, timeout=300, **QUIET)
+                               version()], env={**os.environ, **place}, timeout=300, **QUIET)
         facts = dict(line.split(None, 1) for line in done.stdout.splitlines() if len(line.split(None, 1)) == 2)
         print(done.stdout)
         c.equal('it serves', facts.get('ready'), '200')
@@ -562,6 +570,8 @@ def main():
     with contextlib.ExitStack() as stack:
         if not options.keep:
             out = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='vicar-world-dist-')))
+        # The one waits for mirrors, the other computes.
+        threading.Thread(target=debian, daemon=True).start()
         with storage() as place:
             run(str(REPO / 'packaging/release.sh'), str(out), env={**packager(), **place})
         programs = [pathlib.Path(server.vicar_bin()).parent / name for name in ('vicar', 'vicar-demo')]
@@ -572,14 +582,13 @@ def main():
         part('without systemd', without_systemd, c, package)
         with Machine() as machine:
             life = Life(c, machine, package)
-            for title, step in (('by hand', life.by_hand), ('installed', life.install), ('confined', life.confined), ('used', life.objects),
-                                ('upgraded', life.upgrade), ('pages and completions', life.pages),
-                                ('wrongly configured', life.broken), ('reloaded', life.reload),
-                                ('stuck', life.watchdog), ('removed and purged', life.end)):
+            for title, step in (('by hand', life.by_hand), ('installed', life.install), ('confined', life.confined),
+                                ('used', life.objects), ('upgraded', life.upgrade),
+                                ('pages and completions', life.pages), ('wrongly configured', life.broken),
+                                ('reloaded', life.reload), ('stuck', life.watchdog), ('removed and purged', life.end)):
                 part(title, step)
     return c.close()
 
 
 if __name__ == '__main__':
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main())
