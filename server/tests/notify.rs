@@ -114,6 +114,24 @@ fn the_manager_hears_of_the_start_the_life_and_the_stop() {
 }
 
 #[test]
+#[ignore = "SIGHUP ends the server as long as it reads nothing again"]
+fn the_manager_hears_of_a_reload() {
+    let manager = Manager::new();
+    let server = manager.serve(&free());
+    assert_eq!(manager.hears(), "READY=1");
+    Command::new("kill").args(["-HUP", &server.id().to_string()]).status().expect("sent");
+    let said = manager.hears();
+    let (state, time) = said.split_once('\n').expect("two lines");
+    assert_eq!(state, "RELOADING=1");
+    let time = time.strip_prefix("MONOTONIC_USEC=").map(str::parse::<u64>);
+    assert!(matches!(time, Some(Ok(n)) if n > 0), "{said}");
+    assert_eq!(manager.hears(), "READY=1");
+    Command::new("kill").arg(server.id().to_string()).status().expect("sent");
+    assert_eq!(manager.hears(), "STOPPING=1");
+    assert!(server.wait_with_output().expect("ends").status.success());
+}
+
+#[test]
 fn a_server_that_does_not_serve_is_not_ready() {
     let manager = Manager::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
