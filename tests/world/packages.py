@@ -60,9 +60,13 @@ def debian():
     path = pathlib.Path(harness.CACHE) / 'packages-debian' / ('%s-%s' % (SUITE, wanted))
     if path.exists():
         return path
-    mirrors = run('apt-get', 'indextargets', '--format', '$(REPO_URI)', 'Codename: ' + SUITE, 'Created-By: Packages')
-    if not mirrors.split():
-        raise SystemExit('packages.py: apt has no source of %s' % SUITE)
+    ask = ('apt-get', 'indextargets', '--format', '$(REPO_URI)', 'Codename: ' + SUITE, 'Created-By: Packages')
+    mirrors = run(*ask).split()
+    if not mirrors:                     # apt knows its sources by what it has fetched
+        run('apt-get', '-qq', 'update')
+        mirrors = run(*ask).split()
+    if not mirrors:
+        raise RuntimeError('apt has no source of %s' % SUITE)
     environment = dict(os.environ)
     for line in run('apt-config', 'shell', 'http_proxy', 'Acquire::http::Proxy').splitlines():
         name, value = line.split('=', 1)
@@ -70,7 +74,7 @@ def debian():
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='new-', dir=path.parent) as folder:
         root = pathlib.Path(folder) / 'root'
-        run('debootstrap', '--variant=minbase', '--include=' + INCLUDED, SUITE, str(root), mirrors.split()[0],
+        run('debootstrap', '--variant=minbase', '--include=' + INCLUDED, SUITE, str(root), mirrors[0],
             env=environment)
         run('chroot', str(root), 'apt-get', 'clean')
         # The images of containers have this, and it is why their packages start nothing.
