@@ -11,7 +11,7 @@ The Debian is made by debootstrap from this machine's own sources and kept in th
 """
 import argparse
 import contextlib
-import functools
+import fcntl
 import glob
 import hashlib
 import json
@@ -53,13 +53,19 @@ def run(*command, **more):
     return done.stdout
 
 
-@functools.cache
 def debian():
     """The root of a small Debian, from the cache or made. Nothing is written to it any more."""
     wanted = hashlib.sha256(('%s %s' % (SUITE, INCLUDED)).encode()).hexdigest()[:12]
     path = pathlib.Path(harness.CACHE) / 'packages-debian' / ('%s-%s' % (SUITE, wanted))
-    if path.exists():
-        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.parent / '.lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)    # whoever comes second finds it made
+        if not path.exists():
+            make_debian(path)
+    return path
+
+
+def make_debian(path):
     ask = ('apt-get', 'indextargets', '--format', '$(REPO_URI)', 'Codename: ' + SUITE, 'Created-By: Packages')
     mirrors = run(*ask).split()
     if not mirrors:                     # apt knows its sources by what it has fetched
@@ -71,7 +77,6 @@ def debian():
     for line in run('apt-config', 'shell', 'http_proxy', 'Acquire::http::Proxy').splitlines():
         name, value = line.split('=', 1)
         environment[name] = shlex.split(value)[0]
-    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='new-', dir=path.parent) as folder:
         root = pathlib.Path(folder) / 'root'
         run('debootstrap', '--variant=minbase', '--include=' + INCLUDED, SUITE, str(root), mirrors[0],
@@ -82,9 +87,7 @@ def debian():
         (root / 'etc/apt/apt.conf.d/90test').write_text(
             'APT::Get::Assume-Yes "true";\nDpkg::Options {"--force-confold";};\n')
         (root / 'etc/dpkg/dpkg.cfg.d/90test').write_text('force-unsafe-io\n')
-        with contextlib.suppress(FileExistsError):      # by another run
-            root.rename(path)
-    return path
+        root.rename(path)
 
 
 def container(*options):
