@@ -8,6 +8,7 @@
 
 mod client;
 mod cloud;
+mod generate;
 mod page;
 mod random;
 mod server;
@@ -59,6 +60,9 @@ struct Options {
     /// Play on this cloud of clouds.yaml, as its user, who must be an administrator
     #[arg(long, value_name = "NAME")]
     os_cloud: Option<String>,
+    /// Make manual pages or completions in the working directory, for packages
+    #[arg(long, hide = true, exclusive = true, value_enum)]
+    generate: Option<generate::Kind>,
 }
 
 /// The variables with the password. The first that is set counts; the others are older names.
@@ -79,6 +83,9 @@ struct Stop(String);
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if let Some(kind) = options.generate {
+        return generate::run(kind).map_or_else(|why| complain(&why), |()| ExitCode::SUCCESS);
+    }
     if options.url.is_some() && options.password().is_none() {
         let lacks = format!(
             "--url needs the password of `admin`: --password, or better the variable {}",

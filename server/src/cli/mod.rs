@@ -12,6 +12,7 @@ mod demo;
 mod doctor;
 mod failure;
 mod files;
+mod generate;
 mod installation;
 mod keys;
 mod left_behind;
@@ -86,6 +87,9 @@ enum Command {
     /// Trusts that are over
     #[command(subcommand)]
     Trust(trust::Trust),
+    /// Make manual pages or completions, for packages
+    #[command(hide = true)]
+    Generate(generate::Generate),
 }
 
 /// Runs the program. Errors are one line on standard error, and a code that tells their kind.
@@ -93,6 +97,7 @@ pub fn main() -> ExitCode {
     let command = match Cli::parse().command {
         // Another program takes the place of this one, so nothing is started before.
         Command::Demo(c) => return c.run().report(),
+        Command::Generate(c) => return c.run().map_or_else(|e| e.report(), |()| ExitCode::SUCCESS),
         command => command,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -106,6 +111,7 @@ pub fn main() -> ExitCode {
     let done = runtime.block_on(async {
         match command {
             Command::Demo(c) => Err(c.run()),
+            Command::Generate(c) => c.run(),
             Command::Serve(c) => c.run().await,
             Command::Bootstrap(c) => c.run().await,
             Command::Db(c) => c.run().await,

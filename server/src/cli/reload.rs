@@ -15,8 +15,8 @@ use crate::app::{App, Rules};
 use crate::config::options::{self, Change};
 use crate::config::{Config, Ini};
 use crate::http::tls::Certificate;
-use crate::policy_file;
 use crate::security::{self, Event, Outcome};
+use crate::{notify, policy_file};
 
 /// How often the files are looked at. A change counts once it has been the same for two looks: by then it is whole.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -54,6 +54,7 @@ impl Reloader {
 
     /// Reads everything again that can be.
     pub(super) fn reload(&mut self) {
+        notify::reloading();
         tracing::info!("SIGHUP: configuration, policy, certificate and logs are read or opened again");
         self.log.reopen();
         match self.at.read() {
@@ -79,6 +80,7 @@ impl Reloader {
         self.watched = Watched::settled(self.files());
         self.reload_policy();
         self.reload_certificate();
+        notify::ready();
     }
 
     fn reload_policy(&self) {

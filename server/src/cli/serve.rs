@@ -33,7 +33,7 @@ use crate::metrics::About;
 use crate::security::{self, Event, Outcome};
 use crate::store::migrate;
 use crate::store::schema::Dialect;
-use crate::{reaper, routes};
+use crate::{notify, reaper, routes};
 
 /// Where the metrics are when nothing is said.
 pub(super) const METRICS: &str = "127.0.0.1:9100";
@@ -194,11 +194,15 @@ impl Serve {
         let router = routes::public(Arc::clone(&app));
         let public = serve::serve_within(limits, listener, acceptor, router, until_stopped());
         let mut public = std::pin::pin!(public);
+        // Both ports are open by now: whoever connects is served.
+        notify::ready();
+        let alive = tokio::spawn(notify::alive());
         tokio::select! {
             () = &mut public => {}
             name = stop.wait() => {
                 tracing::info!(signal = name, "stopping: requests under way are finished first");
                 security::server(Event::Stop, Outcome::Success, name);
+                notify::stopping();
                 let _ = stopping.send(true);
                 public.await;
             }
@@ -206,6 +210,7 @@ impl Serve {
         reloading.abort();
         reaper.abort();
         learning.abort();
+        alive.abort();
         if let Some(monitor) = monitor {
             monitor.abort();
         }
@@ -284,6 +289,8 @@ fn screen(
     if let Some(first) = &started.first {
         line("administrator", "admin, on project admin".to_owned());
         let password = match &first.generated {
+            // What a service prints goes into logs, where passwords have no place.
+            Some(_) if notify::is_supervised() => format!("in {}", start::clouds_file(at).display()),
             Some(password) => format!("{password}   (shown this once; it is in clouds.yaml too)"),
             None => format!("as given in {}", first.given_in.unwrap_or_default()),
         };
