@@ -282,6 +282,124 @@ fn the_first_password_can_be_given_and_is_not_shown_then() {
 }
 
 #[test]
+fn what_logins_or_rules_rely_on_refuses_the_start_unless_it_is_accepted() {
+    let s = Scratch::new();
+    let more = ["--metrics-listen", "off", "--listen", "127.0.0.1:0"];
+    let domains = s.path("domains");
+    std::fs::create_dir(&domains).expect("made");
+    std::fs::write(domains.join("keystone.People.conf"), "[identity]\ndriver = ldap\n").expect("written");
+    let own = format!("domain_specific_drivers_enabled = true\ndomain_config_dir = {}\n", domains.display());
+    for (ini, option, name) in [
+        ("[token]\nprovider = jws\n", "[token] provider", "token-provider"),
+        ("[credential]\nprovider = other\n", "[credential] provider", "credential-provider"),
+        ("driver = ldap\n", "[identity] driver", "identity-driver"),
+        (own.as_str(), "[identity] domain_specific_drivers_enabled", "domain-drivers"),
+        ("domain_configurations_from_database = yes\n", "[identity] domain_conf", "domain-configs"),
+        ("[assignment]\ndriver = ldap\n", "[assignment] driver", "other-driver"),
+        ("[catalog]\ndriver = templated\n", "[catalog] driver", "catalog-driver"),
+        ("[auth]\npassword = my.own.plugin\n", "[auth] password", "auth-plugins"),
+        ("[auth]\nmethods = password,token,openid\n", "[auth] methods", "auth-methods"),
+        ("[federation]\ntrusted_dashboard = https://h/\n", "[federation] trusted_dashboard", "federation"),
+        ("[tokenless_auth]\ntrusted_issuer = CN=x\n", "[tokenless_auth] trusted_issuer", "tokenless-auth"),
+        (
+            "[resource]\nproject_name_url_safe = strict\n",
+            "[resource] project_name_url_safe",
+            "url-safe-names",
+        ),
+        ("[DEFAULT]\nconfig_source = remote\n", "[DEFAULT] config_source", "config-source"),
+    ] {
+        s.config(ini);
+        let refused = run(&s, &[&["serve"], &more[..]].concat());
+        expect(&refused, 3, option);
+        expect(&refused, 3, &format!("--accept {name}"));
+        assert!(!s.data().exists(), "{option}: nothing was made");
+        expect(&run(&s, &["config", "check"]), 3, &format!("--accept {name}"));
+        expect(&run(&s, &["config", "check", "--accept", name]), 0, &format!("refused {option}"));
+    }
+    let config = s.config("[token]\nprovider = jws\n[resource]\ndomain_name_url_safe = new\n");
+    let accepted = ["--config-file", &config, "--accept", "token-provider,url-safe-names"];
+    drop(serve(&s, &accepted, &[]));
+    let said = std::fs::read_to_string(s.path("log")).expect("log");
+    assert!(said.contains("[token] provider") && said.contains("tokens of the Keystone"), "{said}");
+    expect(&run(&s, &["serve", "--accept", "everything"]), 2, "token-provider");
+}
+
+#[test]
+fn options_are_read_as_oslo_reads_them() {
+    let s = Scratch::new();
+    let etc = s.path("etc");
+    std::fs::create_dir(&etc).expect("made");
+    let write = |name: &str, text: &str| {
+        let path = etc.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let base = write(
+        "keystone.conf",
+        "[DEFAULT]\nstate_path = /nowhere\n[database]\nconnection = mysql://k:top$$secret@h/k\nmax_retries = $trust.max_redelegation_count\n\
+         [token]\nexpiration = 10\nallow_expired_window = 10\n[trust]\nmax_redelegation_count = 7\n",
+    );
+    write("keystone.conf.d/20.conf", "[token]\nexpiration = 20\n");
+    write("keystone.conf.d/10.conf", "[token]\nexpiration = 15\nallow_expired_window = 15\n");
+    write("keystone.conf.d/ignored.txt", "[token]\nexpiration = soon\n");
+    write("other.d/a.conf", "[token]\nexpiration = 30\n");
+    let other = etc.join("other.d").display().to_string();
+    let show = |args: &[&str], env: &[(&str, &str)]| -> Vec<Value> {
+        let mut c = vicar(&[&["config", "show", "--json"], args].concat());
+        c.envs(env.iter().copied()).current_dir(&s.0);
+        let out = finish(c);
+        assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+        assert!(!String::from_utf8_lossy(&out.stdout).contains("secret"), "no password is shown");
+        serde_json::from_slice::<Value>(&out.stdout).expect("JSON").as_array().expect("a list").clone()
+    };
+    let of = |rows: &[Value], name: &str| {
+        let row = rows.iter().find(|r| r["option"] == name).unwrap_or_else(|| panic!("{name}"));
+        (
+            row["value"].as_str().unwrap_or_default().to_owned(),
+            row["from"].as_str().unwrap_or_default().to_owned(),
+        )
+    };
+    let rows = show(&["--config-file", &base], &[]);
+    let (value, from) = of(&rows, "[token] expiration");
+    assert!(value == "20" && from.ends_with("keystone.conf.d/20.conf:2"), "{value} {from}");
+    assert_eq!(of(&rows, "[token] allow_expired_window").0, "15");
+    assert_eq!(of(&rows, "[database] max_retries").0, "7");
+    assert_eq!(of(&rows, "[database] connection").0, "mysql://k@h/k");
+    assert_eq!(
+        of(&rows, "[fernet_tokens] key_repository"),
+        ("/etc/keystone/fernet-keys/".into(), "default".into())
+    );
+    assert_eq!(of(&rows, "[credential] key_repository").0, "/etc/keystone/credential-keys/");
+    // A directory that is named is read instead, and a data directory is where unset paths lie.
+    let rows = show(&["--config-file", &base, "--config-dir", &other, "--data-dir", "/data"], &[]);
+    assert_eq!(of(&rows, "[token] expiration").0, "30");
+    assert_eq!(of(&rows, "[fernet_tokens] key_repository").0, "/data/fernet-keys");
+    // The environment is over the files, and can name them.
+    let env = [("OS_TOKEN__EXPIRATION", "40"), ("VICAR_CONFIG_FILE", base.as_str())];
+    assert_eq!(of(&show(&[], &env), "[token] expiration"), ("40".into(), "OS_TOKEN__EXPIRATION".into()));
+    let rows = show(&["--set", "--config-file", &base], &[]);
+    assert!(rows.iter().all(|r| r["from"] != "default") && rows.len() == 5, "{rows:?}");
+
+    let broken = write("broken.conf", "[database]\nconnection = mysql://k:pa$word@h/k\n");
+    expect(
+        &finish(vicar(&["config", "show", "--config-file", &broken])),
+        3,
+        "`$word` is the name of no option",
+    );
+    expect(
+        &finish(vicar(&["config", "check", "--config-file", &base, "--config-dir", "/nowhere"])),
+        3,
+        "--config-dir /nowhere",
+    );
+    let none = write("none.conf", "[token]\nexpiration = 60\n");
+    let mut c = vicar(&["serve", "--listen", "127.0.0.1:0", "--config-file", &none]);
+    c.current_dir(&s.0);
+    expect(&finish(c), 3, "[database] connection: is not set");
+    assert!(!s.path("vicar-data").exists());
+}
+
+#[test]
 fn what_cannot_work_is_one_clear_line_and_a_code_of_its_own() {
     let s = Scratch::new();
     let off = ["--metrics-listen", "off", "--listen", "127.0.0.1:0"];
@@ -570,13 +688,14 @@ fn bootstrap_gives_the_administrator_a_new_password_once() {
 }
 
 #[test]
-fn a_configuration_names_database_and_keys_and_what_is_unknown_is_said_in_one_line() {
+fn a_configuration_names_database_and_keys_and_what_does_nothing_is_named() {
     let s = Scratch::new();
     let elsewhere = s.path("etc");
     let config = s.config(&format!(
         "[database]\nconnection = sqlite:///{0}/k.db\n[fernet_tokens]\nkey_repository = {0}/f\n\
          [credential]\nkey_repository = {0}/c\n[DEFAULT]\npublic_endpoint = https://id.example.org/\n\
-         use_stderr = true\n[memcache]\ndead_retry = 5\n",
+         use_stderr = true\n[memcache]\ndead_retry = 5\n[resource]\nadmin_project_name = x\n\
+         [security_compliance]\nlockout_failure_attempt = 5\n[nova]\nthing = x\n",
         elsewhere.display()
     ));
     let mut c = vicar(&["bootstrap", "--config-file", &config, "--bootstrap-password", "pw"]);
@@ -587,9 +706,19 @@ fn a_configuration_names_database_and_keys_and_what_is_unknown_is_said_in_one_li
     assert!(elsewhere.join("k.db").exists() && elsewhere.join("f/1").exists());
     assert!(!s.data().exists(), "nothing is left to put there");
     let said = std::fs::read_to_string(s.path("log")).expect("log");
-    let lines: Vec<&str> = said.lines().filter(|l| l.contains("no meaning here")).collect();
-    assert_eq!(lines.len(), 1, "{said}");
-    assert!(lines[0].contains("[memcache] dead_retry") && lines[0].contains("[DEFAULT] use_stderr"));
+    let line = |part: &str| {
+        let lines: Vec<&str> = said.lines().filter(|l| l.contains(part)).collect();
+        assert_eq!(lines.len(), 1, "{part}: {said}");
+        lines[0].to_owned()
+    };
+    let idle = line("nothing follows from these");
+    assert!(idle.contains("[memcache] dead_retry") && idle.contains("[DEFAULT] use_stderr"), "{idle}");
+    assert!(line("admin_project_name").contains("no project is special here"));
+    assert!(
+        line("lockout_failure_attempt\"")
+            .contains("is [security_compliance] lockout_failure_attempts meant?")
+    );
+    assert!(line("[nova] thing").contains("there is no such option"));
     assert_eq!(server.url, "https://id.example.org/v3");
 }
 
@@ -961,7 +1090,7 @@ fn the_doctor_finds_what_is_wrong() {
     expect(&run(&s, &["bootstrap", "--bootstrap-password", "pw"]), 0, "");
     let all = run(&s, &["doctor"]);
     for line in [
-        "warn  configuration: no meaning here: [x] y",
+        "warn  [x] y: there is no such option",
         "warn  [auth] methods: ec2credential is missing",
         "warn  policy: /nowhere/policy.yaml is not there",
         "ok    token keys: 2 keys",
@@ -1070,14 +1199,14 @@ fn adopting_says_what_each_option_of_a_keystone_means() {
             expect(&all, code, line);
         }
     };
-    says("[token]\nprovider = jws\n", 1, &["FAIL     [token] provider: is not `fernet`"]);
+    says("[token]\nprovider = jws\n", 1, &["FAIL     [token] provider: is `jws`: tokens of the Keystone"]);
     says(
         "[identity]\ndriver = ldap\npassword_hash_algorithm = scrypt\n[assignment]\ndriver = sql\n[catalog]\ndriver = templated\n",
         1,
         &[
-            "FAIL     [identity] driver: is not `sql`",
+            "FAIL     [identity] driver: is `ldap`",
             "differs  [identity] password_hash_algorithm",
-            "FAIL     [catalog] driver",
+            "FAIL     [catalog] driver: is `templated`",
             "ok       ignored without consequence: [assignment] driver",
         ],
     );
@@ -1085,22 +1214,20 @@ fn adopting_says_what_each_option_of_a_keystone_means() {
         "[cache]\nenabled = true\nbackend = dogpile.cache.pymemcache\nexpiration_time = 60\n[token]\ncaching = false\n[identity]\ncache_time = 90\n",
         0,
         &[
-            "ok       [cache] enabled: has no meaning here",
             "ok       caches here: nothing is cached here",
             "ok       caches there: [token] caching is off",
             "todo     caches there: users, projects, roles and credentials are remembered for 90 s",
         ],
     );
     says(
-        "[DEFAULT]\nadmin_token = s3cret\nlog_dir = /var/log/$name\npublic_endpoint = http://$host:5000\n[trust]\nallow_redelegation = no\n[odd]\nthing = s3cret\n[oslo_policy]\nenforce_new_defaults = 0\n[tokenless_auth]\ntrusted_issuer = CN=x\n",
+        "[DEFAULT]\nadmin_token = s3cret\nlog_dir = /var/log/$name\npublic_endpoint = http://${DEFAULT.control_exchange}:5000\n[trust]\nallow_redelegation = no\n[odd]\nthing = s3cret\n[oslo_policy]\nenforce_new_defaults = 0\n[tokenless_auth]\ntrusted_issuer = CN=x\n",
         1,
         &[
             "todo     [DEFAULT] admin_token",
-            "todo     [DEFAULT] public_endpoint: holds a `$`",
             "differs  [trust] allow_redelegation: is off",
-            "todo     unknown: [odd] thing",
+            "todo     [odd] thing: there is no such option",
             "differs  [oslo_policy] enforce_new_defaults",
-            "FAIL     [tokenless_auth] trusted_issuer",
+            "FAIL     [tokenless_auth] trusted_issuer: is set: requests that a certificate speaks for",
         ],
     );
     let all = run(&s, &["doctor", "--adopt"]);
@@ -1119,8 +1246,8 @@ fn adopting_says_what_each_option_of_a_keystone_means() {
         ],
     );
     std::fs::create_dir(s.path("vicar.conf.d")).expect("made");
-    std::fs::write(s.path("vicar.conf.d/10-more.conf"), "[token]\n").expect("written");
-    says("", 0, &["a Keystone reads it too; give its files in this order"]);
+    std::fs::write(s.path("vicar.conf.d/10-more.conf"), "[token]\nexpiration = 60\n").expect("written");
+    says("", 0, &["vicar.conf.d/10-more.conf", "[token] expiration"]);
     s.file("policy.yaml", "\"identity:get_user\": \"role:x or (\"\n");
     says("", 1, &["FAIL     rules: "]);
     s.file("policy.yaml", "");

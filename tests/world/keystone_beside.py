@@ -728,3 +728,11 @@ def test_schema(b):
                           stderr=subprocess.STDOUT)
     b.c.ok('the schema that %s serves is Keystone\'s' % v.label, done.returncode == 0,
            done.stdout[-3000:])
+
+
+def test_options(b):
+    script = os.path.join(harness.REPO, 'tests', 'keystone', 'options.py')
+    done = subprocess.run([harness.env_bin('keystone', 'python'), script], text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL)
+    with open(os.path.join(harness.REPO, 'server', 'src', 'config', 'keystone.txt')) as f:
+        b.c.ok('the options of a Keystone are those that are known', done.stdout == f.read())

@@ -4,13 +4,15 @@ use clap::Args;
 use vicar_rules::Micros;
 
 use super::checks::{Expected, is_open};
+use super::config::{Accept, unknown};
 use super::failure::Failure;
 use super::installation::{self, Installation};
 use super::report::{Report, Verdict};
 use super::{checks, keys as cli_keys, print};
 use crate::args;
 use crate::clock::{SECOND, iso};
-use crate::config::Config;
+use crate::config::foreign::{self, Effect};
+use crate::config::{Config, Ini};
 use crate::crypto::keys::KeyRing;
 use crate::resources::trusts::flush;
 use crate::store::url::Location;
@@ -20,6 +22,8 @@ use crate::store::{DateTime, Store, Tx, migrate};
 pub(super) struct Doctor {
     #[command(flatten)]
     pub(super) at: Installation,
+    #[command(flatten)]
+    accept: Accept,
     /// Check a Keystone's configuration (--config-file), database and keys: what will work here, what differs, and
     /// what to do before the switch. Nothing is changed
     #[arg(long)]
@@ -40,10 +44,10 @@ const KEYS: Expected = Expected {
 impl Doctor {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let mut r = Report::default();
-        match self.at.config() {
+        match self.at.read() {
             Err(e) => r.fail("configuration", format_args!("{e}; nothing else was checked")),
-            Ok(config) => {
-                configuration(&mut r, &config);
+            Ok((ini, config)) => {
+                configuration(&mut r, &ini, &config, &self.accept);
                 policy(&mut r, &config);
                 checks::key_repository(&mut r, "token keys", &config.fernet_keys, false, &KEYS);
                 checks::key_repository(&mut r, "credential keys", &config.credential_keys, true, &KEYS);
@@ -58,17 +62,24 @@ impl Doctor {
     }
 }
 
-fn configuration(r: &mut Report, config: &Config) {
-    r.judge(
-        config.unknown.is_empty(),
-        Verdict::Warn,
-        "configuration",
-        "every option has a meaning here",
-        format_args!(
-            "no meaning here: {}; remove them, or know that they do nothing",
-            config.unknown.join(", ")
-        ),
-    );
+fn configuration(r: &mut Report, ini: &Ini, config: &Config, accept: &Accept) {
+    let found = foreign::judge(ini, config);
+    if found.foreign.is_empty() && found.unknown.is_empty() && config.unknown_parameters.is_empty() {
+        r.ok("configuration", "every option has its effect here");
+    }
+    for f in &found.foreign {
+        let verdict = match f.effect {
+            Effect::Refused(name, _) if !accept.has(name) => Verdict::Fail,
+            _ => Verdict::Warn,
+        };
+        r.add(verdict, &f.option, &f.text);
+    }
+    for (option, meant) in &found.unknown {
+        r.warn(option, unknown(meant.as_deref()));
+    }
+    for name in &config.unknown_parameters {
+        r.warn("[database] connection", format_args!("the parameter {name} is not understood"));
+    }
     r.judge(
         config.auth_methods.iter().any(|m| m == "ec2credential"),
         Verdict::Warn,

@@ -7,7 +7,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::files;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Base, Config, Ini, foreign};
 use crate::store::url::{Location, Settings};
 use crate::store::{self, Store, migrate};
 
@@ -18,18 +18,76 @@ const CHECKED_AT_START: u64 = 64 << 20;
 /// The options that say which installation is meant.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Installation {
-    /// Where database and keys lie unless a configuration file says otherwise
-    #[arg(long, value_name = "DIR", env = "VICAR_DATA_DIR", default_value = "./vicar-data")]
-    pub(super) data_dir: PathBuf,
+    /// Where database, keys and files for clients lie unless a configuration says otherwise [default: ./vicar-data]
+    #[arg(long, value_name = "DIR", env = "VICAR_DATA_DIR")]
+    data_dir: Option<PathBuf>,
     /// A configuration file in Keystone's form; may be given several times, later ones win
-    #[arg(long = "config-file", value_name = "FILE")]
-    pub(super) config_files: Vec<PathBuf>,
+    #[arg(long = "config-file", value_name = "FILE", env = "VICAR_CONFIG_FILE", value_delimiter = ',')]
+    config_files: Vec<PathBuf>,
+    /// A directory whose `*.conf` files are read after the files; may be given several times. Without it, the directory
+    /// that has the name of a configuration file and `.d` is read, if it is there
+    #[arg(long = "config-dir", value_name = "DIR", env = "VICAR_CONFIG_DIR", value_delimiter = ',')]
+    config_dirs: Vec<PathBuf>,
 }
 
+/// The data directory when none is named.
+const DATA_DIR: &str = "./vicar-data";
+
 impl Installation {
+    /// Where files for clients lie, and what no configuration names.
+    pub(super) fn data_dir(&self) -> &Path {
+        self.data_dir.as_deref().unwrap_or(Path::new(DATA_DIR))
+    }
+
+    /// Whether a configuration was named.
+    pub(super) fn is_configured(&self) -> bool {
+        !self.config_files.is_empty() || !self.config_dirs.is_empty()
+    }
+
+    /// Where paths lie that no configuration names. With a configuration and no data directory, that is where a
+    /// Keystone has them: nothing depends on the directory that the program is started in.
+    pub(super) fn base(&self) -> Base<'_> {
+        match &self.data_dir {
+            None if self.is_configured() => Base::Keystone,
+            _ => Base::Data(self.data_dir()),
+        }
+    }
+
+    /// The files to read, in their order.
+    fn files(&self) -> Result<Vec<PathBuf>, Failure> {
+        let mut files = self.config_files.clone();
+        for dir in &self.config_dirs {
+            // A directory that is not there has no files; one that was named is to be there.
+            std::fs::read_dir(dir)
+                .map_err(|e| Failure::Config(format!("--config-dir {}: {e}", dir.display())))?;
+            files.extend(foreign::files_in(dir, |name| name.ends_with(".conf")));
+        }
+        if self.config_dirs.is_empty() {
+            for file in &self.config_files {
+                let mut dir = file.clone().into_os_string();
+                dir.push(".d");
+                files.extend(foreign::files_in(Path::new(&dir), |name| name.ends_with(".conf")));
+            }
+        }
+        Ok(files)
+    }
+
+    /// Reads the files and the environment.
+    pub(super) fn ini(&self) -> Result<Ini, Failure> {
+        let variable = |name: &str| std::env::var(name).ok();
+        Ok(Ini::with_variables(&self.files()?, variable)?)
+    }
+
     /// Reads the configuration.
     pub(super) fn config(&self) -> Result<Config, Failure> {
-        Ok(Config::load(&self.config_files, &self.data_dir)?)
+        self.read().map(|(_, config)| config)
+    }
+
+    /// Reads the configuration, and returns what it was made from too.
+    pub(super) fn read(&self) -> Result<(Ini, Config), Failure> {
+        let ini = self.ini()?;
+        let config = Config::from_ini(&ini, self.base())?;
+        Ok((ini, config))
     }
 }
 

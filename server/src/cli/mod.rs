@@ -3,6 +3,7 @@
 mod adopt;
 mod bootstrap;
 mod checks;
+mod config;
 mod db;
 mod demo;
 mod doctor;
@@ -63,6 +64,9 @@ enum Command {
     Keys(keys::Keys),
     /// Look for what is wrong or soon will be: keys, files, schema, clock, configuration, dead delegations
     Doctor(doctor::Doctor),
+    /// What is configured, and what of it has a meaning here
+    #[command(subcommand)]
+    Config(config::Command),
     /// Trusts that are over
     #[command(subcommand)]
     Trust(trust::Trust),
@@ -92,6 +96,7 @@ pub fn main() -> ExitCode {
             Command::Keys(c) => c.run().await,
             Command::Doctor(c) if c.adopt => adopt::run(&c.at, c.json).await,
             Command::Doctor(c) => c.run().await,
+            Command::Config(c) => c.run(),
             Command::Trust(c) => c.run().await,
         }
     });

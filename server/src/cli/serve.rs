@@ -12,12 +12,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use super::config::{Accept, log as log_configuration};
 use super::failure::Failure;
 use super::installation::Installation;
 use super::start::{self, Started};
 use super::{EXIT_CODES, print};
 use crate::app::App;
-use crate::config::Config;
+use crate::config::foreign;
 use crate::dispatch::discovery;
 use crate::http::limits::{self, Limits};
 use crate::http::{layers, serve};
@@ -37,6 +38,8 @@ database that holds a cloud already is served as it is.
 pub(super) struct Serve {
     #[command(flatten)]
     at: Installation,
+    #[command(flatten)]
+    accept: Accept,
     /// The address and port to serve on
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000", value_parser = address)]
     listen: SocketAddr,
@@ -85,8 +88,10 @@ impl Serve {
         self.log()?;
         layers::log_panics();
         let descriptors = limits::raise_descriptors();
-        let config = self.at.config()?;
-        warn_of_unknown(&config);
+        let (ini, config) = self.at.read()?;
+        let findings = foreign::judge(&ini, &config);
+        log_configuration(&ini, &config, &findings);
+        self.accept.check(&findings)?;
         let tls = match (&self.tls_cert, &self.tls_key) {
             (Some(cert), Some(key)) => {
                 Some(serve::tls(cert, key).map_err(|e| Failure::Config(format!("TLS: {e}")))?)
@@ -205,15 +210,6 @@ impl Serve {
             print(format_args!("  export OS_CLIENT_CONFIG_FILE={}", clouds.display()));
             print("  openstack --os-cloud vicar token issue");
         }
-    }
-}
-
-fn warn_of_unknown(config: &Config) {
-    if !config.unknown.is_empty() {
-        tracing::warn!(
-            options = config.unknown.join(", "),
-            "configuration: these options have no meaning here"
-        );
     }
 }
 

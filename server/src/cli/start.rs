@@ -32,7 +32,7 @@ pub(super) struct First {
 
 /// Where a client's configuration lies after the first start.
 pub(super) fn clouds(at: &Installation) -> PathBuf {
-    files::absolute(&at.data_dir.join("clouds.yaml"))
+    files::absolute(&at.data_dir().join("clouds.yaml"))
 }
 
 /// Opens the installation; `url` is what the catalog of a new one names.
@@ -66,8 +66,8 @@ fn check_data_directory(at: &Installation, config: &Config) -> Result<(), Failur
         Location::Server(_) => None,
     };
     let mut kept = [&config.fernet_keys, &config.credential_keys].into_iter().chain(file);
-    if at.data_dir.is_dir() && kept.any(|path| path.starts_with(&at.data_dir)) {
-        files::check_directory(&at.data_dir)?;
+    if at.data_dir().is_dir() && kept.any(|path| path.starts_with(at.data_dir())) {
+        files::check_directory(at.data_dir())?;
     }
     Ok(())
 }
@@ -140,11 +140,11 @@ async fn initialise(at: &Installation, app: &App, url: &str) -> Result<First, Fa
     let password = given.or_else(|| generated.clone()).unwrap_or_default();
     let plan = Plan::usual(password, url);
     // The files first: once the password is in the database, its only copy must not get lost.
-    files::make_directory(&at.data_dir)?;
-    files::check_directory(&at.data_dir)?;
+    files::make_directory(at.data_dir())?;
+    files::check_directory(at.data_dir())?;
     let domain = &app.config.default_domain_id;
-    files::write_private(&at.data_dir.join("clouds.yaml"), &clouds_yaml(&plan, url, domain))?;
-    files::write_private(&at.data_dir.join("openrc"), &openrc(&plan, url, domain))?;
+    files::write_private(&at.data_dir().join("clouds.yaml"), &clouds_yaml(&plan, url, domain))?;
+    files::write_private(&at.data_dir().join("openrc"), &openrc(&plan, url, domain))?;
     bootstrap::run(app, &plan).await.map_err(|e| Failure::Failed(format!("{PASSWORD}: {}", e.message())))?;
     Ok(First { generated })
 }

@@ -1,10 +1,13 @@
 //! Configuration: an operator's `keystone.conf`, in one or several files, and defaults that need none.
 //!
-//! `ini` reads the files, `options` is the table of what has a meaning here. What has none is reported once, and
-//! is never fatal.
+//! `ini` reads the files, `options` is the table of what has a meaning here, `known` has every other option of a
+//! Keystone, and `foreign` says what follows from those.
 
+pub mod foreign;
 mod ini;
+pub mod known;
 pub mod options;
+mod substitute;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +21,7 @@ use crate::pattern;
 use crate::secret::Secret;
 use crate::store::url::{self, Location, Settings};
 
-pub use self::ini::Ini;
+pub use self::ini::{Ini, Source};
 
 /// A configuration that cannot be used. The message names file, section and option.
 #[derive(Debug, thiserror::Error)]
@@ -147,19 +150,26 @@ pub struct Config {
     pub retention: Micros,
     /// `[delegation] reap_interval`: the pause between rounds of the reaper; 0 is never.
     pub reap_interval: Micros,
-    /// What was in the files and has no meaning here.
-    pub unknown: Vec<String>,
+    /// Parameters of the connection that are not understood.
+    pub unknown_parameters: Vec<String>,
+}
+
+/// Where paths lie that are not set.
+#[derive(Debug, Clone, Copy)]
+pub enum Base<'a> {
+    /// In a directory of ours.
+    Data(&'a Path),
+    /// Where a Keystone has them.
+    Keystone,
+}
+
+impl<'a> From<&'a Path> for Base<'a> {
+    fn from(dir: &'a Path) -> Self {
+        Self::Data(dir)
+    }
 }
 
 impl Config {
-    /// Reads the files in their order (later ones win); `data_dir` is where unset paths lie.
-    ///
-    /// # Errors
-    /// A file cannot be read, or an option has a value that it cannot have.
-    pub fn load(files: &[PathBuf], data_dir: &Path) -> Result<Self> {
-        Self::from_ini(&Ini::of(files)?, data_dir)
-    }
-
     /// Without any file.
     ///
     /// # Errors
@@ -182,17 +192,16 @@ impl Config {
     ///
     /// # Errors
     /// An option has a value that it cannot have.
-    pub fn from_ini(ini: &Ini, data_dir: &Path) -> Result<Self> {
-        let r = Reader { ini, data_dir };
-        let database = r.database()?;
-        let mut unknown: Vec<String> = ini
-            .names()
-            .filter(|(section, name)| options::find(section, name).is_none())
-            .map(|(section, name)| format!("[{section}] {name}"))
-            .collect();
-        if let Location::Server(at) = &database.location {
-            unknown.extend(at.unknown.iter().map(|name| format!("[database] connection, parameter {name}")));
+    pub fn from_ini<'a>(ini: &Ini, base: impl Into<Base<'a>>) -> Result<Self> {
+        let r = Reader { ini, base: base.into() };
+        if let Some(o) = options::OPTIONS.iter().find(|o| ini.trouble(o.section, o.name).is_some()) {
+            return wrong(o.section, o.name, ini.trouble(o.section, o.name).unwrap_or_default());
         }
+        let database = r.database()?;
+        let unknown_parameters = match &database.location {
+            Location::Server(at) => at.unknown.clone(),
+            Location::Sqlite(_) => Vec::new(),
+        };
         Ok(Self {
             database,
             fernet_keys: r.path("fernet_tokens", "key_repository")?,
@@ -243,7 +252,7 @@ impl Config {
             reap_interval: r.duration("delegation", "reap_interval")?,
             max_trusts_per_user: r.count("delegation", "max_trusts_per_user")?.filter(|n| *n > 0),
             max_credentials_per_user: r.count("delegation", "max_credentials_per_user")?.filter(|n| *n > 0),
-            unknown,
+            unknown_parameters,
         })
     }
 }
@@ -251,7 +260,7 @@ impl Config {
 /// Reads options as the table says.
 struct Reader<'a> {
     ini: &'a Ini,
-    data_dir: &'a Path,
+    base: Base<'a>,
 }
 
 fn wrong<T>(section: &str, name: &str, problem: impl std::fmt::Display) -> Result<T> {
@@ -289,8 +298,16 @@ impl Reader<'_> {
 
     fn path(&self, section: &str, name: &str) -> Result<PathBuf> {
         match self.row(section, name) {
-            (Some(Kind::InData(_)), Some(set)) => Ok(PathBuf::from(set)),
-            (Some(Kind::InData(default)), None) => Ok(self.data_dir.join(default)),
+            (Some(Kind::InData(..)), Some(set)) => Ok(PathBuf::from(set)),
+            (Some(Kind::InData(ours, theirs)), None) => match (self.base, theirs) {
+                (Base::Data(dir), _) => Ok(dir.join(ours)),
+                (Base::Keystone, Some(theirs)) => Ok(PathBuf::from(theirs)),
+                (Base::Keystone, None) => wrong(
+                    section,
+                    name,
+                    "is not set, and no data directory (--data-dir) is named where it could lie",
+                ),
+            },
             _ => not_in_table(section, name),
         }
     }
@@ -359,7 +376,16 @@ impl Reader<'_> {
     fn database(&self) -> Result<Settings> {
         let location = match self.ini.value("database", "connection") {
             None => Location::Sqlite(self.path("database", "connection")?),
-            Some(url) => url::parse(url).or_else(|e| wrong("database", "connection", e))?,
+            Some(url) => {
+                let more = self.text("database", "connection_parameters")?.unwrap_or_default();
+                let separator = match (more.is_empty(), url.contains('?')) {
+                    (true, _) => "",
+                    (false, true) => "&",
+                    (false, false) => "?",
+                };
+                url::parse(&format!("{url}{separator}{more}"))
+                    .or_else(|e| wrong("database", "connection", e))?
+            }
         };
         let connections = |name| {
             let n = self.count("database", name)?.unwrap_or_default();
@@ -440,8 +466,33 @@ like = this
         assert_eq!(c.auth_methods, ["password", "token", "ec2credential"]);
         assert_eq!(c.token_expiration, 60 * SECOND);
         assert_eq!(c.fernet_keys, Path::new("/data/fernet-keys"));
-        assert_eq!(c.unknown, ["[nothing] like"]);
         assert!(!format!("{c:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn paths_that_are_not_set() {
+        let mut ini = Ini::default();
+        ini.read("[token]\nexpiration = 60\n").expect("reads");
+        let e = Config::from_ini(&ini, Base::Keystone).expect_err("no database");
+        assert!(e.0.starts_with("[database] connection: is not set"), "{e}");
+        ini.read(
+            "[database]\nconnection = mysql://k:p@h/k?charset=utf8\nconnection_parameters = odd=1&even=2\n",
+        )
+        .expect("reads");
+        let c = Config::from_ini(&ini, Base::Keystone).expect("reads");
+        assert_eq!(c.fernet_keys, Path::new("/etc/keystone/fernet-keys"));
+        assert_eq!(c.credential_keys, Path::new("/etc/keystone/credential-keys"));
+        assert_eq!(c.unknown_parameters, ["odd", "even"]);
+    }
+
+    #[test]
+    fn a_reference_to_nothing_names_its_option() {
+        let text = "[database]\nconnection = mysql://k:pa$word@h/k\n";
+        let e = Config::from_text(text, Path::new("/d")).expect_err("refused");
+        assert!(e.0.starts_with("[database] connection: `$word` is the name of no option"), "{e}");
+        let text = "[database]\nconnection = mysql://k:pa$$word@h/k\n[trust]\nmax_redelegation_count = $s.n\n[s]\nn = 7\n";
+        let c = Config::from_text(text, Path::new("/d")).expect("reads");
+        assert_eq!(c.trust.max_redelegation_count, 7);
     }
 
     #[test]
@@ -465,7 +516,7 @@ like = this
         let text = "[database]\nconnection = mysql://k:topsecret@h/k?odd=1\nmax_retries = -1\n";
         let c = Config::from_text(text, Path::new("/d")).expect("reads");
         assert!(!format!("{c:?}").contains("topsecret"));
-        assert_eq!((c.unknown.len(), c.database.max_retries), (1, None));
+        assert_eq!((c.unknown_parameters.len(), c.database.max_retries), (1, None));
         assert!(Config::from_text("[token]\nexpiration = soon\n", Path::new("/d")).is_err());
     }
 
@@ -474,7 +525,6 @@ like = this
         let c = Config::defaults(Path::new("/d")).expect("each option is read as the table has it");
         let usual = Settings::of(Location::Sqlite("/d/vicar.db".into()));
         assert_eq!(format!("{:?}", c.database), format!("{usual:?}"));
-        assert!(c.unknown.is_empty());
         assert_eq!((c.auth_ttl, c.reap_interval), (15 * 60 * SECOND, 60 * SECOND));
     }
 
@@ -483,7 +533,7 @@ like = this
         for o in options::OPTIONS {
             // A value that options of this kind cannot have.
             let bad = match o.kind {
-                Kind::Text(_) | Kind::InData(_) | Kind::List(_) => continue,
+                Kind::Text(_) | Kind::InData(..) | Kind::List(_) => continue,
                 Kind::Regex => "(",
                 _ => "odd",
             };

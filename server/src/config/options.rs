@@ -12,6 +12,45 @@ pub struct Opt {
     pub kind: Kind,
     /// What it means, in Markdown.
     pub doc: &'static str,
+    /// When a change takes effect.
+    pub change: Change,
+}
+
+/// When a change of an option takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// When the server is started again.
+    Restart,
+    /// When it reads its files again, upon SIGHUP or by itself.
+    Reload,
+}
+
+impl Opt {
+    const fn reloaded(mut self) -> Self {
+        self.change = Change::Reload;
+        self
+    }
+
+    /// Whether its value may be known to nobody.
+    pub fn is_secret(&self) -> bool {
+        matches!(self.name, "admin_token" | "connection_parameters")
+    }
+}
+
+impl Kind {
+    /// The default as it would be written, if there is one that no other thing decides.
+    pub fn default_text(self) -> Option<String> {
+        match self {
+            Text(text) => text.map(str::to_owned),
+            Choice(words) => words.first().map(|w| (*w).to_owned()),
+            InData(name, _) => Some(name.to_owned()),
+            Flag(flag) => Some(flag.to_string()),
+            Number(n) | Seconds(n) | Minutes(n) => Some(n.to_string()),
+            Count(n) => n.map(|n| n.to_string()),
+            List(words) => Some(words.to_owned()).filter(|w| !w.is_empty()),
+            Regex => None,
+        }
+    }
 }
 
 /// What an option holds, with its default.
@@ -21,8 +60,8 @@ pub enum Kind {
     Text(Option<&'static str>),
     /// One of these strings; the first is the default.
     Choice(&'static [&'static str]),
-    /// A path, in the data directory by default.
-    InData(&'static str),
+    /// A path. By default it lies in the data directory; without one, it is Keystone's default, if there is one.
+    InData(&'static str, Option<&'static str>),
     /// A boolean.
     Flag(bool),
     /// An integer.
@@ -42,7 +81,7 @@ pub enum Kind {
 use Kind::{Choice, Count, Flag, InData, List, Minutes, Number, Regex, Seconds, Text};
 
 const fn opt(section: &'static str, name: &'static str, kind: Kind, doc: &'static str) -> Opt {
-    Opt { section, name, kind, doc }
+    Opt { section, name, kind, doc, change: Change::Restart }
 }
 
 /// The row of an option.
@@ -58,7 +97,8 @@ pub const OPTIONS: &[Opt] = &[
     opt("DEFAULT", "max_project_tree_depth", Number(5), "levels of projects below a domain"),
     opt("unified_limit", "enforcement_model", Choice(&["flat", "strict_two_level"]), "with `strict_two_level`, no limit of a project is above its domain's"),
     opt("DEFAULT", "admin_token", Text(None), "whoever sends it is an administrator; leave it unset"),
-    opt("database", "connection", InData("vicar.db"), "see [The database](#the-database)"),
+    opt("database", "connection", InData("vicar.db", None), "see [The database](#the-database)"),
+    opt("database", "connection_parameters", Text(None), "more of its parameters, `name=value&name=value`"),
     opt("database", "max_pool_size", Count(Some(5)), "connections that are kept"),
     opt("database", "max_overflow", Count(Some(50)), "connections beyond these in a rush"),
     opt("database", "pool_timeout", Seconds(30), "how long a request waits for a connection"),
@@ -68,9 +108,9 @@ pub const OPTIONS: &[Opt] = &[
     opt("database", "connect_timeout", Seconds(5), "for making a connection; ours, not Keystone's"),
     opt("database", "statement_timeout", Seconds(30), "for one statement; ours"),
     opt("database", "lock_timeout", Seconds(10), "how long a write waits for its turn; ours"),
-    opt("fernet_tokens", "key_repository", InData("fernet-keys"), "keys of tokens"),
+    opt("fernet_tokens", "key_repository", InData("fernet-keys", Some("/etc/keystone/fernet-keys/")), "keys of tokens"),
     opt("fernet_tokens", "max_active_keys", Number(3), "keys that a rotation keeps"),
-    opt("credential", "key_repository", InData("credential-keys"), "keys of stored credentials"),
+    opt("credential", "key_repository", InData("credential-keys", Some("/etc/keystone/credential-keys/")), "keys of stored credentials"),
     opt("credential", "auth_ttl", Minutes(15), "how long a signed request is good for"),
     opt("credential", "user_limit", Number(-1), "how many credentials of all types a user may have; negative: any number"),
     opt("credential", "refuse_replay", Flag(false), "refuse the same signed request twice; ours"),
@@ -103,7 +143,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("security_compliance", "password_regex_description", Text(None), "the same in words"),
     opt("security_compliance", "change_password_upon_first_use", Flag(false), "whether a password that an administrator set must be changed at first use"),
     opt("security_compliance", "allow_insecure_application_credential_trust_escalation", Flag(false), "whether application credentials may use the routes of trusts"),
-    opt("oslo_policy", "policy_file", Text(None), "overrides, `\"name\": \"rule\"`, YAML or JSON"),
+    opt("oslo_policy", "policy_file", Text(None), "overrides, `\"name\": \"rule\"`, YAML or JSON").reloaded(),
     opt("oslo_policy", "enforce_scope", Flag(true), "whether each operation wants a token with its kind of scope"),
     opt("oslo_middleware", "enable_proxy_headers_parsing", Flag(false), "the client's address is the last entry of `X-Forwarded-For`; only behind a proxy that writes it"),
     opt("vicar", "max_connections", Count(Some(8192)), "of the public listener; 0: as many as the limit of file descriptors allows; ours"),
@@ -116,45 +156,76 @@ pub const OPTIONS: &[Opt] = &[
 mod tests {
     use super::*;
 
-    const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
-
-    const UNSET: &str = "unset";
+    const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
 
     fn default(kind: Kind) -> String {
-        match kind {
-            Text(text) => text.unwrap_or(UNSET).to_owned(),
-            Choice(words) => words[0].to_owned(),
-            InData(name) => format!("`{name}` in the data directory"),
-            Flag(flag) => flag.to_string(),
-            Number(n) => n.to_string(),
-            Count(n) => n.map_or(UNSET.to_owned(), |n| n.to_string()),
-            Seconds(n) => format!("{n} s"),
-            Minutes(n) => format!("{n} min"),
-            List("") => UNSET.to_owned(),
-            List(words) => words.replace(',', ", "),
-            Regex => UNSET.to_owned(),
+        match (kind, kind.default_text()) {
+            (_, None) => "unset".to_owned(),
+            (InData(name, None), _) => format!("`{name}` in the data directory"),
+            (InData(name, Some(theirs)), _) => format!("`{name}` in the data directory, or `{theirs}`"),
+            (Seconds(_), Some(n)) => format!("{n} s"),
+            (Minutes(_), Some(n)) => format!("{n} min"),
+            (List(_), Some(words)) => words.replace(',', ", "),
+            (_, Some(text)) => text,
         }
     }
 
-    /// `VICAR_BLESS=1 cargo test -p vicar --lib options` rewrites the page.
-    #[test]
-    fn the_docs_have_this_table() {
-        const HEAD: &str = "| Option | Default | |\n| --- | --- | --- |\n";
-        let mut table = HEAD.to_owned();
-        for o in OPTIONS {
-            table.push_str(&format!("| `[{}] {}` | {} | {} |\n", o.section, o.name, default(o.kind), o.doc));
+    fn kind(kind: Kind) -> String {
+        match kind {
+            Text(_) => "string".to_owned(),
+            Choice(words) => words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(" or "),
+            InData("vicar.db", _) => "URL".to_owned(),
+            InData(..) => "path".to_owned(),
+            Flag(_) => "boolean".to_owned(),
+            Number(_) | Count(_) => "number".to_owned(),
+            Seconds(_) => "seconds".to_owned(),
+            Minutes(_) => "minutes".to_owned(),
+            List(_) => "list".to_owned(),
+            Regex => "pattern".to_owned(),
         }
+    }
+
+    /// Puts a table into the page in the place of the one with this head, or compares them.
+    /// `VICAR_BLESS=1 cargo test -p vicar --lib config` rewrites the page.
+    pub(in super::super) fn in_the_page(head: &str, rows: impl IntoIterator<Item = String>) {
+        let table: String = std::iter::once(head.to_owned()).chain(rows).collect();
         let page = std::fs::read_to_string(DOCS).expect("the page");
-        let at = page.find(HEAD).expect("the page has a table of options");
-        let end = at + page[at..].find("\n\n").expect("it ends") + 1;
+        let at = page.find(head).expect("the page has the table");
+        let end = at + page[at..].find("\n\n").map_or(page.len() - at, |n| n + 1);
         if std::env::var_os("VICAR_BLESS").is_some() {
             std::fs::write(DOCS, format!("{}{table}{}", &page[..at], &page[end..])).expect("written");
         } else {
             assert!(
                 page[at..end] == table,
-                "docs/operations.md has another table; VICAR_BLESS=1 puts this one there"
+                "docs/configuration.md has another table; VICAR_BLESS=1 puts this one there"
             );
         }
+    }
+
+    #[test]
+    fn the_docs_have_these_tables() {
+        let change = |c| match c {
+            Change::Restart => "restart",
+            Change::Reload => "reload",
+        };
+        in_the_page(
+            "| Option | Kind | Default | Change | |\n| --- | --- | --- | --- | --- |\n",
+            OPTIONS.iter().map(|o| {
+                let (kind, default) = (kind(o.kind), default(o.kind));
+                format!(
+                    "| `[{}] {}` | {kind} | {default} | {} | {} |\n",
+                    o.section,
+                    o.name,
+                    change(o.change),
+                    o.doc
+                )
+            }),
+        );
+        // One test writes the page.
+        in_the_page(
+            "| `--accept` | Option | What is missing |\n| --- | --- | --- |\n",
+            super::super::foreign::refusals(),
+        );
     }
 
     #[test]

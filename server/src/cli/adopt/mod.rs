@@ -13,7 +13,6 @@ use super::failure::Failure;
 use super::installation::{self, Installation};
 use super::print;
 use super::report::{Report, Verdict};
-use crate::config::{Config, Ini};
 
 /// Checks everything and prints the findings.
 pub(super) async fn run(at: &Installation, as_json: bool) -> Result<(), Failure> {
@@ -40,18 +39,14 @@ pub(super) async fn run(at: &Installation, as_json: bool) -> Result<(), Failure>
 
 async fn inspect(r: &mut Report, at: &Installation) {
     r.group("Configuration");
-    if at.config_files.is_empty() {
+    if !at.is_configured() {
         return r.fail("files", "none: name the Keystone's with --config-file /etc/keystone/keystone.conf");
     }
-    let read = Ini::of(&at.config_files).map_err(Failure::from).and_then(|ini| {
-        let config = Config::from_ini(&ini, &at.data_dir)?;
-        Ok((ini, config))
-    });
-    let (ini, config) = match read {
+    let (ini, config) = match at.read() {
         Ok(both) => both,
         Err(e) => return r.fail("files", format_args!("{e}; nothing else was checked")),
     };
-    options::judge(r, at, &ini, &config);
+    options::judge(r, &ini, &config);
     r.group("Keys");
     keys::judge(r, &config);
     stored::judge(r, &config).await;

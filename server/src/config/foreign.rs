@@ -1,0 +1,449 @@
+//! What follows from options of a Keystone that are not read here: the table, and the judgement of what is set.
+
+use std::path::{Path, PathBuf};
+
+use super::{Config, Ini, known, options};
+use crate::oslo;
+
+/// What follows from an option that is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    Nothing,
+    /// Something is not as it is there.
+    Differs(&'static str),
+    /// Something is to be done.
+    Todo(&'static str),
+    /// Logins or rules that somebody relies on are not there. The server does not start unless `--accept` has this name.
+    Refused(&'static str, &'static str),
+}
+
+use Effect::{Differs, Nothing, Refused, Todo};
+
+/// With which values it follows.
+#[derive(Debug, Clone, Copy)]
+enum When {
+    Always,
+    /// With others than these.
+    Unless(&'static [&'static str]),
+}
+
+use When::{Always, Unless};
+
+const OFF: &[&str] = &["false", "off"];
+const ON: &[&str] = &["true", "on"];
+const SQL: &[&str] = &["sql"];
+
+/// Keystone's own plugins for login methods.
+const PLUGINS: &[&str] = &[
+    "default",
+    "password",
+    "token",
+    "external",
+    "oauth1",
+    "mapped",
+    "totp",
+    "application_credential",
+    "ec2credential",
+    "keystone.auth.plugins.password.password",
+    "keystone.auth.plugins.token.token",
+    "keystone.auth.plugins.external.defaultdomain",
+    "keystone.auth.plugins.oauth1.oauth",
+    "keystone.auth.plugins.mapped.mapped",
+    "keystone.auth.plugins.totp.totp",
+];
+
+/// The first that fits counts; `*` begins or ends a part of a name, or stands for any.
+#[rustfmt::skip]
+const EFFECTS: &[(&str, &str, When, Effect)] = &[
+    ("token", "provider", Unless(&["fernet"]), Refused("token-provider", "tokens of the Keystone are not understood here, nor ours there. Change it there to `fernet` first, and wait for `[token] expiration`")),
+    ("credential", "provider", Unless(&["fernet"]), Refused("credential-provider", "stored credentials cannot be read here")),
+    ("receipt", "provider", Always, Nothing),
+    ("identity", "driver", Unless(SQL), Refused("identity-driver", "users whose passwords an LDAP or another service checks cannot log in here")),
+    ("identity", "domain_configurations_from_database", Unless(OFF), Refused("domain-configs", "configurations of domains are neither read nor served here: users of a domain whose configuration names another driver cannot log in")),
+    ("catalog", "driver", Unless(SQL), Refused("catalog-driver", "the catalog is served from the database alone")),
+    ("oslo_messaging_notifications", "driver", Unless(&["noop"]), Differs("what is done here is told to nobody. Who follows the Keystone's notifications (metering, audit, cleaners) misses it")),
+    ("cache", "*", Always, Nothing),
+    ("oauth1", "driver", Unless(SQL), Differs("OAuth is not served here")),
+    ("endpoint_policy", "driver", Unless(SQL), Differs("policies of endpoints are not served here")),
+    ("policy", "driver", Unless(&["sql", "rules"]), Differs("stored policies are not served here")),
+    ("unified_limit", "driver", Unless(SQL), Refused("other-driver", "what it keeps is not in the database, and not served here")),
+    ("endpoint_filter", "driver", Unless(&["sql", "catalog.sql"]), Refused("other-driver", "what it keeps is not in the database, and not served here")),
+    ("*", "driver", Unless(SQL), Refused("other-driver", "what it keeps is not in the database, and not served here")),
+    ("auth", "*", Unless(PLUGINS), Refused("auth-plugins", "a plugin for a login method that does not run here: who logs in with it cannot, and a check that it adds is not made")),
+    ("tokenless_auth", "trusted_issuer", Always, Refused("tokenless-auth", "requests that a certificate speaks for are not served here")),
+    ("tokenless_auth", "*", Always, Nothing),
+    ("oslo_policy", "enforce_new_defaults", Unless(ON), Differs("the old, wider defaults are not among the shipped rules: who relies on them is refused. Overrides in policy.yaml can name them")),
+    ("oslo_policy", "policy_dirs", Always, Todo("directories of policies are not read here; put their rules into `[oslo_policy] policy_file`")),
+    ("oslo_policy", "remote*", Always, Todo("nobody is asked over the network here")),
+    ("oslo_policy", "policy_default_rule", Always, Nothing),
+    ("security_compliance", "allow_insecure_admin_trust_cross_project_credentials_access", Unless(OFF), Differs("a trust's token never sees other credentials here")),
+    ("security_compliance", "invalid_password_hash*", Always, Nothing),
+    ("security_compliance", "report_invalid_password_hash", Always, Differs("hashes of wrong passwords are not reported here")),
+    ("resource", "admin_project*", Always, Differs("no project is special here, and tokens do not say `is_admin_project`")),
+    ("resource", "*_url_safe", Unless(&["off"]), Refused("url-safe-names", "names are not checked here for what cannot be part of a URL")),
+    ("application_credential", "*", Always, Nothing),
+    ("endpoint_filter", "return_all_endpoints_if_no_filter", Unless(ON), Differs("a project for which no endpoint is named sees all of them here")),
+    ("*", "list_limit", Always, Differs("`[DEFAULT] list_limit` is looked at instead")),
+    ("DEFAULT", "secure_proxy_ssl_header", Always, Todo("it is not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with")),
+    ("oslo_middleware", "*", Always, Nothing),
+    ("cors*", "allowed_origin", Always, Differs("no CORS headers are sent here; a proxy in front can add them")),
+    ("cors*", "*", Always, Nothing),
+    ("federation", "trusted_dashboard", Always, Refused("federation", "single sign-on is not served here: who logs in through an identity provider cannot")),
+    ("federation", "remote_id_attribute", Always, Refused("federation", "identity providers are not served here: who logs in through one cannot")),
+    ("saml", "idp_entity_id", Always, Differs("no assertions are made here for other Keystones")),
+    ("database", "slave_connection", Always, Differs("everything is read where it is written")),
+    ("database", "mysql_sql_mode", Unless(&["traditional"]), Differs("every connection here is in TRADITIONAL mode")),
+    ("database", "backend", Unless(&["sqlalchemy"]), Nothing),
+    ("DEFAULT", "config_source", Always, Refused("config-source", "a source of options that is not read here; put them into a file")),
+    ("paste_deploy", "*", Always, Differs("pipelines of middleware are not read here: a filter that they add does not run")),
+];
+
+/// Options that older Keystones had and 30.0.0 ignores, and sections that others read. They are no mistakes, and do nothing.
+const OTHERS: &[(&str, &str)] = &[
+    ("oslo_messaging*", "*"),
+    ("oslo_concurrency", "*"),
+    ("oslo_reports", "*"),
+    ("eventlet_server*", "*"),
+    ("profiler*", "*"),
+    ("memcache", "*"),
+    ("ssl", "*"),
+    ("ldap", "*"),
+    ("kvs", "*"),
+    ("signing", "*"),
+    ("cors.*", "*"),
+    ("os_inherit", "enabled"),
+    ("endpoint_policy", "enabled"),
+    ("trust", "enabled"),
+    ("token", "driver"),
+    ("token", "bind"),
+    ("token", "enforce_token_bind"),
+    ("token", "hash_algorithm"),
+    ("token", "infer_roles"),
+    ("identity", "crypt_strength"),
+    ("catalog", "template_file"),
+    ("database", "idle_timeout"),
+    ("database", "min_pool_size"),
+    ("database", "mysql_enable_ndb"),
+    ("database", "use_tpool"),
+    ("database", "sqlite_db"),
+    ("paste_deploy", "config_file"),
+    ("DEFAULT", "config_source"),
+    ("DEFAULT", "secure_proxy_ssl_header"),
+    ("DEFAULT", "admin_endpoint"),
+    ("DEFAULT", "verbose"),
+    ("DEFAULT", "rpc_backend"),
+    ("DEFAULT", "rpc_*"),
+    ("DEFAULT", "notification_*"),
+    ("DEFAULT", "use_syslog_rfc_format"),
+    ("DEFAULT", "watch_log_file"),
+    ("DEFAULT", "logging_*"),
+    ("DEFAULT", "tempdir"),
+    ("DEFAULT", "host"),
+    ("DEFAULT", "member_role_*"),
+    ("DEFAULT", "shell_completion"),
+    ("DEFAULT", "domain_id_immutable"),
+    ("oslo_middleware", "secure_proxy_ssl_header"),
+];
+
+fn fits(pattern: &str, name: &str) -> bool {
+    match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
+        (Some(start), _) => name.starts_with(start),
+        (None, Some(end)) => name.ends_with(end),
+        (None, None) => pattern == name,
+    }
+}
+
+/// oslo's many words for yes and no as one each; other words in small letters.
+fn plain(value: &str) -> String {
+    let word = value.trim().to_ascii_lowercase();
+    match oslo::boolean(&word) {
+        Some(true) => "true".to_owned(),
+        // Some options have `off` as a word of their own.
+        Some(false) if word != "off" => "false".to_owned(),
+        _ => word,
+    }
+}
+
+/// Where an option of a Keystone stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It is read here.
+    Read,
+    /// It is not, and this follows.
+    Foreign(Effect),
+    /// No Keystone has it; this one has nearly its name.
+    Unknown(Option<(&'static str, &'static str)>),
+}
+
+/// Where an option with a value stands.
+pub fn standing(section: &str, name: &str, value: &str) -> Standing {
+    if options::find(section, name).is_some() {
+        return Standing::Read;
+    }
+    let other = || OTHERS.iter().any(|(s, o)| fits(s, section) && fits(o, name));
+    // Plugins of login methods have the methods' names.
+    if !known::is_keystones(section, name) && section != "auth" && !other() {
+        return Standing::Unknown(known::nearest(section, name));
+    }
+    let found = EFFECTS.iter().find(|(s, o, ..)| fits(s, section) && fits(o, name));
+    Standing::Foreign(match found {
+        Some((_, _, Unless(values), _)) if values.contains(&plain(value).as_str()) => Nothing,
+        Some((.., effect)) => *effect,
+        None => Nothing,
+    })
+}
+
+/// One finding about what is configured.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// The option, as `[section] name`.
+    pub option: String,
+    /// What follows.
+    pub effect: Effect,
+    /// The same in words, with the value where that is no secret.
+    pub text: String,
+}
+
+/// All that is to be said of what is configured and not read.
+#[derive(Debug, Clone, Default)]
+pub struct Findings {
+    /// What follows from options that are not read.
+    pub foreign: Vec<Finding>,
+    /// Options that do nothing here, and whose absence changes nothing.
+    pub idle: Vec<String>,
+    /// Options that no Keystone has, with the one that may be meant.
+    pub unknown: Vec<(String, Option<String>)>,
+}
+
+impl Findings {
+    /// What keeps the server from starting, but for what was accepted by name.
+    pub fn refused<'a>(
+        &'a self,
+        accepted: &'a [String],
+    ) -> impl Iterator<Item = (&'static str, &'a Finding)> {
+        self.foreign.iter().filter_map(|f| match f.effect {
+            Refused(name, _) if !accepted.iter().any(|a| a == name) => Some((name, f)),
+            _ => None,
+        })
+    }
+}
+
+fn written(section: &str, name: &str) -> String {
+    format!("[{section}] {name}")
+}
+
+/// Judges every option that is set, and what some of them lead to.
+pub fn judge(ini: &Ini, config: &Config) -> Findings {
+    let mut all = Findings::default();
+    for (section, name) in ini.names() {
+        let Some(value) = ini.value(section, name) else { continue };
+        let option = written(section, name);
+        match standing(section, name, value) {
+            Standing::Read => {}
+            Standing::Foreign(Nothing) => all.idle.push(option),
+            Standing::Foreign(effect @ (Refused(_, text) | Differs(text) | Todo(text))) => {
+                let value = shown(name, value).map_or("set".to_owned(), |v| format!("`{v}`"));
+                all.foreign.push(Finding { option, effect, text: format!("is {value}: {text}") });
+            }
+            Standing::Unknown(meant) => {
+                all.unknown.push((option, meant.map(|(section, name)| written(section, name))));
+            }
+        }
+    }
+    methods(&mut all, config);
+    domains(&mut all, ini);
+    all
+}
+
+/// A value, where it can be no secret.
+fn shown<'a>(name: &str, value: &'a str) -> Option<&'a str> {
+    let is_word = oslo::boolean(value).is_some() || matches!(value, "new" | "strict");
+    (matches!(name, "provider" | "driver") || is_word).then_some(value)
+}
+
+/// Keystone's own login methods.
+const METHODS: &[&str] =
+    &["external", "password", "token", "oauth1", "mapped", "application_credential", "ec2credential", "totp"];
+
+const OTHER_METHODS: &str =
+    "nobody logs in here with methods that a Keystone's plugins or an identity provider add";
+
+fn methods(all: &mut Findings, config: &Config) {
+    let others: Vec<&str> =
+        config.auth_methods.iter().map(String::as_str).filter(|m| !METHODS.contains(m)).collect();
+    if !others.is_empty() {
+        all.foreign.push(Finding {
+            option: written("auth", "methods"),
+            effect: Refused("auth-methods", OTHER_METHODS),
+            text: format!("has {}: {OTHER_METHODS}", others.join(", ")),
+        });
+    }
+}
+
+const OTHER_DOMAINS: &str = "their users cannot log in here";
+
+/// Domains whose configuration file names a driver of their own.
+fn domains(all: &mut Findings, ini: &Ini) {
+    let on = ini.value("identity", "domain_specific_drivers_enabled").and_then(oslo::boolean);
+    if on != Some(true) {
+        return;
+    }
+    let dir = PathBuf::from(ini.value("identity", "domain_config_dir").unwrap_or("/etc/keystone/domains"));
+    let option = written("identity", "domain_specific_drivers_enabled");
+    let others: Vec<String> = files_in(&dir, |name| name.starts_with("keystone.") && name.ends_with(".conf"))
+        .into_iter()
+        .filter(|file| {
+            // A file that cannot be read may name any.
+            Ini::of(std::slice::from_ref(file))
+                .is_ok_and(|ini| ini.value("identity", "driver").is_none_or(|d| plain(d) == "sql"))
+                .eq(&false)
+        })
+        .filter_map(|file| {
+            let name = file.file_name()?.to_str()?;
+            Some(name.strip_prefix("keystone.")?.strip_suffix(".conf")?.to_owned())
+        })
+        .collect();
+    if others.is_empty() {
+        all.idle.push(option);
+        return;
+    }
+    let effect = Refused("domain-drivers", OTHER_DOMAINS);
+    let text = format!(
+        "domains with a driver of their own in {}: {}; {OTHER_DOMAINS}",
+        dir.display(),
+        others.join(", ")
+    );
+    all.foreign.push(Finding { option, effect, text });
+}
+
+/// The files of a directory whose names `wanted` takes, in their order. Hidden ones are passed over; a directory that is
+/// not there has none.
+pub fn files_in(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut out: Vec<PathBuf> = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(|e| Some(e.ok()?.path()))
+        .filter(|p| p.is_file())
+        .filter(|p| {
+            p.file_name().and_then(|n| n.to_str()).is_some_and(|name| !name.starts_with('.') && wanted(name))
+        })
+        .collect();
+    out.sort();
+    out
+}
+
+/// Every name that `--accept` takes.
+pub fn acceptable() -> Vec<&'static str> {
+    let of_table = EFFECTS.iter().filter_map(|(.., effect)| match effect {
+        Refused(name, _) => Some(*name),
+        _ => None,
+    });
+    let mut all: Vec<&str> = of_table.chain(["auth-methods", "domain-drivers"]).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Rows for the page: the names that `--accept` takes, with the options that lead to them.
+#[cfg(test)]
+pub(super) fn refusals() -> Vec<String> {
+    let of_table = EFFECTS.iter().filter_map(|(section, option, _, effect)| match effect {
+        Refused(name, text) => Some((*name, format!("`[{section}] {option}`"), *text)),
+        _ => None,
+    });
+    let more = [
+        ("auth-methods", "`[auth] methods`".to_owned(), OTHER_METHODS),
+        ("domain-drivers", "`[identity] domain_specific_drivers_enabled`".to_owned(), OTHER_DOMAINS),
+    ];
+    let mut all: Vec<_> = of_table.chain(more).collect();
+    all.sort_by_key(|(name, ..)| *name);
+    all.into_iter().map(|(name, option, text)| format!("| `{name}` | {option} | {text} |\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn effect(section: &str, name: &str, value: &str) -> Effect {
+        match standing(section, name, value) {
+            Standing::Foreign(effect) => effect,
+            other => panic!("[{section}] {name}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_first_line_that_fits_counts() {
+        assert!(matches!(effect("token", "provider", "jws"), Refused("token-provider", _)));
+        assert_eq!(effect("token", "provider", "Fernet"), Nothing);
+        assert_eq!(effect("assignment", "driver", "sql"), Nothing);
+        assert!(matches!(effect("assignment", "driver", "ldap"), Refused("other-driver", _)));
+        assert_eq!(effect("token", "cache_time", "5"), Nothing);
+        assert!(matches!(effect("auth", "saml2", "my.plugin"), Refused("auth-plugins", _)));
+        assert_eq!(effect("auth", "password", "keystone.auth.plugins.password.Password"), Nothing);
+        assert_eq!(effect("DEFAULT", "log_file", "x"), Nothing);
+        assert_eq!(effect("identity", "domain_configurations_from_database", "No"), Nothing);
+    }
+
+    #[test]
+    fn what_no_keystone_has() {
+        let unknown = |s: &str, o: &str| match standing(s, o, "x") {
+            Standing::Unknown(meant) => meant,
+            other => panic!("[{s}] {o}: {other:?}"),
+        };
+        assert_eq!(unknown("identity", "defualt_domain_id"), Some(("identity", "default_domain_id")));
+        assert_eq!(unknown("odd", "nothing_like_it"), None);
+        assert_eq!(standing("token", "expiration", "x"), Standing::Read);
+    }
+
+    #[test]
+    fn each_option_of_keystone_is_read_or_judged() {
+        for (section, name) in known::all() {
+            assert!(!matches!(standing(section, name, "x"), Standing::Unknown(_)), "[{section}] {name}");
+        }
+    }
+
+    #[test]
+    fn domains_with_another_driver() {
+        let dir = std::env::temp_dir().join(format!("vicar-domains-{}", crate::ids::uuid()));
+        std::fs::create_dir(&dir).expect("made");
+        let text = format!(
+            "[identity]\ndomain_specific_drivers_enabled = true\ndomain_config_dir = {}\n",
+            dir.display()
+        );
+        let mut ini = Ini::default();
+        ini.read(&text).expect("reads");
+        let config = Config::from_ini(&ini, Path::new("/d")).expect("reads");
+        let refused =
+            || judge(&ini, &config).refused(&[]).map(|(name, f)| (name, f.text.clone())).collect::<Vec<_>>();
+        std::fs::write(dir.join("keystone.Own.conf"), "[identity]\ndriver = sql\n").expect("written");
+        std::fs::write(dir.join("other.conf"), "[identity]\ndriver = ldap\n").expect("written");
+        assert!(refused().is_empty());
+        std::fs::write(
+            dir.join("keystone.People.conf"),
+            "[identity]\ndriver = ldap\n[ldap]\nurl = ldap://h\n",
+        )
+        .expect("written");
+        let found = refused();
+        assert!(
+            matches!(found.as_slice(), [("domain-drivers", text)] if text.contains("People") && !text.contains("Own"))
+        );
+        std::fs::remove_dir_all(&dir).expect("removed");
+    }
+
+    #[test]
+    fn what_is_accepted_by_name_is_not_refused() {
+        let mut ini = Ini::default();
+        ini.read("[token]\nprovider = jws\n[auth]\nmethods = password,openid\n").expect("reads");
+        let config = Config::from_ini(&ini, Path::new("/d")).expect("reads");
+        let all = judge(&ini, &config);
+        let names = |accepted: &[&str]| {
+            let accepted: Vec<String> = accepted.iter().map(|a| (*a).to_owned()).collect();
+            all.refused(&accepted).map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[]), ["token-provider", "auth-methods"]);
+        assert_eq!(names(&["token-provider"]), ["auth-methods"]);
+        assert!(names(&["token-provider", "auth-methods"]).is_empty());
+        assert!(all.foreign.iter().any(|f| f.text.contains("`jws`")));
+    }
+}
