@@ -730,9 +730,12 @@ def test_schema(b):
            done.stdout[-3000:])
 
 
-def test_options(b):
-    script = os.path.join(harness.REPO, 'tests', 'keystone', 'options.py')
-    done = subprocess.run([harness.env_bin('keystone', 'python'), script], text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL)
-    with open(os.path.join(harness.REPO, 'server', 'src', 'config', 'keystone.txt')) as f:
-        b.c.ok('the options of a Keystone are those that are known', done.stdout == f.read())
+@pytest.mark.parametrize('script, file', [
+    ('options.py', 'server/src/config/keystone.txt'),
+    ('routes.py', 'server/tests/api/keystone-routes.txt'),
+])
+def test_facts(b, script, file):
+    python, script = harness.env_bin('keystone', 'python'), os.path.join(harness.REPO, 'tests', 'keystone', script)
+    done = subprocess.run([python, script], text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with open(os.path.join(harness.REPO, file)) as f:
+        b.c.ok('%s is what this Keystone has' % file, done.stdout == f.read())

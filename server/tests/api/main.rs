@@ -22,6 +22,7 @@ mod keystone;
 mod limits;
 mod lists;
 mod losses;
+mod pages;
 mod plans;
 mod projects;
 mod retries;
