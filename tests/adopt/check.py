@@ -12,10 +12,10 @@ what differs on purpose is in `exceptions.py`, with the reason.
 """
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -43,30 +43,43 @@ PERSONAS = ['system', 'padmin', 'manager', 'member', 'reader', 'service', 'beare
 # journal here, and how dear a password is, is tested elsewhere.
 LACKING = {'OS_DEFAULT__TRANSPORT_URL': 'fake:', 'OS_OSLO_MESSAGING_NOTIFICATIONS__TRANSPORT_URL': 'fake:',
            'OS_DEFAULT__USE_JOURNAL': 'false', 'OS_DEFAULT__USE_SYSLOG': 'false'}
-CHEAP = '[identity]\npassword_hash_rounds = 4\n'
+CHEAP = 'OS_IDENTITY__PASSWORD_HASH_ROUNDS'
 
 
 class Case:
     """What is to be known of a folder besides its files."""
 
-    def __init__(self, name, args=('--config-file', CONF), refused=(), before=None, keys=('fernet-keys', 'credential-keys')):
-        """`args`: what names the files to Vicar. `refused`: the options for which it refuses to start, each
-        accepted by name afterwards. `keys`: the key directories under /etc/keystone that the tool fills.
-        `before`: commands of Vicar's that its operator is told to run first."""
-        self.name, self.args, self.refused, self.keys = name, list(args), list(refused), list(keys)
-        self.before = before or []
+    def __init__(self, name, refused=(), before=(), keys=('fernet-keys', 'credential-keys'), over=None, more=''):
+        """`refused`: {name for --accept: the option}, for which Vicar refuses to start until it is given.
+        `before`: commands of Vicar's that the operator runs first, as docs/adopting-tools.md says.
+        `keys`: the directories under /etc/keystone that the tool has filled with keys.
+        `over`: the folder that this one adds files to, and `more` to its keystone.conf. Such a variant has
+        users in a service that is not here, for the Keystone either: only Vicar is looked at."""
+        self.name, self.refused, self.before, self.keys = name, dict(refused), before, keys
+        self.over, self.more = over, more
         self.folder = os.path.join(HERE, name)
 
 
+DRIVERS = {'domain-drivers': '[identity] domain_specific_drivers_enabled'}
+METHODS = {'auth-methods': '[auth] methods'}
+FEDERATION = {'federation': '[federation] trusted_dashboard'}
+LDAP = '\n[identity]\ndomain_specific_drivers_enabled = true\ndomain_config_dir = /etc/keystone/domains\n'
 CASES = [
-    Case('kolla-ansible', keys=['fernet-keys']),
+    Case('kolla-ansible', keys=['fernet-keys'], before=['keys setup']),
+    Case('kolla-ansible+ldap', DRIVERS, over='kolla-ansible', more=LDAP, keys=['fernet-keys'], before=['keys setup']),
     Case('openstack-ansible'),
+    Case('openstack-ansible+ldap', DRIVERS, over='openstack-ansible', more=LDAP),
     Case('openstack-helm'),
     Case('devstack'),
-    Case('puppet-keystone'),
-    Case('charm-keystone'),
-    Case('keystone-k8s'),
-    Case('atmosphere'),
+    Case('devstack+ldap', DRIVERS, over='devstack', more=LDAP),
+    Case('puppet-keystone', FEDERATION),
+    Case('puppet-keystone+ldap', dict(DRIVERS, **FEDERATION), over='puppet-keystone', more=LDAP),
+    Case('charm-keystone', METHODS),
+    Case('charm-keystone+ldap', {'identity-driver': '[identity] driver', **METHODS}, over='charm-keystone',
+         more='\n[identity]\ndriver = ldap\n\n[ldap]\nurl = ldap://ldap.example\nsuffix = dc=example,dc=org\n'
+              'user_tree_dn = ou=people,dc=example,dc=org\nuser_allow_create = False\n'),
+    Case('keystone-k8s', dict(METHODS, **FEDERATION)),
+    Case('atmosphere', dict(METHODS, **DRIVERS, **FEDERATION)),
     Case('scs-domain-manager'),
     Case('scs-domain-manager-before-2024.2'),
 ]
@@ -77,19 +90,23 @@ CASES = [
 class Machine:
     """A root of its own for /etc/keystone and /var/log, with one case's files in it."""
 
-    def __init__(self, case, home, values, fernet, credential):
+    def __init__(self, case, home, values, keys):
         self.root = home
-        files = os.path.join(case.folder, 'etc', 'keystone')
         self.etc = os.path.join(home, 'etc', 'keystone')
-        shutil.copytree(files, self.etc)
+        for folder in ([case.over] if case.over else []) + [case.name]:
+            files = os.path.join(HERE, folder, 'etc', 'keystone')
+            if os.path.isdir(files):
+                shutil.copytree(files, self.etc, dirs_exist_ok=True)
+        with open(os.path.join(self.etc, 'keystone.conf'), 'a') as f:
+            f.write(case.more)
         for at, _, names in os.walk(self.etc):
             for name in names:
                 fill(os.path.join(at, name), values)
         os.makedirs(os.path.join(self.etc, 'domains'), exist_ok=True)
-        for name, keys in (('fernet-keys', fernet), ('credential-keys', credential)):
-            if name in case.keys:
-                shutil.copytree(keys, os.path.join(self.etc, name))
-                os.chmod(os.path.join(self.etc, name), 0o700)
+        for name in case.keys:
+            shutil.copytree(keys[name], os.path.join(self.etc, name))
+        with open(os.path.join(self.etc, 'keystone.conf')) as f:
+            self.cheap = {} if 'password_hash_rounds' in f.read() else {CHEAP: '4'}
         for name in ('keystone', 'kolla/keystone', 'apache2'):
             os.makedirs(os.path.join(home, 'log', name))
 
@@ -127,8 +144,7 @@ class Keystone(server.Keystone):
         args, more = super().command()
         del more['OS_KEYSTONE_CONFIG_FILES']
         return self.machine.command(args), dict(
-            more, **LACKING, HOME=self.machine.root, PYTHONPATH=self.python,
-            OS_IDENTITY__PASSWORD_HASH_ROUNDS='4')
+            more, **LACKING, **self.machine.cheap, HOME=self.machine.root, PYTHONPATH=self.python)
 
 
 class Vicar(server.Vicar):
@@ -136,20 +152,22 @@ class Vicar(server.Vicar):
 
     def __init__(self, case, machine):
         super().__init__(config=CONF)
-        self.case, self.machine, self.more = case, machine, []
+        self.machine = machine
+        self.accepted = [word for name in case.refused for word in ('--accept', name)]
 
     def place(self):
-        return self.case.args + ['--data-dir', os.path.join(self.machine.root, 'data')] + self.more
+        return ['--config-file', CONF]
 
     def command(self):
         args, more = super().command()
-        return self.machine.command(args + ['--metrics-listen', 'off', '--log-level', 'warn']), more
+        return (self.machine.command(args + ['--metrics-listen', 'off', '--log-level', 'warn', *self.accepted]),
+                dict(more, **self.machine.cheap))
 
     def say(self, *words):
         """A command of the program: its code, and what it said."""
         done = subprocess.run(self.machine.command([server.vicar_bin(), *words, *self.place()]),
-                              cwd=self.machine.root, stdin=subprocess.DEVNULL, text=True, timeout=120,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                              env=dict(os.environ, **self.machine.cheap), cwd=self.machine.root, stdin=subprocess.DEVNULL,
+                              text=True, timeout=120, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return done.returncode, done.stdout
 
 
@@ -159,20 +177,18 @@ class Scene:
     """A database with the people of requests.txt in it, made once by a plain Keystone."""
 
     def __init__(self, database):
-        self.database = database
+        self.database, self.home = database, os.path.join(database.dir, 'machines')
         database.create('scene', 'p4ss')
         settings = {'database': {'connection': database.url('scene')}, 'identity': {'password_hash_rounds': 4}}
         with server.Keystone(settings=settings) as keystone:
-            self.fernet, self.credential = keystone.store.fernet, keystone.store.credential
             self.ids = people(api.Api(keystone.url), keystone.password)
             self.admin_password = keystone.password
             keystone.halt()
             self.dump = database.dump('scene')
             self.keys = {}
-            for folder in (self.fernet, self.credential):
-                kept = os.path.join(database.dir, os.path.basename(folder))
-                shutil.copytree(folder, kept)
-                self.keys[os.path.basename(folder)] = kept
+            for folder in (keystone.store.fernet, keystone.store.credential):
+                name = os.path.basename(folder)
+                self.keys[name] = shutil.copytree(folder, os.path.join(self.home, name))
         user, password = 'keystone', DATABASE_PASSWORD[0]
         database.sql("CREATE USER `%s`@`%%` IDENTIFIED BY '%s'" % (user, password))
 
@@ -295,7 +311,8 @@ class Client:
         if request.kept and answer.status == 201:
             self.tokens[request.kept] = answer.headers.get('X-Subject-Token')
             self.ids[request.kept] = next((x.get('id') for x in said.values() if isinstance(x, dict)), None)
-        lists = [len(x) for x in said.values() if isinstance(x, list)] if answer.status == 200 else []
+        is_list = answer.status == 200 and request.path.startswith('/v3/')
+        lists = [len(x) for x in said.values() if isinstance(x, list)] if is_list else []
         return answer.status, lists[0] if lists else None
 
     def everything(self, asked):
@@ -310,7 +327,7 @@ def compare(c, case, mine, theirs, asked):
         what = '%s: %s' % (case.name, request)
         differs = known.get(str(request))
         if differs:
-            c.ok('%s (differs: %s)' % (what, differs[2]), (there[0], here[0]) == differs[:2],
+            c.ok('%s (differs: %s)' % (what, differs[2]), (there, here) == differs[:2],
                  'Keystone %s, Vicar %s; the exception says %s' % (there, here, differs[:2]))
         else:
             c.ok(what, here == there, 'Keystone %s, Vicar %s' % (there, here))
@@ -345,54 +362,51 @@ def difference(want, got):
 
 def play(c, case, scene, values, python, asked):
     began = time.monotonic()
-    home = os.path.join(scene.database.dir, case.name)
+    home = os.path.join(scene.home, case.name)
     os.makedirs(home)
-    machines = {}
-    for kind in ('keystone', 'vicar'):
-        machines[kind] = Machine(case, os.path.join(home, kind), dict(values, DB_NAME='%s_here' % kind),
-                                 scene.keys['fernet-keys'], scene.keys['credential-keys'])
-    scene.copy('keystone_here', scene.dump)
-    with Keystone(machines['keystone'], python) as keystone:
-        ids = dict(scene.ids)
-        v3 = api.Api(keystone.url)
-        member = v3.login(ids['member'], PASSWORD, api.project(ids['project']))
-        ids['credential'] = v3.make(member, 'credential', type='cert', blob='kept', user_id=ids['member'])
-        v3.post('/users/%s/credentials/OS-EC2' % ids['member'], member, {'tenant_id': ids['project']}).want(201)
-        scene.copy('vicar_here', scene.database.dump('keystone_here'))
-        vicar = Vicar(case, machines['vicar'])
-        try:
-            _, said = vicar.say('doctor', '--adopt')
-            golden(c, case, said)
-            if not started(c, case, vicar, machines['vicar']):
-                return
+    # What one Keystone remembers is not the next one's.
+    with contextlib.ExitStack() as stack:
+        values = dict(values, MEMCACHED='127.0.0.1:%d' % stack.enter_context(server.Memcached()).port)
+
+        def machine(kind):
+            return Machine(case, os.path.join(home, kind), dict(values, DB_NAME=kind + '_here'), scene.keys)
+
+        ids, dump, keystone = dict(scene.ids), scene.dump, None
+        if not case.over:
+            scene.copy('keystone_here', dump)
+            keystone = stack.enter_context(Keystone(machine('keystone'), python))
+            furnish(api.Api(keystone.url), ids)
+            dump = scene.database.dump('keystone_here')
+        scene.copy('vicar_here', dump)
+        vicar = Vicar(case, machine('vicar'))
+        stack.callback(vicar.stop)
+        golden(c, case, vicar.say('doctor', '--adopt')[1])
+        if started(c, case, vicar) and keystone:
             with concurrent.futures.ThreadPoolExecutor() as both:
                 mine, theirs = (both.submit(Client(s, ids, scene.admin_password).everything, asked)
                                 for s in (vicar, keystone))
             compare(c, case, mine.result(), theirs.result(), asked)
-        finally:
-            vicar.stop()
     print('      %s: %.1f s' % (case.name, time.monotonic() - began), flush=True)
 
 
-def started(c, case, vicar, machine):
-    """Whether Vicar serves; after each refusal that is foreseen, what it names is accepted."""
-    for command in case.before:
-        code, said = vicar.say(*shlex.split(command))
-        c.ok('%s: vicar %s' % (case.name, command), code == 0, said)
-    code, said = vicar.say('db', 'sync')
-    if not c.ok('%s: vicar db sync' % case.name, code == 0, said):
-        return False
-    for option in case.refused:
+def furnish(a, ids):
+    """What is encrypted with this Keystone's own keys."""
+    member = a.login(ids['member'], PASSWORD, api.project(ids['project']))
+    ids['credential'] = a.make(member, 'credential', type='cert', blob='kept', user_id=ids['member'])
+    a.post('/users/%s/credentials/OS-EC2' % ids['member'], member, {'tenant_id': ids['project']}).want(201)
+
+
+def started(c, case, vicar):
+    """Whether Vicar serves. What it refuses at first must be what is foreseen."""
+    for command in [*case.before, 'db sync']:
+        code, said = vicar.say(*command.split())
+        if not c.ok('%s: vicar %s' % (case.name, command), code == 0, said):
+            return False
+    if case.refused:
         code, said = vicar.say('serve', '--listen', '127.0.0.1:%d' % vicar.port, '--metrics-listen', 'off')
-        c.ok('%s: the start is refused, and the reason names %s' % (case.name, option), code == 3 and option in said,
-             'status %s: %s' % (code, said))
-        vicar.more += ['--accept', option]
-    # Hashes are made by the requests; a tool's own number of rounds counts.
-    with open(os.path.join(machine.etc, 'keystone.conf')) as f:
-        if 'password_hash_rounds' not in f.read():
-            with open(os.path.join(machine.root, 'cheap.conf'), 'w') as cheap:
-                cheap.write(CHEAP)
-            vicar.more += ['--config-file', os.path.join(machine.root, 'cheap.conf')]
+        for name, option in case.refused.items():
+            c.ok('%s: the start is refused for %s' % (case.name, option),
+                 code == 3 and option in said and '--accept ' + name in said, 'status %s: %s' % (code, said))
     try:
         vicar.start()
     except RuntimeError as e:
@@ -410,7 +424,7 @@ def keystone_python(home):
     # devstack has its databases' calls counted by a plugin of its own.
     with open(os.path.join(found, 'dbcounter.py'), 'w') as f:
         f.write('from sqlalchemy.engine import CreateEnginePlugin\n\n\n'
-                'class Counter(CreateEnginePlugin):\n    pass\n')
+                'class Counter(CreateEnginePlugin):\n    def update_url(self, url):\n        return url\n')
     about = os.path.join(found, 'dbcounter-1.dist-info')
     os.mkdir(about)
     for name, text in (('METADATA', 'Metadata-Version: 2.1\nName: dbcounter\nVersion: 1\n'),
@@ -433,13 +447,13 @@ def main():
     stores.available('mariadb')
     c = harness.Checks()
     asked = requests()
-    with services.MariaDb() as database, server.Memcached() as memcached:
+    with services.MariaDb() as database:
         began = time.monotonic()
         scene = Scene(database)
         print('      the scene: %.1f s' % (time.monotonic() - began), flush=True)
-        python = keystone_python(database.dir)
+        python = keystone_python(scene.home)
         values = {'DB_HOST': '127.0.0.1', 'DB_PORT': database.port, 'DB_PASSWORD': DATABASE_PASSWORD[1],
-                  'MEMCACHED': '127.0.0.1:%d' % memcached.port, 'RABBIT': '127.0.0.1:%d' % server.free_port()}
+                  'RABBIT': '127.0.0.1:%d' % server.free_port()}
         for case in cases:
             c.part(case.name, play, c, case, scene, values, python, asked)
     return c.close()
