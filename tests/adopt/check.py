@@ -166,7 +166,7 @@ class Vicar(server.Vicar):
     def say(self, *words):
         """A command of the program: its code, and what it said."""
         done = subprocess.run(self.machine.command([server.vicar_bin(), *words, *self.place()]),
-                              env=dict(os.environ, **self.machine.cheap), cwd=self.machine.root, stdin=subprocess.DEVNULL,
+                              cwd=self.machine.root, stdin=subprocess.DEVNULL,
                               text=True, timeout=120, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return done.returncode, done.stdout
 
