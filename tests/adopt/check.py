@@ -13,6 +13,7 @@ what differs on purpose is in `exceptions.py`, with the reason.
 import argparse
 import concurrent.futures
 import contextlib
+import difflib
 import json
 import os
 import re
@@ -195,8 +196,8 @@ class Scene:
 
     def copy(self, name, dumped):
         """A database of that name, with this in it."""
-        self.database.sql('DROP DATABASE IF EXISTS `{0}`; CREATE DATABASE `{0}`;'
-                          'GRANT ALL ON `{0}`.* TO keystone@`%`'.format(name))
+        self.database.sql(f'DROP DATABASE IF EXISTS `{name}`; CREATE DATABASE `{name}`;'
+                          f'GRANT ALL ON `{name}`.* TO keystone@`%`')
         self.database.restore(name, dumped)
 
 
@@ -359,7 +360,6 @@ def golden(c, case, said):
 
 
 def difference(want, got):
-    import difflib
     return '\n'.join(difflib.unified_diff(want.splitlines(), got.splitlines(), 'reviewed', 'said', lineterm='', n=0))
 
 
@@ -446,11 +446,16 @@ def main():
     unknown = set(options.cases) - {x.name for x in cases}
     if unknown:
         parser.error('no such case: ' + ', '.join(sorted(unknown)))
+    user = [] if os.geteuid() == 0 else ['--map-root-user']
+    if subprocess.run(['unshare', *user, '--mount', 'true'], capture_output=True).returncode:
+        raise SystemExit('no mount namespace can be made here (unshare --mount), and the files belong under /etc/keystone')
     if not shutil.which('memcached'):
         harness.env_bin('gateways', 'python')
     stores.available('mariadb')
     c = harness.Checks()
     asked = requests()
+    strange = {x for known in EXCEPTIONS.values() for x in known} - {str(x) for x in asked}
+    c.ok('each exception is one of a request', not strange, strange)
     with services.MariaDb() as database:
         began = time.monotonic()
         scene = Scene(database)
