@@ -88,8 +88,9 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("*", "list_limit", Always, Differs("`[DEFAULT] list_limit` is looked at instead")),
     ("DEFAULT", "secure_proxy_ssl_header", Always, Todo("it is not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with")),
     ("oslo_middleware", "*", Always, Nothing),
-    ("federation", "trusted_dashboard", Always, Differs("single sign-on is not served here; the start is refused if an identity provider is stored")),
-    ("federation", "remote_id_attribute", Always, Differs("identity providers are not served here; the start is refused if one is stored")),
+    ("federation", "trusted_dashboard", Always, Refused("federation", "single sign-on is not served here: who logs in through an identity provider cannot")),
+    // A section may also have the name of a protocol.
+    ("*", "remote_id_attribute", Always, Refused("federation", "identity providers are not served here: who logs in through one cannot")),
     ("saml", "idp_entity_id", Always, Differs("no assertions are made here for other Keystones")),
     ("database", "slave_connection", Always, Differs("everything is read where it is written")),
     ("database", "mysql_sql_mode", Unless(&["traditional"]), Differs("every connection here is in TRADITIONAL mode")),
@@ -110,6 +111,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("ldap", "*"),
     ("kvs", "*"),
     ("signing", "*"),
+    ("*", "remote_id_attribute"),
     ("os_inherit", "enabled"),
     ("endpoint_policy", "enabled"),
     ("trust", "enabled"),
@@ -303,9 +305,9 @@ fn domains(all: &mut Findings, ini: &Ini) {
         })
         .collect();
     if others.is_empty() {
-        all.idle.push(option);
         return;
     }
+    all.idle.retain(|idle| *idle != option);
     let effect = Refused("domain-drivers", OTHER_DOMAINS);
     let text = format!(
         "domains with a driver of their own in {}: {}; {OTHER_DOMAINS}",
@@ -382,6 +384,7 @@ mod tests {
         assert_eq!(effect("DEFAULT", "log_file", "x"), Nothing);
         assert_eq!(effect("identity", "domain_configurations_from_database", "No"), Nothing);
         assert!(matches!(effect("identity", "domain_configurations_from_database", "yes"), Differs(_)));
+        assert!(matches!(effect("openid", "remote_id_attribute", "HTTP_OIDC_ISS"), Refused("federation", _)));
     }
 
     #[test]
@@ -417,7 +420,9 @@ mod tests {
             || judge(&ini, &config).refused(&[]).map(|(name, f)| (name, f.text.clone())).collect::<Vec<_>>();
         std::fs::write(dir.join("keystone.Own.conf"), "[identity]\ndriver = sql\n").expect("written");
         std::fs::write(dir.join("other.conf"), "[identity]\ndriver = ldap\n").expect("written");
+        let idle = || judge(&ini, &config).idle.iter().filter(|o| o.ends_with("_drivers_enabled")).count();
         assert!(refused().is_empty());
+        assert_eq!(idle(), 1);
         std::fs::write(
             dir.join("keystone.People.conf"),
             "[identity]\ndriver = ldap\n[ldap]\nurl = ldap://h\n",
@@ -427,6 +432,7 @@ mod tests {
         assert!(
             matches!(found.as_slice(), [("domain-drivers", text)] if text.contains("People") && !text.contains("Own"))
         );
+        assert_eq!(idle(), 0, "it is refused, and not said to have no consequence");
         std::fs::remove_dir_all(&dir).expect("removed");
     }
 

@@ -31,7 +31,11 @@ pub(super) fn judge(r: &mut Report, config: &Config) {
             format_args!("last rotated {}; from now on by one program only, theirs or ours", iso(staged)),
         );
     }
-    checks::key_repository(r, "credential keys", &config.credential_keys, true, &KEYS);
+    if config.credential_keys.exists() {
+        checks::key_repository(r, "credential keys", &config.credential_keys, true, &KEYS);
+    } else {
+        r.fail("credential keys", format_args!("{} is not there, and the server does not start without it: if the Keystone has it elsewhere, bring it here. A Keystone that has none encrypts with a key of zeros, which protects nothing: `vicar keys setup --credential` makes keys; give the Keystone the same ones, and `vicar keys migrate` encrypts anew what is stored", config.credential_keys.display()));
+    }
     if same(&config.fernet_keys, &config.credential_keys) {
         r.todo("keys", "tokens and credentials share one repository: a rotation for the one loses the other");
     }
