@@ -327,6 +327,9 @@ def compare(c, case, mine, theirs, asked):
     known = dict(EXCEPTIONS.get('*', {}), **EXCEPTIONS.get(case.name, {}))
     for name, status in theirs[0].items():
         c.equal('%s: login of %s' % (case.name, name), mine[0][name], status)
+    missing = [str(r) for r, (status, _) in zip(asked, theirs[1])
+               if r.kept and r.kept != 'refused' and status != 201]
+    c.ok('%s: what later requests are about was made' % case.name, not missing, missing)
     for request, here, there in zip(asked, mine[1], theirs[1]):
         what = '%s: %s' % (case.name, request)
         differs = known.get(str(request))
@@ -448,7 +451,7 @@ def main():
         parser.error('no such case: ' + ', '.join(sorted(unknown)))
     user = [] if os.geteuid() == 0 else ['--map-root-user']
     if subprocess.run(['unshare', *user, '--mount', 'true'], capture_output=True).returncode:
-        raise SystemExit('no mount namespace can be made here (unshare --mount), and the files belong under /etc/keystone')
+        raise SystemExit('unshare --mount makes no mount namespace here, and the files belong under /etc/keystone')
     if not shutil.which('memcached'):
         harness.env_bin('gateways', 'python')
     stores.available('mariadb')
