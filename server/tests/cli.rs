@@ -713,7 +713,7 @@ fn a_configuration_names_database_and_keys_and_what_does_nothing_is_named() {
     let config = s.config(&format!(
         "[database]\nconnection = sqlite:///{0}/k.db\n[fernet_tokens]\nkey_repository = {0}/f\n\
          [credential]\nkey_repository = {0}/c\n[DEFAULT]\npublic_endpoint = https://id.example.org/\n\
-         use_stderr = true\n[memcache]\ndead_retry = 5\n[resource]\nadmin_project_name = x\n\
+         use_stderr = true\n[memcache]\ndead_retry = 5\n[saml]\nidp_entity_id = https://x/\n\
          [security_compliance]\nlockout_failure_attempt = 5\n[nova]\nthing = x\n",
         elsewhere.display()
     ));
@@ -732,7 +732,7 @@ fn a_configuration_names_database_and_keys_and_what_does_nothing_is_named() {
     };
     let idle = line("nothing follows from these");
     assert!(idle.contains("[memcache] dead_retry") && idle.contains("[DEFAULT] use_stderr"), "{idle}");
-    assert!(line("admin_project_name").contains("no project is special here"));
+    assert!(line("idp_entity_id").contains("no assertions are made here"));
     assert!(
         line("lockout_failure_attempt\"")
             .contains("is [security_compliance] lockout_failure_attempts meant?")
@@ -1305,7 +1305,7 @@ fn adopting_says_what_each_option_of_a_keystone_means() {
         0,
         &[
             "differs  [DEFAULT] public_endpoint: is not set",
-            "differs  [healthcheck] backends, odd: is not known here",
+            "differs  [healthcheck] backends, odd: is not understood",
             "differs  [cors.*] allowed_origin: is honoured",
             "[healthcheck] backends",
         ],

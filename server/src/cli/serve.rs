@@ -250,7 +250,7 @@ fn show(screen: &str) {
     let _ = std::io::stdout().write_all(screen.as_bytes());
 }
 
-/// Tells clients of an installation that was there already where the server is, as far as that was said.
+/// Makes the catalog and the files of an installation that was there already name this address, if it was given.
 async fn settle(
     at: &Installation,
     tls: &Tls,

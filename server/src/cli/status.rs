@@ -147,7 +147,7 @@ impl State {
             "it or the keys can NOT be used; the log says why"
         };
         line("database", format!("{}, {state}", of(&server, "engine")));
-        line("schema", format!("Keystone 30.0.0, and ours in version {}", of(&server, "schema")));
+        line("schema", format!("Keystone's, and ours in version {}", of(&server, "schema")));
         let pool = s.sum("vicar_database_connections_open", &[]);
         let pool = pool.map(|n| format!(", {n} to the database")).unwrap_or_default();
         line("connections", format!("{} of clients{pool}", number("vicar_http_connections")));

@@ -201,7 +201,7 @@ mod tests {
     fn kind(kind: Kind) -> String {
         match kind {
             Text(_) => "string".to_owned(),
-            Choice(words) => words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(" or "),
+            Choice(words) => words.join(" or "),
             InData("vicar.db", _) => "URL".to_owned(),
             InData(..) => "path".to_owned(),
             Flag(_) => "boolean".to_owned(),

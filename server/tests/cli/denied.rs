@@ -70,10 +70,9 @@ fn denied(output: &Output, code: i32, path: &Path) {
 
 #[test]
 fn the_doctor_says_what_it_may_not_look_at() {
-    let s = open_installation("[oslo_policy]\npolicy_file = POLICY\n");
+    let s = open_installation("");
     let policy = PathBuf::from(s.file("policy.yaml", "{}"));
-    let text = std::fs::read_to_string(s.path("vicar.conf")).expect("read");
-    s.file("vicar.conf", text.replace("POLICY", &policy.display().to_string()));
+    s.config(&format!("[oslo_policy]\npolicy_file = {}\n", policy.display()));
     let db = s.data().join("vicar.db");
     let all = as_nobody(&s, &["doctor"]);
     expect(&all, 0, "ok    database");
@@ -143,7 +142,7 @@ fn no_command_takes_what_it_may_not_see_for_missing() {
     };
     if is_root() {
         starts("vicar.db", 4);
-        expect(&as_nobody(&s, &["db", "version"]), 0, "(30.0.0)");
+        expect(&as_nobody(&s, &["db", "version"]), 0, "(Keystone 29 and 30)");
         std::os::unix::fs::chown(&db, Some(NOBODY), None).expect("root");
         starts("data", 4);
         std::os::unix::fs::chown(s.data(), Some(NOBODY), None).expect("root");

@@ -70,7 +70,7 @@ fn refused(s: &Scratch, args: &[&str], code: i32, says: &str) {
 const START: [&str; 5] = FIRST_START;
 
 fn bad_policy(s: &Scratch) {
-    let file = s.file("broken.yaml", "\"identity:get_user\": \"role:x or (\"\n");
+    let file = s.file("broken.yaml", "\"identity:get_user\": \"role:x\n");
     add(s, &format!("[oslo_policy]\npolicy_file = {file}"));
 }
 
@@ -112,7 +112,7 @@ fn a_refused_start_leaves_a_keystone_as_it_was() {
     refused(&s, &START, 3, "[token] expiration");
     s.file("vicar.conf", &good);
     bad_policy(&s);
-    refused(&s, &START, 3, "identity:get_user");
+    refused(&s, &START, 3, "broken.yaml: line 1");
     s.file("vicar.conf", &good);
 
     for kind in [FERNET, CREDENTIAL] {
@@ -208,8 +208,8 @@ fn every_refused_command_leaves_a_keystone_as_it_was() {
     refused(&s, &["bootstrap", "--bootstrap-password", ""], 1, "empty");
     let good = std::fs::read_to_string(s.path("vicar.conf")).expect("read");
     bad_policy(&s);
-    refused(&s, &["bootstrap", "--bootstrap-password", "pw"], 3, "identity:get_user");
-    refused(&s, &["trust", "flush"], 3, "identity:get_user");
+    refused(&s, &["bootstrap", "--bootstrap-password", "pw"], 3, "broken.yaml: line 1");
+    refused(&s, &["trust", "flush"], 3, "broken.yaml: line 1");
     s.file("vicar.conf", &good);
     add(&s, "[token]\nexpiration = soon");
     for command in COMMANDS {
