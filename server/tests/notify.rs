@@ -43,8 +43,17 @@ impl Manager {
     fn serve(&self, address: &str) -> Child {
         std::fs::write(self.dir.join("vicar.conf"), "[identity]\npassword_hash_rounds = 4\n")
             .expect("written");
-        let options =
-            ["serve", "--config-file", "vicar.conf", "--metrics-listen", "off", "--listen", address];
+        let options = [
+            "serve",
+            "--data-dir",
+            "data",
+            "--config-file",
+            "vicar.conf",
+            "--metrics-listen",
+            "off",
+            "--listen",
+            address,
+        ];
         let mut c = self.vicar(&options);
         c.env("WATCHDOG_USEC", "300000").stdout(Stdio::piped()).stderr(Stdio::piped());
         c.spawn().expect("starts")
@@ -103,7 +112,7 @@ fn the_manager_hears_of_the_start_the_life_and_the_stop() {
     assert!(output.status.success());
 
     // What a service prints goes into logs.
-    let clouds = std::fs::read_to_string(manager.dir.join("vicar-data/clouds.yaml")).expect("clouds.yaml");
+    let clouds = std::fs::read_to_string(manager.dir.join("data/clouds.yaml")).expect("clouds.yaml");
     let quoted = clouds.split_once("password: ").expect("a password").1.lines().next().expect("a line");
     let password = quoted.trim_matches('"');
     assert!(!password.is_empty());

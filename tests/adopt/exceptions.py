@@ -5,10 +5,6 @@ the list in it. What docs/compatibility.md says is named by its words there. An 
 """
 
 CATALOG = 'a token of a domain or of the system shows here the catalog that is in its body'
-OWN_DOMAIN = {
-    'padmin GET /v3/users': (
-        (200, 6), (200, 9), 'with domain_specific_drivers_enabled, the users of all domains that the rules allow'),
-}
 
 EXCEPTIONS = {
     '*': {
@@ -22,8 +18,4 @@ EXCEPTIONS = {
         'system GET /v3/auth/domains': (
             (200, 0), (401, None), 'a token ends when its user loses, in its place, a role that it carries'),
     },
-    'openstack-helm': OWN_DOMAIN,
-    'charm-keystone': OWN_DOMAIN,
-    'keystone-k8s': OWN_DOMAIN,
-    'atmosphere': OWN_DOMAIN,
 }

@@ -1,14 +1,13 @@
-"""What a newcomer does, from the files that the program and the README give them.
+"""What a newcomer does, from the files that the program gives them.
 
     pytest install.py                  in the environment `clients`
 
-The README's tour in a shell, an openstack client that knows of a server only what the first start wrote (with
-certificates of private authorities too), and both after the server has moved.
+An openstack client that knows of a server only what the first start wrote, with certificates of private authorities too, and
+after the server has moved.
 """
 import datetime
 import ipaddress
 import os
-import re
 import subprocess
 
 import harness
@@ -117,23 +116,6 @@ class Certificates:
         key = chain[0][1].private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         certs = b''.join(cert.public_bytes(PEM) for cert, _ in chain)
         return ['--tls-cert', self.write(name + '.pem', certs), '--tls-key', self.write(name + '.key', key)]
-
-
-def test_tour(checks):
-    """The README's two minutes"""
-    with open(os.path.join(harness.REPO, 'README.md')) as f:
-        tour = re.search(r'\n## Two minutes\n.*?```bash\n(.*?)```', f.read(), re.S).group(1)
-    checks.ok('the clients have an environment of their own', tour.startswith('python3 -m venv'), tour[:80])
-    lines = tour.splitlines()[1:]
-    with Installation() as srv:
-        # What ends it is refused; everything before must not fail.
-        last = lines.pop()
-        checks.ok('the last line says what it must be', last.startswith('bob token issue') and '# 401' in last, last)
-        script = 'set -e\n%s\nset +e\nbob token issue\n' % '\n'.join(lines)
-        done = srv.shell(script.replace('127.0.0.1:5000', '127.0.0.1:%d' % srv.port))
-        checks.ok('everything works', done.stderr.count('HTTP') == 1, done.stderr[-1500:])
-        checks.ok('what is ended is refused with 401', done.returncode != 0 and '401' in done.stderr,
-                  done.stderr[-600:])
 
 
 def test_plain(checks):

@@ -100,6 +100,14 @@ impl Caller {
         }
     }
 
+    /// The domain of the token, or of its project.
+    pub fn own_domain(&self) -> Option<&str> {
+        match &self.subject.scope {
+            Scope::Project { domain, .. } => domain.as_deref(),
+            _ => self.domain_scope(),
+        }
+    }
+
     /// Whether a token of this kind may do this at all.
     pub fn may(&self, app: &App, act: Act) -> Result<(), Refusal> {
         vicar_rules::token::may(self.kind(), act, app.switches())

@@ -345,6 +345,18 @@ impl<'r, T> Session<'r, T> {
         Ok(&self.request.query)
     }
 
+    /// The domain whose users and groups a list shows; nothing for those of all. With domains that have drivers of
+    /// their own, as a Keystone can have them, one that is not asked for another shows those of the caller's.
+    ///
+    /// # Errors
+    /// 401 without a caller.
+    pub fn listed_domain(&self) -> Result<Option<&'r str>> {
+        let caller = self.caller()?;
+        let is_asked = self.request.query.get("domain_id").is_some();
+        let by_itself = self.app.config.domain_specific_drivers && !is_asked;
+        Ok(if by_itself { caller.own_domain() } else { caller.domain_scope() })
+    }
+
     /// An answer with a list: filtered by the query's `filters`, paged, with links.
     ///
     /// # Errors

@@ -119,6 +119,8 @@ pub struct Config {
     pub auth_methods: Vec<String>,
     /// `[auth] additional_primary_auth_methods`
     pub additional_primary: Vec<String>,
+    /// `[identity] domain_specific_drivers_enabled`
+    pub domain_specific_drivers: bool,
     /// `[identity] default_domain_id`
     pub default_domain_id: String,
     /// `[identity] max_password_length`
@@ -244,6 +246,7 @@ impl Config {
             },
             auth_methods: r.list("auth", "methods")?,
             additional_primary: r.list("auth", "additional_primary_auth_methods")?,
+            domain_specific_drivers: r.flag("identity", "domain_specific_drivers_enabled")?,
             default_domain_id: r.text("identity", "default_domain_id")?.unwrap_or_default(),
             max_password_length: r.size("identity", "max_password_length")?,
             bcrypt_cost: r.bcrypt_cost()?,

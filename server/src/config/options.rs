@@ -131,6 +131,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("auth", "methods", List("external,password,token,oauth1,mapped,application_credential,ec2credential"), "their order is part of every token: never reorder, add at the end"),
     opt("auth", "additional_primary_auth_methods", List(""), "methods of plugins whose tokens count as logins, like `password`"),
     opt("identity", "default_domain_id", Text(Some("default")), "the domain of requests that name none"),
+    opt("identity", "domain_specific_drivers_enabled", Flag(false), "whether lists of users and groups that ask for no domain show those of the caller's project's domain alone. A domain with another driver than `sql` in `domain_config_dir` refuses the start"),
     opt("identity", "max_password_length", Number(4096), "bytes; bcrypt takes 72"),
     opt("identity", "password_hash_algorithm", Text(Some("bcrypt")), "new passwords are stored as bcrypt whatever it says; of another algorithm the rounds do not count"),
     opt("identity", "password_hash_rounds", Number(12), "bcrypt's cost"),

@@ -787,3 +787,24 @@ fn a_missing_factor_looks_like_a_wrong_password() {
     let count = "SELECT failed_auth_count FROM local_user WHERE user_id = ?";
     assert!(["2", "3"].contains(&s.sql_text(count, vicar::args![&ann]).expect("a count").as_str()));
 }
+
+/// As in a Keystone: with drivers of domains, whoever asks for no domain is shown their own.
+#[test]
+fn with_drivers_of_domains_lists_are_of_the_callers_domain() {
+    for (ini, alone) in [("", false), ("domain_specific_drivers_enabled = true\n", true)] {
+        let s = Server::with(ini);
+        let admin = s.admin();
+        let make = |path: &str, kind: &str, body: Value| {
+            id(&s.post(&admin, path, json!({ kind: body })).expect(201), kind)
+        };
+        let domain = make("/v3/domains", "domain", json!({"name": "other"}));
+        let user = make("/v3/users", "user", json!({"name": "other", "domain_id": domain}));
+        let group = make("/v3/groups", "group", json!({"name": "other", "domain_id": domain}));
+        for (path, key, one) in [("/v3/users", "users", user), ("/v3/groups", "groups", group)] {
+            let listed = ids(&s.get(&admin, path).expect(200), key);
+            assert_eq!(listed.contains(&one), !alone, "{path}");
+            let asked = ids(&s.get(&admin, &format!("{path}?domain_id={domain}")).expect(200), key);
+            assert_eq!(asked, [one], "{path}");
+        }
+    }
+}

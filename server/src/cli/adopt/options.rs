@@ -26,6 +26,7 @@ fn named(r: &mut Report, ini: &Ini, config: &Config) {
         .names()
         .filter(|(section, option)| options::find(section, option).is_some())
         .map(|(section, option)| format!("[{section}] {option}"))
+        .filter(|name| found.foreign.iter().all(|f| f.option != *name))
         .collect();
     if !honoured.is_empty() {
         r.ok("honoured as they stand", honoured.join(", "));

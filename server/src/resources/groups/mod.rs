@@ -57,7 +57,7 @@ impl Plain for Group {
     fn narrow(s: &Reading<'_>, found: &mut Select) -> Result<()> {
         let scope = s.caller()?.domain_scope();
         s.authorize(Op::ListGroups, Facts::none().with_known(Fact::GroupDomain, scope))?;
-        found.id("t.domain_id", scope);
+        found.id("t.domain_id", s.listed_domain()?);
         Ok(())
     }
 

@@ -225,6 +225,7 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
 pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let scope = s.caller()?.domain_scope();
     s.authorize(Op::ListUsers, Facts::none().with_known(Fact::ListDomain, scope))?;
+    let scope = s.listed_domain()?;
     let query = s.query()?;
     let ends = Ends::of(query)?;
     let mut paging = s.paging(&["domain_id", "name"], &["enabled"])?;
