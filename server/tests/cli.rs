@@ -343,6 +343,40 @@ fn what_logins_or_rules_rely_on_refuses_the_start_unless_it_is_accepted() {
 }
 
 #[test]
+fn what_serve_is_told_may_be_in_the_configuration() {
+    let s = Scratch::new();
+    let events = s.path("events");
+    let config = s.config(&format!(
+        "[vicar]\nlisten = 127.0.0.1:0\nmetrics_listen = off\nlog_format = json\nlog_level = warn\nsecurity_log = {}\n",
+        events.display()
+    ));
+    let mut c = vicar(&["serve", "--config-file", &config, "--log-level", "info"]);
+    c.arg("--data-dir").arg(s.data());
+    let log = std::fs::File::create(s.path("log")).expect("log");
+    let mut child = c.stdout(Stdio::piped()).stderr(log).spawn().expect("starts");
+    let mut screen = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let first = screen.next().expect("a line").expect("text");
+    child.kill().expect("ended");
+    child.wait().expect("ended");
+    assert!(first.contains("serves http://127.0.0.1:") && !first.contains(":5000"), "{first}");
+    let said = std::fs::read_to_string(s.path("log")).expect("log");
+    let lines: Vec<Value> = said.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    assert!(lines.iter().any(|l| l["level"] == "INFO"), "the command line counts more: {said}");
+    assert!(std::fs::read_to_string(events).expect("events").contains("server.start"));
+    for (ini, says) in [
+        ("listen = here", "[vicar] listen: "),
+        ("metrics_listen = here", "[vicar] metrics_listen: "),
+        ("log_level = verbose", "[vicar] log_level: `verbose` is no level"),
+        ("log_format = xml", "[vicar] log_format: "),
+        ("tls_cert = /nowhere", "[vicar] tls_cert and tls_key"),
+        ("tls_cert = /nowhere\ntls_key = /nowhere", "/nowhere"),
+    ] {
+        s.config(&format!("[vicar]\n{ini}\n"));
+        expect(&run(&s, &["serve"]), 3, says);
+    }
+}
+
+#[test]
 fn options_are_read_as_oslo_reads_them() {
     let s = Scratch::new();
     let etc = s.path("etc");
@@ -411,10 +445,11 @@ fn options_are_read_as_oslo_reads_them() {
         "--config-dir /nowhere",
     );
     let none = write("none.conf", "[token]\nexpiration = 60\n");
-    let mut c = vicar(&["serve", "--listen", "127.0.0.1:0", "--config-file", &none]);
-    c.current_dir(&s.0);
-    expect(&finish(c), 3, "[database] connection: is not set");
-    assert!(!s.path("vicar-data").exists());
+    // Without a database, everything is as without a configuration.
+    assert_eq!(
+        of(&show(&["--config-file", &none], &[]), "[credential] key_repository").0,
+        "./vicar-data/credential-keys"
+    );
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
     pytest install.py                  in the environment `clients`
 
-An openstack client that knows of a server only what the first start wrote, with certificates of private authorities too, and
-after the server has moved.
+An openstack client that knows of a server only what the first start wrote, with certificates of private authorities
+too, and after the server has moved.
 """
 import datetime
 import ipaddress

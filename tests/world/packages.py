@@ -458,7 +458,8 @@ def without_systemd(c, package):
 def configuration(c):
     """The example has options that there are, with the defaults that they have."""
     table = {}
-    for row in re.finditer(r'^\| `\[(\w+)\] (\w+)` \| (.*?) \|', (REPO / 'docs/operations.md').read_text(), re.M):
+    page = (REPO / 'docs/configuration.md').read_text()
+    for row in re.finditer(r'^\| `\[(\w+)\] (\w+)` \| .*? \| (.*?) \|', page, re.M):
         table[row.group(1), row.group(2)] = row.group(3)
     section = None
     seen = 0

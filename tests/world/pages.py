@@ -193,6 +193,8 @@ def check_vicar(c):
                 text = read(os.path.join(folder, name))
                 code = re.findall(r'^```\w+\n(.*?)^```', text, re.M | re.S) + re.findall(r'`([^`\n]+)`', text)
                 for line in '\n'.join(code).splitlines():
+                    if line.strip().startswith('use_backend '):      # HAProxy's own language
+                        continue
                     for words in re.findall(r'(?:^|[\s=/])vicar ((?:[a-z]+(?= |$) ?){1,2})([^|&;#]*)', line):
                         found[tuple(words[0].split())] |= set(re.findall(r'--[a-z][a-z-]*', words[1]))
     c.ok('they call %d commands' % len(found), len(found) > 5)

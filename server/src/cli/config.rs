@@ -153,7 +153,7 @@ impl Show {
         let rows: Vec<Row> = options::OPTIONS
             .iter()
             .filter(|o| !self.set || ini.value(o.section, o.name).is_some())
-            .map(|o| row(o, &ini, &config, self.at.base()))
+            .map(|o| row(o, &ini, &config, self.at.base(&ini)))
             .collect();
         if self.json {
             let all: Vec<Value> =

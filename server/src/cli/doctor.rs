@@ -60,7 +60,10 @@ impl Doctor {
                 checks::key_repository(&mut r, "token keys", &config.fernet_keys, false, &KEYS);
                 checks::key_repository(&mut r, "credential keys", &config.credential_keys, true, &KEYS);
                 r.group("TLS");
-                self.tls.check(&mut r, config.public_endpoint.as_deref());
+                match self.tls.or(&config) {
+                    Ok(tls) => tls.check(&mut r, config.public_endpoint.as_deref()),
+                    Err(e) => r.fail("TLS", e),
+                }
                 r.group("Database");
                 let progress = Progress::begin("checking the database");
                 database(&mut r, &config).await;

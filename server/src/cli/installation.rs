@@ -44,11 +44,11 @@ impl Installation {
         !self.config_files.is_empty() || !self.config_dirs.is_empty()
     }
 
-    /// Where paths lie that no configuration names. With a configuration and no data directory, that is where a
-    /// Keystone has them: nothing depends on the directory that the program is started in.
-    pub(super) fn base(&self) -> Base<'_> {
+    /// Where paths lie that no configuration names. Where it names the database and there is no data directory, keys are
+    /// where a Keystone has them: what belongs to a database does not depend on the directory that the program is started in.
+    pub(super) fn base(&self, ini: &Ini) -> Base<'_> {
         match &self.data_dir {
-            None if self.is_configured() => Base::Keystone,
+            None if ini.value("database", "connection").is_some() => Base::Keystone,
             _ => Base::Data(self.data_dir()),
         }
     }
@@ -89,7 +89,7 @@ impl Installation {
     /// Reads the configuration, and returns what it was made from too.
     pub(super) fn read(&self) -> Result<(Ini, Config), Failure> {
         let ini = self.ini()?;
-        let config = Config::from_ini(&ini, self.base())?;
+        let config = Config::from_ini(&ini, self.base(&ini))?;
         Ok((ini, config))
     }
 

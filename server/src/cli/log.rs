@@ -16,14 +16,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
 use super::failure::Failure;
+use crate::config::Config;
 use crate::security;
 
 /// The options of the log.
 #[derive(Debug, Args)]
 pub(super) struct LogOptions {
-    /// The form of the log lines on standard error
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "VICAR_LOG_FORMAT")]
-    log_format: LogFormat,
+    /// The form of the log lines on standard error [default: text]
+    #[arg(long, value_enum, env = "VICAR_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
     /// off, error, warn, info, debug, trace; also per part, like `warn,vicar::http=info`. Without it, `info`, or
     /// `debug` if `[DEFAULT] debug` says so
     #[arg(long, value_name = "LEVEL", env = "VICAR_LOG_LEVEL", value_parser = Level::from_str)]
@@ -207,27 +208,44 @@ fn is_security(event: &Metadata<'_>) -> bool {
     event.target() == security::TARGET
 }
 
-fn usual(debug: bool) -> EnvFilter {
-    EnvFilter::new(if debug { "debug" } else { "info" })
+/// The level that a configuration asks for.
+fn configured(config: &Config) -> Result<EnvFilter, Failure> {
+    let usual = if config.debug { "debug" } else { "info" };
+    let level = match &config.serving.log_level {
+        None => usual.to_owned(),
+        Some(text) => {
+            let wrong = |e| Failure::Config(format!("configuration: [vicar] log_level: {e}"));
+            text.parse::<Level>().map_err(wrong)?.0
+        }
+    };
+    Ok(EnvFilter::new(level))
 }
 
 impl LogOptions {
     /// Begins to log.
-    pub(super) fn start(self) -> Result<Log, Failure> {
+    pub(super) fn start(self, config: &Config) -> Result<Log, Failure> {
         let is_fixed = self.log_level.is_some();
-        let filter = self.log_level.map_or_else(|| usual(false), |level| EnvFilter::new(level.0));
+        let filter = match self.log_level {
+            Some(level) => EnvFilter::new(level.0),
+            None => configured(config)?,
+        };
+        let usual = match config.serving.log_format.as_deref() {
+            Some("json") => LogFormat::Json,
+            _ => LogFormat::Text,
+        };
+        let security_log = self.security_log.or_else(|| config.serving.security_log.clone());
         let (filter, handle) = reload::Layer::new(filter);
         let lines = fmt::layer().with_writer(std::io::stderr);
-        let apart = self.security_log.is_some();
+        let apart = security_log.is_some();
         let filter = filter.and(filter_fn(move |event| !(apart && is_security(event))));
-        let lines: Box<dyn Layer<Registry> + Send + Sync> = match self.log_format {
+        let lines: Box<dyn Layer<Registry> + Send + Sync> = match self.log_format.unwrap_or(usual) {
             LogFormat::Json => {
                 let lines = lines.json().flatten_event(true);
                 Box::new(lines.with_current_span(false).with_span_list(false).with_filter(filter))
             }
             LogFormat::Text => Box::new(lines.with_filter(filter)),
         };
-        let file = match self.security_log {
+        let file = match security_log {
             Some(path) if path.as_os_str() != "off" => {
                 let wrong =
                     |e| Failure::Io(format!("{}: the security log cannot be opened: {e}", path.display()));
@@ -258,12 +276,15 @@ impl LogOptions {
 
 impl Log {
     /// Sets the level that the configuration asks for, unless the command line or the environment say one.
-    pub(super) fn configure(&self, debug: bool) {
+    pub(super) fn configure(&self, config: &Config) {
         if self.is_fixed {
             return;
         }
-        if let Err(e) = self.filter.reload(usual(debug)) {
-            tracing::error!(error = %e, "the log level could not be changed");
+        let changed = configured(config)
+            .map_err(|e| e.to_string())
+            .and_then(|f| self.filter.reload(f).map_err(|e| e.to_string()));
+        if let Err(error) = changed {
+            tracing::error!(error, "the log level could not be changed");
         }
     }
 

@@ -71,7 +71,7 @@ impl Reloader {
                         "configuration: these options have changed and count from the next start on"
                     );
                 }
-                self.log.configure(config.debug);
+                self.log.configure(&config);
                 self.config = config;
             }
             Err(error) => tracing::error!(%error, "the configuration cannot be read; nothing of it changes"),

@@ -38,6 +38,9 @@ use crate::{notify, reaper, routes};
 /// Where the metrics are when nothing is said.
 pub(super) const METRICS: &str = "127.0.0.1:9100";
 
+/// Where the API is when nothing is said.
+const LISTEN: &str = "127.0.0.1:5000";
+
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
 A data directory with no database is filled at the first start: database, keys, domain, roles, an
@@ -51,9 +54,9 @@ pub(super) struct Serve {
     at: Installation,
     #[command(flatten)]
     accept: Accept,
-    /// The address and port to serve on
-    #[arg(long, value_name = "ADDRESS:PORT", env = "VICAR_LISTEN", default_value = "127.0.0.1:5000", value_parser = address)]
-    listen: SocketAddr,
+    /// The address and port to serve on [default: 127.0.0.1:5000]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "VICAR_LISTEN", value_parser = address)]
+    listen: Option<SocketAddr>,
     /// Where /metrics, /healthz and /readyz are served for monitoring, or `off` [default: 127.0.0.1:9100]
     #[arg(long, value_name = "ADDRESS:PORT|off", env = "VICAR_METRICS_LISTEN", value_parser = metrics)]
     metrics_listen: Option<Metrics>,
@@ -99,6 +102,11 @@ fn public_url(text: &str) -> Result<String, String> {
     Ok(whole.strip_suffix("/v3").unwrap_or(whole).to_owned())
 }
 
+/// What the configuration has for an option of the command line.
+fn configured<T>(name: &str, text: &str, parse: fn(&str) -> Result<T, String>) -> Result<T, Failure> {
+    parse(text).map_err(|e| Failure::Config(format!("configuration: [vicar] {name}: {e}")))
+}
+
 pub(super) fn metrics(text: &str) -> Result<Metrics, String> {
     if text == "off" { Ok(Metrics::Off) } else { address(text).map(Metrics::At) }
 }
@@ -106,13 +114,21 @@ pub(super) fn metrics(text: &str) -> Result<Metrics, String> {
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let Self { at, accept, listen, metrics_listen, public_url, tls, log } = self;
-        let log = log.start()?;
-        layers::log_panics();
-        let descriptors = limits::raise_descriptors();
         // From now on it does not end the server.
         let hangup = on(SignalKind::hangup())?;
         let (ini, mut config) = at.read()?;
-        log.configure(config.debug);
+        let log = log.start(&config)?;
+        layers::log_panics();
+        let descriptors = limits::raise_descriptors();
+        let tls = tls.or(&config)?;
+        let listen = match listen {
+            Some(at) => at,
+            None => configured("listen", config.serving.listen.as_deref().unwrap_or(LISTEN), address)?,
+        };
+        let metrics_listen = match (metrics_listen, &config.serving.metrics_listen) {
+            (None, Some(text)) => Some(configured("metrics_listen", text, metrics)?),
+            (given, _) => given,
+        };
         let findings = foreign::judge(&ini, &config);
         log_configuration(&ini, &config, &findings);
         accept.check(&findings)?;

@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::files;
 use super::report::{Report, Verdict};
 use crate::clock::SECOND;
+use crate::config::Config;
 use crate::http::tls::Certificate;
 
 #[derive(Debug, Clone, Default, Args)]
@@ -45,6 +46,26 @@ fn failed(e: impl std::fmt::Display) -> Failure {
 }
 
 impl Tls {
+    /// These files, or where the command line names none, those of the configuration.
+    ///
+    /// # Errors
+    /// The configuration has one of certificate and key alone.
+    pub(super) fn or(mut self, config: &Config) -> Result<Self, Failure> {
+        let serving = &config.serving;
+        if self.tls_cert.is_none() {
+            self.tls_cert.clone_from(&serving.tls_cert);
+            self.tls_key.clone_from(&serving.tls_key);
+        }
+        if self.tls_ca.is_none() {
+            self.tls_ca.clone_from(&serving.tls_ca);
+        }
+        if self.tls_cert.is_some() == self.tls_key.is_some() {
+            Ok(self)
+        } else {
+            Err(failed("[vicar] tls_cert and tls_key are set together or not at all"))
+        }
+    }
+
     /// The files of the certificate and its key.
     pub(super) fn files(&self) -> [Option<PathBuf>; 2] {
         [self.tls_cert.clone(), self.tls_key.clone()]

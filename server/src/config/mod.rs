@@ -69,6 +69,27 @@ pub struct Compliance {
     pub allow_insecure_application_credential_trust_escalation: bool,
 }
 
+/// `[vicar]`: what `serve` is told where neither the command line nor a variable says it. Each is read as it is there.
+#[derive(Debug, Clone, Default)]
+pub struct Serving {
+    /// `listen`
+    pub listen: Option<String>,
+    /// `metrics_listen`
+    pub metrics_listen: Option<String>,
+    /// `tls_cert`
+    pub tls_cert: Option<PathBuf>,
+    /// `tls_key`
+    pub tls_key: Option<PathBuf>,
+    /// `tls_ca`
+    pub tls_ca: Option<PathBuf>,
+    /// `log_format`
+    pub log_format: Option<String>,
+    /// `log_level`
+    pub log_level: Option<String>,
+    /// `security_log`
+    pub security_log: Option<PathBuf>,
+}
+
 /// What limits of a project mean for those around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitModel {
@@ -155,6 +176,8 @@ pub struct Config {
     pub health: Health,
     /// `[cors]`: one for each origin.
     pub cors: Vec<Cors>,
+    /// `[vicar]`, as far as the command line has it too.
+    pub serving: Serving,
     /// `[vicar] max_connections`: of the public listener; 0 is as many as there may be file descriptors.
     pub max_connections: usize,
     /// `[vicar] max_connections_per_address`; 0 is no limit.
@@ -266,6 +289,7 @@ impl Config {
             proxies: r.proxies()?,
             health: r.health(&mut unknown)?,
             cors: r.cors()?,
+            serving: r.serving()?,
             max_connections: r.connections("max_connections")?,
             max_connections_per_address: r.connections("max_connections_per_address")?,
             otlp_endpoint: r.collector()?,
@@ -334,6 +358,21 @@ impl Reader<'_> {
             ca: file("remote_ssl_ca_crt_file")?,
             certificate: file("remote_ssl_client_crt_file")?,
             key: file("remote_ssl_client_key_file")?,
+        })
+    }
+
+    fn serving(&self) -> Result<Serving> {
+        let text = |name| self.text("vicar", name);
+        let file = |name| Ok(text(name)?.map(PathBuf::from));
+        Ok(Serving {
+            listen: text("listen")?,
+            metrics_listen: text("metrics_listen")?,
+            tls_cert: file("tls_cert")?,
+            tls_key: file("tls_key")?,
+            tls_ca: file("tls_ca")?,
+            log_format: text("log_format")?,
+            log_level: text("log_level")?,
+            security_log: file("security_log")?,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use vicar::metrics::{Metrics, RequestLabels};
+use vicar::metrics::{About, Metrics, RequestLabels};
 use vicar::{queue, store};
 
 use crate::support::{Server, reviewed};
@@ -28,7 +28,11 @@ fn metrics(text: &str) -> BTreeMap<String, Metric> {
                 names.insert(name.to_owned(), help.trim_end_matches('.').to_owned());
             }
             (Some("#"), Some("TYPE"), Some(family), Some(kind)) => {
-                let name = if kind == "counter" { format!("{family}_total") } else { family.to_owned() };
+                let name = match kind {
+                    "counter" => format!("{family}_total"),
+                    "info" => format!("{family}_info"),
+                    _ => family.to_owned(),
+                };
                 let metric = Metric {
                     kind: kind.to_owned(),
                     unit: String::new(),
@@ -74,6 +78,15 @@ fn every_metric_is_documented() {
     // A family appears with its first member.
     let one = RequestLabels { method: "GET".into(), route: "/v3".into(), status: 200 };
     all.requests.get_or_create(&one).inc();
+    all.describe(&About {
+        started_at: 0,
+        address: String::new(),
+        url: String::new(),
+        tls: false,
+        engine: "SQLite",
+        schema: 0,
+    });
+    all.note_keys("fernet", 2, 0);
     let mut all = metrics(&all.render());
     for (name, metric) in &served {
         let known = all.get_mut(name).unwrap_or_else(|| panic!("{name} is served and is not registered"));
