@@ -62,7 +62,6 @@ class Case:
 
 
 DRIVERS = {'domain-drivers': '[identity] domain_specific_drivers_enabled'}
-METHODS = {'auth-methods': '[auth] methods'}
 FEDERATION = {'federation': '[federation] trusted_dashboard'}
 LDAP = '\n[identity]\ndomain_specific_drivers_enabled = true\ndomain_config_dir = /etc/keystone/domains\n'
 OWN_KEYS = ['keys setup --credential', 'db sync', 'keys migrate']
@@ -76,12 +75,12 @@ CASES = [
     Case('devstack+ldap', DRIVERS, over='devstack', more=LDAP),
     Case('puppet-keystone', FEDERATION),
     Case('puppet-keystone+ldap', dict(DRIVERS, **FEDERATION), over='puppet-keystone', more=LDAP),
-    Case('charm-keystone', METHODS),
-    Case('charm-keystone+ldap', {'identity-driver': '[identity] driver', **METHODS}, over='charm-keystone',
+    Case('charm-keystone'),
+    Case('charm-keystone+ldap', {'identity-driver': '[identity] driver'}, over='charm-keystone',
          more='\n[identity]\ndriver = ldap\n\n[ldap]\nurl = ldap://ldap.example\nsuffix = dc=example,dc=org\n'
               'user_tree_dn = ou=people,dc=example,dc=org\nuser_allow_create = False\n'),
-    Case('keystone-k8s', dict(METHODS, **FEDERATION)),
-    Case('atmosphere', dict(METHODS, **DRIVERS, **FEDERATION)),
+    Case('keystone-k8s', FEDERATION),
+    Case('atmosphere', dict(DRIVERS, **FEDERATION)),
     Case('scs-domain-manager'),
     Case('scs-domain-manager-before-2024.2'),
 ]

@@ -15,6 +15,7 @@ class Place:
     def __init__(self, stack, engine, kind=server.Keystone):
         self.engine, self.stack = engine, stack
         self.database = None
+        self.accepted = ()          # what Vicar is to start without: names that --accept takes
         settings = {'identity': {'password_hash_rounds': 4}}
         if engine != 'sqlite':
             engines = {'postgresql': services.PostgreSql, 'mariadb': services.MariaDb}
@@ -67,6 +68,7 @@ class Place:
                           self.keystone.config)
         self.vicar = server.Vicar(config=self.keystone.config, store=self.keystone.store,
                                   password=self.keystone.password)
+        self.vicar.accepted = self.accepted
         self.stack.callback(self.vicar.stop)
         self.vicar.start()
 

@@ -237,6 +237,8 @@ class Vicar(Server):
         self.store = store or Store(os.path.join(data, 'vicar.db'),
                                     os.path.join(data, 'fernet-keys'),
                                     os.path.join(data, 'credential-keys'))
+        # What is known to be missing: names that --accept takes.
+        self.accepted = ()
         self.extra = []
         if settings:
             self.settings = os.path.join(self.dir, 'vicar.conf')
@@ -253,7 +255,7 @@ class Vicar(Server):
         return ([vicar_bin(), 'serve', *self.place(),
                  '--listen', '127.0.0.1:%d' % self.port,
                  '--log-format', self.log_format],
-                {'VICAR_BOOTSTRAP_PASSWORD': self.password})
+                {'VICAR_BOOTSTRAP_PASSWORD': self.password, 'VICAR_ACCEPT': ','.join(self.accepted)})
 
     def rotate_fernet(self):
         return self.run(vicar_bin(), 'keys', 'rotate', *self.place())

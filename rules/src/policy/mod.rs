@@ -73,8 +73,6 @@ pub struct Policy {
     default_rule: String,
     faults: faults::Faults,
     refusing: BTreeSet<String>,
-    /// `[oslo_policy] enforce_scope`
-    pub enforce_scope: bool,
     /// `[resource] admin_project_name` and `admin_project_domain_name`
     pub admin_project: Option<(String, String)>,
 }
@@ -116,7 +114,6 @@ impl Policy {
         Self {
             default_rule: default_rule.to_owned(),
             overrides: texts,
-            enforce_scope: true,
             admin_project: None,
             faults,
             refusing,
@@ -185,7 +182,7 @@ impl Policy {
     /// The same; `answers` is what other servers say.
     pub fn decide(&self, op: Op, subject: &Subject, facts: &Facts, answers: Answers<'_>) -> Decision {
         let row = op.row();
-        if !subject.admin_token && self.enforce_scope && !row.scopes.is_empty() {
+        if !subject.admin_token && !row.scopes.is_empty() {
             // A token without a scope counts as project-scoped, as in oslo.policy.
             let letter = match subject.scope {
                 Scope::System => 's',

@@ -49,7 +49,10 @@ pub(super) struct Accept {
 fn known_name(text: &str) -> Result<String, String> {
     let mut names = foreign::acceptable();
     names.extend(left_behind::names());
-    if names.contains(&text) {
+    names.sort_unstable();
+    names.dedup();
+    // An empty variable names nothing.
+    if text.is_empty() || names.contains(&text) {
         Ok(text.to_owned())
     } else {
         Err(format!("expected one of {}", names.join(", ")))

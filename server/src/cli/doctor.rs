@@ -134,9 +134,6 @@ fn policy(r: &mut Report, config: &Config) {
         }
         Err(e) => r.fail("policy", format_args!("{e}; the server will not start")),
     }
-    if !config.policy.enforce_scope {
-        r.warn("scope", "[oslo_policy] enforce_scope is off: an admin somewhere is an admin everywhere");
-    }
 }
 
 async fn database(r: &mut Report, config: &Config) {

@@ -78,6 +78,7 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("auth", "*", Unless(PLUGINS), Refused("auth-plugins", "a plugin for a login method that does not run here: who logs in with it cannot, and a check that it adds is not made")),
     ("tokenless_auth", "trusted_issuer", Always, Refused("tokenless-auth", "requests that a certificate speaks for are not served here")),
     ("tokenless_auth", "*", Always, Nothing),
+    ("oslo_policy", "enforce_scope", Unless(ON), Differs("the kind of scope that an operation wants is always enforced, as in Keystone 30.0.0")),
     ("oslo_policy", "enforce_new_defaults", Unless(ON), Differs("the old, wider defaults are not among the shipped rules: who relies on them is refused. Overrides in policy.yaml can name them")),
     ("security_compliance", "allow_insecure_admin_trust_cross_project_credentials_access", Unless(OFF), Differs("a trust's token never sees other credentials here")),
     ("security_compliance", "invalid_password_hash*", Always, Nothing),
@@ -112,6 +113,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("kvs", "*"),
     ("signing", "*"),
     ("*", "remote_id_attribute"),
+    ("oslo_policy", "enforce_scope"),
     ("os_inherit", "enabled"),
     ("endpoint_policy", "enabled"),
     ("trust", "enabled"),
@@ -262,12 +264,22 @@ fn shown<'a>(name: &str, value: &'a str) -> Option<&'a str> {
     (matches!(name, "provider" | "driver") || is_word).then_some(value)
 }
 
-/// Keystone's own login methods.
-const METHODS: &[&str] =
-    &["external", "password", "token", "oauth1", "mapped", "application_credential", "ec2credential", "totp"];
+/// Login methods that are served here, or whose users are known by what is stored: see `cli/left_behind.rs`.
+const METHODS: &[&str] = &[
+    "external",
+    "password",
+    "token",
+    "oauth1",
+    "mapped",
+    "openid",
+    "saml2",
+    "x509",
+    "application_credential",
+    "ec2credential",
+    "totp",
+];
 
-const OTHER_METHODS: &str =
-    "nobody logs in here with methods that a Keystone's plugins or an identity provider add";
+const OTHER_METHODS: &str = "nobody logs in here with what a plugin adds";
 
 fn methods(all: &mut Findings, config: &Config) {
     let others: Vec<&str> =

@@ -333,7 +333,6 @@ impl Reader<'_> {
             dirs: if dirs.is_empty() { default.into_iter().collect() } else { dirs },
             config_files: self.ini.files().to_vec(),
             default_rule: self.text("oslo_policy", "policy_default_rule")?.unwrap_or_default(),
-            enforce_scope: self.flag("oslo_policy", "enforce_scope")?,
             admin_project: self
                 .text("resource", "admin_project_name")?
                 .zip(self.text("resource", "admin_project_domain_name")?),

@@ -154,7 +154,6 @@ pub const OPTIONS: &[Opt] = &[
     opt("oslo_policy", "remote_ssl_ca_crt_file", Text(None), "whom to trust when it is asked by `https:`; unset: those whom the system trusts. It is always verified").reloaded(),
     opt("oslo_policy", "remote_ssl_client_crt_file", Text(None), "the certificate that is shown to it").reloaded(),
     opt("oslo_policy", "remote_ssl_client_key_file", Text(None), "the key of that certificate").reloaded(),
-    opt("oslo_policy", "enforce_scope", Flag(true), "whether each operation wants a token with its kind of scope").reloaded(),
     opt("resource", "admin_project_name", Text(None), "with the next one: the project for whose tokens `is_admin_project:True` holds; unset: each").reloaded(),
     opt("resource", "admin_project_domain_name", Text(None), "the name of its domain").reloaded(),
     opt("oslo_middleware", "enable_proxy_headers_parsing", Flag(false), "whether the `X-Forwarded-` headers (or `Forwarded`) of a proxy in front are believed: see [proxies.md](proxies.md)"),

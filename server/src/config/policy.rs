@@ -16,8 +16,6 @@ pub struct PolicyOptions {
     pub config_files: Vec<PathBuf>,
     /// `policy_default_rule`
     pub default_rule: String,
-    /// `enforce_scope`
-    pub enforce_scope: bool,
     /// `[resource] admin_project_name` and `admin_project_domain_name`, if both are set.
     pub admin_project: Option<(String, String)>,
     /// `remote_…`

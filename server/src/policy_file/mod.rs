@@ -30,6 +30,8 @@ pub struct Loaded {
     pub searched: Vec<PathBuf>,
     /// Directories of policies that the configuration names and that are not there.
     pub absent: Vec<String>,
+    /// Whether the configuration names a file.
+    pub named: bool,
 }
 
 /// The files that hold a policy, before they are read.
@@ -39,6 +41,7 @@ pub struct Found {
     pub files: Vec<PathBuf>,
     searched: Vec<PathBuf>,
     absent: Vec<String>,
+    named: bool,
 }
 
 /// Finds the files of a policy.
@@ -49,8 +52,11 @@ pub fn find(options: &PolicyOptions) -> Result<Found, String> {
     let searched = find::directories(&options.config_files);
     let mut files = Vec::new();
     match &options.file {
-        Some(name) => files.push(find::find(name, &searched).ok_or_else(|| missing(name, &searched))?),
-        None => files.extend(DEFAULT_FILES.iter().find_map(|name| find::find(name, &searched))),
+        // To name the default says no more than to leave it out, for oslo.policy; some deployment tools always do.
+        Some(name) if name != DEFAULT_FILES[0] => {
+            files.push(find::find(name, &searched).ok_or_else(|| missing(name, &searched))?);
+        }
+        _ => files.extend(DEFAULT_FILES.iter().find_map(|name| find::find(name, &searched))),
     }
     let mut absent = Vec::new();
     for name in &options.dirs {
@@ -63,7 +69,8 @@ pub fn find(options: &PolicyOptions) -> Result<Found, String> {
             None => {}
         }
     }
-    Ok(Found { files, searched, absent })
+    let named = options.file.is_some();
+    Ok(Found { files, searched, absent, named })
 }
 
 /// Finds and reads the policy of a configuration.
@@ -71,9 +78,9 @@ pub fn find(options: &PolicyOptions) -> Result<Found, String> {
 /// # Errors
 /// As [`find`], and when a file cannot be read.
 pub fn load(options: &PolicyOptions) -> Result<Loaded, String> {
-    let Found { files, searched, absent } = find(options)?;
+    let Found { files, searched, absent, named } = find(options)?;
     let loaded = load_files(files, options)?;
-    Ok(Loaded { searched, absent, ..loaded })
+    Ok(Loaded { searched, absent, named, ..loaded })
 }
 
 /// The policy of one file.
@@ -92,9 +99,8 @@ fn load_files(files: Vec<PathBuf>, options: &PolicyOptions) -> Result<Loaded, St
         rules.extend(more);
     }
     let mut policy = Policy::with(rules, &options.default_rule);
-    policy.enforce_scope = options.enforce_scope;
     policy.admin_project.clone_from(&options.admin_project);
-    Ok(Loaded { policy, files, sources, searched: Vec::new(), absent: Vec::new() })
+    Ok(Loaded { policy, files, sources, searched: Vec::new(), absent: Vec::new(), named: true })
 }
 
 fn read(file: &Path) -> Result<Vec<Override>, String> {
@@ -128,6 +134,11 @@ impl Loaded {
         let default = DEFAULT_FILES[0];
         if !self.files.is_empty() {
             tracing::info!(files = list(&self.files), "policy: these files hold an operator's rules");
+        } else if self.named {
+            tracing::warn!(
+                searched = list(&self.searched),
+                "policy: the shipped rules; [oslo_policy] policy_file names {default}, which is not there"
+            );
         } else if self.searched.is_empty() {
             tracing::info!("policy: the shipped rules");
         } else {

@@ -127,10 +127,10 @@ fn sighup_takes_over_what_can_be_and_names_what_cannot() {
     wait_until_said(&s, AGAIN, 2);
     assert_eq!(listed(), 200, "no policy file is named any more");
     // A file that cannot be read changes nothing and ends nothing.
-    std::fs::write(&config, "[oslo_policy]\nenforce_scope = perhaps\n").expect("written");
+    std::fs::write(&config, "[token]\nallow_rescope_scoped_token = perhaps\n").expect("written");
     hang_up(&server);
     let said = wait_until_said(&s, "the configuration cannot be read", 1);
-    assert!(said.contains("[oslo_policy] enforce_scope"), "{said}");
+    assert!(said.contains("[token] allow_rescope_scoped_token"), "{said}");
     std::fs::write(&config, "[oslo_policy]\n\nenforce scope\n").expect("written");
     hang_up(&server);
     let said = wait_until_said(&s, "the configuration cannot be read", 2);

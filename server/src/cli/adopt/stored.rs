@@ -316,7 +316,7 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
         "identity providers",
         "SELECT COUNT(*) FROM identity_provider",
         Verdict::Fail,
-        "nobody comes in through them here",
+        "nobody comes in through them here; where one has a protocol, the server starts with --accept federation only",
     ),
     ("mappings", "SELECT COUNT(*) FROM mapping", Verdict::Differs, "they stay, and are not used here"),
     (
