@@ -332,7 +332,7 @@ fn what_logins_or_rules_rely_on_refuses_the_start_unless_it_is_accepted() {
         expect(&refused, 3, &format!("--accept {name}"));
         assert!(!s.data().exists(), "{option}: nothing was made");
         expect(&run(&s, &["config", "check"]), 3, &format!("--accept {name}"));
-        expect(&run(&s, &["config", "check", "--accept", name]), 0, &format!("refused {option}"));
+        expect(&run(&s, &["config", "check", "--accept", name]), 0, &format!("accepted {option}"));
     }
     let config = s.config("[token]\nprovider = jws\n[resource]\ndomain_name_url_safe = new\n");
     let accepted = ["--config-file", &config, "--accept", "token-provider,url-safe-names"];

@@ -61,6 +61,7 @@ class Case:
         self.folder = os.path.join(HERE, name)
 
 
+POLICY = {'policy-file': '[oslo_policy] policy_file'}
 DRIVERS = {'domain-drivers': '[identity] domain_specific_drivers_enabled'}
 FEDERATION = {'federation': '[federation] trusted_dashboard'}
 LDAP = '\n[identity]\ndomain_specific_drivers_enabled = true\ndomain_config_dir = /etc/keystone/domains\n'
@@ -71,8 +72,8 @@ CASES = [
     Case('openstack-ansible'),
     Case('openstack-ansible+ldap', DRIVERS, over='openstack-ansible', more=LDAP),
     Case('openstack-helm'),
-    Case('devstack'),
-    Case('devstack+ldap', DRIVERS, over='devstack', more=LDAP),
+    Case('devstack', POLICY),
+    Case('devstack+ldap', dict(POLICY, **DRIVERS), over='devstack', more=LDAP),
     Case('puppet-keystone', FEDERATION),
     Case('puppet-keystone+ldap', dict(DRIVERS, **FEDERATION), over='puppet-keystone', more=LDAP),
     Case('charm-keystone'),

@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::installation::Installation;
-use super::{left_behind, print};
+use super::{left_behind, policy, print};
 use crate::config::foreign::{self, Effect, Findings};
 use crate::config::options::{self, Kind, Opt};
 use crate::config::{Base, Config, Ini};
+use crate::policy_file;
+use crate::store::url::Location;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -114,7 +116,7 @@ impl Command {
 
 impl Check {
     fn run(self) -> Result<(), Failure> {
-        let (ini, config) = self.at.read()?;
+        let (ini, mut config) = self.at.read()?;
         let findings = foreign::judge(&ini, &config);
         for file in ini.files() {
             print(format_args!("read    {}", file.display()));
@@ -126,6 +128,7 @@ impl Check {
         }
         for f in &findings.foreign {
             let (word, more) = match f.effect {
+                Effect::Refused(name, _) if self.accept.has(name) => ("accepted", String::new()),
                 Effect::Refused(name, _) => ("refused", format!(" (--accept {name})")),
                 Effect::Todo(_) => ("todo   ", String::new()),
                 Effect::Differs(_) | Effect::Nothing => ("differs", String::new()),
@@ -138,7 +141,13 @@ impl Check {
         for name in &config.unknown {
             print(format_args!("unknown {name}: is not understood, and left out"));
         }
-        self.accept.check(&findings)
+        self.accept.check(&findings)?;
+        config.policy.may_be_absent = self.accept.has(foreign::POLICY_FILE);
+        let loaded = policy_file::load(&config.policy).map_err(Failure::Config)?;
+        for (good, text) in policy::findings(&loaded) {
+            print(format_args!("{} policy: {text}", if good { "ok     " } else { "todo   " }));
+        }
+        Ok(())
     }
 }
 
@@ -182,7 +191,10 @@ fn row(o: &Opt, ini: &Ini, config: &Config, base: Base<'_>) -> Row {
         Some(_) if o.is_secret() => Some("(set, not shown)".to_owned()),
         // Without its password.
         Some(_) if (o.section, o.name) == ("database", "connection") => {
-            Some(config.database.location.to_string())
+            Some(match &config.database.location {
+                Location::Sqlite(path) => format!("sqlite:///{}", path.display()),
+                server => server.to_string(),
+            })
         }
         Some(text) => Some(text.replace('\n', ",")),
         None => default(o.kind, base),

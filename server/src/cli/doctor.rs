@@ -52,7 +52,8 @@ impl Doctor {
         let mut r = Report::default();
         match self.at.read() {
             Err(e) => r.fail("configuration", format_args!("{e}; nothing else was checked")),
-            Ok((ini, config)) => {
+            Ok((ini, mut config)) => {
+                config.policy.may_be_absent = self.accept.has(foreign::POLICY_FILE);
                 r.group("Configuration");
                 configuration(&mut r, &ini, &config, &self.accept);
                 policy(&mut r, &config);
@@ -86,7 +87,7 @@ impl Doctor {
 fn configuration(r: &mut Report, ini: &Ini, config: &Config, accept: &Accept) {
     let found = foreign::judge(ini, config);
     if found.foreign.is_empty() && found.unknown.is_empty() && config.unknown.is_empty() {
-        r.ok("configuration", "every option has its effect here");
+        r.ok("configuration", "nothing that is set would be missed here");
     }
     for f in &found.foreign {
         let verdict = match f.effect {

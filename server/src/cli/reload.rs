@@ -72,7 +72,9 @@ impl Reloader {
                     );
                 }
                 self.log.configure(&config);
+                let may_be_absent = self.config.policy.may_be_absent;
                 self.config = config;
+                self.config.policy.may_be_absent = may_be_absent;
             }
             Err(error) => tracing::error!(%error, "the configuration cannot be read; nothing of it changes"),
         }
@@ -84,6 +86,13 @@ impl Reloader {
     }
 
     fn reload_policy(&self) {
+        let in_force = self.app.rules();
+        if let Some(gone) = in_force.loaded.files.iter().find(|file| !file.exists()) {
+            // Rules are not taken back because a file was lost.
+            tracing::error!(file = %gone.display(), "the policy file is gone; its rules stay in force until the next start");
+            security::server(Event::PolicyReload, Outcome::Failed, &format!("{} is gone", gone.display()));
+            return;
+        }
         match Rules::read(&self.config) {
             Ok(rules) => {
                 let files = match rules.loaded.files.as_slice() {
@@ -126,7 +135,7 @@ impl Reloader {
             // At a start it would override nothing; rules are not taken back because of a file that is lost.
             tracing::error!(
                 file = %gone.display(),
-                "the policy file is gone; its rules stay in force until SIGHUP or the next start"
+                "the policy file is gone; its rules stay in force until the next start"
             );
         }
         if changes.iter().any(|(kind, path)| *kind == Kind::Policy && path.exists()) {

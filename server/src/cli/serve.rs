@@ -132,6 +132,7 @@ impl Serve {
         let findings = foreign::judge(&ini, &config);
         log_configuration(&ini, &config, &findings);
         accept.check(&findings)?;
+        config.policy.may_be_absent = accept.has(foreign::POLICY_FILE);
         if config.proxies.are_guessed() {
             tracing::warn!(
                 "headers of a proxy are believed of whoever connects from this machine or a private network; name the proxies in [vicar] trusted_proxies"
@@ -168,7 +169,7 @@ impl Serve {
             tracing::warn!(
                 catalog = stale,
                 here = url,
-                "the catalog sends clients elsewhere; --public-url, or `vicar bootstrap --bootstrap-public-url`, mends it"
+                "the catalog sends clients elsewhere on this machine: right beside another server; after a move, --public-url or `vicar bootstrap --bootstrap-public-url` sends everybody here"
             );
         }
         security::server(Event::Start, Outcome::Success, &url);

@@ -344,13 +344,16 @@ pub fn files_in(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     out
 }
 
+/// The name for a policy file that is named and not there.
+pub const POLICY_FILE: &str = "policy-file";
+
 /// Every name that `--accept` takes.
 pub fn acceptable() -> Vec<&'static str> {
     let of_table = EFFECTS.iter().filter_map(|(.., effect)| match effect {
         Refused(name, _) => Some(*name),
         _ => None,
     });
-    let mut all: Vec<&str> = of_table.chain(["auth-methods", "domain-drivers"]).collect();
+    let mut all: Vec<&str> = of_table.chain(["auth-methods", "domain-drivers", POLICY_FILE]).collect();
     all.sort_unstable();
     all.dedup();
     all
@@ -365,6 +368,7 @@ pub(super) fn refusals() -> Vec<String> {
     });
     let more = [
         ("auth-methods", "`[auth] methods`".to_owned(), OTHER_METHODS),
+        (POLICY_FILE, "`[oslo_policy] policy_file`".to_owned(), "the file that it names is not there"),
         ("domain-drivers", "`[identity] domain_specific_drivers_enabled`".to_owned(), OTHER_DOMAINS),
     ];
     let mut all: Vec<_> = of_table.chain(more).collect();

@@ -328,6 +328,7 @@ impl Reader<'_> {
         let dirs = self.ini.values("oslo_policy", "policy_dirs");
         let default = self.text("oslo_policy", "policy_dirs")?;
         Ok(PolicyOptions {
+            may_be_absent: false,
             file: self.text("oslo_policy", "policy_file")?,
             dirs_named: !dirs.is_empty(),
             dirs: if dirs.is_empty() { default.into_iter().collect() } else { dirs },

@@ -6,6 +6,8 @@ use std::time::Duration;
 /// Where the rules are, and how they are meant.
 #[derive(Debug, Clone)]
 pub struct PolicyOptions {
+    /// Whether a file that is named may be missing: an operator has said so.
+    pub may_be_absent: bool,
     /// `policy_file`, if it is set.
     pub file: Option<String>,
     /// `policy_dirs`, which may be set several times.

@@ -52,11 +52,12 @@ pub fn find(options: &PolicyOptions) -> Result<Found, String> {
     let searched = find::directories(&options.config_files);
     let mut files = Vec::new();
     match &options.file {
-        // To name the default says no more than to leave it out, for oslo.policy; some deployment tools always do.
-        Some(name) if name != DEFAULT_FILES[0] => {
-            files.push(find::find(name, &searched).ok_or_else(|| missing(name, &searched))?);
-        }
-        _ => files.extend(DEFAULT_FILES.iter().find_map(|name| find::find(name, &searched))),
+        Some(name) => match find::find(name, &searched) {
+            Some(file) => files.push(file),
+            None if options.may_be_absent => {}
+            None => return Err(missing(name, &searched)),
+        },
+        None => files.extend(DEFAULT_FILES.iter().find_map(|name| find::find(name, &searched))),
     }
     let mut absent = Vec::new();
     for name in &options.dirs {
@@ -110,17 +111,19 @@ fn read(file: &Path) -> Result<Vec<Override>, String> {
         .map_err(|e| format!("{}: {e}", file.display()))
 }
 
+const ACCEPT: &str = ". To start all the same: --accept policy-file";
+
 fn missing(name: &str, searched: &[PathBuf]) -> String {
     let option = "[oslo_policy] policy_file";
     if Path::new(name).is_absolute() {
-        return format!("{option}: {name} is not there");
+        return format!("{option}: {name} is not there{ACCEPT}");
     }
     if searched.is_empty() {
         return format!(
             "{option}: {name} cannot be looked for, as there is no configuration file to look beside"
         );
     }
-    format!("{option}: {name} is not there; it was looked for in {}", list(searched))
+    format!("{option}: {name} is not there; it was looked for in {}{ACCEPT}", list(searched))
 }
 
 /// Paths in a sentence.
@@ -137,7 +140,7 @@ impl Loaded {
         } else if self.named {
             tracing::warn!(
                 searched = list(&self.searched),
-                "policy: the shipped rules; [oslo_policy] policy_file names {default}, which is not there"
+                "policy: the shipped rules, as the file of [oslo_policy] policy_file is not there"
             );
         } else if self.searched.is_empty() {
             tracing::info!("policy: the shipped rules");

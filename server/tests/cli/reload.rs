@@ -93,6 +93,9 @@ fn a_policy_file_that_changes_is_in_force_however_it_was_changed() {
     std::fs::remove_file(&file).expect("removed");
     wait_until_said(&s, "the policy file is gone", 1);
     assert_eq!(listed(), 403);
+    hang_up(&server);
+    wait_until_said(&s, "the policy file is gone", 2);
+    assert_eq!(listed(), 403);
     std::fs::write(&file, EVERYBODY).expect("written");
     wait_until_said(&s, AGAIN, 5);
     assert_eq!(listed(), 200);
