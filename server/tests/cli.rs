@@ -433,6 +433,9 @@ fn options_are_read_as_oslo_reads_them() {
     let rows = show(&["--set", "--config-file", &base], &[]);
     assert!(rows.iter().all(|r| r["from"] != "default") && rows.len() == 5, "{rows:?}");
 
+    std::os::unix::fs::symlink("/nowhere/at/all", etc.join("other.d/z.conf")).expect("a link");
+    let dangling = ["config", "check", "--config-file", &base, "--config-dir", &other];
+    expect(&finish(vicar(&dangling)), 3, "other.d/z.conf");
     let broken = write("broken.conf", "[database]\nconnection = mysql://k:pa$word@h/k\n");
     expect(
         &finish(vicar(&["config", "show", "--config-file", &broken])),

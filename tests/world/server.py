@@ -17,6 +17,7 @@ import collections
 import configparser
 import grp
 import os
+import random
 import pwd
 import shutil
 import signal
@@ -71,9 +72,16 @@ _keeper = _Keeper()
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+    """A port that nobody has. Not one of those that connections are given: such a one may be taken until it is used."""
+    for _ in range(1000):
+        port = random.randrange(20000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(('127.0.0.1', port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError('no port is free')
 
 
 def answers(port):

@@ -250,9 +250,11 @@ fn known(word: &str) -> Result<Check, String> {
     Ok(match kind {
         "rule" => Check::Rule(right.to_owned()),
         "role" => Check::Role(Template::parse(right)?),
-        "is_admin" => Check::AdminToken,
-        "reader_only" => Check::ReaderOnly,
-        "any_role" => Check::AnyRole,
+        // Another value would ask for the opposite, and nothing does.
+        "is_admin" if matches!(right, "1" | "True") => Check::AdminToken,
+        "reader_only" if right == "True" => Check::ReaderOnly,
+        "any_role" if right == "True" => Check::AnyRole,
+        "is_admin" | "reader_only" | "any_role" => return Err(format!("`{kind}` is asked for `True` alone")),
         "http" | "https" => Check::Remote(Template::parse(word)?),
         _ => match (literal(kind), Credential::named(kind)) {
             (Some(text), _) => Check::Literal(text, Template::parse(right)?),
@@ -360,7 +362,9 @@ impl Template {
                 },
             }
         }
-        Some(url)
+        // Whoever reads the URL goes up at these.
+        let path = url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase().replace("%2e", ".");
+        (!path.split('/').any(|segment| matches!(segment, "." | ".."))).then_some(url)
     }
 
     /// Whether one of the roles is named so; nothing when that cannot be told.
@@ -418,6 +422,38 @@ mod tests {
     use proptest::{collection, sample};
 
     use super::*;
+
+    /// What is put into a URL does not lead out of where the rule asks.
+    #[test]
+    fn a_fact_does_not_lead_elsewhere() {
+        let url = |rule: &str, value: &str| {
+            Template::parse(rule).expect("parses").url(&Facts::none().with(Fact::PathUser, value))
+        };
+        let rule = "http://h/deny/%(user_id)s/x?a=%(user_id)s";
+        assert_eq!(url(rule, "a/b").as_deref(), Some("http://h/deny/a%2Fb/x?a=a%2Fb"));
+        assert_eq!(url(rule, "...").as_deref(), Some("http://h/deny/.../x?a=..."));
+        for value in [".", ".."] {
+            assert_eq!(url(rule, value), None, "{value}");
+            assert_eq!(url("http://h/deny/%(user_id)s", value), None, "{value}");
+            assert!(url("http://h/deny?a=/%(user_id)s/", value).is_some(), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_of_a_token_has_one_value() {
+        for (rule, is_known) in [
+            ("any_role:True", true),
+            ("any_role:False", false),
+            ("reader_only:True", true),
+            ("reader_only:true", false),
+            ("is_admin:1", true),
+            ("is_admin:True", true),
+            ("is_admin:False", false),
+            ("is_admin:0", false),
+        ] {
+            assert_eq!(known(rule).is_ok(), is_known, "{rule}");
+        }
+    }
 
     #[test]
     fn precedence_and_parentheses() {

@@ -60,16 +60,18 @@ impl Installation {
         }
         let mut files = self.config_files.clone();
         for dir in &self.config_dirs {
+            let wrong = |e: std::io::Error| Failure::Config(format!("--config-dir {}: {e}", dir.display()));
             // A directory that is not there has no files; one that was named is to be there.
-            std::fs::read_dir(dir)
-                .map_err(|e| Failure::Config(format!("--config-dir {}: {e}", dir.display())))?;
-            files.extend(foreign::files_in(dir, |name| name.ends_with(".conf")));
+            std::fs::read_dir(dir).map_err(wrong)?;
+            files.extend(foreign::files_in(dir, |name| name.ends_with(".conf")).map_err(wrong)?);
         }
         if self.config_dirs.is_empty() {
             for file in &self.config_files {
                 let mut dir = file.clone().into_os_string();
                 dir.push(".d");
-                files.extend(foreign::files_in(Path::new(&dir), |name| name.ends_with(".conf")));
+                let dir = Path::new(&dir);
+                let wrong = |e| Failure::Config(format!("configuration: {}: {e}", dir.display()));
+                files.extend(foreign::files_in(dir, |name| name.ends_with(".conf")).map_err(wrong)?);
             }
         }
         Ok(files)

@@ -80,19 +80,27 @@ impl Reloader {
         }
         // Before they are read: what changes meanwhile is seen later.
         self.watched = Watched::settled(self.files());
+        // Whoever sends the signal means what is there, as at a start.
+        if let Some(lost) = self.lost() {
+            tracing::warn!(file = %lost.display(), "the policy file is gone or empty, and so are its rules");
+        }
         self.reload_policy();
         self.reload_certificate();
         notify::ready();
     }
 
+    /// A file in force that is gone, or empty though it held rules: a slip, or a full disk. As long as nobody says
+    /// otherwise, rules are not taken back for that.
+    fn lost(&self) -> Option<PathBuf> {
+        let loaded = &self.app.rules().loaded;
+        let is_lost = |file: &&PathBuf| match std::fs::metadata(file) {
+            Ok(m) => m.len() == 0 && loaded.sources.values().any(|source| source == *file),
+            Err(_) => true,
+        };
+        loaded.files.iter().find(is_lost).cloned()
+    }
+
     fn reload_policy(&self) {
-        let in_force = self.app.rules();
-        if let Some(gone) = in_force.loaded.files.iter().find(|file| !file.exists()) {
-            // Rules are not taken back because a file was lost.
-            tracing::error!(file = %gone.display(), "the policy file is gone; its rules stay in force until the next start");
-            security::server(Event::PolicyReload, Outcome::Failed, &format!("{} is gone", gone.display()));
-            return;
-        }
         match Rules::read(&self.config) {
             Ok(rules) => {
                 let files = match rules.loaded.files.as_slice() {
@@ -131,15 +139,14 @@ impl Reloader {
     fn look(&mut self) {
         self.log.report_lost();
         let changes = self.watched.look(self.files());
-        for (_, gone) in changes.iter().filter(|(kind, path)| *kind == Kind::Policy && !path.exists()) {
-            // At a start it would override nothing; rules are not taken back because of a file that is lost.
-            tracing::error!(
-                file = %gone.display(),
-                "the policy file is gone; its rules stay in force until the next start"
-            );
-        }
-        if changes.iter().any(|(kind, path)| *kind == Kind::Policy && path.exists()) {
-            self.reload_policy();
+        if changes.iter().any(|(kind, _)| *kind == Kind::Policy) {
+            match self.lost() {
+                Some(lost) => tracing::error!(
+                    file = %lost.display(),
+                    "the policy file is gone or empty; all rules stay in force as they are until SIGHUP or the next start"
+                ),
+                None => self.reload_policy(),
+            }
         }
         if changes.iter().any(|(kind, _)| *kind == Kind::Certificate) {
             self.reload_certificate();

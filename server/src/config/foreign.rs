@@ -303,7 +303,16 @@ fn domains(all: &mut Findings, ini: &Ini) {
     }
     let dir = PathBuf::from(ini.value("identity", "domain_config_dir").unwrap_or("/etc/keystone/domains"));
     let option = written("identity", "domain_specific_drivers_enabled");
-    let others: Vec<String> = files_in(&dir, |name| name.starts_with("keystone.") && name.ends_with(".conf"))
+    let found = files_in(&dir, |name| name.starts_with("keystone.") && name.ends_with(".conf"));
+    if let Err(e) = &found {
+        // There may be any.
+        let effect = Refused("domain-drivers", OTHER_DOMAINS);
+        let text = format!("{} cannot be read: {e}", dir.display());
+        all.foreign.push(Finding { option, effect, text });
+        return;
+    }
+    let others: Vec<String> = found
+        .unwrap_or_default()
         .into_iter()
         .filter(|file| {
             // A file that cannot be read may name any.
@@ -329,19 +338,26 @@ fn domains(all: &mut Findings, ini: &Ini) {
 }
 
 /// The files of a directory whose names `wanted` takes, in their order. Hidden ones are passed over; a directory that is
-/// not there has none.
-pub fn files_in(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
-    let mut out: Vec<PathBuf> = std::fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .filter_map(|e| Some(e.ok()?.path()))
-        .filter(|p| p.is_file())
-        .filter(|p| {
-            p.file_name().and_then(|n| n.to_str()).is_some_and(|name| !name.starts_with('.') && wanted(name))
-        })
-        .collect();
+/// not there has none. One that leads nowhere is among them: whoever reads it will say so.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn files_in(dir: &Path, wanted: impl Fn(&str) -> bool) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut out = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|n| n.to_str());
+        let is_wanted = name.is_some_and(|name| !name.starts_with('.') && wanted(name));
+        if is_wanted && std::fs::metadata(&path).map_or(true, |m| !m.is_dir()) {
+            out.push(path);
+        }
+    }
     out.sort();
-    out
+    Ok(out)
 }
 
 /// The name for a policy file that is named and not there.

@@ -95,7 +95,8 @@ impl Reader<'_> {
                 Ok(Some(base.strip_suffix("/v3").unwrap_or(base).trim_end_matches('/').to_owned()))
             }
             None => {
-                wrong(section, name, format_args!("`{text}` is no URL like https://identity.example:5000"))
+                // Not quoted: somebody may have put a password into it.
+                wrong(section, name, "is no URL like https://identity.example:5000")
             }
         }
     }

@@ -33,7 +33,7 @@ impl Opt {
 
     /// Whether its value may be known to nobody.
     pub fn is_secret(&self) -> bool {
-        matches!(self.name, "admin_token" | "connection_parameters")
+        matches!(self.name, "admin_token" | "connection_parameters" | "otlp_endpoint")
     }
 }
 
