@@ -66,7 +66,7 @@ impl Flush {
         let now = app.clock.now();
         let which =
             Which { project: self.project_id, trustor: self.trustor_user_id, trustee: self.trustee_user_id };
-        let progress = Progress::begin("looking for trusts that are over, and removing them");
+        let progress = Progress::begin("looking for trusts that have ended, and removing them");
         let ended = reaper::end_all(&app, &which, now, System::CommandLine).await?;
         // The day itself is not yet before it.
         let cutoff = self.date.map_or(now, |d| d - 1);
