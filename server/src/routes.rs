@@ -202,4 +202,20 @@ pub static ROUTES: &[Route] = routes! {
     POST   "/v3/users/{user_id}/credentials/OS-EC2" [Ec2CreateCredential]: write keypairs::create, body = keypairs::CREATE, answers 201 credential;
     GET    "/v3/users/{user_id}/credentials/OS-EC2/{credential_id}" [Ec2GetCredential]: read keypairs::get, home "user_credential" of "OS-EC2", answers 200 credential;
     DELETE "/v3/users/{user_id}/credentials/OS-EC2/{credential_id}" [Ec2DeleteCredential]: write keypairs::delete, answers 204;
+
+    // application credentials
+
+    // OAuth1
+
+    // OAuth2
+
+    // endpoint filters
+
+    // policies and their endpoints
+
+    // configuration of domains
+
+    // federation
+
+    // certificates and lists of PKI tokens
 };

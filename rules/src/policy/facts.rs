@@ -98,6 +98,22 @@ facts! {
     LimitProjectId, "target.limit.project.id";
     LimitProjectDomain, "target.limit.project.domain_id";
     LimitDomain, "target.limit.domain.id";
+
+    // application credentials
+
+    // OAuth1
+
+    // OAuth2
+
+    // endpoint filters
+
+    // policies and their endpoints
+
+    // configuration of domains
+
+    // federation
+
+    // certificates and lists of PKI tokens
 }
 
 impl Fact {

@@ -187,4 +187,20 @@ operations! {
     CreateRegisteredLimits, "identity:create_registered_limits", "sp", "rule:admin_required";
     UpdateRegisteredLimit, "identity:update_registered_limit", "sp", "rule:admin_required";
     DeleteRegisteredLimit, "identity:delete_registered_limit", "sp", "rule:admin_required";
+
+    // application credentials
+
+    // OAuth1
+
+    // OAuth2
+
+    // endpoint filters
+
+    // policies and their endpoints
+
+    // configuration of domains
+
+    // federation
+
+    // certificates and lists of PKI tokens
 }

@@ -59,6 +59,22 @@ fn of_operation(op: Op) -> Option<Event> {
         | Op::CreateEndpoint
         | Op::UpdateEndpoint
         | Op::DeleteEndpoint => Event::CatalogChange,
+        // application credentials
+
+        // OAuth1
+
+        // OAuth2
+
+        // endpoint filters
+
+        // policies and their endpoints
+
+        // configuration of domains
+
+        // federation
+
+        // certificates and lists of PKI tokens
+
         // Tags and limits say nothing of who may do what.
         Op::UpdateProjectTags
         | Op::DeleteProjectTags
