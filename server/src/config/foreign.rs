@@ -65,7 +65,6 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("credential", "provider", Unless(&["fernet"]), Refused("credential-provider", "stored credentials cannot be read here")),
     ("receipt", "provider", Always, Nothing),
     ("identity", "driver", Unless(SQL), Refused("identity-driver", "users whose passwords an LDAP or another service checks cannot log in here")),
-    ("identity", "domain_configurations_from_database", Unless(OFF), Differs("configurations of domains are neither read nor served here; the start is refused if one names another driver")),
     ("catalog", "driver", Unless(SQL), Refused("catalog-driver", "the catalog is served from the database alone")),
     ("oslo_messaging_notifications", "driver", Unless(&["noop"]), Differs("what is done here is told to nobody. Who follows the Keystone's notifications (metering, audit, cleaners) misses it")),
     ("cache", "*", Always, Nothing),
@@ -413,8 +412,8 @@ mod tests {
         assert!(matches!(effect("auth", "saml2", "my.plugin"), Refused("auth-plugins", _)));
         assert_eq!(effect("auth", "password", "keystone.auth.plugins.password.Password"), Nothing);
         assert_eq!(effect("DEFAULT", "log_file", "x"), Nothing);
-        assert_eq!(effect("identity", "domain_configurations_from_database", "No"), Nothing);
-        assert!(matches!(effect("identity", "domain_configurations_from_database", "yes"), Differs(_)));
+        assert_eq!(effect("endpoint_filter", "return_all_endpoints_if_no_filter", "Yes"), Nothing);
+        assert!(matches!(effect("endpoint_filter", "return_all_endpoints_if_no_filter", "no"), Differs(_)));
         assert!(matches!(effect("openid", "remote_id_attribute", "HTTP_OIDC_ISS"), Refused("federation", _)));
     }
 

@@ -3,6 +3,7 @@
 //! `ini` reads the files, `options` is the table of what has a meaning here, `known` has every other option of a
 //! Keystone, and `foreign` says what follows from those.
 
+pub mod domain;
 pub mod foreign;
 pub mod front;
 mod ini;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use vicar_rules::Micros;
 
+use self::domain::DomainOptions;
 use self::front::{Cors, Health};
 use self::options::Kind;
 use crate::clock::SECOND;
@@ -162,6 +164,10 @@ pub struct Config {
     pub path_prefix: String,
     /// `[DEFAULT] admin_token`
     pub admin_token: Option<Secret>,
+    /// What domains can have otherwise.
+    pub domain_options: DomainOptions,
+    /// `[identity] domain_configurations_from_database`, with drivers of domains: what is stored for domains has an effect.
+    pub stored_domain_options: bool,
     /// `[DEFAULT] list_limit`
     pub list_limit: Option<u32>,
     /// `[DEFAULT] max_project_tree_depth`
@@ -280,6 +286,9 @@ impl Config {
             path_prefix: r.path_prefix(public_endpoint.as_deref())?,
             public_endpoint,
             admin_token: r.text("DEFAULT", "admin_token")?.map(Secret),
+            domain_options: DomainOptions::read(ini)?,
+            stored_domain_options: r.flag("identity", "domain_configurations_from_database")?
+                && r.flag("identity", "domain_specific_drivers_enabled")?,
             list_limit: r.count("DEFAULT", "list_limit")?,
             max_project_tree_depth: r.size("DEFAULT", "max_project_tree_depth")?,
             limit_model: match r.text("unified_limit", "enforcement_model")?.as_deref() {
