@@ -85,7 +85,6 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("resource", "*_url_safe", Unless(&["off"]), Refused("url-safe-names", "names are not checked here for what cannot be part of a URL")),
     ("application_credential", "*", Always, Nothing),
     ("endpoint_filter", "return_all_endpoints_if_no_filter", Unless(ON), Differs("a project for which no endpoint is named sees all of them here")),
-    ("*", "list_limit", Always, Differs("`[DEFAULT] list_limit` is looked at instead")),
     ("DEFAULT", "secure_proxy_ssl_header", Always, Todo("it is not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with")),
     ("oslo_middleware", "*", Always, Nothing),
     ("federation", "trusted_dashboard", Always, Refused("federation", "single sign-on is not served here: who logs in through an identity provider cannot")),

@@ -219,6 +219,9 @@ pub async fn list<R: Plain>(s: &mut Reading<'_>) -> Result<Response> {
     let names = |fields: Vec<&Field>| fields.iter().map(|f| f.name).collect::<Vec<_>>();
     let (collated, exact) = (names(collated), names(exact));
     let mut paging = s.paging(&collated, &exact)?;
+    if let Some(limit) = R::longest(s).await? {
+        paging.limit_to(limit);
+    }
     while let Some(batch) = s.next_batch(&mut paging).await? {
         let mut some = found.clone();
         of.batch(&mut s.tx, &mut some, &batch).await?;

@@ -257,14 +257,17 @@ fn administrators_change_it_and_readers_of_the_system_see_it() {
             _ => on_project(&d.s, name, role, &project),
         };
         let (read, write) = (if reads { 200 } else { 403 }, |ok| if writes { ok } else { 403 });
-        for path in [d.path(""), d.path("/ldap"), d.path("/ldap/url"), "/v3/domains/config/default".to_owned()] {
+        for path in
+            [d.path(""), d.path("/ldap"), d.path("/ldap/url"), "/v3/domains/config/default".to_owned()]
+        {
             d.s.get(&token, &path).expect(read);
         }
         // A refusal does not tell whether there is such a domain.
         d.s.get(&token, "/v3/domains/nope/config").expect(if reads { 404 } else { 403 });
         let body = json!({"config": {"ldap": {"url": "x"}}});
         d.s.patch(&token, &d.path(""), body.clone()).expect(write(200));
-        let put = d.s.call("PUT", &d.path(""), &[("X-Auth-Token", &token)], Some(body.to_string().as_bytes()));
+        let put =
+            d.s.call("PUT", &d.path(""), &[("X-Auth-Token", &token)], Some(body.to_string().as_bytes()));
         put.expect(write(200));
         d.s.patch(&token, "/v3/domains/nope/config", body).expect(write(404));
         d.s.delete(&token, "/v3/domains/nope/config").expect(write(404));

@@ -127,7 +127,9 @@ fn known(options: &DomainOptions, group: &str, option: &str) -> Result<Kept> {
         return Err(no_group(group));
     }
     options.kept(group, option).ok_or_else(|| {
-        invalid(&format!("Option {option} in group {group} is not supported for domain specific configurations"))
+        invalid(&format!(
+            "Option {option} in group {group} is not supported for domain specific configurations"
+        ))
     })
 }
 

@@ -58,21 +58,6 @@ pub async fn exists(tx: &mut Tx, domain: &str, part: Part<'_>) -> Result<bool> {
     Ok(false)
 }
 
-/// The longest list of users or groups of a domain, where one is stored.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list_limit(tx: &mut Tx, domain: &str) -> Result<Option<u32>> {
-    let part = Part { group: Some("identity"), option: Some("list_limit") };
-    let stored = shown(tx, domain, part).await?.pop().map(|setting| setting.value);
-    // Keystone reads a number from a string, too. 0 is none.
-    let number = stored.and_then(|value| match value {
-        Value::String(text) => text.trim().parse().ok(),
-        other => other.as_u64(),
-    });
-    Ok(number.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0))
-}
-
 /// Stores settings, each in the place of what was stored under its name.
 ///
 /// # Errors
