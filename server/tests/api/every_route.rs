@@ -12,19 +12,19 @@ use crate::support::{Answer, Cast, id, ids, reviewed};
 
 /// Routes that serve without a token, with the reason.
 const OPEN: [(&str, &str); 14] = [
-    ("GET", "/"),                 // versions
-    ("HEAD", "/"),                // the same
-    ("GET", "/v3"),               // version document
-    ("HEAD", "/v3"),              // the same
-    ("GET", "/v3/openapi.json"),  // what is served
-    ("HEAD", "/v3/openapi.json"), // the same
-    ("POST", "/v3/auth/tokens"),  // login
-    ("GET", "/v3/OS-SIMPLE-CERT/ca"),             // never has anything
-    ("HEAD", "/v3/OS-SIMPLE-CERT/ca"),            // the same
-    ("GET", "/v3/OS-SIMPLE-CERT/certificates"),   // the same
-    ("HEAD", "/v3/OS-SIMPLE-CERT/certificates"),  // the same
-    ("GET", "/v3/auth/tokens/OS-PKI/revoked"),    // the same
-    ("HEAD", "/v3/auth/tokens/OS-PKI/revoked"),   // the same
+    ("GET", "/"),                                // versions
+    ("HEAD", "/"),                               // the same
+    ("GET", "/v3"),                              // version document
+    ("HEAD", "/v3"),                             // the same
+    ("GET", "/v3/openapi.json"),                 // what is served
+    ("HEAD", "/v3/openapi.json"),                // the same
+    ("POST", "/v3/auth/tokens"),                 // login
+    ("GET", "/v3/OS-SIMPLE-CERT/ca"),            // never has anything
+    ("HEAD", "/v3/OS-SIMPLE-CERT/ca"),           // the same
+    ("GET", "/v3/OS-SIMPLE-CERT/certificates"),  // the same
+    ("HEAD", "/v3/OS-SIMPLE-CERT/certificates"), // the same
+    ("GET", "/v3/auth/tokens/OS-PKI/revoked"),   // the same
+    ("HEAD", "/v3/auth/tokens/OS-PKI/revoked"),  // the same
     // proved by the old password, as an expired one can be changed by no token
     ("POST", "/v3/users/{user_id}/password"),
 ];
