@@ -1185,7 +1185,7 @@ fn the_doctor_finds_what_is_wrong() {
     s.config("[auth]\nmethods = password,token\n[oslo_policy]\npolicy_file = rules.yaml\n[x]\ny = z\n");
     expect(&run(&s, &["doctor"]), 1, "FAIL  policy: [oslo_policy] policy_file: rules.yaml is not there");
     let rules =
-        s.file("rules.yaml", "\"identity:get_user\": \"group:ops\"\n\"identity:get_policy\": \"!\"\n");
+        s.file("rules.yaml", "\"identity:get_user\": \"group:ops\"\n\"identity:revocation_list\": \"!\"\n");
     run(&s, &["keys", "setup"]);
     expect(&run(&s, &["bootstrap", "--bootstrap-password", "pw"]), 0, "");
     let all = run(&s, &["doctor"]);
@@ -1193,7 +1193,7 @@ fn the_doctor_finds_what_is_wrong() {
         "warn  [x] y: there is no such option",
         "warn  [auth] methods: ec2credential is missing",
         &format!("ok    policy: read from {rules}; 1 of the rules there are asked for"),
-        "ok    policy: nothing here asks for identity:get_policy",
+        "ok    policy: nothing here asks for identity:revocation_list",
         "warn  policy: identity:get_user refuse everybody, with all that refer to them, because of `group:ops`",
         "ok    token keys: 2 keys",
         "ok    schema: Keystone 29 and 30",
