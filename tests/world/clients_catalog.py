@@ -170,7 +170,7 @@ def test_sdk(w, place):
             {'interface': 'internal', 'service_id': place.service.id})
     c.equal('it is found by its name', o.find_endpoint_group(place.name).id, group.id)
     c.equal('its endpoints', [e.id for e in o.endpoint_group_endpoints(group)], [place.internal.id])
-    o.associate_project_with_endpoint_group(place.project.id, group.id)
+    o.associate_project_with_endpoint_group(group.id, place.project.id)
     c.equal('its projects', [p.id for p in o.endpoint_group_projects(group)], [place.project.id])
     c.equal('groups of the project', [g.id for g in o.project_endpoint_groups(place.project.id)], [group.id])
     c.equal('the catalog with it', place.seen(w), {place.service.id: {place.internal.id}})
@@ -180,7 +180,7 @@ def test_sdk(w, place):
     o.disassociate_endpoint_from_project(place.project.id, place.public.id)
     o.update_endpoint_group(group, name='other', description='d')
     c.equal('a changed group', o.get_endpoint_group(group.id).description, 'd')
-    o.disassociate_project_from_endpoint_group(place.project.id, group.id)
+    o.disassociate_project_from_endpoint_group(group.id, place.project.id)
     o.delete_endpoint_group(group)
     c.equal('no groups', [g.id for g in o.endpoint_groups() if g.id == group.id], [])
 
