@@ -5,6 +5,8 @@
 
 pub mod catalog;
 pub mod credentials;
+pub mod domain_options;
+pub mod endpoint_filter;
 pub mod endpoint_url;
 mod holdings;
 mod losses;
