@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Nova, Placement and Glance, as released, live on Vicar; and Heat starts servers with the user gone.
+"""Nova, Placement, Glance and Barbican, as released, live on Vicar; and Heat starts servers with the user gone.
 
     nova.py                 starts them all and plays every scenario
     nova.py --keystone      the same with a Keystone 30.0.0
-    nova.py --only NAME...  some of: servers limits expired scaling
+    nova.py --only NAME...  some of: servers limits expired keys scaling
 """
 import argparse
 import os
@@ -198,6 +198,28 @@ def expired(w):
     w.gone(token, server)
 
 
+def keys(w):
+    """Barbican hears that a project is gone, and destroys its secrets."""
+    c = w.c
+    barbican = api.Api(w.cloud.url('barbican') + '/v1')
+    alice, bob = heat.Owner(w, 'keeper'), heat.Owner(w, 'another-keeper')
+
+    def kept(owner):
+        return w.cloud.database.sql(
+            "SELECT s.deleted FROM secrets s JOIN projects p ON p.id = s.project_id WHERE p.external_id = '%s'"
+            % owner.project, 'barbican').split()
+
+    for owner in (alice, bob):
+        token = owner.login()
+        c.status('%s keeps a secret' % owner.name, barbican.post('/secrets', token, {
+            'name': 'key', 'payload': 'of a door', 'payload_content_type': 'text/plain'}), 201)
+        c.equal('and sees it', barbican.get('/secrets', token).want(200).body['total'], 1)
+    w.identity.delete('/projects/' + alice.project, w.admin).want(204)
+    until('Barbican heard of it', lambda: kept(alice) != ['0'])
+    c.ok("the project's secret is destroyed", kept(alice) in ([], ['1']), kept(alice))
+    c.equal("another project's is not", kept(bob), ['0'])
+
+
 def scaling(w):
     """alice goes; Heat starts servers for her through the trust, and stops when it ends."""
     c = w.c
@@ -238,7 +260,7 @@ def scaling(w):
         c.ok('she deletes the stack, and its servers go', True)
 
 
-SCENARIOS = {'servers': servers, 'limits': limits, 'expired': expired, 'scaling': scaling}
+SCENARIOS = {'servers': servers, 'limits': limits, 'expired': expired, 'keys': keys, 'scaling': scaling}
 
 
 def main():
