@@ -15,7 +15,7 @@ use super::login::{Login, domain_id, find_account, tried};
 use super::token::Token;
 use crate::crypto::passwords::BCRYPT_BYTES;
 use crate::error::{Error, Result};
-use crate::facts::application_credentials::{self, Named, StoredCredential};
+use crate::facts::application_credentials::{self, Named, Secret, StoredCredential};
 use crate::facts::{ProjectFacts, UserFacts};
 use crate::line::Tried;
 use crate::reason::Reason;
@@ -64,11 +64,14 @@ pub async fn login(tx: &mut Tx, login: Login<'_>, mut data: Map<String, Value>) 
     };
     login.slow.claim(&Value::Object(data.clone()).to_string());
     let found = named(tx, &login, &data).await?;
-    let hash = found.as_ref().map(|(_, hash)| hash.as_str());
+    if let Some(found) = &found {
+        login.line.credential(&found.id);
+    }
+    let hash = found.as_ref().map(|found| found.hash.as_str());
     let too_long = secret.len() > login.parts.config.max_password_length;
     let fits = login.slow.verify(if too_long { "" } else { proof(&secret, hash) }, hash)?;
     let fits = fits && !too_long && !secret.is_empty();
-    let (id, _) = found.ok_or(Error::Unauthorized(Reason::NoSuchCredential))?;
+    let Secret { id, .. } = found.ok_or(Error::Unauthorized(Reason::NoSuchCredential))?;
     if !fits {
         return Err(Error::Unauthorized(Reason::WrongPassword));
     }
@@ -92,18 +95,17 @@ fn proof<'s>(secret: &'s str, hash: Option<&str>) -> &'s str {
     }
 }
 
-/// The id and the hash of the credential that a login names, if there is one; then the line has its owner.
-async fn named(
-    tx: &mut Tx,
-    login: &Login<'_>,
-    data: &Map<String, Value>,
-) -> Result<Option<(String, String)>> {
+/// The secret of the credential that a login names, if there is one; then the line has its owner.
+async fn named(tx: &mut Tx, login: &Login<'_>, data: &Map<String, Value>) -> Result<Option<Secret>> {
+    let tried_id = |found: Option<&Secret>| {
+        if let Some(found) = found {
+            login.line.tried(Tried { user: Some(found.user.clone()), ..Tried::default() });
+        }
+    };
     // An owner beside an id is not looked at, as in Keystone: it is the credential that says whose it is.
     if let Some(id) = text(data, "id", AT)? {
-        let found = application_credentials::secret_hash(tx, Named::Id(id)).await?;
-        if found.is_some() {
-            login.line.credential(id);
-        }
+        let found = application_credentials::secret(tx, Named::Id(id)).await?;
+        tried_id(found.as_ref());
         return Ok(found);
     }
     let name = text(data, "name", AT)?.ok_or_else(|| Error::field(AT, "needs an id or a name"))?;
@@ -111,32 +113,24 @@ async fn named(
     let Some(Value::Object(user)) = data.get("user") else {
         return Err(Error::field(&at, "is required with a name and must be an object"));
     };
-    let owner = match (text(user, "id", &at)?, text(user, "name", &at)?) {
-        (Some(id), _) => Some(id.to_owned()),
-        (None, Some(of_name)) => {
-            let at = format!("{at}.domain");
-            let Some(Value::Object(domain)) = user.get("domain") else {
-                return Err(Error::field(&at, "is required with a name and must be an object"));
-            };
-            match domain_id(tx, domain, &at).await {
-                Err(Error::Unauthorized(_)) => None,
-                found => {
-                    let domain = found?;
-                    let account = find_account(tx, of_name, &domain).await?;
-                    login.line.tried(tried(account.as_ref(), Some(&of_name.to_owned()), Some(domain)));
-                    account.map(|account| account.user().to_owned())
-                }
-            }
-        }
-        (None, None) => return Err(Error::field(&at, "needs an id or a name")),
-    };
-    let Some(owner) = owner else { return Ok(None) };
-    let found = application_credentials::secret_hash(tx, Named::OfUser(&owner, name)).await?;
-    if let Some((id, _)) = &found {
-        login.line.credential(id);
-        login.line.tried(Tried { user: Some(owner), ..Tried::default() });
+    if let Some(owner) = text(user, "id", &at)? {
+        let found = application_credentials::secret(tx, Named::OfUser(owner, name)).await?;
+        tried_id(found.as_ref());
+        return Ok(found);
     }
-    Ok(found)
+    let of_name = text(user, "name", &at)?.ok_or_else(|| Error::field(&at, "needs an id or a name"))?;
+    let at = format!("{at}.domain");
+    let Some(Value::Object(domain)) = user.get("domain") else {
+        return Err(Error::field(&at, "is required with a name and must be an object"));
+    };
+    let domain = match domain_id(tx, domain, &at).await {
+        Err(Error::Unauthorized(_)) => return Ok(None),
+        found => found?,
+    };
+    let account = find_account(tx, of_name, &domain).await?;
+    login.line.tried(tried(account.as_ref(), Some(&of_name.to_owned()), Some(domain)));
+    let Some(account) = account else { return Ok(None) };
+    Ok(application_credentials::secret(tx, Named::OfUser(account.user(), name)).await?)
 }
 
 /// A string that is there and not empty; another type is the client's fault.

@@ -7,8 +7,7 @@ use vicar_rules::application_credential::{AccessRule, ApplicationCredential};
 use vicar_rules::delegation::Until;
 use vicar_rules::roles::RoleSet;
 
-use crate::args;
-use crate::store::{CHUNK, Id, Result, Row, Select, Tx};
+use crate::store::{CHUNK, Result, Row, Select, Tx};
 
 /// A stored application credential.
 #[derive(Debug, Clone)]
@@ -141,25 +140,20 @@ pub async fn find_rules(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<
     q.map(tx, read_rule).await
 }
 
-/// The id and the hash of the secret of the application credential that a login names.
-///
-/// # Errors
-/// When the database fails.
-pub async fn secret_hash(tx: &mut Tx, by: Named<'_>) -> Result<Option<(String, String)>> {
-    let read = |r: &mut Row| Ok((r.take()?, r.take()?));
-    match by {
-        Named::Id(id) => {
-            tx.first("SELECT id, secret_hash FROM application_credential WHERE id = ?", args![Id(id)], read)
-                .await
-        }
-        Named::OfUser(user, name) => {
-            tx.first(
-                "SELECT id, secret_hash FROM application_credential WHERE user_id = ? AND name = ?",
-                args![Id(user), name],
-                read,
-            )
-            .await
-        }
+/// What a login compares with.
+#[derive(Clone)]
+pub struct Secret {
+    /// The id of the application credential.
+    pub id: String,
+    /// Its owner.
+    pub user: String,
+    /// The hash of its secret.
+    pub hash: String,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the secret of application credential {}", self.id)
     }
 }
 
@@ -170,4 +164,18 @@ pub enum Named<'a> {
     Id(&'a str),
     /// By its owner's id, and its name.
     OfUser(&'a str, &'a str),
+}
+
+/// The secret of the application credential that a login names.
+///
+/// # Errors
+/// When the database fails.
+pub async fn secret(tx: &mut Tx, named: Named<'_>) -> Result<Option<Secret>> {
+    let mut q = Select::new("SELECT c.id, c.user_id, c.secret_hash FROM application_credential c");
+    match named {
+        Named::Id(id) => q.id("c.id", Some(id)),
+        Named::OfUser(user, name) => q.id("c.user_id", Some(user)).eq("c.name", Some(name)),
+    };
+    let found = q.map(tx, |r| Ok(Secret { id: r.take()?, user: r.take()?, hash: r.take()? })).await?;
+    Ok(found.into_iter().next())
 }

@@ -380,6 +380,7 @@ mod tests {
             "8369b132d5b29707",
             "2ba0f9a24efab2ee",
             "35c6938b156cfec8",
+            "7cdc6f4e054a826f",
         ];
         let now: Vec<String> = STEPS.iter().map(digest).collect();
         assert_eq!(now, frozen);
