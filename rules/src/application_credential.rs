@@ -17,7 +17,7 @@ pub struct AccessRule {
     pub service: String,
     /// The method, in capital letters.
     pub method: String,
-    /// The path: `{name}` and `*` stand for at least one character other than `/`, `**` for anything.
+    /// The path: `{name}` and `*` match at least one character, none of which is `/`; `**` matches anything.
     pub path: String,
 }
 
@@ -96,7 +96,7 @@ pub fn path_matches(pattern: &str, path: &str) -> bool {
     before.last() == Some(&true)
 }
 
-/// `**` may stand for nothing.
+/// `**` matches the empty string too.
 fn skip_empty(parts: &[Part], reached: &mut [bool]) {
     for (n, part) in parts.iter().enumerate() {
         if *part == Part::Anything

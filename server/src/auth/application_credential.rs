@@ -102,7 +102,7 @@ async fn named(tx: &mut Tx, login: &Login<'_>, data: &Map<String, Value>) -> Res
             login.line.tried(Tried { user: Some(found.user.clone()), ..Tried::default() });
         }
     };
-    // An owner beside an id is not looked at, as in Keystone: it is the credential that says whose it is.
+    // An owner beside an id is not looked at, as in Keystone: the credential's own is stored.
     if let Some(id) = text(data, "id", AT)? {
         let found = application_credentials::secret(tx, Named::Id(id)).await?;
         tried_id(found.as_ref());
@@ -203,6 +203,9 @@ pub async fn allows(tx: &mut Tx, token: &Token, method: &Method, path: &str, bas
     let services = crate::facts::catalog::catalog(tx, &token.user.id, token.project().map(|p| p.id.as_str()));
     Ok(services.await?.iter().any(|service| service.kind.as_deref() == Some(IDENTITY)))
 }
+
+/// The longest secret that can be hashed.
+pub const LONGEST_SECRET: usize = BCRYPT_BYTES;
 
 /// The longest path that is compared with access rules: much longer than any of ours.
 const LONGEST_PATH: usize = 2_048;

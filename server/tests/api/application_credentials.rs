@@ -170,7 +170,7 @@ fn it_is_its_owners() {
     assert_eq!(statuses(&system_reader), [200, 200, 404, 200, 200, 404]);
     c.s.call("GET", &all, &[], None).expect(401);
 
-    // Whose it is says its row, whatever user the path names.
+    // The owner is that of the row, whatever user the path names.
     let theirs = of(&c.bob, &format!("application_credentials/{}", text(&made["id"])));
     c.s.get(&bob, &theirs).expect(403);
     c.s.delete(&bob, &theirs).expect(403);
@@ -387,7 +387,7 @@ fn a_login_names_it_by_id_or_by_its_owner_and_name() {
     ] {
         c.s.auth(by(json!({"name": "one", "user": user, "secret": secret}))).expect(201);
     }
-    // It says itself whose it is.
+    // Its owner is stored.
     let owner = json!({"id": credential, "user": {"id": c.bob}, "secret": secret});
     let login = c.s.auth(by(owner)).expect(201);
     let token = &login.body["token"];

@@ -1,6 +1,6 @@
 //! `/v3/users/{id}/application_credentials` and `/v3/users/{id}/access_rules`
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use axum::response::Response;
 use serde_json::Value;
@@ -12,10 +12,9 @@ use vicar_rules::token::Act;
 
 use super::sql::{self, New};
 use super::{NewCredential, to_json};
-use crate::auth::application_credential::audit_chain;
+use crate::auth::application_credential::{LONGEST_SECRET, audit_chain};
 use crate::authz::{Authorized, NoObject, Proposed, Reading, Session, Writing};
 use crate::clock;
-use crate::crypto::passwords::BCRYPT_BYTES;
 use crate::error::{Error, Result};
 use crate::extra;
 use crate::facts;
@@ -129,7 +128,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let ceiling = s.app.config.max_credentials_per_user;
     if let Some(limit) = ceiling
         && (sql::count_of_user(&mut s.tx, &owner.user_id).await? >= limit.into()
-            || sql::count_rules_of_user(&mut s.tx, &owner.user_id).await? + rules.new() > limit.into())
+            || sql::count_rules_of_user(&mut s.tx, &owner.user_id).await? + rules.count_new() > limit.into())
     {
         return Err(Error::Forbidden(format!(
             "The user may have no more than {limit} application credentials and {limit} access rules \
@@ -137,7 +136,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
         )));
     }
     let secret = match take_text(&mut body, "secret").filter(|secret| !secret.is_empty()) {
-        Some(given) if given.len() > BCRYPT_BYTES => {
+        Some(given) if given.len() > LONGEST_SECRET => {
             return Err(Error::field(
                 "secret",
                 "longer than 72 bytes, of which bcrypt would silently ignore the rest",
@@ -201,8 +200,7 @@ impl Rules {
         .await?;
         let (of_user, foreign): (Vec<_>, Vec<_>) = of_ids.into_iter().partition(|rule| rule.user == user);
         own.extend(of_user);
-        let mut all: BTreeMap<AccessRule, Named> = BTreeMap::new();
-        let mut order = Vec::new();
+        let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
         for (at, rule) in given.iter().enumerate() {
             let id = rule["id"].as_str();
             if let Some(id) = id.filter(|id| foreign.iter().any(|rule| rule.id == *id)) {
@@ -230,13 +228,11 @@ impl Rules {
                     },
                 },
             };
-            let rule = named.rule().clone();
-            if !all.contains_key(&rule) {
-                order.push(rule.clone());
-                all.insert(rule, named);
+            if seen.insert(named.rule().clone()) {
+                all.push(named);
             }
         }
-        Ok(Self(order.iter().filter_map(|rule| all.remove(rule)).collect()))
+        Ok(Self(all))
     }
 
     fn wanted(&self) -> BTreeSet<AccessRule> {
@@ -244,7 +240,7 @@ impl Rules {
     }
 
     /// How many are new.
-    fn new(&self) -> i64 {
+    fn count_new(&self) -> i64 {
         let new = self.0.iter().filter(|named| matches!(named, Named::New(..))).count();
         i64::try_from(new).unwrap_or(i64::MAX)
     }

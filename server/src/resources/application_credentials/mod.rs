@@ -26,7 +26,7 @@ impl Object for Proposed<NewCredential> {
 }
 
 impl Object for StoredCredential {
-    /// Whose it is follows from its row, whatever user the path names.
+    /// The owner is that of the row, whatever user the path names.
     fn facts(&self, _caller: &Caller) -> Result<Facts> {
         Ok(Facts::none().with(Fact::PathUser, &self.credential.user))
     }
