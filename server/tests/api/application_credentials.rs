@@ -581,6 +581,9 @@ fn what_its_tokens_may_do_here() {
         c.make_credential(&token, json!({"name": format!("below-{makes}")})).expect(makes);
         let path = of(&c.alice, &format!("application_credentials/{}", text(&victim["id"])));
         c.s.delete(&token, &path).expect(if makes == 201 { 204 } else { 403 });
+        // Whether there is one, a restricted one does not learn by deleting.
+        let none = of(&c.alice, "application_credentials/nothing");
+        c.s.delete(&token, &none).expect(if makes == 201 { 404 } else { 403 });
         // No other delegations, no other tokens, no password.
         c.s.post(&token, "/v3/OS-TRUST/trusts", c.ask(json!({}))).expect(403);
         c.s.get(&token, "/v3/OS-TRUST/trusts").expect(403);

@@ -301,10 +301,10 @@ fn authorize<T>(
 
 /// `GET /v3/users/{user_id}/application_credentials/{application_credential_id}`
 pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
+    s.may(Act::ReadApplicationCredentials)?;
     let id = s.param("application_credential_id")?;
     let found = application_credentials::get(&mut s.tx, id).await?;
     let found = authorize(s, Op::GetApplicationCredential, found)?;
-    s.may(Act::ReadApplicationCredentials)?;
     let links = s.links();
     let shown = shown(&mut s.tx, links, &found).await?;
     Ok(one("application_credential", shown))
@@ -332,10 +332,10 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
 
 /// `DELETE /v3/users/{user_id}/application_credentials/{application_credential_id}`: its tokens end with it.
 pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
+    s.may(Act::ApplicationCredentials)?;
     let id = s.param("application_credential_id")?;
     let found = application_credentials::get(&mut s.tx, id).await?;
     let found = authorize(s, Op::DeleteApplicationCredential, found)?;
-    s.may(Act::ApplicationCredentials)?;
     sql::delete(&mut s.tx, &found).await?;
     let event = Event { audit_chain: Some(audit_chain(&found.credential.id)), ..Event::default() };
     facts::revoke(&mut s.tx, &found, event).await?;
