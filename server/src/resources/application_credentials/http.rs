@@ -11,7 +11,7 @@ use vicar_rules::roles::RoleSet;
 use vicar_rules::token::Act;
 
 use super::sql::{self, New};
-use super::{NewCredential, to_json};
+use super::{NewCredential, rule_to_json, to_json};
 use crate::auth::application_credential::{LONGEST_SECRET, audit_chain};
 use crate::authz::{Authorized, NoObject, Proposed, Reading, Session, Writing};
 use crate::clock;
@@ -350,7 +350,7 @@ async fn path_user(tx: &mut Tx, user: &str) -> Result<Facts> {
 
 /// `GET /v3/users/{user_id}/access_rules`
 pub async fn rules(s: &mut Reading<'_>) -> Result<Response> {
-    let user = s.param("user_id")?;
+    let (user, links) = (s.param("user_id")?, s.links());
     let owner = path_user(&mut s.tx, user).await?;
     s.authorize(Op::ListAccessRules, owner)?;
     s.may(Act::ReadApplicationCredentials)?;
@@ -362,7 +362,7 @@ pub async fn rules(s: &mut Reading<'_>) -> Result<Response> {
         })
         .await?;
         paging.read(&batch, found.len(), found.last().map(|rule| rule.id.as_str()));
-        found.iter().for_each(|rule| paging.push(rule.to_json()));
+        found.iter().for_each(|rule| paging.push(rule_to_json(rule, links)));
     }
     Ok(s.page("access_rules", paging))
 }
@@ -387,7 +387,7 @@ pub async fn get_rule(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::GetAccessRule, owner)?;
     s.may(Act::ReadApplicationCredentials)?;
     let found = find_rule(&mut s.tx, user, id).await?.ok_or_else(|| no_rule(id))?;
-    Ok(one("access_rule", found.to_json()))
+    Ok(one("access_rule", rule_to_json(&found, s.links())))
 }
 
 /// `DELETE /v3/users/{user_id}/access_rules/{access_rule_id}`

@@ -9,6 +9,7 @@ use vicar_rules::policy::{Fact, Facts};
 use crate::authz::{Caller, Object, Proposed};
 use crate::clock;
 use crate::error::Result;
+use crate::extra;
 use crate::facts::application_credentials::{StoredCredential, StoredRule};
 use crate::http::Links;
 
@@ -59,5 +60,13 @@ fn to_json(stored: &StoredCredential, roles: &[Value], links: &Links) -> Value {
     if let Some(map) = out.as_object_mut().filter(|_| !stored.access_rules.is_empty()) {
         map.insert("access_rules".into(), stored.access_rules.iter().map(StoredRule::to_json).collect());
     }
+    out
+}
+
+/// An access rule as clients see it by itself.
+fn rule_to_json(stored: &StoredRule, links: &Links) -> Value {
+    let mut out = stored.to_json();
+    let own = links.of(&["users", &stored.user, "access_rules", &stored.id]);
+    extra::set(&mut out, "links", json!({"self": own}));
     out
 }
