@@ -13,9 +13,11 @@ use vicar_rules::roles::RoleSet;
 use super::issue::ScopeRequest;
 use super::login::{Login, domain_id, find_account, tried};
 use super::token::Token;
+use crate::config::Config;
 use crate::crypto::passwords::BCRYPT_BYTES;
 use crate::error::{Error, Result};
 use crate::facts::application_credentials::{self, Named, Secret, StoredCredential};
+use crate::facts::catalog::catalog;
 use crate::facts::{ProjectFacts, UserFacts};
 use crate::line::Tried;
 use crate::reason::Reason;
@@ -183,7 +185,14 @@ pub async fn worth(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn allows(tx: &mut Tx, token: &Token, method: &Method, path: &str, base: &str) -> Result<bool> {
+pub async fn allows(
+    tx: &mut Tx,
+    config: &Config,
+    token: &Token,
+    method: &Method,
+    path: &str,
+    base: &str,
+) -> Result<bool> {
     let Some(rules) = token.application_credential.as_ref().and_then(|c| c.credential.access_rules.as_ref())
     else {
         return Ok(true);
@@ -200,8 +209,10 @@ pub async fn allows(tx: &mut Tx, token: &Token, method: &Method, path: &str, bas
     if !paths.iter().any(is_allowed) {
         return Ok(false);
     }
-    let services = crate::facts::catalog::catalog(tx, &token.user.id, token.project().map(|p| p.id.as_str()));
-    Ok(services.await?.iter().any(|service| service.kind.as_deref() == Some(IDENTITY)))
+    let project = token.project().map(|p| p.id.as_str());
+    let whole = config.all_endpoints_unless_named;
+    let services = catalog(tx, &token.user.id, project, whole).await?;
+    Ok(services.iter().any(|service| service.kind.as_deref() == Some(IDENTITY)))
 }
 
 /// The longest secret that can be hashed.

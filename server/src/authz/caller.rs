@@ -54,9 +54,8 @@ impl Caller {
     /// 401 when they do not, as keystonemiddleware does.
     pub async fn may_ask(&self, tx: &mut Tx, app: &App, request: &Request, now: Micros) -> Result<()> {
         let Some(token) = &self.token else { return Ok(()) };
-        if application_credential::allows(tx, token, &request.method, &request.path, request.links.base())
-            .await?
-        {
+        let (method, path, base) = (&request.method, &request.path, request.links.base());
+        if application_credential::allows(tx, &app.config, token, method, path, base).await? {
             return Ok(());
         }
         if let Some(text) = request.token_header(&SERVICE_TOKEN)? {
