@@ -6,6 +6,7 @@
 pub mod application_credentials;
 pub mod catalog;
 pub mod credentials;
+pub mod domain_options;
 pub mod endpoint_filter;
 pub mod endpoint_url;
 mod holdings;

@@ -3,6 +3,7 @@
 pub mod application_credentials;
 pub mod catalog;
 pub mod credentials;
+pub mod domain_config;
 pub mod domains;
 pub mod endpoint_filter;
 pub mod grants;
