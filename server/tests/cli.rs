@@ -1359,13 +1359,13 @@ fn adopting_says_what_each_option_of_a_keystone_means() {
     says("[token]\nexpiration = soon\n", 1, &["FAIL     files: configuration: [token] expiration"]);
 
     // What a Keystone finds by itself: beside its file, and in its defaults.
-    let policy = s.file("policy.yaml", "\"identity:get_user\": \"role:x\"\n\"identity:get_policy\": \"!\"\n");
+    let policy = s.file("policy.yaml", "\"identity:get_user\": \"role:x\"\n\"identity:revocation_list\": \"!\"\n");
     says(
         "",
         0,
         &[
             &format!("ok       rules: read from {policy}; 1 of the rules there are asked for"),
-            "differs  rules: nothing here asks for identity:get_policy",
+            "differs  rules: nothing here asks for identity:revocation_list",
         ],
     );
     std::fs::create_dir(s.path("vicar.conf.d")).expect("made");
