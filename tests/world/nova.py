@@ -3,7 +3,7 @@
 
     nova.py                 starts them all and plays every scenario
     nova.py --keystone      the same with a Keystone 30.0.0
-    nova.py --only NAME...  some of: servers limits expired keys scaling
+    nova.py --only NAME...  some of: servers credentials limits expired keys scaling
 """
 import argparse
 import os
@@ -113,6 +113,38 @@ def servers(w):
     c.status('and by Glance', w.glance.get('/images', token), 401)
     w.gone(alice.login(), server['id'])
     c.ok('the server is deleted', True)
+
+
+def credentials(w):
+    """An application credential starts servers; one that is limited to a rule does that and nothing else."""
+    c = w.c
+    owner = heat.Owner(w, 'automated')
+    token = owner.login()
+
+    def made(name, **more):
+        return w.identity.post('/users/%s/application_credentials' % owner.id, token, {
+            'application_credential': {'name': name, **more}}).want(201).body['application_credential']
+
+    def login(of):
+        return api.Token(w.identity.post('/auth/tokens', body={'auth': {'identity': {
+            'methods': ['application_credential'],
+            'application_credential': {'id': of['id'], 'secret': of['secret']}}}}))
+
+    whole, reads = made('whole'), made('reads', access_rules=[
+        {'service': 'compute', 'method': 'GET', 'path': '/v2.1/servers/detail'}])
+    acting = login(whole)
+    a = w.boot(acting, 'automatic')
+    c.status('a server is started with an application credential', a, 202)
+    server = w.active(acting, a.body['server']['id'])
+    c.equal("it is its user's, in the project", (server['user_id'], server['tenant_id']), (owner.id, owner.project))
+    reading = login(reads)
+    c.equal('one with an access rule may do what the rule says', [s['id'] for s in w.servers(reading)], [server['id']])
+    c.status('and not start a server', w.boot(reading, 'refused'), 401)
+    c.status('nor look at one', w.nova.get('/servers/' + server['id'], reading), 401)
+    c.status('and a service that does not ask for rules refuses it', w.glance.get('/images', reading), 401)
+    w.identity.delete('/users/%s/application_credentials/%s' % (owner.id, whole['id']), token).want(204)
+    c.status('when it is deleted its token is refused at once', w.nova.get('/servers', acting), 401)
+    w.gone(token, server['id'])
 
 
 def limits(w):
@@ -260,7 +292,8 @@ def scaling(w):
         c.ok('she deletes the stack, and its servers go', True)
 
 
-SCENARIOS = {'servers': servers, 'limits': limits, 'expired': expired, 'keys': keys, 'scaling': scaling}
+SCENARIOS = {'servers': servers, 'credentials': credentials, 'limits': limits, 'expired': expired, 'keys': keys,
+             'scaling': scaling}
 
 
 def main():

@@ -90,7 +90,8 @@ class Cloud(heat_cloud.Cloud):
                         'service_down_time': 600},
             'api_database': self._connection('nova_api'),
             'database': self._connection('nova'),
-            'keystone_authtoken': self.login_options('nova', **token),
+            # The type is what access rules name.
+            'keystone_authtoken': self.login_options('nova', service_type='compute', **token),
             'service_user': self.login_options('nova', send_service_user_token='true'),
             'placement': self.login_options('nova', region_name='RegionOne'),
             'glance': {'region_name': 'RegionOne'},
