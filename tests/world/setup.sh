@@ -14,9 +14,8 @@ cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
 [ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 tempest heat lint packages watching site services databases cluster proxies gophercloud
 
 want=()
-probe=$(mktemp -d)
-python3 -m venv "$probe/v" >/dev/null 2>&1 || want+=(python3-venv)
-rm -rf "$probe"
+# What makes an environment usable is in a package of its own.
+python3 -c 'import ensurepip, venv' 2>/dev/null || want+=(python3-venv)
 for name in "$@"; do
   case $name in
     keystone|heat)     # uwsgi comes as source
