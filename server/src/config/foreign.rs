@@ -63,7 +63,7 @@ const PLUGINS: &[&str] = &[
 const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("token", "provider", Unless(&["fernet"]), Refused("token-provider", "tokens of the Keystone are not understood here, nor ours there. Change it there to `fernet` first, and wait for `[token] expiration`")),
     ("credential", "provider", Unless(&["fernet"]), Refused("credential-provider", "stored credentials cannot be read here")),
-    ("receipt", "provider", Always, Nothing),
+    ("receipt", "provider", Unless(&["fernet"]), Differs("receipts are made here as `fernet` makes them")),
     ("identity", "driver", Unless(SQL), Refused("identity-driver", "users whose passwords an LDAP or another service checks cannot log in here")),
     ("identity", "domain_configurations_from_database", Unless(OFF), Differs("configurations of domains are neither read nor served here; the start is refused if one names another driver")),
     ("catalog", "driver", Unless(SQL), Refused("catalog-driver", "the catalog is served from the database alone")),
@@ -81,8 +81,6 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("oslo_policy", "enforce_scope", Unless(ON), Differs("the kind of scope that an operation wants is always enforced, as in Keystone 30.0.0")),
     ("oslo_policy", "enforce_new_defaults", Unless(ON), Differs("the old, wider defaults are not among the shipped rules: who relies on them is refused. Overrides in policy.yaml can name them")),
     ("security_compliance", "allow_insecure_admin_trust_cross_project_credentials_access", Unless(OFF), Differs("a trust's token never sees other credentials here")),
-    ("security_compliance", "invalid_password_hash*", Always, Nothing),
-    ("security_compliance", "report_invalid_password_hash", Always, Differs("hashes of wrong passwords are not reported here")),
     ("resource", "*_url_safe", Unless(&["off"]), Refused("url-safe-names", "names are not checked here for what cannot be part of a URL")),
     ("application_credential", "*", Always, Nothing),
     ("endpoint_filter", "return_all_endpoints_if_no_filter", Unless(ON), Differs("a project for which no endpoint is named sees all of them here")),
@@ -254,6 +252,7 @@ pub fn judge(ini: &Ini, config: &Config) -> Findings {
         }
     }
     methods(&mut all, config);
+    external(&mut all, ini, config);
     domains(&mut all, ini);
     all
 }
@@ -267,6 +266,7 @@ fn shown<'a>(name: &str, value: &'a str) -> Option<&'a str> {
 /// Login methods that are served here, or whose users are known by what is stored: see `cli/left_behind.rs`.
 const METHODS: &[&str] = &[
     "external",
+    "kerberos",
     "password",
     "token",
     "oauth1",
@@ -290,6 +290,20 @@ fn methods(all: &mut Findings, config: &Config) {
             effect: Refused("auth-methods", OTHER_METHODS),
             text: format!("has {}: {OTHER_METHODS}", others.join(", ")),
         });
+    }
+}
+
+/// `[auth] external`, which is read, and can name a plugin; and what it needs here.
+fn external(all: &mut Findings, ini: &Ini, config: &Config) {
+    let option = written("auth", "external");
+    let Some(plugin) = ini.value("auth", "external") else { return };
+    if !PLUGINS.contains(&plain(plugin).as_str()) {
+        let text = "is set: a plugin for a login method that does not run here".to_owned();
+        all.foreign.push(Finding { option, effect: Refused("auth-plugins", OTHER_METHODS), text });
+    } else if config.remote_user.is_none() && config.auth_methods.iter().any(|m| m == "external") {
+        let text =
+            "nobody is known by a front server here before `[vicar] remote_user_header` names its header";
+        all.foreign.push(Finding { option, effect: Todo(text), text: format!("is set: {text}") });
     }
 }
 
@@ -467,7 +481,7 @@ mod tests {
     #[test]
     fn what_is_accepted_by_name_is_not_refused() {
         let mut ini = Ini::default();
-        ini.read("[token]\nprovider = jws\n[auth]\nmethods = password,kerberos\n").expect("reads");
+        ini.read("[token]\nprovider = jws\n[auth]\nmethods = password,retina\n").expect("reads");
         let config = Config::from_ini(&ini, Path::new("/d")).expect("reads");
         let all = judge(&ini, &config);
         let names = |accepted: &[&str]| {
