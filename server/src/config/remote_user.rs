@@ -20,7 +20,7 @@ pub struct RemoteUser {
     pub from: Proxies,
 }
 
-/// Headers that have a meaning already, or that anybody's browser sends.
+/// Headers that have a meaning already, or that any browser sends.
 const TAKEN: &[&str] =
     &["authorization", "cookie", "host", "x-auth-token", "x-subject-token", "content-type"];
 

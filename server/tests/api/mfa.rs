@@ -520,7 +520,7 @@ fn a_front_server_says_whom_it_has_authenticated() {
     refused(kerberos(&[told[0], ("X-Auth-Type", "Basic")]), "no-remote-user");
 }
 
-/// Nobody else can say it: who is not named, and nobody where none is configured.
+/// No other client can say it, and none at all where no front server is configured.
 #[test]
 fn whoever_is_no_front_server_names_nobody() {
     let spoofed: &[(&str, &str)] = &[
