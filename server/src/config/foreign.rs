@@ -266,7 +266,6 @@ fn shown<'a>(name: &str, value: &'a str) -> Option<&'a str> {
 /// Login methods that are served here, or whose users are known by what is stored: see `cli/left_behind.rs`.
 const METHODS: &[&str] = &[
     "external",
-    "kerberos",
     "password",
     "token",
     "oauth1",
@@ -282,8 +281,9 @@ const METHODS: &[&str] = &[
 const OTHER_METHODS: &str = "nobody logs in here with what a plugin adds";
 
 fn methods(all: &mut Findings, config: &Config) {
-    let others: Vec<&str> =
-        config.auth_methods.iter().map(String::as_str).filter(|m| !METHODS.contains(m)).collect();
+    let has_kerberos = config.remote_user.as_ref().is_some_and(|remote| remote.auth_type.is_some());
+    let is_known = |m: &str| METHODS.contains(&m) || has_kerberos && m == "kerberos";
+    let others: Vec<&str> = config.auth_methods.iter().map(String::as_str).filter(|m| !is_known(m)).collect();
     if !others.is_empty() {
         all.foreign.push(Finding {
             option: written("auth", "methods"),
@@ -481,7 +481,7 @@ mod tests {
     #[test]
     fn what_is_accepted_by_name_is_not_refused() {
         let mut ini = Ini::default();
-        ini.read("[token]\nprovider = jws\n[auth]\nmethods = password,retina\n").expect("reads");
+        ini.read("[token]\nprovider = jws\n[auth]\nmethods = password,kerberos\n").expect("reads");
         let config = Config::from_ini(&ini, Path::new("/d")).expect("reads");
         let all = judge(&ini, &config);
         let names = |accepted: &[&str]| {
