@@ -47,7 +47,7 @@ pub async fn shown(
         Some(name) => facts::domain_named(tx, name).await?.ok_or_else(nobody)?.id,
         None => parts.config.default_domain_id.clone(),
     };
-    let account = login::account_named(tx, &remote.user, &domain).await?.ok_or_else(nobody)?;
+    let account = login::find_account(tx, &remote.user, &domain).await?.ok_or_else(nobody)?;
     line.tried(login::tried(Some(&account), Some(&remote.user), Some(domain)));
     Ok(Shown(account))
 }

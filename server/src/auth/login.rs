@@ -197,7 +197,7 @@ pub(super) async fn named(
                 Err(Error::Unauthorized(_)) => return Ok(None),
                 found => found?,
             };
-            let account = account_named(tx, name, &domain).await?;
+            let account = find_account(tx, name, &domain).await?;
             line.tried(tried(account.as_ref(), Some(name), Some(domain)));
             Ok(account)
         }
@@ -241,8 +241,11 @@ pub async fn account(tx: &mut Tx, user: &str) -> Result<Option<Account>> {
     find(tx, "l.user_id = ?", args![Id(user)]).await
 }
 
-/// The account of a name in a domain.
-pub(super) async fn account_named(tx: &mut Tx, name: &str, domain: &str) -> Result<Option<Account>> {
+/// The account of this name in a domain.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_account(tx: &mut Tx, name: &str, domain: &str) -> Result<Option<Account>> {
     find(tx, "l.name = ? AND l.domain_id = ?", args![name, Id(domain)]).await
 }
 

@@ -11,6 +11,7 @@ use vicar_rules::revocation::Event;
 use vicar_rules::token::{Act, Kind, is_factor};
 
 use crate::app::App;
+use crate::auth::application_credential;
 use crate::auth::external::{self, Remote, Shown};
 use crate::auth::issue::{self, Identity, ScopeRequest, may_rescope};
 use crate::auth::lockout::Epoch;
@@ -57,6 +58,11 @@ fn user(proof: &str) -> Value {
     user
 }
 
+fn credential() -> Value {
+    let owner = reference(&domain());
+    reference(&json!({"secret": {"type": ["string", "null"]}, "user": owner}))
+}
+
 fn scope() -> Value {
     json!({
         "type": ["object", "string", "null"],
@@ -97,6 +103,7 @@ schema!(LOGIN, {
                     "required": ["user"],
                     "properties": {"user": user("passcode")},
                 },
+                "application_credential": credential(),
                 "token": {
                     "type": "object",
                     "required": ["id"],
@@ -128,8 +135,8 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
             return Err(Error::field("auth", "is required in the request body and must be an object"));
         }
     };
-    let scope = auth.remove("scope");
-    let (who, proofs) = identify(s, auth).await?;
+    let scope = auth.remove("scope").filter(|scope| !scope.is_null());
+    let (who, proofs) = identify(s, auth, scope.is_some()).await?;
     let options = proofs.passed.as_ref().map(Passed::options);
     match factors::check(&mut s.tx, s.app.auth(), &who, options, s.now).await {
         Ok(()) => {}
@@ -143,7 +150,11 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
         }
         Err(e) => return Err(e),
     }
-    let wanted = match scope_request(&mut s.tx, scope.as_ref()).await {
+    let wanted = match &proofs.credential {
+        Some(credential) => Ok(credential.scope()),
+        None => scope_request(&mut s.tx, scope.as_ref()).await,
+    };
+    let wanted = match wanted {
         Ok(wanted) => wanted,
         // A delegated token is refused before its scope is looked at.
         Err(e) => {
@@ -172,6 +183,8 @@ struct Proofs {
     passed: Option<Passed>,
     entered: Option<Entered>,
     shown: Option<Shown>,
+    /// An application credential whose secret was right.
+    credential: Option<application_credential::Passed>,
 }
 
 impl Proofs {
@@ -206,7 +219,11 @@ fn remote(s: &Writing<'_>) -> Result<Option<Remote>> {
 /// Runs the login methods, each once however often it is named. A token that comes along with another method
 /// adds its methods, and its end and its chain stay in force; so does a receipt its methods. Whom a front server has
 /// authenticated has a method without naming it, as in Keystone.
-async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(Identity, Proofs)> {
+async fn identify(
+    s: &mut Writing<'_>,
+    mut auth: Map<String, Value>,
+    is_scoped: bool,
+) -> Result<(Identity, Proofs)> {
     let Some(Value::Object(mut identity)) = auth.remove("identity") else {
         return Err(Error::field("auth.identity", "is required and must be an object"));
     };
@@ -228,7 +245,11 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(
             Err(e) => return Err(e),
         }
     }
-    for method in methods(&mut identity, !users.is_empty())? {
+    let methods = methods(&mut identity, !users.is_empty())?;
+    if is_scoped && methods.iter().any(|m| m == application_credential::METHOD) {
+        return Err(OWN_SCOPE);
+    }
+    for method in methods {
         if !s.app.config.auth_methods.contains(&method) {
             return Err(UNSUPPORTED);
         }
@@ -246,6 +267,13 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(
                 let entered = totp::totp(&mut s.tx, login, data).await?;
                 users.push((method, entered.user().to_owned()));
                 proofs.entered = Some(entered);
+            }
+            application_credential::METHOD => {
+                let data = data(&mut identity, application_credential::METHOD)?;
+                let login = proof(s.app, s.request, s.slow, s.now, s.epoch);
+                let credential = application_credential::login(&mut s.tx, login, data).await?;
+                users.push((method, credential.user.clone()));
+                proofs.credential = Some(credential);
             }
             "external" | "kerberos" => {
                 data(&mut identity, &method)?;
@@ -278,15 +306,19 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(
             known: Known::default(),
         },
     };
+    let can_be_added_to = users.iter().all(|(m, _)| is_factor(m, &s.app.config.additional_primary));
     for (method, user) in users {
         if user != who.user {
             return Err(Error::Unauthorized(Reason::OtherUser));
         }
         add(&mut who.methods, method);
     }
+    if let Some(credential) = &proofs.credential {
+        who.until = who.until.min(credential.until);
+        who.root_audit_id.get_or_insert_with(|| application_credential::audit_chain(&credential.id));
+    }
     if let Some(receipt) = s.request.header(&RECEIPT)?.filter(|text| !text.is_empty()) {
-        let is_factor = |m: &String| m == "token" || is_factor(m, &s.app.config.additional_primary);
-        if who.source.is_none() && !who.methods.iter().all(is_factor) {
+        if !can_be_added_to {
             return Err(Error::Unauthorized(Reason::NotAReceipt));
         }
         for method in receipt::accept(&mut s.tx, s.app.auth(), receipt, &who.user, s.now).await? {
@@ -312,6 +344,11 @@ fn add(methods: &mut Vec<String>, method: String) {
         methods.push(method);
     }
 }
+
+const OWN_SCOPE: Error = Error::UnauthorizedBecause(
+    Reason::NoSuchScope,
+    "Error authenticating with application credential: Application credentials cannot request a scope.",
+);
 
 const UNSUPPORTED: Error =
     Error::UnauthorizedBecause(Reason::NoSuchMethod, "Attempted to authenticate with an unsupported method.");
@@ -450,7 +487,11 @@ async fn subject(
     let version = request.header(&ACCESS_RULES)?.and_then(|v| v.trim().parse::<f64>().ok());
     let understands_access_rules = version.is_some_and(|v| v >= 1.0);
     let options = ValidateOptions { window, understands_access_rules };
-    let own = caller.token().filter(|_| request.token_header(&AUTH_TOKEN).is_ok_and(|t| t == Some(&text)));
+    let own = caller.token().filter(|token| {
+        let is_shown = understands_access_rules
+            || token.application_credential.as_ref().is_none_or(|c| c.access_rules.is_empty());
+        is_shown && request.token_header(&AUTH_TOKEN).is_ok_and(|t| t == Some(&text))
+    });
     let token = match own {
         // What is valid by default is valid for every asker.
         Some(token) => Ok(token.clone()),
