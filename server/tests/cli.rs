@@ -1359,7 +1359,8 @@ fn adopting_says_what_each_option_of_a_keystone_means() {
     says("[token]\nexpiration = soon\n", 1, &["FAIL     files: configuration: [token] expiration"]);
 
     // What a Keystone finds by itself: beside its file, and in its defaults.
-    let policy = s.file("policy.yaml", "\"identity:get_user\": \"role:x\"\n\"identity:revocation_list\": \"!\"\n");
+    let policy =
+        s.file("policy.yaml", "\"identity:get_user\": \"role:x\"\n\"identity:revocation_list\": \"!\"\n");
     says(
         "",
         0,

@@ -171,6 +171,8 @@ pub struct Config {
     pub trust: vicar_rules::delegation::Limits,
     /// `[auth] methods`: their order is the order of the bits in a token.
     pub auth_methods: Vec<String>,
+    /// `[oauth2] oauth2_authn_methods`: how clients of OAuth 2.0 authenticate.
+    pub oauth2_authn_methods: Vec<String>,
     /// `[auth] additional_primary_auth_methods`
     pub additional_primary: Vec<String>,
     /// `[identity] domain_specific_drivers_enabled`
@@ -313,6 +315,7 @@ impl Config {
                     .unwrap_or(0),
             },
             auth_methods: r.list("auth", "methods")?,
+            oauth2_authn_methods: r.list("oauth2", "oauth2_authn_methods")?,
             additional_primary: r.list("auth", "additional_primary_auth_methods")?,
             domain_specific_drivers: r.flag("identity", "domain_specific_drivers_enabled")?,
             default_domain_id: r.text("identity", "default_domain_id")?.unwrap_or_default(),

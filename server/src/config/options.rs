@@ -138,6 +138,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("delegation", "max_trusts_per_user", Count(Some(10_000)), "how many living trusts a user may have given; 0: any number; ours"),
     opt("delegation", "max_credentials_per_user", Count(Some(10_000)), "how many credentials of all types, keypairs among them, a user may have, and how many application credentials and access rules each; 0: any number; ours"),
     opt("auth", "methods", List("external,password,token,oauth1,mapped,application_credential,ec2credential"), "their order is part of every token: never reorder, add at the end"),
+    opt("oauth2", "oauth2_authn_methods", List("tls_client_auth,client_secret_basic"), "how clients of OAuth 2.0 may authenticate; `tls_client_auth` is not served"),
     opt("auth", "additional_primary_auth_methods", List(""), "methods of plugins whose tokens count as logins, like `password`"),
     opt("identity", "default_domain_id", Text(Some("default")), "the domain of requests that name none"),
     opt("identity", "domain_specific_drivers_enabled", Flag(false), "whether lists of users and groups that ask for no domain show those of the caller's project's domain alone. A domain with another driver than `sql` in `domain_config_dir` refuses the start"),

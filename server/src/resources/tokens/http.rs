@@ -117,12 +117,23 @@ schema!(EVENTS_QUERY, {
 
 /// `POST /v3/auth/tokens`
 pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
-    let mut auth = match s.request.json()?.remove("auth") {
+    let auth = match s.request.json()?.remove("auth") {
         Some(Value::Object(map)) => map,
         _ => {
             return Err(Error::field("auth", "is required in the request body and must be an object"));
         }
     };
+    let (text, token) = log_in(s, auth).await?;
+    let with_catalog = !s.query()?.has("nocatalog");
+    let shown = render(&mut s.tx, &s.app.config, &token, with_catalog).await?;
+    Ok(with_header(created("token", shown), SUBJECT_TOKEN, &text))
+}
+
+/// Issues what an `auth` object asks for: a token, and its text.
+///
+/// # Errors
+/// 400 that names the field, 401, or 403.
+pub async fn log_in(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(String, Token)> {
     let scope = auth.remove("scope").filter(|scope| !scope.is_null());
     let Identified { who, passed, credential } = identify(s, auth, scope.is_some()).await?;
     check_mfa(&mut s.tx, &s.app.config.auth_methods, &who, passed.as_ref()).await?;
@@ -147,12 +158,10 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
         passed.record(&mut s.tx, s.app.auth(), rehash, s.now).await?;
     }
     s.request.line.subject(token.ids());
-    let with_catalog = !s.query()?.has("nocatalog");
-    let shown = render(&mut s.tx, &s.app.config, &token, with_catalog).await?;
     s.after_commit(|metrics| {
         metrics.tokens_issued.inc();
     });
-    Ok(with_header(created("token", shown), SUBJECT_TOKEN, &text))
+    Ok((text, token))
 }
 
 /// Runs the login methods, each once however often it is named. A token that comes along with another method
