@@ -80,7 +80,7 @@ async fn answer(route: &'static Route, app: &App, params: RawPathParams, request
     trace.operations(route.declared.ops.iter().map(|op| op.row().name));
     match read(app, params, request).await {
         Ok(request) => run(route, app, &request, &trace).await,
-        Err(e) => e.into_response(),
+        Err(e) => refused(route.path, e),
     }
 }
 
