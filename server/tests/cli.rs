@@ -389,7 +389,7 @@ fn options_are_read_as_oslo_reads_them() {
     };
     let base = write(
         "keystone.conf",
-        "[DEFAULT]\nstate_path = /nowhere\n[database]\nconnection = mysql://k:top$$hidden@h/k\nmax_retries = $trust.max_redelegation_count\n\
+        "[DEFAULT]\nstate_path = /nowhere\n[database]\nconnection = mysql://k:top$$secret@h/k\nmax_retries = $trust.max_redelegation_count\n\
          [token]\nexpiration = 10\nallow_expired_window = 10\n[trust]\nmax_redelegation_count = 7\n",
     );
     write("keystone.conf.d/20.conf", "[token]\nexpiration = 20\n");
@@ -402,7 +402,7 @@ fn options_are_read_as_oslo_reads_them() {
         c.envs(env.iter().copied()).current_dir(&s.0);
         let out = finish(c);
         assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
-        assert!(!String::from_utf8_lossy(&out.stdout).contains("hidden"), "no password is shown");
+        assert!(!String::from_utf8_lossy(&out.stdout).contains("$secret"), "no password is shown");
         serde_json::from_slice::<Value>(&out.stdout).expect("JSON").as_array().expect("a list").clone()
     };
     let of = |rows: &[Value], name: &str| {

@@ -28,6 +28,7 @@ mod lists;
 mod logs;
 mod losses;
 mod metrics;
+mod mfa;
 mod oauth2;
 mod pages;
 mod plans;

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, json};
 
-use super::http::log_in;
+use super::http::{LoggedIn, log_in};
 use crate::auth::application_credential::METHOD;
 use crate::authz::Writing;
 use crate::clock::SECOND;
@@ -42,7 +42,9 @@ pub async fn token(s: &mut Writing<'_>) -> Result<Response> {
         return Err(FAILED);
     };
     let identity = json!({"methods": [METHOD], METHOD: {"id": id, "secret": secret}});
-    let (text, token) = log_in(s, Map::from_iter([("identity".to_owned(), identity)])).await?;
+    let login = log_in(s, Map::from_iter([("identity".to_owned(), identity)])).await?;
+    // A client has no other method that it could add.
+    let LoggedIn::Whole(text, token) = login else { return Err(FAILED) };
     let lives = (token.payload.expires - token.payload.issued).div_euclid(SECOND);
     let answer = ok(json!({"access_token": text, "token_type": "Bearer", "expires_in": lives}));
     Ok(with_header(answer, header::CACHE_CONTROL, "no-store"))
