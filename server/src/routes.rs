@@ -25,7 +25,7 @@ use crate::resources::pki;
 use crate::resources::policies::{Policy, associations};
 use crate::resources::projects::tags;
 use crate::resources::roles::{Role, implied};
-use crate::resources::tokens::{exchange, http as tokens};
+use crate::resources::tokens::{exchange, http as tokens, oauth2};
 use crate::resources::users::http as users;
 use crate::resources::{credentials, domains::http as domains, keypairs::http as keypairs};
 use crate::resources::{projects::http as projects, trusts::http as trusts};
@@ -220,6 +220,7 @@ pub static ROUTES: &[Route] = routes! {
     // OAuth1
 
     // OAuth2
+    POST   "/v3/OS-OAUTH2/token" [] login: write oauth2::token, home "token" of "OS-OAUTH2", answers 200 any;
 
     // endpoint filters
     GET    "/v3/OS-EP-FILTER/endpoint_groups" [ListEndpointGroups]: read resource::list::<EndpointGroup>, query resource::query_schema::<EndpointGroup>(), home "endpoint_groups" of "OS-EP-FILTER", answers 200 [endpoint_groups];

@@ -207,6 +207,8 @@ pub struct Config {
     pub trust: vicar_rules::delegation::Limits,
     /// `[auth] methods`: their order is the order of the bits in a token.
     pub auth_methods: Vec<String>,
+    /// `[oauth2] oauth2_authn_methods`: how clients of OAuth 2.0 authenticate.
+    pub oauth2_authn_methods: Vec<String>,
     /// `[auth] additional_primary_auth_methods`
     pub additional_primary: Vec<String>,
     /// `[totp] included_previous_windows`
@@ -374,6 +376,7 @@ impl Config {
                     .unwrap_or(0),
             },
             auth_methods: r.list("auth", "methods")?,
+            oauth2_authn_methods: r.list("oauth2", "oauth2_authn_methods")?,
             additional_primary: r.list("auth", "additional_primary_auth_methods")?,
             totp_previous_windows: r.size::<u32>("totp", "included_previous_windows")?.min(10),
             totp_refuse_reuse: r.flag("totp", "refuse_reuse")?,

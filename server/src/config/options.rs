@@ -144,6 +144,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("delegation", "max_trusts_per_user", Count(Some(10_000)), "how many living trusts a user may have given; 0: any number; ours"),
     opt("delegation", "max_credentials_per_user", Count(Some(10_000)), "how many credentials of all types, keypairs among them, a user may have, and how many application credentials and access rules each; 0: any number; ours"),
     opt("auth", "methods", List("external,password,token,oauth1,mapped,application_credential,ec2credential"), "their order is part of every token: never reorder, add at the end"),
+    opt("oauth2", "oauth2_authn_methods", List("tls_client_auth,client_secret_basic"), "how clients of OAuth 2.0 may authenticate; `tls_client_auth` is not served"),
     opt("auth", "external", Text(Some("DefaultDomain")), "with `Domain`, the front server says the domain of a user too, in `[vicar] remote_domain_header`; otherwise it is the default domain"),
     opt("auth", "additional_primary_auth_methods", List(""), "methods of plugins whose tokens count as logins, like `password`"),
     opt("totp", "included_previous_windows", Number(1), "how many windows of 30 seconds before the current one a passcode may be of; 10 at most"),

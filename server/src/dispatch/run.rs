@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawPathParams, Request as HttpRequest, State};
-use axum::http::{Method, header};
+use axum::http::{Method, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, any, get};
@@ -24,7 +24,7 @@ use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::http::front::{Front, HEALTHCHECK};
 use crate::http::request::{AUTH_TOKEN, read_body};
-use crate::http::{Request, cors, layers};
+use crate::http::{Request, cors, layers, oauth2};
 use crate::queue::Origin;
 use crate::reason::Reason;
 use crate::store::{Backoff, Tx};
@@ -60,7 +60,7 @@ pub fn router(app: Arc<App>, routes: &'static [Route]) -> Router {
     }
     let (front, cors) = (Front::new(&app.config), Arc::<[_]>::from(app.config.cors.as_slice()));
     let router = router
-        .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
+        .method_not_allowed_fallback(|uri: Uri| async move { refused(uri.path(), Error::MethodNotAllowed) })
         .fallback(|| async {
             Error::NotFoundBecause("The requested URL was not found on this server.".into())
         })
@@ -80,7 +80,7 @@ async fn answer(route: &'static Route, app: &App, params: RawPathParams, request
     trace.operations(route.declared.ops.iter().map(|op| op.row().name));
     match read(app, params, request).await {
         Ok(request) => run(route, app, &request, &trace).await,
-        Err(e) => e.into_response(),
+        Err(e) => refused(route.path, e),
     }
 }
 
@@ -148,11 +148,16 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
     };
     request.line.refused(&error, route.declared.ops.first().map(|op| op.row().name));
     let hides = hides_its_time(route.auth, &error);
-    let mut response = error.into_response();
+    let mut response = refused(route.path, error);
     if hides {
         response.extensions_mut().insert(Padded(began));
     }
     response
+}
+
+/// What is answered instead of what was asked for.
+fn refused(path: &str, error: Error) -> Response {
+    if path == oauth2::TOKEN { oauth2::refused(error) } else { error.into_response() }
 }
 
 /// The name of a run in traces.

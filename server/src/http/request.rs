@@ -2,7 +2,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
@@ -170,6 +170,16 @@ impl Request {
                 e.column()
             ))),
         }
+    }
+
+    /// The pairs of a form; none when the body is something else.
+    pub fn form(&self) -> Vec<(String, String)> {
+        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim).unwrap_or_default();
+        if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Vec::new();
+        }
+        form_urlencoded::parse(&self.body).into_owned().collect()
     }
 
     /// The object under `name` in the body, checked against its schema.

@@ -29,6 +29,7 @@ mod logs;
 mod losses;
 mod metrics;
 mod mfa;
+mod oauth2;
 mod pages;
 mod plans;
 mod policies;

@@ -227,7 +227,9 @@ impl Server {
             (plain, body) => {
                 let r = plain.map(ureq::RequestBuilder::force_send_body).or(bodied).expect("a request");
                 let r = headers.iter().fold(r, |r, (n, v)| r.header(*n, *v));
+                let is_typed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
                 match body {
+                    Some(bytes) if is_typed => r.send(bytes),
                     Some(bytes) => r.content_type("application/json").send(bytes),
                     None => r.send_empty(),
                 }
