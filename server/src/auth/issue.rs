@@ -82,7 +82,7 @@ pub enum ScopeRequest {
 /// The identity behind a token that is presented as a login.
 ///
 /// # Errors
-/// 401 when it is not valid.
+/// 404 when it is not valid.
 pub async fn from_token(
     tx: &mut Tx,
     parts: Parts<'_>,
@@ -91,8 +91,8 @@ pub async fn from_token(
     now: Micros,
 ) -> Result<Identity> {
     let source = validate(tx, parts, text, Known::default(), now, ValidateOptions::default()).await?;
-    // Keystone says 404 here; a login that fails is 401 for every client that tries again.
-    let source = source.map_err(|dead| dead.refused(line))?;
+    // As in Keystone, whose tests ask for it: a token that is not there, not a login that failed.
+    let source = source.map_err(|dead| dead.absent(line))?;
     line.tried(Tried {
         user: Some(source.payload.user.clone()),
         audit_ids: Some(source.payload.audit_ids.join(" ")),

@@ -150,7 +150,7 @@ fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
     assert!(dead.logged.request["tried_audit_ids"].is_string(), "the token was ours");
     refused(
         s.auth(json!({"identity": {"methods": ["token"], "token": {"id": token}}})),
-        401,
+        404,
         Reason::TokenRevoked,
         alice,
     );
