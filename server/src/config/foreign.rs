@@ -67,7 +67,8 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("identity", "driver", Unless(SQL), Refused("identity-driver", "users whose passwords an LDAP or another service checks cannot log in here")),
     ("identity", "domain_configurations_from_database", Unless(OFF), Differs("configurations of domains are neither read nor served here; the start is refused if one names another driver")),
     ("catalog", "driver", Unless(SQL), Refused("catalog-driver", "the catalog is served from the database alone")),
-    ("oslo_messaging_notifications", "driver", Unless(&["noop"]), Differs("what is done here is told to nobody. Who follows the Keystone's notifications (metering, audit, cleaners) misses it")),
+    ("oslo_messaging_rabbit", "kombu_compression", Always, Differs("notifications are sent as they are, without compression")),
+    ("oslo_messaging*", "*", Always, Nothing),
     ("cache", "*", Always, Nothing),
     ("oauth1", "driver", Unless(SQL), Differs("OAuth is not served here")),
     ("endpoint_policy", "driver", Unless(SQL), Differs("policies of endpoints are not served here")),
@@ -254,6 +255,7 @@ pub fn judge(ini: &Ini, config: &Config) -> Findings {
         }
     }
     methods(&mut all, config);
+    transport(&mut all, config);
     domains(&mut all, ini);
     all
 }
@@ -289,6 +291,19 @@ fn methods(all: &mut Findings, config: &Config) {
             option: written("auth", "methods"),
             effect: Refused("auth-methods", OTHER_METHODS),
             text: format!("has {}: {OTHER_METHODS}", others.join(", ")),
+        });
+    }
+}
+
+const OTHER_TRANSPORT: &str =
+    "notifications go to a RabbitMQ or to the log here: what is done is told to nobody";
+
+fn transport(all: &mut Findings, config: &Config) {
+    if let Some(scheme) = &config.messaging.other_transport {
+        all.foreign.push(Finding {
+            option: written("oslo_messaging_notifications", "transport_url"),
+            effect: Differs(OTHER_TRANSPORT),
+            text: format!("begins with `{scheme}:`: {OTHER_TRANSPORT}"),
         });
     }
 }

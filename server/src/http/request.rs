@@ -20,6 +20,10 @@ pub const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 /// The header with the token that a call is about.
 pub const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
+/// A request's id, as an extension.
+#[derive(Debug, Clone, Default)]
+pub struct Id(pub String);
+
 /// A request. Nothing in it is checked.
 #[derive(Debug)]
 pub struct Request {
@@ -31,6 +35,8 @@ pub struct Request {
     pub path: String,
     /// The log line.
     pub line: Line,
+    /// Its id.
+    pub id: String,
     params: Vec<(String, String)>,
     headers: HeaderMap,
     body: Bytes,
@@ -71,6 +77,7 @@ impl Request {
             query: Query::parse(parts.uri.query().unwrap_or_default())?,
             path: parts.uri.path().to_owned(),
             line: parts.extensions.get::<Line>().cloned().unwrap_or_default(),
+            id: parts.extensions.get::<Id>().cloned().unwrap_or_default().0,
             params,
             headers: parts.headers,
             body,
