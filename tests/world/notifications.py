@@ -176,7 +176,7 @@ class Story:
         return self.at.call('POST', '/auth/tokens', None, {'auth': auth}, headers=self.headers).want(*want)
 
 
-def play(s):
+def play(s, form):
     """Everything that a Keystone tells, each at least once."""
     # The catalog.
     region = 'here'
@@ -211,6 +211,8 @@ def play(s):
     s.call('PUT', '/groups/%s/users/%s' % (group, user))
     s.call('DELETE', '/groups/%s/users/%s' % (group, user))
     # Roles.
+    member = s.at.role_ids(s.admin)['member']
+    s.known(member=member)
     role = s.make('role', 'role', name='r')
     own = s.make('own role', 'role', name='own', domain_id=domain)
     s.call('PATCH', '/roles/' + role, {'role': {'description': 'x'}})
@@ -224,6 +226,7 @@ def play(s):
     s.call('DELETE', '/domains/%s/users/%s/roles/%s' % (domain, user, role), want=(404,))
     s.call('PUT', '/system/users/%s/roles/%s' % (user, role))
     # Logins.
+    s.call('PUT', '/projects/%s/users/%s/roles/%s' % (project, user, member))
     token = api.Token(s.login(user, MEMBER, api.project(project)))
     s.login(('u', domain), MEMBER, api.project(project))
     s.login(('u', domain), 'wrong', want=(401,))
@@ -234,8 +237,9 @@ def play(s):
     s.call('POST', '/auth/tokens', {'auth': {'identity': {'methods': ['token'], 'token': {'id': token.id}}}})
     # Their own.
     s.call('PATCH', '/users/' + other, {'user': {'enabled': True, 'password': MEMBER}})
-    change = {'user': {'original_password': MEMBER, 'password': 'short'}}
-    s.at.call('POST', '/users/%s/password' % other, None, change, headers=s.headers).want(400)
+    if form == 'cadf':                  # in the other one, a Keystone says that it was changed
+        change = {'user': {'original_password': MEMBER, 'password': 'short'}}
+        s.at.call('POST', '/users/%s/password' % other, None, change, headers=s.headers).want(400)
     change = {'user': {'original_password': MEMBER, 'password': MEMBER + 'y'}}
     s.at.call('POST', '/users/%s/password' % other, None, change, headers=s.headers).want(204)
     change = {'user': {'original_password': 'wrong-one', 'password': MEMBER + 'z'}}
@@ -249,7 +253,7 @@ def play(s):
     s.call('DELETE', '/users/%s/credentials/OS-EC2/%s' % (user, pair['access']), token=token)
     trust = s.call('POST', '/OS-TRUST/trusts', {'trust': {
         'trustor_user_id': user, 'trustee_user_id': other, 'project_id': project, 'impersonation': True,
-        'allow_redelegation': True, 'roles': [{'name': 'r'}]}}, token=token).body['trust']['id']
+        'allow_redelegation': True, 'roles': [{'id': member}]}}, token=token).body['trust']['id']
     s.known(trust=trust)
     s.call('DELETE', '/OS-TRUST/trusts/' + trust, token=token)
     # Reading tells nothing, and neither does what is refused.
@@ -296,6 +300,8 @@ def alike(event):
     if reason and event['event_type'] == 'identity.user.updated':
         payload['outcome'] = 'failure'
         reason['reasonType'] = '<why>'
+    if payload.get('inherited_to_projects'):
+        payload.pop('initiator', None)
     return event
 
 
@@ -326,7 +332,11 @@ def stories(c, bus):
             mine = settings(form, topic, bus.address(free_port()) if kind == 'vicar' else bus.address())
             with (Vicar if kind == 'vicar' else server.Keystone)(settings=mine) as at:
                 s = Story(at)
-                play(s)
+                # What bootstrap and the login have told is before it.
+                s.make('begin', 'region', id='begin')
+                listener.wait_for('begin', 'identity.region.created')
+                listener.heard.clear()
+                play(s, form)
                 listener.wait_for('the-end', 'identity.region.created')
                 heard[kind] = told(listener, s.names)
                 c.ok('%s: %s tells %d events' % (form, kind, len(listener.heard)), len(listener.heard) > 60)

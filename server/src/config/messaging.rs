@@ -242,15 +242,12 @@ impl BrokerOptions<'_> {
         } else {
             None
         };
-        let quorum = if self.flag("rabbit_quorum_queue")? {
-            Some((
-                self.number("rabbit_quorum_delivery_limit")?,
-                self.number("rabbit_quorum_max_memory_length")?,
-                self.number("rabbit_quorum_max_memory_bytes")?,
-            ))
-        } else {
-            None
-        };
+        let limits = (
+            self.number("rabbit_quorum_delivery_limit")?,
+            self.number("rabbit_quorum_max_memory_length")?,
+            self.number("rabbit_quorum_max_memory_bytes")?,
+        );
+        let quorum = self.flag("rabbit_quorum_queue")?.then_some(limits);
         let mirrored = self.flag("rabbit_ha_queues")?;
         if mirrored && quorum.is_some() {
             return wrong(
@@ -306,7 +303,13 @@ impl Reader<'_> {
             }
         }
         let needs_broker = drivers.iter().any(|driver| *driver != Driver::Log);
-        let (broker, other_transport) = if needs_broker { self.broker()? } else { (None, None) };
+        let (broker, other_transport) = if needs_broker {
+            self.broker()?
+        } else {
+            // What is there must be right, used or not.
+            BrokerOptions { reader: self, query: &[] }.broker(Vec::new(), String::new())?;
+            (None, None)
+        };
         let opt_out = "notification_opt_out";
         Ok(Messaging {
             drivers,

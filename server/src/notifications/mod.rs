@@ -21,7 +21,7 @@ use crate::metrics::NotificationCounters;
 use crate::store::{self, Id, Store};
 
 /// The target of the log lines of the driver `log`.
-pub const TARGET: &str = "vicar::notifications";
+pub const TARGET: &str = "vicar::notification";
 
 /// How many notices are worked on at once.
 const BATCH: usize = 64;

@@ -25,6 +25,7 @@ mod lists;
 mod logs;
 mod losses;
 mod metrics;
+mod notifications;
 mod pages;
 mod plans;
 mod policy;
