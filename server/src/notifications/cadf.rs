@@ -43,6 +43,12 @@ fn time(at: Micros) -> String {
     format!("{}+0000", clock::iso_bare(at))
 }
 
+fn put(to: &mut Value, name: &str, value: impl Into<Value>) {
+    if let Some(map) = to.as_object_mut() {
+        map.insert(name.to_owned(), value.into());
+    }
+}
+
 fn set(map: &mut Map<String, Value>, name: &str, value: Option<&String>) {
     if let Some(value) = value {
         map.insert(name.to_owned(), value.as_str().into());
@@ -59,7 +65,7 @@ fn initiator(of: &Initiator) -> Value {
     map.insert("id".into(), id.into());
     let mut host = json!({"agent": of.agent});
     if let Some(address) = &of.address {
-        host["address"] = address.as_str().into();
+        put(&mut host, "address", address.as_str());
     }
     map.insert("host".into(), host);
     set(&mut map, "user_id", of.user.as_ref());
@@ -95,18 +101,18 @@ pub fn event(notice: &Notice, observer: Option<&str>) -> Value {
         "target": target,
     });
     if let Some(of) = &notice.initiator {
-        event["initiator"] = initiator(of);
+        put(&mut event, "initiator", initiator(of));
     }
     if let Some(reason) = &notice.reason {
-        event["reason"] = json!({"reasonType": reason.text, "reasonCode": reason.code.to_string()});
+        put(&mut event, "reason", json!({"reasonType": reason.text, "reasonCode": reason.code.to_string()}));
     }
     match &notice.what {
-        What::Object { id, .. } => event["resource_info"] = id.as_str().into(),
+        What::Object { id, .. } => put(&mut event, "resource_info", id.as_str()),
         What::Grant { parts, inherited, .. } => {
             for (name, id) in parts {
-                event[*name] = id.as_str().into();
+                put(&mut event, name, id.as_str());
             }
-            event["inherited_to_projects"] = (*inherited).into();
+            put(&mut event, "inherited_to_projects", *inherited);
         }
         What::Authenticate => {}
     }
@@ -118,14 +124,14 @@ pub fn basic(notice: &Notice) -> Option<Value> {
     let What::Object { id, actor, .. } = &notice.what else { return None };
     let mut payload = json!({"resource_info": id});
     if let Some(actor) = actor {
-        payload["actor_id"] = actor.user.as_str().into();
-        payload["actor_type"] = "user".into();
-        payload["actor_operation"] = if actor.came { "added" } else { "removed" }.into();
+        put(&mut payload, "actor_id", actor.user.as_str());
+        put(&mut payload, "actor_type", "user");
+        put(&mut payload, "actor_operation", if actor.came { "added" } else { "removed" });
     }
     if let Some(of) = &notice.initiator {
-        payload["request_id"] = of.request.as_str().into();
+        put(&mut payload, "request_id", of.request.as_str());
         if let Some(id) = &of.global_request {
-            payload["global_request_id"] = id.as_str().into();
+            put(&mut payload, "global_request_id", id.as_str());
         }
     }
     Some(payload)
