@@ -328,7 +328,7 @@ def stories(c, bus):
         for kind in ('keystone', 'vicar'):
             topic = '%s_%s' % (kind, form)
             listener = Listener(bus.address(), topic)
-            # The first host is nobody's.
+            # Nothing listens on the first port.
             mine = settings(form, topic, bus.address(free_port()) if kind == 'vicar' else bus.address())
             with (Vicar if kind == 'vicar' else server.Keystone)(settings=mine) as at:
                 s = Story(at)
@@ -407,7 +407,8 @@ def secured(c, bus):
         project = s.make('p', 'project', name='p', domain_id='default')
         s.call('DELETE', '/projects/' + project)
         cleaner.wait_for(project, 'identity.project.deleted')
-        c.equal('a cleaner hears of the project alone', [e['payload']['resource_info'] for e in cleaner.heard], [project])
+        c.equal('a cleaner hears of the project alone',
+                [e['payload']['resource_info'] for e in cleaner.heard], [project])
         for _ in range(200):
             s.at.call('POST', '/regions', s.admin, {'region': {}}).want(201)
         v.halt()

@@ -381,7 +381,7 @@ impl<'r, T> Session<'r, T> {
         self.request.list(name, items, filters, self.app.config.list_limit)
     }
 
-    /// Tells those who listen to notifications what the caller did to an object, once it is committed. Most routes
+    /// Leaves a notification of what the caller did to an object, for the time after the commit. Most routes
     /// need not: `dispatch/notices.rs` says what follows from an operation.
     pub fn tell(&mut self, kind: ObjectKind, action: Action, id: &str) {
         self.told.push(Told { kind, action, id: id.to_owned(), by_caller: true });

@@ -197,7 +197,7 @@ pub(super) struct Done<'a> {
 }
 
 impl Done<'_> {
-    /// Tells what a request has done. Its transaction is committed.
+    /// Leaves notices of what a request has done. Its transaction is committed.
     pub fn tell(&self, told: Vec<Told>, response: &Response) {
         if !self.app.notifications.is_on() {
             return;
@@ -217,7 +217,7 @@ impl Done<'_> {
         }
     }
 
-    /// Tells what a request has not done, as far as a Keystone does: logins, grants, and passwords that were refused.
+    /// Leaves notices of what a request has not done, as far as a Keystone does: logins, grants, and passwords that were refused.
     pub fn tell_refused(&self, error: &Error) {
         if !self.app.notifications.is_on() || !is_refusal(error) {
             return;
@@ -275,7 +275,7 @@ impl Done<'_> {
         })
     }
 
-    /// Tells whether the password was right that came along.
+    /// Leaves a notice of the password that came along.
     fn tell_password(&self) {
         let Some(password) = self.request.line.password() else { return };
         let (outcome, reason) = judged(&password);

@@ -30,7 +30,7 @@ const BATCH: usize = 64;
 /// How long a host may take to connect, and to declare.
 const CONNECTING: Duration = Duration::from_secs(10);
 
-/// How long a broker may take to confirm a batch. One that has too little memory or disk takes for ever.
+/// How long a broker may take to confirm a batch. One that has too little memory or disk never does.
 const CONFIRMING: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether a connection that has nothing to do is still there.

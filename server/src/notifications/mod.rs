@@ -47,7 +47,7 @@ struct Queue {
     overflow: Arc<Overflow>,
 }
 
-/// Says in the log once that too many wait, and once that it is over.
+/// What the log has once when too many wait, and once when that is over.
 #[derive(Debug, Default)]
 struct Overflow(Mutex<u64>);
 
@@ -152,7 +152,7 @@ impl Notifications {
         }
     }
 
-    /// Tells what waits, within a deadline; what is left later is dropped.
+    /// Sends what waits, within a deadline; what is left later is dropped.
     pub async fn finish(&self, telling: JoinHandle<()>) {
         if let Some(queue) = self.queue.get() {
             queue.sender.lock().unwrap_or_else(PoisonError::into_inner).take();

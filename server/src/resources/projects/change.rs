@@ -256,7 +256,7 @@ async fn revoke(tx: &mut WriteTx, proof: &impl Proof, p: &Project) -> Result<()>
     Ok(())
 }
 
-/// Tells that a project was changed or deleted; a domain is told of as both.
+/// Leaves a notification of a project that was changed or deleted; of a domain, as both.
 pub fn tell(s: &mut Writing<'_>, p: &Project, action: Action) {
     s.tell(ObjectKind::Project, action, &p.id);
     if p.is_domain {
