@@ -56,11 +56,14 @@ class Bus(services.RabbitMq):
         super().__init__()
         self.tls = free_port()
         self.ca = self.at('ca.pem')
-        for name, more in (('ca', []), ('server', ['-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1',
-                                                   '-CA', self.at('ca.pem'), '-CAkey', self.at('ca.key')])):
-            subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1',
-                            '-nodes', '-subj', '/CN=' + name, '-days', '2', '-keyout', self.at(name + '.key'),
-                            '-out', self.at(name + '.pem'), *more], check=True, capture_output=True)
+        with open(self.at('names'), 'w') as f:
+            f.write('subjectAltName = DNS:localhost, IP:127.0.0.1\nbasicConstraints = CA:FALSE\n')
+        new = 'req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes '
+        for line in (new + '-x509 -subj /CN=authority -keyout ca.key -out ca.pem -days 2',
+                     new + '-subj /CN=broker -keyout server.key -out server.csr',
+                     'x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile names '
+                     '-out server.pem -days 2'):
+            subprocess.run(['openssl', *line.split()], cwd=self.dir, check=True, capture_output=True)
 
     def at(self, name):
         return os.path.join(self.dir, name)
@@ -190,6 +193,9 @@ def play(s, form):
     s.call('DELETE', '/endpoints/' + endpoint, X_Openstack_Request_Id=GLOBAL)
     s.call('DELETE', '/services/' + service)
     s.call('DELETE', '/regions/' + region)
+    policy = s.make('policy', 'policy', 'policies', blob='{}', type='application/json')
+    s.call('PATCH', '/policies/' + policy, {'policy': {'blob': '{"a": ""}'}})
+    s.call('DELETE', '/policies/' + policy)
     # Domains, projects, tags.
     domain = s.make('domain', 'domain', name='d')
     s.call('PATCH', '/domains/' + domain, {'domain': {'description': 'x'}})

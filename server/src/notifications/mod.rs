@@ -6,6 +6,7 @@
 mod broker;
 mod cadf;
 mod envelope;
+pub mod log;
 mod notice;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -19,9 +20,6 @@ use crate::args;
 use crate::config::messaging::{Driver, Format, Messaging};
 use crate::metrics::NotificationCounters;
 use crate::store::{self, Id, Store};
-
-/// The target of the log lines of the driver `log`.
-pub const TARGET: &str = "vicar::notification";
 
 /// How many notices are worked on at once.
 const BATCH: usize = 64;
@@ -65,7 +63,7 @@ impl Overflow {
         *since += 1;
     }
 
-    fn sent(&self) {
+    fn is_over(&self) {
         let number = std::mem::take(&mut *self.lock());
         if number > 0 {
             tracing::warn!(dropped = number, "notifications are sent again");
@@ -206,11 +204,12 @@ impl Teller {
     fn hand_over(&self, notice: &Notice) {
         let event = envelope::Event::new(notice, self.format, &self.publisher, self.service.as_deref());
         if self.to_log {
-            tracing::info!(target: TARGET, event_type = event.event_type, notification = event.bare(), "notification");
+            log::write(&event);
         }
         let Some(out) = &self.out else {
             self.counters.waiting.dec();
             self.counters.sent.inc();
+            self.overflow.is_over();
             return;
         };
         let bodies = self.drivers.iter().filter_map(|driver| match driver {
@@ -219,7 +218,10 @@ impl Teller {
             Driver::Log => None,
         });
         if out.try_send(bodies.map(String::into_bytes).collect()).is_ok() {
-            self.overflow.sent();
+            // Not at the first place that is free: then it would be said again and again.
+            if out.capacity() > out.max_capacity() / 2 {
+                self.overflow.is_over();
+            }
         } else {
             self.counters.waiting.dec();
             self.overflow.dropped(&self.counters);

@@ -67,7 +67,7 @@ pub fn install() {
     let errors = layer().with_test_writer().with_filter(tracing_subscriber::filter::LevelFilter::ERROR);
     let ours = filter_fn(|m| m.is_event() && [TARGET, "vicar::dispatch::log"].contains(&m.target()));
     let captured = layer().json().flatten_event(true).with_writer(Capture).with_filter(ours);
-    let notified = filter_fn(|m| m.is_event() && m.target() == notifications::TARGET);
+    let notified = filter_fn(|m| m.is_event() && m.target() == notifications::log::TARGET);
     let told = layer().json().flatten_event(true).with_writer(told::Capture).with_filter(notified);
     let _ = tracing_subscriber::registry().with(errors).with(captured).with(told).try_init();
 }
