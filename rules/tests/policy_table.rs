@@ -106,6 +106,10 @@ fn facts(op: Op) -> Facts {
         | ListRoleInferenceRules
         | CheckImpliedRole => role(),
         GetLimit => none().with(Fact::LimitProject, "p").with(Fact::LimitProjectDomain, "d"),
+        CreateDomainConfig | GetDomainConfig | UpdateDomainConfig | DeleteDomainConfig => {
+            none().with(Fact::PathDomain, "d")
+        }
+        GetSecurityComplianceDomainConfig | GetDomainConfigDefault => none(),
         GetLimitModel | ListLimits | CreateLimits | UpdateLimit | DeleteLimit => none(),
         GetRegisteredLimit
         | ListRegisteredLimits

@@ -15,6 +15,7 @@ use crate::resource;
 use crate::resources::catalog::endpoints::Endpoint;
 use crate::resources::catalog::regions::{self, Region};
 use crate::resources::catalog::services::Service;
+use crate::resources::domain_config::http as domain_config;
 use crate::resources::endpoint_filter::{EndpointGroup, http as endpoint_filter};
 use crate::resources::grants::{assignments, http as grants};
 use crate::resources::groups::{Group, members};
@@ -249,6 +250,19 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/endpoints/{endpoint_id}/OS-ENDPOINT-POLICY/policy" [GetPolicyForEndpoint]: read associations::of_endpoint, home "endpoint_policy" of "OS-ENDPOINT-POLICY", answers 200 policy;
 
     // configuration of domains
+    GET    "/v3/domains/{domain_id}/config" [GetDomainConfig]: read domain_config::get, home "domain_config", answers 200 config;
+    PUT    "/v3/domains/{domain_id}/config" [CreateDomainConfig]: write domain_config::put, body = domain_config::CONFIG, answers 201 config | 200 config;
+    PATCH  "/v3/domains/{domain_id}/config" [UpdateDomainConfig]: write domain_config::update, body = domain_config::CONFIG, answers 200 config;
+    DELETE "/v3/domains/{domain_id}/config" [DeleteDomainConfig]: write domain_config::delete, answers 204;
+    GET    "/v3/domains/{domain_id}/config/{group}" [GetDomainConfig, GetSecurityComplianceDomainConfig]: read domain_config::get, home "domain_config_group", answers 200 config;
+    PATCH  "/v3/domains/{domain_id}/config/{group}" [UpdateDomainConfig]: write domain_config::update, body = domain_config::CONFIG, answers 200 config;
+    DELETE "/v3/domains/{domain_id}/config/{group}" [DeleteDomainConfig]: write domain_config::delete, answers 204;
+    GET    "/v3/domains/{domain_id}/config/{group}/{option}" [GetDomainConfig, GetSecurityComplianceDomainConfig]: read domain_config::get, home "domain_config_option", answers 200 config;
+    PATCH  "/v3/domains/{domain_id}/config/{group}/{option}" [UpdateDomainConfig]: write domain_config::update, body = domain_config::CONFIG, answers 200 config;
+    DELETE "/v3/domains/{domain_id}/config/{group}/{option}" [DeleteDomainConfig]: write domain_config::delete, answers 204;
+    GET    "/v3/domains/config/default" [GetDomainConfigDefault]: read domain_config::defaults, home "domain_config_default", answers 200 config;
+    GET    "/v3/domains/config/{group}/default" [GetDomainConfigDefault]: read domain_config::defaults, home "domain_config_default_group", answers 200 config;
+    GET    "/v3/domains/config/{group}/{option}/default" [GetDomainConfigDefault]: read domain_config::defaults, home "domain_config_default_option", answers 200 config;
 
     // federation
 

@@ -231,6 +231,12 @@ operations! {
     ListEndpointsForPolicy, "identity:list_endpoints_for_policy", "sp", "rule:admin_required or rule:system_reader";
 
     // configuration of domains
+    CreateDomainConfig, "identity:create_domain_config", "sp", "rule:admin_required";
+    GetDomainConfig, "identity:get_domain_config", "sp", "rule:admin_required or rule:system_reader";
+    GetSecurityComplianceDomainConfig, "identity:get_security_compliance_domain_config", "sdp", "@";
+    UpdateDomainConfig, "identity:update_domain_config", "sp", "rule:admin_required";
+    DeleteDomainConfig, "identity:delete_domain_config", "sp", "rule:admin_required";
+    GetDomainConfigDefault, "identity:get_domain_config_default", "sp", "rule:admin_required or rule:system_reader";
 
     // federation
 

@@ -153,7 +153,13 @@ impl<'r, T> Session<'r, T> {
     /// # Errors
     /// 400 for a limit that is no positive integer.
     pub fn paging(&self, queried: &[&str], filters: &[&str]) -> Result<Paging<'r>> {
-        self.request.query.paging(queried, filters, self.app.config.list_limit)
+        self.request.query.paging(queried, filters, self.list_limit())
+    }
+
+    /// The longest list that the configuration allows of the collection that the path ends with.
+    fn list_limit(&self) -> Option<u32> {
+        let collection = self.request.path.split('/').rfind(|part| !part.is_empty()).unwrap_or_default();
+        self.app.config.list_limits.of(collection)
     }
 
     /// The answer with a page that was read in batches.
@@ -378,7 +384,7 @@ impl<'r, T> Session<'r, T> {
     /// # Errors
     /// 400 for a page that cannot be.
     pub fn list(&self, name: &str, items: Vec<Value>, filters: &[&str]) -> Result<Response> {
-        self.request.list(name, items, filters, self.app.config.list_limit)
+        self.request.list(name, items, filters, self.list_limit())
     }
 
     /// Leaves a notification of what the caller did to an object, for the time after the commit. Most routes

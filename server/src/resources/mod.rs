@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod credentials;
+pub mod domain_config;
 pub mod domains;
 pub mod endpoint_filter;
 pub mod grants;

@@ -11,6 +11,7 @@ mod catalog;
 mod concurrency;
 mod database;
 mod discovery;
+mod domain_config;
 mod domains;
 mod endpoint_filter;
 mod engines;

@@ -332,10 +332,11 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
         "tokens do not name them here, and no assertions are made",
     ),
     (
-        "configurations of domains",
-        "SELECT COUNT(DISTINCT domain_id) FROM whitelisted_config",
+        "domains with another driver stored",
+        "SELECT COUNT(DISTINCT domain_id) FROM whitelisted_config
+          WHERE \"group\" = 'identity' AND \"option\" = 'driver' AND value <> '\"sql\"'",
         Verdict::Differs,
-        "not looked at, and not managed here",
+        "with `[identity] domain_configurations_from_database` their users cannot log in here",
     ),
     ("OAuth1 consumers", "SELECT COUNT(*) FROM consumer", Verdict::Differs, "not managed here"),
     (
