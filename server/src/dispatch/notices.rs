@@ -5,6 +5,7 @@ use axum::http::header::USER_AGENT;
 use axum::response::Response;
 use vicar_rules::policy::{Op, Scope};
 
+use super::events;
 use super::route::{Auth, Route};
 use crate::app::App;
 use crate::authz::{Caller, Told};
@@ -129,6 +130,10 @@ fn of_operation(op: Op) -> Option<Tells> {
         | Op::ListEndpointsForPolicy => return None,
 
         // configuration of domains
+        Op::CreateDomainConfig | Op::UpdateDomainConfig | Op::DeleteDomainConfig => return None,
+        Op::GetDomainConfig
+        | Op::GetDomainConfigDefault
+        | Op::GetSecurityComplianceDomainConfig => return None,
 
         // federation
 
@@ -235,9 +240,8 @@ impl Done<'_> {
             return;
         }
         self.tell_password();
-        let success = self.route.answers.first().map(|answer| answer.status);
         // What was only asked for (`?dry_run=true`) has another.
-        if success != Some(response.status().as_u16()) {
+        if !events::successes(self.route).is_some_and(|s| s.contains(&response.status().as_u16())) {
             return;
         }
         for Told { kind, action, id, by_caller } in told {

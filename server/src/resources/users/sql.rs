@@ -339,7 +339,7 @@ pub async fn delete(
         ),
         (
             ObjectKind::AccessRule,
-            "SELECT external_id FROM access_rule WHERE user_id = ? ORDER BY external_id",
+            "SELECT external_id FROM access_rule WHERE user_id = ? AND external_id IS NOT NULL ORDER BY external_id",
         ),
     ] {
         let ids: Vec<String> = tx.column(ids, args![Id(user)]).await?;
