@@ -144,6 +144,11 @@ fn facts(op: Op) -> Facts {
         }
         GetUser | CreateUser | UpdateUser | DeleteUser | RevokeTokensForUser => user(),
         ListUsers => in_domain(),
+        GetApplicationCredential
+        | ListApplicationCredentials
+        | CreateApplicationCredential
+        | DeleteApplicationCredential => none().with(Fact::PathUser, "owner"),
+        GetAccessRule | ListAccessRules | DeleteAccessRule => user(),
         ListUserDelegations | ChangePassword => user(),
         ListRevokeEvents => none(),
         CreateEndpointGroup

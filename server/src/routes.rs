@@ -12,6 +12,7 @@ use crate::dispatch::{self, Route, discovery};
 use crate::error::Result;
 use crate::http::Request;
 use crate::resource;
+use crate::resources::application_credentials::http as application_credentials;
 use crate::resources::catalog::endpoints::Endpoint;
 use crate::resources::catalog::regions::{self, Region};
 use crate::resources::catalog::services::Service;
@@ -208,6 +209,13 @@ pub static ROUTES: &[Route] = routes! {
     DELETE "/v3/users/{user_id}/credentials/OS-EC2/{credential_id}" [Ec2DeleteCredential]: write keypairs::delete, answers 204;
 
     // application credentials
+    GET    "/v3/users/{user_id}/application_credentials" [ListApplicationCredentials]: read application_credentials::list, query application_credentials::QUERY, home "application_credentials", answers 200 [application_credentials];
+    POST   "/v3/users/{user_id}/application_credentials" [CreateApplicationCredential]: write application_credentials::create, body application_credential = application_credentials::CREATE, answers 201 application_credential;
+    GET    "/v3/users/{user_id}/application_credentials/{application_credential_id}" [GetApplicationCredential]: read application_credentials::get, home "application_credential", answers 200 application_credential;
+    DELETE "/v3/users/{user_id}/application_credentials/{application_credential_id}" [DeleteApplicationCredential]: write application_credentials::delete, answers 204;
+    GET    "/v3/users/{user_id}/access_rules" [ListAccessRules]: read application_credentials::rules, query application_credentials::RULES_QUERY, home "access_rules", answers 200 [access_rules];
+    GET    "/v3/users/{user_id}/access_rules/{access_rule_id}" [GetAccessRule]: read application_credentials::get_rule, home "access_rule", answers 200 access_rule;
+    DELETE "/v3/users/{user_id}/access_rules/{access_rule_id}" [DeleteAccessRule]: write application_credentials::delete_rule, answers 204;
 
     // OAuth1
 

@@ -189,6 +189,13 @@ operations! {
     DeleteRegisteredLimit, "identity:delete_registered_limit", "sp", "rule:admin_required";
 
     // application credentials
+    GetApplicationCredential, "identity:get_application_credential", "sp", "rule:admin_required or rule:system_reader or rule:owner";
+    ListApplicationCredentials, "identity:list_application_credentials", "sp", "rule:admin_required or rule:system_reader or rule:owner";
+    CreateApplicationCredential, "identity:create_application_credential", "p", "rule:owner";
+    DeleteApplicationCredential, "identity:delete_application_credential", "sp", "rule:admin_or_owner";
+    GetAccessRule, "identity:get_access_rule", "sp", "rule:system_reader or user_id:%(target.user.id)s";
+    ListAccessRules, "identity:list_access_rules", "sp", "rule:system_reader or user_id:%(target.user.id)s";
+    DeleteAccessRule, "identity:delete_access_rule", "sp", "(role:admin and system_scope:all) or user_id:%(target.user.id)s";
 
     // OAuth1
 

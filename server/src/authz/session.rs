@@ -289,11 +289,11 @@ impl<'r, T> Session<'r, T> {
         if self.allows(op, &facts)? { Ok(()) } else { Err(Error::NotPermitted(op.row().name)) }
     }
 
-    /// The variable parts of the path are facts, as in Keystone.
+    /// The variable parts of the path are facts, as in Keystone, unless the object tells the same of itself.
     fn with_path(&self, facts: Facts) -> Facts {
         self.request.parts().fold(facts, |facts, (name, value)| match Fact::named(name) {
-            Some(fact) => facts.with(fact, value),
-            None => facts,
+            Some(fact) if !facts.tells(fact) => facts.with(fact, value),
+            _ => facts,
         })
     }
 

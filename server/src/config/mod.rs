@@ -155,6 +155,8 @@ pub struct Config {
     pub auth_ttl: Micros,
     /// `[credential] user_limit`: how many credentials a user may have (negative in the file: any number).
     pub credential_user_limit: Option<u32>,
+    /// `[application_credential] user_limit`: how many application credentials a user may have.
+    pub application_credential_user_limit: Option<u32>,
     /// `[credential] refuse_replay`
     pub refuse_replay: bool,
     /// `[credential] allow_untimed_signatures`
@@ -299,6 +301,10 @@ impl Config {
             credential_keys: r.path("credential", "key_repository")?,
             auth_ttl: r.duration("credential", "auth_ttl")?,
             credential_user_limit: u32::try_from(r.number("credential", "user_limit")?).ok(),
+            application_credential_user_limit: u32::try_from(
+                r.number("application_credential", "user_limit")?,
+            )
+            .ok(),
             refuse_replay: r.flag("credential", "refuse_replay")?,
             allow_untimed_signatures: r.flag("credential", "allow_untimed_signatures")?,
             allow_s3_version_2: r.flag("credential", "allow_s3_version_2")?,

@@ -67,6 +67,9 @@ fn of_operation(op: Op) -> Option<Event> {
         | Op::UpdateEndpoint
         | Op::DeleteEndpoint => Event::CatalogChange,
         // application credentials
+        Op::CreateApplicationCredential => Event::ApplicationCredentialCreate,
+        Op::DeleteApplicationCredential => Event::ApplicationCredentialDelete,
+        Op::DeleteAccessRule => Event::AccessRuleDelete,
 
         // OAuth1
 
@@ -126,7 +129,11 @@ fn of_operation(op: Op) -> Option<Event> {
         | Op::CreateLimits
         | Op::UpdateLimit
         | Op::DeleteLimit => return None,
-        Op::GetAuthCatalog
+        Op::GetApplicationCredential
+        | Op::ListApplicationCredentials
+        | Op::GetAccessRule
+        | Op::ListAccessRules
+        | Op::GetAuthCatalog
         | Op::GetAuthProjects
         | Op::GetAuthDomains
         | Op::GetAuthSystem

@@ -88,6 +88,13 @@ fn of_operation(op: Op) -> Option<Tells> {
         | Op::Ec2CreateCredential
         | Op::Ec2DeleteCredential => ByHandler,
         // application credentials
+        Op::CreateApplicationCredential => MadeOne(ObjectKind::ApplicationCredential),
+        Op::DeleteApplicationCredential => Gone(ObjectKind::ApplicationCredential),
+        Op::DeleteAccessRule => Gone(ObjectKind::AccessRule),
+        Op::GetApplicationCredential
+        | Op::ListApplicationCredentials
+        | Op::GetAccessRule
+        | Op::ListAccessRules => return None,
 
         // OAuth1
 
@@ -131,9 +138,9 @@ fn of_operation(op: Op) -> Option<Tells> {
 
         // configuration of domains
         Op::CreateDomainConfig | Op::UpdateDomainConfig | Op::DeleteDomainConfig => return None,
-        Op::GetDomainConfig
-        | Op::GetDomainConfigDefault
-        | Op::GetSecurityComplianceDomainConfig => return None,
+        Op::GetDomainConfig | Op::GetDomainConfigDefault | Op::GetSecurityComplianceDomainConfig => {
+            return None;
+        }
 
         // federation
 
@@ -439,13 +446,11 @@ mod tests {
             let told = of_routes
                 .iter()
                 .any(|tells| matches!(tells, MadeOne(of) | Changed(of) | Gone(of) if of == kind));
-            // Keypairs, tags and projects are told by handlers; the rest goes with users, or is not served yet.
+            // Tags and projects are told by handlers; OAuth is not served yet.
             let by_handler = matches!(
                 kind,
                 ObjectKind::Project
                     | ObjectKind::ProjectTag
-                    | ObjectKind::ApplicationCredential
-                    | ObjectKind::AccessRule
                     | ObjectKind::Consumer
                     | ObjectKind::RequestToken
                     | ObjectKind::AccessToken

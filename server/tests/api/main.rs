@@ -5,6 +5,7 @@
 
 mod support;
 
+mod application_credentials;
 mod assignments;
 mod cascade;
 mod catalog;
