@@ -161,6 +161,9 @@ class Story:
     def known(self, **ids):
         self.names.update({id: name for name, id in ids.items()})
 
+    def id_of(self, name):
+        return next(id for id, known in self.names.items() if known == name)
+
     def call(self, method, path, body=None, token=None, want=(200, 201, 204), **headers):
         headers = {name.replace('_', '-'): value for name, value in headers.items()}
         answer = self.at.call(method, path, token or self.admin, body, headers={**self.headers, **headers})
@@ -177,6 +180,14 @@ class Story:
         if scope:
             auth['scope'] = scope
         return self.at.call('POST', '/auth/tokens', None, {'auth': auth}, headers=self.headers).want(*want)
+
+
+def application(s, user, token, name):
+    """An application credential with an access rule."""
+    rule = {'service': 'compute', 'method': 'GET', 'path': '/' + name}
+    made = s.call('POST', '/users/%s/application_credentials' % user, {'application_credential': {
+        'name': name, 'access_rules': [rule]}}, token=token).body['application_credential']
+    s.known(**{name: made['id'], name + ' rule': made['access_rules'][0]['id']})
 
 
 def play(s, form):
@@ -262,6 +273,9 @@ def play(s, form):
         'allow_redelegation': True, 'roles': [{'id': member}]}}, token=token).body['trust']['id']
     s.known(trust=trust)
     s.call('DELETE', '/OS-TRUST/trusts/' + trust, token=token)
+    application(s, user, token, 'first')
+    s.call('DELETE', '/users/%s/application_credentials/%s' % (user, s.id_of('first')), token=token)
+    s.call('DELETE', '/users/%s/access_rules/%s' % (user, s.id_of('first rule')), token=token)
     # Reading tells nothing, and neither does what is refused.
     s.call('GET', '/users/' + user)
     s.call('PATCH', '/users/' + user, {'user': {'enabled': 'x'}}, want=(400,))
@@ -270,6 +284,7 @@ def play(s, form):
     # What goes with something else.
     s.call('DELETE', '/roles/' + role)
     s.call('DELETE', '/roles/' + own)
+    application(s, user, api.Token(s.login(user, MEMBER, api.project(project))), 'second')
     s.call('DELETE', '/users/' + user)
     s.call('DELETE', '/groups/' + group)
     s.make('last', 'project', name='last', domain_id=domain)
