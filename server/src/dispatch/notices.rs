@@ -336,7 +336,11 @@ impl Done<'_> {
 
     fn say(&self, what: What, initiator: Option<Initiator>, outcome: Outcome, reason: Option<Reason>) {
         let at = self.app.clock.now();
-        self.app.notifications.tell(Notice { what, initiator, outcome, reason, at });
+        let password_hash = match what {
+            What::Authenticate if outcome == Outcome::Failure => self.request.line.wrong_password_hash(),
+            _ => None,
+        };
+        self.app.notifications.tell(Notice { what, initiator, outcome, reason, password_hash, at });
     }
 
     /// Who called, as far as a Keystone tells it.

@@ -106,6 +106,11 @@ pub fn event(notice: &Notice, observer: Option<&str>) -> Value {
     if let Some(reason) = &notice.reason {
         put(&mut event, "reason", json!({"reasonType": reason.text, "reasonCode": reason.code.to_string()}));
     }
+    if let Some(hash) = &notice.password_hash {
+        let attachment =
+            json!({"typeURI": "mime:text/plain", "content": hash, "name": "partial_password_hash"});
+        put(&mut event, "attachments", vec![attachment]);
+    }
     match &notice.what {
         What::Object { id, .. } => put(&mut event, "resource_info", id.as_str()),
         What::Grant { parts, inherited, .. } => {

@@ -59,7 +59,14 @@ mod tests {
             ..Initiator::default()
         };
         let at = 1_800_000_000_000_001;
-        Notice { what, initiator: Some(initiator), outcome: Outcome::Success, reason: None, at }
+        Notice {
+            what,
+            initiator: Some(initiator),
+            outcome: Outcome::Success,
+            reason: None,
+            password_hash: None,
+            at,
+        }
     }
 
     fn object(kind: ObjectKind, action: Action, actor: Option<Actor>) -> Notice {

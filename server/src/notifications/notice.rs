@@ -178,6 +178,8 @@ pub struct Notice {
     pub outcome: Outcome,
     /// Why not.
     pub reason: Option<Reason>,
+    /// A part of a hash of the wrong password, where the configuration asks for it.
+    pub password_hash: Option<String>,
     /// When.
     pub at: Micros,
 }

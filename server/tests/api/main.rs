@@ -28,6 +28,7 @@ mod lists;
 mod logs;
 mod losses;
 mod metrics;
+mod mfa;
 mod notifications;
 mod pages;
 mod plans;

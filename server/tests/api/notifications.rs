@@ -122,7 +122,8 @@ fn a_domain_takes_what_it_contains_along() {
 #[test]
 fn logins_that_fail_are_told_and_those_that_succeed_if_wanted() {
     let strict = "[security_compliance]\nlockout_failure_attempts = 2\npassword_expires_days = 1\n\
-                  password_regex = ^.{8,}$\npassword_regex_description = longer\n";
+                  password_regex = ^.{8,}$\npassword_regex_description = longer\n\
+                  report_invalid_password_hash = event\ninvalid_password_hash_secret_key = a-key-for-hashes\n";
     let fail = |t: &mut Teller, auth: Value| {
         t.s.auth(auth).expect(401);
         let told = t.told();
@@ -154,6 +155,7 @@ fn logins_that_fail_are_told_and_those_that_succeed_if_wanted() {
             (&wrong["initiator"]["user_id"], &wrong["initiator"]["username"]),
             (&json!(alice), &"alice".into())
         );
+        assert_eq!(wrong["attachments"][0]["name"], "partial_password_hash");
         assert!(wrong.get("reason").is_none() && !wrong.to_string().contains("hunter22"), "{wrong}");
     }
     let locked = fail(&mut t, named("alice", "alice-pw"));
