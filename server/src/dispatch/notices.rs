@@ -428,6 +428,7 @@ mod tests {
             "OS-EP-FILTER",
             "auth",
             "credentials",
+            "domains",
             "ec2tokens",
             "limits",
             "policies",
