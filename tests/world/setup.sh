@@ -43,6 +43,7 @@ for name in "$@"; do
       [ -e /etc/ssl/certs/ca-certificates.crt ] || want+=(ca-certificates);;
     services)
       command -v mariadbd >/dev/null || want+=(mariadb-server-core mariadb-client)
+      command -v openssl >/dev/null || want+=(openssl)
       [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || want+=(rabbitmq-server);;
     databases)
       command -v mariadbd >/dev/null || want+=(mariadb-server-core mariadb-client)

@@ -66,7 +66,8 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("receipt", "provider", Unless(&["fernet"]), Differs("receipts are made here as `fernet` makes them")),
     ("identity", "driver", Unless(SQL), Refused("identity-driver", "users whose passwords an LDAP or another service checks cannot log in here")),
     ("catalog", "driver", Unless(SQL), Refused("catalog-driver", "the catalog is served from the database alone")),
-    ("oslo_messaging_notifications", "driver", Unless(&["noop"]), Differs("what is done here is told to nobody. Who follows the Keystone's notifications (metering, audit, cleaners) misses it")),
+    ("oslo_messaging_rabbit", "kombu_compression", Always, Differs("notifications are sent as they are, without compression")),
+    ("oslo_messaging*", "*", Always, Nothing),
     ("cache", "*", Always, Nothing),
     ("oauth1", "driver", Unless(SQL), Differs("OAuth is not served here")),
     ("unified_limit", "driver", Unless(SQL), Refused("other-driver", "what it keeps is not in the database, and not served here")),
@@ -249,6 +250,7 @@ pub fn judge(ini: &Ini, config: &Config) -> Findings {
         }
     }
     methods(&mut all, config);
+    transport(&mut all, config);
     external(&mut all, ini, config);
     domains(&mut all, ini);
     all
@@ -286,6 +288,19 @@ fn methods(all: &mut Findings, config: &Config) {
             option: written("auth", "methods"),
             effect: Refused("auth-methods", OTHER_METHODS),
             text: format!("has {}: {OTHER_METHODS}", others.join(", ")),
+        });
+    }
+}
+
+const OTHER_TRANSPORT: &str =
+    "notifications go to a RabbitMQ or to the log here: what is done is told to nobody";
+
+fn transport(all: &mut Findings, config: &Config) {
+    if let Some(scheme) = &config.messaging.other_transport {
+        all.foreign.push(Finding {
+            option: written("oslo_messaging_notifications", "transport_url"),
+            effect: Differs(OTHER_TRANSPORT),
+            text: format!("begins with `{scheme}:`: {OTHER_TRANSPORT}"),
         });
     }
 }

@@ -8,6 +8,7 @@ pub mod foreign;
 pub mod front;
 mod ini;
 pub mod known;
+pub mod messaging;
 pub mod options;
 mod policy;
 mod remote_user;
@@ -20,6 +21,7 @@ use vicar_rules::Micros;
 
 use self::domain::DomainOptions;
 use self::front::{Cors, Health};
+use self::messaging::Messaging;
 use self::options::Kind;
 use crate::clock::SECOND;
 use crate::oslo;
@@ -271,6 +273,8 @@ pub struct Config {
     pub otlp_endpoint: Option<String>,
     /// `[delegation] ec2_keys`
     pub ec2_keys: Ec2Keys,
+    /// Whom to tell of what was done.
+    pub messaging: Messaging,
     /// `[revoke] expiration_buffer`
     pub revoke_buffer: Micros,
     /// `[delegation] max_trusts_per_user`: how many living trusts a user may have given (0 in the file: any number).
@@ -415,6 +419,7 @@ impl Config {
                 Some("refuse") => Ec2Keys::Refuse,
                 _ => Ec2Keys::Bound,
             },
+            messaging: r.messaging(&mut unknown)?,
             revoke_buffer: r.duration("revoke", "expiration_buffer")?,
             retention: r.duration("delegation", "retention")?,
             reap_interval: r.duration("delegation", "reap_interval")?,

@@ -5,17 +5,21 @@ use vicar_rules::policy::Op;
 use super::route::{Auth, Route};
 use crate::security::Event;
 
-/// The event of a route that succeeds, with the statuses of that: the first one, and another of the same body. `None` for
-/// what changes nothing of who may do what.
+/// The event of a route that succeeds, with the statuses of that. `None` for what changes nothing of who may do what.
 pub fn of(route: &Route) -> Option<(Event, [u16; 2])> {
     let event = match route.declared.ops.first() {
         Some(op) => of_operation(*op)?,
         None if route.auth == Auth::Login => Event::Login,
         None => return None,
     };
+    Some((event, successes(route)?))
+}
+
+/// The statuses with which a route has done what it is for: the first one, and another of the same body.
+pub fn successes(route: &Route) -> Option<[u16; 2]> {
     let first = route.answers.first()?;
     let last = route.answers.iter().rfind(|a| a.shape == first.shape).unwrap_or(first);
-    Some((event, [first.status, last.status]))
+    Some([first.status, last.status])
 }
 
 /// Each operation is decided about: a new one does not compile before.

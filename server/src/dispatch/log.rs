@@ -16,7 +16,7 @@ use super::run;
 use crate::app::App;
 use crate::error::challenge;
 use crate::http::Links;
-use crate::http::request::{Made, read_body};
+use crate::http::request::{Id, Made, read_body};
 use crate::ids;
 use crate::line::{Fields, LONGEST, Line, cut};
 use crate::metrics::RequestLabels;
@@ -57,6 +57,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     let id = ids::request();
     let line = Line::default();
     request.extensions_mut().insert(line.clone());
+    request.extensions_mut().insert(Id(id.clone()));
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let address = request.extensions().get::<Peer>().map(|peer| peer.address.to_string());

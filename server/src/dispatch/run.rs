@@ -16,6 +16,7 @@ use vicar_rules::Micros;
 use vicar_rules::policy::Policy;
 use vicar_rules::token::Act;
 
+use super::notices::Done;
 use super::route::{Auth, Handler, Route};
 use super::{discovery, events, health, log};
 use crate::app::App;
@@ -210,7 +211,7 @@ async fn attempt(
             )
             .taking_long(may_take_long);
             let response = handler(&mut session).await?;
-            let (_, after) = session.finish();
+            let (_, after, _) = session.finish();
             after(&app.metrics);
             Ok(response)
         }
@@ -228,12 +229,14 @@ async fn attempt(
                 (&route.declared, policy),
             )
             .taking_long(may_take_long);
-            let response = handler(&mut session).await?;
-            let (tx, after) = session.finish();
+            let done = Done { app, route, request, caller: caller.as_ref() };
+            let response = handler(&mut session).await.inspect_err(|e| done.tell_refused(e))?;
+            let (tx, after, told) = session.finish();
             if has_writer {
                 tx.commit().await?;
             }
             after(&app.metrics);
+            done.tell(told, &response);
             Ok(response)
         }
     }

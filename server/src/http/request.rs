@@ -23,6 +23,10 @@ pub const SERVICE_TOKEN: HeaderName = HeaderName::from_static("x-service-token")
 /// The header with the token that a call is about.
 pub const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
+/// A request's id, as an extension.
+#[derive(Debug, Clone, Default)]
+pub struct Id(pub String);
+
 /// A request. Nothing in it is checked.
 #[derive(Debug)]
 pub struct Request {
@@ -36,6 +40,8 @@ pub struct Request {
     pub path: String,
     /// The log line.
     pub line: Line,
+    /// Its id.
+    pub id: String,
     params: Vec<(String, String)>,
     headers: HeaderMap,
     peer: Option<Peer>,
@@ -78,6 +84,7 @@ impl Request {
             method: parts.method,
             path: parts.uri.path().to_owned(),
             line: parts.extensions.get::<Line>().cloned().unwrap_or_default(),
+            id: parts.extensions.get::<Id>().cloned().unwrap_or_default().0,
             params,
             peer: parts.extensions.get::<Peer>().cloned(),
             headers: parts.headers,

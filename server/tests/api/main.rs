@@ -30,6 +30,7 @@ mod losses;
 mod metrics;
 mod mfa;
 mod oauth2;
+mod notifications;
 mod pages;
 mod plans;
 mod policies;

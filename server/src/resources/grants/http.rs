@@ -151,7 +151,11 @@ fn authorize<T>(s: &Session<'_, T>, action: Action, found: Found) -> Result<Auth
             s.authorize(op(action, &found.grant.path), found.grant)?;
             Err(missing)
         }
-        None => s.authorize(op(action, &found.grant.path), found.grant),
+        None => {
+            let grant = s.authorize(op(action, &found.grant.path), found.grant)?;
+            s.request.line.allowed();
+            Ok(grant)
+        }
     }
 }
 

@@ -8,7 +8,9 @@ pub mod tags;
 
 use serde_json::{Map, Value, json};
 
-pub use change::{ChangesProject, CreatesProject, DeletesProject, ProjectPatch, create, delete, update};
+pub use change::{
+    ChangesProject, CreatesProject, DeletesProject, ProjectPatch, create, delete, tell, update,
+};
 pub use held::{Held, list_held};
 pub use sql::{Filter, get, list_batch};
 

@@ -23,6 +23,7 @@ use crate::http::page::Query;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::http::schema;
 use crate::ids;
+use crate::notifications::{Action, ObjectKind};
 use crate::reason::Reason;
 use crate::resource::Record;
 use crate::resources::groups::{self, Group};
@@ -393,7 +394,9 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     let id = s.param("user_id")?;
     let user = sql::get(&mut s.tx, id).await?;
     let user = s.authorize_found(Op::DeleteUser, user, || no_user(id))?;
-    sql::delete(&mut s.tx, &user, &user.id, s.now).await?;
+    let with_them = sql::delete(&mut s.tx, &user, &user.id, s.now).await?;
+    s.tell_gone(with_them);
+    s.tell(ObjectKind::User, Action::Deleted, &user.id);
     Ok(no_content())
 }
 
@@ -493,6 +496,9 @@ async fn change_with(s: &mut Writing<'_>, proof: &impl SetsPassword) -> Result<R
     let new = take_text(&mut body, "password").unwrap_or_default();
     let account = login::account(&mut s.tx, id).await?;
     s.request.line.tried(login::tried(account.as_ref(), None, None));
+    if account.is_none() {
+        s.request.line.looked_at(login::nobodys(None));
+    }
     let proven = {
         s.slow.claim(id);
         let mut login = Login {

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::extra;
 use crate::facts::options::{OPTIONS, Options, options_of};
 use crate::facts::{self, Activity, PASSWORD_END};
+use crate::notifications::{Gone, ObjectKind};
 use crate::resources::keypairs::EndsKeypairs;
 use crate::resources::projects::{Domain, Project};
 use crate::resources::trusts::{self, end::EndsTrusts};
@@ -323,14 +324,34 @@ pub async fn end_tokens(tx: &mut WriteTx, proof: &impl Proof, user: &str) -> Res
 }
 
 /// Deletes a user with the trusts in which they take part and all below them, their credentials, grants,
-/// memberships and passwords; and ends their tokens.
+/// memberships and passwords; and ends their tokens. Returns what went with them and is told of.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesUser, user: &str, now: Micros) -> Result<()> {
+pub async fn delete(
+    tx: &mut WriteTx,
+    proof: &impl DeletesUser,
+    user: &str,
+    now: Micros,
+) -> Result<Vec<Gone>> {
+    let mut gone = Vec::new();
+    for (kind, ids) in [
+        (
+            ObjectKind::ApplicationCredential,
+            "SELECT id FROM application_credential WHERE user_id = ? ORDER BY id",
+        ),
+        (
+            ObjectKind::AccessRule,
+            "SELECT external_id FROM access_rule WHERE user_id = ? AND external_id IS NOT NULL ORDER BY external_id",
+        ),
+    ] {
+        let ids: Vec<String> = tx.column(ids, args![Id(user)]).await?;
+        gone.extend(ids.into_iter().map(|id| (kind, id)));
+    }
     trusts::end::user_gone(tx, proof, user, now).await?;
     cascade::delete(tx, proof, "user", user).await?;
-    end_tokens(tx, proof, user).await
+    end_tokens(tx, proof, user).await?;
+    Ok(gone)
 }
 
 /// How a filter compares with the end of a password.
