@@ -142,6 +142,27 @@ fn facts(op: Op) -> Facts {
         ListUsers => in_domain(),
         ListUserDelegations | ChangePassword => user(),
         ListRevokeEvents => none(),
+        // They are an operator's, and rules know nothing of them.
+        GetIdentityProvider
+        | ListIdentityProviders
+        | CreateIdentityProvider
+        | UpdateIdentityProvider
+        | DeleteIdentityProvider
+        | GetProtocol
+        | ListProtocols
+        | CreateProtocol
+        | UpdateProtocol
+        | DeleteProtocol
+        | GetMapping
+        | ListMappings
+        | CreateMapping
+        | UpdateMapping
+        | DeleteMapping
+        | GetServiceProvider
+        | ListServiceProviders
+        | CreateServiceProvider
+        | UpdateServiceProvider
+        | DeleteServiceProvider => none(),
     }
 }
 

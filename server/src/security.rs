@@ -73,6 +73,7 @@ events! {
     DomainUpdate, "domain.update", "a domain was changed";
     DomainDelete, "domain.delete", "a domain was deleted, with all in it";
     CatalogChange, "catalog.change", "a region, service or endpoint was made, changed or deleted";
+    FederationChange, "federation.change", "an identity provider, protocol, mapping or service provider was made, changed or deleted";
     Start, "server.start", "the server serves";
     Stop, "server.stop", "the server stops";
     KeysReload, "keys.reload", "the keys in a directory have changed";

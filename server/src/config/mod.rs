@@ -164,6 +164,12 @@ pub struct Config {
     pub admin_token: Option<Secret>,
     /// `[DEFAULT] list_limit`
     pub list_limit: Option<u32>,
+    /// `[federation] attribute_mapping_default_schema_version`
+    pub mapping_version: vicar_rules::mapping::Version,
+    /// `[federation] default_authorization_ttl`
+    pub authorization_ttl: Micros,
+    /// `[saml] relay_state_prefix`
+    pub relay_state_prefix: String,
     /// `[DEFAULT] max_project_tree_depth`
     pub max_project_tree_depth: u32,
     /// `[unified_limit] enforcement_model`
@@ -281,6 +287,12 @@ impl Config {
             public_endpoint,
             admin_token: r.text("DEFAULT", "admin_token")?.map(Secret),
             list_limit: r.count("DEFAULT", "list_limit")?,
+            mapping_version: r
+                .text("federation", "attribute_mapping_default_schema_version")?
+                .and_then(|name| vicar_rules::mapping::Version::named(&name))
+                .unwrap_or(vicar_rules::mapping::Version::V1),
+            authorization_ttl: r.duration("federation", "default_authorization_ttl")?,
+            relay_state_prefix: r.text("saml", "relay_state_prefix")?.unwrap_or_default(),
             max_project_tree_depth: r.size("DEFAULT", "max_project_tree_depth")?,
             limit_model: match r.text("unified_limit", "enforcement_model")?.as_deref() {
                 Some("strict_two_level") => LimitModel::StrictTwoLevel,

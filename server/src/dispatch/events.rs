@@ -72,6 +72,18 @@ fn of_operation(op: Op) -> Option<Event> {
         // configuration of domains
 
         // federation
+        Op::CreateIdentityProvider
+        | Op::UpdateIdentityProvider
+        | Op::DeleteIdentityProvider
+        | Op::CreateProtocol
+        | Op::UpdateProtocol
+        | Op::DeleteProtocol
+        | Op::CreateMapping
+        | Op::UpdateMapping
+        | Op::DeleteMapping
+        | Op::CreateServiceProvider
+        | Op::UpdateServiceProvider
+        | Op::DeleteServiceProvider => Event::FederationChange,
 
         // certificates and lists of PKI tokens
 
@@ -146,6 +158,14 @@ fn of_operation(op: Op) -> Option<Event> {
         | Op::GetLimit
         | Op::ListLimits
         | Op::GetLimitModel => return None,
+        Op::GetIdentityProvider
+        | Op::ListIdentityProviders
+        | Op::GetProtocol
+        | Op::ListProtocols
+        | Op::GetMapping
+        | Op::ListMappings
+        | Op::GetServiceProvider
+        | Op::ListServiceProviders => return None,
     })
 }
 

@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::store::Select;
 
 pub use field::Field;
-pub use handlers::{create, create_from, create_many, delete, get, list, new_body, update};
+pub use handlers::{create, create_from, create_many, delete, get, list, new_body, put, update};
 pub use record::Record;
 pub use schemas::{change_schema, many_schema, new_schema, query_schema};
 pub use sql::{Creates, Deletes};
@@ -39,6 +39,7 @@ pub struct Resource {
     /// Its fields, besides `links`.
     pub fields: &'static [Field],
     table: &'static str,
+    below: Option<&'static str>,
     has_extra: bool,
     reserved: &'static [&'static str],
     order: Order,
@@ -86,6 +87,7 @@ impl Resource {
             many,
             fields,
             table: one,
+            below: None,
             has_extra: true,
             reserved: &[],
             order: Order::always(Look::Last),
@@ -98,6 +100,13 @@ impl Resource {
     #[must_use]
     pub const fn table(mut self, name: &'static str) -> Self {
         self.table = name;
+        self
+    }
+
+    /// Its paths are below this one: `OS-FEDERATION`.
+    #[must_use]
+    pub const fn below(mut self, path: &'static str) -> Self {
+        self.below = Some(path);
         self
     }
 
@@ -419,6 +428,7 @@ mod tests {
     #[tokio::test]
     async fn descriptions_fit_their_tables() {
         use crate::resources::catalog::{endpoints::Endpoint, regions::Region, services::Service};
+        use crate::resources::federation::service_providers::ServiceProvider;
         use crate::resources::groups::Group;
         use crate::resources::limits::{Limit, RegisteredLimit};
         use crate::resources::roles::Role;
@@ -430,5 +440,6 @@ mod tests {
         fits_its_table::<Group>().await;
         fits_its_table::<RegisteredLimit>().await;
         fits_its_table::<Limit>().await;
+        fits_its_table::<ServiceProvider>().await;
     }
 }

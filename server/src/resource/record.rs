@@ -174,7 +174,10 @@ impl<R: Plain> Record<R> {
 
     /// The link to it.
     pub fn link(&self, links: &Links) -> String {
-        links.of(&[R::of().many, &self.id])
+        match R::of().below {
+            Some(above) => links.of(&[above, R::of().many, &self.id]),
+            None => links.of(&[R::of().many, &self.id]),
+        }
     }
 
     /// 404 for an id.

@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod credentials;
 pub mod domains;
+pub mod federation;
 pub mod grants;
 pub mod groups;
 pub mod keypairs;

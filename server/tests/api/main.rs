@@ -14,6 +14,7 @@ mod discovery;
 mod domains;
 mod engines;
 mod every_route;
+mod federation;
 mod front;
 mod grants;
 mod groups;

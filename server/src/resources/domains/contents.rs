@@ -1,4 +1,4 @@
-//! What a domain contains besides its projects: users, groups, its own roles, its settings.
+//! What a domain contains besides its projects: users, groups, its own roles, identity providers, its settings.
 
 use vicar_rules::Micros;
 
@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::resource::Record;
 use crate::resources::projects::DeletesProject;
 use crate::resources::roles::Role;
-use crate::resources::{groups, users};
+use crate::resources::{federation, groups, users};
 use crate::store::{Id, Tx, WriteTx, cascade};
 
 /// Deletes all of it, in the transaction that deletes the domain. The caller records the roles that are lost.
@@ -15,6 +15,7 @@ use crate::store::{Id, Tx, WriteTx, cascade};
 /// # Errors
 /// When the database fails.
 pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesProject, domain: &str, now: Micros) -> Result<()> {
+    federation::delete_of_domain(tx, proof, domain, now).await?;
     for user in ids(tx, "SELECT id FROM \"user\" WHERE domain_id = ? ORDER BY id", domain).await? {
         users::sql::delete(tx, proof, &user, now).await?;
     }
