@@ -122,7 +122,7 @@ impl Mapping {
     }
 }
 
-/// Gives the domain of a local part to what has none, null if that has none either.
+/// Sets the domain of a local part where there is no other; null if the part has none.
 fn set_domain(object: &mut Map<String, Value>, domain: Option<&Value>) {
     let has_own = object.get("domain").and_then(Value::as_object).is_some_and(|own| !own.is_empty());
     if !has_own {

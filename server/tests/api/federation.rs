@@ -432,3 +432,19 @@ fn logging_in_by_federation_is_not_served() {
         c.s.get(&c.admin, path).expect(404);
     }
 }
+
+#[test]
+fn tokens_name_the_service_providers_that_are_enabled() {
+    let c = Cloud::new("");
+    c.service_provider("off", json!({})).expect(201);
+    let body = |answer: Answer| answer.body["token"].clone();
+    assert_eq!(body(c.s.validate(&c.admin).expect(200)).get("service_providers"), None);
+    c.service_provider("on", json!({"enabled": true})).expect(201);
+    let named = json!([{"auth_url": "https://sp/auth", "id": "on", "sp_url": "https://sp/sp"}]);
+    assert_eq!(body(c.s.validate(&c.admin).expect(200))["service_providers"], named);
+    let ann = user(&c.s, "ann", "default");
+    let unscoped = c.s.login_id(&ann, "pw", json!("unscoped")).expect(201);
+    assert_eq!(body(unscoped)["service_providers"], named);
+    c.s.delete(&c.admin, &format!("{SERVICE_PROVIDERS}/on")).expect(204);
+    assert_eq!(body(c.s.validate(&c.admin).expect(200)).get("service_providers"), None);
+}

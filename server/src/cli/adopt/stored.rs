@@ -318,7 +318,12 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
         Verdict::Fail,
         "they are served, and nobody logs in through them here; where one has a protocol, the first start takes --accept federation",
     ),
-    ("mappings", "SELECT COUNT(*) FROM mapping", Verdict::Differs, "they are served, and no login uses them here"),
+    (
+        "mappings",
+        "SELECT COUNT(*) FROM mapping",
+        Verdict::Differs,
+        "they are served, and no login uses them here",
+    ),
     (
         "federation protocols",
         "SELECT COUNT(*) FROM federation_protocol",

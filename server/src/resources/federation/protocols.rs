@@ -37,7 +37,7 @@ schema!(UPDATE, {
     "additionalProperties": false,
 });
 
-/// A protocol of an identity provider, with the mapping that goes with it.
+/// A protocol of an identity provider, and the mapping of who comes by it.
 #[derive(Debug, Clone)]
 pub struct Protocol {
     /// The id, unique with the provider.
