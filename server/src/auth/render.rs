@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::token::{Token, TokenScope};
+use crate::args;
 use crate::clock;
 use crate::config::Config;
 use crate::error::Result;
@@ -10,7 +11,7 @@ use crate::extra;
 use crate::facts::application_credentials::StoredRule;
 use crate::facts::catalog::{Endpoint, Service};
 use crate::facts::{self, ProjectFacts, RoleRef, UserFacts};
-use crate::store::Tx;
+use crate::store::{Row, Tx};
 
 fn user(u: &UserFacts) -> Value {
     json!({
@@ -68,6 +69,16 @@ fn endpoint(e: &Endpoint) -> Value {
             "region": e.region_id,
         }),
     )
+}
+
+/// The enabled service providers, which tokens of every kind name.
+async fn service_providers(tx: &mut Tx) -> Result<Vec<Value>> {
+    let sql = "SELECT id, auth_url, sp_url FROM service_provider WHERE enabled = ? ORDER BY id";
+    let read = |r: &mut Row| {
+        let (id, auth_url, sp_url): (String, String, String) = (r.take()?, r.take()?, r.take()?);
+        Ok(json!({"auth_url": auth_url, "id": id, "sp_url": sp_url}))
+    };
+    Ok(tx.map(sql, args![true], read).await?)
 }
 
 /// The `token` object, with the catalog unless it is not wanted.
@@ -129,6 +140,10 @@ pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: b
         if with_catalog {
             out.insert("catalog".into(), catalog(tx, config, token).await?);
         }
+    }
+    let providers = service_providers(tx).await?;
+    if !providers.is_empty() {
+        out.insert("service_providers".into(), providers.into());
     }
     if let Some(stored) = &token.application_credential {
         let own = &stored.credential;

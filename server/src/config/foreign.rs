@@ -87,7 +87,7 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("oslo_middleware", "*", Always, Nothing),
     ("federation", "trusted_dashboard", Always, Refused("federation", "single sign-on is not served here: who logs in through an identity provider cannot")),
     // A section may also have the name of a protocol.
-    ("*", "remote_id_attribute", Always, Refused("federation", "identity providers are not served here: who logs in through one cannot")),
+    ("*", "remote_id_attribute", Always, Refused("federation", "nobody logs in through an identity provider here")),
     ("saml", "idp_entity_id", Always, Differs("no assertions are made here for other Keystones")),
     ("database", "slave_connection", Always, Differs("everything is read where it is written")),
     ("database", "mysql_sql_mode", Unless(&["traditional"]), Differs("every connection here is in TRADITIONAL mode")),

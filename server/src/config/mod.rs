@@ -247,6 +247,12 @@ pub struct Config {
     pub stored_domain_options: bool,
     /// `list_limit` of `[DEFAULT]` and of the sections that have one.
     pub list_limits: ListLimits,
+    /// `[federation] attribute_mapping_default_schema_version`
+    pub mapping_version: vicar_rules::mapping::Version,
+    /// `[federation] default_authorization_ttl`
+    pub authorization_ttl: Micros,
+    /// `[saml] relay_state_prefix`
+    pub relay_state_prefix: String,
     /// `[DEFAULT] max_project_tree_depth`
     pub max_project_tree_depth: u32,
     /// `[endpoint_filter] return_all_endpoints_if_no_filter`: what a project sees for which no endpoint is named.
@@ -400,6 +406,12 @@ impl Config {
             stored_domain_options: r.flag("identity", "domain_configurations_from_database")?
                 && r.flag("identity", "domain_specific_drivers_enabled")?,
             list_limits: r.list_limits()?,
+            mapping_version: r
+                .text("federation", "attribute_mapping_default_schema_version")?
+                .and_then(|name| vicar_rules::mapping::Version::named(&name))
+                .unwrap_or(vicar_rules::mapping::Version::V1),
+            authorization_ttl: r.duration("federation", "default_authorization_ttl")?,
+            relay_state_prefix: r.text("saml", "relay_state_prefix")?.unwrap_or_default(),
             max_project_tree_depth: r.size("DEFAULT", "max_project_tree_depth")?,
             all_endpoints_unless_named: r.flag("endpoint_filter", "return_all_endpoints_if_no_filter")?,
             revoke_by_id: r.flag("token", "revoke_by_id")?,

@@ -115,6 +115,18 @@ fn of_operation(op: Op) -> Option<Event> {
         Op::CreateDomainConfig | Op::UpdateDomainConfig | Op::DeleteDomainConfig => Event::DomainUpdate,
 
         // federation
+        Op::CreateIdentityProvider
+        | Op::UpdateIdentityProvider
+        | Op::DeleteIdentityProvider
+        | Op::CreateProtocol
+        | Op::UpdateProtocol
+        | Op::DeleteProtocol
+        | Op::CreateMapping
+        | Op::UpdateMapping
+        | Op::DeleteMapping
+        | Op::CreateServiceProvider
+        | Op::UpdateServiceProvider
+        | Op::DeleteServiceProvider => Event::FederationChange,
 
         // certificates and lists of PKI tokens
 
@@ -195,7 +207,15 @@ fn of_operation(op: Op) -> Option<Event> {
         | Op::GetLimitModel
         | Op::GetDomainConfig
         | Op::GetDomainConfigDefault
-        | Op::GetSecurityComplianceDomainConfig => return None,
+        | Op::GetSecurityComplianceDomainConfig
+        | Op::GetIdentityProvider
+        | Op::ListIdentityProviders
+        | Op::GetProtocol
+        | Op::ListProtocols
+        | Op::GetMapping
+        | Op::ListMappings
+        | Op::GetServiceProvider
+        | Op::ListServiceProviders => return None,
     })
 }
 

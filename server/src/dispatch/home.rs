@@ -24,6 +24,9 @@ fn parameter(name: &str) -> String {
         "prior_role_id" | "implied_role_id" => format!("{BASE}/param/role_id"),
         "endpoint_group_id" => format!("{BASE}/ext/OS-EP-FILTER/1.0/param/endpoint_group_id"),
         "trust_id" => format!("{BASE}/ext/OS-TRUST/1.0/param/trust_id"),
+        "idp_id" | "protocol_id" | "service_provider_id" => {
+            format!("{BASE}/ext/OS-FEDERATION/1.0/param/{name}")
+        }
         other => format!("{BASE}/param/{other}"),
     }
 }

@@ -17,6 +17,7 @@ mod domains;
 mod endpoint_filter;
 mod engines;
 mod every_route;
+mod federation;
 mod front;
 mod grants;
 mod groups;

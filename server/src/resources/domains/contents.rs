@@ -1,4 +1,4 @@
-//! What a domain contains besides its projects: users, groups, its own roles, its settings.
+//! What a domain contains besides its projects: users, groups, its own roles, identity providers, its settings.
 
 use vicar_rules::Micros;
 
@@ -8,7 +8,7 @@ use crate::notifications::{Gone, ObjectKind};
 use crate::resource::Record;
 use crate::resources::projects::DeletesProject;
 use crate::resources::roles::Role;
-use crate::resources::{groups, users};
+use crate::resources::{federation, groups, users};
 use crate::store::{Id, Tx, WriteTx, cascade};
 
 /// Deletes all of it, in the transaction that deletes the domain, and returns what it was. The caller records the roles
@@ -23,6 +23,7 @@ pub async fn delete(
     now: Micros,
 ) -> Result<Vec<Gone>> {
     let mut gone = Vec::new();
+    federation::delete_of_domain(tx, proof, domain, now).await?;
     for user in ids(tx, "SELECT id FROM \"user\" WHERE domain_id = ? ORDER BY id", domain).await? {
         gone.extend(users::sql::delete(tx, proof, &user, now).await?);
         gone.push((ObjectKind::User, user));

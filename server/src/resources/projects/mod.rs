@@ -185,11 +185,5 @@ pub mod schemas {
         })
     }
 
-    /// A truth value in a query.
-    pub fn flag() -> Value {
-        json!({"enum": [
-            "True", "TRUE", "true", "False", "FALSE", "false", "", "1", "0", "y", "Y", "n", "N", "on", "ON",
-            "off", "OFF", "yes", "no",
-        ]})
-    }
+    pub use crate::http::schema::flag;
 }
