@@ -143,6 +143,26 @@ fn of_operation(op: Op) -> Option<Tells> {
         }
 
         // federation
+        Op::CreateIdentityProvider
+        | Op::UpdateIdentityProvider
+        | Op::DeleteIdentityProvider
+        | Op::CreateProtocol
+        | Op::UpdateProtocol
+        | Op::DeleteProtocol
+        | Op::CreateMapping
+        | Op::UpdateMapping
+        | Op::DeleteMapping
+        | Op::CreateServiceProvider
+        | Op::UpdateServiceProvider
+        | Op::DeleteServiceProvider => return None,
+        Op::GetIdentityProvider
+        | Op::ListIdentityProviders
+        | Op::GetProtocol
+        | Op::ListProtocols
+        | Op::GetMapping
+        | Op::ListMappings
+        | Op::GetServiceProvider
+        | Op::ListServiceProviders => return None,
 
         // certificates and lists of PKI tokens
 
