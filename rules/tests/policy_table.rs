@@ -142,6 +142,11 @@ fn facts(op: Op) -> Facts {
         ListUsers => in_domain(),
         ListUserDelegations | ChangePassword => user(),
         ListRevokeEvents => none(),
+        GetConsumer | ListConsumers | CreateConsumer | UpdateConsumer | DeleteConsumer => none(),
+        AuthorizeRequestToken => none(),
+        GetAccessToken | GetAccessTokenRole | ListAccessTokens | ListAccessTokenRoles | DeleteAccessToken => {
+            none().with(Fact::PathUser, "owner")
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use vicar_rules::Micros;
 
 use crate::app::App;
-use crate::clock::SECOND;
+use crate::clock::{self, SECOND};
 use crate::error::{Error, Result};
 use crate::line::cut;
 use crate::resources::trusts::flush::{self, Part, Search, Which};
@@ -155,7 +155,7 @@ pub async fn remove_rest(app: &App, by: System) -> Result<usize> {
 /// Records that can concern no token any more. Keystone forgets a revocation once tokens from before it have expired;
 /// but for `[token] allow_expired_window` longer a service may still ask about such a token, and a revoked one must
 /// be refused then too.
-struct Old([(&'static str, &'static str, Value); 3]);
+struct Old([(&'static str, &'static str, Value); 5]);
 
 impl Old {
     fn at(app: &App, now: Micros) -> Self {
@@ -169,6 +169,9 @@ impl Old {
             ("vicar_replay", "seen_until < ?", now.into()),
             ("vicar_role_loss", "lost_at < ?", since.into()),
             ("revocation_event", "revoked_at < ?", DateTime(since).into()),
+            // As long as a login with it is told that it is over.
+            ("request_token", "expires_at < ?", clock::iso(since).into()),
+            ("access_token", "expires_at < ?", clock::iso(now.saturating_sub(c.retention)).into()),
         ])
     }
 
@@ -188,7 +191,7 @@ impl Old {
         let mut gone = 0_u64;
         for (table, is_old, at) in &self.0 {
             let n = tx.execute(&by, &Delete::from(table).and(is_old, std::slice::from_ref(at))).await?;
-            if *table != "vicar_replay" {
+            if matches!(*table, "vicar_role_loss" | "revocation_event") {
                 gone = gone.saturating_add(n);
             }
         }

@@ -37,9 +37,9 @@ reasons! {
     PasswordExpired, "expired-password", "the password is right and has expired";
     MissingFactor, "missing-factor", "the user's multi-factor rules ask for more methods";
     NoSuchMethod, "no-such-method", "no method is named, or one that this server does not have";
-    OtherUser, "other-user", "two methods prove two users";
+    OtherUser, "other-user", "two methods prove two users, or an OAuth1 access token is not that user's";
     NoSuchScope, "no-such-scope", "the project or domain of the scope is unknown or disabled";
-    NoRoles, "no-roles", "the user holds no role in the scope";
+    NoRoles, "no-roles", "the user holds no role in the scope, or not the one that an OAuth1 consumer shall have";
     NoToken, "no-token", "no token came along";
     NotAToken, "not-a-token", "no key of this server decrypts it";
     TokenExpired, "expired-token", "the token's time is over";
@@ -47,7 +47,7 @@ reasons! {
     TokenUser, "token-user", "the token's user is disabled or gone";
     TrustOver, "trust-over", "the trust has ended, is used up, or is not this token's";
     TrustSuspended, "trust-suspended", "the trust gives nothing now: a role, user, project or domain of its chain is missing or disabled";
-    CredentialOver, "credential-over", "the keypair or application credential is gone, over, or not for this use";
+    CredentialOver, "credential-over", "the keypair, application credential or OAuth1 token is gone, over, or not for this use";
     NoSuchKeypair, "no-such-keypair", "no keypair of that access id can be read";
     NoSignature, "no-signature", "the request to be exchanged has no signature";
     WrongSignature, "wrong-signature", "the signature does not fit the request, or is of a version that is not accepted";

@@ -55,6 +55,11 @@ events! {
     CredentialDelete, "credential.delete", "a credential was deleted";
     KeypairCreate, "keypair.create", "an EC2 keypair was made";
     KeypairDelete, "keypair.delete", "an EC2 keypair was deleted";
+    ConsumerChange, "consumer.change", "an OAuth1 consumer was made or changed";
+    ConsumerDelete, "consumer.delete", "an OAuth1 consumer was deleted, with its access tokens";
+    AccessTokenAuthorize, "access-token.authorize", "a user authorized an OAuth1 consumer to act for them";
+    AccessTokenCreate, "access-token.create", "an OAuth1 consumer was to get the access token that a user authorized";
+    AccessTokenDelete, "access-token.delete", "an OAuth1 access token was deleted";
     PasswordChange, "password.change", "a user changed their own password";
     PasswordReset, "password.reset", "an administrator changed a user, their password included";
     UserCreate, "user.create", "a user was made";

@@ -7,6 +7,7 @@ pub mod issue;
 pub mod keypair;
 pub mod lockout;
 pub mod login;
+pub mod oauth1;
 pub mod render;
 pub mod slow;
 pub mod token;

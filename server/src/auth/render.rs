@@ -127,6 +127,9 @@ pub async fn render(tx: &mut Tx, token: &Token, with_catalog: bool) -> Result<Va
             out.insert("catalog".into(), catalog(tx, token).await?);
         }
     }
+    if let Some(a) = &token.access_token {
+        out.insert("OS-OAUTH1".into(), json!({"access_token_id": a.id, "consumer_id": a.consumer}));
+    }
     if let Some(a) = &token.application_credential {
         let mut shown = json!({"id": a.id, "name": a.name, "restricted": !a.unrestricted});
         if let Some(rules) = &a.access_rules {

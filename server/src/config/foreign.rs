@@ -69,7 +69,6 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("catalog", "driver", Unless(SQL), Refused("catalog-driver", "the catalog is served from the database alone")),
     ("oslo_messaging_notifications", "driver", Unless(&["noop"]), Differs("what is done here is told to nobody. Who follows the Keystone's notifications (metering, audit, cleaners) misses it")),
     ("cache", "*", Always, Nothing),
-    ("oauth1", "driver", Unless(SQL), Differs("OAuth is not served here")),
     ("endpoint_policy", "driver", Unless(SQL), Differs("policies of endpoints are not served here")),
     ("policy", "driver", Unless(&["sql", "rules"]), Differs("stored policies are not served here")),
     ("unified_limit", "driver", Unless(SQL), Refused("other-driver", "what it keeps is not in the database, and not served here")),

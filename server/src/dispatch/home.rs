@@ -21,6 +21,9 @@ fn parameter(name: &str) -> String {
     match name {
         "value" => format!("{BASE}/param/tag_value"),
         "prior_role_id" | "implied_role_id" => format!("{BASE}/param/role_id"),
+        "consumer_id" | "request_token_id" | "access_token_id" => {
+            format!("{BASE}/ext/OS-OAUTH1/1.0/param/{name}")
+        }
         "trust_id" => format!("{BASE}/ext/OS-TRUST/1.0/param/trust_id"),
         other => format!("{BASE}/param/{other}"),
     }

@@ -2,7 +2,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
@@ -19,6 +19,9 @@ use crate::line::Line;
 pub const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 /// The header with the token that a call is about.
 pub const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
+
+/// The type of forms.
+pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A request. Nothing in it is checked.
 #[derive(Debug)]
@@ -108,6 +111,19 @@ impl Request {
             return Err(Error::BadRequest(format!("{name}: the header appears more than once")));
         }
         first.to_str().map(Some).map_err(|_| Error::BadRequest(format!("{name}: is no printable string")))
+    }
+
+    /// The URLs that the client may have asked for, without the query.
+    pub fn urls(&self) -> Vec<String> {
+        self.links.bases().map(|base| format!("{base}{}", self.path)).collect()
+    }
+
+    /// The body's parameters, if it is a form.
+    pub fn form(&self) -> Vec<(String, String)> {
+        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let is_form = kind.is_some_and(|kind| kind.starts_with(FORM));
+        let body = if is_form { &self.body[..] } else { &[] };
+        form_urlencoded::parse(body).into_owned().collect()
     }
 
     /// A token in a header. Bytes that are no string are a token that this server did not make, like any
@@ -238,6 +254,11 @@ pub fn created(name: &'static str, member: Value) -> Response {
 pub fn with_made(mut response: Response, kind: &'static str, id: String) -> Response {
     response.extensions_mut().insert(Made { kind, id });
     response
+}
+
+/// 201 with a form.
+pub fn created_form(form: String) -> Response {
+    (StatusCode::CREATED, [(header::CONTENT_TYPE, FORM)], form).into_response()
 }
 
 /// 204

@@ -39,6 +39,7 @@ pub struct Resource {
     /// Its fields, besides `links`.
     pub fields: &'static [Field],
     table: &'static str,
+    below: Option<&'static str>,
     has_extra: bool,
     reserved: &'static [&'static str],
     order: Order,
@@ -86,6 +87,7 @@ impl Resource {
             many,
             fields,
             table: one,
+            below: None,
             has_extra: true,
             reserved: &[],
             order: Order::always(Look::Last),
@@ -98,6 +100,13 @@ impl Resource {
     #[must_use]
     pub const fn table(mut self, name: &'static str) -> Self {
         self.table = name;
+        self
+    }
+
+    /// The part of the path that comes before the name of several: an extension's.
+    #[must_use]
+    pub const fn below(mut self, extension: &'static str) -> Self {
+        self.below = Some(extension);
         self
     }
 

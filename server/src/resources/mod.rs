@@ -7,6 +7,7 @@ pub mod grants;
 pub mod groups;
 pub mod keypairs;
 pub mod limits;
+pub mod oauth1;
 pub mod projects;
 pub mod roles;
 pub mod tokens;

@@ -25,6 +25,7 @@ mod lists;
 mod logs;
 mod losses;
 mod metrics;
+mod oauth1;
 mod pages;
 mod plans;
 mod policy;

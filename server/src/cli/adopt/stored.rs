@@ -349,13 +349,6 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
         Verdict::Differs,
         "not looked at, and not managed here",
     ),
-    ("OAuth1 consumers", "SELECT COUNT(*) FROM consumer", Verdict::Differs, "not managed here"),
-    (
-        "OAuth1 access tokens",
-        "SELECT COUNT(*) FROM access_token",
-        Verdict::Fail,
-        "nobody logs in with them here, and tokens of such logins are refused",
-    ),
     (
         "policies in the database",
         "SELECT COUNT(*) FROM policy",

@@ -13,6 +13,7 @@ use vicar_rules::token::{Act, Kind};
 use crate::app::App;
 use crate::auth::issue::{self, Identity, ScopeRequest, may_rescope};
 use crate::auth::login::{self, Login, Passed, check_mfa};
+use crate::auth::oauth1;
 use crate::auth::render::{self, render};
 use crate::auth::token::{self, Known, Token, TokenScope, ValidateOptions};
 use crate::authz::{Caller, NoObject, Object, Reading, Writing};
@@ -23,6 +24,7 @@ use crate::facts::{self, Place};
 use crate::http::Request;
 use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, created, no_content, ok, one, with_header};
 use crate::reason::Reason;
+use crate::resources::oauth1::signed_login;
 use crate::resources::projects::{Held, list_held};
 use crate::schema;
 use crate::store::{CHUNK, Tx};
@@ -82,6 +84,7 @@ schema!(LOGIN, {
             "required": ["methods"],
             "properties": {
                 "methods": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+                "oauth1": {"type": "object"},
                 "password": {
                     "type": "object",
                     "required": ["user"],
@@ -117,10 +120,11 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
         }
     };
     let scope = auth.remove("scope");
-    let (who, passed) = identify(s, auth).await?;
+    let Identified { who, passed, access_token } = identify(s, auth).await?;
     check_mfa(&mut s.tx, &s.app.config.auth_methods, &who, passed.as_ref()).await?;
     let wanted = match scope_request(&mut s.tx, scope.as_ref()).await {
-        Ok(wanted) => wanted,
+        // Its own scope, whatever the body asks for.
+        Ok(wanted) => access_token.map_or(wanted, |access_token| access_token.scope()),
         // A delegated token is refused before its scope is looked at.
         Err(e) => {
             may_rescope(s.app.config.allow_rescope_scoped_token, &who, &ScopeRequest::Unscoped)?;
@@ -145,13 +149,12 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
 }
 
 /// Runs the login methods, each once however often it is named. A token that comes along with another method
-/// adds its methods, and its end and its chain stay in force. A password that was right is returned too.
-async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(Identity, Option<Passed>)> {
+/// adds its methods, and its end and its chain stay in force.
+async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<Identified> {
     let Some(Value::Object(mut identity)) = auth.remove("identity") else {
         return Err(Error::field("auth.identity", "is required and must be an object"));
     };
-    let mut passed = None;
-    let mut text = None;
+    let (mut passed, mut access_token, mut text) = (None, None, None);
     for method in methods(&mut identity)? {
         if !s.app.config.auth_methods.contains(&method) {
             return Err(UNSUPPORTED);
@@ -168,6 +171,11 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(
                 };
                 passed = Some(login::password(&mut s.tx, login, data).await?);
             }
+            oauth1::METHOD => {
+                data(&mut identity, oauth1::METHOD)?;
+                let signed = signed_login(s.request)?;
+                access_token = Some(oauth1::login(&mut s.tx, &signed, &s.request.line, s.now).await?);
+            }
             "token" => match data(&mut identity, "token")?.remove("id") {
                 Some(Value::String(id)) => text = Some(id),
                 _ => {
@@ -181,26 +189,41 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(
         Some(text) => Some(issue::from_token(&mut s.tx, s.app.auth(), text, &s.request.line, s.now).await?),
         None => None,
     };
-    let who = match (&passed, from) {
-        (Some(passed), None) => Identity {
-            user: passed.user().to_owned(),
-            methods: vec!["password".into()],
+    let proven = [
+        passed.as_ref().map(|passed| ("password", passed.user())),
+        access_token.as_ref().map(|access_token| (oauth1::METHOD, access_token.user.as_str())),
+    ];
+    let mut who = from;
+    for (method, user) in proven.into_iter().flatten() {
+        let who = who.get_or_insert_with(|| Identity {
+            user: user.to_owned(),
+            methods: Vec::new(),
             until: Until::Never,
             root_audit_id: None,
             source: None,
             known: Known::default(),
-        },
-        (None, Some(from)) => from,
-        (Some(passed), Some(mut from)) if from.user == passed.user() => {
-            if !from.methods.iter().any(|m| m == "password") {
-                from.methods.push("password".into());
-            }
-            from
+        });
+        if who.user != user {
+            return Err(Error::Unauthorized(Reason::OtherUser));
         }
-        (Some(_), Some(_)) => return Err(Error::Unauthorized(Reason::OtherUser)),
-        (None, None) => return Err(Error::Unauthorized(Reason::NoSuchMethod)),
-    };
-    Ok((who, passed))
+        if !who.methods.iter().any(|m| m == method) {
+            who.methods.push(method.to_owned());
+        }
+    }
+    let mut who = who.ok_or(Error::Unauthorized(Reason::NoSuchMethod))?;
+    if let Some(access_token) = &access_token {
+        who.until = who.until.min(access_token.until);
+    }
+    Ok(Identified { who, passed, access_token })
+}
+
+/// Who a login proved to be.
+struct Identified {
+    who: Identity,
+    /// A password that was right.
+    passed: Option<Passed>,
+    /// An OAuth1 access token whose consumer signed.
+    access_token: Option<oauth1::Passed>,
 }
 
 const UNSUPPORTED: Error =
