@@ -147,6 +147,38 @@ fn facts(op: Op) -> Facts {
         GetAccessToken | GetAccessTokenRole | ListAccessTokens | ListAccessTokenRoles | DeleteAccessToken => {
             none().with(Fact::PathUser, "owner")
         }
+        CreateEndpointGroup
+        | ListEndpointGroups
+        | GetEndpointGroup
+        | UpdateEndpointGroup
+        | DeleteEndpointGroup
+        | ListProjectsAssociatedWithEndpointGroup
+        | ListEndpointsAssociatedWithEndpointGroup
+        | GetEndpointGroupInProject
+        | ListEndpointGroupsForProject
+        | AddEndpointGroupToProject
+        | RemoveEndpointGroupFromProject
+        | ListProjectsForEndpoint
+        | AddEndpointToProject
+        | CheckEndpointInProject
+        | ListEndpointsForProject
+        | RemoveEndpointFromProject => none(),
+        GetPolicy
+        | ListPolicies
+        | CreatePolicy
+        | UpdatePolicy
+        | DeletePolicy
+        | CreatePolicyAssociationForEndpoint
+        | CheckPolicyAssociationForEndpoint
+        | DeletePolicyAssociationForEndpoint
+        | CreatePolicyAssociationForService
+        | CheckPolicyAssociationForService
+        | DeletePolicyAssociationForService
+        | CreatePolicyAssociationForRegionAndService
+        | CheckPolicyAssociationForRegionAndService
+        | DeletePolicyAssociationForRegionAndService
+        | GetPolicyForEndpoint
+        | ListEndpointsForPolicy => none(),
     }
 }
 

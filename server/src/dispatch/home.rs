@@ -24,6 +24,7 @@ fn parameter(name: &str) -> String {
         "consumer_id" | "request_token_id" | "access_token_id" => {
             format!("{BASE}/ext/OS-OAUTH1/1.0/param/{name}")
         }
+        "endpoint_group_id" => format!("{BASE}/ext/OS-EP-FILTER/1.0/param/endpoint_group_id"),
         "trust_id" => format!("{BASE}/ext/OS-TRUST/1.0/param/trust_id"),
         other => format!("{BASE}/param/{other}"),
     }

@@ -6,6 +6,7 @@
 pub mod access_tokens;
 pub mod catalog;
 pub mod credentials;
+pub mod endpoint_filter;
 pub mod endpoint_url;
 mod holdings;
 mod losses;

@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::store::Select;
 
 pub use field::Field;
-pub use handlers::{create, create_from, create_many, delete, get, list, new_body, update};
+pub use handlers::{create, create_from, create_many, delete, get, list, list_those, new_body, update};
 pub use record::Record;
 pub use schemas::{change_schema, many_schema, new_schema, query_schema};
 pub use sql::{Creates, Deletes};
@@ -41,6 +41,7 @@ pub struct Resource {
     table: &'static str,
     below: Option<&'static str>,
     has_extra: bool,
+    takes_no_change: bool,
     reserved: &'static [&'static str],
     order: Order,
     sorted_by: Option<&'static str>,
@@ -89,6 +90,7 @@ impl Resource {
             table: one,
             below: None,
             has_extra: true,
+            takes_no_change: false,
             reserved: &[],
             order: Order::always(Look::Last),
             sorted_by: None,
@@ -103,17 +105,25 @@ impl Resource {
         self
     }
 
-    /// The part of the path that comes before the name of several: an extension's.
+    /// The part of the path between the version and the resource's name.
     #[must_use]
-    pub const fn below(mut self, extension: &'static str) -> Self {
-        self.below = Some(extension);
+    pub const fn below(mut self, part: &'static str) -> Self {
+        self.below = Some(part);
         self
     }
 
-    /// There is no column `extra`: an attribute that is not described is 400.
+    /// There is no column `extra`: an attribute that is not described is 400. A change may change nothing.
     #[must_use]
     pub const fn closed(mut self) -> Self {
         self.has_extra = false;
+        self.takes_no_change = true;
+        self
+    }
+
+    /// A change names what changes: otherwise 400.
+    #[must_use]
+    pub const fn changes_something(mut self) -> Self {
+        self.takes_no_change = false;
         self
     }
 
@@ -428,8 +438,10 @@ mod tests {
     #[tokio::test]
     async fn descriptions_fit_their_tables() {
         use crate::resources::catalog::{endpoints::Endpoint, regions::Region, services::Service};
+        use crate::resources::endpoint_filter::EndpointGroup;
         use crate::resources::groups::Group;
         use crate::resources::limits::{Limit, RegisteredLimit};
+        use crate::resources::policies::Policy;
         use crate::resources::roles::Role;
         fits_its_table::<Thing>().await;
         fits_its_table::<Region>().await;
@@ -439,5 +451,7 @@ mod tests {
         fits_its_table::<Group>().await;
         fits_its_table::<RegisteredLimit>().await;
         fits_its_table::<Limit>().await;
+        fits_its_table::<EndpointGroup>().await;
+        fits_its_table::<Policy>().await;
     }
 }

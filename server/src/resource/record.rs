@@ -176,7 +176,7 @@ impl<R: Plain> Record<R> {
     pub fn link(&self, links: &Links) -> String {
         let of = R::of();
         match of.below {
-            Some(extension) => links.of(&[extension, of.many, &self.id]),
+            Some(part) => links.of(&[part, of.many, &self.id]),
             None => links.of(&[of.many, &self.id]),
         }
     }

@@ -332,28 +332,10 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
         "tokens do not name them here, and no assertions are made",
     ),
     (
-        "endpoint groups",
-        "SELECT COUNT(*) FROM endpoint_group",
-        Verdict::Differs,
-        "honoured in the catalog; managed on a Keystone only",
-    ),
-    (
-        "endpoints of projects",
-        "SELECT COUNT(*) FROM project_endpoint",
-        Verdict::Differs,
-        "honoured in the catalog; managed on a Keystone only",
-    ),
-    (
         "configurations of domains",
         "SELECT COUNT(DISTINCT domain_id) FROM whitelisted_config",
         Verdict::Differs,
         "not looked at, and not managed here",
-    ),
-    (
-        "policies in the database",
-        "SELECT COUNT(*) FROM policy",
-        Verdict::Differs,
-        "not managed here; nothing asks for them",
     ),
 ];
 
