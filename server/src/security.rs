@@ -36,7 +36,7 @@ macro_rules! events {
 }
 
 events! {
-    Login, "login", "a token was asked for with a password, or with another token";
+    Login, "login", "a token was asked for with a password, an application credential, or another token";
     Exchange, "keypair.exchange", "a signed request was to be exchanged for a token (EC2, S3)";
     Access, "access", "any other request that was refused";
     TokenRevoke, "token.revoke", "a token was revoked, with what descends from it";
@@ -60,6 +60,9 @@ events! {
     AccessTokenAuthorize, "access-token.authorize", "a user authorized an OAuth1 consumer to act for them";
     AccessTokenCreate, "access-token.create", "an OAuth1 consumer was to get the access token that a user authorized";
     AccessTokenDelete, "access-token.delete", "an OAuth1 access token was deleted";
+    ApplicationCredentialCreate, "application-credential.create", "an application credential was made";
+    ApplicationCredentialDelete, "application-credential.delete", "an application credential was deleted; its tokens ended with it";
+    AccessRuleDelete, "access-rule.delete", "an access rule that no application credential used was deleted";
     PasswordChange, "password.change", "a user changed their own password";
     PasswordReset, "password.reset", "an administrator changed a user, their password included";
     UserCreate, "user.create", "a user was made";

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::facts::access_tokens;
+use crate::facts::application_credentials;
 use crate::facts::credentials::{self, BOUND, BoundTo, Credential, PLAIN, RecordsBinding};
 use crate::ids;
 use crate::line::{Line, Tried};
@@ -192,7 +193,11 @@ pub async fn exchange(
                 PayloadScope::Trust(project, id)
             }
         }
-        (None, Some(a), _) => PayloadScope::ApplicationCredential(project, a.clone()),
+        (None, Some(a), _) => {
+            let stored = application_credentials::get(tx, a).await?;
+            until = until.min(stored.map_or(Until::Never, |stored| stored.credential.until));
+            PayloadScope::ApplicationCredential(project, a.clone())
+        }
         (None, None, Some(a)) => {
             let stored = access_tokens::access_token(tx, a).await?;
             until = until.min(stored.map_or(Until::Never, |stored| stored.until));

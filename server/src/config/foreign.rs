@@ -65,7 +65,6 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("credential", "provider", Unless(&["fernet"]), Refused("credential-provider", "stored credentials cannot be read here")),
     ("receipt", "provider", Always, Nothing),
     ("identity", "driver", Unless(SQL), Refused("identity-driver", "users whose passwords an LDAP or another service checks cannot log in here")),
-    ("identity", "domain_configurations_from_database", Unless(OFF), Differs("configurations of domains are neither read nor served here; the start is refused if one names another driver")),
     ("catalog", "driver", Unless(SQL), Refused("catalog-driver", "the catalog is served from the database alone")),
     ("oslo_messaging_notifications", "driver", Unless(&["noop"]), Differs("what is done here is told to nobody. Who follows the Keystone's notifications (metering, audit, cleaners) misses it")),
     ("cache", "*", Always, Nothing),
@@ -84,7 +83,6 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("security_compliance", "report_invalid_password_hash", Always, Differs("hashes of wrong passwords are not reported here")),
     ("resource", "*_url_safe", Unless(&["off"]), Refused("url-safe-names", "names are not checked here for what cannot be part of a URL")),
     ("application_credential", "*", Always, Nothing),
-    ("*", "list_limit", Always, Differs("`[DEFAULT] list_limit` is looked at instead")),
     ("DEFAULT", "secure_proxy_ssl_header", Always, Todo("it is not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with")),
     ("oslo_middleware", "*", Always, Nothing),
     ("federation", "trusted_dashboard", Always, Refused("federation", "single sign-on is not served here: who logs in through an identity provider cannot")),
@@ -411,8 +409,8 @@ mod tests {
         assert!(matches!(effect("auth", "saml2", "my.plugin"), Refused("auth-plugins", _)));
         assert_eq!(effect("auth", "password", "keystone.auth.plugins.password.Password"), Nothing);
         assert_eq!(effect("DEFAULT", "log_file", "x"), Nothing);
-        assert_eq!(effect("identity", "domain_configurations_from_database", "No"), Nothing);
-        assert!(matches!(effect("identity", "domain_configurations_from_database", "yes"), Differs(_)));
+        assert_eq!(effect("oslo_policy", "enforce_scope", "Yes"), Nothing);
+        assert!(matches!(effect("oslo_policy", "enforce_scope", "no"), Differs(_)));
         assert!(matches!(effect("openid", "remote_id_attribute", "HTTP_OIDC_ISS"), Refused("federation", _)));
     }
 

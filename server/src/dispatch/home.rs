@@ -20,6 +20,7 @@ impl Relation {
 fn parameter(name: &str) -> String {
     match name {
         "value" => format!("{BASE}/param/tag_value"),
+        "group" | "option" => format!("{BASE}/param/config_{name}"),
         "prior_role_id" | "implied_role_id" => format!("{BASE}/param/role_id"),
         "consumer_id" | "request_token_id" | "access_token_id" => {
             format!("{BASE}/ext/OS-OAUTH1/1.0/param/{name}")

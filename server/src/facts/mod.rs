@@ -4,8 +4,10 @@
 //! a rule holds at all of them or at none.
 
 pub mod access_tokens;
+pub mod application_credentials;
 pub mod catalog;
 pub mod credentials;
+pub mod domain_options;
 pub mod endpoint_filter;
 pub mod endpoint_url;
 mod holdings;

@@ -11,6 +11,7 @@ use vicar_rules::revocation::Event;
 use vicar_rules::token::{Act, Kind};
 
 use crate::app::App;
+use crate::auth::application_credential;
 use crate::auth::issue::{self, Identity, ScopeRequest, may_rescope};
 use crate::auth::login::{self, Login, Passed, check_mfa};
 use crate::auth::oauth1;
@@ -54,6 +55,11 @@ fn user() -> Value {
     user
 }
 
+fn credential() -> Value {
+    let owner = reference(&domain());
+    reference(&json!({"secret": {"type": ["string", "null"]}, "user": owner}))
+}
+
 fn scope() -> Value {
     json!({
         "type": ["object", "string", "null"],
@@ -90,6 +96,7 @@ schema!(LOGIN, {
                     "required": ["user"],
                     "properties": {"user": user()},
                 },
+                "application_credential": credential(),
                 "token": {
                     "type": "object",
                     "required": ["id"],
@@ -119,10 +126,14 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
             return Err(Error::field("auth", "is required in the request body and must be an object"));
         }
     };
-    let scope = auth.remove("scope");
-    let Identified { who, passed, access_token } = identify(s, auth).await?;
+    let scope = auth.remove("scope").filter(|scope| !scope.is_null());
+    let Identified { who, passed, credential, access_token } = identify(s, auth, scope.is_some()).await?;
     check_mfa(&mut s.tx, &s.app.config.auth_methods, &who, passed.as_ref()).await?;
-    let wanted = match scope_request(&mut s.tx, scope.as_ref()).await {
+    let wanted = match &credential {
+        Some(credential) => Ok(credential.scope()),
+        None => scope_request(&mut s.tx, scope.as_ref()).await,
+    };
+    let wanted = match wanted {
         // Its own scope, whatever the body asks for.
         Ok(wanted) => access_token.map_or(wanted, |access_token| access_token.scope()),
         // A delegated token is refused before its scope is looked at.
@@ -150,12 +161,20 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
 
 /// Runs the login methods, each once however often it is named. A token that comes along with another method
 /// adds its methods, and its end and its chain stay in force.
-async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<Identified> {
+async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>, is_scoped: bool) -> Result<Identified> {
     let Some(Value::Object(mut identity)) = auth.remove("identity") else {
         return Err(Error::field("auth.identity", "is required and must be an object"));
     };
-    let (mut passed, mut access_token, mut text) = (None, None, None);
-    for method in methods(&mut identity)? {
+    let (mut passed, mut credential, mut access_token, mut text) = (None, None, None, None);
+    let methods = methods(&mut identity)?;
+    if is_scoped && methods.iter().any(|m| m == application_credential::METHOD) {
+        return Err(OWN_SCOPE);
+    }
+    // Each has a scope of its own.
+    if [application_credential::METHOD, oauth1::METHOD].iter().all(|own| methods.iter().any(|m| m == own)) {
+        return Err(UNSUPPORTED);
+    }
+    for method in methods {
         if !s.app.config.auth_methods.contains(&method) {
             return Err(UNSUPPORTED);
         }
@@ -176,6 +195,17 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<I
                 let signed = signed_login(s.request)?;
                 access_token = Some(oauth1::login(&mut s.tx, &signed, &s.request.line, s.now).await?);
             }
+            application_credential::METHOD => {
+                let data = data(&mut identity, application_credential::METHOD)?;
+                let login = Login {
+                    parts: s.app.auth(),
+                    now: s.now,
+                    slow: &mut *s.slow,
+                    epoch: s.epoch,
+                    line: &s.request.line,
+                };
+                credential = Some(application_credential::login(&mut s.tx, login, data).await?);
+            }
             "token" => match data(&mut identity, "token")?.remove("id") {
                 Some(Value::String(id)) => text = Some(id),
                 _ => {
@@ -192,6 +222,7 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<I
     let proven = [
         passed.as_ref().map(|passed| ("password", passed.user())),
         access_token.as_ref().map(|access_token| (oauth1::METHOD, access_token.user.as_str())),
+        credential.as_ref().map(|credential| (application_credential::METHOD, credential.user.as_str())),
     ];
     let mut who = from;
     for (method, user) in proven.into_iter().flatten() {
@@ -214,7 +245,11 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<I
     if let Some(access_token) = &access_token {
         who.until = who.until.min(access_token.until);
     }
-    Ok(Identified { who, passed, access_token })
+    if let Some(credential) = &credential {
+        who.until = who.until.min(credential.until);
+        who.root_audit_id.get_or_insert_with(|| application_credential::audit_chain(&credential.id));
+    }
+    Ok(Identified { who, passed, credential, access_token })
 }
 
 /// Who a login proved to be.
@@ -222,9 +257,16 @@ struct Identified {
     who: Identity,
     /// A password that was right.
     passed: Option<Passed>,
+    /// An application credential whose secret was right.
+    credential: Option<application_credential::Passed>,
     /// An OAuth1 access token whose consumer signed.
     access_token: Option<oauth1::Passed>,
 }
+
+const OWN_SCOPE: Error = Error::UnauthorizedBecause(
+    Reason::NoSuchScope,
+    "Error authenticating with application credential: Application credentials cannot request a scope.",
+);
 
 const UNSUPPORTED: Error =
     Error::UnauthorizedBecause(Reason::NoSuchMethod, "Attempted to authenticate with an unsupported method.");
@@ -363,7 +405,11 @@ async fn subject(
     let version = request.header(&ACCESS_RULES)?.and_then(|v| v.trim().parse::<f64>().ok());
     let understands_access_rules = version.is_some_and(|v| v >= 1.0);
     let options = ValidateOptions { window, understands_access_rules };
-    let own = caller.token().filter(|_| request.token_header(&AUTH_TOKEN).is_ok_and(|t| t == Some(&text)));
+    let own = caller.token().filter(|token| {
+        let is_shown = understands_access_rules
+            || token.application_credential.as_ref().is_none_or(|c| c.access_rules.is_empty());
+        is_shown && request.token_header(&AUTH_TOKEN).is_ok_and(|t| t == Some(&text))
+    });
     let token = match own {
         // What is valid by default is valid for every asker.
         Some(token) => Ok(token.clone()),
