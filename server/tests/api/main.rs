@@ -28,6 +28,7 @@ mod lists;
 mod logs;
 mod losses;
 mod metrics;
+mod mfa;
 mod oauth1;
 mod pages;
 mod plans;
