@@ -6,6 +6,7 @@
 //! | question | file |
 //! |---|---|
 //! | What may a trust give away, and what is it worth now? | [`delegation`] |
+//! | What is an OAuth1 access token worth now? | [`access_token`] |
 //! | What does a keypair born from a token carry? | [`keypair`] |
 //! | What may an application credential carry, and what is it worth now? | [`application_credential`] |
 //! | What may a token of this kind do on this server? | [`token`] |
@@ -17,6 +18,7 @@
 //! | Is this signed request genuine? | [`signature`] |
 //! | How is a refusal named? | [`refusal`] |
 
+pub mod access_token;
 pub mod application_credential;
 pub mod delegation;
 pub mod keypair;

@@ -151,6 +151,11 @@ fn facts(op: Op) -> Facts {
         GetAccessRule | ListAccessRules | DeleteAccessRule => user(),
         ListUserDelegations | ChangePassword => user(),
         ListRevokeEvents => none(),
+        GetConsumer | ListConsumers | CreateConsumer | UpdateConsumer | DeleteConsumer => none(),
+        AuthorizeRequestToken => none(),
+        GetAccessToken | GetAccessTokenRole | ListAccessTokens | ListAccessTokenRoles | DeleteAccessToken => {
+            none().with(Fact::PathUser, "owner")
+        }
         CreateEndpointGroup
         | ListEndpointGroups
         | GetEndpointGroup

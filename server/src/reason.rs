@@ -42,9 +42,9 @@ reasons! {
     ReceiptOver, "receipt-over", "the receipt's time is over, or all that its user had was revoked since";
     NoRemoteUser, "no-remote-user", "no front server that is believed names a user who is there";
     NoSuchMethod, "no-such-method", "no method is named, or one that this server does not have";
-    OtherUser, "other-user", "two methods prove two users";
+    OtherUser, "other-user", "two methods prove two users, or an OAuth1 access token is not that user's";
     NoSuchScope, "no-such-scope", "the project or domain of the scope is unknown or disabled";
-    NoRoles, "no-roles", "the user holds no role in the scope";
+    NoRoles, "no-roles", "the user holds no role in the scope, or not the one that an OAuth1 consumer shall have";
     NoToken, "no-token", "no token came along";
     NotAToken, "not-a-token", "no key of this server decrypts it";
     TokenExpired, "expired-token", "the token's time is over";
@@ -52,7 +52,7 @@ reasons! {
     TokenUser, "token-user", "the token's user is disabled or gone";
     TrustOver, "trust-over", "the trust has ended, is used up, or is not this token's";
     TrustSuspended, "trust-suspended", "the trust gives nothing now: a role, user, project or domain of its chain is missing or disabled";
-    CredentialOver, "credential-over", "the keypair or application credential is gone, over, or not for this use";
+    CredentialOver, "credential-over", "the keypair, application credential or OAuth1 token is gone, over, or not for this use";
     NoSuchCredential, "no-such-credential", "no application credential of that id, or of that name and user";
     AccessRules, "access-rules", "the access rules of the token's application credential do not allow the request";
     NoSuchKeypair, "no-such-keypair", "no keypair of that access id can be read";

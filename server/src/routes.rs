@@ -23,6 +23,8 @@ use crate::resources::federation::{identity_providers, mappings, protocols};
 use crate::resources::grants::{assignments, http as grants};
 use crate::resources::groups::{Group, members};
 use crate::resources::limits::{self, Limit, RegisteredLimit};
+use crate::resources::oauth1::consumers::Consumer;
+use crate::resources::oauth1::{access_tokens, request_tokens};
 use crate::resources::pki;
 use crate::resources::policies::{Policy, associations};
 use crate::resources::projects::tags;
@@ -220,6 +222,19 @@ pub static ROUTES: &[Route] = routes! {
     DELETE "/v3/users/{user_id}/access_rules/{access_rule_id}" [DeleteAccessRule]: write application_credentials::delete_rule, answers 204;
 
     // OAuth1
+    GET    "/v3/OS-OAUTH1/consumers" [ListConsumers]: read resource::list::<Consumer>, query resource::query_schema::<Consumer>(), home "consumers" of "OS-OAUTH1", answers 200 [consumers];
+    POST   "/v3/OS-OAUTH1/consumers" [CreateConsumer]: write resource::create::<Consumer>, body consumer = resource::new_schema::<Consumer>(), answers 201 consumer;
+    GET    "/v3/OS-OAUTH1/consumers/{consumer_id}" [GetConsumer]: read resource::get::<Consumer>, home "consumer" of "OS-OAUTH1", answers 200 consumer;
+    PATCH  "/v3/OS-OAUTH1/consumers/{consumer_id}" [UpdateConsumer]: write resource::update::<Consumer>, body consumer = resource::change_schema::<Consumer>(), answers 200 consumer;
+    DELETE "/v3/OS-OAUTH1/consumers/{consumer_id}" [DeleteConsumer]: write resource::delete::<Consumer>, answers 204;
+    POST   "/v3/OS-OAUTH1/request_token" [] public: write request_tokens::request, header "Requested-Project-Id", home "request_tokens" of "OS-OAUTH1", answers 201 form;
+    PUT    "/v3/OS-OAUTH1/authorize/{request_token_id}" [AuthorizeRequestToken]: write request_tokens::authorize, body = request_tokens::AUTHORIZE, home "authorize_request_token" of "OS-OAUTH1", answers 200 token;
+    POST   "/v3/OS-OAUTH1/access_token" [] public: write request_tokens::exchange, home "access_tokens" of "OS-OAUTH1", answers 201 form;
+    GET    "/v3/users/{user_id}/OS-OAUTH1/access_tokens" [ListAccessTokens]: read access_tokens::list, home "user_access_tokens" of "OS-OAUTH1", answers 200 [access_tokens];
+    GET    "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}" [GetAccessToken]: read access_tokens::get, home "user_access_token" of "OS-OAUTH1", answers 200 access_token;
+    DELETE "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}" [DeleteAccessToken]: write access_tokens::delete, answers 204;
+    GET    "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}/roles" [ListAccessTokenRoles]: read access_tokens::roles, home "user_access_token_roles" of "OS-OAUTH1", answers 200 [roles];
+    GET    "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}/roles/{role_id}" [GetAccessTokenRole]: read access_tokens::role, home "user_access_token_role" of "OS-OAUTH1", answers 200 role;
 
     // OAuth2
     POST   "/v3/OS-OAUTH2/token" [] login: write oauth2::token, home "token" of "OS-OAUTH2", answers 200 any;

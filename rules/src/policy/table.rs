@@ -198,6 +198,17 @@ operations! {
     DeleteAccessRule, "identity:delete_access_rule", "sp", "(role:admin and system_scope:all) or user_id:%(target.user.id)s";
 
     // OAuth1
+    GetConsumer, "identity:get_consumer", "sp", "rule:admin_required or rule:system_reader";
+    ListConsumers, "identity:list_consumers", "sp", "rule:admin_required or rule:system_reader";
+    CreateConsumer, "identity:create_consumer", "sp", "rule:admin_required";
+    UpdateConsumer, "identity:update_consumer", "sp", "rule:admin_required";
+    DeleteConsumer, "identity:delete_consumer", "sp", "rule:admin_required";
+    AuthorizeRequestToken, "identity:authorize_request_token", "p", "rule:admin_required";
+    GetAccessToken, "identity:get_access_token", "p", "rule:admin_required";
+    GetAccessTokenRole, "identity:get_access_token_role", "p", "rule:admin_required";
+    ListAccessTokens, "identity:list_access_tokens", "p", "rule:admin_required";
+    ListAccessTokenRoles, "identity:list_access_token_roles", "p", "rule:admin_required";
+    DeleteAccessToken, "identity:delete_access_token", "p", "rule:admin_required";
 
     // OAuth2
 

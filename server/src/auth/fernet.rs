@@ -42,6 +42,8 @@ pub enum PayloadScope {
     /// Ours: as version 3, for tokens of a keypair that is narrower than its trust. Keystone does not
     /// know the version and refuses the token; it would give it all of the trust's roles.
     Narrowed(String, String),
+    /// Version 7: project, OAuth1 access token.
+    AccessToken(String, String),
     /// Version 8.
     System(String),
     /// Version 9: project, application credential.
@@ -149,6 +151,9 @@ impl Payload {
                 let t = Pack::Binary(id_bytes(t)?);
                 vec![Pack::from(3), user, bits, pack_id(p), expires, audit, t]
             }
+            PayloadScope::AccessToken(p, a) => {
+                vec![Pack::from(7), user, bits, pack_id(p), pack_id(a), expires, audit]
+            }
             PayloadScope::System(s) => {
                 vec![Pack::from(8), user, bits, Pack::from(s.as_str()), expires, audit]
             }
@@ -194,6 +199,7 @@ impl Payload {
                 let scope = if version == NARROWED { PayloadScope::Narrowed } else { PayloadScope::Trust };
                 (scope(project, t), 4)
             }
+            7 => (PayloadScope::AccessToken(unpack_id(parts.get(3)?)?, unpack_id(parts.get(4)?)?), 5),
             8 => (PayloadScope::System(unpack_text(parts.get(3)?)?), 4),
             9 => {
                 (PayloadScope::ApplicationCredential(unpack_id(parts.get(3)?)?, unpack_id(parts.get(6)?)?), 4)
@@ -297,6 +303,8 @@ mod tests {
             PayloadScope::Project(text()),
             PayloadScope::Trust(p(), t()),
             PayloadScope::Narrowed(p(), t()),
+            PayloadScope::AccessToken(p(), t()),
+            PayloadScope::AccessToken(text(), text()),
             PayloadScope::System("all".into()),
             PayloadScope::ApplicationCredential(p(), t()),
         ] {
@@ -312,6 +320,34 @@ mod tests {
         }
         assert_eq!(payload(PayloadScope::Trust(p(), text())).encode(&keys, &methods), None);
         assert_eq!(payload(PayloadScope::Narrowed(p(), text())).encode(&keys, &methods), None);
+    }
+
+    /// Packed by Keystone 30.0.0's `OauthScopedPayload`.
+    #[test]
+    fn a_token_of_oauth1_is_packed_as_in_keystone() {
+        let methods = names(&["external", "password", "token", "oauth1", "mapped", "application_credential"]);
+        let tail =
+            "cb41da69f2f3c0000092c41001010101010101010101010101010101c41002020202020202020202020202020202";
+        let (a, b, c) = ("aa".repeat(16), "bb".repeat(16), "cc".repeat(16));
+        let keys = keys();
+        for (user, project, access_token, packed) in [
+            (uuid('a'), uuid('b'), uuid('c'), format!("970792c3c410{a}0892c3c410{b}92c3c410{c}{tail}")),
+            (
+                "ann".into(),
+                "default".into(),
+                "other".into(),
+                format!("970792c2a3616e6e0892c2a764656661756c7492c2a56f74686572{tail}"),
+            ),
+        ] {
+            let scope = PayloadScope::AccessToken(project, access_token);
+            let ours = Payload { user, methods: names(&["oauth1"]), ..payload(scope) };
+            let token = ours.encode(&keys, &methods).expect("encodes");
+            let padded = format!("{token}{}", "=".repeat((4 - token.len() % 4) % 4));
+            assert_eq!(hex::encode(keys.decrypt(&padded).expect("decrypts")), packed);
+            let plain = hex::decode(packed).expect("hex");
+            let theirs = keys.encrypt(&plain, 1_772_600_767).expect("encrypts");
+            assert_eq!(Payload::decode(&theirs, &keys, &methods), Some(ours));
+        }
     }
 
     /// What Keystone's own packing, another version of it, or a damaged one may hold.

@@ -70,6 +70,13 @@ pub enum ScopeRequest {
     System,
     /// A trust.
     Trust(String),
+    /// An OAuth1 access token's own, which nobody asks for.
+    AccessToken {
+        /// Its project.
+        project: String,
+        /// Its id.
+        id: String,
+    },
     /// An application credential's own, which nobody asks for.
     ApplicationCredential {
         /// Its project.
@@ -120,7 +127,9 @@ pub fn may_rescope(allow_rescope: bool, who: &Identity, wanted: &ScopeRequest) -
     };
     let to = match wanted {
         ScopeRequest::Default | ScopeRequest::Unscoped => ScopeKind::Unscoped,
-        ScopeRequest::Project(_) | ScopeRequest::ApplicationCredential { .. } => ScopeKind::Project,
+        ScopeRequest::Project(_)
+        | ScopeRequest::AccessToken { .. }
+        | ScopeRequest::ApplicationCredential { .. } => ScopeKind::Project,
         ScopeRequest::Domain(_) => ScopeKind::Domain,
         ScopeRequest::System => ScopeKind::System,
         ScopeRequest::Trust(_) => ScopeKind::Trust,
@@ -148,6 +157,7 @@ pub async fn issue(
         ScopeRequest::Project(id) => PayloadScope::Project(id.clone()),
         ScopeRequest::Domain(id) => PayloadScope::Domain(id.clone()),
         ScopeRequest::System => PayloadScope::System("all".into()),
+        ScopeRequest::AccessToken { project, id } => PayloadScope::AccessToken(project.clone(), id.clone()),
         ScopeRequest::ApplicationCredential { project, id } => {
             PayloadScope::ApplicationCredential(project.clone(), id.clone())
         }

@@ -145,6 +145,9 @@ pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: b
     if !providers.is_empty() {
         out.insert("service_providers".into(), providers.into());
     }
+    if let Some(a) = &token.access_token {
+        out.insert("OS-OAUTH1".into(), json!({"access_token_id": a.id, "consumer_id": a.consumer}));
+    }
     if let Some(stored) = &token.application_credential {
         let own = &stored.credential;
         let mut shown = json!({"id": own.id, "name": stored.name, "restricted": !own.unrestricted});

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use vicar_rules::Micros;
+use vicar_rules::access_token::AccessToken;
 use vicar_rules::delegation::Presence;
 use vicar_rules::loss::{self, Carried, Carries};
 use vicar_rules::policy::{Scope, Subject, Trait};
@@ -14,6 +15,7 @@ use super::Parts;
 use super::application_credential::{Worth, worth};
 use super::fernet::{Payload, PayloadScope};
 use super::keypair;
+use super::oauth1;
 use crate::error::{Error, Result};
 use crate::facts::application_credentials::StoredCredential;
 use crate::facts::{self, EvaluatedTrust, Place, ProjectFacts, RevocationQuery, RoleRef, UserFacts};
@@ -51,6 +53,8 @@ pub struct Token {
     pub trust: Option<EvaluatedTrust>,
     /// Its application credential.
     pub application_credential: Option<StoredCredential>,
+    /// Its OAuth1 access token.
+    pub access_token: Option<AccessToken>,
     /// The implied-role relation, for what else is judged in the same transaction.
     pub implications: Arc<Implications>,
 }
@@ -134,6 +138,10 @@ impl Token {
                 .map(|t| format!("{}>{}({})", t.trustor, t.trustee, t.id))
                 .collect::<Vec<_>>()
                 .join(" ")
+        });
+        let chain = chain.or_else(|| {
+            let a = self.access_token.as_ref()?;
+            Some(format!("{}>{}({})", a.user, a.consumer, a.id))
         });
         let last = self.trust.as_ref().map(|t| t.chain().leaf());
         TokenIds {
@@ -273,7 +281,7 @@ pub async fn evaluate(
         methods: &payload.methods,
         trust: trust_id.is_some(),
         application_credential: matches!(payload.scope, PayloadScope::ApplicationCredential(..)),
-        access_token: false,
+        access_token: matches!(payload.scope, PayloadScope::AccessToken(..)),
         additional_primary: &parts.config.additional_primary,
     });
     if token::shown_until(kind, payload.expires, options.window, []) <= now {
@@ -308,6 +316,7 @@ async fn resolve(
 ) -> Result<std::result::Result<(Token, Carries), Reason>> {
     let implications = known.implications(tx).await?;
     let mut application_credential = None;
+    let mut access_token = None;
     let mut trust = None;
     let mut owner = None;
     let mut carries = Carries::All;
@@ -350,6 +359,18 @@ async fn resolve(
             application_credential = Some(stored);
             owner = Some(user);
             (TokenScope::Project(project), authority.roles)
+        }
+        PayloadScope::AccessToken(project, id) => {
+            let worth = match oauth1::worth(tx, id, (user, project), &implications, now).await? {
+                Ok(worth) => worth,
+                Err(reason) => return Ok(Err(reason)),
+            };
+            if token::shown_until(kind, payload.expires, options.window, [worth.authority.until]) <= now {
+                return Ok(Err(Reason::TokenExpired));
+            }
+            carries = Carries::These(worth.token.roles.clone());
+            access_token = Some(worth.token);
+            (TokenScope::Project(worth.project), worth.authority.roles)
         }
         PayloadScope::Trust(project, id) | PayloadScope::Narrowed(project, id) => {
             let evaluated = match known.trust {
@@ -398,7 +419,17 @@ async fn resolve(
         (None, None) => facts::user(tx, user).await?,
     };
     let Some(user) = user else { return Ok(Err(Reason::TokenUser)) };
-    let token = Token { payload, kind, user, scope, roles, trust, application_credential, implications };
+    let token = Token {
+        payload,
+        kind,
+        user,
+        scope,
+        roles,
+        trust,
+        application_credential,
+        access_token,
+        implications,
+    };
     Ok(Ok((token, carries)))
 }
 
@@ -467,7 +498,8 @@ async fn ended_by_event(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
         project,
         roles: token.roles.iter().map(|r| r.id.as_str()).collect(),
         trusts,
-        access_token: None,
+        consumer: token.access_token.as_ref().map(|a| a.consumer.as_str()),
+        access_token: token.access_token.as_ref().map(|a| a.id.as_str()),
         audit: token.payload.audit_id(),
         audit_chain: audit_ids.get(1).copied(),
         expires: token.payload.expires,

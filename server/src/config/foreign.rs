@@ -69,7 +69,6 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("oslo_messaging_rabbit", "kombu_compression", Always, Differs("notifications are sent as they are, without compression")),
     ("oslo_messaging*", "*", Always, Nothing),
     ("cache", "*", Always, Nothing),
-    ("oauth1", "driver", Unless(SQL), Differs("OAuth is not served here")),
     ("unified_limit", "driver", Unless(SQL), Refused("other-driver", "what it keeps is not in the database, and not served here")),
     // With `rules` a Keystone keeps no policies; what it has kept is served.
     ("policy", "driver", Unless(&["sql", "rules"]), Refused("other-driver", "what it keeps is not in the database, and not served here")),

@@ -287,6 +287,13 @@ pub struct Config {
     pub max_trusts_per_user: Option<u32>,
     /// `[delegation] max_credentials_per_user`: how many credentials a user may have (0 in the file: any number).
     pub max_credentials_per_user: Option<u32>,
+    /// `[delegation] max_oauth1_tokens`: how many request tokens a consumer, and access tokens a user, may have (0 in
+    /// the file: any number).
+    pub max_oauth1_tokens: Option<u32>,
+    /// `[oauth1] request_token_duration`; 0 is without end.
+    pub request_token_duration: Micros,
+    /// `[oauth1] access_token_duration`; 0 is without end.
+    pub access_token_duration: Micros,
     /// `[delegation] retention`: how long ended trusts are kept.
     pub retention: Micros,
     /// `[delegation] reap_interval`: the pause between rounds of the reaper; 0 is never.
@@ -380,6 +387,8 @@ impl Config {
             token_expiration: r.duration("token", "expiration")?,
             allow_expired_window: r.duration("token", "allow_expired_window")?,
             allow_rescope_scoped_token: r.flag("token", "allow_rescope_scoped_token")?,
+            request_token_duration: r.duration("oauth1", "request_token_duration")?,
+            access_token_duration: r.duration("oauth1", "access_token_duration")?,
             trust: vicar_rules::delegation::Limits {
                 allow_redelegation: r.flag("trust", "allow_redelegation")?,
                 max_redelegation_count: u32::try_from(r.number("trust", "max_redelegation_count")?)
@@ -437,6 +446,7 @@ impl Config {
             reap_interval: r.duration("delegation", "reap_interval")?,
             max_trusts_per_user: r.count("delegation", "max_trusts_per_user")?.filter(|n| *n > 0),
             max_credentials_per_user: r.count("delegation", "max_credentials_per_user")?.filter(|n| *n > 0),
+            max_oauth1_tokens: r.count("delegation", "max_oauth1_tokens")?.filter(|n| *n > 0),
             unknown,
         })
     }

@@ -10,6 +10,7 @@ pub fn of(route: &Route) -> Option<(Event, [u16; 2])> {
     let event = match route.declared.ops.first() {
         Some(op) => of_operation(*op)?,
         None if route.auth == Auth::Login => Event::Login,
+        None if route.path == "/v3/OS-OAUTH1/access_token" => Event::AccessTokenCreate,
         None => return None,
     };
     Some((event, successes(route)?))
@@ -72,6 +73,16 @@ fn of_operation(op: Op) -> Option<Event> {
         Op::DeleteAccessRule => Event::AccessRuleDelete,
 
         // OAuth1
+        Op::CreateConsumer | Op::UpdateConsumer => Event::ConsumerChange,
+        Op::DeleteConsumer => Event::ConsumerDelete,
+        Op::AuthorizeRequestToken => Event::AccessTokenAuthorize,
+        Op::DeleteAccessToken => Event::AccessTokenDelete,
+        Op::GetConsumer
+        | Op::ListConsumers
+        | Op::GetAccessToken
+        | Op::GetAccessTokenRole
+        | Op::ListAccessTokens
+        | Op::ListAccessTokenRoles => return None,
 
         // OAuth2
 
@@ -247,7 +258,7 @@ mod tests {
             }
         }
         quiet.dedup();
-        assert_eq!(quiet, ["registered_limits", "limits", "projects"]);
+        assert_eq!(quiet, ["registered_limits", "limits", "projects", "OS-OAUTH1"]);
     }
 
     #[test]

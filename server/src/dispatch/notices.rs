@@ -96,7 +96,18 @@ fn of_operation(op: Op) -> Option<Tells> {
         | Op::GetAccessRule
         | Op::ListAccessRules => return None,
 
-        // OAuth1
+        // OAuth1; what is signed has no operation, and its handler knows
+        Op::CreateConsumer => MadeOne(ObjectKind::Consumer),
+        Op::UpdateConsumer => Changed(ObjectKind::Consumer),
+        Op::DeleteConsumer => Gone(ObjectKind::Consumer),
+        Op::DeleteAccessToken => Gone(ObjectKind::AccessToken),
+        Op::AuthorizeRequestToken => return None,
+        Op::GetConsumer
+        | Op::ListConsumers
+        | Op::GetAccessToken
+        | Op::GetAccessTokenRole
+        | Op::ListAccessTokens
+        | Op::ListAccessTokenRoles => return None,
 
         // OAuth2
 

@@ -6,6 +6,7 @@ use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::route::{Answer, Auth, Route, Shape};
+use crate::http::request::FORM;
 
 /// The name of the security scheme: a token in `X-Auth-Token`.
 const TOKEN: &str = "token";
@@ -190,7 +191,8 @@ fn response(route: &Route, answer: Answer) -> Value {
     if let Some(schema) = schema(answer.shape)
         && route.method != Method::HEAD
     {
-        out.insert("content".into(), json!({"application/json": {"schema": schema}}));
+        let kind = if answer.shape == Shape::Form { FORM } else { "application/json" };
+        out.insert("content".into(), json!({kind: {"schema": schema}}));
     }
     out.into()
 }
@@ -200,6 +202,12 @@ fn schema(shape: Shape) -> Option<Value> {
     match shape {
         Shape::Empty => None,
         Shape::Document => Some(json!({"type": "object"})),
+        Shape::Form => {
+            let parts = ["oauth_token", "oauth_token_secret", "oauth_expires_at"];
+            let properties: Map<String, Value> =
+                parts.iter().map(|name| ((*name).to_owned(), json!({"type": "string"}))).collect();
+            Some(json!({"type": "object", "required": parts[..2], "properties": properties}))
+        }
         Shape::One(name) => Some(one(name, json!({"type": "object"}))),
         Shape::Whole(name) => Some(one(name, json!({"type": "array"}))),
         Shape::Page(name) => Some(json!({

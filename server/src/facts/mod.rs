@@ -3,6 +3,7 @@
 //! Every door (token login, validation, keypair exchange, redelegation) comes through here, so that
 //! a rule holds at all of them or at none.
 
+pub mod access_tokens;
 pub mod application_credentials;
 pub mod catalog;
 pub mod credentials;

@@ -27,6 +27,9 @@ pub const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token")
 #[derive(Debug, Clone, Default)]
 pub struct Id(pub String);
 
+/// The type of forms.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+
 /// A request. Nothing in it is checked.
 #[derive(Debug)]
 pub struct Request {
@@ -125,6 +128,11 @@ impl Request {
         first.to_str().map(Some).map_err(|_| Error::BadRequest(format!("{name}: is no printable string")))
     }
 
+    /// The URLs that the client may have asked for, without the query.
+    pub fn urls(&self) -> Vec<String> {
+        self.links.bases().map(|base| format!("{base}{}", self.path)).collect()
+    }
+
     /// A token in a header. Bytes that are no string are a token that this server did not make, like any
     /// other: 401, or 404 for a subject. Middleware would take a 400 for an outage of ours.
     ///
@@ -183,7 +191,7 @@ impl Request {
     pub fn form(&self) -> Vec<(String, String)> {
         let kind = self.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim).unwrap_or_default();
-        if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        if !kind.eq_ignore_ascii_case(FORM) {
             return Vec::new();
         }
         form_urlencoded::parse(&self.body).into_owned().collect()
@@ -283,6 +291,11 @@ pub fn created(name: &'static str, member: Value) -> Response {
 pub fn with_made(mut response: Response, kind: &'static str, id: String) -> Response {
     response.extensions_mut().insert(Made { kind, id });
     response
+}
+
+/// 201 with a form.
+pub fn created_form(form: String) -> Response {
+    (StatusCode::CREATED, [(header::CONTENT_TYPE, FORM)], form).into_response()
 }
 
 /// 204

@@ -11,6 +11,7 @@ pub mod grants;
 pub mod groups;
 pub mod keypairs;
 pub mod limits;
+pub mod oauth1;
 pub mod pki;
 pub mod policies;
 pub mod projects;

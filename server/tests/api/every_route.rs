@@ -149,6 +149,7 @@ fn bad_input_is_the_clients_fault_on_every_route() {
         "registered_limits",
         "limit",
         "limits",
+        "consumer",
         "endpoint_group",
         "policy",
     ];
@@ -439,7 +440,7 @@ impl<'c> Calls<'c> {
             }
             Some("tags") => vec![json!({"tags": []})],
             Some(name) => vec![json!({name: {"name": "x"}})],
-            None => vec![json!({"tenant_id": c.p})],
+            None => vec![json!({"tenant_id": c.p, "roles": [{"name": "member"}]})],
         };
         bodies.into_iter().map(Some).collect()
     }

@@ -31,6 +31,7 @@ mod losses;
 mod metrics;
 mod mfa;
 mod notifications;
+mod oauth1;
 mod oauth2;
 mod pages;
 mod plans;

@@ -334,13 +334,6 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
         Verdict::Differs,
         "with `[identity] domain_configurations_from_database` their users cannot log in here",
     ),
-    ("OAuth1 consumers", "SELECT COUNT(*) FROM consumer", Verdict::Differs, "not managed here"),
-    (
-        "OAuth1 access tokens",
-        "SELECT COUNT(*) FROM access_token",
-        Verdict::Fail,
-        "nobody logs in with them here, and tokens of such logins are refused",
-    ),
 ];
 
 async fn unserved(r: &mut Report, tx: &mut Tx) -> Result {
