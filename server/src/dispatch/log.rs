@@ -10,7 +10,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::run;
 use crate::app::App;
@@ -38,7 +38,7 @@ async fn whole(request: Request, limit: usize) -> Result<(Parts, Bytes), Respons
     match read_body(body, limit).await {
         Ok(bytes) => Ok((parts, bytes)),
         Err(e) => {
-            let mut response = e.into_response();
+            let mut response = run::refused(parts.uri.path(), e);
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             Err(response)
         }

@@ -157,7 +157,7 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
 }
 
 /// What is answered instead of what was asked for.
-fn refused(path: &str, error: Error) -> Response {
+pub(super) fn refused(path: &str, error: Error) -> Response {
     if path == oauth2::TOKEN { oauth2::refused(error) } else { error.into_response() }
 }
 
