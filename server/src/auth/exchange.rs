@@ -196,7 +196,8 @@ pub async fn exchange(
         use_once(tx, &fingerprint, parts.config.auth_ttl, now).await?;
     }
     let audit_ids = vec![ids::audit(), audit_chain(&c.id)];
-    let draft = Draft { user, methods: vec![EC2_METHOD.to_owned()], scope, until, audit_ids };
+    let draft =
+        Draft { user, methods: vec![EC2_METHOD.to_owned()], scope, until, audit_ids, federated: None };
     issue::mint(tx, parts, draft, known, now).await
 }
 

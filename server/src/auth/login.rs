@@ -451,6 +451,7 @@ mod tests {
             root_audit_id: None,
             source: None,
             known: crate::auth::token::Known::default(),
+            federated: None,
         };
         let methods = ["password", "totp"].map(str::to_owned);
         let refused = check_mfa(&mut tx, &methods, &who, None).await.expect_err("refused");

@@ -189,6 +189,7 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(
             root_audit_id: None,
             source: None,
             known: Known::default(),
+            federated: None,
         },
         (None, Some(from)) => from,
         (Some(passed), Some(mut from)) if from.user == passed.user() => {
