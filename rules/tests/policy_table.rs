@@ -106,6 +106,10 @@ fn facts(op: Op) -> Facts {
         | ListRoleInferenceRules
         | CheckImpliedRole => role(),
         GetLimit => none().with(Fact::LimitProject, "p").with(Fact::LimitProjectDomain, "d"),
+        CreateDomainConfig | GetDomainConfig | UpdateDomainConfig | DeleteDomainConfig => {
+            none().with(Fact::PathDomain, "d")
+        }
+        GetSecurityComplianceDomainConfig | GetDomainConfigDefault => none(),
         GetLimitModel | ListLimits | CreateLimits | UpdateLimit | DeleteLimit => none(),
         GetRegisteredLimit
         | ListRegisteredLimits
@@ -140,8 +144,45 @@ fn facts(op: Op) -> Facts {
         }
         GetUser | CreateUser | UpdateUser | DeleteUser | RevokeTokensForUser => user(),
         ListUsers => in_domain(),
+        GetApplicationCredential
+        | ListApplicationCredentials
+        | CreateApplicationCredential
+        | DeleteApplicationCredential => none().with(Fact::PathUser, "owner"),
+        GetAccessRule | ListAccessRules | DeleteAccessRule => user(),
         ListUserDelegations | ChangePassword => user(),
         ListRevokeEvents => none(),
+        CreateEndpointGroup
+        | ListEndpointGroups
+        | GetEndpointGroup
+        | UpdateEndpointGroup
+        | DeleteEndpointGroup
+        | ListProjectsAssociatedWithEndpointGroup
+        | ListEndpointsAssociatedWithEndpointGroup
+        | GetEndpointGroupInProject
+        | ListEndpointGroupsForProject
+        | AddEndpointGroupToProject
+        | RemoveEndpointGroupFromProject
+        | ListProjectsForEndpoint
+        | AddEndpointToProject
+        | CheckEndpointInProject
+        | ListEndpointsForProject
+        | RemoveEndpointFromProject => none(),
+        GetPolicy
+        | ListPolicies
+        | CreatePolicy
+        | UpdatePolicy
+        | DeletePolicy
+        | CreatePolicyAssociationForEndpoint
+        | CheckPolicyAssociationForEndpoint
+        | DeletePolicyAssociationForEndpoint
+        | CreatePolicyAssociationForService
+        | CheckPolicyAssociationForService
+        | DeletePolicyAssociationForService
+        | CreatePolicyAssociationForRegionAndService
+        | CheckPolicyAssociationForRegionAndService
+        | DeletePolicyAssociationForRegionAndService
+        | GetPolicyForEndpoint
+        | ListEndpointsForPolicy => none(),
         // They are an operator's, and rules know nothing of them.
         GetIdentityProvider
         | ListIdentityProviders

@@ -85,7 +85,7 @@ pub struct Fields {
     /// Whom it tried to be, if it was refused.
     pub tried: Tried,
     /// What it is in the security log if it succeeds, and with which status it has.
-    pub event: Option<(Event, u16)>,
+    pub event: Option<(Event, [u16; 2])>,
     /// Ids of trusts that ended, the one that the path names among them.
     pub ended: Option<String>,
 }
@@ -133,7 +133,7 @@ impl Line {
     }
 
     /// Sets what the request is in the security log, and with which status it has succeeded.
-    pub fn event(&self, event: Event, success: u16) {
+    pub fn event(&self, event: Event, success: [u16; 2]) {
         self.lock().event = Some((event, success));
     }
 

@@ -36,7 +36,7 @@ macro_rules! events {
 }
 
 events! {
-    Login, "login", "a token was asked for with a password, or with another token";
+    Login, "login", "a token was asked for with a password, an application credential, or another token";
     Exchange, "keypair.exchange", "a signed request was to be exchanged for a token (EC2, S3)";
     Access, "access", "any other request that was refused";
     TokenRevoke, "token.revoke", "a token was revoked, with what descends from it";
@@ -55,6 +55,9 @@ events! {
     CredentialDelete, "credential.delete", "a credential was deleted";
     KeypairCreate, "keypair.create", "an EC2 keypair was made";
     KeypairDelete, "keypair.delete", "an EC2 keypair was deleted";
+    ApplicationCredentialCreate, "application-credential.create", "an application credential was made";
+    ApplicationCredentialDelete, "application-credential.delete", "an application credential was deleted; its tokens ended with it";
+    AccessRuleDelete, "access-rule.delete", "an access rule that no application credential used was deleted";
     PasswordChange, "password.change", "a user changed their own password";
     PasswordReset, "password.reset", "an administrator changed a user, their password included";
     UserCreate, "user.create", "a user was made";
@@ -72,7 +75,8 @@ events! {
     DomainCreate, "domain.create", "a domain was made";
     DomainUpdate, "domain.update", "a domain was changed";
     DomainDelete, "domain.delete", "a domain was deleted, with all in it";
-    CatalogChange, "catalog.change", "a region, service or endpoint was made, changed or deleted";
+    CatalogChange, "catalog.change", "a region, service or endpoint, or what projects see of them, was made, changed or deleted";
+    PolicyStore, "policy.store", "a policy that services can fetch, or for which endpoints it is, was made, changed or deleted";
     FederationChange, "federation.change", "an identity provider, protocol, mapping or service provider was made, changed or deleted";
     Start, "server.start", "the server serves";
     Stop, "server.stop", "the server stops";

@@ -106,8 +106,10 @@ facts! {
     // OAuth2
 
     // endpoint filters
+    PathEndpointGroup, "endpoint_group_id";
 
     // policies and their endpoints
+    PathPolicy, "policy_id";
 
     // configuration of domains
 
@@ -221,6 +223,11 @@ impl Facts {
             ["domain_id", "project_id", "user_id"].iter().any(|end| fact.key().ends_with(end))
         });
         self
+    }
+
+    /// Whether this fact is told.
+    pub fn tells(&self, fact: Fact) -> bool {
+        self.0.contains_key(&fact)
     }
 
     /// All that is known, with its values; a fact without any is null.

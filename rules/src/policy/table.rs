@@ -189,16 +189,61 @@ operations! {
     DeleteRegisteredLimit, "identity:delete_registered_limit", "sp", "rule:admin_required";
 
     // application credentials
+    GetApplicationCredential, "identity:get_application_credential", "sp", "rule:admin_required or rule:system_reader or rule:owner";
+    ListApplicationCredentials, "identity:list_application_credentials", "sp", "rule:admin_required or rule:system_reader or rule:owner";
+    CreateApplicationCredential, "identity:create_application_credential", "p", "rule:owner";
+    DeleteApplicationCredential, "identity:delete_application_credential", "sp", "rule:admin_or_owner";
+    GetAccessRule, "identity:get_access_rule", "sp", "rule:system_reader or user_id:%(target.user.id)s";
+    ListAccessRules, "identity:list_access_rules", "sp", "rule:system_reader or user_id:%(target.user.id)s";
+    DeleteAccessRule, "identity:delete_access_rule", "sp", "(role:admin and system_scope:all) or user_id:%(target.user.id)s";
 
     // OAuth1
 
     // OAuth2
 
     // endpoint filters
+    CreateEndpointGroup, "identity:create_endpoint_group", "sp", "rule:admin_required";
+    ListEndpointGroups, "identity:list_endpoint_groups", "sp", "rule:admin_required or rule:system_reader";
+    GetEndpointGroup, "identity:get_endpoint_group", "sp", "rule:admin_required or rule:system_reader";
+    UpdateEndpointGroup, "identity:update_endpoint_group", "sp", "rule:admin_required";
+    DeleteEndpointGroup, "identity:delete_endpoint_group", "sp", "rule:admin_required";
+    ListProjectsAssociatedWithEndpointGroup, "identity:list_projects_associated_with_endpoint_group", "sp", "rule:admin_required or rule:system_reader";
+    ListEndpointsAssociatedWithEndpointGroup, "identity:list_endpoints_associated_with_endpoint_group", "sp", "rule:admin_required or rule:system_reader";
+    GetEndpointGroupInProject, "identity:get_endpoint_group_in_project", "sp", "rule:admin_required or rule:system_reader";
+    ListEndpointGroupsForProject, "identity:list_endpoint_groups_for_project", "sp", "rule:admin_required or rule:system_reader";
+    AddEndpointGroupToProject, "identity:add_endpoint_group_to_project", "sp", "rule:admin_required";
+    RemoveEndpointGroupFromProject, "identity:remove_endpoint_group_from_project", "sp", "rule:admin_required";
+    ListProjectsForEndpoint, "identity:list_projects_for_endpoint", "sp", "rule:admin_required or rule:system_reader";
+    AddEndpointToProject, "identity:add_endpoint_to_project", "sp", "rule:admin_required";
+    CheckEndpointInProject, "identity:check_endpoint_in_project", "sp", "rule:admin_required or rule:system_reader";
+    ListEndpointsForProject, "identity:list_endpoints_for_project", "sp", "rule:admin_required or rule:system_reader";
+    RemoveEndpointFromProject, "identity:remove_endpoint_from_project", "sp", "rule:admin_required";
 
     // policies and their endpoints
+    GetPolicy, "identity:get_policy", "sp", "rule:admin_required or rule:system_reader";
+    ListPolicies, "identity:list_policies", "sp", "rule:admin_required or rule:system_reader";
+    CreatePolicy, "identity:create_policy", "sp", "rule:admin_required";
+    UpdatePolicy, "identity:update_policy", "sp", "rule:admin_required";
+    DeletePolicy, "identity:delete_policy", "sp", "rule:admin_required";
+    CreatePolicyAssociationForEndpoint, "identity:create_policy_association_for_endpoint", "sp", "rule:admin_required";
+    CheckPolicyAssociationForEndpoint, "identity:check_policy_association_for_endpoint", "sp", "rule:admin_required or rule:system_reader";
+    DeletePolicyAssociationForEndpoint, "identity:delete_policy_association_for_endpoint", "sp", "rule:admin_required";
+    CreatePolicyAssociationForService, "identity:create_policy_association_for_service", "sp", "rule:admin_required";
+    CheckPolicyAssociationForService, "identity:check_policy_association_for_service", "sp", "rule:admin_required or rule:system_reader";
+    DeletePolicyAssociationForService, "identity:delete_policy_association_for_service", "sp", "rule:admin_required";
+    CreatePolicyAssociationForRegionAndService, "identity:create_policy_association_for_region_and_service", "sp", "rule:admin_required";
+    CheckPolicyAssociationForRegionAndService, "identity:check_policy_association_for_region_and_service", "sp", "rule:admin_required or rule:system_reader";
+    DeletePolicyAssociationForRegionAndService, "identity:delete_policy_association_for_region_and_service", "sp", "rule:admin_required";
+    GetPolicyForEndpoint, "identity:get_policy_for_endpoint", "sp", "rule:admin_required or rule:system_reader";
+    ListEndpointsForPolicy, "identity:list_endpoints_for_policy", "sp", "rule:admin_required or rule:system_reader";
 
     // configuration of domains
+    CreateDomainConfig, "identity:create_domain_config", "sp", "rule:admin_required";
+    GetDomainConfig, "identity:get_domain_config", "sp", "rule:admin_required or rule:system_reader";
+    GetSecurityComplianceDomainConfig, "identity:get_security_compliance_domain_config", "sdp", "@";
+    UpdateDomainConfig, "identity:update_domain_config", "sp", "rule:admin_required";
+    DeleteDomainConfig, "identity:delete_domain_config", "sp", "rule:admin_required";
+    GetDomainConfigDefault, "identity:get_domain_config_default", "sp", "rule:admin_required or rule:system_reader";
 
     // federation
     GetIdentityProvider, "identity:get_identity_provider", "sp", "rule:admin_required or rule:system_reader";

@@ -167,7 +167,7 @@ async fn named(tx: &mut Tx, user: &Map<String, Value>, line: &Line) -> Result<Op
                 Err(Error::Unauthorized(_)) => return Ok(None),
                 found => found?,
             };
-            let account = find(tx, "l.name = ? AND l.domain_id = ?", args![name, Id(domain.clone())]).await?;
+            let account = find_account(tx, name, &domain).await?;
             line.tried(tried(account.as_ref(), Some(name), Some(domain)));
             Ok(account)
         }
@@ -209,6 +209,14 @@ pub struct Account {
 /// When the database fails.
 pub async fn account(tx: &mut Tx, user: &str) -> Result<Option<Account>> {
     find(tx, "l.user_id = ?", args![Id(user)]).await
+}
+
+/// The account of this name in a domain.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_account(tx: &mut Tx, name: &str, domain: &str) -> Result<Option<Account>> {
+    find(tx, "l.name = ? AND l.domain_id = ?", args![name, Id(domain)]).await
 }
 
 async fn find(tx: &mut Tx, condition: &str, args: &[store::Value]) -> Result<Option<Account>> {

@@ -1,6 +1,6 @@
 //! Who somebody is and what a token is worth: logins, tokens, the exchange of keypairs. Knows no handler.
 
-mod application_credential;
+pub mod application_credential;
 pub mod exchange;
 pub mod fernet;
 pub mod issue;

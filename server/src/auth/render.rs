@@ -5,8 +5,10 @@ use serde_json::{Map, Value, json};
 use super::token::{Token, TokenScope};
 use crate::args;
 use crate::clock;
+use crate::config::Config;
 use crate::error::Result;
 use crate::extra;
+use crate::facts::application_credentials::StoredRule;
 use crate::facts::catalog::{Endpoint, Service};
 use crate::facts::{self, ProjectFacts, RoleRef, UserFacts};
 use crate::store::{Row, Tx};
@@ -44,9 +46,10 @@ fn role(r: &RoleRef, whole: bool) -> Value {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn catalog(tx: &mut Tx, token: &Token) -> Result<Value> {
+pub async fn catalog(tx: &mut Tx, config: &Config, token: &Token) -> Result<Value> {
     let user = token.trust.as_ref().map_or(token.user.id.as_str(), |t| &t.chain().leaf().trustor);
-    let services = facts::catalog::catalog(tx, user, token.project().map(|p| p.id.as_str())).await?;
+    let project = token.project().map(|p| p.id.as_str());
+    let services = facts::catalog::catalog(tx, user, project, config.all_endpoints_unless_named).await?;
     Ok(services.iter().map(service).collect())
 }
 
@@ -79,7 +82,7 @@ async fn service_providers(tx: &mut Tx) -> Result<Vec<Value>> {
 }
 
 /// The `token` object, with the catalog unless it is not wanted.
-pub async fn render(tx: &mut Tx, token: &Token, with_catalog: bool) -> Result<Value> {
+pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: bool) -> Result<Value> {
     let mut out = Map::new();
     out.insert("methods".into(), json!(token.payload.methods));
     let mut shown = user(&token.user);
@@ -148,17 +151,19 @@ pub async fn render(tx: &mut Tx, token: &Token, with_catalog: bool) -> Result<Va
         let roles: Vec<Value> = token.roles.iter().map(|r| role(r, whole)).collect();
         out.insert("roles".into(), roles.into());
         if with_catalog {
-            out.insert("catalog".into(), catalog(tx, token).await?);
+            out.insert("catalog".into(), catalog(tx, config, token).await?);
         }
     }
     let providers = service_providers(tx).await?;
     if !providers.is_empty() {
         out.insert("service_providers".into(), providers.into());
     }
-    if let Some(a) = &token.application_credential {
-        let mut shown = json!({"id": a.id, "name": a.name, "restricted": !a.unrestricted});
-        if let Some(rules) = &a.access_rules {
-            extra::set(&mut shown, "access_rules", rules.clone());
+    if let Some(stored) = &token.application_credential {
+        let own = &stored.credential;
+        let mut shown = json!({"id": own.id, "name": stored.name, "restricted": !own.unrestricted});
+        if !stored.access_rules.is_empty() {
+            let rules: Vec<Value> = stored.access_rules.iter().map(StoredRule::to_json).collect();
+            extra::set(&mut shown, "access_rules", rules);
         }
         out.insert("application_credential".into(), shown);
     }

@@ -65,14 +65,13 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("credential", "provider", Unless(&["fernet"]), Refused("credential-provider", "stored credentials cannot be read here")),
     ("receipt", "provider", Always, Nothing),
     ("identity", "driver", Unless(SQL), Refused("identity-driver", "users whose passwords an LDAP or another service checks cannot log in here")),
-    ("identity", "domain_configurations_from_database", Unless(OFF), Differs("configurations of domains are neither read nor served here; the start is refused if one names another driver")),
     ("catalog", "driver", Unless(SQL), Refused("catalog-driver", "the catalog is served from the database alone")),
     ("oslo_messaging_notifications", "driver", Unless(&["noop"]), Differs("what is done here is told to nobody. Who follows the Keystone's notifications (metering, audit, cleaners) misses it")),
     ("cache", "*", Always, Nothing),
     ("oauth1", "driver", Unless(SQL), Differs("OAuth is not served here")),
-    ("endpoint_policy", "driver", Unless(SQL), Differs("policies of endpoints are not served here")),
-    ("policy", "driver", Unless(&["sql", "rules"]), Differs("stored policies are not served here")),
     ("unified_limit", "driver", Unless(SQL), Refused("other-driver", "what it keeps is not in the database, and not served here")),
+    // With `rules` a Keystone keeps no policies; what it has kept is served.
+    ("policy", "driver", Unless(&["sql", "rules"]), Refused("other-driver", "what it keeps is not in the database, and not served here")),
     ("endpoint_filter", "driver", Unless(&["sql", "catalog.sql"]), Refused("other-driver", "what it keeps is not in the database, and not served here")),
     ("*", "driver", Unless(SQL), Refused("other-driver", "what it keeps is not in the database, and not served here")),
     ("auth", "*", Unless(PLUGINS), Refused("auth-plugins", "a plugin for a login method that does not run here: who logs in with it cannot, and a check that it adds is not made")),
@@ -85,8 +84,6 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("security_compliance", "report_invalid_password_hash", Always, Differs("hashes of wrong passwords are not reported here")),
     ("resource", "*_url_safe", Unless(&["off"]), Refused("url-safe-names", "names are not checked here for what cannot be part of a URL")),
     ("application_credential", "*", Always, Nothing),
-    ("endpoint_filter", "return_all_endpoints_if_no_filter", Unless(ON), Differs("a project for which no endpoint is named sees all of them here")),
-    ("*", "list_limit", Always, Differs("`[DEFAULT] list_limit` is looked at instead")),
     ("DEFAULT", "secure_proxy_ssl_header", Always, Todo("it is not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with")),
     ("oslo_middleware", "*", Always, Nothing),
     ("federation", "trusted_dashboard", Always, Refused("federation", "single sign-on is not served here: who logs in through an identity provider cannot")),
@@ -413,8 +410,8 @@ mod tests {
         assert!(matches!(effect("auth", "saml2", "my.plugin"), Refused("auth-plugins", _)));
         assert_eq!(effect("auth", "password", "keystone.auth.plugins.password.Password"), Nothing);
         assert_eq!(effect("DEFAULT", "log_file", "x"), Nothing);
-        assert_eq!(effect("identity", "domain_configurations_from_database", "No"), Nothing);
-        assert!(matches!(effect("identity", "domain_configurations_from_database", "yes"), Differs(_)));
+        assert_eq!(effect("oslo_policy", "enforce_scope", "Yes"), Nothing);
+        assert!(matches!(effect("oslo_policy", "enforce_scope", "no"), Differs(_)));
         assert!(matches!(effect("openid", "remote_id_attribute", "HTTP_OIDC_ISS"), Refused("federation", _)));
     }
 

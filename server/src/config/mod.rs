@@ -3,6 +3,7 @@
 //! `ini` reads the files, `options` is the table of what has a meaning here, `known` has every other option of a
 //! Keystone, and `foreign` says what follows from those.
 
+pub mod domain;
 pub mod foreign;
 pub mod front;
 mod ini;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use vicar_rules::Micros;
 
+use self::domain::DomainOptions;
 use self::front::{Cors, Health};
 use self::options::Kind;
 use crate::clock::SECOND;
@@ -67,6 +69,35 @@ pub struct Compliance {
     pub change_password_upon_first_use: bool,
     /// Keystone's opt-in for application credentials on trust routes.
     pub allow_insecure_application_credential_trust_escalation: bool,
+}
+
+/// How long lists are, at most: each by the option `list_limit` of a section, or else by that of `[DEFAULT]`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ListLimits {
+    /// `[DEFAULT]`
+    pub default: Option<u32>,
+    identity: Option<u32>,
+    resource: Option<u32>,
+    role: Option<u32>,
+    catalog: Option<u32>,
+    policy: Option<u32>,
+    unified_limit: Option<u32>,
+}
+
+impl ListLimits {
+    /// That of a collection, by its name in the API.
+    pub fn of(&self, collection: &str) -> Option<u32> {
+        let own = match collection {
+            "users" | "groups" => self.identity,
+            "projects" | "domains" => self.resource,
+            "roles" => self.role,
+            "regions" | "services" | "endpoints" => self.catalog,
+            "policies" => self.policy,
+            "limits" | "registered_limits" => self.unified_limit,
+            _ => None,
+        };
+        own.or(self.default)
+    }
 }
 
 /// `[vicar]`: what `serve` is told where neither the command line nor a variable says it. Each is read as it is there.
@@ -122,6 +153,8 @@ pub struct Config {
     pub auth_ttl: Micros,
     /// `[credential] user_limit`: how many credentials a user may have (negative in the file: any number).
     pub credential_user_limit: Option<u32>,
+    /// `[application_credential] user_limit`: how many application credentials a user may have.
+    pub application_credential_user_limit: Option<u32>,
     /// `[credential] refuse_replay`
     pub refuse_replay: bool,
     /// `[credential] allow_untimed_signatures`
@@ -162,8 +195,12 @@ pub struct Config {
     pub path_prefix: String,
     /// `[DEFAULT] admin_token`
     pub admin_token: Option<Secret>,
-    /// `[DEFAULT] list_limit`
-    pub list_limit: Option<u32>,
+    /// What domains can have otherwise.
+    pub domain_options: DomainOptions,
+    /// `[identity] domain_configurations_from_database`, with drivers of domains: what is stored for domains has an effect.
+    pub stored_domain_options: bool,
+    /// `list_limit` of `[DEFAULT]` and of the sections that have one.
+    pub list_limits: ListLimits,
     /// `[federation] attribute_mapping_default_schema_version`
     pub mapping_version: vicar_rules::mapping::Version,
     /// `[federation] default_authorization_ttl`
@@ -172,6 +209,10 @@ pub struct Config {
     pub relay_state_prefix: String,
     /// `[DEFAULT] max_project_tree_depth`
     pub max_project_tree_depth: u32,
+    /// `[endpoint_filter] return_all_endpoints_if_no_filter`: what a project sees for which no endpoint is named.
+    pub all_endpoints_unless_named: bool,
+    /// `[token] revoke_by_id`: it says which error the list of revoked PKI tokens is.
+    pub revoke_by_id: bool,
     /// `[unified_limit] enforcement_model`
     pub limit_model: LimitModel,
     /// `[oslo_middleware] max_request_body_size`
@@ -262,6 +303,10 @@ impl Config {
             credential_keys: r.path("credential", "key_repository")?,
             auth_ttl: r.duration("credential", "auth_ttl")?,
             credential_user_limit: u32::try_from(r.number("credential", "user_limit")?).ok(),
+            application_credential_user_limit: u32::try_from(
+                r.number("application_credential", "user_limit")?,
+            )
+            .ok(),
             refuse_replay: r.flag("credential", "refuse_replay")?,
             allow_untimed_signatures: r.flag("credential", "allow_untimed_signatures")?,
             allow_s3_version_2: r.flag("credential", "allow_s3_version_2")?,
@@ -286,7 +331,10 @@ impl Config {
             path_prefix: r.path_prefix(public_endpoint.as_deref())?,
             public_endpoint,
             admin_token: r.text("DEFAULT", "admin_token")?.map(Secret),
-            list_limit: r.count("DEFAULT", "list_limit")?,
+            domain_options: DomainOptions::read(ini)?,
+            stored_domain_options: r.flag("identity", "domain_configurations_from_database")?
+                && r.flag("identity", "domain_specific_drivers_enabled")?,
+            list_limits: r.list_limits()?,
             mapping_version: r
                 .text("federation", "attribute_mapping_default_schema_version")?
                 .and_then(|name| vicar_rules::mapping::Version::named(&name))
@@ -294,6 +342,8 @@ impl Config {
             authorization_ttl: r.duration("federation", "default_authorization_ttl")?,
             relay_state_prefix: r.text("saml", "relay_state_prefix")?.unwrap_or_default(),
             max_project_tree_depth: r.size("DEFAULT", "max_project_tree_depth")?,
+            all_endpoints_unless_named: r.flag("endpoint_filter", "return_all_endpoints_if_no_filter")?,
+            revoke_by_id: r.flag("token", "revoke_by_id")?,
             limit_model: match r.text("unified_limit", "enforcement_model")?.as_deref() {
                 Some("strict_two_level") => LimitModel::StrictTwoLevel,
                 _ => LimitModel::Flat,
@@ -336,6 +386,20 @@ fn not_in_table<T>(section: &str, name: &str) -> Result<T> {
 }
 
 impl Reader<'_> {
+    fn list_limits(&self) -> Result<ListLimits> {
+        // As in Keystone, 0 is none.
+        let of = |section| Ok(self.count(section, "list_limit")?.filter(|n| *n > 0));
+        Ok(ListLimits {
+            default: of("DEFAULT")?,
+            identity: of("identity")?,
+            resource: of("resource")?,
+            role: of("role")?,
+            catalog: of("catalog")?,
+            policy: of("policy")?,
+            unified_limit: of("unified_limit")?,
+        })
+    }
+
     fn policy(&self) -> Result<PolicyOptions> {
         let dirs = self.ini.values("oslo_policy", "policy_dirs");
         let default = self.text("oslo_policy", "policy_dirs")?;

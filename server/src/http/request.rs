@@ -2,7 +2,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
@@ -17,6 +17,8 @@ use crate::line::Line;
 
 /// The header with the caller's token.
 pub const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+/// The header with the token of a service that calls for somebody else.
+pub const SERVICE_TOKEN: HeaderName = HeaderName::from_static("x-service-token");
 /// The header with the token that a call is about.
 pub const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
@@ -27,6 +29,8 @@ pub struct Request {
     pub links: Links,
     /// The query.
     pub query: Query,
+    /// The method, as the client wrote it.
+    pub method: Method,
     /// The path, as the client wrote it.
     pub path: String,
     /// The log line.
@@ -69,6 +73,7 @@ impl Request {
         Ok(Self {
             links: parts.extensions.get::<Links>().cloned().unwrap_or_default(),
             query: Query::parse(parts.uri.query().unwrap_or_default())?,
+            method: parts.method,
             path: parts.uri.path().to_owned(),
             line: parts.extensions.get::<Line>().cloned().unwrap_or_default(),
             params,

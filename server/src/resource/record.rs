@@ -174,9 +174,10 @@ impl<R: Plain> Record<R> {
 
     /// The link to it.
     pub fn link(&self, links: &Links) -> String {
-        match R::of().below {
-            Some(above) => links.of(&[above, R::of().many, &self.id]),
-            None => links.of(&[R::of().many, &self.id]),
+        let of = R::of();
+        match of.below {
+            Some(part) => links.of(&[part, of.many, &self.id]),
+            None => links.of(&[of.many, &self.id]),
         }
     }
 

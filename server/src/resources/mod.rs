@@ -1,13 +1,18 @@
 //! What the API is about: one folder or file for each resource.
 
+pub mod application_credentials;
 pub mod catalog;
 pub mod credentials;
+pub mod domain_config;
 pub mod domains;
+pub mod endpoint_filter;
 pub mod federation;
 pub mod grants;
 pub mod groups;
 pub mod keypairs;
 pub mod limits;
+pub mod pki;
+pub mod policies;
 pub mod projects;
 pub mod roles;
 pub mod tokens;

@@ -69,6 +69,30 @@ fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
     refused(s.login("off", "off-pw", none()), 401, Reason::Disabled, Some(&off));
     refused(s.get(&off_token, "/v3/auth/projects"), 401, Reason::TokenUser, Some(&off));
 
+    let credential = |with: Value| {
+        let path = format!("/v3/users/{}/application_credentials", c.alice);
+        let body = json!({"application_credential": with});
+        s.post(&s.on("alice", &c.p), &path, body).expect(201).body["application_credential"].take()
+    };
+    let by = |named: Value| {
+        s.auth(json!({"identity": {"methods": ["application_credential"], "application_credential": named}}))
+    };
+    let rule = json!({"service": "identity", "method": "GET", "path": "/v3/users"});
+    let own = credential(json!({"name": "own", "access_rules": [rule]}));
+    let (of, secret) = (&own["id"], &own["secret"]);
+    refused(by(json!({"id": "0123", "secret": secret})), 401, Reason::NoSuchCredential, None);
+    let user = json!({"id": c.alice});
+    let other = json!({"name": "other", "user": user, "secret": secret});
+    refused(by(other), 401, Reason::NoSuchCredential, None);
+    let wrong = refused(by(json!({"id": of, "secret": "x"})), 401, Reason::WrongPassword, alice);
+    assert_eq!(wrong.logged.request["credential"], *of);
+    let user = json!({"name": "alice", "domain": {"id": "default"}});
+    let wrong =
+        refused(by(json!({"name": "own", "user": user, "secret": "x"})), 401, Reason::WrongPassword, alice);
+    assert_eq!(wrong.logged.request["tried_name"], "alice");
+    let ruled = by(json!({"id": of, "secret": secret})).expect(201).token();
+    refused(s.get(&ruled, "/v3/auth/projects"), 401, Reason::AccessRules, None);
+
     let old = s.user("old");
     s.sql_run("UPDATE password SET expires_at_int = 1", &[]);
     refused(s.login("old", "old-pw", none()), 401, Reason::PasswordExpired, Some(&old));

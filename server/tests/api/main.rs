@@ -5,13 +5,16 @@
 
 mod support;
 
+mod application_credentials;
 mod assignments;
 mod cascade;
 mod catalog;
 mod concurrency;
 mod database;
 mod discovery;
+mod domain_config;
 mod domains;
+mod endpoint_filter;
 mod engines;
 mod every_route;
 mod federation;
@@ -28,6 +31,7 @@ mod losses;
 mod metrics;
 mod pages;
 mod plans;
+mod policies;
 mod policy;
 mod projects;
 mod retries;

@@ -79,7 +79,7 @@ fn absent(r: &mut Report, ini: &Ini, config: &Config) {
 }
 
 /// Logins that are served here.
-const SERVED: &[&str] = &["password", "token", "ec2credential"];
+const SERVED: &[&str] = &["password", "token", "application_credential", "ec2credential"];
 
 fn methods(r: &mut Report, config: &Config) {
     let others: Vec<&str> =

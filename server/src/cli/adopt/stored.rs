@@ -306,18 +306,6 @@ async fn second_factor(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
 /// Tables that are not served, or not all of them, with what their rows mean.
 const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
     (
-        "application credentials",
-        "SELECT COUNT(*) FROM application_credential",
-        Verdict::Fail,
-        "nobody logs in with them here, and nobody manages them; tokens that the Keystone made with them are good here. Keep the Keystone for their holders, or give them trusts or users of their own",
-    ),
-    (
-        "access rules",
-        "SELECT COUNT(*) FROM access_rule",
-        Verdict::Differs,
-        "shown in tokens of application credentials, as there; not managed here",
-    ),
-    (
         "identity providers",
         "SELECT COUNT(*) FROM identity_provider",
         Verdict::Fail,
@@ -342,22 +330,11 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
         "tokens name them as there, and no assertions are made",
     ),
     (
-        "endpoint groups",
-        "SELECT COUNT(*) FROM endpoint_group",
+        "domains with another driver stored",
+        "SELECT COUNT(DISTINCT domain_id) FROM whitelisted_config
+          WHERE \"group\" = 'identity' AND \"option\" = 'driver' AND value <> '\"sql\"'",
         Verdict::Differs,
-        "honoured in the catalog; managed on a Keystone only",
-    ),
-    (
-        "endpoints of projects",
-        "SELECT COUNT(*) FROM project_endpoint",
-        Verdict::Differs,
-        "honoured in the catalog; managed on a Keystone only",
-    ),
-    (
-        "configurations of domains",
-        "SELECT COUNT(DISTINCT domain_id) FROM whitelisted_config",
-        Verdict::Differs,
-        "not looked at, and not managed here",
+        "with `[identity] domain_configurations_from_database` their users cannot log in here",
     ),
     ("OAuth1 consumers", "SELECT COUNT(*) FROM consumer", Verdict::Differs, "not managed here"),
     (
@@ -365,12 +342,6 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
         "SELECT COUNT(*) FROM access_token",
         Verdict::Fail,
         "nobody logs in with them here, and tokens of such logins are refused",
-    ),
-    (
-        "policies in the database",
-        "SELECT COUNT(*) FROM policy",
-        Verdict::Differs,
-        "not managed here; nothing asks for them",
     ),
 ];
 

@@ -11,6 +11,7 @@ use vicar_rules::revocation::Event;
 use vicar_rules::token::{Act, Kind};
 
 use crate::app::App;
+use crate::auth::application_credential;
 use crate::auth::issue::{self, Identity, ScopeRequest, may_rescope};
 use crate::auth::login::{self, Login, Passed, check_mfa};
 use crate::auth::render::{self, render};
@@ -52,6 +53,11 @@ fn user() -> Value {
     user
 }
 
+fn credential() -> Value {
+    let owner = reference(&domain());
+    reference(&json!({"secret": {"type": ["string", "null"]}, "user": owner}))
+}
+
 fn scope() -> Value {
     json!({
         "type": ["object", "string", "null"],
@@ -87,6 +93,7 @@ schema!(LOGIN, {
                     "required": ["user"],
                     "properties": {"user": user()},
                 },
+                "application_credential": credential(),
                 "token": {
                     "type": "object",
                     "required": ["id"],
@@ -116,10 +123,14 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
             return Err(Error::field("auth", "is required in the request body and must be an object"));
         }
     };
-    let scope = auth.remove("scope");
-    let (who, passed) = identify(s, auth).await?;
+    let scope = auth.remove("scope").filter(|scope| !scope.is_null());
+    let Identified { who, passed, credential } = identify(s, auth, scope.is_some()).await?;
     check_mfa(&mut s.tx, &s.app.config.auth_methods, &who, passed.as_ref()).await?;
-    let wanted = match scope_request(&mut s.tx, scope.as_ref()).await {
+    let wanted = match &credential {
+        Some(credential) => Ok(credential.scope()),
+        None => scope_request(&mut s.tx, scope.as_ref()).await,
+    };
+    let wanted = match wanted {
         Ok(wanted) => wanted,
         // A delegated token is refused before its scope is looked at.
         Err(e) => {
@@ -137,7 +148,7 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
     }
     s.request.line.subject(token.ids());
     let with_catalog = !s.query()?.has("nocatalog");
-    let shown = render(&mut s.tx, &token, with_catalog).await?;
+    let shown = render(&mut s.tx, &s.app.config, &token, with_catalog).await?;
     s.after_commit(|metrics| {
         metrics.tokens_issued.inc();
     });
@@ -145,14 +156,17 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
 }
 
 /// Runs the login methods, each once however often it is named. A token that comes along with another method
-/// adds its methods, and its end and its chain stay in force. A password that was right is returned too.
-async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(Identity, Option<Passed>)> {
+/// adds its methods, and its end and its chain stay in force.
+async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>, is_scoped: bool) -> Result<Identified> {
     let Some(Value::Object(mut identity)) = auth.remove("identity") else {
         return Err(Error::field("auth.identity", "is required and must be an object"));
     };
-    let mut passed = None;
-    let mut text = None;
-    for method in methods(&mut identity)? {
+    let (mut passed, mut credential, mut text) = (None, None, None);
+    let methods = methods(&mut identity)?;
+    if is_scoped && methods.iter().any(|m| m == application_credential::METHOD) {
+        return Err(OWN_SCOPE);
+    }
+    for method in methods {
         if !s.app.config.auth_methods.contains(&method) {
             return Err(UNSUPPORTED);
         }
@@ -168,6 +182,17 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(
                 };
                 passed = Some(login::password(&mut s.tx, login, data).await?);
             }
+            application_credential::METHOD => {
+                let data = data(&mut identity, application_credential::METHOD)?;
+                let login = Login {
+                    parts: s.app.auth(),
+                    now: s.now,
+                    slow: &mut *s.slow,
+                    epoch: s.epoch,
+                    line: &s.request.line,
+                };
+                credential = Some(application_credential::login(&mut s.tx, login, data).await?);
+            }
             "token" => match data(&mut identity, "token")?.remove("id") {
                 Some(Value::String(id)) => text = Some(id),
                 _ => {
@@ -181,28 +206,49 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(
         Some(text) => Some(issue::from_token(&mut s.tx, s.app.auth(), text, &s.request.line, s.now).await?),
         None => None,
     };
-    let who = match (&passed, from) {
-        (Some(passed), None) => Identity {
-            user: passed.user().to_owned(),
-            methods: vec!["password".into()],
+    let proven = [
+        passed.as_ref().map(|passed| ("password", passed.user())),
+        credential.as_ref().map(|credential| (application_credential::METHOD, credential.user.as_str())),
+    ];
+    let mut who = from;
+    for (method, user) in proven.into_iter().flatten() {
+        let who = who.get_or_insert_with(|| Identity {
+            user: user.to_owned(),
+            methods: Vec::new(),
             until: Until::Never,
             root_audit_id: None,
             source: None,
             known: Known::default(),
             federated: None,
-        },
-        (None, Some(from)) => from,
-        (Some(passed), Some(mut from)) if from.user == passed.user() => {
-            if !from.methods.iter().any(|m| m == "password") {
-                from.methods.push("password".into());
-            }
-            from
+        });
+        if who.user != user {
+            return Err(Error::Unauthorized(Reason::OtherUser));
         }
-        (Some(_), Some(_)) => return Err(Error::Unauthorized(Reason::OtherUser)),
-        (None, None) => return Err(Error::Unauthorized(Reason::NoSuchMethod)),
-    };
-    Ok((who, passed))
+        if !who.methods.iter().any(|m| m == method) {
+            who.methods.push(method.to_owned());
+        }
+    }
+    let mut who = who.ok_or(Error::Unauthorized(Reason::NoSuchMethod))?;
+    if let Some(credential) = &credential {
+        who.until = who.until.min(credential.until);
+        who.root_audit_id.get_or_insert_with(|| application_credential::audit_chain(&credential.id));
+    }
+    Ok(Identified { who, passed, credential })
 }
+
+/// Who a login proved to be.
+struct Identified {
+    who: Identity,
+    /// A password that was right.
+    passed: Option<Passed>,
+    /// An application credential whose secret was right.
+    credential: Option<application_credential::Passed>,
+}
+
+const OWN_SCOPE: Error = Error::UnauthorizedBecause(
+    Reason::NoSuchScope,
+    "Error authenticating with application credential: Application credentials cannot request a scope.",
+);
 
 const UNSUPPORTED: Error =
     Error::UnauthorizedBecause(Reason::NoSuchMethod, "Attempted to authenticate with an unsupported method.");
@@ -341,7 +387,11 @@ async fn subject(
     let version = request.header(&ACCESS_RULES)?.and_then(|v| v.trim().parse::<f64>().ok());
     let understands_access_rules = version.is_some_and(|v| v >= 1.0);
     let options = ValidateOptions { window, understands_access_rules };
-    let own = caller.token().filter(|_| request.token_header(&AUTH_TOKEN).is_ok_and(|t| t == Some(&text)));
+    let own = caller.token().filter(|token| {
+        let is_shown = understands_access_rules
+            || token.application_credential.as_ref().is_none_or(|c| c.access_rules.is_empty());
+        is_shown && request.token_header(&AUTH_TOKEN).is_ok_and(|t| t == Some(&text))
+    });
     let token = match own {
         // What is valid by default is valid for every asker.
         Some(token) => Ok(token.clone()),
@@ -371,7 +421,7 @@ async fn show(s: &mut Reading<'_>, op: Op) -> Result<Response> {
     let subject = subject(&mut s.tx, s.app, s.request, caller, s.now, window).await?;
     let subject = s.authorize(op, subject)?;
     s.request.line.subject(subject.token.ids());
-    let shown = render(&mut s.tx, &subject.token, !query.has("nocatalog")).await?;
+    let shown = render(&mut s.tx, &s.app.config, &subject.token, !query.has("nocatalog")).await?;
     Ok(with_header(one("token", shown), SUBJECT_TOKEN, &subject.text))
 }
 
@@ -413,7 +463,7 @@ pub async fn catalog(s: &mut Reading<'_>) -> Result<Response> {
     // A catalog is a scope's: without one there is none to show.
     let token =
         token.ok_or_else(|| Error::Forbidden("The token has no scope, so it has no catalog.".into()))?;
-    let catalog = render::catalog(&mut s.tx, token).await?;
+    let catalog = render::catalog(&mut s.tx, &s.app.config, token).await?;
     Ok(ok(json!({
         "catalog": catalog,
         "links": {"next": null, "self": s.links().to("/auth/catalog"), "previous": null},
