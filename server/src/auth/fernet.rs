@@ -195,7 +195,7 @@ impl Payload {
         let plain = keys.decrypt(&padded)?;
         let issued = issued(token)?;
         let mut rest = plain.as_slice();
-        let value = rmpv::decode::read_value_with_max_depth(&mut rest, 8).ok()?;
+        let value = rmpv::decode::read_value_with_max_depth(&mut rest, 16).ok()?;
         let parts = value.as_array()?;
         let version = parts.first()?.as_u64()?;
         // Where expiry and audit ids stand differs by version.
