@@ -8,12 +8,24 @@ use crate::refusal::Refusal;
 pub const PRIMARY_METHODS: &[&str] =
     &["external", "kerberos", "mapped", "openid", "password", "saml2", "token", "totp", "x509"];
 
+/// Methods whose proof can wait in a receipt for the others that a user's multi-factor rules ask for: each proves a user,
+/// and nothing else comes with it. A token has an end, and a federated login groups, of which a receipt tells nothing.
+const FACTORS: &[&str] = &["external", "kerberos", "password", "totp"];
+
 /// The marker method of tokens that a keypair was exchanged for.
 pub const EC2_METHOD: &str = "ec2credential";
 
 /// What a token's method is called when this server does not know it. It makes the token
 /// [`Kind::Unreviewed`].
 pub const UNKNOWN_METHOD: &str = "unknown";
+
+/// Whether what a method proved can wait in a receipt. `additional_primary` is `[auth] additional_primary_auth_methods`.
+pub fn is_factor(method: &str, additional_primary: &[String]) -> bool {
+    // Whatever a configuration says of them.
+    const NEVER: &[&str] = &["application_credential", "oauth1", EC2_METHOD, UNKNOWN_METHOD];
+    let is_known = PRIMARY_METHODS.contains(&method) || NEVER.contains(&method);
+    FACTORS.contains(&method) || !is_known && additional_primary.iter().any(|m| m == method)
+}
 
 /// What a token stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,6 +282,29 @@ mod tests {
         let unknown = m(&["password", UNKNOWN_METHOD]);
         let lied = TokenTraits { additional_primary: &unknown, ..marks(&unknown, false) };
         assert_eq!(kind(lied), Kind::Unreviewed);
+    }
+
+    #[test]
+    fn only_what_proves_a_user_and_nothing_else_waits_in_a_receipt() {
+        for method in ["password", "totp", "external", "kerberos"] {
+            assert!(is_factor(method, &[]), "{method}");
+        }
+        let others = [
+            "token",
+            "mapped",
+            "openid",
+            "saml2",
+            "x509",
+            "application_credential",
+            "oauth1",
+            EC2_METHOD,
+            UNKNOWN_METHOD,
+        ];
+        let lied = others.map(str::to_owned);
+        for method in others {
+            assert!(!is_factor(method, &[]) && !is_factor(method, &lied), "{method}");
+        }
+        assert!(!is_factor("retina", &[]) && is_factor("retina", &["retina".to_owned()]));
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Tried {
     pub domain: Option<String>,
     /// Audit ids of a token that this server or one with its keys has made.
     pub audit_ids: Option<String>,
+    /// A part of a keyed hash of a wrong password, where that is configured.
+    pub password_hash: Option<String>,
 }
 
 impl Tried {
@@ -57,6 +59,7 @@ impl Tried {
             name: short(self.name),
             domain: short(self.domain),
             audit_ids: short(self.audit_ids),
+            password_hash: short(self.password_hash),
         }
     }
 }
@@ -130,6 +133,11 @@ impl Line {
     /// Sets whom the request tries to be. It is shown if the request is refused.
     pub fn tried(&self, who: Tried) {
         self.lock().tried = who;
+    }
+
+    /// Sets the hash of a wrong password.
+    pub fn wrong_password(&self, hash: String) {
+        self.lock().tried.password_hash = Some(hash);
     }
 
     /// Sets what the request is in the security log, and with which status it has succeeded.

@@ -36,6 +36,11 @@ reasons! {
     Disabled, "disabled", "the password is right; the user or their domain is disabled";
     PasswordExpired, "expired-password", "the password is right and has expired";
     MissingFactor, "missing-factor", "the user's multi-factor rules ask for more methods";
+    WrongPasscode, "wrong-passcode", "the passcode is of none of the user's TOTP secrets, or of another time";
+    PasscodeUsed, "passcode-used", "the passcode has logged somebody in already";
+    NotAReceipt, "not-a-receipt", "no key of this server decrypts the receipt, or it is of methods that cannot be added to";
+    ReceiptOver, "receipt-over", "the receipt's time is over, or all that its user had was revoked since";
+    NoRemoteUser, "no-remote-user", "no front server that is believed names a user who is there";
     NoSuchMethod, "no-such-method", "no method is named, or one that this server does not have";
     OtherUser, "other-user", "two methods prove two users";
     NoSuchScope, "no-such-scope", "the project or domain of the scope is unknown or disabled";

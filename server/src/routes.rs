@@ -54,7 +54,7 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/openapi.json" [] public: plain openapi, answers 200 any;
 
     // tokens
-    POST   "/v3/auth/tokens" [] login: write tokens::issue, body auth = tokens::LOGIN, query tokens::ISSUE_QUERY, home "auth_tokens", answers 201 token + "X-Subject-Token";
+    POST   "/v3/auth/tokens" [] login: write tokens::issue, body auth = tokens::LOGIN, query tokens::ISSUE_QUERY, home "auth_tokens", answers 201 token + "X-Subject-Token" | 401 any + "Openstack-Auth-Receipt";
     GET    "/v3/auth/tokens" [ValidateToken]: read tokens::validate, query tokens::VALIDATE_QUERY, header "X-Subject-Token", answers 200 token + "X-Subject-Token";
     HEAD   "/v3/auth/tokens" [CheckToken]: read tokens::check, query tokens::VALIDATE_QUERY, header "X-Subject-Token", answers 200 token + "X-Subject-Token";
     DELETE "/v3/auth/tokens" [RevokeToken]: write tokens::revoke, query tokens::REVOKE_QUERY, header "X-Subject-Token", answers 204;

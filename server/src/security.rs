@@ -182,6 +182,8 @@ pub struct Record<'a> {
     pub tried_domain: Option<&'a str>,
     /// Audit ids of a token that is not valid.
     pub tried_audit_ids: Option<&'a str>,
+    /// A part of a keyed hash of a wrong password, where that is configured.
+    pub tried_password_hash: Option<&'a str>,
     /// On what.
     pub on: On,
     /// Trusts that ended.
@@ -212,6 +214,7 @@ pub fn write(r: &Record<'_>) {
         tried_name = r.tried_name,
         tried_domain = r.tried_domain,
         tried_audit_ids = r.tried_audit_ids,
+        tried_password_hash = r.tried_password_hash,
         on_user = r.on.user.as_deref(),
         on_group = r.on.group.as_deref(),
         on_project = r.on.project.as_deref(),

@@ -402,7 +402,7 @@ fn options_are_read_as_oslo_reads_them() {
         c.envs(env.iter().copied()).current_dir(&s.0);
         let out = finish(c);
         assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
-        assert!(!String::from_utf8_lossy(&out.stdout).contains("secret"), "no password is shown");
+        assert!(!String::from_utf8_lossy(&out.stdout).contains("$secret"), "no password is shown");
         serde_json::from_slice::<Value>(&out.stdout).expect("JSON").as_array().expect("a list").clone()
     };
     let of = |rows: &[Value], name: &str| {

@@ -127,6 +127,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
             tried_name: f.tried.name.as_deref(),
             tried_domain: f.tried.domain.as_deref(),
             tried_audit_ids: f.tried.audit_ids.as_deref(),
+            tried_password_hash: f.tried.password_hash.as_deref(),
             on,
             ended: f.ended.as_deref(),
             request_id: &id,

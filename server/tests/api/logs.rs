@@ -11,6 +11,7 @@ use vicar::clock::SECOND;
 use vicar::reason::Reason;
 
 use crate::hardening::until;
+use crate::mfa;
 use crate::support::{Answer, Cast, PASSWORD, Server, by_password, id};
 
 fn reason(answer: &Answer) -> &str {
@@ -21,7 +22,7 @@ fn reason(answer: &Answer) -> &str {
 #[test]
 fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
     let c = Cast::with(
-        "[auth]\nmethods = password,token,application_credential,ec2credential,totp\n\
+        "[auth]\nmethods = password,token,application_credential,ec2credential,totp,external\n\
          [security_compliance]\nlockout_failure_attempts = 2\nlockout_duration = 60\n\
          [credential]\nrefuse_replay = true\n",
     );
@@ -101,10 +102,33 @@ fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
     let careful = s.user("careful");
     let rules = json!({"user": {"options": {
         "multi_factor_auth_enabled": true, "multi_factor_auth_rules": [["password", "totp"]]}}});
+    mfa::keep(s, &careful, "careful-pw", mfa::SECRET);
     s.patch(&admin, &format!("/v3/users/{careful}"), rules).expect(200);
     refused(s.login("careful", "careful-pw", none()), 401, Reason::MissingFactor, Some(&careful));
 
-    refused(s.auth(json!({"identity": {"methods": ["totp"]}})), 401, Reason::NoSuchMethod, None);
+    let passcode = |code: &str| mfa::identity(&[mfa::totp(&careful, code)]);
+    let tried = Some(careful.as_str());
+    refused(s.auth(passcode("000000")), 401, Reason::WrongPasscode, tried);
+    let begun = refused(s.auth(passcode(&mfa::code(s))), 401, Reason::MissingFactor, tried);
+    refused(s.auth(passcode(&mfa::code(s))), 401, Reason::PasscodeUsed, tried);
+    let by_password = by_password(&careful, "careful-pw", none());
+    refused(
+        mfa::auth_with(s, &[("Openstack-Auth-Receipt", "none")], &by_password),
+        401,
+        Reason::NotAReceipt,
+        tried,
+    );
+    s.clock.advance(300 * SECOND);
+    let receipt = mfa::receipt(begun);
+    refused(
+        mfa::auth_with(s, &[("Openstack-Auth-Receipt", &receipt)], &by_password),
+        401,
+        Reason::ReceiptOver,
+        tried,
+    );
+    refused(s.auth(mfa::identity(&[("external", json!({}))])), 401, Reason::NoRemoteUser, None);
+
+    refused(s.auth(json!({"identity": {"methods": ["retina"]}})), 401, Reason::NoSuchMethod, None);
     refused(s.auth(json!({"identity": {"methods": []}})), 401, Reason::NoSuchMethod, None);
     let bob = s.unscoped("bob");
     let both = json!({"identity": {"methods": ["password", "token"], "token": {"id": bob}, "password": {"user": {

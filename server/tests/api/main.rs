@@ -29,6 +29,7 @@ mod lists;
 mod logs;
 mod losses;
 mod metrics;
+mod mfa;
 mod pages;
 mod plans;
 mod policies;

@@ -10,7 +10,7 @@ use super::super::checks::{self, NOT_BEFORE, is_open};
 use super::super::report::{Report, Verdict};
 use super::super::{failure::Failure, installation};
 use crate::args;
-use crate::auth::login;
+use crate::auth::factors;
 use crate::clock::{SECOND, iso};
 use crate::config::Config;
 use crate::crypto::keys::KeyRing;
@@ -287,18 +287,21 @@ async fn second_factor(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
             &[],
         )
         .await?;
-    let proven = ["password".to_owned()];
+    let mut proven: Vec<String> = ["password", "totp"].map(str::to_owned).into();
+    if config.remote_user.is_some() {
+        proven.extend(["external", "kerberos"].map(str::to_owned));
+    }
     let locked_out = rules
         .iter()
         .filter_map(|text| serde_json::from_str::<Json>(text.as_deref()?).ok())
-        .filter(|rules| !login::satisfies(rules, &proven, &config.auth_methods))
+        .filter(|rules| !factors::satisfies(rules, &proven, &config.auth_methods))
         .count();
     let locked_out = i64::try_from(locked_out).unwrap_or(i64::MAX);
     r.none_or(
         Verdict::Fail,
         "users who need a second factor",
         locked_out,
-        "no one-time passwords are served here, so they cannot log in",
+        "their multi-factor rules ask for a method that is not served here, so they cannot log in",
     );
     Ok(())
 }
@@ -370,7 +373,7 @@ async fn credentials(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
     if let Some((_, n)) = kinds.iter().find(|k| k.0 == "totp") {
         r.differs(
             "one-time passwords",
-            format_args!("{n} secrets are kept, and nobody logs in with them here"),
+            format_args!("{n} secrets; a passcode logs in once here, and a Keystone takes it again within its minute. `[totp] refuse_reuse = false` is as there"),
         );
     }
     // A repository that cannot be used has been reported already.

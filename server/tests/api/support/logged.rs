@@ -80,7 +80,8 @@ fn take(answer: &Answer) -> Logged {
 }
 
 /// Members of bodies that are secret.
-const SECRET: [&str; 6] = ["password", "original_password", "secret", "blob", "signature", "id_token"];
+const SECRET: [&str; 7] =
+    ["password", "original_password", "passcode", "secret", "blob", "signature", "id_token"];
 
 fn secrets(body: &Value, found: &mut Vec<String>) {
     match body {
@@ -150,11 +151,13 @@ pub fn check(
     }
     let mut hidden = Vec::new();
     for (name, value) in headers {
-        if name.to_ascii_lowercase().ends_with("-token") {
+        if ["-token", "-receipt"].iter().any(|end| name.to_ascii_lowercase().ends_with(end)) {
             hidden.push((*value).to_owned());
         }
     }
-    hidden.extend(answer.header("x-subject-token").map(str::to_owned));
+    for name in ["x-subject-token", "openstack-auth-receipt"] {
+        hidden.extend(answer.header(name).map(str::to_owned));
+    }
     for json in
         [body.and_then(|b| serde_json::from_slice(b).ok()), Some(answer.body.clone())].iter().flatten()
     {
