@@ -108,7 +108,9 @@ impl App {
             long_reads: Queue::new(places, places * WAITING_LONG_READS),
             failures: Failures::default(),
             rules,
-            store: store.with_clock(clock.clone(), config.compliance.disable_user_account_days_inactive),
+            store: store
+                .with_clock(clock.clone(), config.compliance.disable_user_account_days_inactive)
+                .with_memberships(config.authorization_ttl),
             config,
             clock,
         }))

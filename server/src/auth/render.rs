@@ -85,7 +85,20 @@ async fn service_providers(tx: &mut Tx) -> Result<Vec<Value>> {
 pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: bool) -> Result<Value> {
     let mut out = Map::new();
     out.insert("methods".into(), json!(token.payload.methods));
-    out.insert("user".into(), user(&token.user));
+    let mut shown = user(&token.user);
+    if let (Some(from), Value::Object(shown)) = (&token.payload.federated, &mut shown) {
+        let groups: Vec<Value> = from.groups.iter().map(|id| json!({"id": id})).collect();
+        shown.remove("password_expires_at");
+        shown.insert(
+            "OS-FEDERATION".into(),
+            json!({
+                "groups": groups,
+                "identity_provider": {"id": from.provider},
+                "protocol": {"id": from.protocol},
+            }),
+        );
+    }
+    out.insert("user".into(), shown);
     out.insert("audit_ids".into(), json!(token.payload.audit_ids));
     out.insert("expires_at".into(), clock::iso(token.payload.expires).into());
     out.insert("issued_at".into(), clock::iso(token.payload.issued).into());
@@ -133,8 +146,8 @@ pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: b
         }
     }
     if !matches!(token.scope, TokenScope::Unscoped) {
-        // In tokens of trusts, Keystone shows whole roles.
-        let whole = token.trust.is_some();
+        // In tokens of trusts and of federated users, Keystone shows whole roles.
+        let whole = token.trust.is_some() || token.payload.federated.is_some();
         let roles: Vec<Value> = token.roles.iter().map(|r| role(r, whole)).collect();
         out.insert("roles".into(), roles.into());
         if with_catalog {

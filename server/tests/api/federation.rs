@@ -237,6 +237,10 @@ fn a_mapping_is_made_shown_changed_and_deleted() {
     assert_eq!(made.body, json!({"mapping": golden}));
     assert_eq!(c.s.get(&c.admin, &path).expect(200).body, json!({"mapping": golden}));
     c.mapping("m", json!({"rules": rules()})).expect(409);
+    // As a Keystone stores it: JSON in a string of JSON.
+    let stored = c.s.sql_text("SELECT rules FROM mapping WHERE id = 'm'", &[]).expect("a row");
+    let stored: String = serde_json::from_str(&stored).expect("a string");
+    assert_eq!(serde_json::from_str::<Value>(&stored).expect("JSON"), rules());
     let patch = |body: Value| c.s.patch(&c.admin, &path, json!({"mapping": body}));
     let with_regex = |pattern: &str| json!([{"local": [], "remote": [{"type": "x", "any_one_of": [pattern], "regex": true}]}]);
     for bad in [
@@ -447,4 +451,265 @@ fn tokens_name_the_service_providers_that_are_enabled() {
     assert_eq!(body(unscoped)["service_providers"], named);
     c.s.delete(&c.admin, &format!("{SERVICE_PROVIDERS}/on")).expect(204);
     assert_eq!(body(c.s.validate(&c.admin).expect(200)).get("service_providers"), None);
+}
+
+/// Tokens as a Keystone makes them at a login through an identity provider.
+mod tokens_of_federated_users {
+    use vicar::auth::fernet::{Federated, Payload, PayloadScope};
+    use vicar::clock::SECOND;
+
+    use super::*;
+    use crate::support::START;
+
+    /// A token of a user who came from `idp` by `saml2` with these groups, as a Keystone makes it.
+    fn token(c: &Cloud, user: &str, scope: PayloadScope, groups: &[&str]) -> String {
+        let payload = Payload {
+            user: user.to_owned(),
+            methods: vec!["mapped".into()],
+            scope,
+            expires: START + 3600 * SECOND,
+            issued: START,
+            audit_ids: vec![vicar::ids::audit()],
+            federated: Some(Federated {
+                provider: "idp".into(),
+                protocol: "saml2".into(),
+                groups: groups.iter().map(|g| (*g).to_owned()).collect(),
+            }),
+        };
+        let keys = c.s.app.token_keys.current().expect("keys");
+        payload.encode(&keys, &c.s.app.config.auth_methods).expect("encodes")
+    }
+
+    fn project(c: &Cloud, name: &str) -> String {
+        id(&c.s.post(&c.admin, "/v3/projects", json!({"project": {"name": name}})).expect(201), "project")
+    }
+
+    fn role_names(body: &Value) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            body["roles"].as_array().into_iter().flatten().filter_map(|r| r["name"].as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn rescope(c: &Cloud, token: &str, scope: Value) -> Answer {
+        c.s.auth(json!({"identity": {"methods": ["token"], "token": {"id": token}}, "scope": scope}))
+    }
+
+    #[test]
+    fn they_are_shown_with_the_provider_and_the_groups() {
+        let c = Cloud::with_protocol("");
+        let (p, user) = (project(&c, "p"), c.federated("f", "saml2"));
+        let group = c.s.group("g", "default", &[]);
+        c.s.assign("GroupProject", &group, &p, "member", false);
+        c.s.assign("GroupDomain", &group, "D", "reader", false);
+        let block = json!({
+            "groups": [{"id": group}], "identity_provider": {"id": "idp"}, "protocol": {"id": "saml2"},
+        });
+        let unscoped = token(&c, &user, PayloadScope::Unscoped, &[&group]);
+        let body = c.s.validate(&unscoped).expect(200).body["token"].clone();
+        assert_eq!(
+            body["user"],
+            json!({"id": "f", "name": "n-f", "domain": {"id": "D", "name": "D"}, "OS-FEDERATION": block})
+        );
+        assert_eq!((body["methods"].clone(), body.get("roles")), (json!(["mapped"]), None));
+        let scoped = token(&c, &user, PayloadScope::Project(p.clone()), &[&group]);
+        let body = c.s.validate(&scoped).expect(200).body["token"].clone();
+        assert_eq!(role_names(&body), ["member", "reader"]);
+        assert_eq!((&body["user"]["OS-FEDERATION"], &body["project"]["id"]), (&block, &json!(p)));
+        assert!(body["roles"][0].get("options").is_some(), "{body}");
+        let body = c.s.validate(&token(&c, &user, PayloadScope::Domain("D".into()), &[&group])).expect(200);
+        assert_eq!(role_names(&body.body["token"]), ["reader"]);
+        // Neither more than the groups hold, nor what others do.
+        assert_eq!(c.s.validate(&token(&c, &user, PayloadScope::Project(p.clone()), &[])).status, 404);
+        let q = project(&c, "q");
+        assert_eq!(c.s.validate(&token(&c, &user, PayloadScope::Project(q), &[&group])).status, 404);
+        // What the user holds by themselves counts as well.
+        c.s.assign("UserProject", &user, &p, "manager", false);
+        let body = c.s.validate(&scoped).expect(200);
+        assert_eq!(role_names(&body.body["token"]), ["manager", "member", "reader"]);
+        let held = ids(&c.s.get(&unscoped, "/v3/auth/projects").expect(200), "projects");
+        assert_eq!(held, [p]);
+        assert_eq!(ids(&c.s.get(&unscoped, "/v3/OS-FEDERATION/domains").expect(200), "domains"), ["D"]);
+    }
+
+    #[test]
+    fn they_are_exchanged_for_those_of_another_scope() {
+        let c = Cloud::with_protocol("");
+        let (p, user) = (project(&c, "p"), c.federated("f", "saml2"));
+        let group = c.s.group("g", "default", &[]);
+        c.s.assign("GroupProject", &group, &p, "member", false);
+        let first = token(&c, &user, PayloadScope::Unscoped, &[&group]);
+        let scope = || json!({"project": {"id": p}});
+        let second = rescope(&c, &first, scope()).expect(201);
+        let body = &second.body["token"];
+        assert_eq!(role_names(body), ["member", "reader"]);
+        assert_eq!(body["methods"], json!(["mapped", "token"]));
+        assert_eq!(body["user"]["OS-FEDERATION"]["groups"], json!([{"id": group}]));
+        assert_eq!(body["expires_at"], c.s.validate(&first).expect(200).body["token"]["expires_at"]);
+        assert_eq!(body["audit_ids"].as_array().map(Vec::len), Some(2));
+        assert_eq!(c.s.validate(&second.token()).expect(200).body, second.body);
+        rescope(&c, &second.token(), json!("unscoped")).expect(201);
+        rescope(&c, &first, json!({"system": {"all": true}})).expect(403);
+        rescope(&c, &first, json!({"domain": {"id": "D"}})).expect(401);
+
+        // As long as the user would still come in that way.
+        c.change_provider("idp", json!({"enabled": false})).expect(200);
+        rescope(&c, &first, scope()).expect(403);
+        c.s.validate(&first).expect(200);
+        c.change_provider("idp", json!({"enabled": true})).expect(200);
+        c.s.delete(&c.admin, &format!("{MAPPINGS}/m")).expect(204);
+        rescope(&c, &first, scope()).expect(401);
+        c.mapping("m", json!({"rules": rules()})).expect(201);
+        rescope(&c, &first, scope()).expect(201);
+        c.s.delete(&c.admin, &format!("/v3/groups/{group}")).expect(204);
+        rescope(&c, &first, scope()).expect(401);
+        assert_eq!(c.s.validate(&second.token()).status, 404);
+    }
+
+    #[test]
+    fn they_end_with_the_provider_and_with_what_a_group_loses() {
+        let c = Cloud::with_protocol("");
+        let (p, local) = (project(&c, "p"), user(&c.s, "local", "default"));
+        c.link(&local, "idp", "saml2");
+        let group = c.s.group("g", "default", &[]);
+        c.s.assign("GroupProject", &group, &p, "member", false);
+        c.s.assign("GroupProject", &group, &p, "manager", false);
+        let scoped = token(&c, &local, PayloadScope::Project(p.clone()), &[&group]);
+        let unscoped = token(&c, &local, PayloadScope::Unscoped, &[&group]);
+        c.s.validate(&scoped).expect(200);
+        let roles = c.s.get(&c.admin, "/v3/roles?name=manager").expect(200).body["roles"][0]["id"].clone();
+        let path = format!("/v3/projects/{p}/groups/{group}/roles/{}", roles.as_str().expect("a role"));
+        c.s.delete(&c.admin, &path).expect(204);
+        c.s.validate(&scoped).expect(404);
+        // Giving it back revives nothing.
+        c.s.put(&c.admin, &path).expect(204);
+        c.s.validate(&scoped).expect(404);
+        c.s.validate(&unscoped).expect(200);
+        c.s.delete(&c.admin, &format!("{PROVIDERS}/idp")).expect(204);
+        c.s.validate(&unscoped).expect(404);
+        let gone = c.s.get(&unscoped, "/v3/auth/projects").expect(401);
+        assert_eq!(gone.logged.request["reason"], "provider-gone");
+        c.provider("idp", json!({"domain_id": "D"})).expect(201);
+        c.s.validate(&unscoped).expect(404);
+        let other = c.federated("other", "saml2");
+        c.s.validate(&token(&c, &other, PayloadScope::Unscoped, &[])).expect(200);
+    }
+}
+
+#[test]
+fn memberships_that_came_with_a_login_count_until_they_expire() {
+    let c = Cloud::with_protocol("[federation]\ndefault_authorization_ttl = 10");
+    let ann = user(&c.s, "ann", "default");
+    let project = json!({"project": {"name": "p"}});
+    let p = id(&c.s.post(&c.admin, "/v3/projects", project).expect(201), "project");
+    let (group, other) = (c.s.group("g", "default", &[]), c.s.group("h", "default", &[&ann]));
+    for (kind, target) in [("GroupProject", &*p), ("GroupDomain", "D"), ("GroupSystem", "system")] {
+        c.s.assign(kind, &group, target, "member", false);
+    }
+    let minute = 60 * vicar::clock::SECOND;
+    c.s.sql_run(
+        "INSERT INTO expiring_user_group_membership (user_id, group_id, idp_id, last_verified) VALUES (?, ?, 'idp', ?)",
+        &[(&*ann).into(), (&*group).into(), vicar::store::DateTime(crate::support::START).into()],
+    );
+    let on = |scope: Value| c.s.login_id(&ann, "pw", scope);
+    let scopes =
+        || [json!({"project": {"id": p}}), json!({"domain": {"id": "D"}}), json!({"system": {"all": true}})];
+    let tokens: Vec<String> = scopes().map(|scope| on(scope).expect(201).token()).to_vec();
+    let path = format!("/v3/users/{ann}/groups");
+    let ends = |name: &str| {
+        let listed = c.s.get(&c.admin, &path).expect(200).body["groups"].clone();
+        let found = listed.as_array().expect("a list").iter().find(|g| g["name"] == name).cloned();
+        found.map(|g| g["membership_expires_at"].clone())
+    };
+    assert_eq!(ends("g"), Some(json!("2027-01-15T08:10:00.000000")));
+    assert_eq!(ends("h"), Some(Value::Null));
+    assert_eq!(ids(&c.s.get(&c.admin, &format!("{path}?name=g")).expect(200), "groups"), [&*group]);
+    let member = format!("/v3/groups/{group}/users/{ann}");
+    c.s.get(&c.admin, &member).expect(204);
+    assert_eq!(ids(&c.s.get(&tokens[0], "/v3/auth/projects").expect(200), "projects"), [&*p]);
+    let effective = format!("/v3/role_assignments?effective&user.id={ann}&scope.project.id={p}");
+    let assigned =
+        || c.s.get(&c.admin, &effective).expect(200).body["role_assignments"].as_array().map(Vec::len);
+    assert_eq!(assigned(), Some(2));
+    // The provider's own time counts before the default.
+    c.change_provider("idp", json!({"authorization_ttl": 20})).expect(200);
+    c.s.clock.advance(19 * minute);
+    let admin = c.s.admin();
+    assert!(tokens.iter().all(|token| c.s.validate(token).status == 200));
+    c.s.clock.advance(minute);
+    assert!(tokens.iter().all(|token| c.s.validate(token).status == 404));
+    assert!(scopes().into_iter().all(|scope| on(scope).status == 401));
+    assert_eq!(ends("g"), None);
+    assert_eq!(assigned(), Some(0));
+    c.s.get(&admin, &member).expect(404);
+    let _ = other;
+}
+
+#[test]
+fn a_membership_that_is_taken_away_ends_tokens_for_good() {
+    let c = Cloud::with_protocol("");
+    c.change_provider("idp", json!({"authorization_ttl": 60})).expect(200);
+    let ann = user(&c.s, "ann", "default");
+    let group = c.s.group("g", "default", &[]);
+    c.s.assign("GroupDomain", &group, "D", "member", false);
+    let join = || {
+        c.s.sql_run(
+            "INSERT INTO expiring_user_group_membership (user_id, group_id, idp_id, last_verified)
+             VALUES (?, ?, 'idp', ?)",
+            &[(&*ann).into(), (&*group).into(), vicar::store::DateTime(crate::support::START).into()],
+        );
+    };
+    join();
+    let token = c.s.login_id(&ann, "pw", json!({"domain": {"id": "D"}})).expect(201).token();
+    c.s.validate(&token).expect(200);
+    c.s.delete(&c.admin, &format!("{PROVIDERS}/idp")).expect(204);
+    c.s.validate(&token).expect(404);
+    c.provider("idp", json!({"domain_id": "D", "authorization_ttl": 60})).expect(201);
+    join();
+    c.s.validate(&token).expect(404);
+}
+
+#[test]
+fn a_user_is_linked_to_identity_providers() {
+    let c = Cloud::with_protocol("");
+    let links = |unique: &str| json!([{"idp_id": "idp", "protocols": [{"protocol_id": "saml2", "unique_id": unique}]}]);
+    let make = |name: &str, links: Value| {
+        c.s.post(
+            &c.admin,
+            "/v3/users",
+            json!({"user": {"name": name, "domain_id": "default", "federated": links}}),
+        )
+    };
+    let made = make("ann", links("a")).expect(201);
+    assert_eq!(made.body["user"]["federated"], links("a"));
+    let ann = id(&made, "user");
+    let path = format!("/v3/users/{ann}");
+    assert_eq!(c.s.get(&c.admin, &path).expect(200).body["user"]["federated"], links("a"));
+    for query in ["idp_id=idp", "protocol_id=saml2", "unique_id=a", "idp_id=idp&unique_id=a"] {
+        assert_eq!(
+            ids(&c.s.get(&c.admin, &format!("/v3/users?{query}")).expect(200), "users"),
+            [&*ann],
+            "{query}"
+        );
+    }
+    assert!(ids(&c.s.get(&c.admin, "/v3/users?unique_id=b").expect(200), "users").is_empty());
+    make("bob", links("a")).expect(409);
+    for bad in [
+        json!("x"),
+        json!([{}]),
+        json!([{"idp_id": "idp", "protocols": []}]),
+        json!([{"idp_id": "idp", "protocols": [{"protocol_id": "saml2"}]}]),
+        json!([{"idp_id": "nope", "protocols": [{"protocol_id": "saml2", "unique_id": "u"}]}]),
+        json!([{"idp_id": "idp", "protocols": [{"protocol_id": "nope", "unique_id": "u"}]}]),
+    ] {
+        make("bob", bad.clone()).expect(400);
+        c.s.patch(&c.admin, &path, json!({"user": {"federated": bad}})).expect(400);
+    }
+    let change = |body: Value| c.s.patch(&c.admin, &path, json!({"user": body}));
+    assert_eq!(change(json!({"federated": []})).expect(200).body["user"]["federated"], links("a"));
+    assert_eq!(change(json!({"federated": links("b")})).expect(200).body["user"]["federated"], links("b"));
+    make("bob", links("a")).expect(201);
+    change(json!({"federated": links("a")})).expect(409);
+    c.s.delete(&c.admin, &format!("{PROVIDERS}/idp")).expect(204);
+    assert_eq!(c.s.get(&c.admin, &path).expect(200).body["user"].get("federated"), None);
 }

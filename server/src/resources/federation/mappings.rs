@@ -63,6 +63,11 @@ impl Mapping {
         })
     }
 
+    /// The rules as a Keystone stores them: JSON, which is a string in JSON.
+    fn column(&self) -> String {
+        Value::String(self.rules.to_string()).to_string()
+    }
+
     /// Reads a body, whose rules are to be those of a mapping.
     fn of(id: &str, mut body: Map<String, Value>, default: Version) -> Result<Self> {
         let named = body.get("schema_version").and_then(Value::as_str).filter(|name| !name.is_empty());
@@ -82,7 +87,11 @@ fn missing(id: &str) -> Error {
 
 fn read(r: &mut Row) -> store::Result<Mapping> {
     let (id, rules): (String, String) = (r.take()?, r.take()?);
-    Ok(Mapping { id, rules: serde_json::from_str(&rules).unwrap_or_default(), version: r.take()? })
+    let rules = match serde_json::from_str(&rules).unwrap_or_default() {
+        Value::String(rules) => serde_json::from_str(&rules).unwrap_or_default(),
+        rules => rules,
+    };
+    Ok(Mapping { id, rules, version: r.take()? })
 }
 
 fn select() -> Select {
@@ -131,7 +140,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let new = s.authorize(s.op()?, Proposed(new))?;
     let row = Insert::into("mapping")
         .set("id", &new.id)
-        .set("rules", new.rules.to_string())
+        .set("rules", new.column())
         .set("schema_version", &new.version);
     s.tx.execute(&new, &row).await.map_err(|e| match e {
         store::Error::Duplicate => Error::taken("mapping", "Duplicate entry"),
@@ -152,7 +161,7 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     let new = Mapping::of(s.param("mapping_id")?, s.body()?, s.app.config.mapping_version)?;
     let stored = stored(s).await?;
     let row = Update::of("mapping")
-        .set("rules", new.rules.to_string())
+        .set("rules", new.column())
         .set("schema_version", &new.version)
         .key("id", &stored.id);
     s.tx.execute(&stored, &row).await?;

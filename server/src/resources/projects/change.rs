@@ -311,7 +311,7 @@ async fn delete_domain(tx: &mut WriteTx, stored: &impl DeletesProject, now: Micr
     let roles = tx.column("SELECT id FROM role WHERE domain_id = ?", args![Id(&domain.id)]).await?;
     let granting = facts::implications(tx).await?.with_priors(&roles);
     let holders = facts::holders_of(tx, &granting).await?;
-    let guard = RoleLossGuard::begin(tx, holders).await?;
+    let guard = RoleLossGuard::begin_for(tx, holders).await?;
     let mut gone = Vec::new();
     for inside in projects.iter().rev() {
         delete_one(tx, stored, inside, now).await?;

@@ -341,6 +341,7 @@ async fn identify(
             root_audit_id: None,
             source: None,
             known: Known::default(),
+            federated: None,
         },
     };
     let can_be_added_to = users.iter().all(|(m, _)| is_factor(m, &s.app.config.additional_primary));
