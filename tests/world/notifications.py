@@ -7,12 +7,16 @@ The same story is played on a Keystone 30.0.0 and on Vicar, in both formats: the
 the same keys and the same values but for ids, times and the few that docs/notifications.md names. Then the broker is
 killed under load, comes back, speaks TLS, and was told otherwise what an exchange is like.
 """
+import atexit
+import concurrent.futures
 import difflib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -128,6 +132,7 @@ def settings(form, topic, url):
                     'default_publisher_id': 'the-host', 'transport_url': url},
         'oslo_messaging_notifications': {'driver': 'messagingv2', 'topics': topic},
         'security_compliance': SECURITY,
+        'identity': {'password_hash_rounds': 4},
     }
 
 
@@ -342,30 +347,50 @@ def compared(c, form, theirs, ours):
     c.ok('%s: the same events, keys and values' % form, not difference, '\n' + '\n'.join(difference[:150]))
 
 
+def heard_of(c, bus, form, at):
+    """What a listener hears of the story on a server that has begun."""
+    listener = Listener(bus.address(), '%s_%s' % (at.kind, form))
+    with at:
+        s = Story(at)
+        # What bootstrap and the login have told is before it.
+        s.make('begin', 'region', id='begin')
+        listener.wait_for('begin', 'identity.region.created')
+        listener.heard.clear()
+        play(s, form)
+        listener.wait_for('the-end', 'identity.region.created')
+        c.ok('%s: %s tells %d events' % (form, at.kind, len(listener.heard)), len(listener.heard) > 60)
+        with open(at.log) as f:
+            c.ok('%s: no password of the broker in the log of %s' % (form, at.kind), 'guest:guest' not in f.read())
+    listener.stop()
+    return told(listener, s.names)
+
+
 def stories(c, bus):
     """the same as a Keystone"""
-    for form in ('cadf', 'basic'):
-        heard = {}
-        for kind in ('keystone', 'vicar'):
-            topic = '%s_%s' % (kind, form)
-            listener = Listener(bus.address(), topic)
-            # Nothing listens on the first port.
-            mine = settings(form, topic, bus.address(free_port()) if kind == 'vicar' else bus.address())
-            with (Vicar if kind == 'vicar' else server.Keystone)(settings=mine) as at:
-                s = Story(at)
-                # What bootstrap and the login have told is before it.
-                s.make('begin', 'region', id='begin')
-                listener.wait_for('begin', 'identity.region.created')
-                listener.heard.clear()
-                play(s, form)
-                listener.wait_for('the-end', 'identity.region.created')
-                heard[kind] = told(listener, s.names)
-                c.ok('%s: %s tells %d events' % (form, kind, len(listener.heard)), len(listener.heard) > 60)
-                if kind == 'vicar':
-                    with open(at.log) as f:
-                        c.ok('%s: no password of the broker in the log' % form, 'guest:guest' not in f.read())
-            listener.stop()
-        compared(c, form, heard['keystone'], heard['vicar'])
+    def both(form):
+        keystone = server.Keystone(store=copied(made.store), settings=settings(form, 'keystone_' + form, bus.address()))
+        # Nothing listens on the first port.
+        vicar = Vicar(settings=settings(form, 'vicar_' + form, bus.address(free_port())))
+        return [heard_of(c, bus, form, at) for at in (keystone, vicar)]
+
+    made = server.Keystone()
+    made.create()
+    forms = ('cadf', 'basic')
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for form, (theirs, ours) in zip(forms, pool.map(both, forms)):
+            compared(c, form, theirs, ours)
+    made.stop()
+
+
+def copied(store):
+    """Another store of the same content."""
+    folder = tempfile.mkdtemp(prefix='vicar-world-store-')
+    atexit.register(shutil.rmtree, folder, True)
+    for path in (store.fernet, store.credential):
+        shutil.copytree(path, os.path.join(folder, os.path.basename(path)))
+    shutil.copy(store.database, folder)
+    return server.Store(*(os.path.join(folder, os.path.basename(path))
+                          for path in (store.database, store.fernet, store.credential)))
 
 
 def load(s, stop, statuses):
