@@ -457,6 +457,9 @@ mod tests {
         quiet.dedup();
         let wanted = [
             "OS-EP-FILTER",
+            "OS-FEDERATION",
+            "OS-OAUTH1",
+            "OS-OAUTH2",
             "auth",
             "credentials",
             "domains",

@@ -192,9 +192,14 @@ fn bad_input_is_the_clients_fault_on_every_route() {
                 let answer = c.s.call(&method, &path, &headers, Some(body));
                 let sent = String::from_utf8_lossy(&body[..body.len().min(120)]).into_owned();
                 assert!(answer.status < 500, "{method} {pattern} {sent}: {}", answer.text);
-                // A body that is too large is not read, whatever route it is for.
-                if pattern == TOKEN && answer.status != 413 {
-                    assert!(answer.body["error"].is_string(), "as RFC 6749 writes it: {}", answer.text);
+                if pattern == TOKEN {
+                    // A body that is too large is not read, whatever route it is for.
+                    let unread = answer.body["error"]["code"] == 413;
+                    assert!(
+                        unread || answer.body["error"].is_string(),
+                        "as RFC 6749 writes it: {}",
+                        answer.text
+                    );
                 } else if answer.status >= 400 && method != "HEAD" {
                     assert_eq!(
                         answer.body["error"]["code"], answer.status,
