@@ -13,6 +13,7 @@
 //! | Which tokens does a revocation event end? | [`revocation`] |
 //! | Which tokens end with a role that is taken away? | [`loss`] |
 //! | Who may call an operation? | [`policy`] |
+//! | Who is somebody here whom an identity provider describes? | [`mapping`] |
 //! | Which roles follow from which? | [`roles`] |
 //! | Is this signed request genuine? | [`signature`] |
 //! | How is a refusal named? | [`refusal`] |
@@ -22,6 +23,7 @@ pub mod application_credential;
 pub mod delegation;
 pub mod keypair;
 pub mod loss;
+pub mod mapping;
 pub mod policy;
 pub mod refusal;
 pub mod revocation;

@@ -188,6 +188,27 @@ fn facts(op: Op) -> Facts {
         | DeletePolicyAssociationForRegionAndService
         | GetPolicyForEndpoint
         | ListEndpointsForPolicy => none(),
+        // They are an operator's, and rules know nothing of them.
+        GetIdentityProvider
+        | ListIdentityProviders
+        | CreateIdentityProvider
+        | UpdateIdentityProvider
+        | DeleteIdentityProvider
+        | GetProtocol
+        | ListProtocols
+        | CreateProtocol
+        | UpdateProtocol
+        | DeleteProtocol
+        | GetMapping
+        | ListMappings
+        | CreateMapping
+        | UpdateMapping
+        | DeleteMapping
+        | GetServiceProvider
+        | ListServiceProviders
+        | CreateServiceProvider
+        | UpdateServiceProvider
+        | DeleteServiceProvider => none(),
     }
 }
 

@@ -50,6 +50,7 @@ reasons! {
     TokenExpired, "expired-token", "the token's time is over";
     TokenRevoked, "revoked-token", "the token was revoked, or carries a role that was taken away";
     TokenUser, "token-user", "the token's user is disabled or gone";
+    ProviderGone, "provider-gone", "the identity provider that the token's user came from is gone, or lets nobody in this way any more";
     TrustOver, "trust-over", "the trust has ended, is used up, or is not this token's";
     TrustSuspended, "trust-suspended", "the trust gives nothing now: a role, user, project or domain of its chain is missing or disabled";
     CredentialOver, "credential-over", "the keypair, application credential or OAuth1 token is gone, over, or not for this use";

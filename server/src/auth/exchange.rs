@@ -214,7 +214,8 @@ pub async fn exchange(
         use_once(tx, &fingerprint, until).await?;
     }
     let audit_ids = vec![ids::audit(), audit_chain(&c.id)];
-    let draft = Draft { user, methods: vec![EC2_METHOD.to_owned()], scope, until, audit_ids };
+    let draft =
+        Draft { user, methods: vec![EC2_METHOD.to_owned()], scope, until, audit_ids, federated: None };
     issue::mint(tx, parts, draft, known, now).await
 }
 

@@ -300,9 +300,18 @@ pub async fn evaluate(
     })
 }
 
-/// The roles that the payload's user holds in a place.
-async fn held(tx: &mut Tx, user: &str, place: Place<'_>, implications: &Implications) -> Result<RoleSet> {
-    Ok(facts::effective_roles(tx, user, place, implications).await?)
+/// The roles that the payload's user holds in a place, and those of the groups that it names.
+async fn held(
+    tx: &mut Tx,
+    payload: &Payload,
+    place: Place<'_>,
+    implications: &Implications,
+) -> Result<RoleSet> {
+    let mut roles = facts::effective_roles(tx, &payload.user, place, implications).await?;
+    if let Some(from) = &payload.federated {
+        roles.extend(facts::roles_of_groups(tx, &from.groups, place, implications).await?);
+    }
+    Ok(roles)
 }
 
 /// Resolves the scope and the roles in it, and which of them, as stored, the token carries; or why it is dead.
@@ -320,27 +329,34 @@ async fn resolve(
     let mut trust = None;
     let mut owner = None;
     let mut carries = Carries::All;
+    if let Some(from) = &payload.federated
+        && !facts::federation::has_provider(tx, &from.provider).await?
+    {
+        return Ok(Err(Reason::ProviderGone));
+    }
     let user = &payload.user;
     let (scope, roles) = match &payload.scope {
         PayloadScope::Unscoped => (TokenScope::Unscoped, RoleSet::new()),
-        PayloadScope::System(_) => (TokenScope::System, held(tx, user, Place::System, &implications).await?),
+        PayloadScope::System(_) => {
+            (TokenScope::System, held(tx, &payload, Place::System, &implications).await?)
+        }
         PayloadScope::Domain(id) => {
             let Some(domain) = active(facts::domain(tx, id).await?) else {
                 return Ok(Err(Reason::NoSuchScope));
             };
-            (TokenScope::Domain(domain), held(tx, user, Place::Domain(id), &implications).await?)
+            (TokenScope::Domain(domain), held(tx, &payload, Place::Domain(id), &implications).await?)
         }
         PayloadScope::Project(id) => {
             let Some(project) = active(facts::project(tx, id).await?) else {
                 return Ok(Err(Reason::NoSuchScope));
             };
-            (TokenScope::Project(project), held(tx, user, Place::Project(id), &implications).await?)
+            (TokenScope::Project(project), held(tx, &payload, Place::Project(id), &implications).await?)
         }
         PayloadScope::ApplicationCredential(id, credential) => {
             let Some(project) = active(facts::project(tx, id).await?) else {
                 return Ok(Err(Reason::NoSuchScope));
             };
-            let held = held(tx, user, Place::Project(id), &implications).await?;
+            let held = held(tx, &payload, Place::Project(id), &implications).await?;
             let Some(user) = facts::user(tx, user).await? else { return Ok(Err(Reason::TokenUser)) };
             let Worth { stored, authority } = match worth(tx, credential, &user, &project, &held, now).await?
             {
@@ -453,7 +469,13 @@ async fn revoked_at(tx: &mut Tx, token: &Token, carries: Carries) -> Result<Opti
         roles: carries,
         issued: token.payload.issued,
     };
-    Ok(event.max(facts::lost_at(tx, &carried).await?))
+    let mut latest = event.max(facts::lost_at(tx, &carried).await?);
+    if let Some(from) = &token.payload.federated {
+        for group in facts::losers_among(tx, &from.groups, carried.issued).await? {
+            latest = latest.max(facts::lost_at(tx, &Carried { holder: &group, ..carried.clone() }).await?);
+        }
+    }
+    Ok(latest)
 }
 
 /// The latest revocation event that ends the token, if there is one.

@@ -5,8 +5,7 @@ use vicar_rules::policy::Op;
 use super::route::{Auth, Route};
 use crate::security::Event;
 
-/// The event of a route that succeeds, with the statuses of that: the first one, and another of the same body. `None` for
-/// what changes nothing of who may do what.
+/// The event of a route that succeeds, with the statuses of that. `None` for what changes nothing of who may do what.
 pub fn of(route: &Route) -> Option<(Event, [u16; 2])> {
     let event = match route.declared.ops.first() {
         Some(op) => of_operation(*op)?,
@@ -14,9 +13,14 @@ pub fn of(route: &Route) -> Option<(Event, [u16; 2])> {
         None if route.path == "/v3/OS-OAUTH1/access_token" => Event::AccessTokenCreate,
         None => return None,
     };
+    Some((event, successes(route)?))
+}
+
+/// The statuses with which a route has done what it is for: the first one, and another of the same body.
+pub fn successes(route: &Route) -> Option<[u16; 2]> {
     let first = route.answers.first()?;
     let last = route.answers.iter().rfind(|a| a.shape == first.shape).unwrap_or(first);
-    Some((event, [first.status, last.status]))
+    Some([first.status, last.status])
 }
 
 /// Each operation is decided about: a new one does not compile before.
@@ -122,6 +126,18 @@ fn of_operation(op: Op) -> Option<Event> {
         Op::CreateDomainConfig | Op::UpdateDomainConfig | Op::DeleteDomainConfig => Event::DomainUpdate,
 
         // federation
+        Op::CreateIdentityProvider
+        | Op::UpdateIdentityProvider
+        | Op::DeleteIdentityProvider
+        | Op::CreateProtocol
+        | Op::UpdateProtocol
+        | Op::DeleteProtocol
+        | Op::CreateMapping
+        | Op::UpdateMapping
+        | Op::DeleteMapping
+        | Op::CreateServiceProvider
+        | Op::UpdateServiceProvider
+        | Op::DeleteServiceProvider => Event::FederationChange,
 
         // certificates and lists of PKI tokens
 
@@ -202,7 +218,15 @@ fn of_operation(op: Op) -> Option<Event> {
         | Op::GetLimitModel
         | Op::GetDomainConfig
         | Op::GetDomainConfigDefault
-        | Op::GetSecurityComplianceDomainConfig => return None,
+        | Op::GetSecurityComplianceDomainConfig
+        | Op::GetIdentityProvider
+        | Op::ListIdentityProviders
+        | Op::GetProtocol
+        | Op::ListProtocols
+        | Op::GetMapping
+        | Op::ListMappings
+        | Op::GetServiceProvider
+        | Op::ListServiceProviders => return None,
     })
 }
 

@@ -27,6 +27,9 @@ fn parameter(name: &str) -> String {
         }
         "endpoint_group_id" => format!("{BASE}/ext/OS-EP-FILTER/1.0/param/endpoint_group_id"),
         "trust_id" => format!("{BASE}/ext/OS-TRUST/1.0/param/trust_id"),
+        "idp_id" | "protocol_id" | "service_provider_id" => {
+            format!("{BASE}/ext/OS-FEDERATION/1.0/param/{name}")
+        }
         other => format!("{BASE}/param/{other}"),
     }
 }

@@ -23,6 +23,10 @@ pub const SERVICE_TOKEN: HeaderName = HeaderName::from_static("x-service-token")
 /// The header with the token that a call is about.
 pub const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
+/// A request's id, as an extension.
+#[derive(Debug, Clone, Default)]
+pub struct Id(pub String);
+
 /// The type of forms.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -39,6 +43,8 @@ pub struct Request {
     pub path: String,
     /// The log line.
     pub line: Line,
+    /// Its id.
+    pub id: String,
     params: Vec<(String, String)>,
     headers: HeaderMap,
     peer: Option<Peer>,
@@ -81,6 +87,7 @@ impl Request {
             method: parts.method,
             path: parts.uri.path().to_owned(),
             line: parts.extensions.get::<Line>().cloned().unwrap_or_default(),
+            id: parts.extensions.get::<Id>().cloned().unwrap_or_default().0,
             params,
             peer: parts.extensions.get::<Peer>().cloned(),
             headers: parts.headers,
@@ -124,14 +131,6 @@ impl Request {
     /// The URLs that the client may have asked for, without the query.
     pub fn urls(&self) -> Vec<String> {
         self.links.bases().map(|base| format!("{base}{}", self.path)).collect()
-    }
-
-    /// The body's parameters, if it is a form.
-    pub fn form(&self) -> Vec<(String, String)> {
-        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let is_form = kind.is_some_and(|kind| kind.starts_with(FORM));
-        let body = if is_form { &self.body[..] } else { &[] };
-        form_urlencoded::parse(body).into_owned().collect()
     }
 
     /// A token in a header. Bytes that are no string are a token that this server did not make, like any
@@ -186,6 +185,16 @@ impl Request {
                 e.column()
             ))),
         }
+    }
+
+    /// The pairs of a form; none when the body is something else.
+    pub fn form(&self) -> Vec<(String, String)> {
+        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim).unwrap_or_default();
+        if !kind.eq_ignore_ascii_case(FORM) {
+            return Vec::new();
+        }
+        form_urlencoded::parse(&self.body).into_owned().collect()
     }
 
     /// The object under `name` in the body, checked against its schema.

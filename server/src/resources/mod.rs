@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod domain_config;
 pub mod domains;
 pub mod endpoint_filter;
+pub mod federation;
 pub mod grants;
 pub mod groups;
 pub mod keypairs;

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::facts::access_tokens::RequestToken;
 use crate::facts::{self, Place};
 use crate::http::request::{created_form, one, with_made};
+use crate::notifications::{Action, ObjectKind};
 use crate::reason::Reason;
 use crate::resources::roles;
 use crate::schema;
@@ -50,6 +51,7 @@ pub async fn request(s: &mut Writing<'_>) -> Result<Response> {
     let project = s.request.header(&PROJECT)?.filter(|id| !id.is_empty());
     let project = project.ok_or_else(|| Error::field("Requested-Project-Id", "the header is missing"))?;
     let made = oauth1::request(&mut s.tx, s.app.auth(), &signed, project, s.now).await?;
+    s.tell(ObjectKind::RequestToken, Action::Created, &made.id);
     Ok(with_made(created_form(made.to_form()), "request_token", made.id))
 }
 
@@ -57,6 +59,7 @@ pub async fn request(s: &mut Writing<'_>) -> Result<Response> {
 pub async fn exchange(s: &mut Writing<'_>) -> Result<Response> {
     let signed = signed_for_token(s.request)?;
     let made = oauth1::exchange(&mut s.tx, s.app.auth(), &signed, &s.request.line, s.now).await?;
+    s.tell(ObjectKind::AccessToken, Action::Created, &made.id);
     Ok(with_made(created_form(made.to_form()), "access_token", made.id))
 }
 

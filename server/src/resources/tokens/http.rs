@@ -132,12 +132,34 @@ schema!(EVENTS_QUERY, {
 
 /// `POST /v3/auth/tokens`
 pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
-    let mut auth = match s.request.json()?.remove("auth") {
+    let auth = match s.request.json()?.remove("auth") {
         Some(Value::Object(map)) => map,
         _ => {
             return Err(Error::field("auth", "is required in the request body and must be an object"));
         }
     };
+    let (text, token) = match log_in(s, auth).await? {
+        LoggedIn::Whole(text, token) => (text, token),
+        LoggedIn::Started(answer) => return Ok(answer),
+    };
+    let with_catalog = !s.query()?.has("nocatalog");
+    let shown = render(&mut s.tx, &s.app.config, &token, with_catalog).await?;
+    Ok(with_header(created("token", shown), SUBJECT_TOKEN, &text))
+}
+
+/// What a login came to.
+pub enum LoggedIn {
+    /// The text of a token, and the token.
+    Whole(String, Box<Token>),
+    /// The answer to a login that needs more methods.
+    Started(Response),
+}
+
+/// Issues what an `auth` object asks for.
+///
+/// # Errors
+/// 400 that names the field, 401, or 403.
+pub async fn log_in(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<LoggedIn> {
     let scope = auth.remove("scope").filter(|scope| !scope.is_null());
     let (who, proofs) = identify(s, auth, scope.is_some()).await?;
     let options = proofs.passed.as_ref().map(Passed::options);
@@ -149,7 +171,7 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
                 entered.use_up(&mut s.tx, s.app.auth()).await?;
             }
             s.request.line.refused(&e, None);
-            return Ok(e.into_response());
+            return Ok(LoggedIn::Started(e.into_response()));
         }
         Err(e) => return Err(e),
     }
@@ -173,12 +195,10 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
     let (text, token) = issue::issue(&mut s.tx, s.app.auth(), who, &wanted, s.now).await?;
     proofs.record(s, rehash).await?;
     s.request.line.subject(token.ids());
-    let with_catalog = !s.query()?.has("nocatalog");
-    let shown = render(&mut s.tx, &s.app.config, &token, with_catalog).await?;
     s.after_commit(|metrics| {
         metrics.tokens_issued.inc();
     });
-    Ok(with_header(created("token", shown), SUBJECT_TOKEN, &text))
+    Ok(LoggedIn::Whole(text, Box::new(token)))
 }
 
 /// What was proven by methods that somebody has to be told of once the login is through.
@@ -321,6 +341,7 @@ async fn identify(
             root_audit_id: None,
             source: None,
             known: Known::default(),
+            federated: None,
         },
     };
     let can_be_added_to = users.iter().all(|(m, _)| is_factor(m, &s.app.config.additional_primary));
