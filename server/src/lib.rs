@@ -21,6 +21,7 @@ pub mod ids;
 pub mod line;
 pub mod metrics;
 pub mod notify;
+pub mod objects;
 mod oslo;
 mod pattern;
 pub mod peer;

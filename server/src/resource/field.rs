@@ -294,6 +294,29 @@ impl Field {
         rules.into()
     }
 
+    /// Whether every object that clients see has it.
+    pub(super) fn is_always_shown(&self) -> bool {
+        self.is_shown && self.home != Home::Extra
+    }
+
+    /// The JSON schema of the value that clients see. What is kept in `extra` was checked by nobody if a Keystone
+    /// stored it.
+    pub(super) fn shown_schema(&self, table: &str) -> Value {
+        let column = self.column(table);
+        let may_be_null = match (self.home, self.null_means) {
+            (Home::Options, _) => return json!({"$ref": "#/components/schemas/Options"}),
+            (Home::Extra, _) => return json!({}),
+            (_, Some(_)) => false,
+            _ => self.null_kept_as.is_some() || column.is_none_or(|c| c.nullable),
+        };
+        let name = match self.ty(table) {
+            Type::Boolean => "boolean",
+            Type::Integer | Type::BigInt | Type::Serial => "integer",
+            _ => "string",
+        };
+        if may_be_null { json!({"type": [name, "null"]}) } else { json!({"type": name}) }
+    }
+
     fn add_rules_of_strings(&self, table: &str, rules: &mut Map<String, Value>) {
         if self.min_length > 0 {
             rules.insert("minLength".into(), self.min_length.into());
