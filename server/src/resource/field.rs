@@ -294,6 +294,19 @@ impl Field {
         rules.into()
     }
 
+    /// A value that fits the schema, as it is stored: for JSON `10.0` is a whole number too.
+    pub(super) fn whole(&self, table: &str, value: Value) -> Value {
+        let is_number = matches!(self.ty(table), Type::Integer | Type::BigInt | Type::Serial);
+        match value.as_f64() {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the schema says that it is whole, and of 32 bits"
+            )]
+            Some(number) if is_number && value.is_f64() => (number as i64).into(),
+            _ => value,
+        }
+    }
+
     /// Whether every object that clients see has it.
     pub(super) fn is_always_shown(&self) -> bool {
         self.is_shown && self.home != Home::Extra
