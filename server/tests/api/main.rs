@@ -26,6 +26,7 @@ mod logs;
 mod losses;
 mod metrics;
 mod pages;
+mod personas;
 mod plans;
 mod policy;
 mod projects;
