@@ -162,7 +162,7 @@ fn merged(mut one: Value, other: Value) -> Value {
 
 /// A schema with more properties.
 fn with(mut schema: Value, more: Value) -> Value {
-    let properties = merged(schema["properties"].take(), more);
+    let properties = merged(schema.get("properties").cloned().unwrap_or_default(), more);
     extra::set(&mut schema, "properties", properties);
     schema
 }

@@ -10,6 +10,7 @@ mod config;
 mod db;
 mod demo;
 mod doctor;
+mod explain;
 mod failure;
 mod files;
 mod generate;
@@ -17,6 +18,7 @@ mod installation;
 mod keys;
 mod left_behind;
 mod log;
+mod nearest;
 mod policy;
 mod progress;
 mod reload;
@@ -120,7 +122,7 @@ pub fn main() -> ExitCode {
             Command::Doctor(c) => c.run().await,
             Command::Config(c) => c.run(),
             Command::Status(c) => c.run().await,
-            Command::Policy(c) => c.run(),
+            Command::Policy(c) => c.run().await,
             Command::Trust(c) => c.run().await,
         }
     });

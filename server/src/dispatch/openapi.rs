@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::discovery::JSON_HOME;
 use super::route::{Answer, Auth, Handler, Route, Shape};
+use crate::extra;
 
 /// The name of the security scheme: a token in `X-Auth-Token`.
 const TOKEN: &str = "token";
@@ -101,7 +102,38 @@ pub fn document(routes: &[Route], objects: &[Object]) -> Value {
 
 /// What the operations refer to.
 fn components(objects: &[Object]) -> Value {
-    let mut out = json!({
+    let mut schemas = json!({
+        "Error": {
+            "type": "object",
+            "required": ["error"],
+            "properties": {"error": {
+                "type": "object",
+                "required": ["code", "message", "title"],
+                "properties": {
+                    "code": {"type": "integer", "description": "The status"},
+                    "message": {"type": "string"},
+                    "title": {"type": "string"},
+                },
+            }},
+        },
+        "Links": {
+            "type": "object",
+            "required": ["next", "previous", "self"],
+            "properties": {
+                "next": {"type": ["string", "null"], "description": "The next page"},
+                "previous": {"type": "null"},
+                "self": {"type": "string"},
+            },
+        },
+        "Truncated": {
+            "type": "boolean",
+            "description": "True when there are more items than the server returns at once",
+        },
+    });
+    for object in objects {
+        extra::set(&mut schemas, object.name, (object.schema)());
+    }
+    json!({
         "securitySchemes": {
             TOKEN: {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
         },
@@ -115,39 +147,8 @@ fn components(objects: &[Object]) -> Value {
             },
         },
         "responses": responses(),
-        "schemas": {
-            "Error": {
-                "type": "object",
-                "required": ["error"],
-                "properties": {"error": {
-                    "type": "object",
-                    "required": ["code", "message", "title"],
-                    "properties": {
-                        "code": {"type": "integer", "description": "The status"},
-                        "message": {"type": "string"},
-                        "title": {"type": "string"},
-                    },
-                }},
-            },
-            "Links": {
-                "type": "object",
-                "required": ["next", "previous", "self"],
-                "properties": {
-                    "next": {"type": ["string", "null"], "description": "The next page"},
-                    "previous": {"type": "null"},
-                    "self": {"type": "string"},
-                },
-            },
-            "Truncated": {
-                "type": "boolean",
-                "description": "True when there are more items than the server returns at once",
-            },
-        },
-    });
-    for object in objects {
-        out["schemas"][object.name] = (object.schema)();
-    }
-    out
+        "schemas": schemas,
+    })
 }
 
 /// The errors, each with when it comes.
@@ -184,8 +185,8 @@ fn responses() -> Value {
             "content": {"application/json": {"schema": reference("schemas", "Error")}},
         });
         match status {
-            401 => out["headers"] = json!({"WWW-Authenticate": {"schema": text}}),
-            503 => out["headers"] = json!({"Retry-After": {"schema": {"type": "integer"}}}),
+            401 => extra::set(&mut out, "headers", json!({"WWW-Authenticate": {"schema": text}})),
+            503 => extra::set(&mut out, "headers", json!({"Retry-After": {"schema": {"type": "integer"}}})),
             _ => {}
         }
         ((*name).to_owned(), out)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawPathParams, Request as HttpRequest, State};
-use axum::http::{Method, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, any, get};
@@ -19,7 +19,7 @@ use vicar_rules::token::Act;
 use super::route::{Auth, Handler, Route};
 use super::{discovery, events, health, log};
 use crate::app::App;
-use crate::authz::{Caller, Session, SlowWork};
+use crate::authz::{self, Caller, Session, SlowWork};
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::http::front::{Front, HEALTHCHECK};
@@ -112,6 +112,8 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
         part.end(outcome(&done));
         match done {
             Ok(response) => return response,
+            // `vicar policy explain` wants to know whether it would come so far.
+            Err(Error::NeedsWriter) if authz::is_watched() => return StatusCode::ACCEPTED.into_response(),
             Err(Error::NeedsWriter) if !has_writer => has_writer = true,
             Err(Error::Pending) => {
                 has_writer = false;
