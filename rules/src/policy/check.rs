@@ -474,6 +474,24 @@ fn is_same_role(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    /// As explanations show it.
+    #[test]
+    fn a_rule_is_read_again_as_it_is_written() {
+        let shipped = crate::policy::OPERATIONS.iter().map(|o| o.rule);
+        let named = crate::policy::NAMED.iter().map(|(_, rule)| *rule);
+        let others = [
+            "not (@ or !)",
+            "'x':%(target.user.id)s",
+            "7:%(user_id)s",
+            "http://x/%(user_id)s%%",
+            "group:ops",
+        ];
+        for rule in shipped.chain(named).chain(others) {
+            let check = Check::read(rule);
+            assert_eq!(Check::read(&check.to_string()), check, "{rule}: {check}");
+        }
+    }
+
     use proptest::prelude::*;
     use proptest::{collection, sample};
 
