@@ -142,6 +142,38 @@ fn facts(op: Op) -> Facts {
         ListUsers => in_domain(),
         ListUserDelegations | ChangePassword => user(),
         ListRevokeEvents => none(),
+        CreateEndpointGroup
+        | ListEndpointGroups
+        | GetEndpointGroup
+        | UpdateEndpointGroup
+        | DeleteEndpointGroup
+        | ListProjectsAssociatedWithEndpointGroup
+        | ListEndpointsAssociatedWithEndpointGroup
+        | GetEndpointGroupInProject
+        | ListEndpointGroupsForProject
+        | AddEndpointGroupToProject
+        | RemoveEndpointGroupFromProject
+        | ListProjectsForEndpoint
+        | AddEndpointToProject
+        | CheckEndpointInProject
+        | ListEndpointsForProject
+        | RemoveEndpointFromProject => none(),
+        GetPolicy
+        | ListPolicies
+        | CreatePolicy
+        | UpdatePolicy
+        | DeletePolicy
+        | CreatePolicyAssociationForEndpoint
+        | CheckPolicyAssociationForEndpoint
+        | DeletePolicyAssociationForEndpoint
+        | CreatePolicyAssociationForService
+        | CheckPolicyAssociationForService
+        | DeletePolicyAssociationForService
+        | CreatePolicyAssociationForRegionAndService
+        | CheckPolicyAssociationForRegionAndService
+        | DeletePolicyAssociationForRegionAndService
+        | GetPolicyForEndpoint
+        | ListEndpointsForPolicy => none(),
     }
 }
 

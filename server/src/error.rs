@@ -52,6 +52,9 @@ pub enum Error {
     /// 409.
     #[error("{0}")]
     Conflict(String),
+    /// 410: what was there once.
+    #[error("{0}")]
+    Gone(&'static str),
     /// 413: the body is larger than `[oslo_middleware] max_request_body_size`.
     #[error("The request body is larger than this server accepts.")]
     TooLarge,
@@ -106,6 +109,7 @@ impl Error {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Gone(_) => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unavailable(..) | Self::Busy | Self::RevokedThisSecond | Self::Retry(_) => {
                 StatusCode::SERVICE_UNAVAILABLE

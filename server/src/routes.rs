@@ -16,9 +16,12 @@ use crate::resource;
 use crate::resources::catalog::endpoints::Endpoint;
 use crate::resources::catalog::regions::{self, Region};
 use crate::resources::catalog::services::Service;
+use crate::resources::endpoint_filter::{EndpointGroup, http as endpoint_filter};
 use crate::resources::grants::{assignments, http as grants};
 use crate::resources::groups::{Group, members};
 use crate::resources::limits::{self, Limit, RegisteredLimit};
+use crate::resources::pki;
+use crate::resources::policies::{Policy, associations};
 use crate::resources::projects::tags;
 use crate::resources::roles::{Role, implied};
 use crate::resources::tokens::{exchange, http as tokens};
@@ -216,12 +219,47 @@ pub static ROUTES: &[Route] = routes! {
     // OAuth2
 
     // endpoint filters
+    GET    "/v3/OS-EP-FILTER/endpoint_groups" [ListEndpointGroups]: read resource::list::<EndpointGroup>, query resource::query_schema::<EndpointGroup>(), home "endpoint_groups" of "OS-EP-FILTER", answers 200 [endpoint_groups];
+    POST   "/v3/OS-EP-FILTER/endpoint_groups" [CreateEndpointGroup]: write resource::create::<EndpointGroup>, body endpoint_group = resource::new_schema::<EndpointGroup>(), answers 201 endpoint_group;
+    GET    "/v3/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}" [GetEndpointGroup]: read resource::get::<EndpointGroup>, home "endpoint_group" of "OS-EP-FILTER", answers 200 endpoint_group;
+    PATCH  "/v3/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}" [UpdateEndpointGroup]: write resource::update::<EndpointGroup>, body endpoint_group = resource::change_schema::<EndpointGroup>(), answers 200 endpoint_group;
+    DELETE "/v3/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}" [DeleteEndpointGroup]: write resource::delete::<EndpointGroup>, answers 204;
+    GET    "/v3/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}/endpoints" [ListEndpointsAssociatedWithEndpointGroup]: read endpoint_filter::endpoints_of_group, home "endpoints_in_endpoint_group" of "OS-EP-FILTER", answers 200 [endpoints];
+    GET    "/v3/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}/projects" [ListProjectsAssociatedWithEndpointGroup]: read endpoint_filter::projects_of_group, home "projects_associated_with_endpoint_group" of "OS-EP-FILTER", answers 200 [projects];
+    GET    "/v3/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}/projects/{project_id}" [GetEndpointGroupInProject]: read endpoint_filter::get_group, home "endpoint_group_to_project_association" of "OS-EP-FILTER", answers 200 project_endpoint_group;
+    PUT    "/v3/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}/projects/{project_id}" [AddEndpointGroupToProject]: write endpoint_filter::add_group, answers 204;
+    DELETE "/v3/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}/projects/{project_id}" [RemoveEndpointGroupFromProject]: write endpoint_filter::remove_group, answers 204;
+    GET    "/v3/OS-EP-FILTER/projects/{project_id}/endpoint_groups" [ListEndpointGroupsForProject]: read endpoint_filter::groups_of_project, home "project_endpoint_groups" of "OS-EP-FILTER", answers 200 [endpoint_groups];
+    GET    "/v3/OS-EP-FILTER/projects/{project_id}/endpoints" [ListEndpointsForProject]: read endpoint_filter::endpoints_of_project, home "project_endpoints" of "OS-EP-FILTER", answers 200 [endpoints];
+    GET    "/v3/OS-EP-FILTER/projects/{project_id}/endpoints/{endpoint_id}" [CheckEndpointInProject]: read endpoint_filter::check, home "project_endpoint" of "OS-EP-FILTER", answers 204;
+    PUT    "/v3/OS-EP-FILTER/projects/{project_id}/endpoints/{endpoint_id}" [AddEndpointToProject]: write endpoint_filter::add, answers 204;
+    DELETE "/v3/OS-EP-FILTER/projects/{project_id}/endpoints/{endpoint_id}" [RemoveEndpointFromProject]: write endpoint_filter::remove, answers 204;
+    GET    "/v3/OS-EP-FILTER/endpoints/{endpoint_id}/projects" [ListProjectsForEndpoint]: read endpoint_filter::projects_of_endpoint, home "endpoint_projects" of "OS-EP-FILTER", answers 200 [projects];
 
     // policies and their endpoints
+    GET    "/v3/policies" [ListPolicies]: read resource::list::<Policy>, query resource::query_schema::<Policy>(), home "policies", answers 200 [policies];
+    POST   "/v3/policies" [CreatePolicy]: write resource::create::<Policy>, body policy = resource::new_schema::<Policy>(), answers 201 policy;
+    GET    "/v3/policies/{policy_id}" [GetPolicy]: read resource::get::<Policy>, home "policy", answers 200 policy;
+    PATCH  "/v3/policies/{policy_id}" [UpdatePolicy]: write resource::update::<Policy>, body policy = resource::change_schema::<Policy>(), answers 200 policy;
+    DELETE "/v3/policies/{policy_id}" [DeletePolicy]: write resource::delete::<Policy>, answers 204;
+    GET    "/v3/policies/{policy_id}/OS-ENDPOINT-POLICY/endpoints" [ListEndpointsForPolicy]: read associations::endpoints, home "policy_endpoints" of "OS-ENDPOINT-POLICY", answers 200 [endpoints];
+    GET    "/v3/policies/{policy_id}/OS-ENDPOINT-POLICY/endpoints/{endpoint_id}" [CheckPolicyAssociationForEndpoint]: read associations::check, home "endpoint_policy_association" of "OS-ENDPOINT-POLICY", answers 204;
+    PUT    "/v3/policies/{policy_id}/OS-ENDPOINT-POLICY/endpoints/{endpoint_id}" [CreatePolicyAssociationForEndpoint]: write associations::create, answers 204;
+    DELETE "/v3/policies/{policy_id}/OS-ENDPOINT-POLICY/endpoints/{endpoint_id}" [DeletePolicyAssociationForEndpoint]: write associations::delete, answers 204;
+    GET    "/v3/policies/{policy_id}/OS-ENDPOINT-POLICY/services/{service_id}" [CheckPolicyAssociationForService]: read associations::check, home "service_policy_association" of "OS-ENDPOINT-POLICY", answers 204;
+    PUT    "/v3/policies/{policy_id}/OS-ENDPOINT-POLICY/services/{service_id}" [CreatePolicyAssociationForService]: write associations::create, answers 204;
+    DELETE "/v3/policies/{policy_id}/OS-ENDPOINT-POLICY/services/{service_id}" [DeletePolicyAssociationForService]: write associations::delete, answers 204;
+    GET    "/v3/policies/{policy_id}/OS-ENDPOINT-POLICY/services/{service_id}/regions/{region_id}" [CheckPolicyAssociationForRegionAndService]: read associations::check, home "region_and_service_policy_association" of "OS-ENDPOINT-POLICY", answers 204;
+    PUT    "/v3/policies/{policy_id}/OS-ENDPOINT-POLICY/services/{service_id}/regions/{region_id}" [CreatePolicyAssociationForRegionAndService]: write associations::create, answers 204;
+    DELETE "/v3/policies/{policy_id}/OS-ENDPOINT-POLICY/services/{service_id}/regions/{region_id}" [DeletePolicyAssociationForRegionAndService]: write associations::delete, answers 204;
+    GET    "/v3/endpoints/{endpoint_id}/OS-ENDPOINT-POLICY/policy" [GetPolicyForEndpoint]: read associations::of_endpoint, home "endpoint_policy" of "OS-ENDPOINT-POLICY", answers 200 policy;
 
     // configuration of domains
 
     // federation
 
     // certificates and lists of PKI tokens
+    GET    "/v3/OS-SIMPLE-CERT/ca" [] public: plain pki::certificates, home "ca_certificate" of "OS-SIMPLE-CERT", answers 410 any;
+    GET    "/v3/OS-SIMPLE-CERT/certificates" [] public: plain pki::certificates, home "certificates" of "OS-SIMPLE-CERT", answers 410 any;
+    GET    "/v3/auth/tokens/OS-PKI/revoked" [] public: read pki::revoked, home "revocations" of "OS-PKI", answers 403 any | 410 any;
 };

@@ -72,7 +72,8 @@ events! {
     DomainCreate, "domain.create", "a domain was made";
     DomainUpdate, "domain.update", "a domain was changed";
     DomainDelete, "domain.delete", "a domain was deleted, with all in it";
-    CatalogChange, "catalog.change", "a region, service or endpoint was made, changed or deleted";
+    CatalogChange, "catalog.change", "a region, service or endpoint, or what projects see of them, was made, changed or deleted";
+    PolicyStore, "policy.store", "a policy that services can fetch, or for which endpoints it is, was made, changed or deleted";
     Start, "server.start", "the server serves";
     Stop, "server.stop", "the server stops";
     KeysReload, "keys.reload", "the keys in a directory have changed";

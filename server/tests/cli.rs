@@ -1187,7 +1187,7 @@ fn the_doctor_finds_what_is_wrong() {
     s.config("[auth]\nmethods = password,token\n[oslo_policy]\npolicy_file = rules.yaml\n[x]\ny = z\n");
     expect(&run(&s, &["doctor"]), 1, "FAIL  policy: [oslo_policy] policy_file: rules.yaml is not there");
     let rules =
-        s.file("rules.yaml", "\"identity:get_user\": \"group:ops\"\n\"identity:get_policy\": \"!\"\n");
+        s.file("rules.yaml", "\"identity:get_user\": \"group:ops\"\n\"identity:revocation_list\": \"!\"\n");
     run(&s, &["keys", "setup"]);
     expect(&run(&s, &["bootstrap", "--bootstrap-password", "pw"]), 0, "");
     let all = run(&s, &["doctor"]);
@@ -1195,7 +1195,7 @@ fn the_doctor_finds_what_is_wrong() {
         "warn  [x] y: there is no such option",
         "warn  [auth] methods: ec2credential is missing",
         &format!("ok    policy: read from {rules}; 1 of the rules there are asked for"),
-        "ok    policy: nothing here asks for identity:get_policy",
+        "ok    policy: nothing here asks for identity:revocation_list",
         "warn  policy: identity:get_user refuse everybody, with all that refer to them, because of `group:ops`",
         "ok    token keys: 2 keys",
         "ok    schema: Keystone 29 and 30",
@@ -1421,7 +1421,6 @@ fn adopting_counts_who_and_what_would_be_left_behind() {
                VALUES (77, '$6$rounds=1$a$b', '2020-01-01 00:00:00', 2, 0)", &[]),
             ("INSERT INTO user_option VALUES ('careful', 'MFAR', '[[\"password\", \"external\"]]')", &[]),
             ("INSERT INTO application_credential (id, name, secret_hash, user_id) VALUES ('a', 'robot', 'h', 'old')", &[]),
-            ("INSERT INTO endpoint_group VALUES ('g', 'g', NULL, '{}')", &[]),
             (trusts, &[]),
             (&wide.0, &wide.1),
             (&narrow.0, &narrow.1),
@@ -1443,7 +1442,6 @@ fn adopting_counts_who_and_what_would_be_left_behind() {
         "FAIL     passwords: 1 with a hash that neither",
         "FAIL     users who need a second factor: 1: ",
         "FAIL     application credentials: 1: ",
-        "differs  endpoint groups: 1: honoured in the catalog",
         "ok       trusts: 2 live, 1 of them made from others; the longest chain has 2 links",
         "differs  wider than their parent: 2 trusts contradict",
         "differs  later than their parent: 1 trusts",

@@ -1,4 +1,4 @@
-"""What pytest needs for clients.py, install.py, middleware.py and keystone_beside.py.
+"""What pytest needs for clients*.py, install.py, middleware.py, keystone_beside.py and beside_*.py.
 
     pytest clients.py                     in the environment `clients` (./test clients does that)
     pytest clients.py -k chain            one test
@@ -7,8 +7,12 @@
 A test makes many checks (`harness.Checks`) and goes on after one that failed. It fails when one of its checks
 did. The last line but pytest's own counts the checks: `N passed, M failed`.
 """
+import contextlib
+
 import harness
 import pytest
+
+import server
 
 CHECKS = harness.Checks()
 
@@ -78,3 +82,24 @@ def options(request):
         password = request.config.getoption('--admin-password')
 
     return Options
+
+
+@pytest.fixture(scope='session', params=['postgresql', 'mariadb'])
+def pair(request, checks):
+    """A database of a Keystone 30.0.0 on each engine, which Vicar has adopted and both serve: a `Beside`.
+
+    `pair.first` is the Keystone, `pair.second` is Vicar; `for here, there in pair.ways()` gives both ways round.
+    """
+    from keystone_beside import Beside, Side
+    from place import Place
+    with contextlib.ExitStack() as stack:
+        place = Place(stack, request.param)
+        if request.config.getoption('--keystone'):
+            other = stack.enter_context(server.Keystone(
+                store=place.keystone.store, settings=place.settings))
+        else:
+            place.adopt()
+            other = place.vicar
+        other.password = place.keystone.password
+        labels = ('the first', 'the second') if other.kind == 'keystone' else ('Keystone', 'Vicar')
+        yield Beside(checks, Side(place.keystone, labels[0]), Side(other, labels[1]), None)

@@ -1,4 +1,4 @@
-"""What fuzz.py has Schemathesis do around each request: somebody's token, and ids of things that are there.
+"""What fuzz.py has Schemathesis do around each request: a token of somebody, and ids of objects that exist.
 
 Schemathesis loads this module (SCHEMATHESIS_HOOKS). A request that it made is sent by one of several personas, and most
 ids in paths are exchanged for those of real objects, as nothing else would ever be found. Where the request is wrong

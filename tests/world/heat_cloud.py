@@ -56,9 +56,10 @@ class Service(server.Server):
     """One of OpenStack's services, started by a line of the page."""
     patience = 1
 
-    def __init__(self, kind, line, home, ready):
+    def __init__(self, kind, line, home, ready, env):
         """`ready()` tells whether it serves."""
         self.kind = kind
+        self.env = env
         super().__init__()
         self.line = line
         self.home = home
@@ -67,7 +68,7 @@ class Service(server.Server):
     def command(self):
         program, *args = shlex.split(self.line)
         return ([harness.env_bin('heat', program), *args],
-                {'HOME': self.home, 'PYTHONWARNINGS': 'ignore', 'PYTHONUNBUFFERED': '1'})
+                {'HOME': self.home, 'PYTHONWARNINGS': 'ignore', 'PYTHONUNBUFFERED': '1', **self.env})
 
     def complaints(self):
         """The lines of its log that matter when something failed."""
@@ -78,6 +79,7 @@ class Service(server.Server):
 
 class Cloud:
     """Everything, running."""
+    sections = (2, 3)           # of the page: Heat, Aodh
 
     def __init__(self, keystone=False, say=print):
         self.say = say
@@ -142,22 +144,28 @@ class Cloud:
         marks = {'heat-engine': 'engine', 'aodh-listener': 'alarm.all.sample',
                  'aodh-notifier': 'alarming.sample', 'heat.wsgi.api': self.ports['heat'],
                  'heat.wsgi.cfn': self.ports['cfn'], 'aodh.wsgi.api': self.ports['aodh']}
-        for line in self.page.commands(2)[1:] + self.page.commands(3)[1:]:
+        lines = [line for section in self.sections for line in self.page.commands(section)[1:]]
+        for line in lines:
             mark = next(m for m in marks if m in line)
             self._add(mark.replace('.wsgi.cfn', '-api-cfn').replace('.wsgi.', '-'), line,
                       marks.pop(mark))
-        self._store()
+        marks = {m for m in marks if 3 in self.sections or 'aodh' not in m}
         assert not marks, 'docs/heat.md starts no %s' % ', '.join(marks)
+        self._more()
         for one in self.services.values():
             one.launch()
         for one in self.services.values():
             one.wait()
         self.say('running: %s' % ', '.join(self.services))
 
-    def _add(self, kind, line, sign):
+    def _add(self, kind, line, sign, **env):
         self.services[kind] = Service(
             kind, line, self.dir, (lambda: server.answers(sign)) if isinstance(sign, int)
-            else (lambda: self._has_queue(sign)))
+            else (lambda: self._has_queue(sign)), env)
+
+    def _more(self):
+        """What is no part of the page."""
+        self._store()
 
     def _store(self):
         """A service that stacks are made of, and that wants `member`, as Nova and Glance do."""
@@ -211,7 +219,8 @@ class Cloud:
             f.write(text)
 
     def _databases(self):
-        for name in ('heat', 'aodh'):
+        for section in self.sections:
+            name = {2: 'heat', 3: 'aodh'}[section]
             self.database.create(name, self.secrets[name.upper() + '_DB_PASSWORD'])
 
         def sync(section):
@@ -219,7 +228,7 @@ class Cloud:
             self.database.run(harness.env_bin('heat', program), *args, PYTHONWARNINGS='ignore')
 
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            list(pool.map(sync, (2, 3)))
+            list(pool.map(sync, self.sections))
 
     def _users(self):
         """Section 1 of the page, by the real client: one process for all lines."""

@@ -24,6 +24,7 @@ class Place:
             url = self.database.url('keystone')
             settings['database'] = {'connection': url.replace(
                 'postgresql://', 'postgresql+psycopg2://')}
+        self.settings = settings
         self.keystone = kind(processes=2, settings=settings)
         stack.callback(self.keystone.stop)
         self.keystone.start()

@@ -3,7 +3,8 @@
 
     service.py SPEC     SPEC is a file of JSON: {"config_files": [...], "pipelines": [
                         {"port": N, "filters": [["module:factory", {...}], ...],
-                         "app": "echo" | "relay" | "bucket" | "containers", "app_conf": {...}}]}
+                         "app": "echo" | "relay" | "bucket" | "containers" |
+                         "nothing", "app_conf": {...}}]}
 
 Each pipeline has a port of its own, and a thread for each request. A filter is what a
 paste file would name: its factory, and the options of its section. `config_files` are
@@ -130,6 +131,16 @@ def containers(conf):
             there.discard(path)
             return answer(start_response, '204 No Content', b'')
         return answer(start_response, '200 OK', [] if verb == 'GET' else b'')
+
+    return app
+
+
+def nothing(conf):
+    """A service that has nothing: every list is empty."""
+
+    def app(environ, start_response):
+        name = environ['PATH_INFO'].rpartition('/')[2].partition('.')[0].replace('-', '_')
+        return answer(start_response, '200 OK', {name: []})
 
     return app
 

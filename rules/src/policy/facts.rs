@@ -106,8 +106,10 @@ facts! {
     // OAuth2
 
     // endpoint filters
+    PathEndpointGroup, "endpoint_group_id";
 
     // policies and their endpoints
+    PathPolicy, "policy_id";
 
     // configuration of domains
 

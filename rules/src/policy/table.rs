@@ -204,8 +204,40 @@ operations! {
     // OAuth2
 
     // endpoint filters
+    CreateEndpointGroup, "identity:create_endpoint_group", "sp", "rule:admin_required";
+    ListEndpointGroups, "identity:list_endpoint_groups", "sp", "rule:admin_required or rule:system_reader";
+    GetEndpointGroup, "identity:get_endpoint_group", "sp", "rule:admin_required or rule:system_reader";
+    UpdateEndpointGroup, "identity:update_endpoint_group", "sp", "rule:admin_required";
+    DeleteEndpointGroup, "identity:delete_endpoint_group", "sp", "rule:admin_required";
+    ListProjectsAssociatedWithEndpointGroup, "identity:list_projects_associated_with_endpoint_group", "sp", "rule:admin_required or rule:system_reader";
+    ListEndpointsAssociatedWithEndpointGroup, "identity:list_endpoints_associated_with_endpoint_group", "sp", "rule:admin_required or rule:system_reader";
+    GetEndpointGroupInProject, "identity:get_endpoint_group_in_project", "sp", "rule:admin_required or rule:system_reader";
+    ListEndpointGroupsForProject, "identity:list_endpoint_groups_for_project", "sp", "rule:admin_required or rule:system_reader";
+    AddEndpointGroupToProject, "identity:add_endpoint_group_to_project", "sp", "rule:admin_required";
+    RemoveEndpointGroupFromProject, "identity:remove_endpoint_group_from_project", "sp", "rule:admin_required";
+    ListProjectsForEndpoint, "identity:list_projects_for_endpoint", "sp", "rule:admin_required or rule:system_reader";
+    AddEndpointToProject, "identity:add_endpoint_to_project", "sp", "rule:admin_required";
+    CheckEndpointInProject, "identity:check_endpoint_in_project", "sp", "rule:admin_required or rule:system_reader";
+    ListEndpointsForProject, "identity:list_endpoints_for_project", "sp", "rule:admin_required or rule:system_reader";
+    RemoveEndpointFromProject, "identity:remove_endpoint_from_project", "sp", "rule:admin_required";
 
     // policies and their endpoints
+    GetPolicy, "identity:get_policy", "sp", "rule:admin_required or rule:system_reader";
+    ListPolicies, "identity:list_policies", "sp", "rule:admin_required or rule:system_reader";
+    CreatePolicy, "identity:create_policy", "sp", "rule:admin_required";
+    UpdatePolicy, "identity:update_policy", "sp", "rule:admin_required";
+    DeletePolicy, "identity:delete_policy", "sp", "rule:admin_required";
+    CreatePolicyAssociationForEndpoint, "identity:create_policy_association_for_endpoint", "sp", "rule:admin_required";
+    CheckPolicyAssociationForEndpoint, "identity:check_policy_association_for_endpoint", "sp", "rule:admin_required or rule:system_reader";
+    DeletePolicyAssociationForEndpoint, "identity:delete_policy_association_for_endpoint", "sp", "rule:admin_required";
+    CreatePolicyAssociationForService, "identity:create_policy_association_for_service", "sp", "rule:admin_required";
+    CheckPolicyAssociationForService, "identity:check_policy_association_for_service", "sp", "rule:admin_required or rule:system_reader";
+    DeletePolicyAssociationForService, "identity:delete_policy_association_for_service", "sp", "rule:admin_required";
+    CreatePolicyAssociationForRegionAndService, "identity:create_policy_association_for_region_and_service", "sp", "rule:admin_required";
+    CheckPolicyAssociationForRegionAndService, "identity:check_policy_association_for_region_and_service", "sp", "rule:admin_required or rule:system_reader";
+    DeletePolicyAssociationForRegionAndService, "identity:delete_policy_association_for_region_and_service", "sp", "rule:admin_required";
+    GetPolicyForEndpoint, "identity:get_policy_for_endpoint", "sp", "rule:admin_required or rule:system_reader";
+    ListEndpointsForPolicy, "identity:list_endpoints_for_policy", "sp", "rule:admin_required or rule:system_reader";
 
     // configuration of domains
 

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::token::{Token, TokenScope};
 use crate::clock;
+use crate::config::Config;
 use crate::error::Result;
 use crate::extra;
 use crate::facts::catalog::{Endpoint, Service};
@@ -43,9 +44,10 @@ fn role(r: &RoleRef, whole: bool) -> Value {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn catalog(tx: &mut Tx, token: &Token) -> Result<Value> {
+pub async fn catalog(tx: &mut Tx, config: &Config, token: &Token) -> Result<Value> {
     let user = token.trust.as_ref().map_or(token.user.id.as_str(), |t| &t.chain().leaf().trustor);
-    let services = facts::catalog::catalog(tx, user, token.project().map(|p| p.id.as_str())).await?;
+    let project = token.project().map(|p| p.id.as_str());
+    let services = facts::catalog::catalog(tx, user, project, config.all_endpoints_unless_named).await?;
     Ok(services.iter().map(service).collect())
 }
 
@@ -68,7 +70,7 @@ fn endpoint(e: &Endpoint) -> Value {
 }
 
 /// The `token` object, with the catalog unless it is not wanted.
-pub async fn render(tx: &mut Tx, token: &Token, with_catalog: bool) -> Result<Value> {
+pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: bool) -> Result<Value> {
     let mut out = Map::new();
     out.insert("methods".into(), json!(token.payload.methods));
     out.insert("user".into(), user(&token.user));
@@ -124,7 +126,7 @@ pub async fn render(tx: &mut Tx, token: &Token, with_catalog: bool) -> Result<Va
         let roles: Vec<Value> = token.roles.iter().map(|r| role(r, whole)).collect();
         out.insert("roles".into(), roles.into());
         if with_catalog {
-            out.insert("catalog".into(), catalog(tx, token).await?);
+            out.insert("catalog".into(), catalog(tx, config, token).await?);
         }
     }
     if let Some(a) = &token.application_credential {

@@ -166,6 +166,10 @@ pub struct Config {
     pub list_limit: Option<u32>,
     /// `[DEFAULT] max_project_tree_depth`
     pub max_project_tree_depth: u32,
+    /// `[endpoint_filter] return_all_endpoints_if_no_filter`: what a project sees for which no endpoint is named.
+    pub all_endpoints_unless_named: bool,
+    /// `[token] revoke_by_id`: it says which error the list of revoked PKI tokens is.
+    pub revoke_by_id: bool,
     /// `[unified_limit] enforcement_model`
     pub limit_model: LimitModel,
     /// `[oslo_middleware] max_request_body_size`
@@ -282,6 +286,8 @@ impl Config {
             admin_token: r.text("DEFAULT", "admin_token")?.map(Secret),
             list_limit: r.count("DEFAULT", "list_limit")?,
             max_project_tree_depth: r.size("DEFAULT", "max_project_tree_depth")?,
+            all_endpoints_unless_named: r.flag("endpoint_filter", "return_all_endpoints_if_no_filter")?,
+            revoke_by_id: r.flag("token", "revoke_by_id")?,
             limit_model: match r.text("unified_limit", "enforcement_model")?.as_deref() {
                 Some("strict_two_level") => LimitModel::StrictTwoLevel,
                 _ => LimitModel::Flat,

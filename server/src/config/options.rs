@@ -121,6 +121,8 @@ pub const OPTIONS: &[Opt] = &[
     opt("token", "expiration", Seconds(3600), "how long a token lives"),
     opt("token", "allow_expired_window", Seconds(172_800), "how long a service may still validate an expired token"),
     opt("token", "allow_rescope_scoped_token", Flag(true), "whether a scoped token can be exchanged for one with another scope"),
+    opt("token", "revoke_by_id", Flag(true), "the list of revoked PKI tokens, which there is no more, is 403; without it 410"),
+    opt("endpoint_filter", "return_all_endpoints_if_no_filter", Flag(true), "whether the catalog is whole for who has no project, or one for which no endpoint is named; otherwise it is empty"),
     opt("trust", "allow_redelegation", Flag(true), "whether trusts can be delegated further"),
     opt("trust", "max_redelegation_count", Number(3), "how many times in a row, at most"),
     opt("delegation", "ec2_keys", Choice(&["bound", "refuse"]), "`refuse`: delegated tokens get no keypairs at all, as in Keystone 30.0.0; ours"),

@@ -66,8 +66,40 @@ fn of_operation(op: Op) -> Option<Event> {
         // OAuth2
 
         // endpoint filters
+        Op::CreateEndpointGroup
+        | Op::UpdateEndpointGroup
+        | Op::DeleteEndpointGroup
+        | Op::AddEndpointGroupToProject
+        | Op::RemoveEndpointGroupFromProject
+        | Op::AddEndpointToProject
+        | Op::RemoveEndpointFromProject => Event::CatalogChange,
+        Op::ListEndpointGroups
+        | Op::GetEndpointGroup
+        | Op::ListProjectsAssociatedWithEndpointGroup
+        | Op::ListEndpointsAssociatedWithEndpointGroup
+        | Op::GetEndpointGroupInProject
+        | Op::ListEndpointGroupsForProject
+        | Op::ListProjectsForEndpoint
+        | Op::CheckEndpointInProject
+        | Op::ListEndpointsForProject => return None,
 
         // policies and their endpoints
+        Op::CreatePolicy
+        | Op::UpdatePolicy
+        | Op::DeletePolicy
+        | Op::CreatePolicyAssociationForEndpoint
+        | Op::DeletePolicyAssociationForEndpoint
+        | Op::CreatePolicyAssociationForService
+        | Op::DeletePolicyAssociationForService
+        | Op::CreatePolicyAssociationForRegionAndService
+        | Op::DeletePolicyAssociationForRegionAndService => Event::PolicyStore,
+        Op::GetPolicy
+        | Op::ListPolicies
+        | Op::CheckPolicyAssociationForEndpoint
+        | Op::CheckPolicyAssociationForService
+        | Op::CheckPolicyAssociationForRegionAndService
+        | Op::GetPolicyForEndpoint
+        | Op::ListEndpointsForPolicy => return None,
 
         // configuration of domains
 

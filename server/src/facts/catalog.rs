@@ -3,14 +3,13 @@
 //! Endpoints can be named for a project, one by one or as a group (OS-EP-FILTER). A project for which any are
 //! named sees no others.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Map, Value};
 
+use super::endpoint_filter::Named;
 use super::endpoint_url::{Values, fill};
 use crate::args;
 use crate::extra;
-use crate::store::{Id, Result, Row, Tx};
+use crate::store::{Result, Row, Tx};
 
 /// A service of a catalog.
 #[derive(Debug, Clone)]
@@ -53,11 +52,16 @@ fn read(r: &mut Row) -> Result<Endpoint> {
 }
 
 /// The catalog for somebody, on a project if there is one: limited to the endpoints that are named for the
-/// project, if any are.
+/// project, if any are. If none are, it is whole with `all_unless_named`, and otherwise empty.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn catalog(tx: &mut Tx, user: &str, project: Option<&str>) -> Result<Vec<Service>> {
+pub async fn catalog(
+    tx: &mut Tx,
+    user: &str,
+    project: Option<&str>,
+    all_unless_named: bool,
+) -> Result<Vec<Service>> {
     let mut services = tx
         .map("SELECT id, type, extra FROM service WHERE enabled = ? ORDER BY id", args![true], |r| {
             let (id, kind) = (r.take()?, r.take()?);
@@ -65,22 +69,24 @@ pub async fn catalog(tx: &mut Tx, user: &str, project: Option<&str>) -> Result<V
             Ok(Service { id, kind, name, endpoints: Vec::new() })
         })
         .await?;
-    let endpoints = tx
-        .map(
-            "SELECT id, interface, service_id, url, region_id, extra FROM endpoint WHERE enabled = ? ORDER BY id",
-            args![true],
-            read,
-        )
-        .await?;
+    // Those that are not enabled count as named.
+    let sql = "SELECT id, interface, service_id, url, region_id, extra, enabled FROM endpoint ORDER BY id";
+    let endpoints = tx.map(sql, &[], |r| Ok((read(r)?, r.take::<bool>()?))).await?;
     let named = match project {
-        Some(project) => named_for(tx, project, &endpoints).await?,
-        None => None,
+        Some(project) => Named::load(tx, project).await?,
+        None => Named::default(),
     };
+    let is_named = |(e, enabled): &(Endpoint, bool)| named.has(&e.id, |name| attribute(e, *enabled, name));
+    let is_limited = endpoints.iter().any(is_named);
+    if !is_limited && !all_unless_named {
+        return Ok(Vec::new());
+    }
     let values = Values { project, user };
-    for mut endpoint in endpoints {
-        if named.as_ref().is_some_and(|named| !named.contains(&endpoint.id)) {
+    for found in endpoints {
+        if !found.1 || is_limited && !is_named(&found) {
             continue;
         }
+        let mut endpoint = found.0;
         // An endpoint whose URL needs a project is no use without one.
         let Some(url) = fill(&endpoint.url, &values) else { continue };
         endpoint.url = url;
@@ -88,46 +94,20 @@ pub async fn catalog(tx: &mut Tx, user: &str, project: Option<&str>) -> Result<V
             service.endpoints.push(endpoint);
         }
     }
-    if named.is_some() {
+    if is_limited {
         services.retain(|s| !s.endpoints.is_empty());
     }
     Ok(services)
 }
 
-/// Ids of the endpoints that a project may see; nothing when it may see all.
-async fn named_for(tx: &mut Tx, project: &str, endpoints: &[Endpoint]) -> Result<Option<BTreeSet<String>>> {
-    let mut named: BTreeSet<String> = tx
-        .column(
-            "SELECT e.id FROM project_endpoint p JOIN endpoint e ON e.id = p.endpoint_id
-              WHERE p.project_id = ?",
-            args![Id(project)],
-        )
-        .await?
-        .into_iter()
-        .collect();
-    let groups: Vec<Option<String>> = tx
-        .column(
-            "SELECT g.filters FROM endpoint_group g JOIN project_endpoint_group p ON p.endpoint_group_id = g.id
-              WHERE p.project_id = ?",
-            args![Id(project)],
-        )
-        .await?;
-    for filters in groups {
-        let filters = extra::read(filters);
-        let fits = |e: &&Endpoint| filters.iter().all(|(name, wanted)| attribute(e, name) == *wanted);
-        named.extend(endpoints.iter().filter(fits).map(|e| e.id.clone()));
-    }
-    Ok((!named.is_empty()).then_some(named))
-}
-
 /// An attribute as stored, for the filters of a group.
-fn attribute(e: &Endpoint, name: &str) -> Value {
+fn attribute(e: &Endpoint, enabled: bool, name: &str) -> Value {
     match name {
         "interface" => e.interface.as_str().into(),
         "service_id" => e.service_id.as_str().into(),
         "region_id" => e.region_id.clone().into(),
         "url" => e.url.as_str().into(),
-        "enabled" => true.into(),
+        "enabled" => enabled.into(),
         other => e.extra.get(other).cloned().unwrap_or_default(),
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod credentials;
+pub mod endpoint_filter;
 pub mod endpoint_url;
 mod holdings;
 mod losses;

@@ -70,6 +70,7 @@ pub struct Field {
     pattern: Option<&'static str>,
     words: &'static [&'static str],
     least: Option<i64>,
+    pub(super) json: Option<fn() -> Value>,
 }
 
 impl Field {
@@ -92,6 +93,7 @@ impl Field {
             pattern: None,
             words: &[],
             least: None,
+            json: None,
         }
     }
 
@@ -225,6 +227,13 @@ impl Field {
         self
     }
 
+    /// It is kept as JSON, in a column of characters; this is the schema of what a client sends.
+    #[must_use]
+    pub const fn as_json(mut self, schema: fn() -> Value) -> Self {
+        self.json = Some(schema);
+        self
+    }
+
     /// It names a row of the table that the schema says, which must be there: otherwise 400.
     #[must_use]
     pub const fn must_exist(mut self) -> Self {
@@ -268,6 +277,9 @@ impl Field {
                 "properties": {"immutable": {"type": ["boolean", "null"]}},
                 "additionalProperties": false,
             });
+        }
+        if let Some(schema) = self.json {
+            return schema();
         }
         let column = self.column(table);
         let of_column = || column.is_some_and(|c| c.nullable) || self.home == Home::Request;

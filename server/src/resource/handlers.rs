@@ -10,6 +10,7 @@ use super::{Field, Look, Plain, Record, Resource};
 use crate::authz::{Authorized, NoObject, Object, Proposed, Reading, Session, Writing};
 use crate::error::{Error, Result};
 use crate::extra;
+use crate::http::page::Paging;
 use crate::http::request::{created, no_content, ok, one};
 use crate::store::Select;
 
@@ -218,13 +219,39 @@ pub async fn list<R: Plain>(s: &mut Reading<'_>) -> Result<Response> {
     let (collated, exact): (Vec<&Field>, Vec<&Field>) = filters.partition(|f| f.is_collated(of.table));
     let names = |fields: Vec<&Field>| fields.iter().map(|f| f.name).collect::<Vec<_>>();
     let (collated, exact) = (names(collated), names(exact));
-    let mut paging = s.paging(&collated, &exact)?;
+    let paging = s.paging(&collated, &exact)?;
+    pages(s, &found, paging, |_: &Record<R>| true).await
+}
+
+/// `GET` of those for which a condition holds that the database cannot judge: of something else's, that the caller
+/// may see.
+///
+/// # Errors
+/// 400 for a page that cannot be.
+pub async fn list_those<R: Plain>(
+    s: &mut Reading<'_>,
+    build: impl FnOnce(&mut Select),
+    is_one: impl Fn(&Record<R>) -> bool + Send,
+) -> Result<Response> {
+    let mut found = Select::new(&R::of().select());
+    build(&mut found);
+    let paging = s.paging(&[], &[])?;
+    pages(s, &found, paging, is_one).await
+}
+
+async fn pages<R: Plain>(
+    s: &mut Reading<'_>,
+    found: &Select,
+    mut paging: Paging<'_>,
+    is_one: impl Fn(&Record<R>) -> bool + Send,
+) -> Result<Response> {
+    let of = R::of();
     while let Some(batch) = s.next_batch(&mut paging).await? {
         let mut some = found.clone();
         of.batch(&mut s.tx, &mut some, &batch).await?;
         let rows = some.map(&mut s.tx, Record::<R>::read).await?;
         paging.read(&batch, rows.len(), rows.last().map(|r| r.id.as_str()));
-        for row in &rows {
+        for row in rows.iter().filter(|row| is_one(row)) {
             paging.push(row.to_json(s.links()));
         }
     }

@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::store::Select;
 
 pub use field::Field;
-pub use handlers::{create, create_from, create_many, delete, get, list, new_body, update};
+pub use handlers::{create, create_from, create_many, delete, get, list, list_those, new_body, update};
 pub use record::Record;
 pub use schemas::{change_schema, many_schema, new_schema, query_schema, shown_schema};
 pub use sql::{Creates, Deletes};
@@ -39,7 +39,9 @@ pub struct Resource {
     /// Its fields, besides `links`.
     pub fields: &'static [Field],
     table: &'static str,
+    below: Option<&'static str>,
     has_extra: bool,
+    takes_no_change: bool,
     reserved: &'static [&'static str],
     order: Order,
     sorted_by: Option<&'static str>,
@@ -86,7 +88,9 @@ impl Resource {
             many,
             fields,
             table: one,
+            below: None,
             has_extra: true,
+            takes_no_change: false,
             reserved: &[],
             order: Order::always(Look::Last),
             sorted_by: None,
@@ -101,10 +105,25 @@ impl Resource {
         self
     }
 
-    /// There is no column `extra`: an attribute that is not described is 400.
+    /// The part of the path between the version and the resource's name.
+    #[must_use]
+    pub const fn below(mut self, part: &'static str) -> Self {
+        self.below = Some(part);
+        self
+    }
+
+    /// There is no column `extra`: an attribute that is not described is 400. A change may change nothing.
     #[must_use]
     pub const fn closed(mut self) -> Self {
         self.has_extra = false;
+        self.takes_no_change = true;
+        self
+    }
+
+    /// A change names what changes: otherwise 400.
+    #[must_use]
+    pub const fn changes_something(mut self) -> Self {
+        self.takes_no_change = false;
         self
     }
 
@@ -419,8 +438,10 @@ mod tests {
     #[tokio::test]
     async fn descriptions_fit_their_tables() {
         use crate::resources::catalog::{endpoints::Endpoint, regions::Region, services::Service};
+        use crate::resources::endpoint_filter::EndpointGroup;
         use crate::resources::groups::Group;
         use crate::resources::limits::{Limit, RegisteredLimit};
+        use crate::resources::policies::Policy;
         use crate::resources::roles::Role;
         fits_its_table::<Thing>().await;
         fits_its_table::<Region>().await;
@@ -430,5 +451,7 @@ mod tests {
         fits_its_table::<Group>().await;
         fits_its_table::<RegisteredLimit>().await;
         fits_its_table::<Limit>().await;
+        fits_its_table::<EndpointGroup>().await;
+        fits_its_table::<Policy>().await;
     }
 }

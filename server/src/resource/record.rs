@@ -174,7 +174,11 @@ impl<R: Plain> Record<R> {
 
     /// The link to it.
     pub fn link(&self, links: &Links) -> String {
-        links.of(&[R::of().many, &self.id])
+        let of = R::of();
+        match of.below {
+            Some(part) => links.of(&[part, of.many, &self.id]),
+            None => links.of(&[of.many, &self.id]),
+        }
     }
 
     /// 404 for an id.

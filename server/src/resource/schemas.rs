@@ -88,7 +88,7 @@ impl Resource {
     pub fn update_schema(&self) -> Value {
         let may = |f: &Field| f.set == Set::Always || f.set == Set::Once && self.has_extra && f.name != "id";
         let mut schema = self.object(self.properties(may));
-        if self.has_extra {
+        if !self.takes_no_change {
             extra::set(&mut schema, "minProperties", 1);
         }
         schema

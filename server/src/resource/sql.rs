@@ -46,6 +46,11 @@ impl Field {
                 _ => json!({}),
             });
         }
+        if self.json.is_some() {
+            let text: String = row.take::<Option<String>>()?.unwrap_or_default();
+            // What is no JSON was written by hand.
+            return Ok(serde_json::from_str(&text).unwrap_or_else(|_| text.into()));
+        }
         let value: Json = match self.ty(table) {
             Type::Boolean => row.take::<Option<bool>>()?.into(),
             Type::Integer | Type::BigInt | Type::Serial => row.take::<Option<i64>>()?.into(),
@@ -61,6 +66,7 @@ impl Field {
     /// A value on its way into the column.
     fn stored(&self, value: &Json) -> Value {
         match value {
+            value if self.json.is_some() => value.to_string().into(),
             Json::Null => self.null_kept_as.into(),
             Json::Bool(b) => (*b).into(),
             Json::Number(n) => n.as_i64().into(),

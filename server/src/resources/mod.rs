@@ -3,10 +3,13 @@
 pub mod catalog;
 pub mod credentials;
 pub mod domains;
+pub mod endpoint_filter;
 pub mod grants;
 pub mod groups;
 pub mod keypairs;
 pub mod limits;
+pub mod pki;
+pub mod policies;
 pub mod projects;
 pub mod roles;
 pub mod tokens;

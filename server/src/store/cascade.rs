@@ -320,6 +320,8 @@ mod tests {
             ("region", "policy_association region"),
             ("service", "endpoint policy_association project_endpoint service"),
             ("endpoint", "endpoint policy_association project_endpoint"),
+            ("endpoint_group", "endpoint_group project_endpoint_group"),
+            ("policy", "policy policy_association"),
         ] {
             assert_eq!(touched(table).join(" "), falls, "{table}");
         }

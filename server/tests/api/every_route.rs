@@ -11,14 +11,20 @@ use vicar_rules::policy::OPERATIONS;
 use crate::support::{Answer, Cast, id, ids, reviewed};
 
 /// Routes that serve without a token, with the reason.
-const OPEN: [(&str, &str); 8] = [
-    ("GET", "/"),                 // versions
-    ("HEAD", "/"),                // the same
-    ("GET", "/v3"),               // version document
-    ("HEAD", "/v3"),              // the same
-    ("GET", "/v3/openapi.json"),  // what is served
-    ("HEAD", "/v3/openapi.json"), // the same
-    ("POST", "/v3/auth/tokens"),  // login
+const OPEN: [(&str, &str); 14] = [
+    ("GET", "/"),                                // versions
+    ("HEAD", "/"),                               // the same
+    ("GET", "/v3"),                              // version document
+    ("HEAD", "/v3"),                             // the same
+    ("GET", "/v3/openapi.json"),                 // what is served
+    ("HEAD", "/v3/openapi.json"),                // the same
+    ("POST", "/v3/auth/tokens"),                 // login
+    ("GET", "/v3/OS-SIMPLE-CERT/ca"),            // never has anything
+    ("HEAD", "/v3/OS-SIMPLE-CERT/ca"),           // the same
+    ("GET", "/v3/OS-SIMPLE-CERT/certificates"),  // the same
+    ("HEAD", "/v3/OS-SIMPLE-CERT/certificates"), // the same
+    ("GET", "/v3/auth/tokens/OS-PKI/revoked"),   // the same
+    ("HEAD", "/v3/auth/tokens/OS-PKI/revoked"),  // the same
     // proved by the old password, as an expired one can be changed by no token
     ("POST", "/v3/users/{user_id}/password"),
 ];
@@ -141,6 +147,8 @@ fn bad_input_is_the_clients_fault_on_every_route() {
         "registered_limits",
         "limit",
         "limits",
+        "endpoint_group",
+        "policy",
     ];
     let of = |value: Value| -> Vec<u8> {
         let body: serde_json::Map<String, Value> =

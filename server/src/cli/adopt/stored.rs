@@ -332,18 +332,6 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
         "tokens do not name them here, and no assertions are made",
     ),
     (
-        "endpoint groups",
-        "SELECT COUNT(*) FROM endpoint_group",
-        Verdict::Differs,
-        "honoured in the catalog; managed on a Keystone only",
-    ),
-    (
-        "endpoints of projects",
-        "SELECT COUNT(*) FROM project_endpoint",
-        Verdict::Differs,
-        "honoured in the catalog; managed on a Keystone only",
-    ),
-    (
         "configurations of domains",
         "SELECT COUNT(DISTINCT domain_id) FROM whitelisted_config",
         Verdict::Differs,
@@ -355,12 +343,6 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
         "SELECT COUNT(*) FROM access_token",
         Verdict::Fail,
         "nobody logs in with them here, and tokens of such logins are refused",
-    ),
-    (
-        "policies in the database",
-        "SELECT COUNT(*) FROM policy",
-        Verdict::Differs,
-        "not managed here; nothing asks for them",
     ),
 ];
 

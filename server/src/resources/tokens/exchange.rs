@@ -65,7 +65,7 @@ async fn answer(s: &mut Writing<'_>, signed: &Signed) -> Result<(String, Respons
     let known = Known::of_caller(s.caller()?.token());
     let (text, token) = exchange(&mut s.tx, s.app.auth(), signed, known, &s.request.line, s.now).await?;
     s.request.line.subject(token.ids());
-    let shown = render(&mut s.tx, &token, true).await?;
+    let shown = render(&mut s.tx, &s.app.config, &token, true).await?;
     s.after_commit(|metrics| {
         metrics.tokens_issued.inc();
     });

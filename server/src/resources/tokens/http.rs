@@ -137,7 +137,7 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
     }
     s.request.line.subject(token.ids());
     let with_catalog = !s.query()?.has("nocatalog");
-    let shown = render(&mut s.tx, &token, with_catalog).await?;
+    let shown = render(&mut s.tx, &s.app.config, &token, with_catalog).await?;
     s.after_commit(|metrics| {
         metrics.tokens_issued.inc();
     });
@@ -370,7 +370,7 @@ async fn show(s: &mut Reading<'_>, op: Op) -> Result<Response> {
     let subject = subject(&mut s.tx, s.app, s.request, caller, s.now, window).await?;
     let subject = s.authorize(op, subject)?;
     s.request.line.subject(subject.token.ids());
-    let shown = render(&mut s.tx, &subject.token, !query.has("nocatalog")).await?;
+    let shown = render(&mut s.tx, &s.app.config, &subject.token, !query.has("nocatalog")).await?;
     Ok(with_header(one("token", shown), SUBJECT_TOKEN, &subject.text))
 }
 
@@ -412,7 +412,7 @@ pub async fn catalog(s: &mut Reading<'_>) -> Result<Response> {
     // A catalog is a scope's: without one there is none to show.
     let token =
         token.ok_or_else(|| Error::Forbidden("The token has no scope, so it has no catalog.".into()))?;
-    let catalog = render::catalog(&mut s.tx, token).await?;
+    let catalog = render::catalog(&mut s.tx, &s.app.config, token).await?;
     Ok(ok(json!({
         "catalog": catalog,
         "links": {"next": null, "self": s.links().to("/auth/catalog"), "previous": null},

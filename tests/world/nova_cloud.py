@@ -1,0 +1,212 @@
+"""Nova, Placement, Glance and Heat, as released, on Vicar (or a Keystone).
+
+`Cloud` is heat_cloud.Cloud without Aodh and with these: real services with a real message bus and a real
+database. Nova's hypervisor is its own fake driver, and there is no network: servers are made with
+`networks: none`.
+"""
+import concurrent.futures
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+
+import harness
+import heat_cloud
+import server
+
+SERVICES = {'nova': ('compute', '/v2.1'), 'placement': ('placement', ''), 'glance': ('image', ''),
+            'neutron': ('network', '')}
+
+
+class Cloud(heat_cloud.Cloud):
+    sections = (2,)
+
+    def __init__(self, **kw):
+        super().__init__(**kw)
+        self.at = {name: server.free_port() for name in SERVICES}
+        self.passwords = {name: 'password-of-' + name for name in SERVICES}
+        self.endpoints = {}
+
+    def url(self, name):
+        return 'http://127.0.0.1:%d%s' % (self.at[name], SERVICES[name][1])
+
+    def login_options(self, name, **more):
+        """A section's options for a service that logs in as itself."""
+        return {'auth_type': 'password', 'auth_url': self.identity.root, 'username': name,
+                'password': self.passwords[name], 'user_domain_id': 'default',
+                'project_name': 'service', 'project_domain_id': 'default', **more}
+
+    # --- files -------------------------------------------------------------------------
+
+    def _folder(self, name):
+        path = os.path.join(self.dir, 'etc', name)
+        os.makedirs(path, exist_ok=True)
+        return path
+
+    def _conf(self, name, sections, file=None):
+        path = os.path.join(self._folder(name), file or name + '.conf')
+        server.write_ini(path, sections)
+        return path
+
+    def _connection(self, name):
+        return {'connection': self.database.url(name)}
+
+    def _services_files(self):
+        token = {'www_authenticate_uri': self.identity.root, 'token_cache_time': -1,
+                 'service_token_roles_required': 'true'}
+        locks = {'lock_path': self._folder('locks')}
+        packaged = os.path.join(harness.CACHE, 'heat', 'etc')
+        self._conf('placement', {
+            'DEFAULT': {},
+            'placement_database': self._connection('placement'),
+            'keystone_authtoken': self.login_options('placement', **token),
+        })
+        images = self._folder('images')
+        shutil.copy(os.path.join(packaged, 'glance', 'glance-api-paste.ini'), self._folder('glance'))
+        self._conf('glance', {
+            'DEFAULT': {'enabled_backends': 'files:file', 'use_keystone_limits': 'true',
+                        'node_staging_uri': 'file://' + self._folder('staging'), 'bind_port': self.at['glance']},
+            'database': self._connection('glance'),
+            'files': {'filesystem_store_datadir': images},
+            'glance_store': {'default_backend': 'files'},
+            'os_glance_tasks_store': {'filesystem_store_datadir': self._folder('tasks')},
+            'os_glance_staging_store': {'filesystem_store_datadir': self._folder('staging')},
+            'paste_deploy': {'flavor': 'keystone', 'config_file': os.path.join(
+                self._folder('glance'), 'glance-api-paste.ini')},
+            'keystone_authtoken': self.login_options('glance', **token),
+            'oslo_limit': self._limits('glance'),
+            'oslo_concurrency': locks,
+        }, 'glance-api.conf')
+        shutil.copy(os.path.join(packaged, 'nova', 'api-paste.ini'), self._folder('nova'))
+        nova = {
+            'DEFAULT': {'transport_url': self._bus(), 'compute_driver': 'fake.FakeDriver',
+                        'state_path': self._folder('state'), 'my_ip': '127.0.0.1', 'host': 'hypervisor',
+                        'service_down_time': 600},
+            'api_database': self._connection('nova_api'),
+            'database': self._connection('nova'),
+            'keystone_authtoken': self.login_options('nova', **token),
+            'service_user': self.login_options('nova', send_service_user_token='true'),
+            'placement': self.login_options('nova', region_name='RegionOne'),
+            'glance': {'region_name': 'RegionOne'},
+            'neutron': self.login_options('nova', region_name='RegionOne'),
+            'oslo_limit': self._limits('nova'),
+            'quota': {'driver': 'nova.quota.UnifiedLimitsDriver', 'count_usage_from_placement': 'true'},
+            'conductor': {'workers': 1},
+            'scheduler': {'workers': 1, 'discover_hosts_in_cells_interval': -1},
+            'vnc': {'enabled': 'false'},
+            'oslo_concurrency': locks,
+        }
+        self._conf('nova', nova)
+        # A hypervisor reaches no database.
+        self._conf('nova', {name: options for name, options in nova.items() if 'database' not in name},
+                   'nova-compute.conf')
+
+    def _limits(self, name):
+        """Who asks for limits, and of which endpoint: a reader of the system."""
+        login = self.login_options(name, system_scope='all', endpoint_id=self.endpoints[name])
+        del login['project_name'], login['project_domain_id']
+        return login
+
+    def _bus(self):
+        return 'rabbit://%s@127.0.0.1:%d/' % (self.bus.login, self.bus.port)
+
+    # --- what they stand on ------------------------------------------------------------
+
+    def _users(self):
+        super()._users()
+        a, admin = self.admin()
+        roles = a.role_ids(admin)
+        project = a.get('/projects?name=service', admin).want(200).body['projects'][0]['id']
+        for name, (kind, _) in SERVICES.items():
+            user = a.make(admin, 'user', name=name, password=self.passwords[name], domain_id='default')
+            a.grant(admin, roles['service'], user, project)
+            # Limits are asked for on the system.
+            a.put('/system/users/%s/roles/%s' % (user, roles['reader']), admin).want(204)
+            service = a.make(admin, 'service', name=name, type=kind)
+            self.endpoints[name] = a.make(admin, 'endpoint', service_id=service, interface='public',
+                                          region_id='RegionOne', url=self.url(name))
+
+    def _databases(self):
+        for name in ('nova', 'nova_api', 'nova_cell0', 'placement', 'glance'):
+            self.database.create(name, 'secret-of-' + name)
+        super()._databases()
+
+    def _command(self, program, *args):
+        done = subprocess.run(
+            [harness.env_bin('heat', program), *args], cwd=self.dir, text=True, timeout=300,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=dict(os.environ, HOME=self.dir, PYTHONWARNINGS='ignore'))
+        if done.returncode:
+            raise RuntimeError('%s %s: status %d\n%s' % (
+                program, ' '.join(args), done.returncode, done.stdout[-3000:]))
+        return done.stdout
+
+    def _nova_manage(self, *words):
+        conf = os.path.join(self._folder('nova'), 'nova.conf')
+        return self._command('nova-manage', '--config-file', conf, *words)
+
+    def _sync_nova(self):
+        cell0 = self.database.url('nova_cell0')
+        self._nova_manage('api_db', 'sync')
+        self._nova_manage('cell_v2', 'map_cell0', '--database_connection', cell0)
+        self._nova_manage('cell_v2', 'create_cell', '--name', 'one')
+        self._nova_manage('db', 'sync')
+
+    def _sync_others(self):
+        self._command('glance-manage', '--config-file', os.path.join(self._folder('glance'), 'glance-api.conf'),
+                      'db_sync')
+        self._command('placement-manage', '--config-file',
+                      os.path.join(self._folder('placement'), 'placement.conf'), 'db', 'sync')
+
+    # --- programs ----------------------------------------------------------------------
+
+    def _wsgi(self, name, module, threads=4, **env):
+        """A service behind uwsgi."""
+        line = ' '.join([
+            'uwsgi --master --die-on-term --need-app --lazy-apps --enable-threads --disable-logging',
+            '--buffer-size 65535 --processes 1 --threads %d' % threads,
+            '--http-socket 127.0.0.1:%d' % self.at[name], "--add-header 'Connection: close'",
+            '--virtualenv %s' % os.path.join(harness.CACHE, 'heat'), '--module %s:application' % module])
+        self._add(name, line, self.at[name], **env)
+
+    def _more(self):
+        self._services_files()
+        # The two chains of migrations do not need each other.
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            for done in [pool.submit(self._sync_nova), pool.submit(self._sync_others)]:
+                done.result()
+        self._network()
+        self._wsgi('placement', 'placement.wsgi.api',
+                   OS_PLACEMENT_CONFIG_DIR=self._folder('placement'))
+        self._wsgi('glance', 'glance.wsgi.api', OS_GLANCE_CONFIG_DIR=self._folder('glance'))
+        self._wsgi('nova', 'nova.wsgi.osapi_compute', OS_NOVA_CONFIG_DIR=self._folder('nova'))
+        for name, queue, file in (('nova-conductor', 'conductor', 'nova.conf'),
+                                  ('nova-scheduler', 'scheduler', 'nova.conf'),
+                                  ('nova-compute', 'compute', 'nova-compute.conf')):
+            self._add(name, '%s --config-file %s' % (name, os.path.join(self._folder('nova'), file)), queue)
+
+    def _network(self):
+        """Nova asks which ports a server has; nobody has any here."""
+        spec = os.path.join(self.dir, 'network.json')
+        with open(spec, 'w') as f:
+            json.dump({'pipelines': [{'port': self.at['neutron'], 'app': 'nothing', 'filters': [
+                ['keystonemiddleware.auth_token:filter_factory', {
+                    'oslo_config_project': 'nova',
+                    'oslo_config_file': os.path.join(self._folder('nova'), 'nova.conf')}]]}]}, f)
+        self._add('network', 'python %s %s' % (os.path.join(harness.HERE, 'service.py'), spec),
+                  self.at['neutron'])
+
+    def discover(self):
+        """Nova learns of its hypervisor."""
+        self._nova_manage('cell_v2', 'discover_hosts')
+
+    @contextlib.contextmanager
+    def tokens_of(self, seconds):
+        """Tokens that are made meanwhile live so long."""
+        for lifetime in (seconds, None):
+            self.identity.halt()
+            server.change_ini(self.identity.settings, {'token': {'expiration': lifetime or 3600}})
+            self.identity.start()
+            if lifetime:
+                yield
