@@ -11,8 +11,10 @@ use crate::extra;
 use crate::objects;
 use crate::resource;
 use crate::resources::catalog::{endpoints::Endpoint, regions::Region, services::Service};
+use crate::resources::endpoint_filter::EndpointGroup;
 use crate::resources::groups::Group;
 use crate::resources::limits::{Limit, RegisteredLimit};
+use crate::resources::policies::Policy;
 use crate::resources::roles::Role;
 
 /// Every object. See the macro [`objects!`](crate::objects!).
@@ -70,8 +72,11 @@ pub static OBJECTS: &[Object] = objects! {
     // OAuth2
 
     // endpoint filters
+    EndpointGroup [endpoint_group endpoint_groups] = resource::shown_schema::<EndpointGroup>();
+    ProjectEndpointGroup [project_endpoint_group] = closed(json!({"endpoint_group_id": text(), "project_id": text(), "links": named("SelfLink")}), json!({}));
 
     // policies and their endpoints
+    Policy [policy policies] = resource::shown_schema::<Policy>();
 
     // configuration of domains
 

@@ -1716,7 +1716,11 @@ mod policy {
             "\"identity:list_roles\": \"role:x\"\n\"identity:get_consumer\": \"role:x\"\n\"mine\": \"role:y\"\n",
         );
         let output = finish(command(&s, &["policy", "check", &file]));
-        expect(&output, 0, "ok       identity:list_roles: it allows what the shipped rule refuses, for example with role:x");
+        expect(
+            &output,
+            0,
+            "ok       identity:list_roles: it allows what the shipped rule refuses, for example with role:x",
+        );
         expect(&output, 0, "idle     identity:get_consumer: nothing here asks for it");
         expect(&output, 0, "idle     mine: ");
         expect(&output, 0, &format!("{file}: 1 understood, 2 guard nothing, 0 refuse everybody"));

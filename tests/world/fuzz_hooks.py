@@ -60,6 +60,9 @@ class World:
         trust = self.api.trust(token, user, user, project, ['member'], allow_redelegation=True)['id']
         keypair = self.api.post('/users/%s/credentials/OS-EC2' % user, token, {'tenant_id': project})
         access = keypair.want(201).body['credential']['access']
+        policy = self.make('policy', type='x', blob='x', collection='policies')
+        filtered = self.make('endpoint_group', name=self.name(), filters={'interface': 'public'},
+                             collection='OS-EP-FILTER/endpoint_groups')
         limit = self.api.post('/registered_limits', self.root, {'registered_limits': [
             {'service_id': service, 'resource_name': 'x', 'default_limit': 1}]}).want(201)
         own = self.api.post('/limits', self.root, {'limits': [
@@ -67,7 +70,7 @@ class World:
         for name, id in {
             'domain_id': domain, 'project_id': project, 'user_id': user, 'group_id': group, 'role_id': role,
             'prior_role_id': role, 'implied_role_id': role, 'region_id': region, 'service_id': service,
-            'endpoint_id': endpoint, 'trust_id': trust,
+            'endpoint_id': endpoint, 'trust_id': trust, 'policy_id': policy, 'endpoint_group_id': filtered,
             # Both the keypair's names.
             'credential_id': self.random.choice([access, hashlib.sha256(access.encode()).hexdigest()]),
             'registered_limit_id': limit.body['registered_limits'][0]['id'],

@@ -60,7 +60,8 @@ fn object_of(objects: &[Object], path: &str, member: Option<&str>) -> Option<&'s
 
 /// The answers that no object describes, for a test.
 pub fn undescribed(routes: &[Route], objects: &[Object]) -> Vec<String> {
-    let answers = routes.iter().flat_map(|r| r.answers.iter().map(move |a| (r, a.shape)));
+    let described = routes.iter().flat_map(|r| r.answers.iter().map(move |a| (r, a)));
+    let answers = described.filter(|(_, a)| a.status < 400).map(|(r, a)| (r, a.shape));
     let missing = answers.filter(|(route, shape)| {
         *shape != Shape::Empty && object_of(objects, route.path, shape.member()).is_none()
     });
@@ -301,7 +302,11 @@ fn response(route: &Route, answer: Answer, objects: &[Object]) -> Value {
     if let Some(name) = answer.header {
         out.insert("headers".into(), json!({name: {"schema": {"type": "string"}}}));
     }
-    if let Some(schema) = schema(route, answer.shape, objects)
+    let schema = match answer.status {
+        400.. => Some(reference("schemas", "Error")),
+        _ => schema(route, answer.shape, objects),
+    };
+    if let Some(schema) = schema
         && route.method != Method::HEAD
     {
         let home = json!({"schema": reference("schemas", "JsonHome")});

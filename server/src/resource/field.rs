@@ -331,6 +331,7 @@ impl Field {
         let may_be_null = match (self.home, self.null_means) {
             (Home::Options, _) => return json!({"$ref": "#/components/schemas/Options"}),
             (Home::Extra, _) => return json!({}),
+            _ if self.json.is_some() => return self.json.map_or(Value::Null, |schema| schema()),
             (_, Some(_)) => false,
             _ => self.null_kept_as.is_some() || column.is_none_or(|c| c.nullable),
         };

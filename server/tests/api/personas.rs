@@ -136,6 +136,30 @@ impl Scene {
             "INSERT INTO application_credential_role (application_credential_id, role_id) VALUES (?, ?)",
             args![n, s.role("member")],
         );
+        let [endpoint_group, policy] = ["endpoint-group", "policy"].map(named);
+        s.sql_run(
+            "INSERT INTO endpoint_group (id, name, filters) VALUES (?, ?, '{}')",
+            args![&endpoint_group, &endpoint_group],
+        );
+        s.sql_run(
+            "INSERT INTO policy (id, type, blob, extra) VALUES (?, 'x', '\"x\"', '{}')",
+            args![&policy],
+        );
+        for (column, id) in [("endpoint_id", &endpoint), ("endpoint_group_id", &endpoint_group)] {
+            let table = if column == "endpoint_id" { "project_endpoint" } else { "project_endpoint_group" };
+            let sql = format!("INSERT INTO {table} (project_id, {column}) VALUES (?, ?)");
+            s.sql_run(&sql, args![&project, id]);
+        }
+        for (place, endpoint, service, region) in [
+            ("endpoint", Some(&endpoint), None, None),
+            ("service", None, Some(&service), None),
+            ("region", None, Some(&service), Some(&region)),
+        ] {
+            s.sql_run(
+                "INSERT INTO policy_association (id, policy_id, endpoint_id, service_id, region_id) VALUES (?, ?, ?, ?, ?)",
+                args![named(place), &policy, endpoint.cloned(), service.cloned(), region.cloned()],
+            );
+        }
         let login = |user: &str, scope: Value| s.auth(by_password(user, "pw", scope)).expect(201).token();
         let own = login(&owner, scope::on_project(&project));
         let trust = json!({"trust": {
@@ -188,6 +212,8 @@ impl Scene {
             ("{registered_limit_id}", registered),
             ("{limit_id}", limit),
             ("{application_credential_id}", credential),
+            ("{endpoint_group_id}", endpoint_group),
+            ("{policy_id}", policy),
             ("{value}", "tag".to_owned()),
         ];
     }
@@ -234,6 +260,8 @@ impl Scene {
             (Some("project"), true) => json!({"name": name, "domain_id": domain}),
             (Some("domain" | "role"), true) => json!({"name": name}),
             (Some("service"), true) => json!({"type": name}),
+            (Some("endpoint_group"), true) => json!({"name": name, "filters": {"interface": "public"}}),
+            (Some("policy"), true) => json!({"type": "x", "blob": "x"}),
             (Some("endpoint"), true) => {
                 json!({"service_id": self.name("{service_id}"), "interface": "public", "url": "http://x"})
             }
