@@ -7,6 +7,7 @@
 //! |---|---|
 //! | What may a trust give away, and what is it worth now? | [`delegation`] |
 //! | What does a keypair born from a token carry? | [`keypair`] |
+//! | What may an application credential carry, and what is it worth now? | [`application_credential`] |
 //! | What may a token of this kind do on this server? | [`token`] |
 //! | Which tokens does a revocation event end? | [`revocation`] |
 //! | Which tokens end with a role that is taken away? | [`loss`] |
@@ -15,6 +16,7 @@
 //! | Is this signed request genuine? | [`signature`] |
 //! | How is a refusal named? | [`refusal`] |
 
+pub mod application_credential;
 pub mod delegation;
 pub mod keypair;
 pub mod loss;

@@ -72,6 +72,12 @@ pub enum Refusal {
     KeypairOutlives,
     /// Rule 38: narrowing is for keypairs that are born from a trust.
     NarrowingNeedsTrust,
+    /// An application credential asks for a role that the token does not carry.
+    RoleNotInToken(String),
+    /// An application credential would outlive the one whose token makes it.
+    CredentialOutlives,
+    /// An application credential would be good for more requests than the one whose token makes it.
+    AccessRuleOutside,
     /// Rule 5, 27, 36, 44: this kind of token may not do this.
     DelegatedToken(&'static str),
 }
@@ -81,9 +87,8 @@ impl Refusal {
     pub fn class(&self) -> Class {
         use Refusal::*;
         match self {
-            NothingDelegated | UsesNotPositive | UsesOnRedelegable | ExpiryPast | NarrowingNeedsTrust => {
-                Class::Malformed
-            }
+            NothingDelegated | UsesNotPositive | UsesOnRedelegable | ExpiryPast | NarrowingNeedsTrust
+            | RoleNotInToken(_) => Class::Malformed,
             // A dead or suspended parent is as good as gone, never an outage or a lack of rights.
             TrusteeUnknown(_) | RolesWithoutProject | ProjectUnknown(_) | RoleNotHeld(_)
             | ParentNotLive(_) => Class::Absent,
@@ -101,6 +106,8 @@ impl Refusal {
             | KeypairOtherProject
             | KeypairRoleOutside(_)
             | KeypairOutlives
+            | CredentialOutlives
+            | AccessRuleOutside
             | DelegatedToken(_) => Class::Forbidden,
         }
     }
@@ -150,6 +157,15 @@ impl std::fmt::Display for Refusal {
             NarrowingNeedsTrust => {
                 f.write_str("roles and expires_at narrow keypairs that are born from a trust only")
             }
+            RoleNotInToken(id) => {
+                write!(f, "Invalid application credential: role {id} is not among the roles of the token")
+            }
+            CredentialOutlives => {
+                f.write_str("expires_at is later than that of the application credential of this token")
+            }
+            AccessRuleOutside => f.write_str(
+                "access_rules: one allows what those of the application credential of this token do not",
+            ),
             DelegatedToken(what) => write!(f, "a delegated token may not {what}"),
         }
     }
@@ -193,6 +209,9 @@ mod tests {
             (KeypairRoleOutside(id()), Forbidden, "role x"),
             (KeypairOutlives, Forbidden, "expires_at"),
             (NarrowingNeedsTrust, Malformed, "roles and expires_at"),
+            (RoleNotInToken(id()), Malformed, "role x is not among the roles of the token"),
+            (CredentialOutlives, Forbidden, "expires_at"),
+            (AccessRuleOutside, Forbidden, "access_rules"),
             (DelegatedToken("do this"), Forbidden, "may not do this"),
         ] {
             assert_eq!(refusal.class(), class, "{refusal:?}");

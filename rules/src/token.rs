@@ -8,12 +8,24 @@ use crate::refusal::Refusal;
 pub const PRIMARY_METHODS: &[&str] =
     &["external", "kerberos", "mapped", "openid", "password", "saml2", "token", "totp", "x509"];
 
+/// Methods whose proof can wait in a receipt for the others that a user's multi-factor rules ask for: each proves a user,
+/// and nothing else comes with it. A token has an end, and a federated login groups, of which a receipt tells nothing.
+const FACTORS: &[&str] = &["external", "kerberos", "password", "totp"];
+
 /// The marker method of tokens that a keypair was exchanged for.
 pub const EC2_METHOD: &str = "ec2credential";
 
 /// What a token's method is called when this server does not know it. It makes the token
 /// [`Kind::Unreviewed`].
 pub const UNKNOWN_METHOD: &str = "unknown";
+
+/// Whether what a method proved can wait in a receipt. `additional_primary` is `[auth] additional_primary_auth_methods`.
+pub fn is_factor(method: &str, additional_primary: &[String]) -> bool {
+    // Whatever a configuration says of them.
+    const NEVER: &[&str] = &["application_credential", "oauth1", EC2_METHOD, UNKNOWN_METHOD];
+    let is_known = PRIMARY_METHODS.contains(&method) || NEVER.contains(&method);
+    FACTORS.contains(&method) || !is_known && additional_primary.iter().any(|m| m == method)
+}
 
 /// What a token stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +38,8 @@ pub enum Kind {
     Ec2,
     /// An application credential.
     ApplicationCredential,
+    /// The same of one that may make and delete further ones.
+    UnrestrictedApplicationCredential,
     /// An OAuth1 access token.
     OAuth1,
     /// A method that nobody has reviewed, or none at all.
@@ -71,6 +85,15 @@ pub fn kind(marks: TokenTraits<'_>) -> Kind {
     }
 }
 
+/// The kind once its application credential is known.
+pub fn with_credential(kind: Kind, unrestricted: bool) -> Kind {
+    match kind {
+        Kind::ApplicationCredential if unrestricted => Kind::UnrestrictedApplicationCredential,
+        // An exchanged keypair is a leaf, whatever it stands on.
+        other => other,
+    }
+}
+
 /// Acts that are not for all tokens, apart from the policy on roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
@@ -84,7 +107,11 @@ pub enum Act {
     Keypairs,
     /// Credentials of other types.
     OtherCredentials,
-    /// Application credentials, access rules, OAuth1.
+    /// Making and deleting application credentials.
+    ApplicationCredentials,
+    /// Reading application credentials; reading and deleting access rules, which nothing uses any more.
+    ReadApplicationCredentials,
+    /// OAuth1.
     OtherDelegations,
     /// Setting a password.
     Password,
@@ -114,6 +141,9 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
             Act::Keypairs => Ok(()),
             Act::Rescope => no("create another token"),
             Act::OtherCredentials => no("access credentials other than its own keypairs"),
+            Act::ApplicationCredentials | Act::ReadApplicationCredentials => {
+                no("manage application credentials")
+            }
             Act::OtherDelegations => no("manage other kinds of delegation"),
             Act::Password => no("set a password"),
             Act::RevokeAll => no("end all tokens of a user"),
@@ -121,11 +151,15 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
         // A leaf is a leaf: services may validate it, here it does nothing.
         Kind::Ec2 => match act {
             Act::Use | Act::Trusts | Act::Keypairs | Act::OtherCredentials => no("use the identity service"),
+            Act::ApplicationCredentials | Act::ReadApplicationCredentials => no("use the identity service"),
             Act::OtherDelegations | Act::Password | Act::RevokeAll => no("use the identity service"),
             Act::Rescope => no("create another token"),
         },
-        Kind::ApplicationCredential => match act {
-            Act::Use => Ok(()),
+        Kind::ApplicationCredential | Kind::UnrestrictedApplicationCredential => match act {
+            // As in Keystone, a restricted one may see them.
+            Act::Use | Act::ReadApplicationCredentials => Ok(()),
+            Act::ApplicationCredentials if kind == Kind::UnrestrictedApplicationCredential => Ok(()),
+            Act::ApplicationCredentials => no("manage application credentials"),
             Act::Trusts if switches.application_credential_trusts => Ok(()),
             Act::Trusts => no("manage trusts"),
             Act::Rescope => no("create another token"),
@@ -139,6 +173,9 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
             Act::Trusts => no("manage trusts"),
             Act::Rescope => no("create another token"),
             Act::Keypairs | Act::OtherCredentials => no("access credentials"),
+            Act::ApplicationCredentials | Act::ReadApplicationCredentials => {
+                no("manage application credentials")
+            }
             Act::OtherDelegations => no("manage other kinds of delegation"),
             Act::Password => no("set a password"),
             Act::RevokeAll => no("end all tokens of a user"),
@@ -149,7 +186,7 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
 /// The instant from which on a token is not shown any more, even to a service that finishes a long
 /// operation and asks with `allow_expired`. `asked` is how long after the token's own end that service
 /// may see it; 0 when it did not ask. `ends` are the own ends of all that the token stands on: each
-/// trust of its chain, and its keypair.
+/// trust of its chain, its keypair, its application credential.
 ///
 /// This bounds the time only. An expired token is shown while everything else about it holds: what it
 /// stands on lives, and nothing revoked it.
@@ -160,9 +197,13 @@ pub fn shown_until(
     ends: impl IntoIterator<Item = Until>,
 ) -> Micros {
     let asked = match kind {
-        Kind::Login | Kind::Trust | Kind::Ec2 => asked.max(0),
+        Kind::Login
+        | Kind::Trust
+        | Kind::Ec2
+        | Kind::ApplicationCredential
+        | Kind::UnrestrictedApplicationCredential => asked.max(0),
         // These end with their own end.
-        Kind::ApplicationCredential | Kind::OAuth1 | Kind::Unreviewed => 0,
+        Kind::OAuth1 | Kind::Unreviewed => 0,
     };
     let latest = expires.saturating_add(asked);
     ends.into_iter().filter_map(Until::to_option).fold(latest, Micros::min)
@@ -244,6 +285,44 @@ mod tests {
     }
 
     #[test]
+    fn only_what_proves_a_user_and_nothing_else_waits_in_a_receipt() {
+        for method in ["password", "totp", "external", "kerberos"] {
+            assert!(is_factor(method, &[]), "{method}");
+        }
+        let others = [
+            "token",
+            "mapped",
+            "openid",
+            "saml2",
+            "x509",
+            "application_credential",
+            "oauth1",
+            EC2_METHOD,
+            UNKNOWN_METHOD,
+        ];
+        let lied = others.map(str::to_owned);
+        for method in others {
+            assert!(!is_factor(method, &[]) && !is_factor(method, &lied), "{method}");
+        }
+        assert!(!is_factor("retina", &[]) && is_factor("retina", &["retina".to_owned()]));
+    }
+
+    #[test]
+    fn only_an_application_credentials_own_token_is_unrestricted() {
+        for (kind, then) in [
+            (Kind::Login, Kind::Login),
+            (Kind::Trust, Kind::Trust),
+            (Kind::Ec2, Kind::Ec2),
+            (Kind::ApplicationCredential, Kind::UnrestrictedApplicationCredential),
+            (Kind::OAuth1, Kind::OAuth1),
+            (Kind::Unreviewed, Kind::Unreviewed),
+        ] {
+            assert_eq!(with_credential(kind, true), then);
+            assert_eq!(with_credential(kind, false), kind);
+        }
+    }
+
+    #[test]
     fn a_switch_moves_one_cell() {
         let all = [
             Act::Use,
@@ -254,24 +333,30 @@ mod tests {
             Act::OtherDelegations,
             Act::Password,
             Act::RevokeAll,
+            Act::ApplicationCredentials,
+            Act::ReadApplicationCredentials,
         ];
         let may_all = |kind, switches| all.map(|act| may(kind, act, switches).is_ok());
         let off = Switches::default();
         let refuse = Switches { refuse_ec2_keys: true, ..off };
         let escalate = Switches { application_credential_trusts: true, ..off };
         let (y, n) = (true, false);
+        let none = [y, n, n, n, n, n, n, n, n, n];
+        let trust = [y, y, n, y, n, n, n, n, n, n];
+        let restricted = [y, n, n, n, n, n, n, n, n, y];
+        let unrestricted = [y, n, n, n, n, n, n, n, y, y];
+        let with_trusts = |mut cells: [bool; 10]| {
+            cells[1] = y;
+            cells
+        };
         for (kind, cells, refused, escalated) in [
-            (Kind::Login, [y; 8], [y; 8], [y; 8]),
-            (Kind::Trust, [y, y, n, y, n, n, n, n], [y, y, n, n, n, n, n, n], [y, y, n, y, n, n, n, n]),
-            (Kind::Ec2, [n; 8], [n; 8], [n; 8]),
-            (
-                Kind::ApplicationCredential,
-                [y, n, n, n, n, n, n, n],
-                [y, n, n, n, n, n, n, n],
-                [y, y, n, n, n, n, n, n],
-            ),
-            (Kind::OAuth1, [y, n, n, n, n, n, n, n], [y, n, n, n, n, n, n, n], [y, n, n, n, n, n, n, n]),
-            (Kind::Unreviewed, [y, n, n, n, n, n, n, n], [y, n, n, n, n, n, n, n], [y, n, n, n, n, n, n, n]),
+            (Kind::Login, [y; 10], [y; 10], [y; 10]),
+            (Kind::Trust, trust, [y, y, n, n, n, n, n, n, n, n], trust),
+            (Kind::Ec2, [n; 10], [n; 10], [n; 10]),
+            (Kind::ApplicationCredential, restricted, restricted, with_trusts(restricted)),
+            (Kind::UnrestrictedApplicationCredential, unrestricted, unrestricted, with_trusts(unrestricted)),
+            (Kind::OAuth1, none, none, none),
+            (Kind::Unreviewed, none, none, none),
         ] {
             assert_eq!(may_all(kind, off), cells, "{kind:?}");
             assert_eq!(may_all(kind, refuse), refused, "{kind:?}");
@@ -286,11 +371,12 @@ mod tests {
             Kind::Trust,
             Kind::Ec2,
             Kind::ApplicationCredential,
+            Kind::UnrestrictedApplicationCredential,
             Kind::OAuth1,
             Kind::Unreviewed,
         ];
         for kind in kinds {
-            let asked = matches!(kind, Kind::Login | Kind::Trust | Kind::Ec2);
+            let asked = !matches!(kind, Kind::OAuth1 | Kind::Unreviewed);
             let shown = |window, ends: &[Until]| shown_until(kind, 100, window, ends.iter().copied());
             assert_eq!(shown(50, &[]), if asked { 150 } else { 100 }, "{kind:?}");
             assert_eq!(shown(50, &[Until::Never]), if asked { 150 } else { 100 });
@@ -308,7 +394,14 @@ mod tests {
     #[test]
     fn no_delegated_kind_rescopes_anywhere() {
         use ScopeKind::*;
-        for kind in [Kind::Trust, Kind::Ec2, Kind::ApplicationCredential, Kind::OAuth1, Kind::Unreviewed] {
+        for kind in [
+            Kind::Trust,
+            Kind::Ec2,
+            Kind::ApplicationCredential,
+            Kind::UnrestrictedApplicationCredential,
+            Kind::OAuth1,
+            Kind::Unreviewed,
+        ] {
             for from in [Unscoped, Project, Domain, System, Trust] {
                 for to in [Unscoped, Project, Domain, System, Trust] {
                     assert!(rescope(kind, from, to, true).is_err());

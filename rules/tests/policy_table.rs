@@ -106,6 +106,10 @@ fn facts(op: Op) -> Facts {
         | ListRoleInferenceRules
         | CheckImpliedRole => role(),
         GetLimit => none().with(Fact::LimitProject, "p").with(Fact::LimitProjectDomain, "d"),
+        CreateDomainConfig | GetDomainConfig | UpdateDomainConfig | DeleteDomainConfig => {
+            none().with(Fact::PathDomain, "d")
+        }
+        GetSecurityComplianceDomainConfig | GetDomainConfigDefault => none(),
         GetLimitModel | ListLimits | CreateLimits | UpdateLimit | DeleteLimit => none(),
         GetRegisteredLimit
         | ListRegisteredLimits
@@ -140,6 +144,11 @@ fn facts(op: Op) -> Facts {
         }
         GetUser | CreateUser | UpdateUser | DeleteUser | RevokeTokensForUser => user(),
         ListUsers => in_domain(),
+        GetApplicationCredential
+        | ListApplicationCredentials
+        | CreateApplicationCredential
+        | DeleteApplicationCredential => none().with(Fact::PathUser, "owner"),
+        GetAccessRule | ListAccessRules | DeleteAccessRule => user(),
         ListUserDelegations | ChangePassword => user(),
         ListRevokeEvents => none(),
         CreateEndpointGroup

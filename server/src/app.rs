@@ -27,6 +27,8 @@ pub struct App {
     pub clock: Clock,
     /// Keys of tokens.
     pub token_keys: KeyRing,
+    /// Keys of receipts, which may be those of tokens.
+    pub receipt_keys: KeyRing,
     /// Keys of credentials at rest.
     pub credential_keys: KeyRing,
     /// Who may call what. Held for the time that it takes to copy the pointer.
@@ -87,8 +89,14 @@ impl App {
             None => Metrics::default(),
         };
         let places = (threads() / 2).max(1);
+        let token_keys = KeyRing::new(config.fernet_keys.clone(), false);
+        let receipt_keys = match config.has_receipt_keys() {
+            true => KeyRing::new(config.receipt_keys.clone(), false),
+            false => token_keys.clone(),
+        };
         Ok(Arc::new(Self {
-            token_keys: KeyRing::new(config.fernet_keys.clone(), false),
+            token_keys,
+            receipt_keys,
             credential_keys: KeyRing::new(config.credential_keys.clone(), true),
             passwords: Passwords::new(&config),
             metrics,
@@ -117,6 +125,7 @@ impl App {
         auth::Parts {
             config: &self.config,
             token_keys: &self.token_keys,
+            receipt_keys: &self.receipt_keys,
             credential_keys: &self.credential_keys,
             failures: &self.failures,
             store: &self.store,

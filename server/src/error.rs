@@ -2,16 +2,29 @@
 //! message for the client.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use vicar_rules::refusal::{Class, Refusal};
 
 use crate::reason::Reason;
+use crate::secret::Secret;
 use crate::store;
 
 /// Result of everything that a request runs through.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The header with the receipt for a login that has to go on.
+pub const RECEIPT: HeaderName = HeaderName::from_static("openstack-auth-receipt");
+
+/// A login that was right as far as it went, where the user's rules ask for more methods.
+#[derive(Debug)]
+pub struct Started {
+    /// The receipt, for the header.
+    pub receipt: Secret,
+    /// What it is a receipt for, and the lists of methods that would do.
+    pub body: Value,
+}
 
 /// Why a request was not served.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +38,9 @@ pub enum Error {
     /// 401 with a message that tells a signer what to mend, never a secret.
     #[error("{1}")]
     UnauthorizedBecause(Reason, &'static str),
+    /// 401 for a login that is to go on with other methods, in Keystone's form.
+    #[error("The request you have made requires authentication.")]
+    Started(Box<Started>),
     /// 401 for a right password that has expired, so that its owner knows to change it; with the user's id.
     #[error("The password is expired and needs to be changed for user: {0}.")]
     PasswordExpired(String),
@@ -99,9 +115,10 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized(_) | Self::UnauthorizedBecause(..) | Self::PasswordExpired(_) => {
-                StatusCode::UNAUTHORIZED
-            }
+            Self::Unauthorized(_)
+            | Self::UnauthorizedBecause(..)
+            | Self::Started(_)
+            | Self::PasswordExpired(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::NotPermitted(_) => StatusCode::FORBIDDEN,
             Self::NotFound(..) | Self::NotFoundBecause(_) | Self::RefusedAsAbsent(..) => {
                 StatusCode::NOT_FOUND
@@ -132,6 +149,7 @@ impl Error {
             | Self::UnauthorizedBecause(reason, _)
             | Self::RefusedAsAbsent(reason, _) => Some(*reason),
             Self::PasswordExpired(_) => Some(Reason::PasswordExpired),
+            Self::Started(_) => Some(Reason::MissingFactor),
             Self::NotPermitted(_) => Some(Reason::Policy),
             Self::Forbidden(_) => Some(Reason::Rule),
             _ => None,
@@ -183,6 +201,14 @@ impl IntoResponse for Error {
         let status = self.status();
         if let Some(detail) = self.detail() {
             tracing::error!(status = status.as_u16(), detail, "request failed");
+        }
+        if let Self::Started(started) = self {
+            let Started { receipt, body } = *started;
+            let mut response = (status, Json(body)).into_response();
+            if let Ok(value) = HeaderValue::from_str(&receipt.0) {
+                response.headers_mut().insert(RECEIPT, value);
+            }
+            return response;
         }
         let title = status.canonical_reason().unwrap_or("Error");
         let body = json!({"error": {"code": status.as_u16(), "message": self.message(), "title": title}});

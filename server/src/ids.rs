@@ -35,6 +35,11 @@ pub fn secret() -> String {
     hex::encode(bytes::<16>())
 }
 
+/// The secret of an application credential: 72 characters, which is all that bcrypt reads.
+pub fn long_secret() -> String {
+    URL_SAFE_NO_PAD.encode(bytes::<54>())
+}
+
 /// Any number below a limit, for pauses.
 pub fn below(limit: u64) -> u64 {
     u64::from_le_bytes(bytes::<8>()).checked_rem(limit).unwrap_or(0)

@@ -46,6 +46,8 @@ pub struct Tried {
     pub domain: Option<String>,
     /// Audit ids of a token that this server or one with its keys has made.
     pub audit_ids: Option<String>,
+    /// A part of a keyed hash of a wrong password, where that is configured.
+    pub password_hash: Option<String>,
 }
 
 impl Tried {
@@ -57,6 +59,7 @@ impl Tried {
             name: short(self.name),
             domain: short(self.domain),
             audit_ids: short(self.audit_ids),
+            password_hash: short(self.password_hash),
         }
     }
 }
@@ -85,7 +88,7 @@ pub struct Fields {
     /// Whom it tried to be, if it was refused.
     pub tried: Tried,
     /// What it is in the security log if it succeeds, and with which status it has.
-    pub event: Option<(Event, u16)>,
+    pub event: Option<(Event, [u16; 2])>,
     /// Ids of trusts that ended, the one that the path names among them.
     pub ended: Option<String>,
 }
@@ -132,8 +135,13 @@ impl Line {
         self.lock().tried = who;
     }
 
+    /// Sets the hash of a wrong password.
+    pub fn wrong_password(&self, hash: String) {
+        self.lock().tried.password_hash = Some(hash);
+    }
+
     /// Sets what the request is in the security log, and with which status it has succeeded.
-    pub fn event(&self, event: Event, success: u16) {
+    pub fn event(&self, event: Event, success: [u16; 2]) {
         self.lock().event = Some((event, success));
     }
 

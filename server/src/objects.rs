@@ -27,6 +27,8 @@ pub static OBJECTS: &[Object] = objects! {
 
     // tokens
     Token [token] = token();
+    // A login that is to go on with other methods.
+    Receipt at "/v3/auth/tokens" = receipt();
     CatalogService [catalog] = catalog_service();
     SystemScope [system] = closed(json!({"all": {"const": true}}), json!({}));
     RevocationEvent [events] = event();
@@ -66,6 +68,8 @@ pub static OBJECTS: &[Object] = objects! {
     Keypair [credential credentials] at "/v3/users/{user_id}/credentials/OS-EC2" = keypair();
 
     // application credentials
+    ApplicationCredential [application_credential application_credentials] = application_credential();
+    AccessRule [access_rule access_rules] = closed(access_rule(), json!({"links": named("SelfLink")}));
 
     // OAuth1
 
@@ -79,6 +83,8 @@ pub static OBJECTS: &[Object] = objects! {
     Policy [policy policies] = resource::shown_schema::<Policy>();
 
     // configuration of domains
+    // By group and option, or the one option that the path names.
+    DomainConfig [config] = object(json!({}), json!({}));
 
     // federation
 
@@ -222,7 +228,7 @@ fn token() -> Value {
     );
     let application_credential = closed(
         json!({"id": text(), "name": text(), "restricted": flag()}),
-        json!({"access_rules": list(json!({"type": "object"}))}),
+        json!({"access_rules": list(named("AccessRule"))}),
     );
     closed(
         json!({
@@ -242,6 +248,40 @@ fn token() -> Value {
             "OS-TRUST:trust": trust,
             "application_credential": application_credential,
         }),
+    )
+}
+
+fn receipt() -> Value {
+    let user = closed(json!({"id": text(), "name": text(), "domain": named("DomainReference")}), json!({}));
+    let receipt = closed(
+        json!({"methods": list(text()), "user": user, "expires_at": time(), "issued_at": time()}),
+        json!({}),
+    );
+    closed(json!({"receipt": receipt, "required_auth_methods": list(list(text()))}), json!({}))
+}
+
+fn access_rule() -> Value {
+    json!({"id": text(), "service": text_or_null(), "path": text_or_null(), "method": text_or_null()})
+}
+
+fn application_credential() -> Value {
+    let role = object(json!({"id": text(), "name": text(), "domain_id": text_or_null()}), json!({}));
+    closed(
+        json!({
+            "id": text(),
+            "name": text(),
+            "description": text_or_null(),
+            "user_id": text(),
+            "project_id": text_or_null(),
+            "system": text_or_null(),
+            "roles": list(role),
+            "expires_at": bare_time_or_null(),
+            // Null when it was not said.
+            "unrestricted": {"type": ["boolean", "null"]},
+            "links": named("SelfLink"),
+        }),
+        // The secret is shown once, to who makes it.
+        json!({"secret": text(), "access_rules": list(named("AccessRule"))}),
     )
 }
 

@@ -189,13 +189,16 @@ pub struct Peer {
     pub address: IpAddr,
     /// Whether a proxy has connected that is believed.
     pub is_proxied: bool,
+    /// Who has connected, proxy or not.
+    pub direct: IpAddr,
     socket: Weak<TcpStream>,
 }
 
 impl Peer {
     /// The peer of a connection.
     pub(crate) fn new(address: IpAddr, socket: Weak<TcpStream>) -> Self {
-        Self { address: address.to_canonical(), is_proxied: false, socket }
+        let address = address.to_canonical();
+        Self { address, is_proxied: false, direct: address, socket }
     }
 
     /// The client for whom the peer speaks, if it is a proxy that is believed.

@@ -36,6 +36,11 @@ reasons! {
     Disabled, "disabled", "the password is right; the user or their domain is disabled";
     PasswordExpired, "expired-password", "the password is right and has expired";
     MissingFactor, "missing-factor", "the user's multi-factor rules ask for more methods";
+    WrongPasscode, "wrong-passcode", "the passcode is of none of the user's TOTP secrets, or of another time";
+    PasscodeUsed, "passcode-used", "the passcode has logged somebody in already";
+    NotAReceipt, "not-a-receipt", "no key of this server decrypts the receipt, or it is of methods that cannot be added to";
+    ReceiptOver, "receipt-over", "the receipt's time is over, or all that its user had was revoked since";
+    NoRemoteUser, "no-remote-user", "no front server that is believed names a user who is there";
     NoSuchMethod, "no-such-method", "no method is named, or one that this server does not have";
     OtherUser, "other-user", "two methods prove two users";
     NoSuchScope, "no-such-scope", "the project or domain of the scope is unknown or disabled";
@@ -48,6 +53,8 @@ reasons! {
     TrustOver, "trust-over", "the trust has ended, is used up, or is not this token's";
     TrustSuspended, "trust-suspended", "the trust gives nothing now: a role, user, project or domain of its chain is missing or disabled";
     CredentialOver, "credential-over", "the keypair or application credential is gone, over, or not for this use";
+    NoSuchCredential, "no-such-credential", "no application credential of that id, or of that name and user";
+    AccessRules, "access-rules", "the access rules of the token's application credential do not allow the request";
     NoSuchKeypair, "no-such-keypair", "no keypair of that access id can be read";
     NoSignature, "no-signature", "the request to be exchanged has no signature";
     WrongSignature, "wrong-signature", "the signature does not fit the request, or is of a version that is not accepted";

@@ -13,9 +13,11 @@ use crate::error::Result;
 use crate::http::Request;
 use crate::objects::OBJECTS;
 use crate::resource;
+use crate::resources::application_credentials::http as application_credentials;
 use crate::resources::catalog::endpoints::Endpoint;
 use crate::resources::catalog::regions::{self, Region};
 use crate::resources::catalog::services::Service;
+use crate::resources::domain_config::http as domain_config;
 use crate::resources::endpoint_filter::{EndpointGroup, http as endpoint_filter};
 use crate::resources::grants::{assignments, http as grants};
 use crate::resources::groups::{Group, members};
@@ -56,7 +58,7 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/openapi.json" [] public: plain openapi, answers 200 any;
 
     // tokens
-    POST   "/v3/auth/tokens" [] login: write tokens::issue, body auth = tokens::LOGIN, query tokens::ISSUE_QUERY, home "auth_tokens", answers 201 token + "X-Subject-Token";
+    POST   "/v3/auth/tokens" [] login: write tokens::issue, body auth = tokens::LOGIN, query tokens::ISSUE_QUERY, home "auth_tokens", answers 201 token + "X-Subject-Token" | 401 any + "Openstack-Auth-Receipt";
     GET    "/v3/auth/tokens" [ValidateToken]: read tokens::validate, query tokens::VALIDATE_QUERY, header "X-Subject-Token", answers 200 token + "X-Subject-Token";
     HEAD   "/v3/auth/tokens" [CheckToken]: read tokens::check, query tokens::VALIDATE_QUERY, header "X-Subject-Token", answers 200 token + "X-Subject-Token";
     DELETE "/v3/auth/tokens" [RevokeToken]: write tokens::revoke, query tokens::REVOKE_QUERY, header "X-Subject-Token", answers 204;
@@ -213,6 +215,13 @@ pub static ROUTES: &[Route] = routes! {
     DELETE "/v3/users/{user_id}/credentials/OS-EC2/{credential_id}" [Ec2DeleteCredential]: write keypairs::delete, answers 204;
 
     // application credentials
+    GET    "/v3/users/{user_id}/application_credentials" [ListApplicationCredentials]: read application_credentials::list, query application_credentials::QUERY, home "application_credentials", answers 200 [application_credentials];
+    POST   "/v3/users/{user_id}/application_credentials" [CreateApplicationCredential]: write application_credentials::create, body application_credential = application_credentials::CREATE, answers 201 application_credential;
+    GET    "/v3/users/{user_id}/application_credentials/{application_credential_id}" [GetApplicationCredential]: read application_credentials::get, home "application_credential", answers 200 application_credential;
+    DELETE "/v3/users/{user_id}/application_credentials/{application_credential_id}" [DeleteApplicationCredential]: write application_credentials::delete, answers 204;
+    GET    "/v3/users/{user_id}/access_rules" [ListAccessRules]: read application_credentials::rules, query application_credentials::RULES_QUERY, home "access_rules", answers 200 [access_rules];
+    GET    "/v3/users/{user_id}/access_rules/{access_rule_id}" [GetAccessRule]: read application_credentials::get_rule, home "access_rule", answers 200 access_rule;
+    DELETE "/v3/users/{user_id}/access_rules/{access_rule_id}" [DeleteAccessRule]: write application_credentials::delete_rule, answers 204;
 
     // OAuth1
 
@@ -255,6 +264,19 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/endpoints/{endpoint_id}/OS-ENDPOINT-POLICY/policy" [GetPolicyForEndpoint]: read associations::of_endpoint, home "endpoint_policy" of "OS-ENDPOINT-POLICY", answers 200 policy;
 
     // configuration of domains
+    GET    "/v3/domains/{domain_id}/config" [GetDomainConfig]: read domain_config::get, home "domain_config", answers 200 config;
+    PUT    "/v3/domains/{domain_id}/config" [CreateDomainConfig]: write domain_config::put, body = domain_config::CONFIG, answers 201 config | 200 config;
+    PATCH  "/v3/domains/{domain_id}/config" [UpdateDomainConfig]: write domain_config::update, body = domain_config::CONFIG, answers 200 config;
+    DELETE "/v3/domains/{domain_id}/config" [DeleteDomainConfig]: write domain_config::delete, answers 204;
+    GET    "/v3/domains/{domain_id}/config/{group}" [GetDomainConfig, GetSecurityComplianceDomainConfig]: read domain_config::get, home "domain_config_group", answers 200 config;
+    PATCH  "/v3/domains/{domain_id}/config/{group}" [UpdateDomainConfig]: write domain_config::update, body = domain_config::CONFIG, answers 200 config;
+    DELETE "/v3/domains/{domain_id}/config/{group}" [DeleteDomainConfig]: write domain_config::delete, answers 204;
+    GET    "/v3/domains/{domain_id}/config/{group}/{option}" [GetDomainConfig, GetSecurityComplianceDomainConfig]: read domain_config::get, home "domain_config_option", answers 200 config;
+    PATCH  "/v3/domains/{domain_id}/config/{group}/{option}" [UpdateDomainConfig]: write domain_config::update, body = domain_config::CONFIG, answers 200 config;
+    DELETE "/v3/domains/{domain_id}/config/{group}/{option}" [DeleteDomainConfig]: write domain_config::delete, answers 204;
+    GET    "/v3/domains/config/default" [GetDomainConfigDefault]: read domain_config::defaults, home "domain_config_default", answers 200 config;
+    GET    "/v3/domains/config/{group}/default" [GetDomainConfigDefault]: read domain_config::defaults, home "domain_config_default_group", answers 200 config;
+    GET    "/v3/domains/config/{group}/{option}/default" [GetDomainConfigDefault]: read domain_config::defaults, home "domain_config_default_option", answers 200 config;
 
     // federation
 

@@ -36,7 +36,7 @@ macro_rules! events {
 }
 
 events! {
-    Login, "login", "a token was asked for with a password, or with another token";
+    Login, "login", "a token was asked for with a password, an application credential, or another token";
     Exchange, "keypair.exchange", "a signed request was to be exchanged for a token (EC2, S3)";
     Access, "access", "any other request that was refused";
     TokenRevoke, "token.revoke", "a token was revoked, with what descends from it";
@@ -55,6 +55,9 @@ events! {
     CredentialDelete, "credential.delete", "a credential was deleted";
     KeypairCreate, "keypair.create", "an EC2 keypair was made";
     KeypairDelete, "keypair.delete", "an EC2 keypair was deleted";
+    ApplicationCredentialCreate, "application-credential.create", "an application credential was made";
+    ApplicationCredentialDelete, "application-credential.delete", "an application credential was deleted; its tokens ended with it";
+    AccessRuleDelete, "access-rule.delete", "an access rule that no application credential used was deleted";
     PasswordChange, "password.change", "a user changed their own password";
     PasswordReset, "password.reset", "an administrator changed a user, their password included";
     UserCreate, "user.create", "a user was made";
@@ -178,6 +181,8 @@ pub struct Record<'a> {
     pub tried_domain: Option<&'a str>,
     /// Audit ids of a token that is not valid.
     pub tried_audit_ids: Option<&'a str>,
+    /// A part of a keyed hash of a wrong password, where that is configured.
+    pub tried_password_hash: Option<&'a str>,
     /// On what.
     pub on: On,
     /// Trusts that ended.
@@ -208,6 +213,7 @@ pub fn write(r: &Record<'_>) {
         tried_name = r.tried_name,
         tried_domain = r.tried_domain,
         tried_audit_ids = r.tried_audit_ids,
+        tried_password_hash = r.tried_password_hash,
         on_user = r.on.user.as_deref(),
         on_group = r.on.group.as_deref(),
         on_project = r.on.project.as_deref(),

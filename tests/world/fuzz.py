@@ -41,8 +41,9 @@ def run(v, folder, requests, seed):
     done = subprocess.run(
         [harness.env_bin('fuzz', 'schemathesis'), '--no-color', 'run', DOCUMENT, '--url', v.root,
          '--checks', ','.join(CHECKS), '--phases', 'fuzzing', '--max-examples', str(max(1, requests // operations)),
-         '--seed', str(seed), '--generation-database', 'none', '--continue-on-failure', '--no-shrink', '--generation-with-security-parameters', 'false',
-         '--suppress-health-check', 'all', '--warnings', 'off', '--report', 'junit', '--report-junit-path', report],
+         '--seed', str(seed), '--generation-database', 'none', '--continue-on-failure', '--no-shrink',
+         '--generation-with-security-parameters', 'false', '--suppress-health-check', 'all',
+         '--warnings', 'off', '--report', 'junit', '--report-junit-path', report],
         cwd=folder, env=dict(os.environ, **more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     with open(counts) as f:
         counts = json.load(f)

@@ -221,6 +221,11 @@ impl Facts {
         self
     }
 
+    /// Whether this fact is told.
+    pub fn tells(&self, fact: Fact) -> bool {
+        self.0.contains_key(&fact)
+    }
+
     /// All that is known, with its values; a fact without any is null.
     pub fn iter(&self) -> impl Iterator<Item = (Fact, &[String])> {
         self.0.iter().map(|(fact, values)| (*fact, values.as_slice()))

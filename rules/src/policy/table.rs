@@ -198,6 +198,13 @@ operations! {
     DeleteRegisteredLimit, "identity:delete_registered_limit", "sp", "rule:admin_required";
 
     // application credentials
+    GetApplicationCredential, "identity:get_application_credential", "sp", "rule:admin_required or rule:system_reader or rule:owner";
+    ListApplicationCredentials, "identity:list_application_credentials", "sp", "rule:admin_required or rule:system_reader or rule:owner";
+    CreateApplicationCredential, "identity:create_application_credential", "p", "rule:owner";
+    DeleteApplicationCredential, "identity:delete_application_credential", "sp", "rule:admin_or_owner";
+    GetAccessRule, "identity:get_access_rule", "sp", "rule:system_reader or user_id:%(target.user.id)s";
+    ListAccessRules, "identity:list_access_rules", "sp", "rule:system_reader or user_id:%(target.user.id)s";
+    DeleteAccessRule, "identity:delete_access_rule", "sp", "(role:admin and system_scope:all) or user_id:%(target.user.id)s";
 
     // OAuth1
 
@@ -240,6 +247,12 @@ operations! {
     ListEndpointsForPolicy, "identity:list_endpoints_for_policy", "sp", "rule:admin_required or rule:system_reader";
 
     // configuration of domains
+    CreateDomainConfig, "identity:create_domain_config", "sp", "rule:admin_required";
+    GetDomainConfig, "identity:get_domain_config", "sp", "rule:admin_required or rule:system_reader";
+    GetSecurityComplianceDomainConfig, "identity:get_security_compliance_domain_config", "sdp", "@";
+    UpdateDomainConfig, "identity:update_domain_config", "sp", "rule:admin_required";
+    DeleteDomainConfig, "identity:delete_domain_config", "sp", "rule:admin_required";
+    GetDomainConfigDefault, "identity:get_domain_config_default", "sp", "rule:admin_required or rule:system_reader";
 
     // federation
 

@@ -33,6 +33,7 @@ macro_rules! must {
 }
 
 mod corrupt;
+mod credentials;
 mod lattice;
 mod laws;
 mod names;

@@ -762,6 +762,8 @@ pub const ACTS: &[Act] = &[
     Act::Rescope,
     Act::Keypairs,
     Act::OtherCredentials,
+    Act::ApplicationCredentials,
+    Act::ReadApplicationCredentials,
     Act::OtherDelegations,
     Act::Password,
     Act::RevokeAll,

@@ -1,64 +1,222 @@
-//! Application credentials, as far as tokens that a Keystone issued with them need.
+//! Application credentials: logging in with one, and what their tokens are worth.
 
+use axum::http::Method;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use vicar_rules::Micros;
+use vicar_rules::application_credential::{CredentialFacts, IDENTITY, evaluate};
+use vicar_rules::delegation::{Authority, Suspended, TrustStatus, Until};
 use vicar_rules::roles::RoleSet;
 
-use crate::args;
-use crate::store::{Id, Result, Tx};
+use super::issue::ScopeRequest;
+use super::login::{Login, domain_id, find_account, tried};
+use super::token::Token;
+use crate::config::Config;
+use crate::crypto::passwords::BCRYPT_BYTES;
+use crate::error::{Error, Result};
+use crate::facts::application_credentials::{self, Named, Secret, StoredCredential};
+use crate::facts::catalog::catalog;
+use crate::facts::{ProjectFacts, UserFacts};
+use crate::line::Tried;
+use crate::reason::Reason;
+use crate::store::Tx;
 
-/// What a token shows of its application credential.
-#[derive(Debug, Clone)]
-pub struct ApplicationCredential {
+/// The login method.
+pub const METHOD: &str = "application_credential";
+
+/// The audit chain of the tokens of a login with an application credential alone. Derived from it, so that one
+/// ordinary revocation event ends them all, here and in a Keystone beside us that remembers the credential.
+pub fn audit_chain(id: &str) -> String {
+    let digest = Sha256::digest(format!("tokens of application credential {id}"));
+    URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or(&digest))
+}
+
+/// An application credential whose secret was right.
+#[derive(Debug)]
+pub struct Passed {
     /// Its id.
     pub id: String,
-    /// Its name.
-    pub name: String,
-    /// Whether it may make further delegations.
-    pub unrestricted: bool,
-    /// Its access rules, if it is limited to some.
-    pub access_rules: Option<serde_json::Value>,
+    /// Its owner.
+    pub user: String,
+    /// Its project.
+    project: String,
+    /// Its end.
+    pub until: Until,
 }
 
-/// The credential with the roles that it gives; nothing when it is gone, over, somebody else's or on
-/// another project.
-pub async fn load(
+impl Passed {
+    /// The only scope that its tokens have.
+    pub fn scope(&self) -> ScopeRequest {
+        ScopeRequest::ApplicationCredential { project: self.project.clone(), id: self.id.clone() }
+    }
+}
+
+/// Checks `{"id" | "name" and "user", "secret"}`. Whatever is wrong, it is the same 401 after the same work.
+///
+/// # Errors
+/// 400 that names the field, or 401.
+pub async fn login(tx: &mut Tx, login: Login<'_>, mut data: Map<String, Value>) -> Result<Passed> {
+    // Without a secret, it is a wrong one.
+    let secret = match data.remove("secret") {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(secret)) => secret,
+        Some(_) => return Err(Error::field(&format!("{AT}.secret"), "must be a string")),
+    };
+    login.slow.claim(&Value::Object(data.clone()).to_string());
+    let found = named(tx, &login, &data).await?;
+    if let Some(found) = &found {
+        login.line.credential(&found.id);
+    }
+    let hash = found.as_ref().map(|found| found.hash.as_str());
+    let too_long = secret.len() > login.parts.config.max_password_length;
+    let fits = login.slow.verify(if too_long { "" } else { proof(&secret, hash) }, hash)?;
+    let fits = fits && !too_long && !secret.is_empty();
+    let Secret { id, .. } = found.ok_or(Error::Unauthorized(Reason::NoSuchCredential))?;
+    if !fits {
+        return Err(Error::Unauthorized(Reason::WrongPassword));
+    }
+    let stored = application_credentials::get(tx, &id).await?;
+    let stored = stored.ok_or(Error::Unauthorized(Reason::NoSuchCredential))?.credential;
+    if stored.until.passed(login.now) {
+        return Err(Error::Unauthorized(Reason::CredentialOver));
+    }
+    let project = stored.project.ok_or(Error::Unauthorized(Reason::NoSuchScope))?;
+    Ok(Passed { id, user: stored.user, project, until: stored.until })
+}
+
+const AT: &str = "auth.identity.application_credential";
+
+/// What is compared with the hash. Secrets that a Keystone makes are longer than bcrypt reads, which is no news.
+fn proof<'s>(secret: &'s str, hash: Option<&str>) -> &'s str {
+    let is_bcrypt = hash.is_some_and(|hash| hash.starts_with("$2"));
+    match secret.get(..BCRYPT_BYTES) {
+        Some(cut) if is_bcrypt => cut,
+        _ => secret,
+    }
+}
+
+/// The secret of the credential that a login names, if there is one; then the line has its owner.
+async fn named(tx: &mut Tx, login: &Login<'_>, data: &Map<String, Value>) -> Result<Option<Secret>> {
+    let tried_id = |found: Option<&Secret>| {
+        if let Some(found) = found {
+            login.line.tried(Tried { user: Some(found.user.clone()), ..Tried::default() });
+        }
+    };
+    // An owner beside an id is not looked at, as in Keystone: the credential's own is stored.
+    if let Some(id) = text(data, "id", AT)? {
+        let found = application_credentials::secret(tx, Named::Id(id)).await?;
+        tried_id(found.as_ref());
+        return Ok(found);
+    }
+    let name = text(data, "name", AT)?.ok_or_else(|| Error::field(AT, "needs an id or a name"))?;
+    let at = format!("{AT}.user");
+    let Some(Value::Object(user)) = data.get("user") else {
+        return Err(Error::field(&at, "is required with a name and must be an object"));
+    };
+    if let Some(owner) = text(user, "id", &at)? {
+        let found = application_credentials::secret(tx, Named::OfUser(owner, name)).await?;
+        tried_id(found.as_ref());
+        return Ok(found);
+    }
+    let of_name = text(user, "name", &at)?.ok_or_else(|| Error::field(&at, "needs an id or a name"))?;
+    let at = format!("{at}.domain");
+    let Some(Value::Object(domain)) = user.get("domain") else {
+        return Err(Error::field(&at, "is required with a name and must be an object"));
+    };
+    let domain = match domain_id(tx, domain, &at).await {
+        Err(Error::Unauthorized(_)) => return Ok(None),
+        found => found?,
+    };
+    let account = find_account(tx, of_name, &domain).await?;
+    login.line.tried(tried(account.as_ref(), Some(&of_name.to_owned()), Some(domain)));
+    let Some(account) = account else { return Ok(None) };
+    Ok(application_credentials::secret(tx, Named::OfUser(account.user(), name)).await?)
+}
+
+/// A string that is there and not empty; another type is the client's fault.
+fn text<'m>(map: &'m Map<String, Value>, name: &str, at: &str) -> Result<Option<&'m str>> {
+    match map.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+        Some(_) => Err(Error::BadRequest(format!("{at}.{name}: must be a string"))),
+    }
+}
+
+/// What a token of an application credential rests on.
+#[derive(Debug)]
+pub struct Worth {
+    /// The credential as stored.
+    pub stored: StoredCredential,
+    /// What it gives now.
+    pub authority: Authority,
+}
+
+/// The credential of a token with what it is worth now: at login, and at every validation. Or why it gives
+/// nothing: it is gone, over, somebody else's or on another project, or its owner holds none of its roles.
+///
+/// # Errors
+/// When the database fails.
+pub async fn worth(
     tx: &mut Tx,
     id: &str,
-    user: &str,
-    project: &str,
+    user: &UserFacts,
+    project: &ProjectFacts,
+    held: &RoleSet,
     now: Micros,
-) -> Result<Option<(ApplicationCredential, RoleSet)>> {
-    let found = tx
-        .first(
-            "SELECT internal_id, name, unrestricted FROM application_credential
-              WHERE id = ? AND user_id = ? AND project_id = ? AND (expires_at IS NULL OR expires_at > ?)",
-            args![Id(id), Id(user), Id(project), now],
-            |r| Ok((r.take::<i64>()?, r.take::<String>()?, r.take::<Option<bool>>()?.unwrap_or(false))),
-        )
-        .await?;
-    let Some((internal, name, unrestricted)) = found else {
-        return Ok(None);
-    };
-    let roles: Vec<String> = tx
-        .column(
-            "SELECT role_id FROM application_credential_role WHERE application_credential_id = ?",
-            args![internal],
-        )
-        .await?;
-    let rules = tx
-        .map(
-            "SELECT a.external_id, a.service, a.path, a.method FROM access_rule a
-               JOIN application_credential_access_rule x ON x.access_rule_id = a.id
-              WHERE x.application_credential_id = ?",
-            args![internal],
-            |r| {
-                let (id, service): (Option<String>, Option<String>) = (r.take()?, r.take()?);
-                let (path, method): (Option<String>, Option<String>) = (r.take()?, r.take()?);
-                Ok(serde_json::json!({"id": id, "service": service, "path": path, "method": method}))
-            },
-        )
-        .await?;
-    let access_rules = (!rules.is_empty()).then(|| rules.into());
-    let shown = ApplicationCredential { id: id.to_owned(), name, unrestricted, access_rules };
-    Ok(Some((shown, roles.into_iter().collect())))
+) -> Result<std::result::Result<Worth, Reason>> {
+    let stored = application_credentials::get(tx, id).await?.filter(|stored| {
+        stored.credential.user == user.id && stored.credential.project.as_ref() == Some(&project.id)
+    });
+    let Some(stored) = stored else { return Ok(Err(Reason::CredentialOver)) };
+    let facts = CredentialFacts { now, held, user: user.presence, project: project.presence };
+    Ok(match evaluate(&stored.credential, &facts) {
+        TrustStatus::Live(authority) => Ok(Worth { stored, authority }),
+        TrustStatus::Suspended(Suspended::Agent(_)) => Err(Reason::TokenUser),
+        TrustStatus::Suspended(Suspended::Project) => Err(Reason::NoSuchScope),
+        TrustStatus::Suspended(Suspended::Role(_)) => Err(Reason::NoRoles),
+        TrustStatus::Ended(_) => Err(Reason::CredentialOver),
+    })
 }
+
+/// Whether a token's access rules allow a request to this server, whose links begin with `base`. One that has none is
+/// not limited. As with keystonemiddleware, it may always validate tokens, and the catalog must have a service of this type.
+///
+/// # Errors
+/// When the database fails.
+pub async fn allows(
+    tx: &mut Tx,
+    config: &Config,
+    token: &Token,
+    method: &Method,
+    path: &str,
+    base: &str,
+) -> Result<bool> {
+    let Some(rules) = token.application_credential.as_ref().and_then(|c| c.credential.access_rules.as_ref())
+    else {
+        return Ok(true);
+    };
+    if method == Method::GET && path == "/v3/auth/tokens" {
+        return Ok(true);
+    }
+    // A rule may have the path with what the API is below, as in the catalog, or without it.
+    let prefix = base.split_once("://").and_then(|(_, at)| at.find('/').and_then(|slash| at.get(slash..)));
+    let paths = [path.to_owned(), format!("{}{path}", prefix.unwrap_or_default())];
+    let is_allowed = |path: &String| {
+        path.len() <= LONGEST_PATH && rules.iter().any(|rule| rule.allows(IDENTITY, method.as_str(), path))
+    };
+    if !paths.iter().any(is_allowed) {
+        return Ok(false);
+    }
+    let project = token.project().map(|p| p.id.as_str());
+    let whole = config.all_endpoints_unless_named;
+    let services = catalog(tx, &token.user.id, project, whole).await?;
+    Ok(services.iter().any(|service| service.kind.as_deref() == Some(IDENTITY)))
+}
+
+/// The longest secret that can be hashed.
+pub const LONGEST_SECRET: usize = BCRYPT_BYTES;
+
+/// The longest path that is compared with access rules: much longer than any of ours.
+const LONGEST_PATH: usize = 2_048;

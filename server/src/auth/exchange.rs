@@ -19,6 +19,7 @@ use crate::clock::SECOND;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts;
+use crate::facts::application_credentials;
 use crate::facts::credentials::{self, BOUND, BoundTo, Credential, PLAIN, RecordsBinding};
 use crate::ids;
 use crate::line::{Line, Tried};
@@ -185,7 +186,11 @@ pub async fn exchange(
                 PayloadScope::Trust(project, id)
             }
         }
-        (None, Some(a)) => PayloadScope::ApplicationCredential(project, a.clone()),
+        (None, Some(a)) => {
+            let stored = application_credentials::get(tx, a).await?;
+            until = until.min(stored.map_or(Until::Never, |stored| stored.credential.until));
+            PayloadScope::ApplicationCredential(project, a.clone())
+        }
         (None, None) => PayloadScope::Project(project),
     };
     if let Some(b) = c.bound.as_ref().filter(|_| c.kind == PLAIN) {

@@ -56,7 +56,7 @@ const LONGEST: usize = 1024;
 
 /// The bits of `methods`, in the order of `[auth] methods`. A method that is not configured has no bit,
 /// as in Keystone.
-fn to_bits(methods: &[String], configured: &[String]) -> u64 {
+pub(super) fn to_bits(methods: &[String], configured: &[String]) -> u64 {
     configured.iter().take(63).enumerate().filter(|(_, m)| methods.contains(m)).map(|(i, _)| 1 << i).sum()
 }
 
@@ -65,7 +65,7 @@ pub fn known_methods(methods: &[String], configured: &[String]) -> Vec<String> {
     from_bits(to_bits(methods, configured), configured)
 }
 
-fn from_bits(bits: u64, configured: &[String]) -> Vec<String> {
+pub(super) fn from_bits(bits: u64, configured: &[String]) -> Vec<String> {
     // Highest bit first: the order that Keystone shows.
     (0..u64::BITS)
         .rev()
@@ -85,14 +85,14 @@ fn id_bytes(id: &str) -> Option<Vec<u8>> {
 }
 
 /// `(true, bytes)` or `(false, text)`
-fn pack_id(id: &str) -> Pack {
+pub(super) fn pack_id(id: &str) -> Pack {
     match id_bytes(id) {
         Some(b) => Pack::Array(vec![Pack::Boolean(true), Pack::Binary(b)]),
         None => Pack::Array(vec![Pack::Boolean(false), Pack::from(id)]),
     }
 }
 
-fn unpack_id(v: &Pack) -> Option<String> {
+pub(super) fn unpack_id(v: &Pack) -> Option<String> {
     let pair = v.as_array()?;
     match (pair.first()?.as_bool()?, pair.get(1)?) {
         (true, Pack::Binary(b)) if b.len() == 16 => Some(hex::encode(b)),
@@ -133,8 +133,7 @@ impl Payload {
 
     /// Packs and encrypts. Nothing when there is no key or an id cannot be packed.
     pub fn encode(&self, keys: &Keys, methods: &[String]) -> Option<String> {
-        #[expect(clippy::cast_precision_loss, reason = "Keystone stores the expiry as a float of seconds")]
-        let expires = Pack::F64(self.expires as f64 / SECOND as f64);
+        let expires = pack_time(self.expires);
         let user = pack_id(&self.user);
         let bits = Pack::from(to_bits(&self.methods, methods));
         let audit = pack_audit(&self.audit_ids)?;
@@ -161,12 +160,7 @@ impl Payload {
                 vec![Pack::from(NARROWED), user, bits, pack_id(p), expires, audit, t]
             }
         };
-        let mut packed = Vec::with_capacity(160);
-        rmpv::encode::write_value(&mut packed, &Pack::Array(parts)).ok()?;
-        let at = u64::try_from(self.issued / SECOND).ok()?;
-        let mut token = keys.encrypt(&packed, at)?;
-        token.truncate(token.trim_end_matches('=').len());
-        Some(token)
+        encrypted(parts, keys, self.issued)
     }
 
     /// Decrypts and unpacks. Whatever is not a token of these keys is nothing; no more is said.
@@ -174,8 +168,7 @@ impl Payload {
         if token.len() > LONGEST || !token.is_ascii() {
             return None;
         }
-        let padded = format!("{token}{}", "=".repeat((4 - token.len() % 4) % 4));
-        let plain = keys.decrypt(&padded)?;
+        let plain = keys.decrypt(&padded(token))?;
         let issued = issued(token)?;
         let mut rest = plain.as_slice();
         let value = rmpv::decode::read_value_with_max_depth(&mut rest, 8).ok()?;
@@ -207,15 +200,7 @@ impl Payload {
             }
             _ => return None,
         };
-        let seconds = match parts.get(tail)? {
-            Pack::F64(f) => *f,
-            other => other.as_f64()?,
-        };
-        if !seconds.is_finite() || !(0.0..=253_402_300_799.0).contains(&seconds) {
-            return None;
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "the range was checked")]
-        let expires = (seconds * SECOND as f64).round() as Micros;
+        let expires = unpack_time(parts.get(tail)?)?;
         Some(Self {
             user: unpack_id(parts.get(1)?)?,
             methods: from_bits(parts.get(2)?.as_u64()?, methods),
@@ -227,8 +212,41 @@ impl Payload {
     }
 }
 
+/// Packs and encrypts, without the padding, which Keystone leaves out.
+pub(super) fn encrypted(parts: Vec<Pack>, keys: &Keys, issued: Micros) -> Option<String> {
+    let mut packed = Vec::with_capacity(160);
+    rmpv::encode::write_value(&mut packed, &Pack::Array(parts)).ok()?;
+    let at = u64::try_from(issued / SECOND).ok()?;
+    let mut token = keys.encrypt(&packed, at)?;
+    token.truncate(token.trim_end_matches('=').len());
+    Some(token)
+}
+
+/// With the padding that was left out.
+pub(super) fn padded(token: &str) -> String {
+    format!("{token}{}", "=".repeat((4 - token.len() % 4) % 4))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Keystone stores times as floats of seconds")]
+pub(super) fn pack_time(at: Micros) -> Pack {
+    Pack::F64(at as f64 / SECOND as f64)
+}
+
+pub(super) fn unpack_time(v: &Pack) -> Option<Micros> {
+    let seconds = match v {
+        Pack::F64(f) => *f,
+        other => other.as_f64()?,
+    };
+    if !seconds.is_finite() || !(0.0..=253_402_300_799.0).contains(&seconds) {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "the range was checked")]
+    let at = (seconds * SECOND as f64).round() as Micros;
+    Some(at)
+}
+
 /// Fernet's timestamp: bytes 1 to 9.
-fn issued(token: &str) -> Option<Micros> {
+pub(super) fn issued(token: &str) -> Option<Micros> {
     let head = URL_SAFE_NO_PAD.decode(token.get(..12)?).ok()?;
     let seconds = u64::from_be_bytes(head.get(1..9)?.try_into().ok()?);
     i64::try_from(seconds).ok()?.checked_mul(SECOND)

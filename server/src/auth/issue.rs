@@ -70,6 +70,13 @@ pub enum ScopeRequest {
     System,
     /// A trust.
     Trust(String),
+    /// An application credential's own, which nobody asks for.
+    ApplicationCredential {
+        /// Its project.
+        project: String,
+        /// Its id.
+        id: String,
+    },
 }
 
 /// The identity behind a token that is presented as a login.
@@ -113,7 +120,7 @@ pub fn may_rescope(allow_rescope: bool, who: &Identity, wanted: &ScopeRequest) -
     };
     let to = match wanted {
         ScopeRequest::Default | ScopeRequest::Unscoped => ScopeKind::Unscoped,
-        ScopeRequest::Project(_) => ScopeKind::Project,
+        ScopeRequest::Project(_) | ScopeRequest::ApplicationCredential { .. } => ScopeKind::Project,
         ScopeRequest::Domain(_) => ScopeKind::Domain,
         ScopeRequest::System => ScopeKind::System,
         ScopeRequest::Trust(_) => ScopeKind::Trust,
@@ -141,6 +148,9 @@ pub async fn issue(
         ScopeRequest::Project(id) => PayloadScope::Project(id.clone()),
         ScopeRequest::Domain(id) => PayloadScope::Domain(id.clone()),
         ScopeRequest::System => PayloadScope::System("all".into()),
+        ScopeRequest::ApplicationCredential { project, id } => {
+            PayloadScope::ApplicationCredential(project.clone(), id.clone())
+        }
         ScopeRequest::Trust(id) => {
             let implications = known.implications(tx).await?;
             let trust = facts::evaluated_trust(tx, id, now, &implications).await?;

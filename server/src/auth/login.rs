@@ -1,18 +1,16 @@
-//! Password logins: proof, lock-out, expiry, and the rules of multi-factor users.
+//! Password logins: proof, lock-out and expiry.
 //!
 //! Whatever is wrong (no such user, disabled, locked, another password), the answer is the same 401,
 //! after the same work: nobody learns here which accounts exist or in which state they are.
-
-use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 use vicar_rules::Micros;
 use vicar_rules::delegation::Presence;
 
 use super::Parts;
-use super::issue::Identity;
 use super::lockout::{Epoch, Failed};
 use super::slow::SlowWork;
+use super::wrong_password;
 use crate::args;
 use crate::clock;
 use crate::config::Compliance;
@@ -68,7 +66,7 @@ pub async fn password(tx: &mut Tx, mut login: Login<'_>, mut data: Map<String, V
             ));
         }
     };
-    let account = named(tx, &user, login.line).await?;
+    let account = named(tx, &user, login.line, "password").await?;
     login.slow.claim(&Value::Object(user).to_string());
     let proven = login.check_password(tx, account, &password).await?;
     if proven.expired {
@@ -94,6 +92,11 @@ impl Passed {
     /// The user's id.
     pub fn user(&self) -> &str {
         &self.account.user
+    }
+
+    /// The user's options.
+    pub fn options(&self) -> &Options {
+        &self.account.options
     }
 
     /// Another hash for the password, where the stored one is not what the configuration asks for. To be asked
@@ -131,27 +134,54 @@ impl Passed {
                 .key("password_hash", old);
             tx.execute(&System::Login, &anew).await?;
         }
-        let unwritten = parts.failures.since(self.epoch, account);
-        if account.failures != 0 || unwritten.count != 0 {
-            let none_failed = Update::of("local_user")
-                .set("failed_auth_count", 0_i64)
-                .set("failed_auth_at", store::Value::Null)
-                .key("id", account.local);
-            tx.execute(&System::Login, &none_failed).await?;
-            parts.failures.forget(&account.user);
-        }
-        let today = clock::date(now);
-        let counts_days = parts.config.compliance.disable_user_account_days_inactive.is_some();
-        if counts_days && account.last_active.as_ref().is_none_or(|d| d.0 != today) {
-            let seen = Update::of("user").set("last_active_at", Date(today)).key("id", &account.user);
-            tx.execute(&System::Login, &seen).await?;
-        }
-        Ok(())
+        succeeded(tx, parts, account, self.epoch, now).await
     }
 }
 
-/// The account that a login names, if there is one; then the line has its name.
-async fn named(tx: &mut Tx, user: &Map<String, Value>, line: &Line) -> Result<Option<Account>> {
+/// Notes that somebody has logged in: what failed before is forgotten, and they were seen today.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn succeeded(
+    tx: &mut WriteTx,
+    parts: Parts<'_>,
+    account: &Account,
+    epoch: Epoch,
+    now: Micros,
+) -> Result<()> {
+    let unwritten = parts.failures.since(epoch, account);
+    if account.failures != 0 || unwritten.count != 0 {
+        let none_failed = Update::of("local_user")
+            .set("failed_auth_count", 0_i64)
+            .set("failed_auth_at", store::Value::Null)
+            .key("id", account.local);
+        tx.execute(&System::Login, &none_failed).await?;
+        parts.failures.forget(&account.user);
+    }
+    seen(tx, parts, account, now).await
+}
+
+/// Notes that somebody was here today.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn seen(tx: &mut WriteTx, parts: Parts<'_>, account: &Account, now: Micros) -> Result<()> {
+    let today = clock::date(now);
+    let counts_days = parts.config.compliance.disable_user_account_days_inactive.is_some();
+    if counts_days && account.last_active.as_ref().is_none_or(|d| d.0 != today) {
+        let seen = Update::of("user").set("last_active_at", Date(today)).key("id", &account.user);
+        tx.execute(&System::Login, &seen).await?;
+    }
+    Ok(())
+}
+
+/// The account that a login with this method names, if there is one; then the line has its name.
+pub(super) async fn named(
+    tx: &mut Tx,
+    user: &Map<String, Value>,
+    line: &Line,
+    method: &str,
+) -> Result<Option<Account>> {
     match (user.get("id"), user.get("name")) {
         (Some(Value::String(id)), _) => {
             let account = account(tx, id).await?;
@@ -159,7 +189,7 @@ async fn named(tx: &mut Tx, user: &Map<String, Value>, line: &Line) -> Result<Op
             Ok(account)
         }
         (None | Some(Value::Null), Some(Value::String(name))) => {
-            let at = "auth.identity.password.user.domain";
+            let at = &format!("auth.identity.{method}.user.domain");
             let Some(Value::Object(domain)) = user.get("domain") else {
                 return Err(Error::field(at, "is required with a name and must be an object"));
             };
@@ -167,11 +197,11 @@ async fn named(tx: &mut Tx, user: &Map<String, Value>, line: &Line) -> Result<Op
                 Err(Error::Unauthorized(_)) => return Ok(None),
                 found => found?,
             };
-            let account = find(tx, "l.name = ? AND l.domain_id = ?", args![name, Id(domain.clone())]).await?;
+            let account = find_account(tx, name, &domain).await?;
             line.tried(tried(account.as_ref(), Some(name), Some(domain)));
             Ok(account)
         }
-        _ => Err(Error::field("auth.identity.password.user", "needs an id or a name, as a string")),
+        _ => Err(Error::field(&format!("auth.identity.{method}.user"), "needs an id or a name, as a string")),
     }
 }
 
@@ -209,6 +239,14 @@ pub struct Account {
 /// When the database fails.
 pub async fn account(tx: &mut Tx, user: &str) -> Result<Option<Account>> {
     find(tx, "l.user_id = ?", args![Id(user)]).await
+}
+
+/// The account of this name in a domain.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_account(tx: &mut Tx, name: &str, domain: &str) -> Result<Option<Account>> {
+    find(tx, "l.name = ? AND l.domain_id = ?", args![name, Id(domain)]).await
 }
 
 async fn find(tx: &mut Tx, condition: &str, args: &[store::Value]) -> Result<Option<Account>> {
@@ -370,6 +408,9 @@ impl Login<'_> {
                 self.parts.failures.count(self.parts.store, rules, &account, self.epoch, self.now);
             }
             let locked = lock == Lock::Closed;
+            if let Some(report) = rules.wrong_passwords.as_ref().filter(|_| !locked) {
+                self.line.wrong_password(wrong_password::hash(report, password));
+            }
             return Err(Error::Unauthorized(if locked { Reason::Locked } else { Reason::WrongPassword }));
         }
         let user = facts::user(tx, &account.user).await?;
@@ -383,79 +424,9 @@ impl Login<'_> {
     }
 }
 
-/// Checks that the methods satisfy the user's multi-factor rules. The options of one whose password was checked
-/// are known.
-///
-/// # Errors
-/// 401 when they do not.
-pub async fn check_mfa(
-    tx: &mut Tx,
-    auth_methods: &[String],
-    who: &Identity,
-    passed: Option<&Passed>,
-) -> Result<()> {
-    let read;
-    let options = match passed {
-        Some(passed) => &passed.account.options,
-        None => {
-            read = options(tx, &who.user).await?;
-            &read
-        }
-    };
-    if options.get("multi_factor_auth_enabled") == Some(&Value::Bool(false)) {
-        return Ok(());
-    }
-    let rules = options.get("multi_factor_auth_rules");
-    if rules.is_none_or(|rules| satisfies(rules, &who.methods, auth_methods)) {
-        Ok(())
-    } else {
-        Err(Error::Unauthorized(Reason::MissingFactor))
-    }
-}
-
-/// Whether one of the rules, each a list of methods, is satisfied. Methods that this server does not know are
-/// left out of a rule, and a rule of nothing else counts for nothing, so that a change of the
-/// configuration locks nobody out. No rule at all is satisfied by anything.
-pub fn satisfies(rules: &Value, proven: &[String], known: &[String]) -> bool {
-    let rules: Vec<BTreeSet<&str>> = rules
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|rule| rule.as_array()?.iter().map(Value::as_str).collect::<Option<BTreeSet<_>>>())
-        .map(|rule| rule.into_iter().filter(|m| known.iter().any(|k| k == m)).collect())
-        .filter(|rule: &BTreeSet<&str>| !rule.is_empty())
-        .collect();
-    rules.is_empty() || rules.iter().any(|rule| rule.iter().all(|m| proven.iter().any(|p| p == m)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    /// The one error that the dispatcher answers on a grid of time.
-    #[tokio::test]
-    async fn a_missing_factor_is_refused_as_a_wrong_password_is() {
-        let store = store::Store::memory().expect("opens");
-        store::migrate::sync(&store, 0).await.expect("makes it");
-        let mut tx = store.write().await.expect("begins");
-        let rules = store::Insert::into("user_option")
-            .set("user_id", "u")
-            .set("option_id", "MFAR")
-            .set("option_value", r#"[["password", "totp"]]"#);
-        tx.execute(&System::CommandLine, &rules).await.expect("inserts");
-        let who = Identity {
-            user: "u".into(),
-            methods: vec!["password".into()],
-            until: vicar_rules::delegation::Until::Never,
-            root_audit_id: None,
-            source: None,
-            known: crate::auth::token::Known::default(),
-        };
-        let methods = ["password", "totp"].map(str::to_owned);
-        let refused = check_mfa(&mut tx, &methods, &who, None).await.expect_err("refused");
-        assert!(matches!(refused, Error::Unauthorized(Reason::MissingFactor)), "{refused:?}");
-    }
 
     #[test]
     fn failures_that_are_not_written_yet_count_as_written_ones_will() {
@@ -499,21 +470,5 @@ mod tests {
         assert_eq!(lock(Some(3), 60, None), Lock::Closed);
         assert_eq!(lock(Some(0), 60, None), Lock::Open);
         assert_eq!(lock(None, 60, None), Lock::Open);
-    }
-
-    #[test]
-    fn rules_of_multi_factor_users() {
-        let words = |w: &[&str]| w.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        let known = words(&["password", "totp", "token"]);
-        let fits = |rules: Value, proven: &[&str]| satisfies(&rules, &words(proven), &known);
-        assert!(fits(json!([]), &["password"]));
-        assert!(fits(json!("damaged"), &["password"]));
-        assert!(fits(json!([["password", "totp"], ["password"]]), &["password"]));
-        assert!(!fits(json!([["password", "totp"]]), &["password"]));
-        assert!(fits(json!([["password", "totp"]]), &["totp", "password", "token"]));
-        assert!(fits(json!([["retina"]]), &["password"]));
-        assert!(fits(json!([["password", "retina"]]), &["password"]));
-        assert!(!fits(json!([["retina"], ["totp"]]), &["password"]));
-        assert!(!fits(json!([["totp"], [7]]), &["password"]));
     }
 }

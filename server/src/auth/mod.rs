@@ -1,15 +1,20 @@
 //! Who somebody is and what a token is worth: logins, tokens, the exchange of keypairs. Knows no handler.
 
-mod application_credential;
+pub mod application_credential;
 pub mod exchange;
+pub mod external;
+pub mod factors;
 pub mod fernet;
 pub mod issue;
 pub mod keypair;
 pub mod lockout;
 pub mod login;
+pub mod receipt;
 pub mod render;
 pub mod slow;
 pub mod token;
+pub mod totp;
+mod wrong_password;
 
 use crate::config::Config;
 use crate::crypto::keys::KeyRing;
@@ -22,6 +27,8 @@ pub struct Parts<'a> {
     pub config: &'a Config,
     /// Keys of tokens.
     pub token_keys: &'a KeyRing,
+    /// Keys of receipts.
+    pub receipt_keys: &'a KeyRing,
     /// Keys of credentials at rest.
     pub credential_keys: &'a KeyRing,
     /// Failed logins that are not written yet.

@@ -7,6 +7,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::error::Result;
 use crate::extra;
+use crate::facts::application_credentials::StoredRule;
 use crate::facts::catalog::{Endpoint, Service};
 use crate::facts::{self, ProjectFacts, RoleRef, UserFacts};
 use crate::store::Tx;
@@ -129,10 +130,12 @@ pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: b
             out.insert("catalog".into(), catalog(tx, config, token).await?);
         }
     }
-    if let Some(a) = &token.application_credential {
-        let mut shown = json!({"id": a.id, "name": a.name, "restricted": !a.unrestricted});
-        if let Some(rules) = &a.access_rules {
-            extra::set(&mut shown, "access_rules", rules.clone());
+    if let Some(stored) = &token.application_credential {
+        let own = &stored.credential;
+        let mut shown = json!({"id": own.id, "name": stored.name, "restricted": !own.unrestricted});
+        if !stored.access_rules.is_empty() {
+            let rules: Vec<Value> = stored.access_rules.iter().map(StoredRule::to_json).collect();
+            extra::set(&mut shown, "access_rules", rules);
         }
         out.insert("application_credential".into(), shown);
     }

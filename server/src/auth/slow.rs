@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::crypto::passwords::Passwords;
 use crate::error::{Error, Result};
+use crate::ids;
 use crate::queue::Origin;
 use crate::remote::{self, Remote};
 
@@ -36,6 +37,7 @@ pub struct SlowWork {
     claimed: String,
     answered: Vec<(Question, Answer)>,
     open: Option<Question>,
+    made: Option<String>,
     /// What the policy asks of other servers. It has only a look at this.
     policy: Mutex<Asked>,
 }
@@ -70,6 +72,11 @@ impl SlowWork {
     /// Sets who asks for the work: as the client wrote it, whether there is such a user or not.
     pub fn claim(&mut self, who: &str) {
         who.clone_into(&mut self.claimed);
+    }
+
+    /// A new secret, the same one in every run of the handler: its hash is asked for in one, and found in the next.
+    pub fn new_secret(&mut self) -> String {
+        self.made.get_or_insert_with(ids::long_secret).clone()
     }
 
     /// The hash of a password that shall be stored.

@@ -11,10 +11,11 @@ use vicar_rules::roles::{Implications, RoleSet};
 use vicar_rules::token::{self, Kind, ScopeKind, TokenTraits};
 
 use super::Parts;
-use super::application_credential::{self, ApplicationCredential};
+use super::application_credential::{Worth, worth};
 use super::fernet::{Payload, PayloadScope};
 use super::keypair;
 use crate::error::{Error, Result};
+use crate::facts::application_credentials::StoredCredential;
 use crate::facts::{self, EvaluatedTrust, Place, ProjectFacts, RevocationQuery, RoleRef, UserFacts};
 use crate::line::{Line, TokenIds, Tried};
 use crate::reason::Reason;
@@ -49,7 +50,7 @@ pub struct Token {
     /// Its trust with all above, if it stands on one.
     pub trust: Option<EvaluatedTrust>,
     /// Its application credential.
-    pub application_credential: Option<ApplicationCredential>,
+    pub application_credential: Option<StoredCredential>,
     /// The implied-role relation, for what else is judged in the same transaction.
     pub implications: Arc<Implications>,
 }
@@ -111,10 +112,10 @@ impl Token {
             TokenScope::Unscoped | TokenScope::System => subject,
         };
         match &self.application_credential {
-            Some(credential) => subject
-                .with(Trait::ApplicationCredential, [&credential.id])
-                .with(Trait::ApplicationCredentialName, [&credential.name])
-                .with_flag(Trait::ApplicationCredentialRestricted, !credential.unrestricted),
+            Some(stored) => subject
+                .with(Trait::ApplicationCredential, [&stored.credential.id])
+                .with(Trait::ApplicationCredentialName, [&stored.name])
+                .with_flag(Trait::ApplicationCredentialRestricted, !stored.credential.unrestricted),
             None => subject,
         }
     }
@@ -300,7 +301,7 @@ async fn held(tx: &mut Tx, user: &str, place: Place<'_>, implications: &Implicat
 async fn resolve(
     tx: &mut Tx,
     payload: Payload,
-    kind: Kind,
+    mut kind: Kind,
     mut known: Known,
     now: Micros,
     options: ValidateOptions,
@@ -308,6 +309,7 @@ async fn resolve(
     let implications = known.implications(tx).await?;
     let mut application_credential = None;
     let mut trust = None;
+    let mut owner = None;
     let mut carries = Carries::All;
     let user = &payload.user;
     let (scope, roles) = match &payload.scope {
@@ -330,17 +332,24 @@ async fn resolve(
                 return Ok(Err(Reason::NoSuchScope));
             };
             let held = held(tx, user, Place::Project(id), &implications).await?;
-            let found = application_credential::load(tx, credential, user, id, now).await?;
-            let Some((shown, given)) = found else {
-                return Ok(Err(Reason::CredentialOver));
+            let Some(user) = facts::user(tx, user).await? else { return Ok(Err(Reason::TokenUser)) };
+            let Worth { stored, authority } = match worth(tx, credential, &user, &project, &held, now).await?
+            {
+                Ok(worth) => worth,
+                Err(reason) => return Ok(Err(reason)),
             };
             // One that is limited to access rules may be shown only to who enforces them.
-            if shown.access_rules.is_some() && !options.understands_access_rules {
+            if !stored.access_rules.is_empty() && !options.understands_access_rules {
                 return Ok(Err(Reason::CredentialOver));
             }
-            application_credential = Some(shown);
-            carries = Carries::These(given.clone());
-            (TokenScope::Project(project), given.intersection(&held).cloned().collect())
+            if token::shown_until(kind, payload.expires, options.window, [authority.until]) <= now {
+                return Ok(Err(Reason::TokenExpired));
+            }
+            kind = token::with_credential(kind, stored.credential.unrestricted);
+            carries = Carries::These(stored.credential.roles.clone());
+            application_credential = Some(stored);
+            owner = Some(user);
+            (TokenScope::Project(project), authority.roles)
         }
         PayloadScope::Trust(project, id) | PayloadScope::Narrowed(project, id) => {
             let evaluated = match known.trust {
@@ -383,9 +392,10 @@ async fn resolve(
     if roles.is_empty() && !matches!(scope, TokenScope::Unscoped) {
         return Ok(Err(Reason::NoRoles));
     }
-    let user = match &trust {
-        Some(evaluated) => evaluated.users.get(evaluated.chain().speaks_for()).cloned(),
-        None => facts::user(tx, user).await?,
+    let user = match (&trust, owner) {
+        (Some(evaluated), _) => evaluated.users.get(evaluated.chain().speaks_for()).cloned(),
+        (None, Some(owner)) => Some(owner),
+        (None, None) => facts::user(tx, user).await?,
     };
     let Some(user) = user else { return Ok(Err(Reason::TokenUser)) };
     let token = Token { payload, kind, user, scope, roles, trust, application_credential, implications };

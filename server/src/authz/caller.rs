@@ -10,10 +10,17 @@ use vicar_rules::roles::Implications;
 use vicar_rules::token::{Act, Kind};
 
 use crate::app::App;
+use crate::auth::application_credential;
 use crate::auth::token::{Known, Token, ValidateOptions, validate};
 use crate::error::{Error, Result};
+use crate::http::Request;
+use crate::http::request::SERVICE_TOKEN;
 use crate::line::Line;
+use crate::reason::Reason;
 use crate::store::Tx;
+
+/// The role of services.
+const SERVICE_ROLE: &str = "service";
 
 /// A caller with a valid token, or with the configured admin token.
 #[derive(Debug)]
@@ -33,8 +40,33 @@ impl Caller {
         {
             return Ok(Self::admin_token());
         }
-        let token = validate(tx, app.auth(), text, Known::default(), now, ValidateOptions::default()).await?;
+        // Access rules are enforced on every request, by `dispatch`.
+        let options = ValidateOptions { window: 0, understands_access_rules: true };
+        let token = validate(tx, app.auth(), text, Known::default(), now, options).await?;
         Ok(Self::with(token.map_err(|dead| dead.refused(line))?))
+    }
+
+    /// Checks that the access rules of the token's application credential allow the request. A service may pass on
+    /// what they do not, for its own part in a request that it was allowed: with its own token beside, which has
+    /// the role `service`.
+    ///
+    /// # Errors
+    /// 401 when they do not, as keystonemiddleware does.
+    pub async fn may_ask(&self, tx: &mut Tx, app: &App, request: &Request, now: Micros) -> Result<()> {
+        let Some(token) = &self.token else { return Ok(()) };
+        let (method, path, base) = (&request.method, &request.path, request.links.base());
+        if application_credential::allows(tx, &app.config, token, method, path, base).await? {
+            return Ok(());
+        }
+        if let Some(text) = request.token_header(&SERVICE_TOKEN)? {
+            let options = ValidateOptions::default();
+            let known = Known::of_caller(Some(token));
+            let service = validate(tx, app.auth(), text, known, now, options).await?;
+            if service.is_ok_and(|t| t.kind != Kind::Ec2 && t.roles.iter().any(|r| r.name == SERVICE_ROLE)) {
+                return Ok(());
+            }
+        }
+        Err(Error::Unauthorized(Reason::AccessRules))
     }
 
     /// With a token.

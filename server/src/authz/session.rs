@@ -137,7 +137,13 @@ impl<'r, T> Session<'r, T> {
     /// # Errors
     /// 400 for a limit that is no positive integer.
     pub fn paging(&self, queried: &[&str], filters: &[&str]) -> Result<Paging<'r>> {
-        self.request.query.paging(queried, filters, self.app.config.list_limit)
+        self.request.query.paging(queried, filters, self.list_limit())
+    }
+
+    /// The longest list that the configuration allows of the collection that the path ends with.
+    fn list_limit(&self) -> Option<u32> {
+        let collection = self.request.path.split('/').rfind(|part| !part.is_empty()).unwrap_or_default();
+        self.app.config.list_limits.of(collection)
     }
 
     /// The answer with a page that was read in batches.
@@ -273,11 +279,11 @@ impl<'r, T> Session<'r, T> {
         if self.allows(op, &facts)? { Ok(()) } else { Err(Error::NotPermitted(op.row().name)) }
     }
 
-    /// The variable parts of the path are facts, as in Keystone.
+    /// The variable parts of the path are facts, as in Keystone, unless the object tells the same of itself.
     fn with_path(&self, facts: Facts) -> Facts {
         self.request.parts().fold(facts, |facts, (name, value)| match Fact::named(name) {
-            Some(fact) => facts.with(fact, value),
-            None => facts,
+            Some(fact) if !facts.tells(fact) => facts.with(fact, value),
+            _ => facts,
         })
     }
 
@@ -368,7 +374,7 @@ impl<'r, T> Session<'r, T> {
     /// # Errors
     /// 400 for a page that cannot be.
     pub fn list(&self, name: &str, items: Vec<Value>, filters: &[&str]) -> Result<Response> {
-        self.request.list(name, items, filters, self.app.config.list_limit)
+        self.request.list(name, items, filters, self.list_limit())
     }
 
     /// Leaves something for the time after the commit, such as a counter: it is not done when the

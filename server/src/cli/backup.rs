@@ -81,10 +81,9 @@ const TRIES: usize = 5;
 impl Keys {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let config = self.at.config()?;
-        let repositories =
-            [("fernet-keys", &config.fernet_keys), ("credential-keys", &config.credential_keys)];
         let mut all = Vec::new();
-        for (name, dir) in repositories {
+        for (of, dir) in config.key_repositories() {
+            let name = if of == "token" { "fernet-keys".to_owned() } else { format!("{of}-keys") };
             all.push((name, dir, read(dir)?));
         }
         if files::is_taken(&self.into) {

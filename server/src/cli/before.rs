@@ -19,12 +19,10 @@ pub(super) fn check_files(config: &Config) -> Result<(), Failure> {
     Rules::read(config).map(drop).map_err(Failure::Config)
 }
 
-/// Checks the keys of tokens and credentials.
+/// Checks the keys of tokens, credentials and receipts.
 pub(super) fn check_keys(config: &Config) -> Result<(), Failure> {
-    for (of, dir, null_key) in
-        [("token", &config.fernet_keys, false), ("credential", &config.credential_keys, true)]
-    {
-        KeyRing::new(dir.clone(), null_key)
+    for (of, dir) in config.key_repositories() {
+        KeyRing::new(dir.clone(), of == "credential")
             .current()
             .map_err(|e| Failure::Keys(format!("{of} keys: {e}")))?;
     }

@@ -47,6 +47,9 @@ const KEYS: Expected = Expected {
     chmod: "chmod go=",
 };
 
+const RECEIPT_KEYS: Expected =
+    Expected { without: "the server will not start; `vicar keys setup --receipt` makes them", ..KEYS };
+
 impl Doctor {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let mut r = Report::default();
@@ -60,6 +63,15 @@ impl Doctor {
                 r.group("Keys");
                 checks::key_repository(&mut r, "token keys", &config.fernet_keys, false, &KEYS);
                 checks::key_repository(&mut r, "credential keys", &config.credential_keys, true, &KEYS);
+                if config.has_receipt_keys() {
+                    checks::key_repository(
+                        &mut r,
+                        "receipt keys",
+                        &config.receipt_keys,
+                        false,
+                        &RECEIPT_KEYS,
+                    );
+                }
                 r.group("TLS");
                 match self.tls.or(&config) {
                     Ok(tls) => tls.check(&mut r, config.public_endpoint.as_deref()),

@@ -22,7 +22,7 @@ const CREDENTIAL_KEYS: usize = 3;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
-    /// Make key repositories where there are none (both kinds, unless one is named)
+    /// Make key repositories where there are none (all kinds, unless some are named)
     Setup(Which),
     /// Make the staged key primary, stage a new one, remove the oldest (token keys, unless told otherwise)
     ///
@@ -33,7 +33,7 @@ pub(super) enum Keys {
     Rotate(Which),
     /// Encrypt every stored credential anew with the primary credential key
     Migrate(Installation),
-    /// Copy both key repositories into a directory that only its owner may enter
+    /// Copy all key repositories into a directory that only its owner may enter
     Backup(backup::Keys),
 }
 
@@ -47,6 +47,30 @@ pub(super) struct Which {
     /// The keys of stored credentials
     #[arg(long)]
     credential: bool,
+    /// The keys of receipts, where `[fernet_receipts] key_repository` gives them their own
+    #[arg(long)]
+    receipt: bool,
+}
+
+impl Which {
+    /// Whether the keys of these are meant.
+    fn names(&self, of: &str) -> bool {
+        match of {
+            "token" => self.fernet,
+            "credential" => self.credential,
+            _ => self.receipt,
+        }
+    }
+
+    /// Refuses to take the keys of tokens for those of receipts.
+    fn check_receipts(&self, config: &Config) -> Result<(), Failure> {
+        if !self.receipt || config.has_receipt_keys() {
+            return Ok(());
+        }
+        Err(Failure::Usage(
+            "--receipt: receipts have the keys of tokens, unless `[fernet_receipts] key_repository` names another directory".into(),
+        ))
+    }
 }
 
 impl Keys {
@@ -62,11 +86,10 @@ impl Keys {
 
 fn setup(which: &Which) -> Result<(), Failure> {
     let config = which.at.config()?;
-    let both = which.fernet == which.credential;
-    for (wanted, dir) in
-        [(both || which.fernet, &config.fernet_keys), (both || which.credential, &config.credential_keys)]
-    {
-        if wanted {
+    which.check_receipts(&config)?;
+    let all = !(which.fernet || which.credential || which.receipt);
+    for (of, dir) in config.key_repositories() {
+        if all || which.names(of) {
             which.at.make_key_directory(dir)?;
             let made = keys::setup(dir).map_err(Failure::Io)?;
             print(format_args!("{}: {}", dir.display(), if made { "made" } else { "there already" }));
@@ -77,6 +100,7 @@ fn setup(which: &Which) -> Result<(), Failure> {
 
 async fn rotate(which: &Which) -> Result<(), Failure> {
     let config = which.at.config()?;
+    which.check_receipts(&config)?;
     if which.credential {
         let store = installation::open_current_read_only(&config.database).await?;
         let behind = behind(&mut store.read().await?, &primary(&config)?.1).await?.len();
@@ -87,7 +111,10 @@ async fn rotate(which: &Which) -> Result<(), Failure> {
         }
         promoted(&config.credential_keys, CREDENTIAL_KEYS)?;
     }
-    if which.fernet || !which.credential {
+    if which.receipt {
+        promoted(&config.receipt_keys, config.receipt_max_active_keys)?;
+    }
+    if which.fernet || !(which.credential || which.receipt) {
         promoted(&config.fernet_keys, config.fernet_max_active_keys)?;
     }
     Ok(())

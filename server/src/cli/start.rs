@@ -76,6 +76,7 @@ pub(super) async fn start(
     let first = if is_empty(&app).await? { Some(first_start(at, &app, reached).await?) } else { None };
     app.token_keys.current().map_err(|e| Failure::Keys(format!("token keys: {e}")))?;
     app.credential_keys.current().map_err(|e| Failure::Keys(format!("credential keys: {e}")))?;
+    app.receipt_keys.current().map_err(|e| Failure::Keys(format!("receipt keys: {e}")))?;
     Ok(Started { app, first })
 }
 
@@ -104,7 +105,7 @@ async fn check(
     }
     installation::make_data_directory(at.data_dir())?;
     let clients = ["clouds.yaml", "openrc"].map(|name| at.data_dir().join(name));
-    let keys = [&config.fernet_keys, &config.credential_keys].map(|dir| dir.join("0"));
+    let keys: Vec<_> = config.key_repositories().into_iter().map(|(_, dir)| dir.join("0")).collect();
     clients.iter().chain(&keys).try_for_each(|path| files::check_can_write(path))
 }
 
@@ -118,7 +119,7 @@ fn check_data_directory(at: &Installation, config: &Config) -> Result<(), Failur
         Location::Sqlite(path) => Some(path),
         Location::Server(_) => None,
     };
-    let mut kept = [&config.fernet_keys, &config.credential_keys].into_iter().chain(file);
+    let mut kept = config.key_repositories().into_iter().map(|(_, dir)| dir).chain(file);
     for path in kept.clone() {
         // What we may not look at must not pass for what is not there.
         files::is_there(path)?;
@@ -133,7 +134,7 @@ fn check_data_directory(at: &Installation, config: &Config) -> Result<(), Failur
 /// Checks what is there before a database without contents is filled: keys mean that there was a database, and
 /// a file that other users can open is not one for secrets.
 fn check_first_start(config: &Config) -> Result<(), Failure> {
-    for dir in [&config.fernet_keys, &config.credential_keys] {
+    for (_, dir) in config.key_repositories() {
         files::is_there(dir)?;
         files::check_readable(dir).map_err(Failure::Io)?;
         if keys::files(dir).is_ok_and(|files| !files.is_empty()) {
@@ -175,7 +176,7 @@ async fn first_start(at: &Installation, app: &App, reached: &Reached) -> Result<
 /// New keys are for an empty database only. Beside one that is in use, they would hide that the right ones are
 /// missing.
 fn make_keys(at: &Installation, config: &Config) -> Result<(), Failure> {
-    for dir in [&config.fernet_keys, &config.credential_keys] {
+    for (_, dir) in config.key_repositories() {
         at.make_key_directory(dir)?;
         if !keys::setup(dir).map_err(Failure::Io)? {
             return Err(keys_without_database(dir, config));
@@ -186,7 +187,7 @@ fn make_keys(at: &Installation, config: &Config) -> Result<(), Failure> {
 
 /// Removes the keys of a first start that failed, as far as that is possible.
 fn remove_keys(config: &Config) {
-    for dir in [&config.fernet_keys, &config.credential_keys] {
+    for (_, dir) in config.key_repositories() {
         for (_, file) in keys::files(dir).unwrap_or_default() {
             let _ = std::fs::remove_file(file);
         }

@@ -63,9 +63,8 @@ const PLUGINS: &[&str] = &[
 const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("token", "provider", Unless(&["fernet"]), Refused("token-provider", "tokens of the Keystone are not understood here, nor ours there. Change it there to `fernet` first, and wait for `[token] expiration`")),
     ("credential", "provider", Unless(&["fernet"]), Refused("credential-provider", "stored credentials cannot be read here")),
-    ("receipt", "provider", Always, Nothing),
+    ("receipt", "provider", Unless(&["fernet"]), Differs("receipts are made here as `fernet` makes them")),
     ("identity", "driver", Unless(SQL), Refused("identity-driver", "users whose passwords an LDAP or another service checks cannot log in here")),
-    ("identity", "domain_configurations_from_database", Unless(OFF), Differs("configurations of domains are neither read nor served here; the start is refused if one names another driver")),
     ("catalog", "driver", Unless(SQL), Refused("catalog-driver", "the catalog is served from the database alone")),
     ("oslo_messaging_notifications", "driver", Unless(&["noop"]), Differs("what is done here is told to nobody. Who follows the Keystone's notifications (metering, audit, cleaners) misses it")),
     ("cache", "*", Always, Nothing),
@@ -81,11 +80,8 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("oslo_policy", "enforce_scope", Unless(ON), Differs("the kind of scope that an operation wants is always enforced, as in Keystone 30.0.0")),
     ("oslo_policy", "enforce_new_defaults", Unless(ON), Differs("the old, wider defaults are not among the shipped rules: who relies on them is refused. Overrides in policy.yaml can name them")),
     ("security_compliance", "allow_insecure_admin_trust_cross_project_credentials_access", Unless(OFF), Differs("a trust's token never sees other credentials here")),
-    ("security_compliance", "invalid_password_hash*", Always, Nothing),
-    ("security_compliance", "report_invalid_password_hash", Always, Differs("hashes of wrong passwords are not reported here")),
     ("resource", "*_url_safe", Unless(&["off"]), Refused("url-safe-names", "names are not checked here for what cannot be part of a URL")),
     ("application_credential", "*", Always, Nothing),
-    ("*", "list_limit", Always, Differs("`[DEFAULT] list_limit` is looked at instead")),
     ("DEFAULT", "secure_proxy_ssl_header", Always, Todo("it is not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with")),
     ("oslo_middleware", "*", Always, Nothing),
     ("federation", "trusted_dashboard", Always, Refused("federation", "single sign-on is not served here: who logs in through an identity provider cannot")),
@@ -253,6 +249,7 @@ pub fn judge(ini: &Ini, config: &Config) -> Findings {
         }
     }
     methods(&mut all, config);
+    external(&mut all, ini, config);
     domains(&mut all, ini);
     all
 }
@@ -281,14 +278,29 @@ const METHODS: &[&str] = &[
 const OTHER_METHODS: &str = "nobody logs in here with what a plugin adds";
 
 fn methods(all: &mut Findings, config: &Config) {
-    let others: Vec<&str> =
-        config.auth_methods.iter().map(String::as_str).filter(|m| !METHODS.contains(m)).collect();
+    let has_kerberos = config.remote_user.as_ref().is_some_and(|remote| remote.auth_type.is_some());
+    let is_known = |m: &str| METHODS.contains(&m) || has_kerberos && m == "kerberos";
+    let others: Vec<&str> = config.auth_methods.iter().map(String::as_str).filter(|m| !is_known(m)).collect();
     if !others.is_empty() {
         all.foreign.push(Finding {
             option: written("auth", "methods"),
             effect: Refused("auth-methods", OTHER_METHODS),
             text: format!("has {}: {OTHER_METHODS}", others.join(", ")),
         });
+    }
+}
+
+/// `[auth] external`, which is read, and can name a plugin; and what it needs here.
+fn external(all: &mut Findings, ini: &Ini, config: &Config) {
+    let option = written("auth", "external");
+    let Some(plugin) = ini.value("auth", "external") else { return };
+    if !PLUGINS.contains(&plain(plugin).as_str()) {
+        let text = "is set: a plugin for a login method that does not run here".to_owned();
+        all.foreign.push(Finding { option, effect: Refused("auth-plugins", OTHER_METHODS), text });
+    } else if config.remote_user.is_none() && config.auth_methods.iter().any(|m| m == "external") {
+        let text =
+            "nobody is known by a front server here before `[vicar] remote_user_header` names its header";
+        all.foreign.push(Finding { option, effect: Todo(text), text: format!("is set: {text}") });
     }
 }
 
@@ -412,8 +424,8 @@ mod tests {
         assert!(matches!(effect("auth", "saml2", "my.plugin"), Refused("auth-plugins", _)));
         assert_eq!(effect("auth", "password", "keystone.auth.plugins.password.Password"), Nothing);
         assert_eq!(effect("DEFAULT", "log_file", "x"), Nothing);
-        assert_eq!(effect("identity", "domain_configurations_from_database", "No"), Nothing);
-        assert!(matches!(effect("identity", "domain_configurations_from_database", "yes"), Differs(_)));
+        assert_eq!(effect("oslo_policy", "enforce_scope", "Yes"), Nothing);
+        assert!(matches!(effect("oslo_policy", "enforce_scope", "no"), Differs(_)));
         assert!(matches!(effect("openid", "remote_id_attribute", "HTTP_OIDC_ISS"), Refused("federation", _)));
     }
 

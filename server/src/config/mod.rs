@@ -3,12 +3,14 @@
 //! `ini` reads the files, `options` is the table of what has a meaning here, `known` has every other option of a
 //! Keystone, and `foreign` says what follows from those.
 
+pub mod domain;
 pub mod foreign;
 pub mod front;
 mod ini;
 pub mod known;
 pub mod options;
 mod policy;
+mod remote_user;
 mod substitute;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use std::time::Duration;
 
 use vicar_rules::Micros;
 
+use self::domain::DomainOptions;
 use self::front::{Cors, Health};
 use self::options::Kind;
 use crate::clock::SECOND;
@@ -27,6 +30,7 @@ use crate::store::url::{self, Location, Settings};
 
 pub use self::ini::{Ini, Source};
 pub use self::policy::{PolicyOptions, RemoteOptions};
+pub use self::remote_user::RemoteUser;
 
 /// A configuration that cannot be used. The message names file, section and option.
 #[derive(Debug, thiserror::Error)]
@@ -65,8 +69,65 @@ pub struct Compliance {
     pub password_regex_description: Option<String>,
     /// Whether a password that an administrator set must be changed at first use.
     pub change_password_upon_first_use: bool,
+    /// What is told of wrong passwords.
+    pub wrong_passwords: Option<WrongPasswords>,
     /// Keystone's opt-in for application credentials on trust routes.
     pub allow_insecure_application_credential_trust_escalation: bool,
+}
+
+/// `[security_compliance] report_invalid_password_hash` and its like: the hashes of wrong passwords in the security log.
+#[derive(Debug, Clone)]
+pub struct WrongPasswords {
+    /// The key.
+    pub key: Secret,
+    /// The function.
+    pub function: HashFunction,
+    /// How many characters are shown; `None`: all.
+    pub most: Option<usize>,
+}
+
+/// What hashes of wrong passwords are made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashFunction {
+    /// `sha1`
+    Sha1,
+    /// `sha224`
+    Sha224,
+    /// `sha256`
+    Sha256,
+    /// `sha384`
+    Sha384,
+    /// `sha512`
+    Sha512,
+}
+
+/// How long lists are, at most: each by the option `list_limit` of a section, or else by that of `[DEFAULT]`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ListLimits {
+    /// `[DEFAULT]`
+    pub default: Option<u32>,
+    identity: Option<u32>,
+    resource: Option<u32>,
+    role: Option<u32>,
+    catalog: Option<u32>,
+    policy: Option<u32>,
+    unified_limit: Option<u32>,
+}
+
+impl ListLimits {
+    /// That of a collection, by its name in the API.
+    pub fn of(&self, collection: &str) -> Option<u32> {
+        let own = match collection {
+            "users" | "groups" => self.identity,
+            "projects" | "domains" => self.resource,
+            "roles" => self.role,
+            "regions" | "services" | "endpoints" => self.catalog,
+            "policies" => self.policy,
+            "limits" | "registered_limits" => self.unified_limit,
+            _ => None,
+        };
+        own.or(self.default)
+    }
 }
 
 /// `[vicar]`: what `serve` is told where neither the command line nor a variable says it. Each is read as it is there.
@@ -116,12 +177,20 @@ pub struct Config {
     pub fernet_keys: PathBuf,
     /// `[fernet_tokens] max_active_keys`
     pub fernet_max_active_keys: usize,
+    /// `[fernet_receipts] key_repository`
+    pub receipt_keys: PathBuf,
+    /// `[fernet_receipts] max_active_keys`
+    pub receipt_max_active_keys: usize,
+    /// `[receipt] expiration`
+    pub receipt_expiration: Micros,
     /// `[credential] key_repository`
     pub credential_keys: PathBuf,
     /// `[credential] auth_ttl`: how old a signed request may be.
     pub auth_ttl: Micros,
     /// `[credential] user_limit`: how many credentials a user may have (negative in the file: any number).
     pub credential_user_limit: Option<u32>,
+    /// `[application_credential] user_limit`: how many application credentials a user may have.
+    pub application_credential_user_limit: Option<u32>,
     /// `[credential] refuse_replay`
     pub refuse_replay: bool,
     /// `[credential] allow_untimed_signatures`
@@ -140,6 +209,12 @@ pub struct Config {
     pub auth_methods: Vec<String>,
     /// `[auth] additional_primary_auth_methods`
     pub additional_primary: Vec<String>,
+    /// `[totp] included_previous_windows`
+    pub totp_previous_windows: u32,
+    /// `[totp] refuse_reuse`
+    pub totp_refuse_reuse: bool,
+    /// Whose word counts for whom a front server has authenticated.
+    pub remote_user: Option<RemoteUser>,
     /// `[identity] domain_specific_drivers_enabled`
     pub domain_specific_drivers: bool,
     /// `[identity] default_domain_id`
@@ -162,8 +237,12 @@ pub struct Config {
     pub path_prefix: String,
     /// `[DEFAULT] admin_token`
     pub admin_token: Option<Secret>,
-    /// `[DEFAULT] list_limit`
-    pub list_limit: Option<u32>,
+    /// What domains can have otherwise.
+    pub domain_options: DomainOptions,
+    /// `[identity] domain_configurations_from_database`, with drivers of domains: what is stored for domains has an effect.
+    pub stored_domain_options: bool,
+    /// `list_limit` of `[DEFAULT]` and of the sections that have one.
+    pub list_limits: ListLimits,
     /// `[DEFAULT] max_project_tree_depth`
     pub max_project_tree_depth: u32,
     /// `[endpoint_filter] return_all_endpoints_if_no_filter`: what a project sees for which no endpoint is named.
@@ -238,6 +317,20 @@ impl Config {
         Self::from_ini(&ini, data_dir)
     }
 
+    /// Every key repository, by what its keys are of.
+    pub fn key_repositories(&self) -> Vec<(&'static str, &PathBuf)> {
+        let receipts = self.has_receipt_keys().then_some(("receipt", &self.receipt_keys));
+        [("token", &self.fernet_keys), ("credential", &self.credential_keys)]
+            .into_iter()
+            .chain(receipts)
+            .collect()
+    }
+
+    /// Whether receipts have keys of their own.
+    pub fn has_receipt_keys(&self) -> bool {
+        self.receipt_keys != self.fernet_keys
+    }
+
     /// From files that were read already.
     ///
     /// # Errors
@@ -253,13 +346,22 @@ impl Config {
             unknown.extend(at.unknown.iter().map(|name| format!("[database] connection, parameter {name}")));
         }
         let public_endpoint = r.public_endpoint()?;
+        let fernet_keys = r.path("fernet_tokens", "key_repository")?;
+        let receipt_keys = r.text("fernet_receipts", "key_repository")?.map(PathBuf::from);
         Ok(Self {
             database,
-            fernet_keys: r.path("fernet_tokens", "key_repository")?,
+            receipt_keys: receipt_keys.unwrap_or_else(|| fernet_keys.clone()),
+            receipt_max_active_keys: r.size::<usize>("fernet_receipts", "max_active_keys")?.max(1),
+            receipt_expiration: r.duration("receipt", "expiration")?.clamp(0, crate::clock::DAY),
+            fernet_keys,
             fernet_max_active_keys: r.size::<usize>("fernet_tokens", "max_active_keys")?.max(1),
             credential_keys: r.path("credential", "key_repository")?,
             auth_ttl: r.duration("credential", "auth_ttl")?,
             credential_user_limit: u32::try_from(r.number("credential", "user_limit")?).ok(),
+            application_credential_user_limit: u32::try_from(
+                r.number("application_credential", "user_limit")?,
+            )
+            .ok(),
             refuse_replay: r.flag("credential", "refuse_replay")?,
             allow_untimed_signatures: r.flag("credential", "allow_untimed_signatures")?,
             allow_s3_version_2: r.flag("credential", "allow_s3_version_2")?,
@@ -273,6 +375,9 @@ impl Config {
             },
             auth_methods: r.list("auth", "methods")?,
             additional_primary: r.list("auth", "additional_primary_auth_methods")?,
+            totp_previous_windows: r.size::<u32>("totp", "included_previous_windows")?.min(10),
+            totp_refuse_reuse: r.flag("totp", "refuse_reuse")?,
+            remote_user: r.remote_user()?,
             domain_specific_drivers: r.flag("identity", "domain_specific_drivers_enabled")?,
             default_domain_id: r.text("identity", "default_domain_id")?.unwrap_or_default(),
             max_password_length: r.size("identity", "max_password_length")?,
@@ -284,7 +389,10 @@ impl Config {
             path_prefix: r.path_prefix(public_endpoint.as_deref())?,
             public_endpoint,
             admin_token: r.text("DEFAULT", "admin_token")?.map(Secret),
-            list_limit: r.count("DEFAULT", "list_limit")?,
+            domain_options: DomainOptions::read(ini)?,
+            stored_domain_options: r.flag("identity", "domain_configurations_from_database")?
+                && r.flag("identity", "domain_specific_drivers_enabled")?,
+            list_limits: r.list_limits()?,
             max_project_tree_depth: r.size("DEFAULT", "max_project_tree_depth")?,
             all_endpoints_unless_named: r.flag("endpoint_filter", "return_all_endpoints_if_no_filter")?,
             revoke_by_id: r.flag("token", "revoke_by_id")?,
@@ -330,6 +438,20 @@ fn not_in_table<T>(section: &str, name: &str) -> Result<T> {
 }
 
 impl Reader<'_> {
+    fn list_limits(&self) -> Result<ListLimits> {
+        // As in Keystone, 0 is none.
+        let of = |section| Ok(self.count(section, "list_limit")?.filter(|n| *n > 0));
+        Ok(ListLimits {
+            default: of("DEFAULT")?,
+            identity: of("identity")?,
+            resource: of("resource")?,
+            role: of("role")?,
+            catalog: of("catalog")?,
+            policy: of("policy")?,
+            unified_limit: of("unified_limit")?,
+        })
+    }
+
     fn policy(&self) -> Result<PolicyOptions> {
         let dirs = self.ini.values("oslo_policy", "policy_dirs");
         let default = self.text("oslo_policy", "policy_dirs")?;
@@ -537,6 +659,38 @@ impl Reader<'_> {
         Ok(u32::try_from(rounds).unwrap_or(12).clamp(4, 31))
     }
 
+    fn wrong_passwords(&self) -> Result<Option<WrongPasswords>> {
+        let section = "security_compliance";
+        let name = "report_invalid_password_hash";
+        let outputs = self.list(section, name)?;
+        if let Some(other) = outputs.iter().find(|word| *word != "event") {
+            return wrong(section, name, format_args!("`{other}` is not `event`"));
+        }
+        let name = "invalid_password_hash_function";
+        let function = match self.text(section, name)?.unwrap_or_default().to_ascii_lowercase().as_str() {
+            "sha1" => HashFunction::Sha1,
+            "sha224" => HashFunction::Sha224,
+            "sha256" => HashFunction::Sha256,
+            "sha384" => HashFunction::Sha384,
+            "sha512" => HashFunction::Sha512,
+            other => return wrong(section, name, format_args!("`{other}` is no function that is there")),
+        };
+        let key = self.text(section, "invalid_password_hash_secret_key")?.filter(|key| !key.is_empty());
+        let most = self.count(section, "invalid_password_hash_max_chars")?;
+        match key {
+            _ if outputs.is_empty() => Ok(None),
+            Some(key) => {
+                let most = most.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+                Ok(Some(WrongPasswords { key: Secret(key), function, most }))
+            }
+            None => wrong(
+                section,
+                "invalid_password_hash_secret_key",
+                "is needed for `report_invalid_password_hash`",
+            ),
+        }
+    }
+
     fn compliance(&self) -> Result<Compliance> {
         let section = "security_compliance";
         let count = |name| self.count(section, name);
@@ -550,6 +704,7 @@ impl Reader<'_> {
             password_regex: self.text(section, "password_regex")?,
             password_regex_description: self.text(section, "password_regex_description")?,
             change_password_upon_first_use: self.flag(section, "change_password_upon_first_use")?,
+            wrong_passwords: self.wrong_passwords()?,
             allow_insecure_application_credential_trust_escalation: self
                 .flag(section, "allow_insecure_application_credential_trust_escalation")?,
         })
@@ -679,5 +834,37 @@ like = this
             let c = Config::from_text(&format!("[token]\nexpiration = {value}\n"), Path::new("/d"));
             assert_eq!(c.expect("reads").token_expiration, kept * SECOND);
         }
+    }
+
+    #[test]
+    fn hashes_of_wrong_passwords_need_a_key_and_a_function_that_is_there() {
+        let of = |text: &str| {
+            let text = format!("[security_compliance]\n{text}");
+            Config::from_text(&text, Path::new("/d")).map(|c| c.compliance.wrong_passwords)
+        };
+        assert!(of("").expect("reads").is_none());
+        assert!(of("invalid_password_hash_secret_key = s3cret\n").expect("reads").is_none());
+        let on = "report_invalid_password_hash = event\n";
+        assert!(of(on).is_err(), "a hash without a key could be looked up");
+        let whole = of(&format!("{on}invalid_password_hash_secret_key = s3cret\n")).expect("reads");
+        let whole = whole.expect("on");
+        assert_eq!((whole.function, whole.most), (HashFunction::Sha256, None));
+        assert!(!format!("{whole:?}").contains("s3cret"));
+        let more = "invalid_password_hash_secret_key = s\ninvalid_password_hash_max_chars = 5\n";
+        let cut = of(&format!("{on}{more}invalid_password_hash_function = SHA512\n")).expect("reads");
+        assert_eq!(cut.map(|w| (w.function, w.most)), Some((HashFunction::Sha512, Some(5))));
+        assert!(of(&format!("{on}{more}invalid_password_hash_function = crc32\n")).is_err());
+        assert!(of("report_invalid_password_hash = log\n").is_err());
+    }
+
+    #[test]
+    fn receipts_have_the_keys_of_tokens_unless_they_have_their_own() {
+        let of = |text: &str| Config::from_text(text, Path::new("/d")).expect("reads");
+        assert_eq!(of("").receipt_keys, Path::new("/d/fernet-keys"));
+        assert_eq!(of("[fernet_tokens]\nkey_repository = /t\n").receipt_keys, Path::new("/t"));
+        assert_eq!(of("[fernet_receipts]\nkey_repository = /r\n").receipt_keys, Path::new("/r"));
+        assert_eq!(of("[receipt]\nexpiration = 100000\n").receipt_expiration, crate::clock::DAY);
+        assert_eq!(of("[totp]\nincluded_previous_windows = 99\n").totp_previous_windows, 10);
+        assert_eq!(of("[totp]\nincluded_previous_windows = -1\n").totp_previous_windows, 1);
     }
 }

@@ -33,7 +33,10 @@ impl Opt {
 
     /// Whether its value may be known to nobody.
     pub fn is_secret(&self) -> bool {
-        matches!(self.name, "admin_token" | "connection_parameters" | "otlp_endpoint")
+        matches!(
+            self.name,
+            "admin_token" | "connection_parameters" | "invalid_password_hash_secret_key" | "otlp_endpoint"
+        )
     }
 }
 
@@ -95,7 +98,13 @@ pub fn find(section: &str, name: &str) -> Option<&'static Opt> {
 pub const OPTIONS: &[Opt] = &[
     opt("DEFAULT", "debug", Flag(false), "the log level is `debug` instead of `info`, unless `--log-level` or `$VICAR_LOG_LEVEL` says one").reloaded(),
     opt("DEFAULT", "public_endpoint", Text(None), "what links begin with, a whole URL; without it, the host that the client asked for"),
-    opt("DEFAULT", "list_limit", Count(None), "the longest list in one answer"),
+    opt("DEFAULT", "list_limit", Count(None), "the longest list in one answer; 0: any"),
+    opt("identity", "list_limit", Count(None), "the same of users and groups"),
+    opt("resource", "list_limit", Count(None), "the same of projects and domains"),
+    opt("role", "list_limit", Count(None), "the same of roles"),
+    opt("catalog", "list_limit", Count(None), "the same of regions, services and endpoints"),
+    opt("policy", "list_limit", Count(None), "the same of policies"),
+    opt("unified_limit", "list_limit", Count(None), "the same of limits and registered limits"),
     opt("DEFAULT", "max_project_tree_depth", Number(5), "levels of projects below a domain"),
     opt("unified_limit", "enforcement_model", Choice(&["flat", "strict_two_level"]), "with `strict_two_level`, no limit of a project is above its domain's"),
     opt("DEFAULT", "admin_token", Text(None), "whoever sends it is an administrator; leave it unset"),
@@ -112,8 +121,12 @@ pub const OPTIONS: &[Opt] = &[
     opt("database", "lock_timeout", Seconds(10), "how long a write waits for its turn; ours"),
     opt("fernet_tokens", "key_repository", InData("fernet-keys", Some("/etc/keystone/fernet-keys/")), "keys of tokens"),
     opt("fernet_tokens", "max_active_keys", Number(3), "keys that a rotation keeps"),
+    opt("fernet_receipts", "key_repository", Text(None), "keys of receipts; unset: those of tokens, `[fernet_tokens] key_repository`"),
+    opt("fernet_receipts", "max_active_keys", Number(3), "keys that a rotation keeps"),
+    opt("receipt", "expiration", Seconds(300), "how long a login may wait for its other methods; a day at most"),
     opt("credential", "key_repository", InData("credential-keys", Some("/etc/keystone/credential-keys/")), "keys of stored credentials"),
     opt("credential", "auth_ttl", Minutes(15), "how long a signed request is good for"),
+    opt("application_credential", "user_limit", Number(-1), "how many application credentials a user may have; negative: any number"),
     opt("credential", "user_limit", Number(-1), "how many credentials of all types a user may have; negative: any number"),
     opt("credential", "refuse_replay", Flag(false), "refuse the same signed request twice; ours"),
     opt("credential", "allow_untimed_signatures", Flag(true), "version 2 signatures without a time, as Heat's stored URLs are; ours"),
@@ -129,11 +142,15 @@ pub const OPTIONS: &[Opt] = &[
     opt("delegation", "retention", Seconds(2_592_000), "how long ended trusts are kept for those who ask how they ended; ours"),
     opt("delegation", "reap_interval", Seconds(60), "the pause between rounds of the reaper; 0: never; ours"),
     opt("delegation", "max_trusts_per_user", Count(Some(10_000)), "how many living trusts a user may have given; 0: any number; ours"),
-    opt("delegation", "max_credentials_per_user", Count(Some(10_000)), "how many credentials of all types, keypairs among them, a user may have; 0: any number; ours"),
+    opt("delegation", "max_credentials_per_user", Count(Some(10_000)), "how many credentials of all types, keypairs among them, a user may have, and how many application credentials and access rules each; 0: any number; ours"),
     opt("auth", "methods", List("external,password,token,oauth1,mapped,application_credential,ec2credential"), "their order is part of every token: never reorder, add at the end"),
+    opt("auth", "external", Text(Some("DefaultDomain")), "with `Domain`, the front server says the domain of a user too, in `[vicar] remote_domain_header`; otherwise it is the default domain"),
     opt("auth", "additional_primary_auth_methods", List(""), "methods of plugins whose tokens count as logins, like `password`"),
+    opt("totp", "included_previous_windows", Number(1), "how many windows of 30 seconds before the current one a passcode may be of; 10 at most"),
+    opt("totp", "refuse_reuse", Flag(true), "refuse a passcode that has logged somebody in already; ours"),
     opt("identity", "default_domain_id", Text(Some("default")), "the domain of requests that name none"),
     opt("identity", "domain_specific_drivers_enabled", Flag(false), "whether lists of users and groups that ask for no domain show those of the caller's project's domain alone. A domain with another driver than `sql` in `domain_config_dir` refuses the start"),
+    opt("identity", "domain_configurations_from_database", Flag(false), "with the option above, the `list_limit` that is stored for a domain counts for the lists of its users and groups. Another driver than `sql` is refused when it is to be stored, and one that is stored refuses the start"),
     opt("identity", "max_password_length", Number(4096), "bytes; bcrypt takes 72"),
     opt("identity", "password_hash_algorithm", Text(Some("bcrypt")), "new passwords are stored as bcrypt whatever it says; of another algorithm the rounds do not count"),
     opt("identity", "password_hash_rounds", Number(12), "bcrypt's cost"),
@@ -147,6 +164,10 @@ pub const OPTIONS: &[Opt] = &[
     opt("security_compliance", "password_regex", Regex, "what a password must look like"),
     opt("security_compliance", "password_regex_description", Text(None), "the same in words"),
     opt("security_compliance", "change_password_upon_first_use", Flag(false), "whether a password that an administrator set must be changed at first use"),
+    opt("security_compliance", "report_invalid_password_hash", List(""), "`event`: the security log has a part of a keyed hash of each wrong password, which tells guesses from a program with an old password"),
+    opt("security_compliance", "invalid_password_hash_secret_key", Text(None), "the key of these hashes, without which there are none"),
+    opt("security_compliance", "invalid_password_hash_function", Text(Some("sha256")), "their function: `sha1`, `sha224`, `sha256`, `sha384` or `sha512`"),
+    opt("security_compliance", "invalid_password_hash_max_chars", Count(None), "how many characters of a hash are shown; unset: all"),
     opt("security_compliance", "allow_insecure_application_credential_trust_escalation", Flag(false), "whether application credentials may use the routes of trusts"),
     opt("oslo_policy", "policy_file", Text(None), "an operator's rules, YAML or JSON; unset: `policy.yaml` if there is one. See [Policy files](policy-files.md)").reloaded(),
     opt("oslo_policy", "policy_dirs", Text(Some("policy.d")), "directories with more of such files; may be set several times").reloaded(),
@@ -156,6 +177,8 @@ pub const OPTIONS: &[Opt] = &[
     opt("oslo_policy", "remote_ssl_ca_crt_file", Text(None), "whom to trust when it is asked by `https:`; unset: those whom the system trusts. It is always verified").reloaded(),
     opt("oslo_policy", "remote_ssl_client_crt_file", Text(None), "the certificate that is shown to it").reloaded(),
     opt("oslo_policy", "remote_ssl_client_key_file", Text(None), "the key of that certificate").reloaded(),
+    opt("domain_config", "additional_whitelisted_options", Text(None), "options that can be stored for domains besides Keystone's own: `group:[option,option],group:[option]`"),
+    opt("domain_config", "additional_sensitive_options", Text(None), "the same of those that are never shown"),
     opt("resource", "admin_project_name", Text(None), "with the next one: the project for whose tokens `is_admin_project:True` holds; unset: each").reloaded(),
     opt("resource", "admin_project_domain_name", Text(None), "the name of its domain").reloaded(),
     opt("oslo_middleware", "enable_proxy_headers_parsing", Flag(false), "whether the `X-Forwarded-` headers (or `Forwarded`) of a proxy in front are believed: see [proxies.md](proxies.md)"),
@@ -170,6 +193,9 @@ pub const OPTIONS: &[Opt] = &[
     opt("vicar", "max_connections", Count(Some(8192)), "of the public listener; 0: as many as the limit of file descriptors allows; ours"),
     opt("vicar", "max_connections_per_address", Count(Some(2048)), "of one client address, or one /64 network with IPv6; 0: no limit. Behind a proxy all clients have the proxy's address; ours"),
     opt("vicar", "trusted_proxies", List(""), "with `enable_proxy_headers_parsing`, addresses and networks of the proxies whose headers are believed; unset: any on this machine or in a private network; ours"),
+    opt("vicar", "remote_user_header", Text(None), "the header, such as `X-Remote-User`, in which a front server names a user that it has authenticated: the method `external`. Believed of the addresses in `trusted_proxies` alone, which have to be named: see [proxies.md](proxies.md#users-that-the-front-server-has-authenticated); ours"),
+    opt("vicar", "remote_domain_header", Text(None), "with `[auth] external = Domain`, the header with the name of that user's domain; ours"),
+    opt("vicar", "auth_type_header", Text(None), "for the method `kerberos`, the header that says `Negotiate`; ours"),
     opt("vicar", "path_prefix", Text(None), "the path below which everything is, like `/identity`; unset: that of `public_endpoint`; ours"),
     opt("healthcheck", "path", Text(Some("/healthcheck")), "one more path for health checks, besides `/healthcheck`"),
     opt("healthcheck", "backends", List(""), "`disable_by_file`, `disable_by_files_ports`, `enable_by_files`"),

@@ -49,8 +49,8 @@ impl Keys {
 /// How often a directory is looked at. A rotation must be noticed within half a second.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// A key repository that is followed.
-#[derive(Debug)]
+/// A key repository that is followed. Copies follow it together.
+#[derive(Debug, Clone)]
 pub struct KeyRing {
     shared: Arc<Shared>,
 }

@@ -71,6 +71,7 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str> {
     let unavailable = |e: String| Error::Unavailable(e, 1);
     app.token_keys.current().map_err(unavailable)?;
     app.credential_keys.current().map_err(unavailable)?;
+    app.receipt_keys.current().map_err(unavailable)?;
     crate::store::migrate::state(&mut app.store.read().await?).await?;
     Ok("ready\n")
 }

@@ -20,6 +20,7 @@ impl Relation {
 fn parameter(name: &str) -> String {
     match name {
         "value" => format!("{BASE}/param/tag_value"),
+        "group" | "option" => format!("{BASE}/param/config_{name}"),
         "prior_role_id" | "implied_role_id" => format!("{BASE}/param/role_id"),
         "endpoint_group_id" => format!("{BASE}/ext/OS-EP-FILTER/1.0/param/endpoint_group_id"),
         "trust_id" => format!("{BASE}/ext/OS-TRUST/1.0/param/trust_id"),

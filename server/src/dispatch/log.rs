@@ -127,6 +127,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
             tried_name: f.tried.name.as_deref(),
             tried_domain: f.tried.domain.as_deref(),
             tried_audit_ids: f.tried.audit_ids.as_deref(),
+            tried_password_hash: f.tried.password_hash.as_deref(),
             on,
             ended: f.ended.as_deref(),
             request_id: &id,
@@ -147,7 +148,7 @@ fn event(line: &Fields, status: u16) -> Option<(Event, Outcome)> {
         event if line.reason.is_some() => {
             Some((event.map_or(Event::Access, |(event, _)| event), Outcome::Refused))
         }
-        Some((event, success)) if status == success => Some((event, Outcome::Success)),
+        Some((event, success)) if success.contains(&status) => Some((event, Outcome::Success)),
         _ => None,
     }
 }
@@ -191,7 +192,7 @@ mod tests {
     #[test]
     fn only_what_succeeded_or_was_refused_is_an_event() {
         let line = |event, reason| Fields { event, reason, ..Fields::default() };
-        let end = Some((Event::TrustEnd, 204));
+        let end = Some((Event::TrustEnd, [204, 204]));
         assert_eq!(event(&line(end, None), 204), Some((Event::TrustEnd, Outcome::Success)));
         assert_eq!(event(&line(end, None), 200), None, "a rehearsal");
         assert_eq!(event(&line(end, None), 404), None);

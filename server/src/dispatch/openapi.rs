@@ -254,7 +254,9 @@ fn operation(route: &Route, id: &str, objects: &[Object]) -> Value {
     }
     let mut responses: Map<String, Value> =
         route.answers.iter().map(|a| (a.status.to_string(), response(route, *a, objects))).collect();
-    responses.extend(errors(route).map(|(status, name)| (status.to_string(), reference("responses", name))));
+    for (status, name) in errors(route) {
+        responses.entry(status.to_string()).or_insert_with(|| reference("responses", name));
+    }
     out.insert("responses".into(), responses.into());
     out.into()
 }
@@ -303,7 +305,13 @@ fn response(route: &Route, answer: Answer, objects: &[Object]) -> Value {
         out.insert("headers".into(), json!({name: {"schema": {"type": "string"}}}));
     }
     let schema = match answer.status {
-        400.. => Some(reference("schemas", "Error")),
+        400.. => {
+            let error = reference("schemas", "Error");
+            Some(match object_of(objects, route.path, None) {
+                Some(name) => json!({"anyOf": [error, reference("schemas", name)]}),
+                None => error,
+            })
+        }
         _ => schema(route, answer.shape, objects),
     };
     if let Some(schema) = schema

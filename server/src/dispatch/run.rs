@@ -257,6 +257,7 @@ async fn caller(
         None => request.line.admin_token(),
     }
     caller.may(app, Act::Use)?;
+    caller.may_ask(tx, app, request, now).await?;
     Ok(Some(caller))
 }
 

@@ -3,8 +3,10 @@
 //! Every door (token login, validation, keypair exchange, redelegation) comes through here, so that
 //! a rule holds at all of them or at none.
 
+pub mod application_credentials;
 pub mod catalog;
 pub mod credentials;
+pub mod domain_options;
 pub mod endpoint_filter;
 pub mod endpoint_url;
 mod holdings;

@@ -24,7 +24,7 @@ pub struct Page {
     pub items: Vec<Value>,
     /// The marker of the next page, if there is one.
     pub next: Option<String>,
-    /// Whether the server's own limit cut it.
+    /// Whether it was cut: there is more.
     pub truncated: bool,
 }
 
@@ -43,7 +43,7 @@ pub struct Paging<'q> {
     tests: Vec<Test<'q>>,
     marker: Option<&'q str>,
     limit: Option<usize>,
-    is_asked: bool,
+    asked: Option<u32>,
     at: Progress,
     batches: usize,
     items: Vec<Value>,
@@ -118,9 +118,14 @@ impl Paging<'_> {
         self.limit.is_some_and(|limit| self.items.len() > limit)
     }
 
+    /// Limits it by another number than the server's usual one.
+    pub fn limit_to(&mut self, server_limit: u32) {
+        self.limit = smaller(self.asked, Some(server_limit));
+    }
+
     /// The page.
     pub fn into_page(self) -> Page {
-        cut(self.items, self.limit, self.is_asked)
+        cut(self.items, self.limit)
     }
 }
 
@@ -132,14 +137,23 @@ fn no_marker() -> Error {
     Error::field("marker", "no item of this list has that id")
 }
 
+/// The smaller of two limits.
+fn smaller(asked: Option<u32>, server_limit: Option<u32>) -> Option<usize> {
+    let smaller = match (asked, server_limit) {
+        (Some(a), Some(s)) => Some(a.min(s)),
+        (a, s) => a.or(s),
+    };
+    smaller.map(|limit| limit as usize)
+}
+
 /// Cuts a list to its page.
-fn cut(items: Vec<Value>, limit: Option<usize>, is_asked: bool) -> Page {
+fn cut(items: Vec<Value>, limit: Option<usize>) -> Page {
     let mut page = Page { items, next: None, truncated: false };
     if let Some(limit) = limit
         && page.items.len() > limit
     {
         page.items.truncate(limit);
-        page.truncated = !is_asked;
+        page.truncated = true;
         page.next = page.items.last().and_then(|i| i["id"].as_str()).map(str::to_owned);
     }
     page
@@ -158,29 +172,19 @@ impl Query {
         filters: &[&str],
         server_limit: Option<u32>,
     ) -> Result<Paging<'q>> {
-        let (limit, is_asked) = self.limit(server_limit)?;
+        let asked = self.asked_limit()?;
+        let limit = smaller(asked, server_limit);
         let marker = self.get("marker");
         let at = if marker.is_some() { Progress::Marker } else { Progress::After(None) };
         let tests = self.tests(queried, filters);
-        Ok(Paging { tests, marker, limit, is_asked, at, batches: 0, items: Vec::new() })
+        Ok(Paging { tests, marker, limit, asked, at, batches: 0, items: Vec::new() })
     }
 
-    /// How long a page is, at most, and whether the client said so.
-    fn limit(&self, server_limit: Option<u32>) -> Result<(Option<usize>, bool)> {
-        let asked = match self.get("limit") {
-            None => None,
-            Some(text) => Some(
-                text.parse::<u32>()
-                    .ok()
-                    .filter(|n| *n > 0)
-                    .ok_or_else(|| Error::field("limit", "must be a positive integer"))?,
-            ),
-        };
-        let limit = match (asked, server_limit) {
-            (Some(a), Some(s)) => Some(a.min(s)),
-            (a, s) => a.or(s),
-        };
-        Ok((limit.map(|l| l as usize), asked.is_some()))
+    /// How long a page is that the client wants.
+    fn asked_limit(&self) -> Result<Option<u32>> {
+        let wrong = || Error::field("limit", "must be a positive integer");
+        let read = |text: &str| text.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(wrong);
+        self.get("limit").map(read).transpose()
     }
 
     fn tests<'q>(&'q self, queried: &[&str], filters: &[&str]) -> Vec<Test<'q>> {
@@ -274,8 +278,7 @@ impl Query {
             let at = items.iter().position(|i| i["id"] == *marker);
             items.drain(..=at.ok_or_else(no_marker)?);
         }
-        let (limit, is_asked) = self.limit(server_limit)?;
-        Ok(cut(items, limit, is_asked))
+        Ok(cut(items, smaller(self.asked_limit()?, server_limit)))
     }
 }
 

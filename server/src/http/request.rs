@@ -2,7 +2,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
@@ -14,9 +14,12 @@ use super::schema::Schema;
 use crate::error::{Error, Result};
 use crate::extra;
 use crate::line::Line;
+use crate::peer::{Peer, Proxies};
 
 /// The header with the caller's token.
 pub const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+/// The header with the token of a service that calls for somebody else.
+pub const SERVICE_TOKEN: HeaderName = HeaderName::from_static("x-service-token");
 /// The header with the token that a call is about.
 pub const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
@@ -27,12 +30,15 @@ pub struct Request {
     pub links: Links,
     /// The query.
     pub query: Query,
+    /// The method, as the client wrote it.
+    pub method: Method,
     /// The path, as the client wrote it.
     pub path: String,
     /// The log line.
     pub line: Line,
     params: Vec<(String, String)>,
     headers: HeaderMap,
+    peer: Option<Peer>,
     body: Bytes,
 }
 
@@ -69,9 +75,11 @@ impl Request {
         Ok(Self {
             links: parts.extensions.get::<Links>().cloned().unwrap_or_default(),
             query: Query::parse(parts.uri.query().unwrap_or_default())?,
+            method: parts.method,
             path: parts.uri.path().to_owned(),
             line: parts.extensions.get::<Line>().cloned().unwrap_or_default(),
             params,
+            peer: parts.extensions.get::<Peer>().cloned(),
             headers: parts.headers,
             body,
         })
@@ -119,6 +127,26 @@ impl Request {
         match self.headers.get(name) {
             Some(bytes) if bytes.to_str().is_err() => Ok(Some("")),
             _ => self.header(name),
+        }
+    }
+
+    /// What a front server says in a header, if it is one of `from` that has connected. Of anybody else's header nothing
+    /// is known. Nothing is what an empty one says, too.
+    ///
+    /// # Errors
+    /// 400 for more than one, as one of them may be the client's, and for bytes that are no UTF-8.
+    pub fn told_by(&self, from: &Proxies, name: &HeaderName) -> Result<Option<String>> {
+        if !self.peer.as_ref().is_some_and(|peer| from.contain(peer.direct)) {
+            return Ok(None);
+        }
+        let mut all = self.headers.get_all(name).iter();
+        let Some(first) = all.next() else { return Ok(None) };
+        if all.next().is_some() {
+            return Err(Error::BadRequest(format!("{name}: the header appears more than once")));
+        }
+        match std::str::from_utf8(first.as_bytes()) {
+            Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+            Err(_) => Err(Error::BadRequest(format!("{name}: is not UTF-8"))),
         }
     }
 

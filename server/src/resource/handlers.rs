@@ -219,7 +219,10 @@ pub async fn list<R: Plain>(s: &mut Reading<'_>) -> Result<Response> {
     let (collated, exact): (Vec<&Field>, Vec<&Field>) = filters.partition(|f| f.is_collated(of.table));
     let names = |fields: Vec<&Field>| fields.iter().map(|f| f.name).collect::<Vec<_>>();
     let (collated, exact) = (names(collated), names(exact));
-    let paging = s.paging(&collated, &exact)?;
+    let mut paging = s.paging(&collated, &exact)?;
+    if let Some(limit) = R::longest(s).await? {
+        paging.limit_to(limit);
+    }
     pages(s, &found, paging, |_: &Record<R>| true).await
 }
 

@@ -189,6 +189,11 @@ pub trait Plain: Send + Sync + Sized + 'static {
         Ok(())
     }
 
+    /// The longest list, where it is another one than the server's usual.
+    fn longest(_s: &mut Reading<'_>) -> impl Future<Output = Result<Option<u32>>> + Send {
+        async { Ok(None) }
+    }
+
     /// Changes a body that fits its schema before it is taken over. `before` is the stored object of a change.
     ///
     /// # Errors

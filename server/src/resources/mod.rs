@@ -1,7 +1,9 @@
 //! What the API is about: one folder or file for each resource.
 
+pub mod application_credentials;
 pub mod catalog;
 pub mod credentials;
+pub mod domain_config;
 pub mod domains;
 pub mod endpoint_filter;
 pub mod grants;

@@ -400,8 +400,9 @@ impl<'c> Calls<'c> {
             "?renounce=true".to_owned(),
         ];
         let of_a_domain = route.path.replace("{role_id}", &self.domain_role);
+        let of_passwords = route.path.replace("{group}", "security_compliance");
         let mut calls: Vec<(String, Option<Value>)> = Vec::new();
-        for path in [route.path, &of_a_domain] {
+        for path in [route.path, &of_a_domain, &of_passwords] {
             let path = self.names.iter().fold(path.to_owned(), |path, (name, id)| path.replace(name, id));
             let path = path.replace(['{', '}'], "");
             for query in &queries {

@@ -203,6 +203,105 @@ fn a_long_list_of_roles_is_whole_and_a_limited_one_says_so() {
 }
 
 #[test]
+fn each_collection_has_a_limit_of_its_own() {
+    let s = Server::with(
+        "[DEFAULT]\nlist_limit = 3\n[identity]\nlist_limit = 1\n[resource]\nlist_limit = 2\n\
+         [role]\nlist_limit = 4\n[catalog]\nlist_limit = 1\n[unified_limit]\nlist_limit = 0\n",
+    );
+    let admin = s.admin();
+    let made = |path: &str, name: &str, attributes: Value| {
+        let answer = s.post(&admin, path, json!({ name: attributes })).expect(201);
+        answer.body[name]["id"].as_str().unwrap_or_default().to_owned()
+    };
+    for n in 0..5 {
+        s.domain(&format!("d{n}"));
+        s.project(&format!("p{n}"));
+        s.group(&format!("g{n}"), "default", &[]);
+        s.user(&format!("u{n}"));
+        made("/v3/regions", "region", json!({"id": format!("r{n}")}));
+        let service = made("/v3/services", "service", json!({"type": format!("t{n}")}));
+        let endpoint = json!({"service_id": service, "interface": "public", "url": "http://h"});
+        made("/v3/endpoints", "endpoint", endpoint);
+        let limit = json!([{"service_id": service, "resource_name": "cores", "default_limit": 1}]);
+        s.post(&admin, "/v3/registered_limits", json!({"registered_limits": limit})).expect(201);
+        let blob = json!({"type": "cert", "blob": "b", "user_id": s.user(&format!("v{n}"))});
+        made("/v3/credentials", "credential", blob);
+    }
+    for (list, most) in [
+        ("users", 1),
+        ("groups", 1),
+        ("projects", 2),
+        ("domains", 2),
+        ("roles", 4),
+        ("regions", 1),
+        ("services", 1),
+        ("endpoints", 1),
+        // What is set to none counts as not set.
+        ("registered_limits", 3),
+        ("credentials", 3),
+    ] {
+        let all = s.get(&admin, &format!("/v3/{list}")).expect(200).body;
+        assert_eq!(
+            (all[list].as_array().map(Vec::len), &all["truncated"]),
+            (Some(most), &json!(true)),
+            "{list}"
+        );
+        assert!(all["links"]["next"].is_string(), "{list}");
+        // A client may have less, not more; and is told that there is more.
+        for (asked, found) in [(1, 1), (100, most)] {
+            let some = s.get(&admin, &format!("/v3/{list}?limit={asked}")).expect(200).body;
+            assert_eq!(some[list].as_array().map(Vec::len), Some(found), "{list}");
+            assert_eq!(some["truncated"], json!(true), "{list}");
+        }
+        assert!(pages(&s, &admin, list, &format!("/v3/{list}")).0.len() >= 5, "{list}");
+    }
+    let whole = s.get(&admin, "/v3/projects?name=p1").expect(200).body;
+    assert_eq!((whole["projects"].as_array().map(Vec::len), whole.get("truncated")), (Some(1), None));
+}
+
+#[test]
+fn what_is_stored_for_a_domain_limits_the_lists_of_its_users_and_groups() {
+    let on = "[DEFAULT]\nlist_limit = 4\n[identity]\ndomain_specific_drivers_enabled = true\n";
+    let both = format!("{on}domain_configurations_from_database = true\n");
+    for (ini, has_effect) in [(both.as_str(), true), (on, false)] {
+        let s = Server::with(ini);
+        let admin = s.admin();
+        let (small, large) = (s.domain("small"), s.domain("large"));
+        for (domain, limit) in [(&small, json!(2)), (&large, json!("6"))] {
+            let body = json!({"config": {"identity": {"list_limit": limit}}}).to_string();
+            let path = format!("/v3/domains/{domain}/config");
+            s.call("PUT", &path, &[("X-Auth-Token", &admin)], Some(body.as_bytes())).expect(201);
+            let users: Vec<String> = (0..7).map(|n| s.user_in(&format!("u{n}"), domain)).collect();
+            let members: Vec<&str> = users.iter().map(String::as_str).collect();
+            let groups: Vec<String> = (0..7).map(|n| s.group(&format!("g{n}"), domain, &members)).collect();
+            let wanted = match (has_effect, domain == &small) {
+                (true, true) => 2,
+                (true, false) => 6,
+                (false, _) => 4,
+            };
+            let manager = on_domain(&s, &format!("m{limit}"), "reader", domain);
+            for (token, list, path) in [
+                (&admin, "users", format!("/v3/users?domain_id={domain}")),
+                (&admin, "groups", format!("/v3/groups?domain_id={domain}")),
+                (&manager, "users", "/v3/users".to_owned()),
+                (&manager, "groups", "/v3/groups".to_owned()),
+                (&admin, "users", format!("/v3/groups/{}/users", groups[0])),
+                (&admin, "groups", format!("/v3/users/{}/groups", users[0])),
+            ] {
+                let found = s.get(token, &path).expect(200).body;
+                assert_eq!(found[list].as_array().map(Vec::len), Some(wanted), "{path}");
+                assert_eq!(found["truncated"], json!(true), "{path}");
+                assert!(pages(&s, token, list, &path).0.len() >= 7, "{path}");
+            }
+        }
+        // Nothing that is no number has an effect.
+        s.sql_run("UPDATE whitelisted_config SET value = ?", &["{\"a\": [1]}".into()]);
+        let found = s.get(&admin, &format!("/v3/groups?domain_id={small}")).expect(200).body;
+        assert_eq!(found["groups"].as_array().map(Vec::len), Some(4));
+    }
+}
+
+#[test]
 fn a_marker_is_an_item_of_the_very_list() {
     let c = Cast::new();
     let alice = c.s.on("alice", &c.p);

@@ -11,6 +11,7 @@ use vicar::clock::SECOND;
 use vicar::reason::Reason;
 
 use crate::hardening::until;
+use crate::mfa;
 use crate::support::{Answer, Cast, PASSWORD, Server, by_password, id};
 
 fn reason(answer: &Answer) -> &str {
@@ -21,7 +22,7 @@ fn reason(answer: &Answer) -> &str {
 #[test]
 fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
     let c = Cast::with(
-        "[auth]\nmethods = password,token,application_credential,ec2credential,totp\n\
+        "[auth]\nmethods = password,token,application_credential,ec2credential,totp,external\n\
          [security_compliance]\nlockout_failure_attempts = 2\nlockout_duration = 60\n\
          [credential]\nrefuse_replay = true\n",
     );
@@ -69,6 +70,30 @@ fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
     refused(s.login("off", "off-pw", none()), 401, Reason::Disabled, Some(&off));
     refused(s.get(&off_token, "/v3/auth/projects"), 401, Reason::TokenUser, Some(&off));
 
+    let credential = |with: Value| {
+        let path = format!("/v3/users/{}/application_credentials", c.alice);
+        let body = json!({"application_credential": with});
+        s.post(&s.on("alice", &c.p), &path, body).expect(201).body["application_credential"].take()
+    };
+    let by = |named: Value| {
+        s.auth(json!({"identity": {"methods": ["application_credential"], "application_credential": named}}))
+    };
+    let rule = json!({"service": "identity", "method": "GET", "path": "/v3/users"});
+    let own = credential(json!({"name": "own", "access_rules": [rule]}));
+    let (of, secret) = (&own["id"], &own["secret"]);
+    refused(by(json!({"id": "0123", "secret": secret})), 401, Reason::NoSuchCredential, None);
+    let user = json!({"id": c.alice});
+    let other = json!({"name": "other", "user": user, "secret": secret});
+    refused(by(other), 401, Reason::NoSuchCredential, None);
+    let wrong = refused(by(json!({"id": of, "secret": "x"})), 401, Reason::WrongPassword, alice);
+    assert_eq!(wrong.logged.request["credential"], *of);
+    let user = json!({"name": "alice", "domain": {"id": "default"}});
+    let wrong =
+        refused(by(json!({"name": "own", "user": user, "secret": "x"})), 401, Reason::WrongPassword, alice);
+    assert_eq!(wrong.logged.request["tried_name"], "alice");
+    let ruled = by(json!({"id": of, "secret": secret})).expect(201).token();
+    refused(s.get(&ruled, "/v3/auth/projects"), 401, Reason::AccessRules, None);
+
     let old = s.user("old");
     s.sql_run("UPDATE password SET expires_at_int = 1", &[]);
     refused(s.login("old", "old-pw", none()), 401, Reason::PasswordExpired, Some(&old));
@@ -77,10 +102,33 @@ fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
     let careful = s.user("careful");
     let rules = json!({"user": {"options": {
         "multi_factor_auth_enabled": true, "multi_factor_auth_rules": [["password", "totp"]]}}});
+    mfa::keep(s, &careful, "careful-pw", mfa::SECRET);
     s.patch(&admin, &format!("/v3/users/{careful}"), rules).expect(200);
     refused(s.login("careful", "careful-pw", none()), 401, Reason::MissingFactor, Some(&careful));
 
-    refused(s.auth(json!({"identity": {"methods": ["totp"]}})), 401, Reason::NoSuchMethod, None);
+    let passcode = |code: &str| mfa::identity(&[mfa::totp(&careful, code)]);
+    let tried = Some(careful.as_str());
+    refused(s.auth(passcode("000000")), 401, Reason::WrongPasscode, tried);
+    let begun = refused(s.auth(passcode(&mfa::code(s))), 401, Reason::MissingFactor, tried);
+    refused(s.auth(passcode(&mfa::code(s))), 401, Reason::PasscodeUsed, tried);
+    let by_password = by_password(&careful, "careful-pw", none());
+    refused(
+        mfa::auth_with(s, &[("Openstack-Auth-Receipt", "none")], &by_password),
+        401,
+        Reason::NotAReceipt,
+        tried,
+    );
+    s.clock.advance(300 * SECOND);
+    let receipt = mfa::receipt(begun);
+    refused(
+        mfa::auth_with(s, &[("Openstack-Auth-Receipt", &receipt)], &by_password),
+        401,
+        Reason::ReceiptOver,
+        tried,
+    );
+    refused(s.auth(mfa::identity(&[("external", json!({}))])), 401, Reason::NoRemoteUser, None);
+
+    refused(s.auth(json!({"identity": {"methods": ["retina"]}})), 401, Reason::NoSuchMethod, None);
     refused(s.auth(json!({"identity": {"methods": []}})), 401, Reason::NoSuchMethod, None);
     let bob = s.unscoped("bob");
     let both = json!({"identity": {"methods": ["password", "token"], "token": {"id": bob}, "password": {"user": {

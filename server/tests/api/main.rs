@@ -5,12 +5,14 @@
 
 mod support;
 
+mod application_credentials;
 mod assignments;
 mod cascade;
 mod catalog;
 mod concurrency;
 mod database;
 mod discovery;
+mod domain_config;
 mod domains;
 mod endpoint_filter;
 mod engines;
@@ -26,6 +28,7 @@ mod lists;
 mod logs;
 mod losses;
 mod metrics;
+mod mfa;
 mod pages;
 mod personas;
 mod plans;

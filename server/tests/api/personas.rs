@@ -77,7 +77,8 @@ impl Scene {
     /// New objects, so that what a call before has changed does not matter.
     fn renew(&mut self) {
         self.made += 1;
-        let n = self.made;
+        // Far apart: what calls make has the numbers between.
+        let n = self.made * 100;
         let s = &self.c.s;
         let named = |what: &str| format!("{what}-{n}");
         let domain = s.domain(&named("domain"));
@@ -135,6 +136,15 @@ impl Scene {
         s.sql_run(
             "INSERT INTO application_credential_role (application_credential_id, role_id) VALUES (?, ?)",
             args![n, s.role("member")],
+        );
+        let rule = named("rule");
+        s.sql_run(
+            "INSERT INTO access_rule (id, external_id, user_id, service, path, method) VALUES (?, ?, ?, 'x', '/', 'GET')",
+            args![n, &rule, &owner],
+        );
+        s.sql_run(
+            "INSERT INTO whitelisted_config (domain_id, \"group\", option, value) VALUES (?, 'identity', 'driver', '\"sql\"')",
+            args![&domain],
         );
         let [endpoint_group, policy] = ["endpoint-group", "policy"].map(named);
         s.sql_run(
@@ -214,6 +224,9 @@ impl Scene {
             ("{application_credential_id}", credential),
             ("{endpoint_group_id}", endpoint_group),
             ("{policy_id}", policy),
+            ("{access_rule_id}", rule),
+            ("{group}", "identity".to_owned()),
+            ("{option}", "driver".to_owned()),
             ("{value}", "tag".to_owned()),
         ];
     }
@@ -258,7 +271,7 @@ impl Scene {
             }
             (Some("user" | "group"), true) => json!({"name": name, "domain_id": domain}),
             (Some("project"), true) => json!({"name": name, "domain_id": domain}),
-            (Some("domain" | "role"), true) => json!({"name": name}),
+            (Some("domain" | "role" | "application_credential"), true) => json!({"name": name}),
             (Some("service"), true) => json!({"type": name}),
             (Some("endpoint_group"), true) => json!({"name": name, "filters": {"interface": "public"}}),
             (Some("policy"), true) => json!({"type": "x", "blob": "x"}),
@@ -274,6 +287,12 @@ impl Scene {
             (Some("registered_limit"), _) => json!({"default_limit": 1}),
             (Some("tags"), _) => json!(["a"]),
             (Some(_), _) => json!({"description": "x"}),
+            (None, _) if route.path.ends_with("{option}") => {
+                return Some(json!({"config": {"driver": "sql"}}));
+            }
+            (None, _) if route.path.contains("/config") => {
+                return Some(json!({"config": {"identity": {"driver": "sql"}}}));
+            }
             (None, _) if route.path.ends_with("tokens") => return Some(self.signed.clone()),
             (None, _) => return Some(json!({"tenant_id": project})),
         };

@@ -113,3 +113,38 @@ fn files_for_clients_are_for_their_owner_alone_whatever_the_mask() {
         assert_eq!(mode(&s.data().join(name)), 0o600, "{name}");
     }
 }
+
+/// Those of receipts are made, rotated and copied where they have their own directory; elsewhere they are those of tokens.
+#[test]
+fn receipts_may_have_keys_of_their_own() {
+    let s = Scratch::new();
+    let config = s.config("");
+    let shared = ["--config-file", &config];
+    drop(serve(&s, &shared, &[("OS_BOOTSTRAP_PASSWORD", "pw")]));
+    let keys = |s: &Scratch, args: &[&str]| run(s, &[&["keys"][..], args].concat());
+    for command in ["setup", "rotate"] {
+        expect(&keys(&s, &[command, "--receipt"]), 2, "[fernet_receipts] key_repository");
+    }
+    let before = contents(&s.data().join("fernet-keys"));
+    // An installation that is there already gets them by a command, as it does those of tokens.
+    let dir = s.path("receipts");
+    s.config(&format!("[fernet_receipts]\nkey_repository = {}\n", dir.display()));
+    expect(&run(&s, &FIRST_START), 6, "receipt keys");
+    expect(&run(&s, &["doctor"]), 1, "vicar keys setup --receipt");
+    expect(&keys(&s, &["setup", "--receipt"]), 0, "made");
+    expect(&keys(&s, &["setup"]), 0, "there already");
+    assert_eq!(mode(&dir), 0o700);
+    expect(&keys(&s, &["rotate", "--receipt"]), 0, "the primary key is 2 now");
+    assert_eq!(contents(&s.data().join("fernet-keys")), before, "those of tokens are others");
+    expect(&run(&s, &["doctor"]), 0, "ok    receipt keys");
+    let copies = s.path("copies");
+    expect(&keys(&s, &["backup", &copies.display().to_string()]), 0, "receipt-keys: a copy of the 3 keys");
+    assert_eq!(contents(&copies.join("receipt-keys")).len(), 3);
+    assert_eq!(serve(&s, &["--config-file", &config], &[]).login("pw"), 201);
+    // A new installation makes them itself.
+    let s = Scratch::new();
+    let dir = s.path("receipts");
+    let config = s.config(&format!("[fernet_receipts]\nkey_repository = {}\n", dir.display()));
+    assert_eq!(serve(&s, &["--config-file", &config], &[("OS_BOOTSTRAP_PASSWORD", "pw")]).login("pw"), 201);
+    assert_eq!(contents(&dir).len(), 2);
+}

@@ -31,6 +31,9 @@ pub(super) fn judge(r: &mut Report, config: &Config) {
             format_args!("last rotated {}; from now on by one program only, theirs or ours", iso(staged)),
         );
     }
+    if config.has_receipt_keys() {
+        checks::key_repository(r, "receipt keys", &config.receipt_keys, false, &KEYS);
+    }
     if config.credential_keys.exists() {
         checks::key_repository(r, "credential keys", &config.credential_keys, true, &KEYS);
     } else {

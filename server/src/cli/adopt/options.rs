@@ -13,6 +13,7 @@ pub(super) fn judge(r: &mut Report, ini: &Ini, config: &Config) {
     r.ok("files", files.join(", "));
     named(r, ini, config);
     absent(r, ini, config);
+    receipts(r, ini, config);
     methods(r, config);
     meanings(r, ini, config);
     r.group("Policy");
@@ -78,12 +79,31 @@ fn absent(r: &mut Report, ini: &Ini, config: &Config) {
     }
 }
 
+/// Where receipts have their keys, which only matters for users with multi-factor rules.
+fn receipts(r: &mut Report, ini: &Ini, config: &Config) {
+    let usual = "/etc/keystone/fernet-keys/";
+    if ini.value("fernet_receipts", "key_repository").is_none() && config.receipt_keys != Path::new(usual) {
+        r.differs(
+            "[fernet_receipts] key_repository",
+            format_args!(
+                "is not set: a Keystone then makes receipts with the keys in {usual}, this server with those of tokens in {}. Where both serve users with multi-factor rules, say the same in both",
+                config.receipt_keys.display()
+            ),
+        );
+    }
+}
+
 /// Logins that are served here.
-const SERVED: &[&str] = &["password", "token", "ec2credential"];
+const SERVED: &[&str] = &["password", "token", "totp", "application_credential", "ec2credential"];
+
+/// Logins that are served where a front server is believed.
+const BY_A_FRONT_SERVER: &[&str] = &["external", "kerberos"];
 
 fn methods(r: &mut Report, config: &Config) {
+    let is_served =
+        |m: &str| SERVED.contains(&m) || config.remote_user.is_some() && BY_A_FRONT_SERVER.contains(&m);
     let others: Vec<&str> =
-        config.auth_methods.iter().map(String::as_str).filter(|m| !SERVED.contains(m)).collect();
+        config.auth_methods.iter().map(String::as_str).filter(|m| !is_served(m)).collect();
     if others.is_empty() {
         r.ok("[auth] methods", "all of them are served");
     } else {

@@ -10,7 +10,7 @@ use super::super::checks::{self, NOT_BEFORE, is_open};
 use super::super::report::{Report, Verdict};
 use super::super::{failure::Failure, installation};
 use crate::args;
-use crate::auth::login;
+use crate::auth::factors;
 use crate::clock::{SECOND, iso};
 use crate::config::Config;
 use crate::crypto::keys::KeyRing;
@@ -282,36 +282,27 @@ async fn second_factor(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
             &[],
         )
         .await?;
-    let proven = ["password".to_owned()];
+    let mut proven: Vec<String> = ["password", "totp"].map(str::to_owned).into();
+    if config.remote_user.is_some() {
+        proven.extend(["external", "kerberos"].map(str::to_owned));
+    }
     let locked_out = rules
         .iter()
         .filter_map(|text| serde_json::from_str::<Json>(text.as_deref()?).ok())
-        .filter(|rules| !login::satisfies(rules, &proven, &config.auth_methods))
+        .filter(|rules| !factors::satisfies(rules, &proven, &config.auth_methods))
         .count();
     let locked_out = i64::try_from(locked_out).unwrap_or(i64::MAX);
     r.none_or(
         Verdict::Fail,
         "users who need a second factor",
         locked_out,
-        "no one-time passwords are served here, so they cannot log in",
+        "their multi-factor rules ask for a method that is not served here, so they cannot log in",
     );
     Ok(())
 }
 
 /// Tables that are not served, or not all of them, with what their rows mean.
 const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
-    (
-        "application credentials",
-        "SELECT COUNT(*) FROM application_credential",
-        Verdict::Fail,
-        "nobody logs in with them here, and nobody manages them; tokens that the Keystone made with them are good here. Keep the Keystone for their holders, or give them trusts or users of their own",
-    ),
-    (
-        "access rules",
-        "SELECT COUNT(*) FROM access_rule",
-        Verdict::Differs,
-        "shown in tokens of application credentials, as there; not managed here",
-    ),
     (
         "identity providers",
         "SELECT COUNT(*) FROM identity_provider",
@@ -332,10 +323,11 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
         "tokens do not name them here, and no assertions are made",
     ),
     (
-        "configurations of domains",
-        "SELECT COUNT(DISTINCT domain_id) FROM whitelisted_config",
+        "domains with another driver stored",
+        "SELECT COUNT(DISTINCT domain_id) FROM whitelisted_config
+          WHERE \"group\" = 'identity' AND \"option\" = 'driver' AND value <> '\"sql\"'",
         Verdict::Differs,
-        "not looked at, and not managed here",
+        "with `[identity] domain_configurations_from_database` their users cannot log in here",
     ),
     ("OAuth1 consumers", "SELECT COUNT(*) FROM consumer", Verdict::Differs, "not managed here"),
     (
@@ -371,7 +363,7 @@ async fn credentials(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
     if let Some((_, n)) = kinds.iter().find(|k| k.0 == "totp") {
         r.differs(
             "one-time passwords",
-            format_args!("{n} secrets are kept, and nobody logs in with them here"),
+            format_args!("{n} secrets; a passcode logs in once here, and a Keystone takes it again within its minute. `[totp] refuse_reuse = false` is as there"),
         );
     }
     // A repository that cannot be used has been reported already.

@@ -46,6 +46,14 @@ async fn find(tx: &mut Tx, id: &str) -> Result<Option<Domain>> {
     Ok(projects::get(tx, id).await?.filter(|p| p.is_domain).map(Domain))
 }
 
+/// Checks that there is such a domain.
+///
+/// # Errors
+/// 404 when there is none.
+pub async fn require(tx: &mut Tx, id: &str) -> Result<()> {
+    find(tx, id).await?.map(drop).ok_or_else(|| no_domain(id))
+}
+
 fn no_domain(id: &str) -> Error {
     Error::NotFound("domain", id.to_owned())
 }

@@ -16,7 +16,7 @@ pub async fn users(s: &mut Reading<'_>) -> Result<Response> {
     let id = s.param("group_id")?;
     let group = Record::<Group>::load(&mut s.tx, id).await?;
     let group = s.authorize_found(Op::ListUsersInGroup, group, || Record::<Group>::missing(id))?;
-    users::http::of_group(s, &group.id).await
+    users::http::of_group(s, &group.id, group.text("domain_id")).await
 }
 
 fn not_in(of: &Membership<'_>) -> Error {

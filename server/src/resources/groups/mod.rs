@@ -61,6 +61,11 @@ impl Plain for Group {
         Ok(())
     }
 
+    async fn longest(s: &mut Reading<'_>) -> Result<Option<u32>> {
+        let domain = s.listed_domain()?.or(s.request.query.get("domain_id"));
+        longest(s, domain).await
+    }
+
     async fn prepare(
         s: &mut Writing<'_>,
         before: Option<&Record<Self>>,
@@ -91,6 +96,17 @@ impl Plain for Group {
     fn taken(group: &Record<Self>) -> String {
         let text = |name| group.text(name).unwrap_or_default();
         format!("Duplicate entry found with name {} at domain ID {}", text("name"), text("domain_id"))
+    }
+}
+
+/// The longest list of users or groups that is stored for a domain, where what is stored has an effect.
+///
+/// # Errors
+/// When the database fails.
+pub async fn longest(s: &mut Reading<'_>, domain: Option<&str>) -> Result<Option<u32>> {
+    match domain.filter(|_| s.app.config.stored_domain_options) {
+        Some(domain) => Ok(facts::domain_options::list_limit(&mut s.tx, domain).await?),
+        None => Ok(None),
     }
 }
 

@@ -1,23 +1,28 @@
 //! `/v3/auth`: login, validation, revocation, and what a token opens.
 
 use axum::http::HeaderName;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
 use vicar_rules::delegation::Until;
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::revocation::Event;
-use vicar_rules::token::{Act, Kind};
+use vicar_rules::token::{Act, Kind, is_factor};
 
 use crate::app::App;
+use crate::auth::application_credential;
+use crate::auth::external::{self, Remote, Shown};
 use crate::auth::issue::{self, Identity, ScopeRequest, may_rescope};
-use crate::auth::login::{self, Login, Passed, check_mfa};
+use crate::auth::lockout::Epoch;
+use crate::auth::login::{self, Login, Passed};
 use crate::auth::render::{self, render};
 use crate::auth::token::{self, Known, Token, TokenScope, ValidateOptions};
-use crate::authz::{Caller, NoObject, Object, Reading, Writing};
+use crate::auth::totp::{self, Entered};
+use crate::auth::{factors, receipt};
+use crate::authz::{Caller, NoObject, Object, Reading, SlowWork, Writing};
 use crate::clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, RECEIPT, Result};
 use crate::extra;
 use crate::facts::{self, Place};
 use crate::http::Request;
@@ -44,12 +49,18 @@ fn domain() -> Value {
     json!({"domain": reference(&json!({}))})
 }
 
-fn user() -> Value {
+/// A user with what proves them.
+fn user(proof: &str) -> Value {
     let mut known = domain();
-    extra::set(&mut known, "password", json!({"type": "string"}));
+    extra::set(&mut known, proof, json!({"type": "string"}));
     let mut user = reference(&known);
-    extra::set(&mut user, "required", json!(["password"]));
+    extra::set(&mut user, "required", json!([proof]));
     user
+}
+
+fn credential() -> Value {
+    let owner = reference(&domain());
+    reference(&json!({"secret": {"type": ["string", "null"]}, "user": owner}))
 }
 
 fn scope() -> Value {
@@ -81,17 +92,25 @@ schema!(LOGIN, {
             "type": "object",
             "required": ["methods"],
             "properties": {
-                "methods": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+                "methods": {"type": "array", "items": {"type": "string"}},
                 "password": {
                     "type": "object",
                     "required": ["user"],
-                    "properties": {"user": user()},
+                    "properties": {"user": user("password")},
                 },
+                "totp": {
+                    "type": "object",
+                    "required": ["user"],
+                    "properties": {"user": user("passcode")},
+                },
+                "application_credential": credential(),
                 "token": {
                     "type": "object",
                     "required": ["id"],
                     "properties": {"id": {"type": "string"}},
                 },
+                "external": {"type": "object"},
+                "kerberos": {"type": "object"},
             },
         },
         "scope": scope(),
@@ -116,10 +135,26 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
             return Err(Error::field("auth", "is required in the request body and must be an object"));
         }
     };
-    let scope = auth.remove("scope");
-    let (who, passed) = identify(s, auth).await?;
-    check_mfa(&mut s.tx, &s.app.config.auth_methods, &who, passed.as_ref()).await?;
-    let wanted = match scope_request(&mut s.tx, scope.as_ref()).await {
+    let scope = auth.remove("scope").filter(|scope| !scope.is_null());
+    let (who, proofs) = identify(s, auth, scope.is_some()).await?;
+    let options = proofs.passed.as_ref().map(Passed::options);
+    match factors::check(&mut s.tx, s.app.auth(), &who, options, s.now).await {
+        Ok(()) => {}
+        // The passcode is used up by the receipt, which has to be stored.
+        Err(e @ Error::Started(_)) => {
+            if let Some(entered) = &proofs.entered {
+                entered.use_up(&mut s.tx, s.app.auth()).await?;
+            }
+            s.request.line.refused(&e, None);
+            return Ok(e.into_response());
+        }
+        Err(e) => return Err(e),
+    }
+    let wanted = match &proofs.credential {
+        Some(credential) => Ok(credential.scope()),
+        None => scope_request(&mut s.tx, scope.as_ref()).await,
+    };
+    let wanted = match wanted {
         Ok(wanted) => wanted,
         // A delegated token is refused before its scope is looked at.
         Err(e) => {
@@ -127,14 +162,12 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
             return Err(e);
         }
     };
-    let rehash = match &passed {
+    let rehash = match &proofs.passed {
         Some(passed) => passed.rehash(&s.app.passwords, s.slow)?,
         None => None,
     };
     let (text, token) = issue::issue(&mut s.tx, s.app.auth(), who, &wanted, s.now).await?;
-    if let Some(passed) = passed {
-        passed.record(&mut s.tx, s.app.auth(), rehash, s.now).await?;
-    }
+    proofs.record(s, rehash).await?;
     s.request.line.subject(token.ids());
     let with_catalog = !s.query()?.has("nocatalog");
     let shown = render(&mut s.tx, &s.app.config, &token, with_catalog).await?;
@@ -144,29 +177,111 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
     Ok(with_header(created("token", shown), SUBJECT_TOKEN, &text))
 }
 
+/// What was proven by methods that somebody has to be told of once the login is through.
+#[derive(Debug, Default)]
+struct Proofs {
+    passed: Option<Passed>,
+    entered: Option<Entered>,
+    shown: Option<Shown>,
+    /// An application credential whose secret was right.
+    credential: Option<application_credential::Passed>,
+}
+
+impl Proofs {
+    /// Notes a login that has got its token.
+    async fn record(&self, s: &mut Writing<'_>, rehash: Option<String>) -> Result<()> {
+        if let Some(passed) = &self.passed {
+            passed.record(&mut s.tx, s.app.auth(), rehash, s.now).await?;
+        }
+        if let Some(entered) = &self.entered {
+            entered.record(&mut s.tx, s.app.auth(), s.now).await?;
+        }
+        if let Some(shown) = &self.shown {
+            shown.record(&mut s.tx, s.app.auth(), s.now).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What a front server that is believed says of whom it has authenticated.
+fn remote(s: &Writing<'_>) -> Result<Option<Remote>> {
+    let Some(told) = &s.app.config.remote_user else { return Ok(None) };
+    let say = |name: Option<&HeaderName>| match name {
+        Some(name) => s.request.told_by(&told.from, name),
+        None => Ok(None),
+    };
+    let Some(user) = say(Some(&told.user))? else { return Ok(None) };
+    let is_negotiated = say(told.auth_type.as_ref())?.is_some_and(|kind| kind == "Negotiate");
+    let (domain, kerberos_domain) = (say(told.domain.as_ref())?, say(told.kerberos_domain.as_ref())?);
+    Ok(Some(Remote { user, domain, kerberos_domain, is_negotiated }))
+}
+
 /// Runs the login methods, each once however often it is named. A token that comes along with another method
-/// adds its methods, and its end and its chain stay in force. A password that was right is returned too.
-async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(Identity, Option<Passed>)> {
+/// adds its methods, and its end and its chain stay in force; so does a receipt its methods. Whom a front server has
+/// authenticated has a method without naming it, as in Keystone.
+async fn identify(
+    s: &mut Writing<'_>,
+    mut auth: Map<String, Value>,
+    is_scoped: bool,
+) -> Result<(Identity, Proofs)> {
     let Some(Value::Object(mut identity)) = auth.remove("identity") else {
         return Err(Error::field("auth.identity", "is required and must be an object"));
     };
-    let mut passed = None;
+    let remote = remote(s)?;
+    let mut proofs = Proofs::default();
+    // Whom each method proved.
+    let mut users: Vec<(String, String)> = Vec::new();
     let mut text = None;
-    for method in methods(&mut identity)? {
+    if remote.is_some() && s.app.config.auth_methods.iter().any(|m| m == "external") {
+        let shown =
+            external::shown(&mut s.tx, s.app.auth(), remote.as_ref(), "external", &s.request.line).await;
+        match shown {
+            Ok(shown) => {
+                users.push(("external".into(), shown.user().to_owned()));
+                proofs.shown = Some(shown);
+            }
+            // The login may have something better.
+            Err(Error::Unauthorized(_)) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let methods = methods(&mut identity, !users.is_empty())?;
+    if is_scoped && methods.iter().any(|m| m == application_credential::METHOD) {
+        return Err(OWN_SCOPE);
+    }
+    for method in methods {
         if !s.app.config.auth_methods.contains(&method) {
             return Err(UNSUPPORTED);
         }
         match method.as_str() {
             "password" => {
                 let data = data(&mut identity, "password")?;
-                let login = Login {
-                    parts: s.app.auth(),
-                    now: s.now,
-                    slow: &mut *s.slow,
-                    epoch: s.epoch,
-                    line: &s.request.line,
-                };
-                passed = Some(login::password(&mut s.tx, login, data).await?);
+                let login = proof(s.app, s.request, s.slow, s.now, s.epoch);
+                let passed = login::password(&mut s.tx, login, data).await?;
+                users.push((method, passed.user().to_owned()));
+                proofs.passed = Some(passed);
+            }
+            "totp" => {
+                let data = data(&mut identity, "totp")?;
+                let login = proof(s.app, s.request, s.slow, s.now, s.epoch);
+                let entered = totp::totp(&mut s.tx, login, data).await?;
+                users.push((method, entered.user().to_owned()));
+                proofs.entered = Some(entered);
+            }
+            application_credential::METHOD => {
+                let data = data(&mut identity, application_credential::METHOD)?;
+                let login = proof(s.app, s.request, s.slow, s.now, s.epoch);
+                let credential = application_credential::login(&mut s.tx, login, data).await?;
+                users.push((method, credential.user.clone()));
+                proofs.credential = Some(credential);
+            }
+            "external" | "kerberos" => {
+                data(&mut identity, &method)?;
+                let remote = remote.as_ref();
+                let shown =
+                    external::shown(&mut s.tx, s.app.auth(), remote, &method, &s.request.line).await?;
+                users.push((method, shown.user().to_owned()));
+                proofs.shown = Some(shown);
             }
             "token" => match data(&mut identity, "token")?.remove("id") {
                 Some(Value::String(id)) => text = Some(id),
@@ -177,37 +292,69 @@ async fn identify(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<(
             _ => return Err(UNSUPPORTED),
         }
     }
-    let from = match &text {
-        Some(text) => Some(issue::from_token(&mut s.tx, s.app.auth(), text, &s.request.line, s.now).await?),
-        None => None,
-    };
-    let who = match (&passed, from) {
-        (Some(passed), None) => Identity {
-            user: passed.user().to_owned(),
-            methods: vec!["password".into()],
+    let mut who = match &text {
+        Some(text) => issue::from_token(&mut s.tx, s.app.auth(), text, &s.request.line, s.now).await?,
+        None => Identity {
+            user: users
+                .first()
+                .map(|(_, user)| user.clone())
+                .ok_or(Error::Unauthorized(Reason::NoSuchMethod))?,
+            methods: Vec::new(),
             until: Until::Never,
             root_audit_id: None,
             source: None,
             known: Known::default(),
         },
-        (None, Some(from)) => from,
-        (Some(passed), Some(mut from)) if from.user == passed.user() => {
-            if !from.methods.iter().any(|m| m == "password") {
-                from.methods.push("password".into());
-            }
-            from
-        }
-        (Some(_), Some(_)) => return Err(Error::Unauthorized(Reason::OtherUser)),
-        (None, None) => return Err(Error::Unauthorized(Reason::NoSuchMethod)),
     };
-    Ok((who, passed))
+    let can_be_added_to = users.iter().all(|(m, _)| is_factor(m, &s.app.config.additional_primary));
+    for (method, user) in users {
+        if user != who.user {
+            return Err(Error::Unauthorized(Reason::OtherUser));
+        }
+        add(&mut who.methods, method);
+    }
+    if let Some(credential) = &proofs.credential {
+        who.until = who.until.min(credential.until);
+        who.root_audit_id.get_or_insert_with(|| application_credential::audit_chain(&credential.id));
+    }
+    if let Some(receipt) = s.request.header(&RECEIPT)?.filter(|text| !text.is_empty()) {
+        if !can_be_added_to {
+            return Err(Error::Unauthorized(Reason::NotAReceipt));
+        }
+        for method in receipt::accept(&mut s.tx, s.app.auth(), receipt, &who.user, s.now).await? {
+            add(&mut who.methods, method);
+        }
+    }
+    Ok((who, proofs))
 }
+
+/// What a method needs that counts failures.
+fn proof<'a>(
+    app: &'a App,
+    request: &'a Request,
+    slow: &'a mut SlowWork,
+    now: Micros,
+    epoch: Epoch,
+) -> Login<'a> {
+    Login { parts: app.auth(), now, slow, epoch, line: &request.line }
+}
+
+fn add(methods: &mut Vec<String>, method: String) {
+    if !methods.contains(&method) {
+        methods.push(method);
+    }
+}
+
+const OWN_SCOPE: Error = Error::UnauthorizedBecause(
+    Reason::NoSuchScope,
+    "Error authenticating with application credential: Application credentials cannot request a scope.",
+);
 
 const UNSUPPORTED: Error =
     Error::UnauthorizedBecause(Reason::NoSuchMethod, "Attempted to authenticate with an unsupported method.");
 
-/// The methods of a login, each once.
-fn methods(identity: &mut Map<String, Value>) -> Result<Vec<String>> {
+/// The methods of a login, each once. There may be none where somebody is known without.
+fn methods(identity: &mut Map<String, Value>, may_be_none: bool) -> Result<Vec<String>> {
     let Some(Value::Array(methods)) = identity.remove("methods") else {
         return Err(Error::field("auth.identity.methods", "is required and must be a list"));
     };
@@ -223,7 +370,7 @@ fn methods(identity: &mut Map<String, Value>) -> Result<Vec<String>> {
             seen.push(method);
         }
     }
-    if seen.is_empty() { Err(Error::Unauthorized(Reason::NoSuchMethod)) } else { Ok(seen) }
+    if seen.is_empty() && !may_be_none { Err(Error::Unauthorized(Reason::NoSuchMethod)) } else { Ok(seen) }
 }
 
 fn data(identity: &mut Map<String, Value>, method: &str) -> Result<Map<String, Value>> {
@@ -340,7 +487,11 @@ async fn subject(
     let version = request.header(&ACCESS_RULES)?.and_then(|v| v.trim().parse::<f64>().ok());
     let understands_access_rules = version.is_some_and(|v| v >= 1.0);
     let options = ValidateOptions { window, understands_access_rules };
-    let own = caller.token().filter(|_| request.token_header(&AUTH_TOKEN).is_ok_and(|t| t == Some(&text)));
+    let own = caller.token().filter(|token| {
+        let is_shown = understands_access_rules
+            || token.application_credential.as_ref().is_none_or(|c| c.access_rules.is_empty());
+        is_shown && request.token_header(&AUTH_TOKEN).is_ok_and(|t| t == Some(&text))
+    });
     let token = match own {
         // What is valid by default is valid for every asker.
         Some(token) => Ok(token.clone()),

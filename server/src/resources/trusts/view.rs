@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
-use vicar_rules::delegation::{Trust, TrustStatus};
+use vicar_rules::application_credential::{CredentialFacts, evaluate as evaluate_credential};
+use vicar_rules::delegation::{Presence, Trust, TrustStatus};
+use vicar_rules::roles::RoleSet;
 
 use crate::args;
 use crate::authz::Reading;
 use crate::clock;
 use crate::error::Result;
-use crate::facts::{self, EvaluatedTrust};
+use crate::facts::{self, EvaluatedTrust, Place, application_credentials};
 use crate::resources::keypairs::sql::{self as keypairs, BoundTo};
 use crate::store::tree::TRUSTS;
 use crate::store::{CHUNK, Id, Select, Tx};
@@ -197,19 +199,7 @@ pub async fn delegations(s: &mut Reading<'_>, user: &str) -> Result<Map<String, 
         q.and("c.user_id = ? AND c.type = ?", args![Id(user), Id(keypairs::PLAIN)]);
     })
     .await?;
-    let application_credentials = tx
-        .map(
-            "SELECT id, name, project_id, expires_at FROM application_credential WHERE user_id = ?",
-            args![Id(user)],
-            |r| {
-                let (id, name): (String, String) = (r.take()?, r.take()?);
-                let (project, until): (Option<String>, Option<i64>) = (r.take()?, r.take()?);
-                Ok(json!({
-                    "id": id, "name": name, "project_id": project, "expires_at": until.map(clock::iso),
-                }))
-            },
-        )
-        .await?;
+    let application_credentials = application_credentials(s, user).await?;
     let mut out = Map::new();
     let show = |all: &[EvaluatedTrust]| Value::from(all.iter().map(|j| view.link(j)).collect::<Vec<_>>());
     out.insert("acting_for_user".into(), show(&acting));
@@ -218,5 +208,49 @@ pub async fn delegations(s: &mut Reading<'_>, user: &str) -> Result<Map<String, 
         own.iter().map(|c| json!({"credential_id": c.id, "project_id": c.project_id})).collect();
     out.insert("keypairs".into(), plain.into());
     out.insert("application_credentials".into(), application_credentials.into());
+    Ok(out)
+}
+
+/// The application credentials of a user, with what each is worth now.
+async fn application_credentials(s: &mut Reading<'_>, user: &str) -> Result<Vec<Value>> {
+    let all = application_credentials::find(&mut s.tx, |q| {
+        q.id("c.user_id", Some(user)).end("ORDER BY c.id");
+    })
+    .await?;
+    if all.len() > BATCH {
+        s.take_long().await?;
+    }
+    let implications = s.caller()?.implications(&mut s.tx).await?;
+    let owner = facts::user(&mut s.tx, user).await?.map_or(Presence::Missing, |u| u.presence);
+    let mut places: BTreeMap<Option<String>, (Presence, RoleSet)> = BTreeMap::new();
+    let mut out = Vec::new();
+    for stored in &all {
+        let own = &stored.credential;
+        if !places.contains_key(&own.project) {
+            let (project, held) = match &own.project {
+                None => (Presence::Missing, RoleSet::new()),
+                Some(id) => (
+                    facts::project(&mut s.tx, id).await?.map_or(Presence::Missing, |p| p.presence),
+                    facts::effective_roles(&mut s.tx, user, Place::Project(id), &implications).await?,
+                ),
+            };
+            places.insert(own.project.clone(), (project, held));
+        }
+        let (project, held) =
+            places.get(&own.project).cloned().unwrap_or((Presence::Missing, RoleSet::new()));
+        let facts = CredentialFacts { now: s.now, held: &held, user: owner, project };
+        let status = evaluate_credential(own, &facts);
+        let roles: Vec<Value> = own.roles.iter().map(|id| json!({"id": id})).collect();
+        out.push(json!({
+            "id": own.id,
+            "name": stored.name,
+            "project_id": own.project,
+            "roles": roles,
+            "expires_at": own.until.to_option().map(clock::iso),
+            "unrestricted": own.unrestricted,
+            "state": status.word(),
+            "reason": status.reason(),
+        }));
+    }
     Ok(out)
 }

@@ -229,6 +229,9 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let query = s.query()?;
     let ends = Ends::of(query)?;
     let mut paging = s.paging(&["domain_id", "name"], &["enabled"])?;
+    if let Some(limit) = groups::longest(s, scope.or(query.get("domain_id"))).await? {
+        paging.limit_to(limit);
+    }
     while let Some(batch) = s.next_batch(&mut paging).await? {
         let users = sql::list_batch(&mut s.tx, &batch, |q| {
             queried(q, scope, query);
@@ -401,6 +404,9 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
     let user = s.authorize_found(Op::ListGroupsForUser, user, || no_user(id))?;
     let (scope, name) = (caller.domain_scope(), s.query()?.get("name"));
     let mut paging = s.paging(&["name"], &[])?;
+    if let Some(limit) = groups::longest(s, Some(&user.domain_id)).await? {
+        paging.limit_to(limit);
+    }
     while let Some(batch) = s.next_batch(&mut paging).await? {
         let ids = groups::sql::of_user(&mut s.tx, &user.id, name, &batch).await?;
         paging.read(&batch, ids.len(), ids.last().map(String::as_str));
@@ -421,11 +427,14 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
 ///
 /// # Errors
 /// 400 for a malformed filter.
-pub async fn of_group(s: &mut Reading<'_>, group: &str) -> Result<Response> {
+pub async fn of_group(s: &mut Reading<'_>, group: &str, domain: Option<&str>) -> Result<Response> {
     let scope = s.caller()?.domain_scope();
     let query = &s.request.query;
     let ends = Ends::of(query)?;
     let mut paging = s.paging(&["domain_id", "name"], &["enabled"])?;
+    if let Some(limit) = groups::longest(s, domain).await? {
+        paging.limit_to(limit);
+    }
     while let Some(batch) = s.next_batch(&mut paging).await? {
         let ids = groups::sql::members(&mut s.tx, group, query.get("name"), &batch).await?;
         paging.read(&batch, ids.len(), ids.last().map(String::as_str));

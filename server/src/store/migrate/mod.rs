@@ -92,6 +92,15 @@ const STEPS: &[Step] = &[
         mysql: include_str!("0005/mysql.sql"),
         rows: &[],
     },
+    // The same of application credentials and access rules; a login names one by its id.
+    Step {
+        version: 6,
+        serves_from: 2,
+        sqlite: include_str!("0006/sqlite.sql"),
+        postgres: include_str!("0006/postgres.sql"),
+        mysql: include_str!("0006/mysql.sql"),
+        rows: &[],
+    },
 ];
 
 impl Step {
@@ -371,6 +380,7 @@ mod tests {
             "8369b132d5b29707",
             "2ba0f9a24efab2ee",
             "35c6938b156cfec8",
+            "7cdc6f4e054a826f",
         ];
         let now: Vec<String> = STEPS.iter().map(digest).collect();
         assert_eq!(now, frozen);

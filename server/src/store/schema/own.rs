@@ -132,6 +132,9 @@ pub const OWN_INDEXES: &[(&str, Index)] = &[
     ("trust", index("ix_vicar_trust_trustor", &["trustor_user_id", "id"])),
     ("trust", index("ix_vicar_trust_trustee", &["trustee_user_id", "id"])),
     ("credential", index("ix_vicar_credential_user", &["user_id", "id"])),
+    ("application_credential", index("ix_vicar_application_credential_user", &["user_id", "id"])),
+    ("application_credential", index("ix_vicar_application_credential_id", &["id"])),
+    ("access_rule", index("ix_vicar_access_rule_user", &["user_id", "external_id"])),
     // By these what has a name is found, in whichever domain.
     ("local_user", index("ix_vicar_local_user_name", &["name"])),
     ("nonlocal_user", index("ix_vicar_nonlocal_user_name", &["name"])),

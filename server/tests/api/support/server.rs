@@ -91,8 +91,9 @@ impl Server {
             // A request that took a second connection while it holds one would wait for itself.
             (config.database.max_pool_size, config.database.max_overflow) = (1, 0);
         }
-        keys::setup(&config.fernet_keys).expect("token keys");
-        keys::setup(&config.credential_keys).expect("credential keys");
+        for (of, dir) in config.key_repositories() {
+            keys::setup(dir).expect(of);
+        }
         let mut server = Self::run(config, clock, Some(dir));
         server.database = database;
         server

@@ -1,0 +1,276 @@
+//! Application credentials: what one may carry, what it is worth now, and which requests its access rules allow.
+
+use std::collections::BTreeSet;
+
+use crate::Micros;
+use crate::delegation::{Authority, Broken, Ended, Presence, Suspended, TrustStatus, Until};
+use crate::refusal::Refusal;
+use crate::roles::{Implications, RoleSet};
+
+/// The service type of this server, as access rules name it.
+pub const IDENTITY: &str = "identity";
+
+/// What a token of an application credential may be used for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AccessRule {
+    /// The type of the service.
+    pub service: String,
+    /// The method, in capital letters.
+    pub method: String,
+    /// The path: `{name}` and `*` match at least one character, none of which is `/`; `**` matches anything.
+    pub path: String,
+}
+
+impl AccessRule {
+    /// Whether it allows a request.
+    pub fn allows(&self, service: &str, method: &str, path: &str) -> bool {
+        self.service == service && self.method == method && path_matches(&self.path, path)
+    }
+
+    /// Whether it allows all that another one does. Of two different patterns nothing is said.
+    fn covers(&self, other: &Self) -> bool {
+        let is_literal = !other.path.contains(['*', '{', '}']);
+        self == other || (is_literal && self.allows(&other.service, &other.method, &other.path))
+    }
+}
+
+/// A part of a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Exactly(char),
+    /// At least one character other than `/`.
+    Within,
+    Anything,
+}
+
+fn parts(pattern: &str) -> Vec<Part> {
+    let mut out = Vec::new();
+    let mut rest = pattern;
+    while let Some(first) = rest.chars().next() {
+        let (part, taken) = match first {
+            '{' => match rest.find('}') {
+                Some(end) => (Part::Within, end + 1),
+                None => (Part::Exactly('{'), 1),
+            },
+            '*' if rest.starts_with("**") => (Part::Anything, 2),
+            '*' => (Part::Within, 1),
+            other => (Part::Exactly(other), other.len_utf8()),
+        };
+        out.push(part);
+        rest = rest.get(taken..).unwrap_or_default();
+    }
+    // Each state of the walk below is a place between parts; one `**` is as good as many.
+    out.dedup_by(|a, b| *a == Part::Anything && *b == Part::Anything);
+    out
+}
+
+/// Whether a path is one that a pattern stands for. It takes time for the product of both lengths, and no more.
+pub fn path_matches(pattern: &str, path: &str) -> bool {
+    let parts = parts(pattern);
+    // Whether the path up to here may end before the n-th part.
+    let mut before = vec![false; parts.len() + 1];
+    if let Some(start) = before.first_mut() {
+        *start = true;
+    }
+    skip_empty(&parts, &mut before);
+    for c in path.chars() {
+        let mut after = vec![false; before.len()];
+        for (n, part) in parts.iter().enumerate().filter(|(n, _)| before.get(*n) == Some(&true)) {
+            let (stays, goes_on) = match part {
+                Part::Exactly(wanted) => (false, c == *wanted),
+                Part::Within => (c != '/', c != '/'),
+                Part::Anything => (true, false),
+            };
+            for at in [stays.then_some(n), goes_on.then_some(n + 1)].into_iter().flatten() {
+                if let Some(reached) = after.get_mut(at) {
+                    *reached = true;
+                }
+            }
+        }
+        skip_empty(&parts, &mut after);
+        before = after;
+        if !before.contains(&true) {
+            return false;
+        }
+    }
+    before.last() == Some(&true)
+}
+
+/// `**` matches the empty string too.
+fn skip_empty(parts: &[Part], reached: &mut [bool]) {
+    for (n, part) in parts.iter().enumerate() {
+        if *part == Part::Anything
+            && reached.get(n) == Some(&true)
+            && let Some(next) = reached.get_mut(n + 1)
+        {
+            *next = true;
+        }
+    }
+}
+
+/// One stored application credential, as plain data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationCredential {
+    /// Its id.
+    pub id: String,
+    /// Its owner.
+    pub user: String,
+    /// Its project; Keystone's table may hold some without one, which give nothing.
+    pub project: Option<String>,
+    /// Its roles. What they implied when it was made is among them.
+    pub roles: RoleSet,
+    /// Its own end.
+    pub until: Until,
+    /// Whether its tokens may make and delete further ones.
+    pub unrestricted: bool,
+    /// What its tokens may be used for; nothing when that is not limited.
+    pub access_rules: Option<BTreeSet<AccessRule>>,
+}
+
+/// The facts of this instant that an application credential is judged by.
+#[derive(Debug, Clone)]
+pub struct CredentialFacts<'a> {
+    /// The instant.
+    pub now: Micros,
+    /// Effective roles of the owner on the project.
+    pub held: &'a RoleSet,
+    /// The owner.
+    pub user: Presence,
+    /// The project.
+    pub project: Presence,
+}
+
+/// What an application credential is worth at `facts.now`: the owner's authority on the project, met with the
+/// credential's own. As in Keystone, roles that are not held any more are left out, and what a role came to imply
+/// later is not added.
+pub fn evaluate(credential: &ApplicationCredential, facts: &CredentialFacts<'_>) -> TrustStatus {
+    let broken = |b| TrustStatus::Ended(Ended::Broken(b));
+    if credential.until.passed(facts.now) {
+        return TrustStatus::Ended(Ended::Expired);
+    }
+    let project = match (&credential.project, facts.project) {
+        (None, _) | (_, Presence::Missing) => return broken(Broken::ProjectGone),
+        (Some(project), _) => project,
+    };
+    match facts.user {
+        Presence::Missing => return broken(Broken::AgentGone(credential.user.clone())),
+        Presence::Disabled | Presence::DomainDisabled => {
+            return TrustStatus::Suspended(Suspended::Agent(credential.user.clone()));
+        }
+        Presence::Active => {}
+    }
+    if facts.project != Presence::Active {
+        return TrustStatus::Suspended(Suspended::Project);
+    }
+    let authority = |until, roles: &RoleSet, hops| Authority {
+        until,
+        roles: roles.clone(),
+        project: project.clone(),
+        // It acts as its owner.
+        impersonate: true,
+        hops,
+    };
+    let owners = authority(Until::Never, facts.held, u32::MAX);
+    match owners.meet(&authority(credential.until, &credential.roles, 0)) {
+        Some(a) if !a.roles.is_empty() => TrustStatus::Live(a),
+        _ => {
+            let first = credential.roles.first().cloned().unwrap_or_default();
+            TrustStatus::Suspended(Suspended::Role(first))
+        }
+    }
+}
+
+/// What a caller asks of a new application credential. Roles are ids already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialRequest {
+    /// Some roles; all of the token's when none is named.
+    pub roles: RoleSet,
+    /// Its end.
+    pub until: Option<Micros>,
+    /// Whether its tokens may make and delete further ones.
+    pub unrestricted: bool,
+    /// What its tokens may be used for; an empty set limits nothing.
+    pub access_rules: BTreeSet<AccessRule>,
+}
+
+/// An application credential that passed the rules; only [`grant`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantedCredential {
+    roles: RoleSet,
+    until: Until,
+    unrestricted: bool,
+    access_rules: BTreeSet<AccessRule>,
+}
+
+impl GrantedCredential {
+    /// Its roles, with what they imply.
+    pub fn roles(&self) -> &RoleSet {
+        &self.roles
+    }
+
+    /// Its end.
+    pub fn until(&self) -> Until {
+        self.until
+    }
+
+    /// Whether its tokens may make and delete further ones.
+    pub fn unrestricted(&self) -> bool {
+        self.unrestricted
+    }
+
+    /// What its tokens may be used for; an empty set limits nothing.
+    pub fn access_rules(&self) -> &BTreeSet<AccessRule> {
+        &self.access_rules
+    }
+}
+
+/// Makes an application credential for the user of a token, on its project. `token_roles` are the roles that the
+/// token carries, `parent` the credential that the token is of. What is made below a credential is never more than
+/// it: it ends no later, and may be used for nothing else.
+///
+/// # Errors
+///
+/// The first rule that forbids it.
+pub fn grant(
+    ask: &CredentialRequest,
+    parent: Option<&ApplicationCredential>,
+    token_roles: &RoleSet,
+    implications: &Implications,
+    now: Micros,
+) -> Result<GrantedCredential, Refusal> {
+    if parent.is_some_and(|p| !p.unrestricted) {
+        return Err(Refusal::DelegatedToken("make application credentials"));
+    }
+    let roles = match ask.roles.is_empty() {
+        true => token_roles.clone(),
+        false => implications.closure(&ask.roles),
+    };
+    if let Some(role) = roles.iter().find(|r| !token_roles.contains(*r)) {
+        return Err(Refusal::RoleNotInToken(role.clone()));
+    }
+    if roles.is_empty() {
+        return Err(Refusal::NoRoles);
+    }
+    let above = parent.map_or(Until::Never, |p| p.until);
+    let until = match ask.until {
+        Some(t) if t <= now => return Err(Refusal::ExpiryPast),
+        Some(t) if Until::At(t) > above => return Err(Refusal::CredentialOutlives),
+        Some(t) => Until::At(t),
+        None => above,
+    };
+    let access_rules = match parent.and_then(|p| p.access_rules.as_ref()) {
+        None => ask.access_rules.clone(),
+        Some(own) if ask.access_rules.is_empty() => own.clone(),
+        Some(own) => {
+            let outside = ask.access_rules.iter().any(|rule| !own.iter().any(|o| o.covers(rule)));
+            if outside {
+                return Err(Refusal::AccessRuleOutside);
+            }
+            ask.access_rules.clone()
+        }
+    };
+    Ok(GrantedCredential { roles, until, unrestricted: ask.unrestricted, access_rules })
+}
+
+#[cfg(test)]
+mod tests;

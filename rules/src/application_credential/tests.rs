@@ -1,0 +1,189 @@
+use super::*;
+
+const NOW: Micros = 1_000;
+
+fn set(roles: &[&str]) -> RoleSet {
+    roles.iter().map(|r| (*r).to_owned()).collect()
+}
+
+fn rule(service: &str, method: &str, path: &str) -> AccessRule {
+    AccessRule { service: service.into(), method: method.into(), path: path.into() }
+}
+
+fn rules(paths: &[&str]) -> BTreeSet<AccessRule> {
+    paths.iter().map(|path| rule("compute", "GET", path)).collect()
+}
+
+/// member → reader
+fn implied() -> Implications {
+    Implications::new([("member".to_owned(), "reader".to_owned())])
+}
+
+fn credential() -> ApplicationCredential {
+    ApplicationCredential {
+        id: "c".into(),
+        user: "alice".into(),
+        project: Some("p".into()),
+        roles: set(&["member", "reader"]),
+        until: Until::At(NOW + 50),
+        unrestricted: true,
+        access_rules: None,
+    }
+}
+
+fn worth(credential: &ApplicationCredential, held: &[&str]) -> TrustStatus {
+    let held = set(held);
+    let (user, project) = (Presence::Active, Presence::Active);
+    evaluate(credential, &CredentialFacts { now: NOW, held: &held, user, project })
+}
+
+#[test]
+fn it_gives_what_it_has_and_its_owner_holds() {
+    let gives = |held: &[&str]| worth(&credential(), held).live().cloned();
+    let authority = gives(&["member", "reader", "admin"]).expect("live");
+    assert_eq!(authority.roles, set(&["member", "reader"]));
+    assert_eq!((authority.until, authority.project.as_str()), (Until::At(NOW + 50), "p"));
+    assert_eq!((authority.impersonate, authority.hops), (true, 0));
+    assert_eq!(gives(&["reader"]).map(|a| a.roles), Some(set(&["reader"])));
+    assert_eq!(worth(&credential(), &["admin"]), TrustStatus::Suspended(Suspended::Role("member".into())));
+    let empty = ApplicationCredential { roles: set(&[]), ..credential() };
+    assert!(matches!(worth(&empty, &["admin"]), TrustStatus::Suspended(_)));
+}
+
+#[test]
+fn it_ends_at_its_end_and_with_its_owner_and_project() {
+    let held = set(&["member"]);
+    let facts = |now, user, project| CredentialFacts { now, held: &held, user, project };
+    let status = |now, user, project| evaluate(&credential(), &facts(now, user, project));
+    use Presence::{Active, Disabled, DomainDisabled, Missing};
+    let broken = |b| TrustStatus::Ended(Ended::Broken(b));
+    assert!(status(NOW + 49, Active, Active).live().is_some());
+    assert_eq!(status(NOW + 50, Active, Active), TrustStatus::Ended(Ended::Expired));
+    assert_eq!(status(NOW, Missing, Disabled), broken(Broken::AgentGone("alice".into())));
+    assert_eq!(status(NOW, Disabled, Missing), broken(Broken::ProjectGone));
+    for off in [Disabled, DomainDisabled] {
+        assert_eq!(status(NOW, off, Active), TrustStatus::Suspended(Suspended::Agent("alice".into())));
+        assert_eq!(status(NOW, Active, off), TrustStatus::Suspended(Suspended::Project));
+    }
+    let nowhere = ApplicationCredential { project: None, ..credential() };
+    assert_eq!(worth(&nowhere, &["member"]), broken(Broken::ProjectGone));
+}
+
+fn ask() -> CredentialRequest {
+    CredentialRequest {
+        roles: RoleSet::new(),
+        until: None,
+        unrestricted: false,
+        access_rules: BTreeSet::new(),
+    }
+}
+
+fn of(ask: &CredentialRequest, parent: Option<&ApplicationCredential>) -> Result<GrantedCredential, Refusal> {
+    grant(ask, parent, &set(&["member", "reader"]), &implied(), NOW)
+}
+
+#[test]
+fn it_has_roles_of_the_token_with_what_they_imply() {
+    let roles = |roles: &[&str]| of(&CredentialRequest { roles: set(roles), ..ask() }, None).map(|g| g.roles);
+    assert_eq!(roles(&[]), Ok(set(&["member", "reader"])));
+    assert_eq!(roles(&["member"]), Ok(set(&["member", "reader"])));
+    assert_eq!(roles(&["reader"]), Ok(set(&["reader"])));
+    assert_eq!(roles(&["reader", "admin"]), Err(Refusal::RoleNotInToken("admin".into())));
+    // A credential may have a role without what that came to imply later; no more is made of it.
+    let only = grant(
+        &CredentialRequest { roles: set(&["member"]), ..ask() },
+        None,
+        &set(&["member"]),
+        &implied(),
+        NOW,
+    );
+    assert_eq!(only, Err(Refusal::RoleNotInToken("reader".into())));
+    assert_eq!(grant(&ask(), None, &set(&[]), &implied(), NOW), Err(Refusal::NoRoles));
+}
+
+#[test]
+fn a_logins_credential_ends_when_it_is_asked_to() {
+    let until = |until| of(&CredentialRequest { until, ..ask() }, None).map(|g| g.until);
+    assert_eq!(until(None), Ok(Until::Never));
+    assert_eq!(until(Some(NOW + 1)), Ok(Until::At(NOW + 1)));
+    assert_eq!(until(Some(NOW)), Err(Refusal::ExpiryPast));
+}
+
+#[test]
+fn one_made_with_another_ends_no_later() {
+    let until = |until| of(&CredentialRequest { until, ..ask() }, Some(&credential())).map(|g| g.until);
+    assert_eq!(until(None), Ok(Until::At(NOW + 50)));
+    assert_eq!(until(Some(NOW + 50)), Ok(Until::At(NOW + 50)));
+    assert_eq!(until(Some(NOW + 51)), Err(Refusal::CredentialOutlives));
+    assert_eq!(until(Some(NOW)), Err(Refusal::ExpiryPast));
+}
+
+#[test]
+fn one_made_with_another_is_good_for_no_more_requests() {
+    let parent =
+        ApplicationCredential { access_rules: Some(rules(&["/a", "/b/*", "/c/**"])), ..credential() };
+    let kept = |paths: &[&str]| {
+        of(&CredentialRequest { access_rules: rules(paths), ..ask() }, Some(&parent)).map(|g| g.access_rules)
+    };
+    assert_eq!(kept(&[]), Ok(rules(&["/a", "/b/*", "/c/**"])));
+    for inside in [&["/a"][..], &["/b/*"], &["/b/x", "/c/x/y"], &["/c/**", "/a"]] {
+        assert_eq!(kept(inside), Ok(rules(inside)));
+    }
+    for outside in [&["/d"][..], &["/b/x/y"], &["/a", "/**"], &["/b/{id}"], &["/c/*"], &["/b/x}"]] {
+        assert_eq!(kept(outside), Err(Refusal::AccessRuleOutside), "{outside:?}");
+    }
+    let other = |service, method| {
+        let access_rules = [rule(service, method, "/a")].into();
+        of(&CredentialRequest { access_rules, ..ask() }, Some(&parent)).is_ok()
+    };
+    assert!(other("compute", "GET"));
+    assert!(!other("compute", "POST") && !other("image", "GET"));
+}
+
+#[test]
+fn only_an_unrestricted_one_makes_another() {
+    let no = ApplicationCredential { unrestricted: false, ..credential() };
+    assert!(matches!(of(&ask(), Some(&no)), Err(Refusal::DelegatedToken(_))));
+    for unrestricted in [true, false] {
+        let made = of(&CredentialRequest { unrestricted, ..ask() }, Some(&credential())).expect("lawful");
+        assert_eq!(made.unrestricted(), unrestricted);
+    }
+}
+
+#[test]
+fn patterns_of_paths() {
+    for (pattern, fits, not) in [
+        ("/v3/users", &["/v3/users"][..], &["/v3/users/", "/v3/user", "/v3/usersx", "", "/V3/users"][..]),
+        ("/v3/*", &["/v3/a", "/v3/a.b"], &["/v3/", "/v3", "/v3/a/b"]),
+        ("/v3/*/x", &["/v3/a/x"], &["/v3//x", "/v3/a/b/x", "/v3/a/xx"]),
+        ("/v3/{user_id}/x", &["/v3/a/x"], &["/v3//x", "/v3/a/b/x"]),
+        ("/v3/**", &["/v3/", "/v3/a", "/v3/a/b"], &["/v3", "/v4/a"]),
+        ("/**/x", &["//x", "/a/x", "/a/b/x", "/x/x"], &["/x", "/a/y"]),
+        ("**", &["", "/", "/a/b"], &[]),
+        ("/a*b", &["/axb", "/abb"], &["/ab", "/a/b"]),
+        ("/a***", &["/ab", "/ab/c", "/a/b"], &["/a", "/a/"]),
+        ("/{a", &["/{a"], &["/a", "/x"]),
+        ("/a}", &["/a}"], &["/a"]),
+        // Nothing else stands for something.
+        ("/a.b", &["/a.b"], &["/axb"]),
+        ("/(a|b)", &["/(a|b)"], &["/a", "/b"]),
+        ("/ü*", &["/üö"], &["/u", "/ü"]),
+    ] {
+        for path in fits {
+            assert!(path_matches(pattern, path), "{pattern} {path}");
+        }
+        for path in not {
+            assert!(!path_matches(pattern, path), "{pattern} {path}");
+        }
+    }
+    let identity = rule(IDENTITY, "GET", "/v3/*");
+    assert!(identity.allows(IDENTITY, "GET", "/v3/users"));
+    assert!(!identity.allows(IDENTITY, "HEAD", "/v3/users"));
+    assert!(!identity.allows("compute", "GET", "/v3/users"));
+}
+
+#[test]
+fn a_hostile_pattern_takes_no_longer_than_its_length() {
+    let pattern = "/*a**".repeat(25);
+    assert!(!path_matches(&pattern, &"/a".repeat(1_000)));
+}

@@ -1,0 +1,235 @@
+//! Application credentials: a history in which everything is made with the token of something else.
+
+use std::collections::BTreeSet;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use vicar_rules::Micros;
+use vicar_rules::application_credential::{
+    AccessRule, ApplicationCredential, CredentialFacts, CredentialRequest, evaluate, grant, path_matches,
+};
+use vicar_rules::delegation::{Authority, Presence, Until};
+use vicar_rules::token::{Act, Kind, Switches, may, with_credential};
+
+use crate::config;
+use crate::names::*;
+
+/// Paths of requests, and patterns that rules may have.
+const PATHS: [&str; 5] = ["/a", "/a/b", "/a/b/c", "/b", "/b/c"];
+const PATTERNS: [&str; 7] = ["/a", "/a/*", "/a/**", "/**", "/{x}", "/b/c", "/*/b"];
+const SERVICES: [&str; 2] = ["compute", "identity"];
+
+fn rule() -> impl Strategy<Value = AccessRule> {
+    (0..SERVICES.len(), 0..PATTERNS.len()).prop_map(|(service, path)| AccessRule {
+        service: SERVICES[service].to_owned(),
+        method: "GET".to_owned(),
+        path: PATTERNS[path].to_owned(),
+    })
+}
+
+/// What is asked for, and with the token of which credential; the first has no parent.
+#[derive(Debug, Clone)]
+struct Step {
+    with: usize,
+    roles: Mask,
+    until: Option<Micros>,
+    unrestricted: bool,
+    rules: BTreeSet<AccessRule>,
+    /// What the owner holds from then on.
+    held: Mask,
+    wait: Micros,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    (
+        any::<usize>(),
+        prop_oneof![2 => Just(0), 3 => 0..=ALL],
+        prop_oneof![2 => Just(None), 3 => (1..100_i64).prop_map(Some)],
+        prop::bool::weighted(0.8),
+        vec(rule(), 0..3),
+        prop_oneof![1 => Just(ALL), 1 => 0..=ALL],
+        0..8_i64,
+    )
+        .prop_map(|(with, roles, until, unrestricted, rules, held, wait)| Step {
+            with,
+            roles,
+            until,
+            unrestricted,
+            rules: rules.into_iter().collect(),
+            held,
+            wait,
+        })
+}
+
+/// A stored credential with the one whose token made it.
+struct Made {
+    parent: Option<usize>,
+    row: ApplicationCredential,
+}
+
+struct World {
+    now: Micros,
+    held: Mask,
+    pairs: BTreeSet<(usize, usize)>,
+    all: Vec<Made>,
+}
+
+impl World {
+    /// What one gives now.
+    fn worth(&self, n: usize) -> Option<Authority> {
+        let held = set(close(&self.pairs, self.held)).clone();
+        let (user, project) = (Presence::Active, Presence::Active);
+        let facts = CredentialFacts { now: self.now, held: &held, user, project };
+        evaluate(&self.all[n].row, &facts).live().cloned()
+    }
+
+    fn allows(&self, n: usize, service: &str, path: &str) -> bool {
+        match &self.all[n].row.access_rules {
+            None => true,
+            Some(rules) => rules.iter().any(|rule| rule.allows(service, "GET", path)),
+        }
+    }
+
+    fn apply(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        self.now += step.wait;
+        self.held = step.held;
+        let parent =
+            (!self.all.is_empty()).then(|| step.with % (self.all.len() + 1)).filter(|n| *n < self.all.len());
+        // The roles of the presented token: those of the login, or what the credential gives.
+        let token_roles = match parent {
+            None => set(close(&self.pairs, self.held)).clone(),
+            Some(n) => match self.worth(n) {
+                Some(authority) => authority.roles,
+                None => return Ok(()),
+            },
+        };
+        let above = parent.map(|n| self.all[n].row.clone());
+        let kind = match &above {
+            None => Kind::Login,
+            Some(row) => with_credential(Kind::ApplicationCredential, row.unrestricted),
+        };
+        let ask = CredentialRequest {
+            roles: set(step.roles).clone(),
+            until: step.until.map(|t| self.now + t - 20),
+            unrestricted: step.unrestricted,
+            access_rules: step.rules.clone(),
+        };
+        let implications = implications(&self.pairs);
+        let granted = grant(&ask, above.as_ref(), &token_roles, &implications, self.now);
+        let restricted = above.as_ref().is_some_and(|row| !row.unrestricted);
+        prop_assert_eq!(may(kind, Act::ApplicationCredentials, Switches::default()).is_err(), restricted);
+        prop_assert!(!(restricted && granted.is_ok()), "a restricted one gave birth");
+        let Ok(granted) = granted else { return Ok(()) };
+        prop_assert!(!granted.until().passed(self.now), "it was born dead");
+        prop_assert!(granted.roles().is_subset(&token_roles), "it carries more than the token");
+        let asked = close(&self.pairs, step.roles);
+        prop_assert!(step.roles == 0 || mask(granted.roles()) == asked, "it is not what was asked");
+        let rules = granted.access_rules().clone();
+        self.all.push(Made {
+            parent,
+            row: ApplicationCredential {
+                id: format!("c{}", self.all.len()),
+                user: USERS[0].to_owned(),
+                project: Some(PROJECTS[0].to_owned()),
+                roles: granted.roles().clone(),
+                until: granted.until(),
+                unrestricted: granted.unrestricted(),
+                access_rules: (!rules.is_empty()).then_some(rules),
+            },
+        });
+        Ok(())
+    }
+
+    /// At every instant, whatever is held: nothing is more than what made it.
+    fn check(&self) -> Result<(), TestCaseError> {
+        for (n, made) in self.all.iter().enumerate() {
+            let now = self.worth(n);
+            if let Some(authority) = &now {
+                prop_assert!(authority.roles.is_subset(&made.row.roles));
+                prop_assert!(within(mask(&authority.roles), close(&self.pairs, self.held)));
+                prop_assert!(authority.until <= made.row.until && authority.hops == 0);
+            }
+            let Some(parent) = made.parent else { continue };
+            let above = &self.all[parent].row;
+            prop_assert!(made.row.roles.is_subset(&above.roles), "roles were gained");
+            prop_assert!(made.row.until <= above.until, "it outlives what made it");
+            prop_assert!(above.unrestricted, "a restricted one gave birth");
+            if let (Some(own), Some(above)) = (&now, self.worth(parent)) {
+                prop_assert!(own.le(&above), "{own:?} is above {above:?}");
+            }
+            for service in SERVICES {
+                for path in PATHS {
+                    prop_assert!(
+                        !self.allows(n, service, path) || self.allows(parent, service, path),
+                        "{service} {path} was gained"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(config(3_000))]
+
+    #[test]
+    fn what_a_credential_makes_is_never_more_than_itself(
+        pairs in vec((0..ROLES.len(), 0..ROLES.len()), 0..4),
+        steps in vec(step(), 1..14),
+    ) {
+        let mut w = World { now: 1_000, held: ALL, pairs: pairs.into_iter().collect(), all: Vec::new() };
+        for step in &steps {
+            w.apply(step)?;
+            w.check()?;
+        }
+    }
+
+    #[test]
+    fn a_credential_of_a_pattern_matches_what_its_parts_say(
+        segments in vec(prop_oneof![Just("a"), Just("*"), Just("{id}"), Just("**")], 1..5),
+        path in vec(prop_oneof![Just("a"), Just("b")], 1..5),
+    ) {
+        // Segment by segment, where `**` is any number of them, at least one.
+        fn fits(pattern: &[&str], path: &[&str]) -> bool {
+            match (pattern, path) {
+                ([], []) => true,
+                (["**"], [_, ..]) => true,
+                (["**", rest @ ..], path) => (1..=path.len()).any(|n| fits(rest, &path[n..])),
+                ([first, rest @ ..], [segment, more @ ..]) => {
+                    (*first != "a" || segment == first) && fits(rest, more)
+                }
+                _ => false,
+            }
+        }
+        let joined = |parts: &[&str]| format!("/{}", parts.join("/"));
+        prop_assert_eq!(path_matches(&joined(&segments), &joined(&path)), fits(&segments, &path));
+    }
+
+    #[test]
+    fn a_credential_is_below_its_owner(held in 0..=ALL, roles in 1..=ALL, until in prop::option::of(990..1_010_i64)) {
+        let row = ApplicationCredential {
+            id: "c".into(),
+            user: USERS[0].to_owned(),
+            project: Some(PROJECTS[0].to_owned()),
+            roles: set(roles).clone(),
+            until: Until::from_option(until),
+            unrestricted: false,
+            access_rules: None,
+        };
+        for user in [Presence::Active, Presence::Disabled, Presence::DomainDisabled, Presence::Missing] {
+            for project in [Presence::Active, Presence::Disabled, Presence::DomainDisabled, Presence::Missing] {
+                let held = set(held).clone();
+                let status = evaluate(&row, &CredentialFacts { now: 1_000, held: &held, user, project });
+                let is_on = user == Presence::Active && project == Presence::Active;
+                let due = is_on && !row.until.passed(1_000) && held.intersection(&row.roles).next().is_some();
+                prop_assert_eq!(status.live().is_some(), due);
+                prop_assert!(status.live().is_none_or(|a| a.roles.is_subset(&held) && a.until == row.until));
+                // What is gone for good is not said to sleep, and the other way round.
+                let over = user == Presence::Missing || project == Presence::Missing || row.until.passed(1_000);
+                prop_assert_eq!(status.ended(), over);
+            }
+        }
+    }
+}

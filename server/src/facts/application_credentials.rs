@@ -1,0 +1,181 @@
+//! Application credentials and access rules as stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use vicar_rules::application_credential::{AccessRule, ApplicationCredential};
+use vicar_rules::delegation::Until;
+use vicar_rules::roles::RoleSet;
+
+use crate::store::{CHUNK, Result, Row, Select, Tx};
+
+/// A stored application credential.
+#[derive(Debug, Clone)]
+pub struct StoredCredential {
+    /// The key of its row, which other tables refer to.
+    pub internal: i64,
+    /// Its name, one of its owner's.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Whether it is unrestricted, as stored: null is no.
+    pub unrestricted: Option<bool>,
+    /// Its access rules, if it is limited to some.
+    pub access_rules: Vec<StoredRule>,
+    /// What authority is judged by.
+    pub credential: ApplicationCredential,
+}
+
+/// A stored access rule.
+#[derive(Debug, Clone)]
+pub struct StoredRule {
+    /// The key of its row.
+    pub internal: i64,
+    /// Its id.
+    pub id: String,
+    /// Its owner.
+    pub user: String,
+    /// What it allows.
+    pub rule: AccessRule,
+}
+
+impl StoredRule {
+    /// As clients see it.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "id": self.id, "service": self.rule.service, "path": self.rule.path, "method": self.rule.method,
+        })
+    }
+}
+
+const CREDENTIALS: &str =
+    "SELECT c.internal_id, c.id, c.name, c.description, c.user_id, c.project_id, c.expires_at,
+        c.unrestricted
+   FROM application_credential c";
+
+fn read(r: &mut Row) -> Result<StoredCredential> {
+    let (internal, id, name, description) = (r.take()?, r.take()?, r.take()?, r.take()?);
+    let (user, project, until) = (r.take()?, r.take()?, r.take::<Option<i64>>()?);
+    let unrestricted: Option<bool> = r.take()?;
+    let credential = ApplicationCredential {
+        id,
+        user,
+        project,
+        roles: RoleSet::new(),
+        until: Until::from_option(until),
+        unrestricted: unrestricted == Some(true),
+        access_rules: None,
+    };
+    Ok(StoredCredential { internal, name, description, unrestricted, access_rules: Vec::new(), credential })
+}
+
+const RULES: &str = "SELECT a.id, a.external_id, a.user_id, a.service, a.path, a.method FROM access_rule a";
+
+fn read_rule(r: &mut Row) -> Result<StoredRule> {
+    let internal = r.take()?;
+    // What is null allows nothing.
+    let mut text = || Ok(r.take::<Option<String>>()?.unwrap_or_default());
+    let (id, user, service, path, method) = (text()?, text()?, text()?, text()?, text()?);
+    Ok(StoredRule { internal, id, user, rule: AccessRule { service, path, method } })
+}
+
+/// Application credentials that fit a condition on `c`, with their roles and access rules.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<StoredCredential>> {
+    let mut q = Select::new(CREDENTIALS);
+    build(&mut q);
+    let mut found = q.map(tx, read).await?;
+    let keys: Vec<i64> = found.iter().map(|c| c.internal).collect();
+    let mut roles: BTreeMap<i64, RoleSet> = BTreeMap::new();
+    let mut rules: BTreeMap<i64, Vec<StoredRule>> = BTreeMap::new();
+    for part in keys.chunks(CHUNK) {
+        let mut q =
+            Select::new("SELECT r.application_credential_id, r.role_id FROM application_credential_role r");
+        q.is_in("r.application_credential_id", part.iter().copied());
+        for (of, role) in q.map(tx, |r| Ok((r.take::<i64>()?, r.take::<String>()?))).await? {
+            roles.entry(of).or_default().insert(role);
+        }
+        let mut q = Select::new(
+            "SELECT x.application_credential_id, a.id, a.external_id, a.user_id, a.service, a.path, a.method
+               FROM application_credential_access_rule x JOIN access_rule a ON a.id = x.access_rule_id",
+        );
+        q.is_in("x.application_credential_id", part.iter().copied());
+        for (of, rule) in q.map(tx, |r| Ok((r.take::<i64>()?, read_rule(r)?))).await? {
+            rules.entry(of).or_default().push(rule);
+        }
+    }
+    for stored in &mut found {
+        stored.credential.roles = roles.remove(&stored.internal).unwrap_or_default();
+        stored.access_rules = rules.remove(&stored.internal).unwrap_or_default();
+        stored.access_rules.sort_by_key(|rule| rule.internal);
+        if !stored.access_rules.is_empty() {
+            let all: BTreeSet<AccessRule> = stored.access_rules.iter().map(|r| r.rule.clone()).collect();
+            stored.credential.access_rules = Some(all);
+        }
+    }
+    Ok(found)
+}
+
+/// One application credential.
+///
+/// # Errors
+/// When the database fails.
+pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<StoredCredential>> {
+    let mut found = find(tx, |q| {
+        q.id("c.id", Some(id));
+    })
+    .await?;
+    Ok(found.pop())
+}
+
+/// Access rules that fit a condition on `a`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_rules(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<StoredRule>> {
+    let mut q = Select::new(RULES);
+    build(&mut q);
+    q.map(tx, read_rule).await
+}
+
+/// What a login compares with.
+#[derive(Clone)]
+pub struct Secret {
+    /// The id of the application credential.
+    pub id: String,
+    /// Its owner.
+    pub user: String,
+    /// The hash of its secret.
+    pub hash: String,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the secret of application credential {}", self.id)
+    }
+}
+
+/// How a login names its application credential.
+#[derive(Debug, Clone, Copy)]
+pub enum Named<'a> {
+    /// By its id.
+    Id(&'a str),
+    /// By its owner's id, and its name.
+    OfUser(&'a str, &'a str),
+}
+
+/// The secret of the application credential that a login names.
+///
+/// # Errors
+/// When the database fails.
+pub async fn secret(tx: &mut Tx, named: Named<'_>) -> Result<Option<Secret>> {
+    let mut q = Select::new("SELECT c.id, c.user_id, c.secret_hash FROM application_credential c");
+    match named {
+        Named::Id(id) => q.id("c.id", Some(id)),
+        Named::OfUser(user, name) => q.id("c.user_id", Some(user)).eq("c.name", Some(name)),
+    };
+    let found = q.map(tx, |r| Ok(Secret { id: r.take()?, user: r.take()?, hash: r.take()? })).await?;
+    Ok(found.into_iter().next())
+}
