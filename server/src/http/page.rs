@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::schema::Schema;
 use crate::error::{Error, Result};
 use crate::oslo;
-use crate::store::{Batch, CHUNK};
+use crate::store::{Alike, Batch, CHUNK, Select};
 
 /// A parsed query.
 #[derive(Debug, Clone, Default)]
@@ -229,6 +229,21 @@ impl Query {
         self.pairs.iter().filter(move |(k, _)| k == name).map(|(_, v)| v.as_str())
     }
 
+    /// Limits what the database reads to rows in which a column can fit the comparisons with an attribute, such as
+    /// `name__contains`. Each item is compared again, as by [`Query::paging`].
+    pub fn narrow(&self, name: &str, column: &str, found: &mut Select) {
+        let word = |key: &str| Some(key.strip_prefix(name)?.strip_prefix("__")?.to_owned());
+        for (word, value) in self.pairs.iter().filter_map(|(k, v)| Some((word(k)?, v))) {
+            let how = match word.as_str() {
+                "contains" | "icontains" => Alike::Contains,
+                "startswith" | "istartswith" => Alike::Starts,
+                "endswith" | "iendswith" => Alike::Ends,
+                _ => continue,
+            };
+            found.alike(column, how, value);
+        }
+    }
+
     /// Whether the name appears, with whatever value.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
@@ -287,12 +302,19 @@ fn fits(item: &Value, name: &str, how: &str, wanted: &str) -> bool {
         Value::String(s) => s.clone(),
         Value::Bool(b) => return *b == is_on(wanted),
         // A filter without a value asks for what has none.
-        Value::Null => return wanted.is_empty() || wanted.eq_ignore_ascii_case("none"),
+        Value::Null => {
+            return match how {
+                "equals" | "iequals" => wanted.is_empty() || wanted.eq_ignore_ascii_case("none"),
+                "contains" | "icontains" | "startswith" | "istartswith" | "endswith" | "iendswith" => false,
+                _ => true,
+            };
+        }
         other => other.to_string(),
     };
     let lower = |s: &str| s.to_lowercase();
     match how {
-        "equals" => found == wanted,
+        // Without case by its name, but not in Keystone.
+        "equals" | "iequals" => found == wanted,
         "contains" => found.contains(wanted),
         "icontains" => lower(&found).contains(&lower(wanted)),
         "startswith" => found.starts_with(wanted),

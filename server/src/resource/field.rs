@@ -265,6 +265,11 @@ impl Field {
         self.column(table).map_or(Type::Text, |c| c.ty)
     }
 
+    /// Whether its values are strings.
+    pub(super) fn is_string(&self, table: &str) -> bool {
+        matches!(self.ty(table), Type::Text | Type::Varchar(_))
+    }
+
     pub(super) fn is_required(&self) -> bool {
         self.is_required
     }

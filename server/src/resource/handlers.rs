@@ -211,8 +211,11 @@ pub async fn list<R: Plain>(s: &mut Reading<'_>) -> Result<Response> {
     query.check(&of.schemas().query)?;
     let filters = of.fields.iter().filter(|f| f.filter != Filter::No);
     for field in filters.clone() {
-        if let Some(value) = query.get(field.name) {
+        for value in query.all(field.name) {
             field.add_condition(of.table, value, query.flag(field.name), &mut found);
+        }
+        if let Some(expression) = field.expression(of.table).filter(|_| field.is_string(of.table)) {
+            query.narrow(field.name, &expression, &mut found);
         }
     }
     // What a collation found is not compared again: it may be written otherwise.

@@ -35,7 +35,7 @@ use vicar_rules::Micros;
 use crate::clock::{self, Clock};
 
 pub use backoff::Backoff;
-pub use select::{Batch, Select};
+pub use select::{Alike, Batch, Select};
 pub use server::Gauges;
 pub use value::{Date, DateTime, FromValue, Id, Row, Value};
 pub use write::{Delete, Insert, Statement, Update};

@@ -58,6 +58,51 @@ impl Batch {
     }
 }
 
+/// How a string is like another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alike {
+    /// It has the other in it.
+    Contains,
+    /// It begins with the other.
+    Starts,
+    /// It ends with the other.
+    Ends,
+}
+
+impl Alike {
+    /// A pattern for `LOWER(…) LIKE ? ESCAPE '!'` that each such string fits, whatever its case: letters that are not
+    /// ASCII stand for any, as engines differ in what they take for the same letter, and so do those that have a
+    /// capital beyond ASCII (the signs for kelvin, and the Turkish I).
+    fn pattern(self, value: &str) -> String {
+        let part: String = match self {
+            Self::Contains | Self::Starts => value.chars().take(LONGEST_PATTERN).collect(),
+            Self::Ends => {
+                let skipped = value.chars().count().saturating_sub(LONGEST_PATTERN);
+                value.chars().skip(skipped).collect()
+            }
+        };
+        let mut pattern = String::new();
+        if self != Self::Starts {
+            pattern.push('%');
+        }
+        for c in part.chars() {
+            match c.to_ascii_lowercase() {
+                'i' | 'k' => pattern.push('_'),
+                c @ ('%' | '_' | '!') => pattern.extend(['!', c]),
+                c if c.is_ascii() => pattern.push(c),
+                _ => pattern.push('%'),
+            }
+        }
+        if self != Self::Ends {
+            pattern.push('%');
+        }
+        pattern
+    }
+}
+
+/// So many characters of a string are looked for by the database.
+const LONGEST_PATTERN: usize = 64;
+
 /// Builds the variable part of a query: conditions, order, page.
 #[derive(Debug, Clone)]
 pub struct Select {
@@ -104,6 +149,16 @@ impl Select {
     /// `AND <column> = ?`, compared byte by byte on every engine, when there is a value: for ids.
     pub fn id(&mut self, column: &str, value: Option<impl Into<Value>>) -> &mut Self {
         self.eq(column, value.map(|v| v.into().into_id()))
+    }
+
+    /// `AND` a condition that holds for each row in which the column is like a value, with or without case, and for
+    /// few others. The rows that are read are to be compared again, as only this program compares alike on every
+    /// engine.
+    pub fn alike(&mut self, column: &str, how: Alike, value: &str) -> &mut Self {
+        if value.contains('\0') {
+            return self.and("1 = 0", &[]);
+        }
+        self.and(&format!("LOWER({column}) LIKE ? ESCAPE '!'"), &[how.pattern(value).into()])
     }
 
     /// `AND <column> IN (…)`; an empty list matches nothing.
@@ -225,6 +280,21 @@ mod tests {
         let after = " AND t.name >= ? AND (t.name > ? OR t.id > ?)";
         let args = ["n".into(), "n".into(), id()];
         assert_eq!(sql(&Batch::after(Some("b".into()), 7)), with(of(after, &args), "7"));
+    }
+
+    #[test]
+    fn what_is_alike_is_found_by_a_pattern() {
+        let pattern = |how: Alike, value: &str| how.pattern(value);
+        assert_eq!(pattern(Alike::Contains, "aB"), "%ab%");
+        assert_eq!(pattern(Alike::Starts, "50%_!"), "50!%!_!!%");
+        assert_eq!(pattern(Alike::Ends, "x\\'"), "%x\\'");
+        assert_eq!(pattern(Alike::Starts, "Ki\u{e9}"), "__%%");
+        let long = "ab".repeat(LONGEST_PATTERN);
+        assert_eq!(pattern(Alike::Starts, &long).len(), LONGEST_PATTERN + 1);
+        assert_eq!(pattern(Alike::Ends, &long), format!("%{}", "ab".repeat(LONGEST_PATTERN / 2)));
+        let mut q = Select::new("SELECT 1 FROM t");
+        q.alike("t.x", Alike::Ends, "a").alike("t.y", Alike::Ends, "\0");
+        assert_eq!(q.parts().0, "SELECT 1 FROM t WHERE LOWER(t.x) LIKE ? ESCAPE '!' AND 1 = 0");
     }
 
     #[test]

@@ -446,6 +446,184 @@ fn a_user_has_no_more_credentials_than_the_ceiling() {
     c.keypair(&alice, &c.alice, json!({})).expect(201);
 }
 
+/// What is compared in the test below: with what patterns use, of several cases, and beyond ASCII.
+const STRINGS: [&str; 14] = [
+    "Ann",
+    "anna",
+    "ANN_x",
+    "a%b",
+    "a_b",
+    "axb",
+    "50!",
+    "back\\slash",
+    "qu'ote",
+    "ÄNN",
+    "änn",
+    "Kilo",
+    "\u{212a}ilo",
+    "ınn İx",
+];
+
+/// The model of a comparison. One that nobody knows is no condition.
+fn compares(how: &str, found: &str, wanted: &str) -> bool {
+    let (case, how) = match how.strip_prefix('i') {
+        Some(how) if how != "not" => (true, how),
+        _ => (false, how),
+    };
+    let (lower_found, lower_wanted) = (found.to_lowercase(), wanted.to_lowercase());
+    let (f, w) = if case { (lower_found.as_str(), lower_wanted.as_str()) } else { (found, wanted) };
+    match how {
+        "contains" => f.contains(w),
+        "startswith" => f.starts_with(w),
+        "endswith" => f.ends_with(w),
+        "equals" => found == wanted,
+        _ => true,
+    }
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|b| format!("%{b:02X}")).collect()
+}
+
+/// Every list, every string by which it can be filtered, every comparison.
+#[test]
+fn every_comparison_of_every_list_is_that_of_the_model() {
+    let s = Server::start();
+    let admin = s.admin();
+    let (place, crew) = (s.domain("place"), s.domain("crew"));
+    let make = |path: &str, kind: &str, body: Value| {
+        let made = s.post(&admin, path, json!({ kind: body })).expect(201).body;
+        made[kind]["id"].as_str().unwrap_or_default().to_owned()
+    };
+    let parent = make("/v3/projects", "project", json!({"name": "parent"}));
+    let (mut users, mut groups) = (Vec::new(), Vec::new());
+    let service = make("/v3/services", "service", json!({"type": "x"}));
+    for (n, text) in STRINGS.iter().enumerate() {
+        let mut of = json!({"name": text, "domain_id": if n % 2 == 0 { &place } else { "default" }});
+        users.push(make("/v3/users", "user", of.clone()));
+        groups.push(make("/v3/groups", "group", of.clone()));
+        if n % 3 == 0 && n % 2 == 1 {
+            of["parent_id"] = json!(parent);
+        }
+        make("/v3/projects", "project", of);
+        make("/v3/domains", "domain", json!({"name": format!("{text}.")}));
+        make("/v3/roles", "role", json!({"name": text}));
+        make("/v3/roles", "role", json!({"name": text, "domain_id": crew}));
+        let region = make("/v3/regions", "region", json!({"id": format!("r{n}")}));
+        if n > 0 {
+            let below = json!({"region": {"parent_region_id": format!("r{}", n - 1)}});
+            s.patch(&admin, &format!("/v3/regions/{region}"), below).expect(200);
+        }
+        let mut typed = json!({"type": text});
+        if n % 2 == 0 {
+            typed["name"] = json!(text);
+        }
+        make("/v3/services", "service", typed);
+        let interface = ["public", "internal", "admin"][n % 3];
+        let endpoint = json!({"service_id": service, "interface": interface, "url": "http://h"});
+        let endpoint = make("/v3/endpoints", "endpoint", endpoint);
+        if n % 2 == 0 {
+            let body = json!({"endpoint": {"region_id": region}});
+            s.patch(&admin, &format!("/v3/endpoints/{endpoint}"), body).expect(200);
+        }
+        let limits = json!([{"service_id": service, "resource_name": text, "default_limit": 1}]);
+        s.post(&admin, "/v3/registered_limits", json!({"registered_limits": limits})).expect(201);
+        let limits = json!([{"service_id": service, "resource_name": text, "project_id": parent, "resource_limit": 1}]);
+        s.post(&admin, "/v3/limits", json!({"limits": limits})).expect(201);
+        make("/v3/credentials", "credential", json!({"type": text, "blob": "b", "user_id": users[n]}));
+    }
+    for (user, group) in
+        users.iter().map(|u| (u, &groups[0])).chain(groups.iter().skip(1).map(|g| (&users[0], g)))
+    {
+        s.put(&admin, &format!("/v3/groups/{group}/users/{user}")).expect(204);
+    }
+    s.assign("UserProject", &users[0], &parent, &s.role("member"), false);
+    let mut asked = 0;
+    for (list, path, names) in [
+        ("users", "/v3/users?".to_owned(), &["name", "domain_id"][..]),
+        ("groups", "/v3/groups?".to_owned(), &["name", "domain_id"]),
+        ("projects", "/v3/projects?".to_owned(), &["name", "domain_id", "parent_id"]),
+        ("domains", "/v3/domains?".to_owned(), &["name"]),
+        ("roles", "/v3/roles?".to_owned(), &["name", "domain_id"]),
+        ("roles", format!("/v3/roles?domain_id={crew}&"), &["name"]),
+        ("regions", "/v3/regions?".to_owned(), &["parent_region_id"]),
+        ("services", "/v3/services?".to_owned(), &["name", "type"]),
+        ("endpoints", "/v3/endpoints?".to_owned(), &["interface", "service_id", "region_id"]),
+        (
+            "registered_limits",
+            "/v3/registered_limits?".to_owned(),
+            &["service_id", "region_id", "resource_name"],
+        ),
+        ("limits", "/v3/limits?".to_owned(), &["service_id", "region_id", "resource_name", "project_id"]),
+        ("credentials", "/v3/credentials?".to_owned(), &["type", "user_id"]),
+        ("users", format!("/v3/groups/{}/users?", groups[0]), &["name", "domain_id"]),
+        ("groups", format!("/v3/users/{}/groups?", users[0]), &["name"]),
+        ("projects", format!("/v3/users/{}/projects?", users[0]), &["name", "domain_id"]),
+    ] {
+        let all =
+            s.get(&admin, &format!("{path}_=")).expect(200).body[list].as_array().expect("a list").clone();
+        assert!(!all.is_empty(), "{path}");
+        for name in names {
+            let wanted: BTreeSet<String> =
+                [
+                    "", "an", "ANN", "%", "_", "a_b", "!", "\\", "'", "Ä", "ä", "K", "ki", "\u{212a}", "İ",
+                    "i", "s",
+                ]
+                .iter()
+                .map(|w| (*w).to_owned())
+                .chain(all.iter().take(2).filter_map(|i| i[name].as_str()).map(|found| {
+                    found.chars().skip(1).take(5).flat_map(char::to_uppercase).collect::<String>()
+                }))
+                .collect();
+            for how in [
+                "contains",
+                "icontains",
+                "startswith",
+                "istartswith",
+                "endswith",
+                "iendswith",
+                "equals",
+                "not",
+                "inot",
+                "",
+            ] {
+                for wanted in &wanted {
+                    let path = format!("{path}{name}__{how}={}", encoded(wanted));
+                    let found = s.get(&admin, &path).expect(200);
+                    let model = all.iter().filter(|item| match item[name].as_str() {
+                        Some(found) => compares(how, found, wanted),
+                        None => match how {
+                            "equals" => wanted.is_empty(),
+                            _ => matches!(how, "not" | "inot" | ""),
+                        },
+                    });
+                    let model: Vec<&Value> = model.map(|i| &i["id"]).collect();
+                    let found: Vec<&Value> =
+                        found.body[list].as_array().expect("a list").iter().map(|i| &i["id"]).collect();
+                    assert_eq!(found, model, "{path}: {wanted:?}");
+                    asked += 1;
+                }
+            }
+        }
+    }
+    assert!(asked > 4000, "{asked}");
+    // All of several conditions; a string that nothing has; one that is too long for any.
+    for (query, found) in [
+        ("name__istartswith=a&name__iendswith=b".to_owned(), 3),
+        ("name=Ann&name=anna".to_owned(), 0),
+        (format!("name=Ann&name__startswith=A&domain_id={place}"), 1),
+        ("name__contains=%00".to_owned(), 0),
+        (format!("name__icontains={}", "x".repeat(60_000)), 0),
+        ("name__unheard=x&unheard__contains=y".to_owned(), STRINGS.len() + 1),
+    ] {
+        let answer = s.get(&admin, &format!("/v3/users?{query}")).expect(200).body;
+        assert_eq!(answer["users"].as_array().map(Vec::len), Some(found), "{query:.60}");
+    }
+    // What does not fit is not read.
+    let (_, said) = s.app.store.watched(|| s.get(&admin, "/v3/groups?name__contains=slash").expect(200));
+    assert!(said.iter().any(|sql| sql.contains("LOWER(t.\"name\") LIKE ? ESCAPE '!'")), "{said:#?}");
+}
+
 #[test]
 fn tag_filters_compare_whole_tags() {
     let s = Server::start();

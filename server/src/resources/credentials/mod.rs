@@ -157,7 +157,8 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let caller = s.caller()?;
     s.authorize(Op::ListCredentials, Facts::none().with(Fact::CredentialUser, caller.user_id()))?;
     let sees_all = s.allows(Op::GetCredential, &Facts::none())?;
-    let owner = s.query()?.get("user_id");
+    let query = s.query()?;
+    let owner = query.get("user_id");
     // Only what the caller can have a part in; whether they have is asked of each.
     let whose = if sees_all { Whose::All } else { Whose::Part(caller.user_id()) };
     let mut paging = s.paging(&[], &["user_id", "type"])?;
@@ -169,6 +170,9 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
         paging.read(&batch, ids.len(), ids.last().map(String::as_str));
         let mut found = sql::find(&mut s.tx, |q| {
             q.id_in("c.id", &ids).id("c.user_id", owner);
+            for name in ["user_id", "type"] {
+                query.narrow(name, &format!("c.{name}"), q);
+            }
         })
         .await?;
         found.retain(|c| caller.may(s.app, act_on(c.is_keypair())).is_ok());

@@ -81,6 +81,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
         let domains = projects::list_batch(&mut s.tx, &filter, &batch, |q| {
             // The administrator of a domain sees that one.
             q.id("p.id", own);
+            projects::http::narrow(q, query);
         })
         .await?;
         paging.read(&batch, domains.len(), domains.last().map(|d| d.id.as_str()));

@@ -125,6 +125,10 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
         let projects = sql::list_batch(&mut s.tx, &filter, &batch, |q| {
             // The administrator of a domain sees the projects of that domain.
             q.id("p.domain_id", own);
+            narrow(q, query);
+            for name in ["domain_id", "parent_id"] {
+                query.narrow(name, &format!("p.{name}"), q);
+            }
             tagged(q, query);
         })
         .await?;
@@ -132,6 +136,14 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
         projects.iter().for_each(|p| paging.push(p.to_project_json(s.links())));
     }
     Ok(s.page("projects", paging))
+}
+
+/// What lists of projects and of domains say of names besides the first that they name.
+pub(crate) fn narrow(q: &mut Select, query: &Query) {
+    for name in query.all("name").skip(1) {
+        q.eq("p.name", Some(name));
+    }
+    query.narrow("name", "p.name", q);
 }
 
 /// The four tag filters.

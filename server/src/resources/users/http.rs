@@ -235,7 +235,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     while let Some(batch) = s.next_batch(&mut paging).await? {
         let users = sql::list_batch(&mut s.tx, &batch, |q| {
             queried(q, scope, query);
-            if let Some(name) = query.get("name") {
+            for name in query.all("name") {
                 q.and(sql::NAMED, args![name, name, name]);
             }
             linked(q, query);
@@ -251,7 +251,12 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
 
 /// The conditions that every list of users has: what the caller may see, and the domain that is asked for.
 fn queried(q: &mut Select, scope: Option<&str>, query: &Query) {
-    q.id("u.domain_id", scope).id("u.domain_id", query.get("domain_id"));
+    q.id("u.domain_id", scope);
+    for domain in query.all("domain_id") {
+        q.id("u.domain_id", Some(domain));
+    }
+    query.narrow("domain_id", "u.domain_id", q);
+    query.narrow("name", sql::NAME, q);
 }
 
 /// Filters on a user's link to an identity provider; each is a column of `federated_user`.
@@ -402,7 +407,8 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
     }
     let user = sql::get(&mut s.tx, id).await?;
     let user = s.authorize_found(Op::ListGroupsForUser, user, || no_user(id))?;
-    let (scope, name) = (caller.domain_scope(), s.query()?.get("name"));
+    let (scope, query) = (caller.domain_scope(), s.query()?);
+    let name = query.get("name");
     let mut paging = s.paging(&["name"], &[])?;
     if let Some(limit) = groups::longest(s, Some(&user.domain_id)).await? {
         paging.limit_to(limit);
@@ -412,6 +418,10 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
         paging.read(&batch, ids.len(), ids.last().map(String::as_str));
         let groups = Record::<Group>::find(&mut s.tx, |q| {
             q.id_in("t.id", &ids).id("t.domain_id", scope);
+            for name in query.all("name").skip(1) {
+                q.eq("t.name", Some(name));
+            }
+            query.narrow("name", "t.name", q);
         })
         .await?;
         for group in groups {
@@ -441,6 +451,9 @@ pub async fn of_group(s: &mut Reading<'_>, group: &str, domain: Option<&str>) ->
         let users = sql::list(&mut s.tx, |q| {
             q.id_in("u.id", &ids);
             queried(q, scope, query);
+            for name in query.all("name").skip(1) {
+                q.and(sql::NAMED, args![name, name, name]);
+            }
         })
         .await?;
         for user in users.iter().filter(|u| ends.matches(u)) {

@@ -76,10 +76,13 @@ pub const NAMED: &str = "u.id IN (SELECT named.user_id FROM (
     UNION ALL SELECT user_id FROM nonlocal_user WHERE name = ?
     UNION ALL SELECT user_id FROM federated_user WHERE display_name = ?) named)";
 
+/// The name that a user is shown with.
+pub const NAME: &str = "COALESCE(l.name, n.name,
+                (SELECT MIN(f.display_name) FROM federated_user f WHERE f.user_id = u.id), '')";
+
 fn user_query() -> String {
     format!(
-        "SELECT u.id, COALESCE(l.name, n.name,
-                (SELECT MIN(f.display_name) FROM federated_user f WHERE f.user_id = u.id), ''),
+        "SELECT u.id, {NAME},
             u.domain_id, u.enabled, u.last_active_at, u.created_at,
             (SELECT o.option_value FROM user_option o WHERE o.user_id = u.id AND o.option_id = '1004'),
             u.default_project_id, {PASSWORD_END}, u.extra
