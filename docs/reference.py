@@ -175,7 +175,7 @@ def page(document):
                 out += [t + '\n' for t in [table(schema, 'In the body')] if t]
             out.append(answers(operation) + '\n')
     out.append('## Objects\n\n'
-               'An object has other attributes than these where a client gave it some, unless it says that there are none.\n')
+               'An object has other attributes besides where a client gave it some, unless it says that it has none.\n')
     for name, schema in sorted(document['components']['schemas'].items()):
         out.append('### %s\n' % name)
         if schema.get('additionalProperties') is False:
