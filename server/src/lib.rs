@@ -22,6 +22,7 @@ pub mod line;
 pub mod metrics;
 pub mod notifications;
 pub mod notify;
+pub mod objects;
 mod oslo;
 mod pattern;
 pub mod peer;

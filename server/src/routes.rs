@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::dispatch::{self, Route, discovery};
 use crate::error::Result;
 use crate::http::Request;
+use crate::objects::OBJECTS;
 use crate::resource;
 use crate::resources::application_credentials::http as application_credentials;
 use crate::resources::catalog::endpoints::Endpoint;
@@ -41,7 +42,12 @@ pub fn public(app: Arc<App>) -> Router {
 }
 
 /// The OpenAPI document, which is the same for everybody.
-static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| dispatch::openapi::document(ROUTES).to_string().into());
+static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
+
+/// The OpenAPI document of the public listener.
+pub fn document() -> serde_json::Value {
+    dispatch::openapi::document(ROUTES, OBJECTS)
+}
 
 /// `GET /v3/openapi.json`
 fn openapi(_: &Request) -> Result<Response> {

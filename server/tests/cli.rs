@@ -22,6 +22,8 @@ use vicar::system::System;
 mod bootstrap;
 #[path = "cli/denied.rs"]
 mod denied;
+#[path = "cli/explain.rs"]
+mod explain;
 #[path = "cli/logs.rs"]
 mod logs;
 #[path = "cli/reload.rs"]
@@ -1712,7 +1714,11 @@ mod policy {
             "\"identity:list_roles\": \"role:x\"\n\"identity:get_nothing\": \"role:x\"\n\"mine\": \"role:y\"\n",
         );
         let output = finish(command(&s, &["policy", "check", &file]));
-        expect(&output, 0, "ok       identity:list_roles: understood");
+        expect(
+            &output,
+            0,
+            "ok       identity:list_roles: it allows what the shipped rule refuses, for example with role:x",
+        );
         expect(&output, 0, "idle     identity:get_nothing: nothing here asks for it");
         expect(&output, 0, "idle     mine: ");
         expect(&output, 0, &format!("{file}: 1 understood, 2 guard nothing, 0 refuse everybody"));

@@ -51,6 +51,54 @@ impl std::fmt::Display for Unknown {
     }
 }
 
+impl std::fmt::Display for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let joined = |f: &mut std::fmt::Formatter<'_>, parts: &[Check], word: &str| {
+            for (n, part) in parts.iter().enumerate() {
+                if n > 0 {
+                    write!(f, " {word} ")?;
+                }
+                match part {
+                    Self::All(_) | Self::Any(_) => write!(f, "({part})")?,
+                    _ => write!(f, "{part}")?,
+                }
+            }
+            Ok(())
+        };
+        match self {
+            Self::Everybody => f.write_str("@"),
+            Self::Nobody => f.write_str("!"),
+            Self::Not(inner) => match **inner {
+                Self::All(_) | Self::Any(_) => write!(f, "not ({inner})"),
+                _ => write!(f, "not {inner}"),
+            },
+            Self::All(parts) => joined(f, parts, "and"),
+            Self::Any(parts) => joined(f, parts, "or"),
+            Self::Rule(name) => write!(f, "rule:{name}"),
+            Self::Role(right) => write!(f, "role:{right}"),
+            Self::Credential(left, right) => write!(f, "{}:{right}", left.key()),
+            Self::Literal(left, right) if matches!(left.as_str(), "True" | "False" | "None") => {
+                write!(f, "{left}:{right}")
+            }
+            Self::Literal(left, right) => write!(f, "'{left}':{right}"),
+            Self::AdminToken => f.write_str("is_admin:1"),
+            Self::ReaderOnly => f.write_str("reader_only:True"),
+            Self::AnyRole => f.write_str("any_role:True"),
+            Self::Remote(url) => write!(f, "{url}"),
+            Self::Unknown(unknown) => f.write_str(&unknown.check),
+        }
+    }
+}
+
+impl std::fmt::Display for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(&text.replace('%', "%%")),
+            Part::Fact(fact) => write!(f, "%({})s", fact.key()),
+        })
+    }
+}
+
 /// What stands right of the colon: text with facts in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
@@ -345,6 +393,14 @@ impl Template {
         Filled::One(texts.into_iter().map(Into::into).collect())
     }
 
+    /// The facts that it names.
+    pub(super) fn facts(&self) -> impl Iterator<Item = Fact> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Fact(fact) => Some(*fact),
+        })
+    }
+
     pub(super) fn has_scheme(&self, scheme: &str) -> bool {
         matches!(self.0.first(), Some(Part::Text(text)) if text.split(':').next() == Some(scheme))
     }
@@ -418,6 +474,24 @@ fn is_same_role(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    /// As explanations show it.
+    #[test]
+    fn a_rule_is_read_again_as_it_is_written() {
+        let shipped = crate::policy::OPERATIONS.iter().map(|o| o.rule);
+        let named = crate::policy::NAMED.iter().map(|(_, rule)| *rule);
+        let others = [
+            "not (@ or !)",
+            "'x':%(target.user.id)s",
+            "7:%(user_id)s",
+            "http://x/%(user_id)s%%",
+            "group:ops",
+        ];
+        for rule in shipped.chain(named).chain(others) {
+            let check = Check::read(rule);
+            assert_eq!(Check::read(&check.to_string()), check, "{rule}: {check}");
+        }
+    }
+
     use proptest::prelude::*;
     use proptest::{collection, sample};
 

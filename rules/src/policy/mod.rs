@@ -9,6 +9,8 @@
 //! to it: what is not understood cannot be turned into a permission, with `not` or otherwise.
 
 mod check;
+mod compare;
+mod explain;
 mod facts;
 mod faults;
 mod subject;
@@ -17,6 +19,8 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use check::{Check, ParseError, Template, Unknown};
+pub use compare::Found;
+pub use explain::{Explanation, Reason};
 pub use facts::{Fact, Facts};
 pub use subject::{Credential, Said, Scope, Subject, Trait};
 pub use table::{NAMED, OPERATIONS, Op, Operation};

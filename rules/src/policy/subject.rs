@@ -124,6 +124,17 @@ impl Credential {
             .or_else(|| Trait::ALL.iter().find(|(name, _)| *name == key).map(|(_, t)| Credential::Trait(*t)))
     }
 
+    /// A key of it; the first of several.
+    pub fn key(self) -> &'static str {
+        let of_trait = || Trait::ALL.iter().find(|(_, t)| Self::Trait(*t) == self).map(|(key, _)| *key);
+        CREDENTIALS
+            .iter()
+            .find(|(_, c)| *c == self)
+            .map(|(key, _)| *key)
+            .or_else(of_trait)
+            .unwrap_or_default()
+    }
+
     /// Every key that checks may compare.
     pub fn keys() -> impl Iterator<Item = &'static str> {
         CREDENTIALS.iter().map(|(key, _)| *key).chain(Trait::ALL.iter().map(|(key, _)| *key))

@@ -38,6 +38,15 @@ impl Op {
     }
 }
 
+impl Operation {
+    /// The scopes of tokens that may ask for it, in words.
+    pub fn scope_words(&self) -> String {
+        let all = [('s', "system"), ('d', "domain"), ('p', "project or none")];
+        let some = all.iter().filter(|(letter, _)| self.scopes.is_empty() || self.scopes.contains(*letter));
+        some.map(|(_, word)| *word).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// Rules that rows refer to by name.
 pub const NAMED: &[(&str, &str)] = &[
     ("admin_required", "role:admin or is_admin:1"),

@@ -275,7 +275,13 @@ impl<'r, T> Session<'r, T> {
         let (policy, subject) = (self.policy, self.caller()?.subject());
         let facts = self.with_path(facts);
         let question = |url: &str| super::question(op, url.to_owned(), subject, &facts, policy);
-        match decide(policy, op, subject, &facts, &|url| self.slow.told(&question(url))) {
+        let told = |url: &str| self.slow.told(&question(url));
+        super::watch::asked(|| super::Asked {
+            op,
+            explanation: policy.explain(op, subject, &facts, &told),
+            facts: facts.clone(),
+        });
+        match decide(policy, op, subject, &facts, &told) {
             Decision::Allowed => Ok(true),
             Decision::Refused => Ok(false),
             Decision::Ask(url) => Err(self.slow.ask_other(question(&url))),

@@ -10,6 +10,7 @@ mod config;
 mod db;
 mod demo;
 mod doctor;
+mod explain;
 mod failure;
 mod files;
 mod generate;
@@ -18,6 +19,7 @@ mod keys;
 mod left_behind;
 mod log;
 mod mapping;
+mod nearest;
 mod policy;
 mod progress;
 mod reload;
@@ -124,7 +126,7 @@ pub fn main() -> ExitCode {
             Command::Doctor(c) => c.run().await,
             Command::Config(c) => c.run(),
             Command::Status(c) => c.run().await,
-            Command::Policy(c) => c.run(),
+            Command::Policy(c) => c.run().await,
             Command::Mapping(c) => c.run(),
             Command::Trust(c) => c.run().await,
         }

@@ -1,22 +1,31 @@
 //! `vicar policy`: what an operator's rules come to here.
 
 use std::io::BufRead;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
-use vicar_rules::policy::{Effective, Fact, Facts, OPERATIONS, Scope, Subject, Trait, Unknown};
+use vicar_rules::policy::{Effective, Fact, Facts, Found, OPERATIONS, Scope, Subject, Trait, Unknown};
 
+use super::explain;
 use super::failure::Failure;
 use super::installation::Installation;
-use super::{EXIT_CODES, print};
+use super::{EXIT_CODES, nearest, print};
 use crate::policy_file::{self, Loaded};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
-    /// Say of each rule of the policy files what it comes to here: understood, guards nothing, or refuses everybody
+    /// Say of each rule of the policy files what it comes to here: understood, guards nothing, refuses everybody, allows
+    /// more than the shipped rule, can be passed by nobody, or seems to be misspelt
     #[command(after_help = EXIT_CODES)]
     Check(Which),
+    /// Show each operation with its rule, the scopes of tokens that may ask for it, where the rule is from, and the routes
+    #[command(after_help = EXIT_CODES)]
+    Show(explain::Show),
+    /// Say why a caller may do something or not: which rule decides, with which facts, and what each check comes to. It
+    /// looks into the database and the keys, and writes nothing
+    #[command(after_help = EXIT_CODES)]
+    Explain(explain::Explain),
     /// Show all rules in force, with where they are from. The output is a policy file
     List(Which),
     /// Decide questions on standard input, one a line: `{"rule": NAME, "token": {…}, "target": {…}}`. The token is as
@@ -36,28 +45,83 @@ pub(super) struct Which {
 }
 
 impl Policy {
-    pub(super) fn run(&self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Check(which) => check(which),
-            Self::List(which) => list(which),
-            Self::Ask(which) => ask(which),
+            Self::Check(which) => check(&which),
+            Self::Show(show) => show.run(),
+            Self::Explain(explain) => explain.run().await,
+            Self::List(which) => list(&which),
+            Self::Ask(which) => ask(&which),
         }
     }
 }
 
 impl Which {
     fn load(&self) -> Result<Loaded, Failure> {
-        let options = self.at.config()?.policy;
-        let loaded = match &self.file {
-            Some(file) => policy_file::load_file(file, &options),
-            None => policy_file::load(&options),
+        load(&self.at, self.file.as_deref())
+    }
+}
+
+/// The policy of a file, or of the configuration.
+pub(super) fn load(at: &Installation, file: Option<&Path>) -> Result<Loaded, Failure> {
+    let options = at.config()?.policy;
+    let loaded = match file {
+        Some(file) => policy_file::load_file(file, &options),
+        None => policy_file::load(&options),
+    };
+    loaded.map_err(Failure::Config)
+}
+
+/// What is found in a rule by comparison with the shipped one, and by looking for somebody who passes it.
+#[derive(Debug, Default)]
+struct Compared {
+    /// Checks that hold in an example of what it allows and the shipped rule does not.
+    wider: Option<Vec<String>>,
+    /// Nobody passes it.
+    nobody: bool,
+    /// The name that it may be meant to have.
+    nearest: Option<&'static str>,
+}
+
+impl Compared {
+    fn of(loaded: &Loaded, shipped: &vicar_rules::policy::Policy, rule: &Effective<'_>) -> Self {
+        let Some(row) = OPERATIONS.iter().find(|row| row.name == rule.name) else {
+            let nearest = nearest::operation(rule.name).filter(|_| !rule.asked);
+            return Self { nearest, ..Self::default() };
         };
-        loaded.map_err(Failure::Config)
+        if rule.refuses {
+            return Self::default();
+        }
+        let wider = match loaded.policy.allows_more_than(shipped, row.op) {
+            Found::Example(checks) => Some(checks),
+            Found::Nothing | Found::TooMuch => None,
+        };
+        let nobody = rule.overridden && loaded.policy.can_be_passed(row.op) == Found::Nothing;
+        Self { wider, nobody, nearest: None }
+    }
+
+    fn texts(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        match self.wider.as_deref() {
+            None => {}
+            Some([]) => texts.push("it allows what the shipped rule refuses, with any token".to_owned()),
+            Some(checks) => texts.push(format!(
+                "it allows what the shipped rule refuses, for example with {}",
+                checks.join(" and ")
+            )),
+        }
+        if self.nobody {
+            texts.push("nobody can pass it".to_owned());
+        }
+        if let Some(name) = self.nearest {
+            texts.push(format!("did you mean {name}?"));
+        }
+        texts
     }
 }
 
 /// What a rule comes to.
-fn meaning(rule: &Effective<'_>) -> (&'static str, String) {
+fn meaning(rule: &Effective<'_>, compared: &Compared) -> (&'static str, String) {
     let mut text: Vec<String> = rule.unknown.iter().map(|unknown| unknown.to_string()).collect();
     if rule.refuses && text.is_empty() {
         text.push("it refers to a rule that refuses everybody".to_owned());
@@ -65,6 +129,7 @@ fn meaning(rule: &Effective<'_>) -> (&'static str, String) {
     if !rule.asked {
         text.push("nothing here asks for it, so it guards nothing".to_owned());
     }
+    text.extend(compared.texts());
     let word = match (rule.refuses, rule.asked) {
         (true, _) => "refuses",
         (false, false) => "idle",
@@ -77,15 +142,19 @@ fn check(which: &Which) -> Result<(), Failure> {
     let loaded = which.load()?;
     let rules = loaded.policy.effective();
     // Shipped ones are of interest when an operator's rule takes something from them.
-    let shown: Vec<&Effective<'_>> = rules.iter().filter(|r| r.overridden || r.refuses).collect();
-    let count = |word: &str| shown.iter().filter(|r| meaning(r).0 == word).count();
+    let shipped = vicar_rules::policy::Policy::with([], &which.at.config()?.policy.default_rule);
+    let compared = rules.iter().map(|rule| (rule, Compared::of(&loaded, &shipped, rule)));
+    let shown: Vec<(&Effective<'_>, Compared)> =
+        compared.filter(|(r, c)| r.overridden || r.refuses || c.wider.is_some()).collect();
+    let count = |word: &str| shown.iter().filter(|(r, c)| meaning(r, c).0 == word).count();
     let (ok, idle, refuses) = (count("ok"), count("idle"), count("refuses"));
     if which.json {
-        let rules: Vec<Value> = shown.iter().map(|rule| to_json(&loaded, rule)).collect();
+        let rules: Vec<Value> =
+            shown.iter().map(|(rule, compared)| to_json(&loaded, rule, compared)).collect();
         print(json!({"files": loaded.files, "rules": rules, "refuses": refuses}));
     } else {
-        for rule in &shown {
-            let (word, text) = meaning(rule);
+        for (rule, compared) in &shown {
+            let (word, text) = meaning(rule, compared);
             print(format_args!("{word:<7}  {}: {}", rule.name, text.replace('\n', " ")));
         }
         match loaded.files.as_slice() {
@@ -95,8 +164,9 @@ fn check(which: &Which) -> Result<(), Failure> {
                 policy_file::list(&loaded.searched)
             )),
             files => print(format_args!(
-                "{}: {ok} understood, {idle} guard nothing, {refuses} refuse everybody",
-                policy_file::list(files)
+                "{}: {ok} understood, {idle} guard nothing, {refuses} refuse everybody{}",
+                policy_file::list(files),
+                more(&shown)
             )),
         }
         for name in &loaded.absent {
@@ -106,11 +176,24 @@ fn check(which: &Which) -> Result<(), Failure> {
     if refuses == 0 { Ok(()) } else { Err(Failure::ChecksFailed(refuses)) }
 }
 
+/// What else is counted, where there is some.
+fn more(shown: &[(&Effective<'_>, Compared)]) -> String {
+    let wider = shown.iter().filter(|(_, c)| c.wider.is_some()).count();
+    let nobody = shown.iter().filter(|(_, c)| c.nobody).count();
+    let mut text = String::new();
+    for (n, what) in [(wider, "allow more than the shipped rules"), (nobody, "can be passed by nobody")] {
+        if n > 0 {
+            text.push_str(&format!(", {n} {what}"));
+        }
+    }
+    text
+}
+
 fn list(which: &Which) -> Result<(), Failure> {
     let loaded = which.load()?;
     let rules = loaded.policy.effective();
     if which.json {
-        print(Value::Array(rules.iter().map(|rule| to_json(&loaded, rule)).collect()));
+        print(Value::Array(rules.iter().map(|rule| to_json(&loaded, rule, &Compared::default())).collect()));
         return Ok(());
     }
     for rule in rules {
@@ -122,20 +205,24 @@ fn list(which: &Which) -> Result<(), Failure> {
     Ok(())
 }
 
-fn source(loaded: &Loaded, name: &str) -> String {
+/// The file that a rule is from.
+pub(super) fn source(loaded: &Loaded, name: &str) -> String {
     loaded.sources.get(name).map_or_else(|| "shipped".to_owned(), |file| file.display().to_string())
 }
 
-fn to_json(loaded: &Loaded, rule: &Effective<'_>) -> Value {
+fn to_json(loaded: &Loaded, rule: &Effective<'_>, compared: &Compared) -> Value {
     let unknown = |u: &&Unknown| json!({"check": u.check, "why": u.why});
     json!({
         "name": rule.name,
         "rule": rule.text,
         "source": source(loaded, rule.name),
-        "meaning": meaning(rule).0,
+        "meaning": meaning(rule, compared).0,
         "asked": rule.asked,
         "refuses": rule.refuses,
         "unknown": rule.unknown.iter().map(unknown).collect::<Vec<_>>(),
+        "wider": compared.wider,
+        "nobody": compared.nobody,
+        "nearest": compared.nearest,
     })
 }
 

@@ -15,7 +15,7 @@ use crate::http::accept::liking;
 use crate::http::request::ok;
 
 /// The other form of these documents: a map of everything that is served.
-const JSON_HOME: &str = "application/json-home";
+pub(super) const JSON_HOME: &str = "application/json-home";
 
 fn version(request: &Request) -> Value {
     json!({

@@ -5,14 +5,72 @@ use std::collections::HashMap;
 use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::route::{Answer, Auth, Route, Shape};
+use super::discovery::JSON_HOME;
+use super::route::{Answer, Auth, Handler, Route, Shape};
+use crate::extra;
 use crate::http::request::FORM;
 
 /// The name of the security scheme: a token in `X-Auth-Token`.
 const TOKEN: &str = "token";
 
+/// What answers carry under some names, for the document.
+#[derive(Debug)]
+pub struct Object {
+    /// The name of its schema.
+    pub name: &'static str,
+    /// The names under which answers have it: one of them, or a list.
+    pub members: &'static [&'static str],
+    /// The beginning of the paths of which it is true; the longest wins. Of a document, the whole path.
+    pub at: Option<&'static str>,
+    /// Its schema.
+    pub schema: fn() -> Value,
+}
+
+/// A list of [`Object`]s, one a line:
+///
+/// ```text
+/// Keypair [credential credentials] at "/v3/users/{user_id}/credentials/OS-EC2" = keypair();
+/// ```
+///
+/// - The name of the schema, by which other schemas refer to it.
+/// - In brackets the names that it has in the `answers` of `routes.rs`; none for what is only referred to.
+/// - `at` is the beginning of the paths where these names mean it. `NAME at "PATH"` without brackets is the document
+///   of a route that answers `any`.
+/// - The schema of one.
+#[macro_export]
+macro_rules! objects {
+    ($($name:ident $([$($member:ident)*])? $(at $at:literal)? = $schema:expr;)*) => {
+        &[$($crate::dispatch::openapi::Object {
+            name: stringify!($name),
+            members: &[$($(stringify!($member)),*)?],
+            at: $crate::routes!(@option $($at)?),
+            schema: || $schema,
+        }),*]
+    };
+}
+
+/// The name of the schema of what an answer has under a name. The macro's order of two that begin alike does not
+/// matter.
+fn object_of(objects: &[Object], path: &str, member: Option<&str>) -> Option<&'static str> {
+    let fits = |o: &&Object| match member {
+        Some(name) => o.members.contains(&name) && o.at.is_none_or(|at| path.starts_with(at)),
+        None => o.members.is_empty() && o.at == Some(path),
+    };
+    objects.iter().filter(fits).max_by_key(|o| o.at.map_or(0, str::len)).map(|o| o.name)
+}
+
+/// The answers that no object describes, for a test.
+pub fn undescribed(routes: &[Route], objects: &[Object]) -> Vec<String> {
+    let described = routes.iter().flat_map(|r| r.answers.iter().map(move |a| (r, a)));
+    let answers = described.filter(|(_, a)| a.status < 400).map(|(r, a)| (r, a.shape));
+    let missing = answers.filter(|(route, shape)| {
+        *shape != Shape::Empty && object_of(objects, route.path, shape.member()).is_none()
+    });
+    missing.map(|(route, shape)| format!("{route:?}: {shape:?}")).collect()
+}
+
 /// The document. What is public API, but says nothing of the server that serves it.
-pub fn document(routes: &[Route]) -> Value {
+pub fn document(routes: &[Route], objects: &[Object]) -> Value {
     let mut uses: HashMap<&str, usize> = HashMap::new();
     for name in routes.iter().filter_map(operation_name) {
         *uses.entry(name).or_default() += 1;
@@ -26,7 +84,7 @@ pub fn document(routes: &[Route]) -> Value {
             None => words(route),
         };
         let path = paths.entry(route.path).or_insert_with(|| path_item(route));
-        path[route.method.as_str().to_ascii_lowercase()] = operation(route, &id);
+        path[route.method.as_str().to_ascii_lowercase()] = operation(route, &id, objects);
     }
     json!({
         "openapi": "3.1.0",
@@ -35,16 +93,48 @@ pub fn document(routes: &[Route]) -> Value {
             "version": "3.14",
             "description": "What this server serves of OpenStack's Identity API v3, with its own additions. \
                 Each GET route serves HEAD too, with the same status and headers and no body, unless HEAD \
-                is listed beside it.",
+                is listed beside it. Every other method is 405. An answer has its request's id in \
+                `x-openstack-request-id`.",
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": components(),
+        "components": components(objects),
     })
 }
 
 /// What the operations refer to.
-fn components() -> Value {
+fn components(objects: &[Object]) -> Value {
+    let mut schemas = json!({
+        "Error": {
+            "type": "object",
+            "required": ["error"],
+            "properties": {"error": {
+                "type": "object",
+                "required": ["code", "message", "title"],
+                "properties": {
+                    "code": {"type": "integer", "description": "The status"},
+                    "message": {"type": "string"},
+                    "title": {"type": "string"},
+                },
+            }},
+        },
+        "Links": {
+            "type": "object",
+            "required": ["next", "previous", "self"],
+            "properties": {
+                "next": {"type": ["string", "null"], "description": "The next page"},
+                "previous": {"type": "null"},
+                "self": {"type": "string"},
+            },
+        },
+        "Truncated": {
+            "type": "boolean",
+            "description": "True when there are more items than the server returns at once",
+        },
+    });
+    for object in objects {
+        extra::set(&mut schemas, object.name, (object.schema)());
+    }
     json!({
         "securitySchemes": {
             TOKEN: {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
@@ -58,39 +148,52 @@ fn components() -> Value {
                 "schema": {"type": "string"},
             },
         },
-        "responses": {"Error": {
-            "description": "An error",
-            "content": {"application/json": {"schema": reference("schemas", "Error")}},
-        }},
-        "schemas": {
-            "Error": {
-                "type": "object",
-                "required": ["error"],
-                "properties": {"error": {
-                    "type": "object",
-                    "required": ["code", "message", "title"],
-                    "properties": {
-                        "code": {"type": "integer", "description": "The status"},
-                        "message": {"type": "string"},
-                        "title": {"type": "string"},
-                    },
-                }},
-            },
-            "Links": {
-                "type": "object",
-                "required": ["next", "previous", "self"],
-                "properties": {
-                    "next": {"type": ["string", "null"], "description": "The next page"},
-                    "previous": {"type": "null"},
-                    "self": {"type": "string"},
-                },
-            },
-            "Truncated": {
-                "type": "boolean",
-                "description": "True when there are more items than the server returns at once",
-            },
-        },
+        "responses": responses(),
+        "schemas": schemas,
     })
+}
+
+/// The errors, each with when it comes.
+const ERRORS: [(u16, &str, &str); 8] = [
+    (400, "BadRequest", "The request is wrong; the message names the field"),
+    (401, "Unauthorized", "No valid token, or a login that failed"),
+    (403, "Forbidden", "The policy, or a rule of delegation, refuses it"),
+    (404, "NotFound", "Something that the request names is not there, or is over"),
+    (408, "TooSlow", "The request did not arrive in time"),
+    (409, "Conflict", "It exists already"),
+    (413, "TooLarge", "The body is larger than the server accepts"),
+    (503, "Unavailable", "Too much is asked for at once, or the database is away"),
+];
+
+/// Which of them a route can answer.
+fn errors(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
+    let asks = route.auth != Auth::Public;
+    let writes = matches!(route.handler, Handler::Write(_)) && route.method != Method::DELETE;
+    ERRORS
+        .iter()
+        .filter(move |e| match e.0 {
+            401 | 403 | 404 => asks,
+            409 => writes,
+            _ => true,
+        })
+        .map(|e| (e.0, e.1))
+}
+
+fn responses() -> Value {
+    let text = json!({"type": "string"});
+    let all = ERRORS.iter().map(|(status, name, description)| {
+        let mut out = json!({
+            "description": description,
+            "content": {"application/json": {"schema": reference("schemas", "Error")}},
+        });
+        match status {
+            401 => extra::set(&mut out, "headers", json!({"WWW-Authenticate": {"schema": text}})),
+            503 => extra::set(&mut out, "headers", json!({"Retry-After": {"schema": {"type": "integer"}}})),
+            _ => {}
+        }
+        ((*name).to_owned(), out)
+    });
+    Value::Object(all.collect())
 }
 
 fn reference(kind: &str, name: &str) -> Value {
@@ -119,10 +222,11 @@ fn path_item(route: &Route) -> Value {
     if params.is_empty() { json!({}) } else { json!({"parameters": params}) }
 }
 
-fn operation(route: &Route, id: &str) -> Value {
+fn operation(route: &Route, id: &str, objects: &[Object]) -> Value {
     let ops: Vec<&str> = route.declared.ops.iter().map(|op| op.row().name).collect();
     let mut out = Map::new();
     out.insert("operationId".into(), id.into());
+    out.insert("summary".into(), summary(route).into());
     out.insert("tags".into(), json!([tag(route)]));
     if !ops.is_empty() {
         out.insert("x-policy".into(), ops.into());
@@ -150,10 +254,23 @@ fn operation(route: &Route, id: &str) -> Value {
         out.insert("requestBody".into(), body);
     }
     let mut responses: Map<String, Value> =
-        route.answers.iter().map(|a| (a.status.to_string(), response(route, *a))).collect();
-    responses.insert("default".into(), reference("responses", "Error"));
+        route.answers.iter().map(|a| (a.status.to_string(), response(route, *a, objects))).collect();
+    for (status, name) in errors(route) {
+        responses.entry(status.to_string()).or_insert_with(|| reference("responses", name));
+    }
     out.insert("responses".into(), responses.into());
     out.into()
+}
+
+/// What the route does, in the words of its operation.
+fn summary(route: &Route) -> String {
+    let words = match operation_name(route) {
+        Some(name) => name.replace('_', " "),
+        None if route.auth == Auth::Login => "log in".to_owned(),
+        None => "read the document".to_owned(),
+    };
+    let mut chars = words.chars();
+    chars.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
 }
 
 /// The first fixed part of the path below the version.
@@ -181,40 +298,58 @@ fn parameters(route: &Route) -> Vec<Value> {
     out
 }
 
-fn response(route: &Route, answer: Answer) -> Value {
+fn response(route: &Route, answer: Answer, objects: &[Object]) -> Value {
     let reason = StatusCode::from_u16(answer.status).ok().and_then(|s| s.canonical_reason());
     let mut out = Map::new();
     out.insert("description".into(), reason.unwrap_or_default().into());
     if let Some(name) = answer.header {
         out.insert("headers".into(), json!({name: {"schema": {"type": "string"}}}));
     }
-    if let Some(schema) = schema(answer.shape)
+    let schema = match answer.status {
+        400.. => {
+            let error = reference("schemas", "Error");
+            Some(match object_of(objects, route.path, None) {
+                Some(name) => json!({"anyOf": [error, reference("schemas", name)]}),
+                None => error,
+            })
+        }
+        _ => schema(route, answer.shape, objects),
+    };
+    if let Some(schema) = schema
         && route.method != Method::HEAD
     {
+        let home = json!({"schema": reference("schemas", "JsonHome")});
         let kind = if answer.shape == Shape::Form { FORM } else { "application/json" };
-        out.insert("content".into(), json!({kind: {"schema": schema}}));
+        let content = match (route.path, answer.shape) {
+            ("/", Shape::Document) => json!({JSON_HOME: home}),
+            ("/v3", Shape::Document) => json!({"application/json": {"schema": schema}, JSON_HOME: home}),
+            _ => json!({kind: {"schema": schema}}),
+        };
+        out.insert("content".into(), content);
     }
     out.into()
 }
 
-fn schema(shape: Shape) -> Option<Value> {
+fn schema(route: &Route, shape: Shape, objects: &[Object]) -> Option<Value> {
+    let item = object_of(objects, route.path, shape.member());
+    let item = item.map_or_else(|| json!({}), |name| reference("schemas", name));
     let one = |name: &str, schema: Value| json!({"type": "object", "required": [name], "properties": {name: schema}});
     match shape {
         Shape::Empty => None,
-        Shape::Document => Some(json!({"type": "object"})),
+        Shape::Document => Some(item),
         Shape::Form => {
             let parts = ["oauth_token", "oauth_token_secret", "oauth_expires_at"];
             let properties: Map<String, Value> =
                 parts.iter().map(|name| ((*name).to_owned(), json!({"type": "string"}))).collect();
             Some(json!({"type": "object", "required": parts[..2], "properties": properties}))
         }
-        Shape::One(name) => Some(one(name, json!({"type": "object"}))),
-        Shape::Whole(name) => Some(one(name, json!({"type": "array"}))),
+        Shape::One(name) => Some(one(name, item)),
+        Shape::Whole(name) => Some(one(name, json!({"type": "array", "items": item}))),
         Shape::Page(name) => Some(json!({
             "type": "object",
             "required": [name, "links"],
             "properties": {
-                name: {"type": "array", "items": {"type": "object"}},
+                name: {"type": "array", "items": item},
                 "links": reference("schemas", "Links"),
                 "truncated": reference("schemas", "Truncated"),
             },

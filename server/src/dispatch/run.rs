@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawPathParams, Request as HttpRequest, State};
-use axum::http::{Method, Uri, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, any, get};
@@ -20,7 +20,7 @@ use super::notices::Done;
 use super::route::{Auth, Handler, Route};
 use super::{discovery, events, health, log};
 use crate::app::App;
-use crate::authz::{Caller, Session, SlowWork};
+use crate::authz::{self, Caller, Session, SlowWork};
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::http::front::{Front, HEALTHCHECK};
@@ -113,6 +113,8 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
         part.end(outcome(&done));
         match done {
             Ok(response) => return response,
+            // `vicar policy explain` wants to know whether it would come so far.
+            Err(Error::NeedsWriter) if authz::is_watched() => return StatusCode::ACCEPTED.into_response(),
             Err(Error::NeedsWriter) if !has_writer => has_writer = true,
             Err(Error::Pending) => {
                 has_writer = false;

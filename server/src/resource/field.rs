@@ -312,6 +312,43 @@ impl Field {
         rules.into()
     }
 
+    /// A value that fits the schema, as it is stored: for JSON `10.0` is a whole number too.
+    pub(super) fn whole(&self, table: &str, value: Value) -> Value {
+        let is_number = matches!(self.ty(table), Type::Integer | Type::BigInt | Type::Serial);
+        match value.as_f64() {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the schema says that it is whole, and of 32 bits"
+            )]
+            Some(number) if is_number && value.is_f64() => (number as i64).into(),
+            _ => value,
+        }
+    }
+
+    /// Whether every object that clients see has it.
+    pub(super) fn is_always_shown(&self) -> bool {
+        self.is_shown && self.home != Home::Extra
+    }
+
+    /// The JSON schema of the value that clients see. What is kept in `extra` was checked by nobody if a Keystone
+    /// stored it.
+    pub(super) fn shown_schema(&self, table: &str) -> Value {
+        let column = self.column(table);
+        let may_be_null = match (self.home, self.null_means) {
+            (Home::Options, _) => return json!({"$ref": "#/components/schemas/Options"}),
+            (Home::Extra, _) => return json!({}),
+            _ if self.json.is_some() => return self.json.map_or(Value::Null, |schema| schema()),
+            (_, Some(_)) => false,
+            _ => self.null_kept_as.is_some() || column.is_none_or(|c| c.nullable),
+        };
+        let name = match self.ty(table) {
+            Type::Boolean => "boolean",
+            Type::Integer | Type::BigInt | Type::Serial => "integer",
+            _ => "string",
+        };
+        if may_be_null { json!({"type": [name, "null"]}) } else { json!({"type": name}) }
+    }
+
     /// The most characters that it can have.
     pub(super) fn most(&self, table: &str) -> Option<u16> {
         let of_column = match self.ty(table) {

@@ -26,7 +26,7 @@ use crate::store::Select;
 pub use field::Field;
 pub use handlers::{create, create_from, create_many, delete, get, list, list_those, new_body, put, update};
 pub use record::Record;
-pub use schemas::{change_schema, many_schema, new_schema, query_schema};
+pub use schemas::{change_schema, many_schema, new_schema, query_schema, shown_schema};
 pub use sql::{Creates, Deletes};
 
 /// The description of a plain resource.

@@ -118,7 +118,7 @@ impl<R: Plain> Record<R> {
                 None => drop(self.values.entry(name).or_insert(json!({}))),
             },
             (_, Some(text)) if value.is_null() => drop(self.values.insert(name, text.into())),
-            _ => drop(self.values.insert(name, value)),
+            _ => drop(self.values.insert(name, field.whole(R::of().table, value))),
         }
     }
 

@@ -36,6 +36,11 @@ pub fn query_schema<R: Plain>() -> &'static Schema {
     &R::of().schemas().query
 }
 
+/// The schema of an object as clients see it, for `objects.rs`.
+pub fn shown_schema<R: Plain>() -> Value {
+    R::of().shown_schema()
+}
+
 impl Resource {
     pub(super) fn schemas(&self) -> &Schemas {
         self.schemas.get_or_init(|| Schemas {
@@ -86,6 +91,24 @@ impl Resource {
         if !self.takes_no_change {
             extra::set(&mut schema, "minProperties", 1);
         }
+        schema
+    }
+
+    /// The schema of an object as clients see it.
+    pub fn shown_schema(&self) -> Value {
+        let mut properties: Map<String, Value> = self
+            .fields
+            .iter()
+            .filter(|f| f.is_shown)
+            .map(|f| (f.name.to_owned(), f.shown_schema(self.table)))
+            .collect();
+        properties.insert("id".into(), json!({"type": "string"}));
+        properties.insert("links".into(), json!({"$ref": "#/components/schemas/SelfLink"}));
+        let is_always = |name: &&String| self.field(name).is_none_or(Field::is_always_shown);
+        let required: Vec<&String> = properties.keys().filter(is_always).collect();
+        let required = json!(required);
+        let mut schema = self.object(properties);
+        extra::set(&mut schema, "required", required);
         schema
     }
 

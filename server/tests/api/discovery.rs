@@ -93,6 +93,14 @@ fn the_openapi_document_is_the_one_that_was_reviewed() {
 }
 
 #[test]
+fn every_answer_of_a_route_is_described_in_objects_rs() {
+    let missing = vicar::dispatch::openapi::undescribed(ROUTES, vicar::objects::OBJECTS);
+    assert!(missing.is_empty(), "these have no line in server/src/objects.rs: {missing:#?}");
+    let names: BTreeSet<&str> = vicar::objects::OBJECTS.iter().map(|o| o.name).collect();
+    assert_eq!(names.len(), vicar::objects::OBJECTS.len(), "each has a name of its own");
+}
+
+#[test]
 fn everything_in_the_home_document_is_served() {
     let s = Server::start();
     let home = get(&s, "/", "application/json-home").expect(200);

@@ -111,6 +111,22 @@ fn a_registered_limit_is_made_shown_changed_and_deleted() {
     c.s.patch(&c.admin, &path, json!({"registered_limit": {}})).expect(404);
 }
 
+/// Found by Schemathesis: `10.0` fits the schema, and was no number for the database.
+#[test]
+fn a_whole_number_may_be_written_with_a_point() {
+    let c = Cloud::new("");
+    let made = first(&c.register(json!({"default_limit": 10.0})).expect(201), "registered_limits");
+    assert_eq!(made["default_limit"], json!(10));
+    let path = format!("{REGISTERED}/{}", made["id"].as_str().expect("an id"));
+    let change = json!({"registered_limit": {"default_limit": -1.0}});
+    let changed = c.s.patch(&c.admin, &path, change).expect(200);
+    assert_eq!(changed.body["registered_limit"]["default_limit"], json!(-1));
+    let limit =
+        first(&c.limit(json!({"project_id": c.project, "resource_limit": 4.0})).expect(201), "limits");
+    assert_eq!(limit["resource_limit"], json!(4));
+    c.register(json!({"resource_name": "ram", "default_limit": 1.5})).expect(400);
+}
+
 #[test]
 fn what_one_request_registers_is_all_there_or_nothing() {
     let c = Cloud::new("");

@@ -34,6 +34,7 @@ mod notifications;
 mod oauth1;
 mod oauth2;
 mod pages;
+mod personas;
 mod plans;
 mod policies;
 mod policy;

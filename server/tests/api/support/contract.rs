@@ -1,6 +1,10 @@
 //! Every answer that a test gets is one that its route declares, and to a request that its route declares.
 
-use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use jsonschema::{Draft, Validator};
+use serde_json::{Value, json};
 use vicar::dispatch::{Route, Shape};
 use vicar::routes::ROUTES;
 
@@ -20,10 +24,21 @@ pub fn route(method: &str, path: &str) -> Option<&'static Route> {
     of(method).or_else(|| of("GET").filter(|_| method == "HEAD"))
 }
 
-/// Errors are the same everywhere; every other answer is compared with what its route declares.
+/// The document that the server has, which the tests compare with the reviewed one.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(vicar::routes::document);
+
+/// Compares an answer with what its route declares, and with the document: its status is there, and its body fits
+/// the schema.
 #[track_caller]
 pub fn check(method: &str, path: &str, body: Option<&[u8]>, answer: &Answer) {
-    let Some(route) = route(method, path).filter(|_| answer.status < 400) else { return };
+    let Some(route) = route(method, path) else { return };
+    // Nothing but a test's own fault makes one of these.
+    if answer.status != 500 {
+        conforms(method, route, answer);
+    }
+    if answer.status >= 400 {
+        return;
+    }
     let home = answer.header("content-type") == Some("application/json-home");
     let is_declared = route.answers.iter().any(|declared| {
         declared.status == answer.status
@@ -37,6 +52,55 @@ pub fn check(method: &str, path: &str, body: Option<&[u8]>, answer: &Answer) {
     if let Err(e) = (declared.schema)().check("the body", given) {
         panic!("{route:?} took a body that it does not declare: {e:?}");
     }
+}
+
+/// Compares an answer with what the OpenAPI document says of its operation.
+#[track_caller]
+fn conforms(method: &str, route: &'static Route, answer: &Answer) {
+    let operation = &DOCUMENT["paths"][route.path][route.method.as_str().to_ascii_lowercase()];
+    let response = resolve(&operation["responses"][answer.status.to_string()]);
+    assert!(response.is_object(), "the document has no {} of {route:?}: {}", answer.status, answer.text);
+    let content = &response["content"];
+    if content.is_null() || method == "HEAD" {
+        assert_eq!(answer.text, "", "{route:?} {}", answer.status);
+        return;
+    }
+    let kind = answer.header("content-type").unwrap_or_default();
+    assert!(content.get(kind).is_some(), "the document has no {kind} of {route:?} {}", answer.status);
+    let schema = &content[kind]["schema"];
+    let body = if kind.contains("json") { &answer.body } else { &Value::from(&*answer.text) };
+    if let Err(e) = validator((route.path, route.method.as_str(), answer.status, kind), schema).validate(body)
+    {
+        panic!(
+            "{route:?} {} is not as the document says: {}: {e}\n{body:#}",
+            answer.status,
+            e.instance_path()
+        );
+    }
+}
+
+/// What a reference of the document leads to.
+fn resolve(value: &'static Value) -> &'static Value {
+    let to = value["$ref"].as_str().and_then(|to| to.strip_prefix('#'));
+    to.map_or(value, |to| DOCUMENT.pointer(to).expect("the reference leads somewhere"))
+}
+
+type Key = (&'static str, String, u16, String);
+
+/// The schema of an answer, compiled once.
+fn validator(
+    (path, method, status, kind): (&'static str, &str, u16, &str),
+    schema: &Value,
+) -> Arc<Validator> {
+    static COMPILED: LazyLock<Mutex<HashMap<Key, Arc<Validator>>>> = LazyLock::new(Mutex::default);
+    let key = (path, method.to_owned(), status, kind.to_owned());
+    let mut all = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let compile = || {
+        let whole = json!({"allOf": [schema], "components": DOCUMENT["components"]});
+        let options = jsonschema::options().should_validate_formats(true);
+        Arc::new(options.with_draft(Draft::Draft202012).build(&whole).expect("a schema"))
+    };
+    Arc::clone(all.entry(key).or_insert_with(compile))
 }
 
 fn fits(shape: Shape, answer: &Answer) -> bool {

@@ -1,0 +1,479 @@
+//! What answers carry, described once for each object: the schemas of the OpenAPI document.
+//!
+//! Every name in the `answers` of `routes.rs` has a line in [`OBJECTS`]; a test finds those that have none, and the
+//! tests compare every answer that they get with its schema. What is not said to be closed may have attributes of
+//! a client's own.
+
+use serde_json::{Value, json};
+
+use crate::dispatch::openapi::Object;
+use crate::extra;
+use crate::objects;
+use crate::resource;
+use crate::resources::catalog::{endpoints::Endpoint, regions::Region, services::Service};
+use crate::resources::endpoint_filter::EndpointGroup;
+use crate::resources::groups::Group;
+use crate::resources::limits::{Limit, RegisteredLimit};
+use crate::resources::policies::Policy;
+use crate::resources::roles::Role;
+
+/// Every object. See the macro [`objects!`](crate::objects!).
+#[rustfmt::skip]
+pub static OBJECTS: &[Object] = objects! {
+    Versions [versions] = object(json!({"values": list(named("Version"))}), json!({}));
+    JsonHome at "/" = closed(json!({"resources": {"type": "object", "additionalProperties": {"type": "object"}}}), json!({}));
+    VersionDocument at "/v3" = object(json!({"version": named("Version")}), json!({}));
+    OpenApi at "/v3/openapi.json" = object(json!({"openapi": text(), "info": {"type": "object"}, "paths": {"type": "object"}}), json!({}));
+
+    // tokens
+    Token [token] = token();
+    // A login that is to go on with other methods.
+    Receipt at "/v3/auth/tokens" = receipt();
+    CatalogService [catalog] = catalog_service();
+    SystemScope [system] = closed(json!({"all": {"const": true}}), json!({}));
+    RevocationEvent [events] = event();
+
+    // catalog
+    Region [region regions] = resource::shown_schema::<Region>();
+    Service [service services] = resource::shown_schema::<Service>();
+    // How version 2 named the region.
+    Endpoint [endpoint endpoints] = with(resource::shown_schema::<Endpoint>(), json!({"region": text_or_null()}));
+
+    // limits
+    RegisteredLimit [registered_limit registered_limits] = resource::shown_schema::<RegisteredLimit>();
+    Limit [limit limits] = resource::shown_schema::<Limit>();
+    LimitModel [model] = closed(json!({"name": text(), "description": text()}), json!({}));
+
+    // domains and projects
+    Domain [domain domains] = object(domain(), json!({}));
+    Project [project projects] = project();
+    Tag [tags] = text();
+
+    // users and groups
+    User [user users] = user();
+    Group [group groups] = resource::shown_schema::<Group>();
+
+    // roles and grants
+    Role [role roles] = resource::shown_schema::<Role>();
+    RoleInference [role_inference] = closed(json!({"prior_role": named("RoleReference"), "implies": one_or_many(named("RoleReference"))}), json!({}));
+    RoleInferences [role_inferences] = closed(json!({"prior_role": named("RoleReference"), "implies": list(named("RoleReference"))}), json!({}));
+    RoleAssignment [role_assignments] = assignment();
+
+    // delegations
+    Trust [trust trusts] = trust();
+    TrustsToEnd [would_end] = would_end();
+    Lineage [lineage] = closed(json!({"trust_id": text(), "ancestors": list(named("Delegation")), "trust": named("Delegation"), "subtree": list(named("Delegation"))}), json!({}));
+    Delegations [delegations] = delegations();
+    Credential [credential credentials] = credential();
+    Keypair [credential credentials] at "/v3/users/{user_id}/credentials/OS-EC2" = keypair();
+
+    // application credentials
+    ApplicationCredential [application_credential application_credentials] = application_credential();
+    AccessRule [access_rule access_rules] = closed(access_rule(), json!({"links": named("SelfLink")}));
+
+    // OAuth1
+
+    // OAuth2
+
+    // endpoint filters
+    EndpointGroup [endpoint_group endpoint_groups] = resource::shown_schema::<EndpointGroup>();
+    ProjectEndpointGroup [project_endpoint_group] = closed(json!({"endpoint_group_id": text(), "project_id": text(), "links": named("SelfLink")}), json!({}));
+
+    // policies and their endpoints
+    Policy [policy policies] = resource::shown_schema::<Policy>();
+
+    // configuration of domains
+    // By group and option, or the one option that the path names.
+    DomainConfig [config] = object(json!({}), json!({}));
+
+    // federation
+
+    // certificates and lists of PKI tokens
+
+    // parts of others
+    Version [] = version();
+    SelfLink [] = object(json!({"self": text()}), json!({}));
+    Options [] = object(json!({}), json!({"immutable": flag()}));
+    RoleReference [] = closed(json!({"id": text(), "name": text(), "links": named("SelfLink")}), json!({}));
+    NamedRole [] = closed(json!({"id": text(), "name": text_or_null()}), json!({}));
+    DomainReference [] = closed(json!({"id": text(), "name": text_or_null()}), json!({}));
+    Delegation [] = delegation();
+};
+
+fn text() -> Value {
+    json!({"type": "string"})
+}
+
+fn text_or_null() -> Value {
+    json!({"type": ["string", "null"]})
+}
+
+fn flag() -> Value {
+    json!({"type": "boolean"})
+}
+
+/// A UTC time with microseconds and `Z`.
+fn time() -> Value {
+    json!({"type": "string", "format": "date-time"})
+}
+
+fn time_or_null() -> Value {
+    json!({"type": ["string", "null"], "format": "date-time"})
+}
+
+/// A UTC time without `Z`, as Keystone shows when passwords end.
+fn bare_time_or_null() -> Value {
+    json!({"type": ["string", "null"], "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$"})
+}
+
+fn count_or_null() -> Value {
+    json!({"type": ["integer", "null"], "minimum": 0})
+}
+
+fn list(items: Value) -> Value {
+    let mut list = json!({"type": "array"});
+    extra::set(&mut list, "items", items);
+    list
+}
+
+fn one_or_many(item: Value) -> Value {
+    json!({"anyOf": [item, list(item.clone())]})
+}
+
+/// An object of [`OBJECTS`].
+fn named(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// An object that has these, may have those, and others besides.
+fn object(always: Value, sometimes: Value) -> Value {
+    let required: Vec<String> =
+        always.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+    let mut out = json!({"type": "object", "properties": merged(always, sometimes)});
+    if !required.is_empty() {
+        extra::set(&mut out, "required", required);
+    }
+    out
+}
+
+/// The same without others.
+fn closed(always: Value, sometimes: Value) -> Value {
+    let mut out = object(always, sometimes);
+    extra::set(&mut out, "additionalProperties", false);
+    out
+}
+
+/// The members of both.
+fn merged(mut one: Value, other: Value) -> Value {
+    for (name, value) in other.as_object().into_iter().flatten() {
+        extra::set(&mut one, name, value.clone());
+    }
+    one
+}
+
+/// A schema with more properties.
+fn with(mut schema: Value, more: Value) -> Value {
+    let properties = merged(schema.get("properties").cloned().unwrap_or_default(), more);
+    extra::set(&mut schema, "properties", properties);
+    schema
+}
+
+fn version() -> Value {
+    let link = closed(json!({"rel": text(), "href": text()}), json!({}));
+    let media = closed(json!({"base": text(), "type": text()}), json!({}));
+    closed(
+        json!({
+            "id": text(),
+            "status": text(),
+            "updated": time(),
+            "links": list(link),
+            "media-types": list(media),
+        }),
+        json!({}),
+    )
+}
+
+fn token() -> Value {
+    let user = closed(
+        json!({
+            "domain": named("DomainReference"),
+            "id": text(),
+            "name": text(),
+            "password_expires_at": bare_time_or_null(),
+        }),
+        json!({}),
+    );
+    let project =
+        closed(json!({"domain": named("DomainReference"), "id": text(), "name": text()}), json!({}));
+    let whole =
+        json!({"domain_id": text_or_null(), "description": text_or_null(), "options": named("Options")});
+    let user_id = || closed(json!({"id": text()}), json!({}));
+    let link = closed(
+        json!({
+            "trust_id": text(),
+            "trustor_user_id": text(),
+            "trustee_user_id": text(),
+            "impersonation": flag(),
+        }),
+        json!({}),
+    );
+    let trust = closed(
+        json!({
+            "id": text(),
+            "trustor_user": user_id(),
+            "trustee_user": user_id(),
+            "impersonation": flag(),
+        }),
+        json!({"redelegated_trust_id": text(), "redelegation_count": count_or_null(), "chain": list(link)}),
+    );
+    let application_credential = closed(
+        json!({"id": text(), "name": text(), "restricted": flag()}),
+        json!({"access_rules": list(named("AccessRule"))}),
+    );
+    closed(
+        json!({
+            "methods": list(text()),
+            "user": user,
+            "audit_ids": list(text()),
+            "expires_at": time(),
+            "issued_at": time(),
+        }),
+        json!({
+            "project": project,
+            "is_domain": flag(),
+            "domain": named("DomainReference"),
+            "system": named("SystemScope"),
+            "roles": list(closed(json!({"id": text(), "name": text()}), whole)),
+            "catalog": list(named("CatalogService")),
+            "OS-TRUST:trust": trust,
+            "application_credential": application_credential,
+        }),
+    )
+}
+
+fn receipt() -> Value {
+    let user = closed(json!({"id": text(), "name": text(), "domain": named("DomainReference")}), json!({}));
+    let receipt = closed(
+        json!({"methods": list(text()), "user": user, "expires_at": time(), "issued_at": time()}),
+        json!({}),
+    );
+    closed(json!({"receipt": receipt, "required_auth_methods": list(list(text()))}), json!({}))
+}
+
+fn access_rule() -> Value {
+    json!({"id": text(), "service": text_or_null(), "path": text_or_null(), "method": text_or_null()})
+}
+
+fn application_credential() -> Value {
+    let role = object(json!({"id": text(), "name": text(), "domain_id": text_or_null()}), json!({}));
+    closed(
+        json!({
+            "id": text(),
+            "name": text(),
+            "description": text_or_null(),
+            "user_id": text(),
+            "project_id": text_or_null(),
+            "system": text_or_null(),
+            "roles": list(role),
+            "expires_at": bare_time_or_null(),
+            // Null when it was not said.
+            "unrestricted": {"type": ["boolean", "null"]},
+            "links": named("SelfLink"),
+        }),
+        // The secret is shown once, to who makes it.
+        json!({"secret": text(), "access_rules": list(named("AccessRule"))}),
+    )
+}
+
+fn catalog_service() -> Value {
+    let endpoint = object(
+        json!({
+            "id": text(),
+            "interface": {"enum": ["admin", "internal", "public"]},
+            "region": text_or_null(),
+            "region_id": text_or_null(),
+            "url": text(),
+        }),
+        json!({}),
+    );
+    closed(json!({"endpoints": list(endpoint), "id": text(), "type": text(), "name": text()}), json!({}))
+}
+
+fn event() -> Value {
+    closed(
+        json!({"issued_before": time()}),
+        json!({
+            "revoked_at": time(),
+            "expires_at": time(),
+            "user_id": text(),
+            "role_id": text(),
+            "domain_id": text(),
+            "domain_scope_id": text(),
+            "project_id": text(),
+            "audit_id": text(),
+            "audit_chain_id": text(),
+            "OS-TRUST:trust_id": text(),
+            "OS-OAUTH1:consumer_id": text(),
+            "OS-OAUTH1:access_token_id": text(),
+        }),
+    )
+}
+
+fn domain() -> Value {
+    json!({
+        "id": text(),
+        "name": text(),
+        "description": text_or_null(),
+        "enabled": flag(),
+        "tags": list(text()),
+        "options": named("Options"),
+        "links": named("SelfLink"),
+    })
+}
+
+fn project() -> Value {
+    let place = json!({"domain_id": text_or_null(), "parent_id": text_or_null(), "is_domain": flag()});
+    // Lists of projects, or trees of their ids, where the query asks for them.
+    let relatives = || json!({"type": ["array", "object", "null"]});
+    object(
+        merged(domain(), place),
+        json!({"parents": relatives(), "subtree": relatives(), "extra": {"type": "object"}}),
+    )
+}
+
+fn user() -> Value {
+    let protocol = closed(json!({"protocol_id": text(), "unique_id": text()}), json!({}));
+    let federated = closed(json!({"idp_id": text(), "protocols": list(protocol)}), json!({}));
+    object(
+        json!({
+            "id": text(),
+            "name": text(),
+            "domain_id": text(),
+            "enabled": flag(),
+            "password_expires_at": bare_time_or_null(),
+            "options": {"type": "object"},
+            "links": named("SelfLink"),
+        }),
+        json!({"default_project_id": text(), "federated": list(federated)}),
+    )
+}
+
+fn assignment() -> Value {
+    let names = || json!({"name": text(), "domain": named("DomainReference")});
+    let thing = || closed(json!({"id": text()}), names());
+    let inherited = json!({"OS-INHERIT:inherited_to": {"const": "projects"}});
+    let place = json!({"project": thing(), "domain": thing(), "system": named("SystemScope")});
+    let scope = closed(json!({}), merged(place, inherited));
+    let links = closed(json!({"assignment": text()}), json!({"membership": text(), "prior_role": text()}));
+    closed(
+        json!({"scope": scope, "role": thing(), "links": links}),
+        json!({"user": thing(), "group": thing()}),
+    )
+}
+
+fn trust() -> Value {
+    let links = json!({"self": text(), "next": {"type": "null"}, "previous": {"type": "null"}});
+    object(
+        json!({
+            "id": text(),
+            "trustor_user_id": text(),
+            "trustee_user_id": text(),
+            "project_id": text_or_null(),
+            "impersonation": flag(),
+            "expires_at": time_or_null(),
+            "remaining_uses": count_or_null(),
+            "deleted_at": time_or_null(),
+            "redelegated_trust_id": text_or_null(),
+            "redelegation_count": count_or_null(),
+            "allow_redelegation": flag(),
+            "links": named("SelfLink"),
+        }),
+        json!({"roles": list(named("Role")), "roles_links": closed(links, json!({}))}),
+    )
+}
+
+fn would_end() -> Value {
+    let trust = closed(
+        json!({
+            "id": text(),
+            "trustor_user_id": text(),
+            "trustee_user_id": text(),
+            "redelegated_trust_id": text_or_null(),
+        }),
+        json!({}),
+    );
+    let keypair = closed(json!({"access": text(), "trust_id": text()}), json!({}));
+    closed(json!({"trusts": list(trust), "keypairs": list(keypair)}), json!({}))
+}
+
+/// A trust as lineages show it.
+fn delegation() -> Value {
+    let roles = json!({"type": ["array", "null"], "items": named("NamedRole")});
+    let keypair = closed(json!({"access": text(), "expires_at": time_or_null(), "roles": roles}), json!({}));
+    closed(
+        json!({
+            "id": text(),
+            "depth": {"type": "integer", "minimum": 0},
+            "trustor_user_id": text(),
+            "trustee_user_id": text(),
+            "project_id": text_or_null(),
+            "impersonation": flag(),
+            "roles": list(named("NamedRole")),
+            "expires_at": time_or_null(),
+            "remaining_uses": count_or_null(),
+            "redelegated_trust_id": text_or_null(),
+            "redelegation_count": count_or_null(),
+            "keypairs": list(keypair),
+            "state": text(),
+            "reason": text_or_null(),
+        }),
+        json!({}),
+    )
+}
+
+fn delegations() -> Value {
+    let keypair = closed(json!({"credential_id": text(), "project_id": text_or_null()}), json!({}));
+    let credential = json!({
+        "id": text(),
+        "name": text(),
+        "project_id": text_or_null(),
+        "expires_at": time_or_null(),
+    });
+    object(
+        json!({
+            "acting_for_user": list(named("Delegation")),
+            "user_acts_for": list(named("Delegation")),
+            "keypairs": list(keypair),
+            "application_credentials": list(object(credential, json!({}))),
+        }),
+        json!({}),
+    )
+}
+
+fn credential() -> Value {
+    object(
+        json!({
+            "id": text(),
+            "user_id": text(),
+            "project_id": text_or_null(),
+            "type": text(),
+            "blob": text_or_null(),
+            "links": named("SelfLink"),
+        }),
+        json!({}),
+    )
+}
+
+fn keypair() -> Value {
+    let role = closed(json!({"id": text()}), json!({}));
+    closed(
+        json!({
+            "user_id": text(),
+            "tenant_id": text_or_null(),
+            "access": text(),
+            "trust_id": text_or_null(),
+            "links": named("SelfLink"),
+        }),
+        json!({"secret": text(), "roles": list(role), "expires_at": time()}),
+    )
+}
