@@ -12,8 +12,10 @@ use crate::objects;
 use crate::resource;
 use crate::resources::catalog::{endpoints::Endpoint, regions::Region, services::Service};
 use crate::resources::endpoint_filter::EndpointGroup;
+use crate::resources::federation::service_providers::ServiceProvider;
 use crate::resources::groups::Group;
 use crate::resources::limits::{Limit, RegisteredLimit};
+use crate::resources::oauth1::consumers::Consumer;
 use crate::resources::policies::Policy;
 use crate::resources::roles::Role;
 
@@ -72,8 +74,13 @@ pub static OBJECTS: &[Object] = objects! {
     AccessRule [access_rule access_rules] = closed(access_rule(), json!({"links": named("SelfLink")}));
 
     // OAuth1
+    Consumer [consumer consumers] = with(resource::shown_schema::<Consumer>(), json!({"secret": text()}));
+    AccessToken [access_token access_tokens] = closed(json!({"id": text(), "authorizing_user_id": text(), "project_id": text(), "consumer_id": text(), "expires_at": time_or_null(), "links": named("SelfLink")}), json!({}));
+    Verifier [token] at "/v3/OS-OAUTH1/authorize/{request_token_id}" = closed(json!({"oauth_verifier": text()}), json!({}));
 
     // OAuth2
+    // The token, or the error as RFC 6749 has it.
+    OAuth2Answer at "/v3/OS-OAUTH2/token" = closed(json!({}), json!({"access_token": text(), "token_type": text(), "expires_in": {"type": "integer"}, "error": text(), "error_description": text()}));
 
     // endpoint filters
     EndpointGroup [endpoint_group endpoint_groups] = resource::shown_schema::<EndpointGroup>();
@@ -87,6 +94,10 @@ pub static OBJECTS: &[Object] = objects! {
     DomainConfig [config] = object(json!({}), json!({}));
 
     // federation
+    IdentityProvider [identity_provider identity_providers] = object(json!({"id": text(), "enabled": flag(), "description": text_or_null(), "domain_id": text_or_null(), "remote_ids": list(text()), "authorization_ttl": {"type": ["integer", "null"]}, "links": named("SelfLink")}), json!({}));
+    Protocol [protocol protocols] = object(json!({"id": text(), "mapping_id": text(), "links": named("SelfLink")}), json!({"remote_id_attribute": text_or_null()}));
+    Mapping [mapping mappings] = object(json!({"id": text(), "rules": {"type": "array"}, "links": named("SelfLink")}), json!({"schema_version": text()}));
+    ServiceProvider [service_provider service_providers] = resource::shown_schema::<ServiceProvider>();
 
     // certificates and lists of PKI tokens
 
@@ -199,9 +210,9 @@ fn token() -> Value {
             "domain": named("DomainReference"),
             "id": text(),
             "name": text(),
-            "password_expires_at": bare_time_or_null(),
         }),
-        json!({}),
+        // Who came through an identity provider has no password, and groups.
+        json!({"password_expires_at": bare_time_or_null(), "OS-FEDERATION": {"type": "object"}}),
     );
     let project =
         closed(json!({"domain": named("DomainReference"), "id": text(), "name": text()}), json!({}));
@@ -247,6 +258,8 @@ fn token() -> Value {
             "catalog": list(named("CatalogService")),
             "OS-TRUST:trust": trust,
             "application_credential": application_credential,
+            "OS-OAUTH1": closed(json!({"access_token_id": text(), "consumer_id": text()}), json!({})),
+            "service_providers": list(closed(json!({"id": text(), "auth_url": text(), "sp_url": text()}), json!({}))),
         }),
     )
 }
@@ -439,12 +452,19 @@ fn delegations() -> Value {
         "project_id": text_or_null(),
         "expires_at": time_or_null(),
     });
+    let access_token = json!({
+        "id": text(),
+        "consumer_id": text(),
+        "project_id": text(),
+        "expires_at": time_or_null(),
+    });
     object(
         json!({
             "acting_for_user": list(named("Delegation")),
             "user_acts_for": list(named("Delegation")),
             "keypairs": list(keypair),
             "application_credentials": list(object(credential, json!({}))),
+            "access_tokens": list(object(access_token, json!({}))),
         }),
         json!({}),
     )

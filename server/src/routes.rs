@@ -243,7 +243,7 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}/roles/{role_id}" [GetAccessTokenRole]: read access_tokens::role, home "user_access_token_role" of "OS-OAUTH1", answers 200 role;
 
     // OAuth2
-    POST   "/v3/OS-OAUTH2/token" [] login: write oauth2::token, home "token" of "OS-OAUTH2", answers 200 any;
+    POST   "/v3/OS-OAUTH2/token" [] login: write oauth2::token, home "token" of "OS-OAUTH2", answers 200 any | 400 any | 401 any | 408 any | 413 any | 503 any;
 
     // endpoint filters
     GET    "/v3/OS-EP-FILTER/endpoint_groups" [ListEndpointGroups]: read resource::list::<EndpointGroup>, query resource::query_schema::<EndpointGroup>(), home "endpoint_groups" of "OS-EP-FILTER", answers 200 [endpoint_groups];

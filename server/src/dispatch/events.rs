@@ -19,7 +19,7 @@ pub fn of(route: &Route) -> Option<(Event, [u16; 2])> {
 /// The statuses with which a route has done what it is for: the first one, and another of the same body.
 pub fn successes(route: &Route) -> Option<[u16; 2]> {
     let first = route.answers.first()?;
-    let last = route.answers.iter().rfind(|a| a.shape == first.shape).unwrap_or(first);
+    let last = route.answers.iter().rfind(|a| a.shape == first.shape && a.status < 400).unwrap_or(first);
     Some([first.status, last.status])
 }
 
