@@ -14,7 +14,7 @@ import server
 
 # What a Keystone 30.0.0 does not do.
 OURS = ('and is the trustor', 'makes a keypair of the trust', 'then nobody logs in with it')
-METHODS = {'auth': {'methods': 'password,token,oauth1,application_credential,totp'}}
+METHODS = 'password,token,oauth1,application_credential,totp'
 
 
 def test_gophercloud(checks, options, tmp_path):
@@ -24,7 +24,9 @@ def test_gophercloud(checks, options, tmp_path):
     subprocess.run(['go', 'build', '-o', program, os.path.join(harness.HERE, 'gophercloud', 'main.go')],
                    check=True, env=dict(os.environ, GO111MODULE='off', GOPATH='/usr/share/gocode',
                                         GOCACHE=str(tmp_path / 'cache'), GOFLAGS='-trimpath'))
-    with (server.Keystone if options.keystone else server.Vicar)(settings=METHODS) as srv:
+    # The exchange of keypairs has a method of its own here.
+    methods = METHODS if options.keystone else METHODS + ',ec2credential'
+    with (server.Keystone if options.keystone else server.Vicar)(settings={'auth': {'methods': methods}}) as srv:
         done = subprocess.run([program, srv.url, srv.password], capture_output=True, text=True, timeout=300)
     for line in done.stdout.splitlines():
         mark, _, what = line.partition(' ')

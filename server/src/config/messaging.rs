@@ -232,7 +232,8 @@ impl BrokerOptions<'_> {
     }
 
     fn broker(&self, hosts: Vec<Host>, vhost: String) -> Result<Broker> {
-        let file = |name| Ok(self.text(name)?.map(PathBuf::from));
+        // An empty name is none, as in oslo.messaging: deployment tools write `ssl_ca_file=`.
+        let file = |name| Ok(self.text(name)?.filter(|file| !file.is_empty()).map(PathBuf::from));
         let tls = if self.flag("ssl")? {
             Some(Tls {
                 ca: file("ssl_ca_file")?,
@@ -418,6 +419,7 @@ mod tests {
         };
         let plain = read("");
         assert_eq!(plain.tls.expect("TLS").ca.as_deref(), Some(Path::new("/ca")));
+        assert_eq!(read("?ssl_ca_file=").tls.expect("TLS").ca, None);
         assert_eq!(plain.heartbeat, Duration::from_secs(7));
         assert!(plain.queues.durable);
         let other =
