@@ -3,6 +3,9 @@
 //! What is missing or malformed is 400 where a consumer asks for a token of OAuth1; at a login it is 401, as there is
 //! nothing to mend for who retries.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use vicar_rules::Micros;
 use vicar_rules::access_token::AccessToken;
@@ -27,6 +30,16 @@ use crate::system::System;
 
 /// The login method.
 pub const METHOD: &str = "oauth1";
+
+/// The audit chain of the tokens of a login with an access token alone. Derived from it, so that one ordinary
+/// revocation event ends them all, here and in a Keystone beside us that remembers the access token.
+///
+/// There are events that name an access token. None is recorded: a Keystone does not look at that name, and takes an
+/// event without any other for one that ends all tokens of everybody.
+pub fn audit_chain(id: &str) -> String {
+    let digest = Sha256::digest(format!("tokens of access token {id}"));
+    URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or(&digest))
+}
 
 /// How far a consumer's clock may be from this server's: oauthlib's, which Keystone has.
 const APART: Micros = 600 * SECOND;
@@ -214,9 +227,10 @@ pub fn verifier() -> String {
 pub struct Passed {
     /// The user who authorized it.
     pub user: String,
+    /// Its id.
+    pub id: String,
     /// Its end.
     pub until: Until,
-    id: String,
     project: String,
 }
 

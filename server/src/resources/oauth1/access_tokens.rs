@@ -9,6 +9,7 @@ use vicar_rules::policy::{Facts, Op};
 use vicar_rules::revocation::Event;
 use vicar_rules::token::Act;
 
+use crate::auth::oauth1::audit_chain;
 use crate::authz::{Authorized, Caller, NoObject, Object, Reading, Session, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
@@ -105,7 +106,7 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     let found = of_path(&mut s.tx, path, || OTHERS).await?;
     let found: Authorized<Stored> = s.authorize(Op::DeleteAccessToken, Stored(found))?;
     cascade::delete(&mut s.tx, &found, "access_token", &found.0.id).await?;
-    let event = Event { access_token: Some(found.0.id.clone()), ..Event::default() };
+    let event = Event { audit_chain: Some(audit_chain(&found.0.id)), ..Event::default() };
     facts::revoke(&mut s.tx, &found, event).await?;
     Ok(no_content())
 }

@@ -353,6 +353,7 @@ async fn identify(
     }
     if let Some(access_token) = &proofs.access_token {
         who.until = who.until.min(access_token.until);
+        who.root_audit_id.get_or_insert_with(|| oauth1::audit_chain(&access_token.id));
     }
     if let Some(credential) = &proofs.credential {
         who.until = who.until.min(credential.until);
