@@ -6,20 +6,24 @@
 //! | question | file |
 //! |---|---|
 //! | What may a trust give away, and what is it worth now? | [`delegation`] |
+//! | What is an OAuth1 access token worth now? | [`access_token`] |
 //! | What does a keypair born from a token carry? | [`keypair`] |
 //! | What may an application credential carry, and what is it worth now? | [`application_credential`] |
 //! | What may a token of this kind do on this server? | [`token`] |
 //! | Which tokens does a revocation event end? | [`revocation`] |
 //! | Which tokens end with a role that is taken away? | [`loss`] |
 //! | Who may call an operation? | [`policy`] |
+//! | Who is somebody here whom an identity provider describes? | [`mapping`] |
 //! | Which roles follow from which? | [`roles`] |
 //! | Is this signed request genuine? | [`signature`] |
 //! | How is a refusal named? | [`refusal`] |
 
+pub mod access_token;
 pub mod application_credential;
 pub mod delegation;
 pub mod keypair;
 pub mod loss;
+pub mod mapping;
 pub mod policy;
 pub mod refusal;
 pub mod revocation;

@@ -47,6 +47,8 @@ pub struct Claims<'a> {
     pub roles: Vec<&'a str>,
     /// Every trust of its chain.
     pub trusts: Vec<&'a str>,
+    /// The OAuth1 consumer of its access token.
+    pub consumer: Option<&'a str>,
     /// Its OAuth1 access token.
     pub access_token: Option<&'a str>,
     /// Its own audit id.
@@ -90,8 +92,7 @@ pub fn ends(event: &Event, token: &Claims<'_>) -> bool {
         && one_of(&event.role, &token.roles)
         && one_of(&event.trust, &token.trusts)
         && same(&event.project, token.project)
-        // We serve no OAuth1: an event about a consumer can only be about another server's tokens.
-        && event.consumer.is_none()
+        && same(&event.consumer, token.consumer)
         && same(&event.access_token, token.access_token)
         && same(&event.audit, Some(token.audit))
         && same(&event.audit_chain, token.audit_chain)
@@ -127,6 +128,17 @@ mod tests {
         assert!(ends(&Event { trust: Some("t1".into()), user: None, ..hit.clone() }, &claims()));
         assert!(ends(&Event { audit_chain: Some("a1".into()), ..hit.clone() }, &claims()));
         assert!(!ends(&Event { audit_chain: Some("a2".into()), ..hit }, &claims()));
+    }
+
+    #[test]
+    fn an_access_token_and_its_consumer_end_their_tokens_alone() {
+        let of = Claims { consumer: Some("c"), access_token: Some("a"), ..claims() };
+        let event = Event { issued_before: 10 * SECOND, ..Event::default() };
+        let consumer = |id: &str| Event { consumer: Some(id.into()), ..event.clone() };
+        let access_token = |id: &str| Event { access_token: Some(id.into()), ..event.clone() };
+        assert!(ends(&consumer("c"), &of) && ends(&access_token("a"), &of));
+        assert!(!ends(&consumer("d"), &of) && !ends(&access_token("b"), &of));
+        assert!(!ends(&consumer("c"), &claims()) && !ends(&access_token("a"), &claims()));
     }
 
     #[test]

@@ -205,7 +205,7 @@ fn other_servers_are_asked_only_when_it_depends_on_them() {
 #[test]
 fn what_guards_nothing_is_known() {
     let policy = Policy::with_overrides([
-        ("identity:get_consumer", "role:x"),
+        ("identity:get_something", "role:x"),
         ("mine", "role:y"),
         ("other", "rule:nowhere"),
         ("identity:get_user", "rule:mine"),
@@ -216,7 +216,7 @@ fn what_guards_nothing_is_known() {
         let found = all.iter().find(|rule| rule.name == name).expect(name);
         (found.asked, found.overridden, found.text.to_owned())
     };
-    assert_eq!(asked("identity:get_consumer"), (false, true, "role:x".into()));
+    assert_eq!(asked("identity:get_something"), (false, true, "role:x".into()));
     assert_eq!(asked("mine"), (true, true, "role:y".into()));
     assert_eq!(asked("other"), (false, true, "rule:nowhere".into()));
     assert_eq!(asked("admin_required"), (true, true, "role:boss".into()));

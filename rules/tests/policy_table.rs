@@ -151,6 +151,11 @@ fn facts(op: Op) -> Facts {
         GetAccessRule | ListAccessRules | DeleteAccessRule => user(),
         ListUserDelegations | ChangePassword => user(),
         ListRevokeEvents => none(),
+        GetConsumer | ListConsumers | CreateConsumer | UpdateConsumer | DeleteConsumer => none(),
+        AuthorizeRequestToken => none(),
+        GetAccessToken | GetAccessTokenRole | ListAccessTokens | ListAccessTokenRoles | DeleteAccessToken => {
+            none().with(Fact::PathUser, "owner")
+        }
         CreateEndpointGroup
         | ListEndpointGroups
         | GetEndpointGroup
@@ -183,6 +188,27 @@ fn facts(op: Op) -> Facts {
         | DeletePolicyAssociationForRegionAndService
         | GetPolicyForEndpoint
         | ListEndpointsForPolicy => none(),
+        // They are an operator's, and rules know nothing of them.
+        GetIdentityProvider
+        | ListIdentityProviders
+        | CreateIdentityProvider
+        | UpdateIdentityProvider
+        | DeleteIdentityProvider
+        | GetProtocol
+        | ListProtocols
+        | CreateProtocol
+        | UpdateProtocol
+        | DeleteProtocol
+        | GetMapping
+        | ListMappings
+        | CreateMapping
+        | UpdateMapping
+        | DeleteMapping
+        | GetServiceProvider
+        | ListServiceProviders
+        | CreateServiceProvider
+        | UpdateServiceProvider
+        | DeleteServiceProvider => none(),
     }
 }
 

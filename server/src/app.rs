@@ -10,6 +10,7 @@ use crate::config::{Config, Ec2Keys};
 use crate::crypto::keys::KeyRing;
 use crate::crypto::passwords::Passwords;
 use crate::metrics::Metrics;
+use crate::notifications::Notifications;
 use crate::policy_file::{self, Loaded};
 use crate::queue::Queue;
 use crate::remote::Remote;
@@ -44,6 +45,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Traces, where a collector is configured.
     pub traces: Traces,
+    /// Notifications, where somebody is to be told.
+    pub notifications: Notifications,
 }
 
 /// How many long reads wait at most, for each place.
@@ -99,12 +102,15 @@ impl App {
             receipt_keys,
             credential_keys: KeyRing::new(config.credential_keys.clone(), true),
             passwords: Passwords::new(&config),
+            notifications: Notifications::new(&config.messaging, metrics.notifications.clone()),
             metrics,
             traces: Traces::default(),
             long_reads: Queue::new(places, places * WAITING_LONG_READS),
             failures: Failures::default(),
             rules,
-            store: store.with_clock(clock.clone(), config.compliance.disable_user_account_days_inactive),
+            store: store
+                .with_clock(clock.clone(), config.compliance.disable_user_account_days_inactive)
+                .with_memberships(config.authorization_ttl),
             config,
             clock,
         }))

@@ -32,6 +32,9 @@ pub enum Error {
     /// 400: the request is at fault; the message names the field.
     #[error("{0}")]
     BadRequest(String),
+    /// 400 of the token endpoint of OAuth 2.0, for a grant type that is not served.
+    #[error("{0}")]
+    UnsupportedGrantType(String),
     /// 401: no valid token, or a login that failed. Why is for the log; the client is never told.
     #[error("The request you have made requires authentication.")]
     Unauthorized(Reason),
@@ -114,7 +117,7 @@ impl Error {
     /// The status that it is answered with.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::UnsupportedGrantType(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_)
             | Self::UnauthorizedBecause(..)
             | Self::Started(_)

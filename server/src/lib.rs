@@ -20,6 +20,7 @@ pub mod http;
 pub mod ids;
 pub mod line;
 pub mod metrics;
+pub mod notifications;
 pub mod notify;
 pub mod objects;
 mod oslo;

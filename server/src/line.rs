@@ -64,6 +64,32 @@ impl Tried {
     }
 }
 
+/// What a password was good for that a request came with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was right.
+    Right,
+    /// It was right, and has expired.
+    Expired,
+    /// It was wrong.
+    Wrong,
+    /// The account is locked.
+    Locked,
+    /// There is no such user.
+    NoSuchUser,
+}
+
+/// A password that was looked at.
+#[derive(Debug, Clone)]
+pub struct Password {
+    /// Whose, by id; nothing if there is no such user.
+    pub user: Option<String>,
+    /// The domain in which there is none.
+    pub domain: Option<String>,
+    /// What it was good for.
+    pub verdict: Verdict,
+}
+
 /// The fields of the line.
 #[derive(Debug, Clone, Default)]
 pub struct Fields {
@@ -91,6 +117,10 @@ pub struct Fields {
     pub event: Option<(Event, [u16; 2])>,
     /// Ids of trusts that ended, the one that the path names among them.
     pub ended: Option<String>,
+    /// The password that came along. It is in no line: notifications tell it.
+    pub password: Option<Password>,
+    /// Whether the policy has allowed what is asked for. Neither is this.
+    pub allowed: bool,
 }
 
 /// The line of one request; handlers add to it.
@@ -140,6 +170,11 @@ impl Line {
         self.lock().tried.password_hash = Some(hash);
     }
 
+    /// That part of the hash.
+    pub fn wrong_password_hash(&self) -> Option<String> {
+        self.lock().tried.password_hash.clone()
+    }
+
     /// Sets what the request is in the security log, and with which status it has succeeded.
     pub fn event(&self, event: Event, success: [u16; 2]) {
         self.lock().event = Some((event, success));
@@ -166,6 +201,26 @@ impl Line {
                 _ => operation,
             };
         }
+    }
+
+    /// Sets what the password was good for that came along.
+    pub fn looked_at(&self, password: Password) {
+        self.lock().password = Some(password);
+    }
+
+    /// The password that came along, if one was looked at.
+    pub fn password(&self) -> Option<Password> {
+        self.lock().password.clone()
+    }
+
+    /// Notes that the policy allows what is asked for.
+    pub fn allowed(&self) {
+        self.lock().allowed = true;
+    }
+
+    /// Whether the policy has allowed it.
+    pub fn was_allowed(&self) -> bool {
+        self.lock().allowed
     }
 
     /// What is known by now, each value of bounded length.

@@ -51,6 +51,21 @@ pub struct Metrics {
     rotated_at: Family<RepositoryLabels, Gauge>,
     /// Spans of traces.
     pub spans: SpanCounters,
+    /// Notifications.
+    pub notifications: NotificationCounters,
+}
+
+/// What became of notifications.
+#[derive(Debug, Clone, Default)]
+pub struct NotificationCounters {
+    /// Notifications that the broker took; without a broker, those that were logged.
+    pub sent: Counter,
+    /// Notifications that were dropped: too many waited, or they could not be sent.
+    pub dropped: Counter,
+    /// Notifications that wait in memory.
+    pub waiting: Gauge,
+    /// Whether there is a connection to a broker.
+    pub connected: Gauge,
 }
 
 /// Labels of a key repository.
@@ -139,6 +154,20 @@ impl Default for Metrics {
             "Spans that were dropped, as too many waited or the collector did not take them",
             spans.dropped.clone(),
         );
+        let notifications = NotificationCounters::default();
+        let told = registry.sub_registry_with_prefix("notifications");
+        told.register("sent", "Notifications that the broker took, or the log", notifications.sent.clone());
+        told.register(
+            "dropped",
+            "Notifications that were dropped, as too many waited or they could not be sent",
+            notifications.dropped.clone(),
+        );
+        told.register("waiting", "Notifications that wait", notifications.waiting.clone());
+        told.register(
+            "connected",
+            "Whether there is a connection to the broker of notifications",
+            notifications.connected.clone(),
+        );
         Self {
             registry: Mutex::new(registry),
             requests,
@@ -152,6 +181,7 @@ impl Default for Metrics {
             keys,
             rotated_at,
             spans,
+            notifications,
         }
     }
 }

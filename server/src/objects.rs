@@ -12,8 +12,10 @@ use crate::objects;
 use crate::resource;
 use crate::resources::catalog::{endpoints::Endpoint, regions::Region, services::Service};
 use crate::resources::endpoint_filter::EndpointGroup;
+use crate::resources::federation::service_providers::ServiceProvider;
 use crate::resources::groups::Group;
 use crate::resources::limits::{Limit, RegisteredLimit};
+use crate::resources::oauth1::consumers::Consumer;
 use crate::resources::policies::Policy;
 use crate::resources::roles::Role;
 
@@ -72,8 +74,15 @@ pub static OBJECTS: &[Object] = objects! {
     AccessRule [access_rule access_rules] = closed(access_rule(), json!({"links": named("SelfLink")}));
 
     // OAuth1
+    // The secret is shown once, to who makes it.
+    Consumer [consumer consumers] = with(resource::shown_schema::<Consumer>(), json!({"secret": text()}));
+    AuthorizedRequestToken [token] at "/v3/OS-OAUTH1/authorize" = closed(json!({"oauth_verifier": text()}), json!({}));
+    AccessToken [access_token access_tokens] = access_token();
+    RoleReferenceOfAccessToken [role roles] at "/v3/users/{user_id}/OS-OAUTH1" = object(json!({"id": text()}), json!({}));
 
     // OAuth2
+    OAuth2Error [] = closed(json!({"error": text(), "error_description": text()}), json!({}));
+    OAuth2Token at "/v3/OS-OAUTH2/token" = closed(json!({"access_token": text(), "token_type": {"const": "Bearer"}, "expires_in": {"type": "integer", "minimum": 0}}), json!({}));
 
     // endpoint filters
     EndpointGroup [endpoint_group endpoint_groups] = resource::shown_schema::<EndpointGroup>();
@@ -87,6 +96,10 @@ pub static OBJECTS: &[Object] = objects! {
     DomainConfig [config] = object(json!({}), json!({}));
 
     // federation
+    IdentityProvider [identity_provider identity_providers] = identity_provider();
+    Protocol [protocol protocols] = protocol();
+    Mapping [mapping mappings] = mapping();
+    ServiceProvider [service_provider service_providers] = resource::shown_schema::<ServiceProvider>();
 
     // certificates and lists of PKI tokens
 
@@ -194,14 +207,11 @@ fn version() -> Value {
 }
 
 fn token() -> Value {
+    let id = || closed(json!({"id": text()}), json!({}));
+    let federation = json!({"groups": list(id()), "identity_provider": id(), "protocol": id()});
     let user = closed(
-        json!({
-            "domain": named("DomainReference"),
-            "id": text(),
-            "name": text(),
-            "password_expires_at": bare_time_or_null(),
-        }),
-        json!({}),
+        json!({"domain": named("DomainReference"), "id": text(), "name": text()}),
+        json!({"password_expires_at": bare_time_or_null(), "OS-FEDERATION": closed(federation, json!({}))}),
     );
     let project =
         closed(json!({"domain": named("DomainReference"), "id": text(), "name": text()}), json!({}));
@@ -226,6 +236,7 @@ fn token() -> Value {
         }),
         json!({"redelegated_trust_id": text(), "redelegation_count": count_or_null(), "chain": list(link)}),
     );
+    let provider = closed(json!({"auth_url": text(), "id": text(), "sp_url": text()}), json!({}));
     let application_credential = closed(
         json!({"id": text(), "name": text(), "restricted": flag()}),
         json!({"access_rules": list(named("AccessRule"))}),
@@ -247,7 +258,62 @@ fn token() -> Value {
             "catalog": list(named("CatalogService")),
             "OS-TRUST:trust": trust,
             "application_credential": application_credential,
+            "service_providers": list(provider),
+            "OS-OAUTH1": closed(json!({"access_token_id": text(), "consumer_id": text()}), json!({})),
+            "oauth2_credential": {"type": "object"},
         }),
+    )
+}
+
+fn access_token() -> Value {
+    closed(
+        json!({
+            "id": text(),
+            "authorizing_user_id": text(),
+            "project_id": text(),
+            "consumer_id": text(),
+            "expires_at": time_or_null(),
+            "links": object(json!({"self": text(), "roles": text()}), json!({})),
+        }),
+        json!({}),
+    )
+}
+
+fn identity_provider() -> Value {
+    closed(
+        json!({
+            "id": text(),
+            "domain_id": text(),
+            "enabled": flag(),
+            "description": text_or_null(),
+            "authorization_ttl": count_or_null(),
+            "remote_ids": list(text()),
+            "links": closed(json!({"self": text(), "protocols": text()}), json!({})),
+        }),
+        json!({}),
+    )
+}
+
+fn protocol() -> Value {
+    closed(
+        json!({
+            "id": text(),
+            "mapping_id": text(),
+            "links": closed(json!({"self": text(), "identity_provider": text()}), json!({})),
+        }),
+        json!({"idp_id": text(), "remote_id_attribute": text_or_null()}),
+    )
+}
+
+fn mapping() -> Value {
+    closed(
+        json!({
+            "id": text(),
+            "rules": list(json!({"type": "object"})),
+            "schema_version": text(),
+            "links": named("SelfLink"),
+        }),
+        json!({}),
     )
 }
 
@@ -445,6 +511,7 @@ fn delegations() -> Value {
             "user_acts_for": list(named("Delegation")),
             "keypairs": list(keypair),
             "application_credentials": list(object(credential, json!({}))),
+            "access_tokens": list(object(json!({"id": text(), "consumer_id": text()}), json!({}))),
         }),
         json!({}),
     )

@@ -10,7 +10,7 @@ use std::time::Duration;
 use vicar_rules::Micros;
 
 use crate::app::App;
-use crate::clock::SECOND;
+use crate::clock::{self, SECOND};
 use crate::error::{Error, Result};
 use crate::line::cut;
 use crate::resources::trusts::flush::{self, Part, Search, Which};
@@ -66,7 +66,8 @@ pub async fn sweep(app: &App) -> Result<Sweep> {
     let dead;
     (done.purged, dead) = all(app, &ended, by).await?;
     done.keypairs = remove_rest(app, by).await?;
-    done.revocations = again(|| forget(app, now, by)).await?;
+    done.revocations = again(|| forget(app, Old::records(app, now), by)).await?;
+    again(|| forget(app, Old::of_oauth1(app, now), by)).await?;
     app.metrics.dead_trusts.set(i64::try_from(dead).unwrap_or(i64::MAX));
     app.metrics.trusts_ended.inc_by(done.ended as u64);
     app.metrics.reaper_swept.set(app.clock.now() / SECOND);
@@ -152,24 +153,32 @@ pub async fn remove_rest(app: &App, by: System) -> Result<usize> {
     Ok(done)
 }
 
-/// Records that can concern no token any more. Keystone forgets a revocation once tokens from before it have expired;
-/// but for `[token] allow_expired_window` longer a service may still ask about such a token, and a revoked one must
-/// be refused then too.
-struct Old([(&'static str, &'static str, Value); 3]);
+/// Rows that are of no use any more, by table and condition.
+struct Old(Vec<(&'static str, &'static str, Value)>);
 
 impl Old {
-    fn at(app: &App, now: Micros) -> Self {
+    /// Records that can concern no token any more. Keystone forgets a revocation once tokens from before it have expired;
+    /// but for `[token] allow_expired_window` longer a service may still ask about such a token, and a revoked one must
+    /// be refused then too.
+    fn records(app: &App, now: Micros) -> Self {
         let c = &app.config;
         let needed = c
             .token_expiration
             .saturating_add(c.allow_expired_window.max(0))
             .saturating_add(c.revoke_buffer.max(0));
         let since = now.saturating_sub(needed);
-        Self([
+        Self(vec![
             ("vicar_replay", "seen_until < ?", now.into()),
             ("vicar_role_loss", "lost_at < ?", since.into()),
             ("revocation_event", "revoked_at < ?", DateTime(since).into()),
         ])
+    }
+
+    /// OAuth1's tokens that ended as long ago as trusts that are removed.
+    fn of_oauth1(app: &App, now: Micros) -> Self {
+        let end = clock::iso(now.saturating_sub(app.config.retention));
+        let is_old = "expires_at < ?";
+        Self(vec![("request_token", is_old, end.as_str().into()), ("access_token", is_old, end.into())])
     }
 
     /// Whether there are any.
@@ -188,7 +197,7 @@ impl Old {
         let mut gone = 0_u64;
         for (table, is_old, at) in &self.0 {
             let n = tx.execute(&by, &Delete::from(table).and(is_old, std::slice::from_ref(at))).await?;
-            if *table != "vicar_replay" {
+            if matches!(*table, "vicar_role_loss" | "revocation_event") {
                 gone = gone.saturating_add(n);
             }
         }
@@ -196,16 +205,16 @@ impl Old {
     }
 }
 
-/// Forgets revocations, losses of roles and fingerprints that are of no use any more.
-async fn forget(app: &App, now: Micros, by: System) -> Result<u64> {
+/// Deletes what is of no use any more; returns how many revocations and losses of roles were among it.
+async fn forget(app: &App, old: Old, by: System) -> Result<u64> {
     let store = app.store.clone();
-    let old = Old::at(app, now);
-    let is_there = aside(app, async move { old.are_there(&mut store.read().await?).await }).await?;
+    let sought = Old(old.0.clone());
+    let is_there = aside(app, async move { sought.are_there(&mut store.read().await?).await }).await?;
     if !is_there {
         return Ok(0);
     }
     let mut tx = app.store.write().await?;
-    let gone = Old::at(app, now).delete(&mut tx, by).await?;
+    let gone = old.delete(&mut tx, by).await?;
     tx.commit().await?;
     Ok(gone)
 }

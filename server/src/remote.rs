@@ -70,7 +70,7 @@ impl Remote {
         Ok(Self {
             timeout: options.timeout,
             is_json: options.is_json,
-            tls: if asks_https { Some(TlsConnector::from(Arc::new(tls(options)?))) } else { None },
+            tls: if asks_https { Some(TlsConnector::from(Arc::new(of(options)?))) } else { None },
             places: Semaphore::new(AT_ONCE),
         })
     }
@@ -163,10 +163,23 @@ impl Remote {
     }
 }
 
-/// The server's certificate is always verified.
-fn tls(options: &RemoteOptions) -> Result<ClientConfig, String> {
+fn of(options: &RemoteOptions) -> Result<ClientConfig, String> {
+    let own = (options.certificate.as_deref(), options.key.as_deref());
+    tls(options.ca.as_deref(), own, "[oslo_policy] remote_ssl_client_crt_file and remote_ssl_client_key_file")
+}
+
+/// TLS with another server, whose certificate is always verified: against an authority's, or those that the system
+/// trusts. What is shown to it is a certificate with its key; `names` are those of the two options.
+///
+/// # Errors
+/// A sentence for the operator, when a file cannot be used.
+pub fn tls(
+    ca: Option<&Path>,
+    own: (Option<&Path>, Option<&Path>),
+    names: &str,
+) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
-    match &options.ca {
+    match ca {
         Some(file) => {
             for certificate in certificates(file)? {
                 roots.add(certificate).map_err(|e| format!("{}: {e}", file.display()))?;
@@ -177,7 +190,7 @@ fn tls(options: &RemoteOptions) -> Result<ClientConfig, String> {
         }
     }
     let config = ClientConfig::builder().with_root_certificates(roots);
-    match (&options.certificate, &options.key) {
+    match own {
         (Some(certificate), Some(key)) => {
             let private = PrivateKeyDer::from_pem_file(key).map_err(|e| format!("{}: {e}", key.display()))?;
             config
@@ -185,9 +198,7 @@ fn tls(options: &RemoteOptions) -> Result<ClientConfig, String> {
                 .map_err(|e| format!("{}: {e}", certificate.display()))
         }
         (None, None) => Ok(config.with_no_client_auth()),
-        _ => {
-            Err("[oslo_policy] remote_ssl_client_crt_file and remote_ssl_client_key_file go together".into())
-        }
+        _ => Err(format!("{names} go together")),
     }
 }
 

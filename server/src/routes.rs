@@ -19,14 +19,18 @@ use crate::resources::catalog::regions::{self, Region};
 use crate::resources::catalog::services::Service;
 use crate::resources::domain_config::http as domain_config;
 use crate::resources::endpoint_filter::{EndpointGroup, http as endpoint_filter};
+use crate::resources::federation::service_providers::ServiceProvider;
+use crate::resources::federation::{identity_providers, mappings, protocols};
 use crate::resources::grants::{assignments, http as grants};
 use crate::resources::groups::{Group, members};
 use crate::resources::limits::{self, Limit, RegisteredLimit};
+use crate::resources::oauth1::consumers::Consumer;
+use crate::resources::oauth1::{access_tokens, request_tokens};
 use crate::resources::pki;
 use crate::resources::policies::{Policy, associations};
 use crate::resources::projects::tags;
 use crate::resources::roles::{Role, implied};
-use crate::resources::tokens::{exchange, http as tokens};
+use crate::resources::tokens::{exchange, http as tokens, oauth2};
 use crate::resources::users::http as users;
 use crate::resources::{credentials, domains::http as domains, keypairs::http as keypairs};
 use crate::resources::{projects::http as projects, trusts::http as trusts};
@@ -224,8 +228,22 @@ pub static ROUTES: &[Route] = routes! {
     DELETE "/v3/users/{user_id}/access_rules/{access_rule_id}" [DeleteAccessRule]: write application_credentials::delete_rule, answers 204;
 
     // OAuth1
+    GET    "/v3/OS-OAUTH1/consumers" [ListConsumers]: read resource::list::<Consumer>, query resource::query_schema::<Consumer>(), home "consumers" of "OS-OAUTH1", answers 200 [consumers];
+    POST   "/v3/OS-OAUTH1/consumers" [CreateConsumer]: write resource::create::<Consumer>, body consumer = resource::new_schema::<Consumer>(), answers 201 consumer;
+    GET    "/v3/OS-OAUTH1/consumers/{consumer_id}" [GetConsumer]: read resource::get::<Consumer>, home "consumer" of "OS-OAUTH1", answers 200 consumer;
+    PATCH  "/v3/OS-OAUTH1/consumers/{consumer_id}" [UpdateConsumer]: write resource::update::<Consumer>, body consumer = resource::change_schema::<Consumer>(), answers 200 consumer;
+    DELETE "/v3/OS-OAUTH1/consumers/{consumer_id}" [DeleteConsumer]: write resource::delete::<Consumer>, answers 204;
+    POST   "/v3/OS-OAUTH1/request_token" [] public: write request_tokens::request, header "Requested-Project-Id", home "request_tokens" of "OS-OAUTH1", answers 201 form;
+    PUT    "/v3/OS-OAUTH1/authorize/{request_token_id}" [AuthorizeRequestToken]: write request_tokens::authorize, body = request_tokens::AUTHORIZE, home "authorize_request_token" of "OS-OAUTH1", answers 200 token;
+    POST   "/v3/OS-OAUTH1/access_token" [] public: write request_tokens::exchange, home "access_tokens" of "OS-OAUTH1", answers 201 form;
+    GET    "/v3/users/{user_id}/OS-OAUTH1/access_tokens" [ListAccessTokens]: read access_tokens::list, home "user_access_tokens" of "OS-OAUTH1", answers 200 [access_tokens];
+    GET    "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}" [GetAccessToken]: read access_tokens::get, home "user_access_token" of "OS-OAUTH1", answers 200 access_token;
+    DELETE "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}" [DeleteAccessToken]: write access_tokens::delete, answers 204;
+    GET    "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}/roles" [ListAccessTokenRoles]: read access_tokens::roles, home "user_access_token_roles" of "OS-OAUTH1", answers 200 [roles];
+    GET    "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}/roles/{role_id}" [GetAccessTokenRole]: read access_tokens::role, home "user_access_token_role" of "OS-OAUTH1", answers 200 role;
 
     // OAuth2
+    POST   "/v3/OS-OAUTH2/token" [] login: write oauth2::token, home "token" of "OS-OAUTH2", answers 200 any;
 
     // endpoint filters
     GET    "/v3/OS-EP-FILTER/endpoint_groups" [ListEndpointGroups]: read resource::list::<EndpointGroup>, query resource::query_schema::<EndpointGroup>(), home "endpoint_groups" of "OS-EP-FILTER", answers 200 [endpoint_groups];
@@ -279,6 +297,28 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/domains/config/{group}/{option}/default" [GetDomainConfigDefault]: read domain_config::defaults, home "domain_config_default_option", answers 200 config;
 
     // federation
+    GET    "/v3/OS-FEDERATION/identity_providers" [ListIdentityProviders]: read identity_providers::list, query identity_providers::QUERY, home "identity_providers" of "OS-FEDERATION", answers 200 [identity_providers];
+    GET    "/v3/OS-FEDERATION/identity_providers/{idp_id}" [GetIdentityProvider]: read identity_providers::get, home "identity_provider" of "OS-FEDERATION", answers 200 identity_provider;
+    PUT    "/v3/OS-FEDERATION/identity_providers/{idp_id}" [CreateIdentityProvider]: write identity_providers::create, body = identity_providers::CREATE, answers 201 identity_provider;
+    PATCH  "/v3/OS-FEDERATION/identity_providers/{idp_id}" [UpdateIdentityProvider]: write identity_providers::update, body identity_provider = identity_providers::UPDATE, answers 200 identity_provider;
+    DELETE "/v3/OS-FEDERATION/identity_providers/{idp_id}" [DeleteIdentityProvider]: write identity_providers::delete, answers 204;
+    GET    "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols" [ListProtocols]: read protocols::list, home "identity_provider_protocols" of "OS-FEDERATION", answers 200 [protocols];
+    GET    "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}" [GetProtocol]: read protocols::get, home "identity_provider_protocol" of "OS-FEDERATION", answers 200 protocol;
+    PUT    "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}" [CreateProtocol]: write protocols::create, body protocol = protocols::CREATE, answers 201 protocol;
+    PATCH  "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}" [UpdateProtocol]: write protocols::update, body protocol = protocols::UPDATE, answers 200 protocol;
+    DELETE "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}" [DeleteProtocol]: write protocols::delete, answers 204;
+    GET    "/v3/OS-FEDERATION/mappings" [ListMappings]: read mappings::list, home "mappings" of "OS-FEDERATION", answers 200 [mappings];
+    GET    "/v3/OS-FEDERATION/mappings/{mapping_id}" [GetMapping]: read mappings::get, home "mapping" of "OS-FEDERATION", answers 200 mapping;
+    PUT    "/v3/OS-FEDERATION/mappings/{mapping_id}" [CreateMapping]: write mappings::create, body mapping = mappings::BODY, answers 201 mapping;
+    PATCH  "/v3/OS-FEDERATION/mappings/{mapping_id}" [UpdateMapping]: write mappings::update, body mapping = mappings::BODY, answers 200 mapping;
+    DELETE "/v3/OS-FEDERATION/mappings/{mapping_id}" [DeleteMapping]: write mappings::delete, answers 204;
+    GET    "/v3/OS-FEDERATION/service_providers" [ListServiceProviders]: read resource::list::<ServiceProvider>, query resource::query_schema::<ServiceProvider>(), home "service_providers" of "OS-FEDERATION", answers 200 [service_providers];
+    GET    "/v3/OS-FEDERATION/service_providers/{service_provider_id}" [GetServiceProvider]: read resource::get::<ServiceProvider>, home "service_provider" of "OS-FEDERATION", answers 200 service_provider;
+    PUT    "/v3/OS-FEDERATION/service_providers/{service_provider_id}" [CreateServiceProvider]: write resource::put::<ServiceProvider>, body service_provider = resource::new_schema::<ServiceProvider>(), answers 201 service_provider;
+    PATCH  "/v3/OS-FEDERATION/service_providers/{service_provider_id}" [UpdateServiceProvider]: write resource::update::<ServiceProvider>, body service_provider = resource::change_schema::<ServiceProvider>(), answers 200 service_provider;
+    DELETE "/v3/OS-FEDERATION/service_providers/{service_provider_id}" [DeleteServiceProvider]: write resource::delete::<ServiceProvider>, answers 204;
+    GET    "/v3/OS-FEDERATION/projects" [GetAuthProjects]: read tokens::projects, home "projects" of "OS-FEDERATION", answers 200 [projects];
+    GET    "/v3/OS-FEDERATION/domains" [GetAuthDomains]: read tokens::domains, home "domains" of "OS-FEDERATION", answers 200 [domains];
 
     // certificates and lists of PKI tokens
     GET    "/v3/OS-SIMPLE-CERT/ca" [] public: plain pki::certificates, home "ca_certificate" of "OS-SIMPLE-CERT", answers 410 any;

@@ -55,6 +55,11 @@ events! {
     CredentialDelete, "credential.delete", "a credential was deleted";
     KeypairCreate, "keypair.create", "an EC2 keypair was made";
     KeypairDelete, "keypair.delete", "an EC2 keypair was deleted";
+    ConsumerChange, "consumer.change", "an OAuth1 consumer was made or changed";
+    ConsumerDelete, "consumer.delete", "an OAuth1 consumer was deleted, with its access tokens";
+    AccessTokenAuthorize, "access-token.authorize", "a user authorized an OAuth1 consumer to act for them";
+    AccessTokenCreate, "access-token.create", "an OAuth1 consumer was to get the access token that a user authorized";
+    AccessTokenDelete, "access-token.delete", "an OAuth1 access token was deleted";
     ApplicationCredentialCreate, "application-credential.create", "an application credential was made";
     ApplicationCredentialDelete, "application-credential.delete", "an application credential was deleted; its tokens ended with it";
     AccessRuleDelete, "access-rule.delete", "an access rule that no application credential used was deleted";
@@ -77,6 +82,7 @@ events! {
     DomainDelete, "domain.delete", "a domain was deleted, with all in it";
     CatalogChange, "catalog.change", "a region, service or endpoint, or what projects see of them, was made, changed or deleted";
     PolicyStore, "policy.store", "a policy that services can fetch, or for which endpoints it is, was made, changed or deleted";
+    FederationChange, "federation.change", "an identity provider, protocol, mapping or service provider was made, changed or deleted";
     Start, "server.start", "the server serves";
     Stop, "server.stop", "the server stops";
     KeysReload, "keys.reload", "the keys in a directory have changed";

@@ -13,6 +13,8 @@ pub enum System {
     Reaper,
     /// The consequence of a login: a use of a counted trust, a counted failure, the day of the last login.
     Login,
+    /// A consumer signed for what it gets (OAuth1).
+    Signature,
     /// The original password is the proof for a new one.
     OriginalPassword,
 }

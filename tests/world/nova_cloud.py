@@ -1,9 +1,10 @@
-"""Nova, Placement, Glance and Heat, as released, on Vicar (or a Keystone).
+"""Nova, Placement, Glance, Barbican and Heat, as released, on Vicar (or a Keystone).
 
 `Cloud` is heat_cloud.Cloud without Aodh and with these: real services with a real message bus and a real
 database. Nova's hypervisor is its own fake driver, and there is no network: servers are made with
 `networks: none`.
 """
+import base64
 import concurrent.futures
 import contextlib
 import json
@@ -16,7 +17,7 @@ import heat_cloud
 import server
 
 SERVICES = {'nova': ('compute', '/v2.1'), 'placement': ('placement', ''), 'glance': ('image', ''),
-            'neutron': ('network', '')}
+            'neutron': ('network', ''), 'barbican': ('key-manager', '')}
 
 
 class Cloud(heat_cloud.Cloud):
@@ -27,6 +28,10 @@ class Cloud(heat_cloud.Cloud):
         self.at = {name: server.free_port() for name in SERVICES}
         self.passwords = {name: 'password-of-' + name for name in SERVICES}
         self.endpoints = {}
+        # What happens here is told on the bus.
+        server.change_ini(self.identity.settings, {
+            'DEFAULT': {'transport_url': self._bus()},
+            'oslo_messaging_notifications': {'driver': 'messagingv2'}})
 
     def url(self, name):
         return 'http://127.0.0.1:%d%s' % (self.at[name], SERVICES[name][1])
@@ -85,7 +90,8 @@ class Cloud(heat_cloud.Cloud):
                         'service_down_time': 600},
             'api_database': self._connection('nova_api'),
             'database': self._connection('nova'),
-            'keystone_authtoken': self.login_options('nova', **token),
+            # The type is what access rules name.
+            'keystone_authtoken': self.login_options('nova', service_type='compute', **token),
             'service_user': self.login_options('nova', send_service_user_token='true'),
             'placement': self.login_options('nova', region_name='RegionOne'),
             'glance': {'region_name': 'RegionOne'},
@@ -101,6 +107,21 @@ class Cloud(heat_cloud.Cloud):
         # A hypervisor reaches no database.
         self._conf('nova', {name: options for name, options in nova.items() if 'database' not in name},
                    'nova-compute.conf')
+
+        self._barbican_files(token)
+
+    def _barbican_files(self, token):
+        conf = self._conf('barbican', {
+            'DEFAULT': {'transport_url': self._bus(), 'host_href': self.url('barbican')},
+            'database': self._connection('barbican'),
+            'keystone_authtoken': self.login_options('barbican', **token),
+            'keystone_notifications': {'enable': 'true', 'pool_name': 'barbican'},
+            'simple_crypto_plugin': {'kek': base64.urlsafe_b64encode(os.urandom(32)).decode()},
+        })
+        # Its programs look there.
+        os.symlink(os.path.dirname(conf), os.path.join(self.dir, '.barbican'))
+        shutil.copy(os.path.join(harness.CACHE, 'heat', 'etc', 'barbican', 'barbican-api-paste.ini'),
+                    self._folder('barbican'))
 
     def _limits(self, name):
         """Who asks for limits, and of which endpoint: a reader of the system."""
@@ -128,7 +149,7 @@ class Cloud(heat_cloud.Cloud):
                                           region_id='RegionOne', url=self.url(name))
 
     def _databases(self):
-        for name in ('nova', 'nova_api', 'nova_cell0', 'placement', 'glance'):
+        for name in ('nova', 'nova_api', 'nova_cell0', 'placement', 'glance', 'barbican'):
             self.database.create(name, 'secret-of-' + name)
         super()._databases()
 
@@ -158,16 +179,17 @@ class Cloud(heat_cloud.Cloud):
                       'db_sync')
         self._command('placement-manage', '--config-file',
                       os.path.join(self._folder('placement'), 'placement.conf'), 'db', 'sync')
+        self._command('barbican-manage', 'db', 'upgrade', '--db-url', self.database.url('barbican'))
 
     # --- programs ----------------------------------------------------------------------
 
-    def _wsgi(self, name, module, threads=4, **env):
+    def _wsgi(self, name, app, threads=4, **env):
         """A service behind uwsgi."""
         line = ' '.join([
             'uwsgi --master --die-on-term --need-app --lazy-apps --enable-threads --disable-logging',
             '--buffer-size 65535 --processes 1 --threads %d' % threads,
             '--http-socket 127.0.0.1:%d' % self.at[name], "--add-header 'Connection: close'",
-            '--virtualenv %s' % os.path.join(harness.CACHE, 'heat'), '--module %s:application' % module])
+            '--virtualenv %s' % os.path.join(harness.CACHE, 'heat'), app])
         self._add(name, line, self.at[name], **env)
 
     def _more(self):
@@ -177,10 +199,13 @@ class Cloud(heat_cloud.Cloud):
             for done in [pool.submit(self._sync_nova), pool.submit(self._sync_others)]:
                 done.result()
         self._network()
-        self._wsgi('placement', 'placement.wsgi.api',
+        self._wsgi('placement', '--module placement.wsgi.api:application',
                    OS_PLACEMENT_CONFIG_DIR=self._folder('placement'))
-        self._wsgi('glance', 'glance.wsgi.api', OS_GLANCE_CONFIG_DIR=self._folder('glance'))
-        self._wsgi('nova', 'nova.wsgi.osapi_compute', OS_NOVA_CONFIG_DIR=self._folder('nova'))
+        self._wsgi('glance', '--module glance.wsgi.api:application', OS_GLANCE_CONFIG_DIR=self._folder('glance'))
+        self._wsgi('nova', '--module nova.wsgi.osapi_compute:application', OS_NOVA_CONFIG_DIR=self._folder('nova'))
+        self._wsgi('barbican', '--paste config:' + os.path.join(
+            self._folder('barbican'), 'barbican-api-paste.ini'))
+        self._add('barbican-keystone-listener', 'barbican-keystone-listener', 'barbican')
         for name, queue, file in (('nova-conductor', 'conductor', 'nova.conf'),
                                   ('nova-scheduler', 'scheduler', 'nova.conf'),
                                   ('nova-compute', 'compute', 'nova-compute.conf')):

@@ -16,7 +16,9 @@ class Place:
         self.engine, self.stack = engine, stack
         self.database = None
         self.accepted = ()          # what Vicar is to start without: names that --accept takes
-        settings = {'identity': {'password_hash_rounds': 4}}
+        # Keystone's default, and passcodes.
+        methods = 'external,password,token,oauth1,mapped,application_credential,ec2credential,totp'
+        settings = {'identity': {'password_hash_rounds': 4}, 'auth': {'methods': methods}}
         if engine != 'sqlite':
             engines = {'postgresql': services.PostgreSql, 'mariadb': services.MariaDb}
             self.database = stack.enter_context(engines[engine]())

@@ -301,6 +301,7 @@ class Keystone(Server):
             'DEFAULT': {'log_file': os.path.join(self.dir, 'keystone.log')},
             'database': {'connection': 'sqlite:///' + self.store.database},
             'fernet_tokens': {'key_repository': self.store.fernet},
+            'fernet_receipts': {'key_repository': self.store.fernet},
             'credential': {'key_repository': self.store.credential},
         }
         for section, options in (settings or {}).items():

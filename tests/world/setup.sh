@@ -1,22 +1,21 @@
 #!/bin/bash
-# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|tempest|heat|fuzz|lint|packages|watching|site|services|databases|cluster|proxies]...
+# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|tempest|heat|fuzz|lint|packages|watching|site|services|databases|cluster|proxies|gophercloud]...
 #     (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
 # An environment is made anew only when its requirements file has changed.
-# The last four are none: Debian's packages, whose own servers are not started. `services` is what
+# The last five are none: Debian's packages, whose own servers are not started. `services` is what
 # Heat needs, `databases` what Vicar can use, `cluster` what makes several machines of one,
-# `proxies` what there is in front of one.
+# `proxies` what there is in front of one, `gophercloud` the library with Go.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 tempest heat fuzz lint packages watching site services databases cluster proxies
+[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 tempest heat fuzz lint packages watching site services databases cluster proxies gophercloud
 
 want=()
-probe=$(mktemp -d)
-python3 -m venv "$probe/v" >/dev/null 2>&1 || want+=(python3-venv)
-rm -rf "$probe"
+# What makes an environment usable is in a package of its own.
+python3 -c 'import ensurepip, venv' 2>/dev/null || want+=(python3-venv)
 for name in "$@"; do
   case $name in
     keystone|heat)     # uwsgi comes as source
@@ -24,6 +23,9 @@ for name in "$@"; do
       [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ] || want+=(python3-dev);;
     gateways)     # their caches
       command -v memcached >/dev/null || want+=(memcached);;
+    gophercloud)
+      command -v go >/dev/null || want+=(golang-go)
+      [ -d /usr/share/gocode/src/github.com/gophercloud ] || want+=(golang-github-gophercloud-gophercloud-dev);;
     watching)     # prometheus brings promtool
       for program in prometheus openssl; do
         command -v $program >/dev/null || want+=("$program")
@@ -41,6 +43,7 @@ for name in "$@"; do
       [ -e /etc/ssl/certs/ca-certificates.crt ] || want+=(ca-certificates);;
     services)
       command -v mariadbd >/dev/null || want+=(mariadb-server-core mariadb-client)
+      command -v openssl >/dev/null || want+=(openssl)
       [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || want+=(rabbitmq-server);;
     databases)
       command -v mariadbd >/dev/null || want+=(mariadb-server-core mariadb-client)
@@ -76,7 +79,7 @@ fi
 
 mkdir -p "$cache"
 for name in "$@"; do
-  case $name in services|databases|cluster|proxies) continue;; esac
+  case $name in services|databases|cluster|proxies|gophercloud) continue;; esac
   list=$here/requirements-$name.txt
   env=$cache/$name
   lists=("$list")

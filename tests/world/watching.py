@@ -136,6 +136,9 @@ CASES = {
         ([series('vicar_reaper_sweep_timestamp_seconds', '60x60')], 31, [({'job': 'vicar'}, '30m 0s')]),
         ([series('vicar_reaper_sweep_timestamp_seconds', '0+60x60')], 31, []),
         ([series('vicar_reaper_sweep_timestamp_seconds', '0x60')], 31, [])],
+    'VicarNotificationsDropped': [
+        ([series('vicar_notifications_dropped_total', '0x5 0+9x30')], 12, [({}, '')]),
+        ([series('vicar_notifications_dropped_total', '9x60')], 30, [])],
     'VicarTracesDropped': [
         ([series('vicar_spans_dropped_total', '0x5 0+9x60')], 30, [({}, '')]),
         ([series('vicar_spans_dropped_total', '0x5 9x60')], 45, [])],

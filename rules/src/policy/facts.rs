@@ -114,6 +114,10 @@ facts! {
     // configuration of domains
 
     // federation
+    PathIdentityProvider, "idp_id";
+    PathProtocol, "protocol_id";
+    PathMapping, "mapping_id";
+    PathServiceProvider, "service_provider_id";
 
     // certificates and lists of PKI tokens
 }

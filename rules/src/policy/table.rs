@@ -207,6 +207,17 @@ operations! {
     DeleteAccessRule, "identity:delete_access_rule", "sp", "(role:admin and system_scope:all) or user_id:%(target.user.id)s";
 
     // OAuth1
+    GetConsumer, "identity:get_consumer", "sp", "rule:admin_required or rule:system_reader";
+    ListConsumers, "identity:list_consumers", "sp", "rule:admin_required or rule:system_reader";
+    CreateConsumer, "identity:create_consumer", "sp", "rule:admin_required";
+    UpdateConsumer, "identity:update_consumer", "sp", "rule:admin_required";
+    DeleteConsumer, "identity:delete_consumer", "sp", "rule:admin_required";
+    AuthorizeRequestToken, "identity:authorize_request_token", "p", "rule:admin_required";
+    GetAccessToken, "identity:get_access_token", "p", "rule:admin_required";
+    GetAccessTokenRole, "identity:get_access_token_role", "p", "rule:admin_required";
+    ListAccessTokens, "identity:list_access_tokens", "p", "rule:admin_required";
+    ListAccessTokenRoles, "identity:list_access_token_roles", "p", "rule:admin_required";
+    DeleteAccessToken, "identity:delete_access_token", "p", "rule:admin_required";
 
     // OAuth2
 
@@ -255,6 +266,26 @@ operations! {
     GetDomainConfigDefault, "identity:get_domain_config_default", "sp", "rule:admin_required or rule:system_reader";
 
     // federation
+    GetIdentityProvider, "identity:get_identity_provider", "sp", "rule:admin_required or rule:system_reader";
+    ListIdentityProviders, "identity:list_identity_providers", "sp", "rule:admin_required or rule:system_reader";
+    CreateIdentityProvider, "identity:create_identity_provider", "sp", "rule:admin_required";
+    UpdateIdentityProvider, "identity:update_identity_provider", "sp", "rule:admin_required";
+    DeleteIdentityProvider, "identity:delete_identity_provider", "sp", "rule:admin_required";
+    GetProtocol, "identity:get_protocol", "sp", "rule:admin_required or rule:system_reader";
+    ListProtocols, "identity:list_protocols", "sp", "rule:admin_required or rule:system_reader";
+    CreateProtocol, "identity:create_protocol", "sp", "rule:admin_required";
+    UpdateProtocol, "identity:update_protocol", "sp", "rule:admin_required";
+    DeleteProtocol, "identity:delete_protocol", "sp", "rule:admin_required";
+    GetMapping, "identity:get_mapping", "sp", "rule:admin_required or rule:system_reader";
+    ListMappings, "identity:list_mappings", "sp", "rule:admin_required or rule:system_reader";
+    CreateMapping, "identity:create_mapping", "sp", "rule:admin_required";
+    UpdateMapping, "identity:update_mapping", "sp", "rule:admin_required";
+    DeleteMapping, "identity:delete_mapping", "sp", "rule:admin_required";
+    GetServiceProvider, "identity:get_service_provider", "sp", "rule:admin_required or rule:system_reader";
+    ListServiceProviders, "identity:list_service_providers", "sp", "rule:admin_required or rule:system_reader";
+    CreateServiceProvider, "identity:create_service_provider", "sp", "rule:admin_required";
+    UpdateServiceProvider, "identity:update_service_provider", "sp", "rule:admin_required";
+    DeleteServiceProvider, "identity:delete_service_provider", "sp", "rule:admin_required";
 
     // certificates and lists of PKI tokens
 }

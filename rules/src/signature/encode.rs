@@ -6,13 +6,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
-use sha2::Sha256;
+use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
 use super::{Outcome, SignatureError};
 
 pub(super) type HmacSha1 = Hmac<Sha1>;
 pub(super) type HmacSha256 = Hmac<Sha256>;
+pub(super) type HmacSha512 = Hmac<Sha512>;
 
 pub(super) fn hmac<M: KeyInit + Mac>(key: &[u8], text: &[u8]) -> Outcome<Vec<u8>> {
     // A key of any length will do, so this never fails; but a panic is not for this module.
@@ -49,7 +50,7 @@ pub(super) fn joined(encoded: &[(String, String)]) -> String {
     pairs.join("&")
 }
 
-fn percent_encode(text: &str) -> String {
+pub(super) fn percent_encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
@@ -59,4 +60,18 @@ fn percent_encode(text: &str) -> String {
         }
     }
     out
+}
+
+/// The text that was encoded; nothing when that is no UTF-8, or a `%` stands for nothing.
+pub(super) fn percent_decode(text: &str) -> Option<String> {
+    let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'%' => digit(bytes.next())? * 16 + digit(bytes.next())?,
+            byte => byte,
+        });
+    }
+    String::from_utf8(out).ok()
 }

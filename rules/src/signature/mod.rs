@@ -1,4 +1,4 @@
-//! Requests signed with an access key, as `ec2tokens` and `s3tokens` receive them.
+//! Requests signed with an access key, as `ec2tokens` and `s3tokens` receive them, and those of OAuth 1.0a.
 //!
 //! A gateway that speaks an AWS dialect cannot check a signature itself, since it never sees the
 //! secret; it hands over what the client signed, and this module recomputes the signature.
@@ -16,6 +16,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 mod encode;
+mod oauth1;
 mod parts;
 mod s3;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod time;
 mod v2;
 mod v4;
 
+pub use oauth1::{OAuthRequest, Params, VERIFIER_CHARACTERS, VERIFIER_LENGTH};
 pub use s3::{S3Request, expires_at_s3, sign_s3, stated_time_s3, verify_s3};
 pub use time::amz_date;
 pub use v2::sign_v2;

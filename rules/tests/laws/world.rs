@@ -619,6 +619,7 @@ impl World {
             project: t.place.project().map(|p| PROJECTS[p]),
             roles: set(roles).iter().map(String::as_str).collect(),
             trusts: trusts.iter().map(|x| self.trusts[*x].row.id.as_str()).collect(),
+            consumer: None,
             access_token: None,
             audit: &t.audit,
             audit_chain: t.chain.as_deref(),

@@ -11,7 +11,7 @@ use vicar_rules::delegation::{Authority, Suspended, TrustStatus, Until};
 use vicar_rules::roles::RoleSet;
 
 use super::issue::ScopeRequest;
-use super::login::{Login, domain_id, find_account, tried};
+use super::login::{Login, domain_id, find_account, nobodys, tried};
 use super::token::Token;
 use crate::config::Config;
 use crate::crypto::passwords::BCRYPT_BYTES;
@@ -130,6 +130,9 @@ async fn named(tx: &mut Tx, login: &Login<'_>, data: &Map<String, Value>) -> Res
         found => found?,
     };
     let account = find_account(tx, of_name, &domain).await?;
+    if account.is_none() {
+        login.line.looked_at(nobodys(Some(domain.clone())));
+    }
     login.line.tried(tried(account.as_ref(), Some(&of_name.to_owned()), Some(domain)));
     let Some(account) = account else { return Ok(None) };
     Ok(application_credentials::secret(tx, Named::OfUser(account.user(), name)).await?)

@@ -19,6 +19,7 @@ use crate::clock::SECOND;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts;
+use crate::facts::access_tokens;
 use crate::facts::application_credentials;
 use crate::facts::credentials::{self, BOUND, BoundTo, Credential, PLAIN, RecordsBinding};
 use crate::ids;
@@ -117,6 +118,7 @@ struct Found {
     credential: Credential,
     secret: String,
     application_credential: Option<String>,
+    access_token: Option<String>,
 }
 
 async fn find(tx: &mut Tx, parts: Parts<'_>, signed: &Signed, line: &Line) -> Result<Found> {
@@ -135,8 +137,8 @@ async fn find(tx: &mut Tx, parts: Parts<'_>, signed: &Signed, line: &Line) -> Re
     let blob = blob_object(&blob).ok_or_else(unknown)?;
     let text = |name: &str| blob.get(name).and_then(Value::as_str).map(str::to_owned);
     let secret = text("secret").filter(|s| !s.is_empty()).ok_or_else(unknown)?;
-    // Without its record a trust's keypair is worth nothing; a foreign delegation's is not ours to judge.
-    if (credential.kind == BOUND && credential.bound.is_none()) || text("access_token_id").is_some() {
+    // Without its record a trust's keypair is worth nothing.
+    if credential.kind == BOUND && credential.bound.is_none() {
         return Err(Error::Unauthorized(Reason::CredentialOver));
     }
     if credential.bound.is_none()
@@ -146,7 +148,12 @@ async fn find(tx: &mut Tx, parts: Parts<'_>, signed: &Signed, line: &Line) -> Re
         let (until, roles, creator) = (Until::Never, None, None);
         credential.bound = Some(BoundTo { trust_id, access: access.to_owned(), roles, until, creator });
     }
-    Ok(Found { application_credential: text("app_cred_id"), credential, secret })
+    Ok(Found {
+        application_credential: text("app_cred_id"),
+        access_token: text("access_token_id"),
+        credential,
+        secret,
+    })
 }
 
 /// Verifies a signed request and issues the token that its keypair is worth now.
@@ -167,8 +174,8 @@ pub async fn exchange(
     let project = c.project_id.clone().ok_or(Error::Unauthorized(Reason::NoSuchScope))?;
     let mut until = Until::At(now.saturating_add(parts.config.token_expiration));
     let mut user = c.user_id.clone();
-    let scope = match (&c.bound, &found.application_credential) {
-        (Some(b), _) => {
+    let scope = match (&c.bound, &found.application_credential, &found.access_token) {
+        (Some(b), ..) => {
             let implications = known.implications(tx).await?;
             let trust = facts::evaluated_trust(tx, &b.trust_id, now, &implications).await?;
             let trust = trust.ok_or(Error::Unauthorized(Reason::TrustOver))?;
@@ -186,28 +193,34 @@ pub async fn exchange(
                 PayloadScope::Trust(project, id)
             }
         }
-        (None, Some(a)) => {
+        (None, Some(a), _) => {
             let stored = application_credentials::get(tx, a).await?;
             until = until.min(stored.map_or(Until::Never, |stored| stored.credential.until));
             PayloadScope::ApplicationCredential(project, a.clone())
         }
-        (None, None) => PayloadScope::Project(project),
+        (None, None, Some(a)) => {
+            let stored = access_tokens::access_token(tx, a).await?;
+            until = until.min(stored.map_or(Until::Never, |stored| stored.until));
+            PayloadScope::AccessToken(project, a.clone())
+        }
+        (None, None, None) => PayloadScope::Project(project),
     };
     if let Some(b) = c.bound.as_ref().filter(|_| c.kind == PLAIN) {
         // Made by an older Keystone, whose blob tells the trust: its binding has still to be recorded.
         credentials::record(tx, &System::Login, &c.id, b, &audit_chain(&c.id), now).await?;
     }
     if let Some(fingerprint) = signed.once().filter(|_| parts.config.refuse_replay) {
-        use_once(tx, &fingerprint, parts.config.auth_ttl, now).await?;
+        let until = now.saturating_add(parts.config.auth_ttl).saturating_add(AHEAD);
+        use_once(tx, &fingerprint, until).await?;
     }
     let audit_ids = vec![ids::audit(), audit_chain(&c.id)];
-    let draft = Draft { user, methods: vec![EC2_METHOD.to_owned()], scope, until, audit_ids };
+    let draft =
+        Draft { user, methods: vec![EC2_METHOD.to_owned()], scope, until, audit_ids, federated: None };
     issue::mint(tx, parts, draft, known, now).await
 }
 
-/// Marks a signed request as used; a second use is refused.
-async fn use_once(tx: &mut WriteTx, fingerprint: &str, auth_ttl: Micros, now: Micros) -> Result<()> {
-    let until = now.saturating_add(auth_ttl).saturating_add(AHEAD);
+/// Marks a signed request as used, until it is too old anyway; a second use is refused.
+pub(super) async fn use_once(tx: &mut WriteTx, fingerprint: &str, until: Micros) -> Result<()> {
     let seen = "SELECT fingerprint FROM vicar_replay WHERE fingerprint = ?";
     if tx.exists(seen, args![Id(fingerprint)]).await? {
         return Err(REPLAYED);

@@ -26,6 +26,19 @@ pub struct Payload {
     pub issued: Micros,
     /// Its audit id and, if it descends from another token, that root's.
     pub audit_ids: Vec<String>,
+    /// The login through an identity provider that it comes from.
+    pub federated: Option<Federated>,
+}
+
+/// Where a user came from, in payloads of versions 4 to 6: without a scope, of a project, of a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Federated {
+    /// The identity provider.
+    pub provider: String,
+    /// The protocol.
+    pub protocol: String,
+    /// The groups that the mapping said, which count besides the memberships that are stored.
+    pub groups: Vec<String>,
 }
 
 /// The scope with what its payload version carries besides.
@@ -42,6 +55,8 @@ pub enum PayloadScope {
     /// Ours: as version 3, for tokens of a keypair that is narrower than its trust. Keystone does not
     /// know the version and refuses the token; it would give it all of the trust's roles.
     Narrowed(String, String),
+    /// Version 7: project, OAuth1 access token.
+    AccessToken(String, String),
     /// Version 8.
     System(String),
     /// Version 9: project, application credential.
@@ -51,8 +66,9 @@ pub enum PayloadScope {
 /// The version of [`PayloadScope::Narrowed`]; far from those that Keystone counts up.
 const NARROWED: u64 = 103;
 
-/// Longest token that is looked at. Keystone's stay below 300 characters.
-const LONGEST: usize = 1024;
+/// Longest token that is looked at. Keystone's stay below 300 characters, but for those of federated users: each
+/// group of theirs is 25 more.
+const LONGEST: usize = 8192;
 
 /// The bits of `methods`, in the order of `[auth] methods`. A method that is not configured has no bit,
 /// as in Keystone.
@@ -138,6 +154,9 @@ impl Payload {
         let bits = Pack::from(to_bits(&self.methods, methods));
         let audit = pack_audit(&self.audit_ids)?;
         let parts = match &self.scope {
+            scope if self.federated.is_some() => {
+                self.federated.as_ref()?.parts(scope, [user, bits, expires, audit])?
+            }
             PayloadScope::Unscoped => vec![Pack::from(0), user, bits, expires, audit],
             PayloadScope::Domain(d) => {
                 let d = id_bytes(d).map_or_else(|| Pack::from(d.as_str()), Pack::Binary);
@@ -148,6 +167,9 @@ impl Payload {
                 // Trust ids are always UUIDs; this version has no room for another form.
                 let t = Pack::Binary(id_bytes(t)?);
                 vec![Pack::from(3), user, bits, pack_id(p), expires, audit, t]
+            }
+            PayloadScope::AccessToken(p, a) => {
+                vec![Pack::from(7), user, bits, pack_id(p), pack_id(a), expires, audit]
             }
             PayloadScope::System(s) => {
                 vec![Pack::from(8), user, bits, Pack::from(s.as_str()), expires, audit]
@@ -171,11 +193,22 @@ impl Payload {
         let plain = keys.decrypt(&padded(token))?;
         let issued = issued(token)?;
         let mut rest = plain.as_slice();
-        let value = rmpv::decode::read_value_with_max_depth(&mut rest, 8).ok()?;
+        let value = rmpv::decode::read_value_with_max_depth(&mut rest, 16).ok()?;
         let parts = value.as_array()?;
         let version = parts.first()?.as_u64()?;
         // Where expiry and audit ids stand differs by version.
+        let mut federated = None;
         let (scope, tail) = match version {
+            4..=6 => {
+                let at = if version == 4 { 3 } else { 4 };
+                federated = Some(Federated::unpack(parts.get(at..)?)?);
+                let scope = match version {
+                    4 => PayloadScope::Unscoped,
+                    5 => PayloadScope::Project(unpack_id(parts.get(3)?)?),
+                    _ => PayloadScope::Domain(unpack_id(parts.get(3)?)?),
+                };
+                (scope, at + 3)
+            }
             0 => (PayloadScope::Unscoped, 3),
             1 => {
                 let d = match parts.get(3)? {
@@ -194,6 +227,7 @@ impl Payload {
                 let scope = if version == NARROWED { PayloadScope::Narrowed } else { PayloadScope::Trust };
                 (scope(project, t), 4)
             }
+            7 => (PayloadScope::AccessToken(unpack_id(parts.get(3)?)?, unpack_id(parts.get(4)?)?), 5),
             8 => (PayloadScope::System(unpack_text(parts.get(3)?)?), 4),
             9 => {
                 (PayloadScope::ApplicationCredential(unpack_id(parts.get(3)?)?, unpack_id(parts.get(6)?)?), 4)
@@ -208,6 +242,31 @@ impl Payload {
             expires,
             issued,
             audit_ids: unpack_audit(parts.get(tail + 1)?)?,
+            federated,
+        })
+    }
+}
+
+impl Federated {
+    /// The parts of a payload; nothing for a scope that no version is for.
+    fn parts(&self, scope: &PayloadScope, [user, bits, expires, audit]: [Pack; 4]) -> Option<Vec<Pack>> {
+        let mut parts = match scope {
+            PayloadScope::Unscoped => vec![Pack::from(4), user, bits],
+            PayloadScope::Project(id) => vec![Pack::from(5), user, bits, pack_id(id)],
+            PayloadScope::Domain(id) => vec![Pack::from(6), user, bits, pack_id(id)],
+            _ => return None,
+        };
+        parts.push(Pack::Array(self.groups.iter().map(|id| pack_id(id)).collect()));
+        parts.extend([pack_id(&self.provider), Pack::from(self.protocol.as_str()), expires, audit]);
+        Some(parts)
+    }
+
+    /// Reads groups, provider and protocol.
+    fn unpack(parts: &[Pack]) -> Option<Self> {
+        Some(Self {
+            groups: parts.first()?.as_array()?.iter().map(unpack_id).collect::<Option<_>>()?,
+            provider: unpack_id(parts.get(1)?)?,
+            protocol: unpack_text(parts.get(2)?)?,
         })
     }
 }
@@ -282,7 +341,34 @@ mod tests {
             expires: AT + 3_600 * SECOND,
             issued: AT,
             audit_ids: vec![audit(1), audit(2)],
+            federated: None,
         }
+    }
+
+    #[test]
+    fn where_a_user_came_from_survives_too() {
+        let (keys, methods) = (keys(), names(&["password", "token"]));
+        let from = |groups: &[&str]| Federated {
+            provider: "idp".into(),
+            protocol: "saml2".into(),
+            groups: names(groups),
+        };
+        let of = |scope, federated| Payload { federated: Some(federated), ..payload(scope) };
+        for scope in [
+            PayloadScope::Unscoped,
+            PayloadScope::Project(uuid('b')),
+            PayloadScope::Project("named".into()),
+            PayloadScope::Domain(uuid('c')),
+            PayloadScope::Domain("default".into()),
+        ] {
+            for groups in [&[][..], &["g"], &[&*uuid('d'), "named"]] {
+                let payload = of(scope.clone(), from(groups));
+                let token = payload.encode(&keys, &methods).expect("encodes");
+                assert_eq!(Payload::decode(&token, &keys, &methods), Some(payload));
+            }
+        }
+        assert_eq!(of(PayloadScope::System("all".into()), from(&[])).encode(&keys, &methods), None);
+        assert_eq!(of(PayloadScope::Trust(uuid('b'), uuid('c')), from(&[])).encode(&keys, &methods), None);
     }
 
     #[test]
@@ -297,6 +383,8 @@ mod tests {
             PayloadScope::Project(text()),
             PayloadScope::Trust(p(), t()),
             PayloadScope::Narrowed(p(), t()),
+            PayloadScope::AccessToken(p(), t()),
+            PayloadScope::AccessToken(text(), text()),
             PayloadScope::System("all".into()),
             PayloadScope::ApplicationCredential(p(), t()),
         ] {
@@ -312,6 +400,34 @@ mod tests {
         }
         assert_eq!(payload(PayloadScope::Trust(p(), text())).encode(&keys, &methods), None);
         assert_eq!(payload(PayloadScope::Narrowed(p(), text())).encode(&keys, &methods), None);
+    }
+
+    /// Packed by Keystone 30.0.0's `OauthScopedPayload`.
+    #[test]
+    fn a_token_of_oauth1_is_packed_as_in_keystone() {
+        let methods = names(&["external", "password", "token", "oauth1", "mapped", "application_credential"]);
+        let tail =
+            "cb41da69f2f3c0000092c41001010101010101010101010101010101c41002020202020202020202020202020202";
+        let (a, b, c) = ("aa".repeat(16), "bb".repeat(16), "cc".repeat(16));
+        let keys = keys();
+        for (user, project, access_token, packed) in [
+            (uuid('a'), uuid('b'), uuid('c'), format!("970792c3c410{a}0892c3c410{b}92c3c410{c}{tail}")),
+            (
+                "ann".into(),
+                "default".into(),
+                "other".into(),
+                format!("970792c2a3616e6e0892c2a764656661756c7492c2a56f74686572{tail}"),
+            ),
+        ] {
+            let scope = PayloadScope::AccessToken(project, access_token);
+            let ours = Payload { user, methods: names(&["oauth1"]), ..payload(scope) };
+            let token = ours.encode(&keys, &methods).expect("encodes");
+            let padded = format!("{token}{}", "=".repeat((4 - token.len() % 4) % 4));
+            assert_eq!(hex::encode(keys.decrypt(&padded).expect("decrypts")), packed);
+            let plain = hex::decode(packed).expect("hex");
+            let theirs = keys.encrypt(&plain, 1_772_600_767).expect("encrypts");
+            assert_eq!(Payload::decode(&theirs, &keys, &methods), Some(ours));
+        }
     }
 
     /// What Keystone's own packing, another version of it, or a damaged one may hold.
@@ -368,6 +484,7 @@ mod tests {
         assert_eq!(place(3, p(), bytes(3)), Some(PayloadScope::Trust("p".into(), "zzz".into())));
         assert_eq!(place(NARROWED, p(), bytes(3)), Some(PayloadScope::Narrowed("p".into(), "zzz".into())));
         assert_eq!(place(4, p(), bytes(16)), None);
+        assert_eq!(place(7, p(), bytes(16)), None);
     }
 
     #[test]
@@ -378,8 +495,8 @@ mod tests {
             let token = named.encode(&keys, &methods).expect("encodes");
             (token.len() <= LONGEST, Payload::decode(&token, &keys, &methods).is_some())
         };
-        assert_eq!(of(600), (true, true));
-        assert_eq!(of(700), (false, false));
+        assert_eq!(of(5900), (true, true));
+        assert_eq!(of(6100), (false, false));
     }
 
     fn names(of: &[&str]) -> Vec<String> {

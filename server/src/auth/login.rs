@@ -18,7 +18,7 @@ use crate::crypto::passwords::{BCRYPT_BYTES, Passwords};
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::facts::options::{Options, options};
-use crate::line::{Line, Tried};
+use crate::line::{Line, Password, Tried, Verdict};
 use crate::reason::Reason;
 use crate::store::{self, Date, DateTime, Id, Tx, Update, WriteTx};
 use crate::system::System;
@@ -186,6 +186,9 @@ pub(super) async fn named(
         (Some(Value::String(id)), _) => {
             let account = account(tx, id).await?;
             line.tried(tried(account.as_ref(), None, None));
+            if account.is_none() {
+                line.looked_at(nobodys(None));
+            }
             Ok(account)
         }
         (None | Some(Value::Null), Some(Value::String(name))) => {
@@ -198,6 +201,9 @@ pub(super) async fn named(
                 found => found?,
             };
             let account = find_account(tx, name, &domain).await?;
+            if account.is_none() {
+                line.looked_at(nobodys(Some(domain.clone())));
+            }
             line.tried(tried(account.as_ref(), Some(name), Some(domain)));
             Ok(account)
         }
@@ -212,6 +218,11 @@ pub fn tried(account: Option<&Account>, name: Option<&String>, domain: Option<St
         Some(a) => Tried { user: Some(a.user.clone()), name: name.cloned(), domain, ..Tried::default() },
         None => Tried::default(),
     }
+}
+
+/// The password of nobody, in a domain that exists.
+pub fn nobodys(domain: Option<String>) -> Password {
+    Password { user: None, domain, verdict: Verdict::NoSuchUser }
 }
 
 /// An account as a login sees it: the newest password, and what failed lately.
@@ -408,6 +419,7 @@ impl Login<'_> {
                 self.parts.failures.count(self.parts.store, rules, &account, self.epoch, self.now);
             }
             let locked = lock == Lock::Closed;
+            self.looked_at(&account, if locked { Verdict::Locked } else { Verdict::Wrong });
             if let Some(report) = rules.wrong_passwords.as_ref().filter(|_| !locked) {
                 self.line.wrong_password(wrong_password::hash(report, password));
             }
@@ -415,12 +427,20 @@ impl Login<'_> {
         }
         let user = facts::user(tx, &account.user).await?;
         if lock == Lock::Closed {
+            self.looked_at(&account, Verdict::Locked);
             return Err(Error::Unauthorized(Reason::Locked));
         }
         if !user.is_some_and(|u| u.presence == Presence::Active) {
             return Err(Error::Unauthorized(Reason::Disabled));
         }
-        Ok(Proven { expired: account.expired(self.now), account })
+        let expired = account.expired(self.now);
+        self.looked_at(&account, if expired { Verdict::Expired } else { Verdict::Right });
+        Ok(Proven { expired, account })
+    }
+
+    fn looked_at(&self, account: &Account, verdict: Verdict) {
+        let user = Some(account.user.clone());
+        self.line.looked_at(Password { user, domain: None, verdict });
     }
 }
 

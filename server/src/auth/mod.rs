@@ -9,6 +9,7 @@ pub mod issue;
 pub mod keypair;
 pub mod lockout;
 pub mod login;
+pub mod oauth1;
 pub mod receipt;
 pub mod render;
 pub mod slow;

@@ -108,6 +108,7 @@ pub(super) async fn is_revoked(tx: &mut Tx, user: &str, issued: Micros) -> Resul
         project: None,
         roles: vec![],
         trusts: vec![],
+        consumer: None,
         access_token: None,
         audit: "",
         audit_chain: None,

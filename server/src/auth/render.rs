@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::token::{Token, TokenScope};
+use crate::args;
 use crate::clock;
 use crate::config::Config;
 use crate::error::Result;
@@ -10,7 +11,7 @@ use crate::extra;
 use crate::facts::application_credentials::StoredRule;
 use crate::facts::catalog::{Endpoint, Service};
 use crate::facts::{self, ProjectFacts, RoleRef, UserFacts};
-use crate::store::Tx;
+use crate::store::{Row, Tx};
 
 fn user(u: &UserFacts) -> Value {
     json!({
@@ -70,11 +71,34 @@ fn endpoint(e: &Endpoint) -> Value {
     )
 }
 
+/// The enabled service providers, which tokens of every kind name.
+async fn service_providers(tx: &mut Tx) -> Result<Vec<Value>> {
+    let sql = "SELECT id, auth_url, sp_url FROM service_provider WHERE enabled = ? ORDER BY id";
+    let read = |r: &mut Row| {
+        let (id, auth_url, sp_url): (String, String, String) = (r.take()?, r.take()?, r.take()?);
+        Ok(json!({"auth_url": auth_url, "id": id, "sp_url": sp_url}))
+    };
+    Ok(tx.map(sql, args![true], read).await?)
+}
+
 /// The `token` object, with the catalog unless it is not wanted.
 pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: bool) -> Result<Value> {
     let mut out = Map::new();
     out.insert("methods".into(), json!(token.payload.methods));
-    out.insert("user".into(), user(&token.user));
+    let mut shown = user(&token.user);
+    if let (Some(from), Value::Object(shown)) = (&token.payload.federated, &mut shown) {
+        let groups: Vec<Value> = from.groups.iter().map(|id| json!({"id": id})).collect();
+        shown.remove("password_expires_at");
+        shown.insert(
+            "OS-FEDERATION".into(),
+            json!({
+                "groups": groups,
+                "identity_provider": {"id": from.provider},
+                "protocol": {"id": from.protocol},
+            }),
+        );
+    }
+    out.insert("user".into(), shown);
     out.insert("audit_ids".into(), json!(token.payload.audit_ids));
     out.insert("expires_at".into(), clock::iso(token.payload.expires).into());
     out.insert("issued_at".into(), clock::iso(token.payload.issued).into());
@@ -122,13 +146,20 @@ pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: b
         }
     }
     if !matches!(token.scope, TokenScope::Unscoped) {
-        // In tokens of trusts, Keystone shows whole roles.
-        let whole = token.trust.is_some();
+        // In tokens of trusts and of federated users, Keystone shows whole roles.
+        let whole = token.trust.is_some() || token.payload.federated.is_some();
         let roles: Vec<Value> = token.roles.iter().map(|r| role(r, whole)).collect();
         out.insert("roles".into(), roles.into());
         if with_catalog {
             out.insert("catalog".into(), catalog(tx, config, token).await?);
         }
+    }
+    let providers = service_providers(tx).await?;
+    if !providers.is_empty() {
+        out.insert("service_providers".into(), providers.into());
+    }
+    if let Some(a) = &token.access_token {
+        out.insert("OS-OAUTH1".into(), json!({"access_token_id": a.id, "consumer_id": a.consumer}));
     }
     if let Some(stored) = &token.application_credential {
         let own = &stored.credential;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use vicar_rules::Micros;
+use vicar_rules::access_token::AccessToken;
 use vicar_rules::delegation::Presence;
 use vicar_rules::loss::{self, Carried, Carries};
 use vicar_rules::policy::{Scope, Subject, Trait};
@@ -14,6 +15,7 @@ use super::Parts;
 use super::application_credential::{Worth, worth};
 use super::fernet::{Payload, PayloadScope};
 use super::keypair;
+use super::oauth1;
 use crate::error::{Error, Result};
 use crate::facts::application_credentials::StoredCredential;
 use crate::facts::{self, EvaluatedTrust, Place, ProjectFacts, RevocationQuery, RoleRef, UserFacts};
@@ -51,6 +53,8 @@ pub struct Token {
     pub trust: Option<EvaluatedTrust>,
     /// Its application credential.
     pub application_credential: Option<StoredCredential>,
+    /// Its OAuth1 access token.
+    pub access_token: Option<AccessToken>,
     /// The implied-role relation, for what else is judged in the same transaction.
     pub implications: Arc<Implications>,
 }
@@ -134,6 +138,10 @@ impl Token {
                 .map(|t| format!("{}>{}({})", t.trustor, t.trustee, t.id))
                 .collect::<Vec<_>>()
                 .join(" ")
+        });
+        let chain = chain.or_else(|| {
+            let a = self.access_token.as_ref()?;
+            Some(format!("{}>{}({})", a.user, a.consumer, a.id))
         });
         let last = self.trust.as_ref().map(|t| t.chain().leaf());
         TokenIds {
@@ -273,7 +281,7 @@ pub async fn evaluate(
         methods: &payload.methods,
         trust: trust_id.is_some(),
         application_credential: matches!(payload.scope, PayloadScope::ApplicationCredential(..)),
-        access_token: false,
+        access_token: matches!(payload.scope, PayloadScope::AccessToken(..)),
         additional_primary: &parts.config.additional_primary,
     });
     if token::shown_until(kind, payload.expires, options.window, []) <= now {
@@ -292,9 +300,18 @@ pub async fn evaluate(
     })
 }
 
-/// The roles that the payload's user holds in a place.
-async fn held(tx: &mut Tx, user: &str, place: Place<'_>, implications: &Implications) -> Result<RoleSet> {
-    Ok(facts::effective_roles(tx, user, place, implications).await?)
+/// The roles that the payload's user holds in a place, and those of the groups that it names.
+async fn held(
+    tx: &mut Tx,
+    payload: &Payload,
+    place: Place<'_>,
+    implications: &Implications,
+) -> Result<RoleSet> {
+    let mut roles = facts::effective_roles(tx, &payload.user, place, implications).await?;
+    if let Some(from) = &payload.federated {
+        roles.extend(facts::roles_of_groups(tx, &from.groups, place, implications).await?);
+    }
+    Ok(roles)
 }
 
 /// Resolves the scope and the roles in it, and which of them, as stored, the token carries; or why it is dead.
@@ -308,30 +325,38 @@ async fn resolve(
 ) -> Result<std::result::Result<(Token, Carries), Reason>> {
     let implications = known.implications(tx).await?;
     let mut application_credential = None;
+    let mut access_token = None;
     let mut trust = None;
     let mut owner = None;
     let mut carries = Carries::All;
+    if let Some(from) = &payload.federated
+        && !facts::federation::has_provider(tx, &from.provider).await?
+    {
+        return Ok(Err(Reason::ProviderGone));
+    }
     let user = &payload.user;
     let (scope, roles) = match &payload.scope {
         PayloadScope::Unscoped => (TokenScope::Unscoped, RoleSet::new()),
-        PayloadScope::System(_) => (TokenScope::System, held(tx, user, Place::System, &implications).await?),
+        PayloadScope::System(_) => {
+            (TokenScope::System, held(tx, &payload, Place::System, &implications).await?)
+        }
         PayloadScope::Domain(id) => {
             let Some(domain) = active(facts::domain(tx, id).await?) else {
                 return Ok(Err(Reason::NoSuchScope));
             };
-            (TokenScope::Domain(domain), held(tx, user, Place::Domain(id), &implications).await?)
+            (TokenScope::Domain(domain), held(tx, &payload, Place::Domain(id), &implications).await?)
         }
         PayloadScope::Project(id) => {
             let Some(project) = active(facts::project(tx, id).await?) else {
                 return Ok(Err(Reason::NoSuchScope));
             };
-            (TokenScope::Project(project), held(tx, user, Place::Project(id), &implications).await?)
+            (TokenScope::Project(project), held(tx, &payload, Place::Project(id), &implications).await?)
         }
         PayloadScope::ApplicationCredential(id, credential) => {
             let Some(project) = active(facts::project(tx, id).await?) else {
                 return Ok(Err(Reason::NoSuchScope));
             };
-            let held = held(tx, user, Place::Project(id), &implications).await?;
+            let held = held(tx, &payload, Place::Project(id), &implications).await?;
             let Some(user) = facts::user(tx, user).await? else { return Ok(Err(Reason::TokenUser)) };
             let Worth { stored, authority } = match worth(tx, credential, &user, &project, &held, now).await?
             {
@@ -350,6 +375,18 @@ async fn resolve(
             application_credential = Some(stored);
             owner = Some(user);
             (TokenScope::Project(project), authority.roles)
+        }
+        PayloadScope::AccessToken(project, id) => {
+            let worth = match oauth1::worth(tx, id, (user, project), &implications, now).await? {
+                Ok(worth) => worth,
+                Err(reason) => return Ok(Err(reason)),
+            };
+            if token::shown_until(kind, payload.expires, options.window, [worth.authority.until]) <= now {
+                return Ok(Err(Reason::TokenExpired));
+            }
+            carries = Carries::These(worth.token.roles.clone());
+            access_token = Some(worth.token);
+            (TokenScope::Project(worth.project), worth.authority.roles)
         }
         PayloadScope::Trust(project, id) | PayloadScope::Narrowed(project, id) => {
             let evaluated = match known.trust {
@@ -398,7 +435,17 @@ async fn resolve(
         (None, None) => facts::user(tx, user).await?,
     };
     let Some(user) = user else { return Ok(Err(Reason::TokenUser)) };
-    let token = Token { payload, kind, user, scope, roles, trust, application_credential, implications };
+    let token = Token {
+        payload,
+        kind,
+        user,
+        scope,
+        roles,
+        trust,
+        application_credential,
+        access_token,
+        implications,
+    };
     Ok(Ok((token, carries)))
 }
 
@@ -422,7 +469,13 @@ async fn revoked_at(tx: &mut Tx, token: &Token, carries: Carries) -> Result<Opti
         roles: carries,
         issued: token.payload.issued,
     };
-    Ok(event.max(facts::lost_at(tx, &carried).await?))
+    let mut latest = event.max(facts::lost_at(tx, &carried).await?);
+    if let Some(from) = &token.payload.federated {
+        for group in facts::losers_among(tx, &from.groups, carried.issued).await? {
+            latest = latest.max(facts::lost_at(tx, &Carried { holder: &group, ..carried.clone() }).await?);
+        }
+    }
+    Ok(latest)
 }
 
 /// The latest revocation event that ends the token, if there is one.
@@ -467,7 +520,8 @@ async fn ended_by_event(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
         project,
         roles: token.roles.iter().map(|r| r.id.as_str()).collect(),
         trusts,
-        access_token: None,
+        consumer: token.access_token.as_ref().map(|a| a.consumer.as_str()),
+        access_token: token.access_token.as_ref().map(|a| a.id.as_str()),
         audit: token.payload.audit_id(),
         audit_chain: audit_ids.get(1).copied(),
         expires: token.payload.expires,

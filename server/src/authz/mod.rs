@@ -10,7 +10,7 @@ pub use crate::auth::slow::SlowWork;
 pub use authorized::{Authorized, NoObject, Object, Proposed};
 pub use caller::Caller;
 use question::question;
-pub use session::{Declared, Reading, Session, Writing};
+pub use session::{Declared, Reading, Session, Told, Writing};
 pub use watch::{Asked, is_watched, watch};
 
 pub use crate::system::System;

@@ -20,6 +20,7 @@ use crate::http::page::{Paging, Query};
 use crate::http::schema::{Body, Schema};
 use crate::http::{Links, Request};
 use crate::metrics::Metrics;
+use crate::notifications::{Action, Gone, ObjectKind};
 use crate::peer::Peer;
 use crate::reason::Reason;
 use crate::store::{Batch, Tx, WriteTx};
@@ -43,6 +44,19 @@ pub struct Declared {
 /// What is left for the time after the commit.
 type AfterCommit = Box<dyn FnOnce(&Metrics) + Send>;
 
+/// What notifications tell of an object, besides what follows from the route.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// What it is.
+    pub kind: ObjectKind,
+    /// What was done to it.
+    pub action: Action,
+    /// Its id.
+    pub id: String,
+    /// Whether it was the caller's doing; else it only follows from that.
+    pub by_caller: bool,
+}
+
 /// A request inside its transaction.
 pub struct Session<'r, T> {
     /// The server's parts.
@@ -62,6 +76,7 @@ pub struct Session<'r, T> {
     policy: &'r Policy,
     may_take_long: bool,
     after_commit: Vec<AfterCommit>,
+    told: Vec<Told>,
 }
 
 impl<T> std::fmt::Debug for Session<'_, T> {
@@ -93,6 +108,7 @@ impl<'r, T> Session<'r, T> {
             policy,
             may_take_long: false,
             after_commit: Vec::new(),
+            told: Vec::new(),
         }
     }
 
@@ -151,10 +167,10 @@ impl<'r, T> Session<'r, T> {
         self.request.page(name, paging.into_page())
     }
 
-    /// The transaction, and what is to be done after its commit.
-    pub fn finish(self) -> (T, impl FnOnce(&Metrics)) {
+    /// The transaction, what is to be done after its commit, and what is to be told then.
+    pub fn finish(self) -> (T, impl FnOnce(&Metrics), Vec<Told>) {
         let after = self.after_commit;
-        (self.tx, move |metrics: &Metrics| after.into_iter().for_each(|f| f(metrics)))
+        (self.tx, move |metrics: &Metrics| after.into_iter().for_each(|f| f(metrics)), self.told)
     }
 
     /// Who calls.
@@ -375,6 +391,24 @@ impl<'r, T> Session<'r, T> {
     /// 400 for a page that cannot be.
     pub fn list(&self, name: &str, items: Vec<Value>, filters: &[&str]) -> Result<Response> {
         self.request.list(name, items, filters, self.list_limit())
+    }
+
+    /// Leaves a notification of what the caller did to an object, for the time after the commit. Most routes
+    /// need not: `dispatch/notices.rs` says what follows from an operation.
+    pub fn tell(&mut self, kind: ObjectKind, action: Action, id: &str) {
+        self.told.push(Told { kind, action, id: id.to_owned(), by_caller: true });
+    }
+
+    /// The same for what only follows from what the caller did.
+    pub fn tell_followed(&mut self, kind: ObjectKind, action: Action, ids: impl IntoIterator<Item = String>) {
+        self.told.extend(ids.into_iter().map(|id| Told { kind, action, id, by_caller: false }));
+    }
+
+    /// The same for what went with something else.
+    pub fn tell_gone(&mut self, gone: Vec<Gone>) {
+        for (kind, id) in gone {
+            self.tell_followed(kind, Action::Deleted, [id]);
+        }
     }
 
     /// Leaves something for the time after the commit, such as a counter: it is not done when the

@@ -60,13 +60,15 @@ pub(super) fn is_there(database: &Settings) -> bool {
 pub(super) struct Found {
     /// A snapshot, when there are tables.
     tables: Option<Tx>,
+    /// Whether this program has served it before.
+    is_ours: bool,
     /// Whether nobody has put anything into it.
     pub(super) is_empty: bool,
 }
 
 impl Found {
     /// Where there is no database yet.
-    pub(super) const NOTHING: Self = Self { tables: None, is_empty: true };
+    pub(super) const NOTHING: Self = Self { tables: None, is_ours: false, is_empty: true };
 
     /// Looks into a database.
     ///
@@ -80,7 +82,7 @@ impl Found {
             return Ok(Self::NOTHING);
         }
         let is_empty = bootstrap::is_needed(&mut tx).await?;
-        Ok(Self { tables: Some(tx), is_empty })
+        Ok(Self { tables: Some(tx), is_ours: state.own.is_some(), is_empty })
     }
 
     /// Refuses what is stored and would be missed here; see `left_behind`.
@@ -89,7 +91,7 @@ impl Found {
     /// When there is some of it, and it was not accepted.
     pub(super) async fn check_left(&mut self, ini: &Ini, accept: &Accept) -> Result<(), Failure> {
         match &mut self.tables {
-            Some(tx) => left_behind::check(tx, ini, accept).await,
+            Some(tx) => left_behind::check(tx, ini, accept, self.is_ours).await,
             None => Ok(()),
         }
     }

@@ -16,6 +16,8 @@ struct Left {
     text: &'static str,
     /// The option without which it has no effect.
     only_with: Option<(&'static str, &'static str)>,
+    /// Whether it can be made here too, so that it is no surprise once this program has served the database.
+    is_made_here: bool,
 }
 
 const LEFT: [Left; 2] = [
@@ -24,12 +26,14 @@ const LEFT: [Left; 2] = [
         sql: "SELECT id FROM federation_protocol",
         text: "identity providers are stored: who logs in through one cannot do so here",
         only_with: None,
+        is_made_here: true,
     },
     Left {
         name: "domain-configs",
         sql: "SELECT domain_id FROM whitelisted_config WHERE \"group\" = 'identity' AND \"option\" = 'driver' AND value <> '\"sql\"'",
         text: "a domain's stored configuration names another driver than `sql`: its users cannot log in here",
         only_with: Some(("identity", "domain_configurations_from_database")),
+        is_made_here: false,
     },
 ];
 
@@ -39,8 +43,8 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Refuses a Keystone's tables in which something is stored that logins rely on and that is not there here.
-pub(super) async fn check(tx: &mut Tx, ini: &Ini, accept: &Accept) -> Result<(), Failure> {
-    for left in &LEFT {
+pub(super) async fn check(tx: &mut Tx, ini: &Ini, accept: &Accept, is_ours: bool) -> Result<(), Failure> {
+    for left in LEFT.iter().filter(|left| !(is_ours && left.is_made_here)) {
         let counts = left
             .only_with
             .is_none_or(|(section, option)| ini.value(section, option).and_then(oslo::boolean) == Some(true));

@@ -18,6 +18,7 @@ mod installation;
 mod keys;
 mod left_behind;
 mod log;
+mod mapping;
 mod nearest;
 mod policy;
 mod progress;
@@ -86,6 +87,9 @@ enum Command {
     /// The rules of policy files
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Mappings: who somebody is here whom an identity provider describes
+    #[command(subcommand)]
+    Mapping(mapping::Command),
     /// Trusts that are over
     #[command(subcommand)]
     Trust(trust::Trust),
@@ -123,6 +127,7 @@ pub fn main() -> ExitCode {
             Command::Config(c) => c.run(),
             Command::Status(c) => c.run().await,
             Command::Policy(c) => c.run().await,
+            Command::Mapping(c) => c.run(),
             Command::Trust(c) => c.run().await,
         }
     });

@@ -199,6 +199,7 @@ impl Serve {
             schema: migrate::VERSION,
         });
         let sending = app.traces.start(&app.config, &app.metrics.spans).map_err(Failure::Config)?;
+        let telling = app.notifications.start(app.store.clone()).map_err(Failure::Config)?;
         app.metrics.watch_queues(app.passwords.gauges(), &app.long_reads.gauges);
         let learning = tokio::spawn(learn_hashes(Arc::clone(&app)));
         let reaper = tokio::spawn(reaper::forever(Arc::clone(&app)));
@@ -230,6 +231,9 @@ impl Serve {
         alive.abort();
         if let Some(monitor) = monitor {
             monitor.abort();
+        }
+        if let Some(telling) = telling {
+            app.notifications.finish(telling).await;
         }
         if let Some(sending) = sending {
             app.traces.finish(sending).await;

@@ -66,9 +66,9 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("receipt", "provider", Unless(&["fernet"]), Differs("receipts are made here as `fernet` makes them")),
     ("identity", "driver", Unless(SQL), Refused("identity-driver", "users whose passwords an LDAP or another service checks cannot log in here")),
     ("catalog", "driver", Unless(SQL), Refused("catalog-driver", "the catalog is served from the database alone")),
-    ("oslo_messaging_notifications", "driver", Unless(&["noop"]), Differs("what is done here is told to nobody. Who follows the Keystone's notifications (metering, audit, cleaners) misses it")),
+    ("oslo_messaging_rabbit", "kombu_compression", Always, Differs("notifications are sent as they are, without compression")),
+    ("oslo_messaging*", "*", Always, Nothing),
     ("cache", "*", Always, Nothing),
-    ("oauth1", "driver", Unless(SQL), Differs("OAuth is not served here")),
     ("unified_limit", "driver", Unless(SQL), Refused("other-driver", "what it keeps is not in the database, and not served here")),
     // With `rules` a Keystone keeps no policies; what it has kept is served.
     ("policy", "driver", Unless(&["sql", "rules"]), Refused("other-driver", "what it keeps is not in the database, and not served here")),
@@ -86,7 +86,7 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("oslo_middleware", "*", Always, Nothing),
     ("federation", "trusted_dashboard", Always, Refused("federation", "single sign-on is not served here: who logs in through an identity provider cannot")),
     // A section may also have the name of a protocol.
-    ("*", "remote_id_attribute", Always, Refused("federation", "identity providers are not served here: who logs in through one cannot")),
+    ("*", "remote_id_attribute", Always, Refused("federation", "nobody logs in through an identity provider here")),
     ("saml", "idp_entity_id", Always, Differs("no assertions are made here for other Keystones")),
     ("database", "slave_connection", Always, Differs("everything is read where it is written")),
     ("database", "mysql_sql_mode", Unless(&["traditional"]), Differs("every connection here is in TRADITIONAL mode")),
@@ -249,6 +249,7 @@ pub fn judge(ini: &Ini, config: &Config) -> Findings {
         }
     }
     methods(&mut all, config);
+    transport(&mut all, config);
     external(&mut all, ini, config);
     domains(&mut all, ini);
     all
@@ -286,6 +287,19 @@ fn methods(all: &mut Findings, config: &Config) {
             option: written("auth", "methods"),
             effect: Refused("auth-methods", OTHER_METHODS),
             text: format!("has {}: {OTHER_METHODS}", others.join(", ")),
+        });
+    }
+}
+
+const OTHER_TRANSPORT: &str =
+    "notifications go to a RabbitMQ or to the log here: what is done is told to nobody";
+
+fn transport(all: &mut Findings, config: &Config) {
+    if let Some(scheme) = &config.messaging.other_transport {
+        all.foreign.push(Finding {
+            option: written("oslo_messaging_notifications", "transport_url"),
+            effect: Differs(OTHER_TRANSPORT),
+            text: format!("begins with `{scheme}:`: {OTHER_TRANSPORT}"),
         });
     }
 }

@@ -8,6 +8,7 @@ pub mod foreign;
 pub mod front;
 mod ini;
 pub mod known;
+pub mod messaging;
 pub mod options;
 mod policy;
 mod remote_user;
@@ -20,6 +21,7 @@ use vicar_rules::Micros;
 
 use self::domain::DomainOptions;
 use self::front::{Cors, Health};
+use self::messaging::Messaging;
 use self::options::Kind;
 use crate::clock::SECOND;
 use crate::oslo;
@@ -207,6 +209,8 @@ pub struct Config {
     pub trust: vicar_rules::delegation::Limits,
     /// `[auth] methods`: their order is the order of the bits in a token.
     pub auth_methods: Vec<String>,
+    /// `[oauth2] oauth2_authn_methods`: how clients of OAuth 2.0 authenticate.
+    pub oauth2_authn_methods: Vec<String>,
     /// `[auth] additional_primary_auth_methods`
     pub additional_primary: Vec<String>,
     /// `[totp] included_previous_windows`
@@ -243,6 +247,12 @@ pub struct Config {
     pub stored_domain_options: bool,
     /// `list_limit` of `[DEFAULT]` and of the sections that have one.
     pub list_limits: ListLimits,
+    /// `[federation] attribute_mapping_default_schema_version`
+    pub mapping_version: vicar_rules::mapping::Version,
+    /// `[federation] default_authorization_ttl`
+    pub authorization_ttl: Micros,
+    /// `[saml] relay_state_prefix`
+    pub relay_state_prefix: String,
     /// `[DEFAULT] max_project_tree_depth`
     pub max_project_tree_depth: u32,
     /// `[endpoint_filter] return_all_endpoints_if_no_filter`: what a project sees for which no endpoint is named.
@@ -269,12 +279,21 @@ pub struct Config {
     pub otlp_endpoint: Option<String>,
     /// `[delegation] ec2_keys`
     pub ec2_keys: Ec2Keys,
+    /// Whom to tell of what was done.
+    pub messaging: Messaging,
     /// `[revoke] expiration_buffer`
     pub revoke_buffer: Micros,
     /// `[delegation] max_trusts_per_user`: how many living trusts a user may have given (0 in the file: any number).
     pub max_trusts_per_user: Option<u32>,
     /// `[delegation] max_credentials_per_user`: how many credentials a user may have (0 in the file: any number).
     pub max_credentials_per_user: Option<u32>,
+    /// `[delegation] max_oauth1_tokens`: how many request tokens a consumer, and access tokens a user, may have (0 in
+    /// the file: any number).
+    pub max_oauth1_tokens: Option<u32>,
+    /// `[oauth1] request_token_duration`; 0 is without end.
+    pub request_token_duration: Micros,
+    /// `[oauth1] access_token_duration`; 0 is without end.
+    pub access_token_duration: Micros,
     /// `[delegation] retention`: how long ended trusts are kept.
     pub retention: Micros,
     /// `[delegation] reap_interval`: the pause between rounds of the reaper; 0 is never.
@@ -368,12 +387,15 @@ impl Config {
             token_expiration: r.duration("token", "expiration")?,
             allow_expired_window: r.duration("token", "allow_expired_window")?,
             allow_rescope_scoped_token: r.flag("token", "allow_rescope_scoped_token")?,
+            request_token_duration: r.duration("oauth1", "request_token_duration")?,
+            access_token_duration: r.duration("oauth1", "access_token_duration")?,
             trust: vicar_rules::delegation::Limits {
                 allow_redelegation: r.flag("trust", "allow_redelegation")?,
                 max_redelegation_count: u32::try_from(r.number("trust", "max_redelegation_count")?)
                     .unwrap_or(0),
             },
             auth_methods: r.list("auth", "methods")?,
+            oauth2_authn_methods: r.list("oauth2", "oauth2_authn_methods")?,
             additional_primary: r.list("auth", "additional_primary_auth_methods")?,
             totp_previous_windows: r.size::<u32>("totp", "included_previous_windows")?.min(10),
             totp_refuse_reuse: r.flag("totp", "refuse_reuse")?,
@@ -393,6 +415,12 @@ impl Config {
             stored_domain_options: r.flag("identity", "domain_configurations_from_database")?
                 && r.flag("identity", "domain_specific_drivers_enabled")?,
             list_limits: r.list_limits()?,
+            mapping_version: r
+                .text("federation", "attribute_mapping_default_schema_version")?
+                .and_then(|name| vicar_rules::mapping::Version::named(&name))
+                .unwrap_or(vicar_rules::mapping::Version::V1),
+            authorization_ttl: r.duration("federation", "default_authorization_ttl")?,
+            relay_state_prefix: r.text("saml", "relay_state_prefix")?.unwrap_or_default(),
             max_project_tree_depth: r.size("DEFAULT", "max_project_tree_depth")?,
             all_endpoints_unless_named: r.flag("endpoint_filter", "return_all_endpoints_if_no_filter")?,
             revoke_by_id: r.flag("token", "revoke_by_id")?,
@@ -412,11 +440,13 @@ impl Config {
                 Some("refuse") => Ec2Keys::Refuse,
                 _ => Ec2Keys::Bound,
             },
+            messaging: r.messaging(&mut unknown)?,
             revoke_buffer: r.duration("revoke", "expiration_buffer")?,
             retention: r.duration("delegation", "retention")?,
             reap_interval: r.duration("delegation", "reap_interval")?,
             max_trusts_per_user: r.count("delegation", "max_trusts_per_user")?.filter(|n| *n > 0),
             max_credentials_per_user: r.count("delegation", "max_credentials_per_user")?.filter(|n| *n > 0),
+            max_oauth1_tokens: r.count("delegation", "max_oauth1_tokens")?.filter(|n| *n > 0),
             unknown,
         })
     }

@@ -35,7 +35,11 @@ impl Opt {
     pub fn is_secret(&self) -> bool {
         matches!(
             self.name,
-            "admin_token" | "connection_parameters" | "invalid_password_hash_secret_key" | "otlp_endpoint"
+            "admin_token"
+                | "connection_parameters"
+                | "invalid_password_hash_secret_key"
+                | "otlp_endpoint"
+                | "transport_url"
         )
     }
 }
@@ -107,6 +111,9 @@ pub const OPTIONS: &[Opt] = &[
     opt("unified_limit", "list_limit", Count(None), "the same of limits and registered limits"),
     opt("DEFAULT", "max_project_tree_depth", Number(5), "levels of projects below a domain"),
     opt("unified_limit", "enforcement_model", Choice(&["flat", "strict_two_level"]), "with `strict_two_level`, no limit of a project is above its domain's"),
+    opt("federation", "attribute_mapping_default_schema_version", Choice(&["1.0", "2.0", "3.0"]), "the version of mappings that name none"),
+    opt("federation", "default_authorization_ttl", Minutes(0), "how long memberships live that came with a login through an identity provider that says nothing of its own"),
+    opt("saml", "relay_state_prefix", Text(Some("ss:mem:")), "of service providers that name none"),
     opt("DEFAULT", "admin_token", Text(None), "whoever sends it is an administrator; leave it unset"),
     opt("database", "connection", InData("vicar.db", None), "see [The database](operations.md#the-database)"),
     opt("database", "connection_parameters", Text(None), "more of its parameters, `name=value&name=value`"),
@@ -134,6 +141,8 @@ pub const OPTIONS: &[Opt] = &[
     opt("token", "expiration", Seconds(3600), "how long a token lives"),
     opt("token", "allow_expired_window", Seconds(172_800), "how long a service may still validate an expired token"),
     opt("token", "allow_rescope_scoped_token", Flag(true), "whether a scoped token can be exchanged for one with another scope"),
+    opt("oauth1", "request_token_duration", Seconds(28_800), "how long an OAuth1 request token lives; 0: without end"),
+    opt("oauth1", "access_token_duration", Seconds(86_400), "how long an OAuth1 access token lives; 0: without end"),
     opt("token", "revoke_by_id", Flag(true), "the list of revoked PKI tokens, which there is no more, is 403; without it 410"),
     opt("endpoint_filter", "return_all_endpoints_if_no_filter", Flag(true), "whether the catalog is whole for who has no project, or one for which no endpoint is named; otherwise it is empty"),
     opt("trust", "allow_redelegation", Flag(true), "whether trusts can be delegated further"),
@@ -143,7 +152,9 @@ pub const OPTIONS: &[Opt] = &[
     opt("delegation", "reap_interval", Seconds(60), "the pause between rounds of the reaper; 0: never; ours"),
     opt("delegation", "max_trusts_per_user", Count(Some(10_000)), "how many living trusts a user may have given; 0: any number; ours"),
     opt("delegation", "max_credentials_per_user", Count(Some(10_000)), "how many credentials of all types, keypairs among them, a user may have, and how many application credentials and access rules each; 0: any number; ours"),
+    opt("delegation", "max_oauth1_tokens", Count(Some(1_000)), "how many OAuth1 request tokens a consumer, and access tokens a user, may have; 0: any number; ours"),
     opt("auth", "methods", List("external,password,token,oauth1,mapped,application_credential,ec2credential"), "their order is part of every token: never reorder, add at the end"),
+    opt("oauth2", "oauth2_authn_methods", List("tls_client_auth,client_secret_basic"), "how clients of OAuth 2.0 may authenticate; `tls_client_auth` is not served"),
     opt("auth", "external", Text(Some("DefaultDomain")), "with `Domain`, the front server says the domain of a user too, in `[vicar] remote_domain_header`; otherwise it is the default domain"),
     opt("auth", "additional_primary_auth_methods", List(""), "methods of plugins whose tokens count as logins, like `password`"),
     opt("totp", "included_previous_windows", Number(1), "how many windows of 30 seconds before the current one a passcode may be of; 10 at most"),
@@ -164,7 +175,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("security_compliance", "password_regex", Regex, "what a password must look like"),
     opt("security_compliance", "password_regex_description", Text(None), "the same in words"),
     opt("security_compliance", "change_password_upon_first_use", Flag(false), "whether a password that an administrator set must be changed at first use"),
-    opt("security_compliance", "report_invalid_password_hash", List(""), "`event`: the security log has a part of a keyed hash of each wrong password, which tells guesses from a program with an old password"),
+    opt("security_compliance", "report_invalid_password_hash", List(""), "`event`: the security log and notifications have a part of a keyed hash of each wrong password, which tells guesses from a program with an old password"),
     opt("security_compliance", "invalid_password_hash_secret_key", Text(None), "the key of these hashes, without which there are none"),
     opt("security_compliance", "invalid_password_hash_function", Text(Some("sha256")), "their function: `sha1`, `sha224`, `sha256`, `sha384` or `sha512`"),
     opt("security_compliance", "invalid_password_hash_max_chars", Count(None), "how many characters of a hash are shown; unset: all"),
@@ -212,6 +223,33 @@ pub const OPTIONS: &[Opt] = &[
     opt("cors", "allow_methods", List("GET,PUT,POST,DELETE,PATCH"), "methods that it may use"),
     opt("cors", "allow_headers", List("X-Auth-Token,X-Openstack-Request-Id,X-Subject-Token,X-Project-Id,X-Project-Name,X-Project-Domain-Id,X-Project-Domain-Name,X-Domain-Id,X-Domain-Name,Openstack-Auth-Receipt"), "headers that it may send"),
     opt("vicar", "otlp_endpoint", Text(None), "the URL of a collector, such as `http://127.0.0.1:4318`, to which traces are sent by OTLP over HTTP; ours"),
+    opt("DEFAULT", "notification_format", Choice(&["cadf", "basic"]), "how events are told: as CADF documents with who did it, or by the object's id alone; see [Notifications](notifications.md)"),
+    opt("DEFAULT", "notification_opt_out", List("identity.authenticate.success,identity.authenticate.pending"), "event types that are not told; may be set several times"),
+    opt("DEFAULT", "default_publisher_id", Text(None), "who tells events: `identity.` comes before it; unset: the host's name"),
+    opt("DEFAULT", "control_exchange", Text(Some("keystone")), "the exchange to which they are sent"),
+    opt("DEFAULT", "transport_url", Text(Some("rabbit://")), "the RabbitMQ, where `[oslo_messaging_notifications]` names none: `rabbit://user:password@host:5672,user:password@other:5672/vhost`"),
+    opt("oslo_messaging_notifications", "driver", List(""), "where events are told: `messagingv2`, `messaging` (without envelope), `log`, `noop`; may be set several times; unset: nowhere"),
+    opt("oslo_messaging_notifications", "transport_url", Text(None), "the RabbitMQ for events"),
+    opt("oslo_messaging_notifications", "topics", List("notifications"), "queues to which each event is sent, with `.info` behind"),
+    opt("oslo_messaging_notifications", "retry", Number(-1), "how often what could not be sent is tried again before it is dropped; -1: without end"),
+    opt("oslo_messaging_rabbit", "amqp_durable_queues", Flag(false), "whether exchange and queues outlive a restart of the broker; must be as whoever else declares them has it"),
+    opt("oslo_messaging_rabbit", "amqp_auto_delete", Flag(false), "whether they end with their last user"),
+    opt("oslo_messaging_rabbit", "rabbit_ha_queues", Flag(false), "whether queues are declared with `x-ha-policy: all`"),
+    opt("oslo_messaging_rabbit", "rabbit_quorum_queue", Flag(false), "whether queues are quorums; these are durable"),
+    opt("oslo_messaging_rabbit", "rabbit_quorum_delivery_limit", Number(0), "their limit of deliveries; 0: none"),
+    opt("oslo_messaging_rabbit", "rabbit_quorum_max_memory_length", Number(0), "how many messages they keep in memory; 0: any number"),
+    opt("oslo_messaging_rabbit", "rabbit_quorum_max_memory_bytes", Number(0), "how many bytes; 0: any number"),
+    opt("oslo_messaging_rabbit", "rabbit_login_method", Choice(&["AMQPLAIN", "PLAIN", "EXTERNAL"]), "how a connection proves who it is"),
+    opt("oslo_messaging_rabbit", "heartbeat_timeout_threshold", Number(60), "seconds without a sign of life after which the broker is away; 0: never"),
+    opt("oslo_messaging_rabbit", "rabbit_retry_interval", Number(1), "seconds before a lost connection is made again"),
+    opt("oslo_messaging_rabbit", "rabbit_retry_backoff", Number(2), "by how many that grows with each attempt"),
+    opt("oslo_messaging_rabbit", "rabbit_interval_max", Number(30), "the longest pause"),
+    opt("oslo_messaging_rabbit", "kombu_failover_strategy", Choice(&["round-robin", "shuffle"]), "which host is next when one is away"),
+    opt("oslo_messaging_rabbit", "ssl", Flag(false), "whether connections are TLS. The certificate is always verified, with the host's name"),
+    opt("oslo_messaging_rabbit", "ssl_ca_file", Text(None), "whom to trust; unset: those whom the system trusts"),
+    opt("oslo_messaging_rabbit", "ssl_cert_file", Text(None), "the certificate that is shown to the broker"),
+    opt("oslo_messaging_rabbit", "ssl_key_file", Text(None), "the key of that certificate"),
+    opt("vicar", "max_waiting_notifications", Number(10_000), "how many events wait in memory while the broker is away or slow; what comes beyond is dropped and counted; ours"),
     opt("oslo_middleware", "max_request_body_size", Number(114_688), "bytes"),
     opt("revoke", "expiration_buffer", Seconds(1800), "how long revocations are kept beyond need"),
 ];

@@ -5,17 +5,22 @@ use vicar_rules::policy::Op;
 use super::route::{Auth, Route};
 use crate::security::Event;
 
-/// The event of a route that succeeds, with the statuses of that: the first one, and another of the same body. `None` for
-/// what changes nothing of who may do what.
+/// The event of a route that succeeds, with the statuses of that. `None` for what changes nothing of who may do what.
 pub fn of(route: &Route) -> Option<(Event, [u16; 2])> {
     let event = match route.declared.ops.first() {
         Some(op) => of_operation(*op)?,
         None if route.auth == Auth::Login => Event::Login,
+        None if route.path == "/v3/OS-OAUTH1/access_token" => Event::AccessTokenCreate,
         None => return None,
     };
+    Some((event, successes(route)?))
+}
+
+/// The statuses with which a route has done what it is for: the first one, and another of the same body.
+pub fn successes(route: &Route) -> Option<[u16; 2]> {
     let first = route.answers.first()?;
     let last = route.answers.iter().rfind(|a| a.shape == first.shape).unwrap_or(first);
-    Some((event, [first.status, last.status]))
+    Some([first.status, last.status])
 }
 
 /// Each operation is decided about: a new one does not compile before.
@@ -68,6 +73,16 @@ fn of_operation(op: Op) -> Option<Event> {
         Op::DeleteAccessRule => Event::AccessRuleDelete,
 
         // OAuth1
+        Op::CreateConsumer | Op::UpdateConsumer => Event::ConsumerChange,
+        Op::DeleteConsumer => Event::ConsumerDelete,
+        Op::AuthorizeRequestToken => Event::AccessTokenAuthorize,
+        Op::DeleteAccessToken => Event::AccessTokenDelete,
+        Op::GetConsumer
+        | Op::ListConsumers
+        | Op::GetAccessToken
+        | Op::GetAccessTokenRole
+        | Op::ListAccessTokens
+        | Op::ListAccessTokenRoles => return None,
 
         // OAuth2
 
@@ -111,6 +126,18 @@ fn of_operation(op: Op) -> Option<Event> {
         Op::CreateDomainConfig | Op::UpdateDomainConfig | Op::DeleteDomainConfig => Event::DomainUpdate,
 
         // federation
+        Op::CreateIdentityProvider
+        | Op::UpdateIdentityProvider
+        | Op::DeleteIdentityProvider
+        | Op::CreateProtocol
+        | Op::UpdateProtocol
+        | Op::DeleteProtocol
+        | Op::CreateMapping
+        | Op::UpdateMapping
+        | Op::DeleteMapping
+        | Op::CreateServiceProvider
+        | Op::UpdateServiceProvider
+        | Op::DeleteServiceProvider => Event::FederationChange,
 
         // certificates and lists of PKI tokens
 
@@ -191,7 +218,15 @@ fn of_operation(op: Op) -> Option<Event> {
         | Op::GetLimitModel
         | Op::GetDomainConfig
         | Op::GetDomainConfigDefault
-        | Op::GetSecurityComplianceDomainConfig => return None,
+        | Op::GetSecurityComplianceDomainConfig
+        | Op::GetIdentityProvider
+        | Op::ListIdentityProviders
+        | Op::GetProtocol
+        | Op::ListProtocols
+        | Op::GetMapping
+        | Op::ListMappings
+        | Op::GetServiceProvider
+        | Op::ListServiceProviders => return None,
     })
 }
 
@@ -223,7 +258,7 @@ mod tests {
             }
         }
         quiet.dedup();
-        assert_eq!(quiet, ["registered_limits", "limits", "projects"]);
+        assert_eq!(quiet, ["registered_limits", "limits", "projects", "OS-OAUTH1"]);
     }
 
     #[test]

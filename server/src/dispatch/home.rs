@@ -22,8 +22,14 @@ fn parameter(name: &str) -> String {
         "value" => format!("{BASE}/param/tag_value"),
         "group" | "option" => format!("{BASE}/param/config_{name}"),
         "prior_role_id" | "implied_role_id" => format!("{BASE}/param/role_id"),
+        "consumer_id" | "request_token_id" | "access_token_id" => {
+            format!("{BASE}/ext/OS-OAUTH1/1.0/param/{name}")
+        }
         "endpoint_group_id" => format!("{BASE}/ext/OS-EP-FILTER/1.0/param/endpoint_group_id"),
         "trust_id" => format!("{BASE}/ext/OS-TRUST/1.0/param/trust_id"),
+        "idp_id" | "protocol_id" | "service_provider_id" => {
+            format!("{BASE}/ext/OS-FEDERATION/1.0/param/{name}")
+        }
         other => format!("{BASE}/param/{other}"),
     }
 }

@@ -10,13 +10,13 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::run;
 use crate::app::App;
 use crate::error::challenge;
 use crate::http::Links;
-use crate::http::request::{Made, read_body};
+use crate::http::request::{Id, Made, read_body};
 use crate::ids;
 use crate::line::{Fields, LONGEST, Line, cut};
 use crate::metrics::RequestLabels;
@@ -38,7 +38,7 @@ async fn whole(request: Request, limit: usize) -> Result<(Parts, Bytes), Respons
     match read_body(body, limit).await {
         Ok(bytes) => Ok((parts, bytes)),
         Err(e) => {
-            let mut response = e.into_response();
+            let mut response = run::refused(parts.uri.path(), e);
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             Err(response)
         }
@@ -57,6 +57,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     let id = ids::request();
     let line = Line::default();
     request.extensions_mut().insert(line.clone());
+    request.extensions_mut().insert(Id(id.clone()));
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let address = request.extensions().get::<Peer>().map(|peer| peer.address.to_string());

@@ -5,6 +5,7 @@ pub mod events;
 mod health;
 mod home;
 pub mod log;
+mod notices;
 pub mod openapi;
 mod route;
 mod run;

@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 use super::discovery::JSON_HOME;
 use super::route::{Answer, Auth, Handler, Route, Shape};
 use crate::extra;
+use crate::http::oauth2;
+use crate::http::request::FORM;
 
 /// The name of the security scheme: a token in `X-Auth-Token`.
 const TOKEN: &str = "token";
@@ -63,7 +65,8 @@ pub fn undescribed(routes: &[Route], objects: &[Object]) -> Vec<String> {
     let described = routes.iter().flat_map(|r| r.answers.iter().map(move |a| (r, a)));
     let answers = described.filter(|(_, a)| a.status < 400).map(|(r, a)| (r, a.shape));
     let missing = answers.filter(|(route, shape)| {
-        *shape != Shape::Empty && object_of(objects, route.path, shape.member()).is_none()
+        !matches!(shape, Shape::Empty | Shape::Form)
+            && object_of(objects, route.path, shape.member()).is_none()
     });
     missing.map(|(route, shape)| format!("{route:?}: {shape:?}")).collect()
 }
@@ -166,8 +169,10 @@ const ERRORS: [(u16, &str, &str); 8] = [
 
 /// Which of them a route can answer.
 fn errors(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
-    let asks = route.auth != Auth::Public;
-    let writes = matches!(route.handler, Handler::Write(_)) && route.method != Method::DELETE;
+    let is_write = matches!(route.handler, Handler::Write(_));
+    // What writes asks for a proof of its own: a signature.
+    let asks = route.auth != Auth::Public || is_write;
+    let writes = is_write && route.method != Method::DELETE;
     ERRORS
         .iter()
         .filter(move |e| match e.0 {
@@ -255,7 +260,13 @@ fn operation(route: &Route, id: &str, objects: &[Object]) -> Value {
     let mut responses: Map<String, Value> =
         route.answers.iter().map(|a| (a.status.to_string(), response(route, *a, objects))).collect();
     for (status, name) in errors(route) {
-        responses.entry(status.to_string()).or_insert_with(|| reference("responses", name));
+        let mut answer = reference("responses", name);
+        if route.path == oauth2::TOKEN {
+            // RFC 6749 has errors of its own.
+            let schema = reference("schemas", "OAuth2Error");
+            answer = json!({"description": name, "content": {"application/json": {"schema": schema}}});
+        }
+        responses.entry(status.to_string()).or_insert(answer);
     }
     out.insert("responses".into(), responses.into());
     out.into()
@@ -321,6 +332,7 @@ fn response(route: &Route, answer: Answer, objects: &[Object]) -> Value {
         let content = match (route.path, answer.shape) {
             ("/", Shape::Document) => json!({JSON_HOME: home}),
             ("/v3", Shape::Document) => json!({"application/json": {"schema": schema}, JSON_HOME: home}),
+            (_, Shape::Form) => json!({FORM: {"schema": schema}}),
             _ => json!({"application/json": {"schema": schema}}),
         };
         out.insert("content".into(), content);
@@ -335,6 +347,12 @@ fn schema(route: &Route, shape: Shape, objects: &[Object]) -> Option<Value> {
     match shape {
         Shape::Empty => None,
         Shape::Document => Some(item),
+        Shape::Form => {
+            let parts = ["oauth_token", "oauth_token_secret", "oauth_expires_at"];
+            let properties: Map<String, Value> =
+                parts.iter().map(|name| ((*name).to_owned(), json!({"type": "string"}))).collect();
+            Some(json!({"type": "object", "required": parts[..2], "properties": properties}))
+        }
         Shape::One(name) => Some(one(name, item)),
         Shape::Whole(name) => Some(one(name, json!({"type": "array", "items": item}))),
         Shape::Page(name) => Some(json!({

@@ -44,6 +44,8 @@ pub enum Shape {
     Empty,
     /// A JSON object that is described elsewhere.
     Document,
+    /// A form of OAuth1: a token with its secret.
+    Form,
     /// One object under its name.
     One(&'static str),
     /// A list under its name, in pages.
@@ -56,7 +58,7 @@ impl Shape {
     /// The name of the member that carries it, if there is one.
     pub fn member(self) -> Option<&'static str> {
         match self {
-            Self::Empty | Self::Document => None,
+            Self::Empty | Self::Document | Self::Form => None,
             Self::One(name) | Self::Page(name) | Self::Whole(name) => Some(name),
         }
     }
@@ -129,7 +131,8 @@ impl std::fmt::Debug for Route {
 /// - `header "NAME"` is a header that the request must have.
 /// - `home "NAME"`, or `home "NAME" of "EXTENSION"`, is the path's relation in the JSON home document.
 /// - `answers` lists the answers without an error, with `|` between them: a status, then `NAME` for an object,
-///   `[NAME]` for a list in pages, `[NAME whole]` for a list without, `any` for another document, or nothing;
+///   `[NAME]` for a list in pages, `[NAME whole]` for a list without, `any` for another document, `form` for a form of
+///   OAuth1, or nothing;
 ///   then `+ "NAME"` for a header.
 #[macro_export]
 macro_rules! routes {
@@ -177,6 +180,7 @@ macro_rules! routes {
     (@handler write $handler:expr) => { $crate::dispatch::Handler::Write(|s| Box::pin($handler(s))) };
     (@shape) => { $crate::dispatch::Shape::Empty };
     (@shape any) => { $crate::dispatch::Shape::Document };
+    (@shape form) => { $crate::dispatch::Shape::Form };
     (@shape $name:ident) => { $crate::dispatch::Shape::One(stringify!($name)) };
     (@shape [$name:ident]) => { $crate::dispatch::Shape::Page(stringify!($name)) };
     (@shape [$name:ident whole]) => { $crate::dispatch::Shape::Whole(stringify!($name)) };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawPathParams, Request as HttpRequest, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, any, get};
@@ -16,6 +16,7 @@ use vicar_rules::Micros;
 use vicar_rules::policy::Policy;
 use vicar_rules::token::Act;
 
+use super::notices::Done;
 use super::route::{Auth, Handler, Route};
 use super::{discovery, events, health, log};
 use crate::app::App;
@@ -24,7 +25,7 @@ use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::http::front::{Front, HEALTHCHECK};
 use crate::http::request::{AUTH_TOKEN, read_body};
-use crate::http::{Request, cors, layers};
+use crate::http::{Request, cors, layers, oauth2};
 use crate::queue::Origin;
 use crate::reason::Reason;
 use crate::store::{Backoff, Tx};
@@ -60,7 +61,7 @@ pub fn router(app: Arc<App>, routes: &'static [Route]) -> Router {
     }
     let (front, cors) = (Front::new(&app.config), Arc::<[_]>::from(app.config.cors.as_slice()));
     let router = router
-        .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
+        .method_not_allowed_fallback(|uri: Uri| async move { refused(uri.path(), Error::MethodNotAllowed) })
         .fallback(|| async {
             Error::NotFoundBecause("The requested URL was not found on this server.".into())
         })
@@ -80,7 +81,7 @@ async fn answer(route: &'static Route, app: &App, params: RawPathParams, request
     trace.operations(route.declared.ops.iter().map(|op| op.row().name));
     match read(app, params, request).await {
         Ok(request) => run(route, app, &request, &trace).await,
-        Err(e) => e.into_response(),
+        Err(e) => refused(route.path, e),
     }
 }
 
@@ -150,11 +151,16 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
     };
     request.line.refused(&error, route.declared.ops.first().map(|op| op.row().name));
     let hides = hides_its_time(route.auth, &error);
-    let mut response = error.into_response();
+    let mut response = refused(route.path, error);
     if hides {
         response.extensions_mut().insert(Padded(began));
     }
     response
+}
+
+/// What is answered instead of what was asked for.
+pub(super) fn refused(path: &str, error: Error) -> Response {
+    if path == oauth2::TOKEN { oauth2::refused(error) } else { error.into_response() }
 }
 
 /// The name of a run in traces.
@@ -207,7 +213,7 @@ async fn attempt(
             )
             .taking_long(may_take_long);
             let response = handler(&mut session).await?;
-            let (_, after) = session.finish();
+            let (_, after, _) = session.finish();
             after(&app.metrics);
             Ok(response)
         }
@@ -225,12 +231,14 @@ async fn attempt(
                 (&route.declared, policy),
             )
             .taking_long(may_take_long);
-            let response = handler(&mut session).await?;
-            let (tx, after) = session.finish();
+            let done = Done { app, route, request, caller: caller.as_ref() };
+            let response = handler(&mut session).await.inspect_err(|e| done.tell_refused(e))?;
+            let (tx, after, told) = session.finish();
             if has_writer {
                 tx.commit().await?;
             }
             after(&app.metrics);
+            done.tell(told, &response);
             Ok(response)
         }
     }

@@ -26,23 +26,32 @@ fn read_grant(r: &mut Row) -> Result<GrantRow> {
     Ok((r.take()?, r.take()?, r.take()?, r.take()?, r.take()?))
 }
 
-/// The four places in which grants are stored: of users and of their groups, on projects and domains and on
-/// the system. SQLite joins in the order of a cross join: first the groups of the users.
-const GRANTS: [&str; 4] = [
+/// The places in which grants are stored: of users and of their groups, on projects and domains and on the system; the
+/// same of groups for a time. SQLite joins in the order of a cross join: first the groups of the users.
+const GRANTS: [&str; 6] = [
     "SELECT a.actor_id, a.type, a.target_id, a.role_id, a.inherited FROM assignment a",
     "SELECT m.user_id, a.type, a.target_id, a.role_id, a.inherited
        FROM user_group_membership m CROSS JOIN assignment a",
     "SELECT a.actor_id, a.type, a.target_id, a.role_id, a.inherited FROM system_assignment a",
     "SELECT m.user_id, a.type, a.target_id, a.role_id, a.inherited
        FROM user_group_membership m CROSS JOIN system_assignment a",
+    "SELECT e.user_id, a.type, a.target_id, a.role_id, a.inherited
+       FROM expiring_user_group_membership e JOIN identity_provider i ON i.id = e.idp_id
+            CROSS JOIN assignment a",
+    "SELECT e.user_id, a.type, a.target_id, a.role_id, a.inherited
+       FROM expiring_user_group_membership e JOIN identity_provider i ON i.id = e.idp_id
+            CROSS JOIN system_assignment a",
 ];
 
-/// How each of [`GRANTS`] is joined, its holder's column, and the types of its rows.
-const HOLDERS: [(&str, &str, [&str; 2]); 4] = [
-    ("1 = 1", "a.actor_id", ["UserProject", "UserDomain"]),
-    ("a.actor_id = m.group_id", "m.user_id", ["GroupProject", "GroupDomain"]),
-    ("1 = 1", "a.actor_id", ["UserSystem", "UserSystem"]),
-    ("a.actor_id = m.group_id", "m.user_id", ["GroupSystem", "GroupSystem"]),
+/// How each of [`GRANTS`] is joined, its holder's column, and the types of its rows. A group that is looked for by
+/// its own id holds what it gives its members.
+const HOLDERS: [(&str, &str, &[&str]); 6] = [
+    ("1 = 1", "a.actor_id", &["UserProject", "UserDomain", "GroupProject", "GroupDomain"]),
+    ("a.actor_id = m.group_id", "m.user_id", &["GroupProject", "GroupDomain"]),
+    ("1 = 1", "a.actor_id", &["UserSystem", "GroupSystem"]),
+    ("a.actor_id = m.group_id", "m.user_id", &["GroupSystem", "GroupSystem"]),
+    ("a.actor_id = e.group_id", "e.user_id", &["GroupProject", "GroupDomain"]),
+    ("a.actor_id = e.group_id", "e.user_id", &["GroupSystem", "GroupSystem"]),
 ];
 
 impl Holdings {
@@ -89,14 +98,18 @@ impl Holdings {
         on: Option<&BTreeSet<String>>,
     ) -> Result<BTreeSet<String>> {
         let mut targets = BTreeSet::new();
+        let (unexpired, now) = tx.unexpired();
         for part in users.chunks(CHUNK) {
-            for (sql, (joined, holder, [kind, other])) in GRANTS.into_iter().zip(HOLDERS) {
+            for (sql, (joined, holder, kinds)) in GRANTS.into_iter().zip(HOLDERS) {
                 // The system is neither a project nor above one.
-                if on.is_some() && kind.ends_with("System") {
+                if on.is_some() && kinds.iter().any(|kind| kind.ends_with("System")) {
                     continue;
                 }
                 let mut q = Select::new(sql);
-                q.and(joined, &[]).id_in("a.type", [kind, other]).id_in(holder, part.iter().copied());
+                q.and(joined, &[]).id_in("a.type", kinds.iter().copied()).id_in(holder, part.iter().copied());
+                if holder.starts_with("e.") {
+                    q.and(&unexpired, std::slice::from_ref(&now));
+                }
                 for (user, kind, target, role, inherited) in q.map(tx, read_grant).await? {
                     // Asking for users and targets at once makes an engine try each with each.
                     if on.is_some_and(|targets| !targets.contains(&target)) {

@@ -18,6 +18,8 @@ use crate::store::{CHUNK, Id, Insert, Proof, Result, Row, Select, Tx, WriteTx};
 #[derive(Debug)]
 pub struct RoleLossGuard {
     users: BTreeSet<String>,
+    /// Groups among these, as tokens of federated users name groups themselves.
+    groups: BTreeSet<String>,
     before: Holdings,
 }
 
@@ -29,7 +31,16 @@ impl RoleLossGuard {
     pub async fn begin(tx: &mut Tx, users: impl IntoIterator<Item = String>) -> Result<Self> {
         let users: BTreeSet<String> = users.into_iter().collect();
         let before = Holdings::load(tx, &users).await?;
-        Ok(Self { users, before })
+        Ok(Self { users, groups: BTreeSet::new(), before })
+    }
+
+    /// The same for groups too.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn begin_for(tx: &mut Tx, of: Holders) -> Result<Self> {
+        let all = of.users.iter().chain(&of.groups).cloned();
+        Ok(Self { groups: of.groups.clone(), ..Self::begin(tx, all).await? })
     }
 
     /// Looks again, after the change, and records exactly what each user lost in each place: so a token that
@@ -44,7 +55,10 @@ impl RoleLossGuard {
         for user in self.before.users() {
             records.extend(self.lost_by(user, &after, &act));
         }
-        let events = keystone_events(tx, &records, &after).await?;
+        // A Keystone looks at what groups hold each time.
+        let of_users: Vec<Lost> =
+            records.iter().filter(|record| !self.groups.contains(&record.user)).cloned().collect();
+        let events = keystone_events(tx, &of_users, &after).await?;
         record_events(tx, proof, &events)?;
         for some in records.chunks(AT_ONCE) {
             let some = some.to_vec();
@@ -200,12 +214,51 @@ pub async fn lost_at(tx: &mut Tx, token: &Carried<'_>) -> Result<Option<Micros>>
     Ok(loss::ended_at(&records, &Carried { above: &above, ..token.clone() }))
 }
 
-/// The users whom the grants of some roles concern, by themselves or by their groups.
+/// Those of some groups from which something was taken since an instant.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn holders_of(tx: &mut Tx, roles: &RoleSet) -> Result<BTreeSet<String>> {
-    let mut out = BTreeSet::new();
+pub async fn losers_among(tx: &mut Tx, groups: &[String], since: Micros) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for part in groups.chunks(CHUNK) {
+        let mut q = Select::new("SELECT DISTINCT user_id FROM vicar_role_loss");
+        q.and("lost_at >= ?", args![since.div_euclid(SECOND) * SECOND]).id_in("user_id", part);
+        found.extend(q.map(tx, |r| r.take::<String>()).await?);
+    }
+    Ok(found)
+}
+
+/// The users whom a change can take roles from; and the groups, which hold for the tokens that name them.
+#[derive(Debug, Default)]
+pub struct Holders {
+    users: BTreeSet<String>,
+    groups: BTreeSet<String>,
+}
+
+impl Holders {
+    /// A user.
+    pub fn user(id: &str) -> Self {
+        Self { users: BTreeSet::from([id.to_owned()]), groups: BTreeSet::new() }
+    }
+
+    /// A group, and who is in it; those for a time, expired or not, among them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn group(tx: &mut Tx, id: &str) -> Result<Self> {
+        let sql = "SELECT user_id FROM user_group_membership WHERE group_id = ?
+                   UNION SELECT user_id FROM expiring_user_group_membership WHERE group_id = ?";
+        let users: Vec<String> = tx.column(sql, args![Id(id), Id(id)]).await?;
+        Ok(Self { users: users.into_iter().collect(), groups: BTreeSet::from([id.to_owned()]) })
+    }
+}
+
+/// Who holds some of these roles.
+///
+/// # Errors
+/// When the database fails.
+pub async fn holders_of(tx: &mut Tx, roles: &RoleSet) -> Result<Holders> {
+    let mut out = Holders::default();
     let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
     for part in roles.chunks(CHUNK) {
         for (table, user, group) in [
@@ -218,12 +271,17 @@ pub async fn holders_of(tx: &mut Tx, roles: &RoleSet) -> Result<BTreeSet<String>
         ] {
             let mut q = Select::new(&format!("SELECT DISTINCT a.actor_id FROM {table} a"));
             q.and(user, &[]).id_in("a.role_id", part.iter().copied());
-            out.extend(q.map(tx, |r| r.take::<String>()).await?);
-            let mut q = Select::new(&format!(
-                "SELECT DISTINCT m.user_id FROM {table} a JOIN user_group_membership m ON m.group_id = a.actor_id"
-            ));
+            out.users.extend(q.map(tx, |r| r.take::<String>()).await?);
+            let mut q = Select::new(&format!("SELECT DISTINCT a.actor_id FROM {table} a"));
             q.and(group, &[]).id_in("a.role_id", part.iter().copied());
-            out.extend(q.map(tx, |r| r.take::<String>()).await?);
+            out.groups.extend(q.map(tx, |r| r.take::<String>()).await?);
+            for members in ["user_group_membership", "expiring_user_group_membership"] {
+                let mut q = Select::new(&format!(
+                    "SELECT DISTINCT m.user_id FROM {table} a JOIN {members} m ON m.group_id = a.actor_id"
+                ));
+                q.and(group, &[]).id_in("a.role_id", part.iter().copied());
+                out.users.extend(q.map(tx, |r| r.take::<String>()).await?);
+            }
         }
     }
     Ok(out)

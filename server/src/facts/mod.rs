@@ -3,12 +3,14 @@
 //! Every door (token login, validation, keypair exchange, redelegation) comes through here, so that
 //! a rule holds at all of them or at none.
 
+pub mod access_tokens;
 pub mod application_credentials;
 pub mod catalog;
 pub mod credentials;
 pub mod domain_options;
 pub mod endpoint_filter;
 pub mod endpoint_url;
+pub mod federation;
 mod holdings;
 mod losses;
 pub mod options;
@@ -20,10 +22,12 @@ pub mod users;
 
 use vicar_rules::delegation::Presence;
 
-pub use losses::{RoleLossGuard, holders_of, lost_at};
+pub use losses::{Holders, RoleLossGuard, holders_of, losers_among, lost_at};
 pub use projects::{ProjectFacts, domain, domain_named, project, project_named, projects};
 pub use revocations::{RevocationQuery, events, events_since, revoke};
-pub use roles::{NO_DOMAIN, Place, RoleRef, domains_of_roles, effective_roles, implications, token_roles};
+pub use roles::{
+    NO_DOMAIN, Place, RoleRef, domains_of_roles, effective_roles, implications, roles_of_groups, token_roles,
+};
 pub use trusts::{
     EvaluatedTrust, chain, chains, evaluate, evaluate_all, evaluated_trust, subtree, trust_ids, trusts_where,
 };

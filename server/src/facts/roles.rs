@@ -42,29 +42,48 @@ pub async fn implications(tx: &mut Tx) -> Result<Implications> {
     Ok(Implications::new(pairs))
 }
 
+/// Memberships that came with a login through an identity provider, for a condition that [`Tx::unexpired`] makes.
+/// They are few, so that engines begin with them.
+pub(super) const EXPIRING: &str =
+    "expiring_user_group_membership e JOIN identity_provider i ON i.id = e.idp_id";
+
 /// Roles that are assigned to the user or one of their groups at the place, inherited ones included.
 async fn assigned(tx: &mut Tx, user: &str, place: Place<'_>) -> Result<RoleSet> {
     let roles: Vec<String> = match place {
         Place::Project(id) => on_project(tx, user, id).await?,
         Place::Domain(id) => {
+            let (unexpired, now) = tx.unexpired();
             tx.column(
-                "SELECT a.role_id FROM assignment a
-                  WHERE a.target_id = ? AND a.inherited = ?
-                    AND ((a.type = 'UserDomain' AND a.actor_id = ?)
-                      OR (a.type = 'GroupDomain' AND a.actor_id IN
-                            (SELECT group_id FROM user_group_membership WHERE user_id = ?)))",
-                args![Id(id), false, Id(user), Id(user)],
+                &format!(
+                    "SELECT a.role_id FROM assignment a
+                      WHERE a.target_id = ? AND a.inherited = ?
+                        AND ((a.type = 'UserDomain' AND a.actor_id = ?)
+                          OR (a.type = 'GroupDomain' AND a.actor_id IN
+                                (SELECT group_id FROM user_group_membership WHERE user_id = ?)))
+                     UNION ALL
+                     SELECT a.role_id FROM {EXPIRING} JOIN assignment a ON a.actor_id = e.group_id
+                      WHERE e.user_id = ? AND a.type = 'GroupDomain' AND a.target_id = ? AND a.inherited = ?
+                        AND {unexpired}"
+                ),
+                args![Id(id), false, Id(user), Id(user), Id(user), Id(id), false, now],
             )
             .await?
         }
         Place::System => {
+            let (unexpired, now) = tx.unexpired();
             tx.column(
-                "SELECT a.role_id FROM system_assignment a
-                  WHERE a.target_id = 'system' AND a.inherited = ?
-                    AND ((a.type = 'UserSystem' AND a.actor_id = ?)
-                      OR (a.type = 'GroupSystem' AND a.actor_id IN
-                            (SELECT group_id FROM user_group_membership WHERE user_id = ?)))",
-                args![false, Id(user), Id(user)],
+                &format!(
+                    "SELECT a.role_id FROM system_assignment a
+                      WHERE a.target_id = 'system' AND a.inherited = ?
+                        AND ((a.type = 'UserSystem' AND a.actor_id = ?)
+                          OR (a.type = 'GroupSystem' AND a.actor_id IN
+                                (SELECT group_id FROM user_group_membership WHERE user_id = ?)))
+                     UNION ALL
+                     SELECT a.role_id FROM {EXPIRING} JOIN system_assignment a ON a.actor_id = e.group_id
+                      WHERE e.user_id = ? AND a.type = 'GroupSystem' AND a.target_id = 'system'
+                        AND a.inherited = ? AND {unexpired}"
+                ),
+                args![false, Id(user), Id(user), Id(user), false, now],
             )
             .await?
         }
@@ -110,20 +129,59 @@ async fn on_project(tx: &mut Tx, user: &str, id: &str) -> Result<Vec<String>> {
           OR (a.target_id IN ({}) AND a.inherited = ?))",
         placeholders(above.len())
     );
+    let (unexpired, now) = tx.unexpired();
     let sql = format!(
         "SELECT a.role_id FROM assignment a
           WHERE a.type IN ('UserProject', 'UserDomain') AND a.actor_id = ? AND {held}
          UNION ALL
          SELECT a.role_id FROM assignment a JOIN user_group_membership m ON m.group_id = a.actor_id
-          WHERE a.type IN ('GroupProject', 'GroupDomain') AND m.user_id = ? AND {held}"
+          WHERE a.type IN ('GroupProject', 'GroupDomain') AND m.user_id = ? AND {held}
+         UNION ALL
+         SELECT a.role_id FROM {EXPIRING} JOIN assignment a ON a.actor_id = e.group_id
+          WHERE a.type IN ('GroupProject', 'GroupDomain') AND e.user_id = ? AND {held} AND {unexpired}"
     );
     let mut args: Vec<Value> = Vec::new();
-    for _ in ["user", "groups"] {
+    for _ in ["user", "groups", "expiring"] {
         args.extend([Id(user).into(), Id(id).into(), false.into()]);
         args.extend(above.iter().map(|id| Id(id).into()));
         args.push(true.into());
     }
+    args.push(now);
     tx.column(&sql, &args).await
+}
+
+/// Effective roles of groups on a project or domain, whoever is in them; on the system they have none here: a
+/// federated user's token is never one of the system.
+///
+/// # Errors
+/// When the database fails.
+pub async fn roles_of_groups(
+    tx: &mut Tx,
+    groups: &[String],
+    place: Place<'_>,
+    implications: &Implications,
+) -> Result<RoleSet> {
+    let (kind, id, mut above) = match place {
+        Place::System => return Ok(RoleSet::new()),
+        Place::Domain(id) => ("GroupDomain", id, Vec::new()),
+        Place::Project(id) => ("GroupProject", id, above(tx, id).await?),
+    };
+    above.push(String::new());
+    let held = format!(
+        "((a.type = '{kind}' AND a.target_id = ? AND a.inherited = ?)
+          OR (a.type IN ('GroupProject', 'GroupDomain') AND a.target_id IN ({}) AND a.inherited = ?))",
+        placeholders(above.len())
+    );
+    let mut args: Vec<Value> = vec![Id(id).into(), false.into()];
+    args.extend(above.iter().map(|id| Id(id).into()));
+    args.push(true.into());
+    let mut roles = RoleSet::new();
+    for some in groups.chunks(CHUNK) {
+        let mut q = Select::new("SELECT a.role_id FROM assignment a");
+        q.and(&held, &args).id_in("a.actor_id", some);
+        roles.extend(q.map(tx, |r| r.take::<String>()).await?);
+    }
+    Ok(implications.closure(&roles))
 }
 
 /// The domains of those of some roles that are stored, by role; [`NO_DOMAIN`] for what is no domain's.

@@ -212,6 +212,15 @@ async fn root_roles(
 ) -> Result<BTreeMap<(String, String), RoleSet>> {
     let pairs: BTreeSet<(String, String)> =
         chains.iter().filter_map(|c| Some((c.root().trustor.clone(), c.leaf().project.clone()?))).collect();
+    held_on(tx, pairs, implications).await
+}
+
+/// What users hold on projects, by user and project.
+pub(super) async fn held_on(
+    tx: &mut Tx,
+    pairs: BTreeSet<(String, String)>,
+    implications: &Implications,
+) -> Result<BTreeMap<(String, String), RoleSet>> {
     let mut out = BTreeMap::new();
     if pairs.len() > FEW {
         let users = pairs.iter().map(|(user, _)| user.as_str()).collect();

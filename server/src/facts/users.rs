@@ -110,7 +110,8 @@ pub fn read_password_end(r: &mut Row) -> Result<Option<Micros>> {
 
 fn user_query() -> String {
     format!(
-        "SELECT u.id, COALESCE(l.name, n.name, ''), u.domain_id, d.name, u.enabled, d.enabled,
+        "SELECT u.id, COALESCE(l.name, n.name,
+                (SELECT MIN(f.display_name) FROM federated_user f WHERE f.user_id = u.id), ''), u.domain_id, d.name, u.enabled, d.enabled,
             u.last_active_at, u.created_at,
             (SELECT o.option_value FROM user_option o WHERE o.user_id = u.id AND o.option_id = '1004'),
             u.default_project_id, {PASSWORD_END}

@@ -67,9 +67,6 @@ impl Front {
 
     /// What links begin with: what is configured, or else what the client asked for.
     fn links(&self, told: &Told, headers: &HeaderMap, uri: &Uri, arrival: Option<Arrival>) -> Links {
-        if let Some(public) = &self.public {
-            return Links::to_base(public.clone());
-        }
         let encrypted = arrival.is_some_and(|a| a.encrypted);
         let scheme = told.scheme.unwrap_or(if encrypted { "https" } else { "http" });
         let asked = headers.get(header::HOST).and_then(|h| h.to_str().ok());
@@ -82,7 +79,13 @@ impl Front {
             host = format!("{host}:{port}");
         }
         let host = host.strip_suffix(if scheme == "https" { ":443" } else { ":80" }).unwrap_or(&host);
-        Links::to_base(format!("{scheme}://{host}{}", told.prefix.as_deref().unwrap_or(&self.prefix)))
+        let prefix = told.prefix.as_deref().unwrap_or(&self.prefix);
+        let asked = format!("{scheme}://{host}{prefix}");
+        match &self.public {
+            // The prefix may be there for whoever comes through the proxy only.
+            Some(public) => Links::to_base(public.clone()).asked_by([asked, format!("{scheme}://{host}")]),
+            None => Links::to_base(asked).asked_by([format!("{scheme}://{host}")]),
+        }
     }
 
     /// A request as routes know it: with the path that they have, and [`Links`] among its extensions.

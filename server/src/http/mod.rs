@@ -7,6 +7,7 @@ pub mod layers;
 pub mod limits;
 pub mod link;
 pub mod links;
+pub mod oauth2;
 pub mod page;
 pub mod request;
 pub mod schema;

@@ -2,7 +2,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
@@ -23,6 +23,13 @@ pub const SERVICE_TOKEN: HeaderName = HeaderName::from_static("x-service-token")
 /// The header with the token that a call is about.
 pub const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
+/// A request's id, as an extension.
+#[derive(Debug, Clone, Default)]
+pub struct Id(pub String);
+
+/// The type of forms.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+
 /// A request. Nothing in it is checked.
 #[derive(Debug)]
 pub struct Request {
@@ -36,6 +43,8 @@ pub struct Request {
     pub path: String,
     /// The log line.
     pub line: Line,
+    /// Its id.
+    pub id: String,
     params: Vec<(String, String)>,
     headers: HeaderMap,
     peer: Option<Peer>,
@@ -78,6 +87,7 @@ impl Request {
             method: parts.method,
             path: parts.uri.path().to_owned(),
             line: parts.extensions.get::<Line>().cloned().unwrap_or_default(),
+            id: parts.extensions.get::<Id>().cloned().unwrap_or_default().0,
             params,
             peer: parts.extensions.get::<Peer>().cloned(),
             headers: parts.headers,
@@ -116,6 +126,11 @@ impl Request {
             return Err(Error::BadRequest(format!("{name}: the header appears more than once")));
         }
         first.to_str().map(Some).map_err(|_| Error::BadRequest(format!("{name}: is no printable string")))
+    }
+
+    /// The URLs that the client may have asked for, without the query.
+    pub fn urls(&self) -> Vec<String> {
+        self.links.bases().map(|base| format!("{base}{}", self.path)).collect()
     }
 
     /// A token in a header. Bytes that are no string are a token that this server did not make, like any
@@ -170,6 +185,16 @@ impl Request {
                 e.column()
             ))),
         }
+    }
+
+    /// The pairs of a form; none when the body is something else.
+    pub fn form(&self) -> Vec<(String, String)> {
+        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim).unwrap_or_default();
+        if !kind.eq_ignore_ascii_case(FORM) {
+            return Vec::new();
+        }
+        form_urlencoded::parse(&self.body).into_owned().collect()
     }
 
     /// The object under `name` in the body, checked against its schema.
@@ -266,6 +291,11 @@ pub fn created(name: &'static str, member: Value) -> Response {
 pub fn with_made(mut response: Response, kind: &'static str, id: String) -> Response {
     response.extensions_mut().insert(Made { kind, id });
     response
+}
+
+/// 201 with a form.
+pub fn created_form(form: String) -> Response {
+    (StatusCode::CREATED, [(header::CONTENT_TYPE, FORM)], form).into_response()
 }
 
 /// 204

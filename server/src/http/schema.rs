@@ -85,3 +85,11 @@ pub fn named_roles() -> Value {
         },
     })
 }
+
+/// The schema of a truth value in a query.
+pub fn flag() -> Value {
+    serde_json::json!({"enum": [
+        "True", "TRUE", "true", "False", "FALSE", "false", "", "1", "0", "y", "Y", "n", "N", "on", "ON",
+        "off", "OFF", "yes", "no",
+    ]})
+}

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::http::schema::flag;
 use crate::store::schema::{self, Column, Type};
 
 /// Where the value of a field is kept.
@@ -348,15 +349,20 @@ impl Field {
         if may_be_null { json!({"type": [name, "null"]}) } else { json!({"type": name}) }
     }
 
-    fn add_rules_of_strings(&self, table: &str, rules: &mut Map<String, Value>) {
-        if self.min_length > 0 {
-            rules.insert("minLength".into(), self.min_length.into());
-        }
+    /// The most characters that it can have.
+    pub(super) fn most(&self, table: &str) -> Option<u16> {
         let of_column = match self.ty(table) {
             Type::Varchar(n) => Some(n),
             _ => None,
         };
-        if let Some(most) = self.max_length.or(of_column) {
+        self.max_length.or(of_column)
+    }
+
+    fn add_rules_of_strings(&self, table: &str, rules: &mut Map<String, Value>) {
+        if self.min_length > 0 {
+            rules.insert("minLength".into(), self.min_length.into());
+        }
+        if let Some(most) = self.most(table) {
             rules.insert("maxLength".into(), most.into());
         }
         if let Some(pattern) = self.pattern {
@@ -368,6 +374,9 @@ impl Field {
     pub(super) fn query_schema(&self, table: &str) -> Value {
         if !self.words.is_empty() {
             return json!({"enum": self.words});
+        }
+        if self.ty(table) == Type::Boolean {
+            return flag();
         }
         let mut rules = Map::new();
         self.add_rules_of_strings(table, &mut rules);

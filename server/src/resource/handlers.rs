@@ -71,9 +71,26 @@ pub fn new_body<R: Plain>(s: &Writing<'_>) -> Result<Map<String, Value>> {
 /// # Errors
 /// As [`create`].
 pub async fn create_from<R: Plain>(s: &mut Writing<'_>, body: Map<String, Value>) -> Result<Response> {
-    let new = propose::<R>(s, body).await?;
+    let new = propose::<R>(s, body, None).await?;
     R::insert(s, &new).await?;
     Ok(created(R::of().one, new.to_json(s.links())))
+}
+
+/// `PUT`: a new object with the id that the URL has. It never replaces one.
+///
+/// # Errors
+/// As [`create`]; 400 for an id that is too long.
+pub async fn put<R: Plain>(s: &mut Writing<'_>) -> Result<Response> {
+    let of = R::of();
+    ask_first(s, of.order.create)?;
+    let body = new_body::<R>(s)?;
+    let id = s.param(&of.param())?;
+    if Field::id().most(of.table).is_some_and(|most| id.chars().count() > most.into()) {
+        return Err(Error::field("id", "is too long"));
+    }
+    let new = propose::<R>(s, body, Some(id)).await?;
+    R::insert(s, &new).await?;
+    Ok(created(of.one, new.to_json(s.links())))
 }
 
 /// `POST` of a list of new objects: all of them are stored, or none.
@@ -86,7 +103,7 @@ pub async fn create_many<R: Plain>(s: &mut Writing<'_>) -> Result<Response> {
     let mut all = Vec::new();
     for body in s.body_list()? {
         if let Value::Object(body) = body {
-            all.push(propose::<R>(s, body).await?);
+            all.push(propose::<R>(s, body, None).await?);
         }
     }
     R::together(s, &all).await?;
@@ -101,10 +118,15 @@ pub async fn create_many<R: Plain>(s: &mut Writing<'_>) -> Result<Response> {
 async fn propose<R: Plain>(
     s: &mut Writing<'_>,
     mut body: Map<String, Value>,
+    id: Option<&str>,
 ) -> Result<Authorized<Proposed<Record<R>>>> {
     R::accept(&mut body, None)?;
     // First with what the client says and nothing else: who may not name another domain may not leave it out.
-    let new = ask::<R, _, _>(s, Proposed(Record::of_body(body)))?;
+    let mut new = Record::of_body(body);
+    if let Some(id) = id {
+        new.id = id.to_owned();
+    }
+    let new = ask::<R, _, _>(s, Proposed(new))?;
     let mut new = new.into_inner().0;
     new.check_references(&mut s.tx, None).await?;
     R::prepare(s, None, &mut new).await?;

@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::store::Select;
 
 pub use field::Field;
-pub use handlers::{create, create_from, create_many, delete, get, list, list_those, new_body, update};
+pub use handlers::{create, create_from, create_many, delete, get, list, list_those, new_body, put, update};
 pub use record::Record;
 pub use schemas::{change_schema, many_schema, new_schema, query_schema, shown_schema};
 pub use sql::{Creates, Deletes};
@@ -444,6 +444,7 @@ mod tests {
     async fn descriptions_fit_their_tables() {
         use crate::resources::catalog::{endpoints::Endpoint, regions::Region, services::Service};
         use crate::resources::endpoint_filter::EndpointGroup;
+        use crate::resources::federation::service_providers::ServiceProvider;
         use crate::resources::groups::Group;
         use crate::resources::limits::{Limit, RegisteredLimit};
         use crate::resources::policies::Policy;
@@ -458,5 +459,6 @@ mod tests {
         fits_its_table::<Limit>().await;
         fits_its_table::<EndpointGroup>().await;
         fits_its_table::<Policy>().await;
+        fits_its_table::<ServiceProvider>().await;
     }
 }

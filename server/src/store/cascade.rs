@@ -198,6 +198,7 @@ mod tests {
         "endpoint_group",
         "federation_protocol",
         "group",
+        "identity_provider",
         "idp_remote_ids",
         "implied_role",
         "limit",

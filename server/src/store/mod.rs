@@ -88,6 +88,8 @@ pub struct Store {
     /// `[security_compliance] disable_user_account_days_inactive`. It is kept here, so that no reader of
     /// users can forget it.
     inactive_days: Option<u32>,
+    /// `[federation] default_authorization_ttl` in minutes, for the same reason.
+    membership_minutes: i64,
     #[cfg(debug_assertions)]
     watch: watch::Watch,
 }
@@ -104,6 +106,7 @@ impl From<Engine> for Store {
             engine,
             clock: Clock::system(),
             inactive_days: None,
+            membership_minutes: 0,
             #[cfg(debug_assertions)]
             watch: watch::Watch::default(),
         }
@@ -157,6 +160,12 @@ impl Store {
         Self { clock, inactive_days, ..self }
     }
 
+    /// With the time that memberships live whose identity provider says nothing of its own.
+    #[must_use]
+    pub fn with_memberships(self, live: Micros) -> Self {
+        Self { membership_minutes: live / (60 * clock::SECOND), ..self }
+    }
+
     /// The day on or before which a user who was last seen then counts as disabled.
     fn inactive_since(&self) -> Option<Date> {
         let span = clock::DAY.saturating_mul(self.inactive_days?.into());
@@ -196,6 +205,8 @@ impl Store {
             inner,
             dialect: self.dialect(),
             inactive_since: self.inactive_since(),
+            began: self.clock.now(),
+            membership_minutes: self.membership_minutes,
             failed: false,
             #[cfg(debug_assertions)]
             watch: self.watch.clone(),
@@ -280,6 +291,8 @@ pub struct Tx {
     inner: Inner,
     dialect: schema::Dialect,
     inactive_since: Option<Date>,
+    began: Micros,
+    membership_minutes: i64,
     failed: bool,
     #[cfg(debug_assertions)]
     watch: watch::Watch,
@@ -289,6 +302,26 @@ impl Tx {
     /// The day on or before which a user who was last seen then counts as disabled, if one does.
     pub fn inactive_since(&self) -> Option<&Date> {
         self.inactive_since.as_ref()
+    }
+
+    /// The condition that a membership `e` (`expiring_user_group_membership`) with the provider `i` has not expired, and
+    /// its argument.
+    pub fn unexpired(&self) -> (String, Value) {
+        (format!("{} > ?", self.expires()), DateTime(self.began).into())
+    }
+
+    /// The minutes that memberships live whose identity provider says nothing of its own.
+    pub fn membership_minutes(&self) -> i64 {
+        self.membership_minutes
+    }
+
+    /// When such a membership expires.
+    fn expires(&self) -> String {
+        let minutes = format!(
+            "CASE WHEN i.authorization_ttl > 0 THEN i.authorization_ttl ELSE {} END",
+            self.membership_minutes
+        );
+        self.dialect.later("e.last_verified", &minutes)
     }
 
     fn sound(&self) -> Result<()> {

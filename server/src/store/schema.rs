@@ -32,6 +32,17 @@ pub enum Dialect {
     Mysql,
 }
 
+impl Dialect {
+    /// A time that is so many minutes after another, both SQL.
+    pub fn later(self, time: &str, minutes: &str) -> String {
+        match self {
+            Self::Sqlite => format!("strftime('%Y-%m-%d %H:%M:%f', {time}, ({minutes}) || ' minutes')"),
+            Self::Postgres => format!("({time} + ({minutes}) * INTERVAL '1 minute')"),
+            Self::Mysql => format!("({time} + INTERVAL ({minutes}) MINUTE)"),
+        }
+    }
+}
+
 /// The databases on which a constraint or an index exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {

@@ -64,6 +64,7 @@ fn what_falls_falls_in_an_order_that_foreign_keys_allow() {
         "region",
         "trust",
         "credential",
+        "consumer",
         "policy",
         "endpoint_group",
     ] {

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use vicar::dispatch::Route;
+use vicar::http::oauth2::TOKEN;
 use vicar::routes::ROUTES;
 use vicar_rules::policy::OPERATIONS;
 
 use crate::support::{Answer, Cast, id, ids, reviewed};
 
 /// Routes that serve without a token, with the reason.
-const OPEN: [(&str, &str); 14] = [
+const OPEN: [(&str, &str); 15] = [
     ("GET", "/"),                                // versions
     ("HEAD", "/"),                               // the same
     ("GET", "/v3"),                              // version document
@@ -19,6 +20,7 @@ const OPEN: [(&str, &str); 14] = [
     ("GET", "/v3/openapi.json"),                 // what is served
     ("HEAD", "/v3/openapi.json"),                // the same
     ("POST", "/v3/auth/tokens"),                 // login
+    ("POST", TOKEN),                             // the same
     ("GET", "/v3/OS-SIMPLE-CERT/ca"),            // never has anything
     ("HEAD", "/v3/OS-SIMPLE-CERT/ca"),           // the same
     ("GET", "/v3/OS-SIMPLE-CERT/certificates"),  // the same
@@ -147,6 +149,7 @@ fn bad_input_is_the_clients_fault_on_every_route() {
         "registered_limits",
         "limit",
         "limits",
+        "consumer",
         "endpoint_group",
         "policy",
     ];
@@ -189,7 +192,15 @@ fn bad_input_is_the_clients_fault_on_every_route() {
                 let answer = c.s.call(&method, &path, &headers, Some(body));
                 let sent = String::from_utf8_lossy(&body[..body.len().min(120)]).into_owned();
                 assert!(answer.status < 500, "{method} {pattern} {sent}: {}", answer.text);
-                if answer.status >= 400 && method != "HEAD" {
+                if pattern == TOKEN {
+                    // A body that is too large is not read, whatever route it is for.
+                    let unread = answer.body["error"]["code"] == 413;
+                    assert!(
+                        unread || answer.body["error"].is_string(),
+                        "as RFC 6749 writes it: {}",
+                        answer.text
+                    );
+                } else if answer.status >= 400 && method != "HEAD" {
                     assert_eq!(
                         answer.body["error"]["code"], answer.status,
                         "{method} {pattern}: {}",
@@ -435,7 +446,7 @@ impl<'c> Calls<'c> {
             }
             Some("tags") => vec![json!({"tags": []})],
             Some(name) => vec![json!({name: {"name": "x"}})],
-            None => vec![json!({"tenant_id": c.p})],
+            None => vec![json!({"tenant_id": c.p, "roles": [{"name": "member"}]})],
         };
         bodies.into_iter().map(Some).collect()
     }

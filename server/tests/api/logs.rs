@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use vicar::app::Rules;
-use vicar::auth::fernet::PayloadScope;
+use vicar::auth::fernet::{Federated, PayloadScope};
 use vicar::clock::SECOND;
 use vicar::reason::Reason;
 
@@ -150,7 +150,7 @@ fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
     assert!(dead.logged.request["tried_audit_ids"].is_string(), "the token was ours");
     refused(
         s.auth(json!({"identity": {"methods": ["token"], "token": {"id": token}}})),
-        401,
+        404,
         Reason::TokenRevoked,
         alice,
     );
@@ -189,6 +189,10 @@ fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
     let good = c.signed(&keypair);
     c.exchange(good.clone()).expect(200);
     refused(c.exchange(good), 401, Reason::SignatureUsed, alice);
+
+    let nowhere = Federated { provider: "x".into(), protocol: "x".into(), groups: Vec::new() };
+    let nowhere = c.token_from(&c.alice, &["mapped"], PayloadScope::Unscoped, Some(nowhere));
+    refused(s.get(&nowhere, "/v3/users"), 401, Reason::ProviderGone, alice);
 
     let policy = refused(s.get(&s.on("alice", &c.p), "/v3/users"), 403, Reason::Policy, None);
     assert_eq!(policy.logged.request["operation"], "identity:list_users");

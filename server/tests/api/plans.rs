@@ -296,6 +296,27 @@ fn a_page_of_roles_members_and_what_has_a_name_is_found_by_an_index() {
     });
 }
 
+/// The endpoints that are named for a token's project are sought, however many are named for others.
+#[test]
+fn the_endpoints_of_a_project_are_found_by_an_index() {
+    let s = Server::start();
+    if s.app.store.dialect() != Dialect::Sqlite {
+        // Others have statistics to choose by.
+        return;
+    }
+    let admin = s.admin();
+    let (_, said) = s.app.store.watched(|| s.get(&admin, "/v3/auth/catalog").expect(200));
+    for table in ["project_endpoint", "project_endpoint_group"] {
+        let of_table = |sql: &&String| sql.contains(&format!(" {table} p "));
+        let sql = said.iter().find(of_table).expect("it reads them");
+        s.runtime.block_on(async {
+            let mut tx = s.another_store().read().await.expect("begins");
+            let plan = sqlite_plan(&mut tx, sql, args![Id("x")]).await;
+            assert!(plan.iter().any(|line| line.starts_with("SEARCH p ")), "{plan:#?}");
+        });
+    }
+}
+
 /// The roles of a token are read by their ids, however many roles there are.
 #[test]
 fn the_roles_of_a_token_are_found_by_id() {

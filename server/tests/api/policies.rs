@@ -89,7 +89,7 @@ fn a_policy_is_made_shown_changed_and_deleted() {
     assert_eq!(made.body["policy"], golden);
     assert_eq!(c.get(&path).expect(200).body["policy"], golden);
     // As a Keystone keeps it: JSON, of a string.
-    let kept = c.s.sql_text("SELECT blob FROM policy", &[]).expect("a row");
+    let kept = c.s.sql_text("SELECT \"blob\" FROM policy", &[]).expect("a row");
     assert_eq!(serde_json::from_str::<Value>(&kept).expect("JSON"), json!(blob));
 
     let patch = |body: Value| c.s.patch(&c.admin, &path, json!({"policy": body}));
@@ -125,7 +125,7 @@ fn a_policy_is_made_shown_changed_and_deleted() {
 #[test]
 fn a_blob_that_somebody_wrote_by_hand_is_shown() {
     let c = Cloud::new();
-    c.s.sql_run("INSERT INTO policy (id, type, blob) VALUES ('p', 't', '{not json')", &[]);
+    c.s.sql_run("INSERT INTO policy (id, type, \"blob\") VALUES ('p', 't', '{not json')", &[]);
     assert_eq!(c.get("/v3/policies/p").expect(200).body["policy"]["blob"], "{not json");
     assert_eq!(ids(&c.get(POLICIES).expect(200), "policies"), ["p"]);
 }

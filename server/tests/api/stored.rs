@@ -163,7 +163,7 @@ fn the_reaper_forgets_what_can_concern_no_token_any_more() {
 }
 
 /// Writes the blob of a keypair as a Keystone on the same database and keys does.
-fn write_blob(s: &Server, access: &str, blob: &Value) {
+pub fn write_blob(s: &Server, access: &str, blob: &Value) {
     let keys = s.app.credential_keys.current().expect("keys");
     let encrypted = keys.encrypt(blob.to_string().as_bytes(), 5).expect("encrypts");
     let id = make_id(access);

@@ -1,6 +1,7 @@
 //! Tests of signed requests; those here concern every scheme.
 
 mod ec2;
+mod oauth1;
 mod properties;
 mod s3;
 mod time;

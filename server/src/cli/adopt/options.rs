@@ -94,7 +94,7 @@ fn receipts(r: &mut Report, ini: &Ini, config: &Config) {
 }
 
 /// Logins that are served here.
-const SERVED: &[&str] = &["password", "token", "totp", "application_credential", "ec2credential"];
+const SERVED: &[&str] = &["password", "token", "totp", "oauth1", "application_credential", "ec2credential"];
 
 /// Logins that are served where a front server is believed.
 const BY_A_FRONT_SERVER: &[&str] = &["external", "kerberos"];

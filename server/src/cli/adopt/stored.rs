@@ -249,9 +249,14 @@ async fn users(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
     }
     mapped(r, tx).await?;
     let federated = count(tx, "SELECT COUNT(DISTINCT user_id) FROM federated_user", &[]).await?;
-    r.none_or(Verdict::Fail, "federated users", federated, "they cannot log in here, and their federated tokens are refused. Keep the Keystone for them, or give them passwords");
+    r.none_or(Verdict::Fail, "federated users", federated, "they cannot log in here; their tokens are good. Keep the Keystone for their logins, or give them passwords");
     let passing = count(tx, "SELECT COUNT(*) FROM expiring_user_group_membership", &[]).await?;
-    r.none_or(Verdict::Fail, "memberships by federation", passing, "they give no roles here");
+    r.none_or(
+        Verdict::Differs,
+        "memberships by federation",
+        passing,
+        "they count until they expire; the Keystone renews them, when who has them logs in there",
+    );
     second_factor(r, tx, config).await
 }
 
@@ -307,20 +312,25 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
         "identity providers",
         "SELECT COUNT(*) FROM identity_provider",
         Verdict::Fail,
-        "nobody comes in through them here; where one has a protocol, the server starts with --accept federation only",
+        "they are served, and nobody logs in through them here; where one has a protocol, the first start takes --accept federation",
     ),
-    ("mappings", "SELECT COUNT(*) FROM mapping", Verdict::Differs, "they stay, and are not used here"),
+    (
+        "mappings",
+        "SELECT COUNT(*) FROM mapping",
+        Verdict::Differs,
+        "they are served, and no login uses them here",
+    ),
     (
         "federation protocols",
         "SELECT COUNT(*) FROM federation_protocol",
         Verdict::Differs,
-        "they stay, and are not used here",
+        "they are served, and no login uses them here",
     ),
     (
         "service providers",
         "SELECT COUNT(*) FROM service_provider",
         Verdict::Differs,
-        "tokens do not name them here, and no assertions are made",
+        "tokens name them as there, and no assertions are made",
     ),
     (
         "domains with another driver stored",
@@ -328,13 +338,6 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
           WHERE \"group\" = 'identity' AND \"option\" = 'driver' AND value <> '\"sql\"'",
         Verdict::Differs,
         "with `[identity] domain_configurations_from_database` their users cannot log in here",
-    ),
-    ("OAuth1 consumers", "SELECT COUNT(*) FROM consumer", Verdict::Differs, "not managed here"),
-    (
-        "OAuth1 access tokens",
-        "SELECT COUNT(*) FROM access_token",
-        Verdict::Fail,
-        "nobody logs in with them here, and tokens of such logins are refused",
     ),
 ];
 

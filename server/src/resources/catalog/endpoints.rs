@@ -8,6 +8,7 @@ use super::url;
 use crate::authz::{Authorized, Caller, Proposed, Writing};
 use crate::error::{Error, Result};
 use crate::http::request::take_text;
+use crate::notifications::{Action, ObjectKind};
 use crate::resource::{Creates, Field, Look, Order, Plain, Record, Resource};
 
 /// Endpoints.
@@ -78,15 +79,19 @@ impl Plain for Endpoint {
     }
 
     async fn insert(s: &mut Writing<'_>, new: &Authorized<Proposed<Record<Self>>>) -> Result<()> {
-        if let Some(id) = new.text("region") {
-            regions::ensure(&mut s.tx, new, id).await?;
+        if let Some(id) = new.text("region")
+            && regions::ensure(&mut s.tx, new, id).await?
+        {
+            s.tell(ObjectKind::Region, Action::Created, id);
         }
         new.insert(&mut s.tx, new).await
     }
 
     async fn save(s: &mut Writing<'_>, stored: &Authorized<Record<Self>>, new: &Record<Self>) -> Result<()> {
-        if let Some(id) = new.text("region") {
-            regions::ensure(&mut s.tx, stored, id).await?;
+        if let Some(id) = new.text("region")
+            && regions::ensure(&mut s.tx, stored, id).await?
+        {
+            s.tell(ObjectKind::Region, Action::Created, id);
         }
         new.save(&mut s.tx, stored).await
     }

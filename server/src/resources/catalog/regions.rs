@@ -75,15 +75,17 @@ pub async fn exists(tx: &mut Tx, id: &str) -> Result<bool> {
     Ok(Record::<Region>::load(tx, id).await?.is_some())
 }
 
-/// Creates a region with this id if there is none: older clients name regions without creating them.
+/// Creates a region with this id if there is none: older clients name regions without creating them. Returns whether
+/// it did.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn ensure(tx: &mut WriteTx, proof: &impl Creates<Region>, id: &str) -> Result<()> {
+pub async fn ensure(tx: &mut WriteTx, proof: &impl Creates<Region>, id: &str) -> Result<bool> {
     if exists(tx, id).await? {
-        return Ok(());
+        return Ok(false);
     }
-    Record::<Region>::new(id.to_owned()).insert(tx, proof).await
+    Record::<Region>::new(id.to_owned()).insert(tx, proof).await?;
+    Ok(true)
 }
 
 /// `PUT /v3/regions/{id}`: creates one with that id; it never replaces one.

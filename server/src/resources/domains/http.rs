@@ -7,6 +7,7 @@ use crate::authz::{NoObject, Proposed, Reading, Writing};
 use crate::error::{Error, Result};
 use crate::http::request::{created, no_content, one, take_text};
 use crate::ids;
+use crate::notifications::Action;
 use crate::resources::projects::{self, Domain, Filter, ProjectPatch, schemas};
 use crate::schema;
 use crate::store::Tx;
@@ -106,6 +107,7 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     let domain = s.authorize(Op::UpdateDomain, domain)?;
     let body = s.member("domain", &UPDATE)?;
     let new = projects::update(&mut s.tx, &domain, ProjectPatch::of(body)).await?;
+    projects::tell(s, &new, Action::Updated);
     Ok(one("domain", new.to_domain_json(s.links())))
 }
 
@@ -114,6 +116,8 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     let id = s.param("domain_id")?;
     let domain = find(&mut s.tx, id).await?.ok_or_else(|| no_domain(id))?;
     let domain = s.authorize(Op::DeleteDomain, domain)?;
-    projects::delete(&mut s.tx, &domain, s.now).await?;
+    let with_it = projects::delete(&mut s.tx, &domain, s.now).await?;
+    s.tell_gone(with_it);
+    projects::tell(s, &domain, Action::Deleted);
     Ok(no_content())
 }

@@ -241,20 +241,31 @@ fn read(r: &mut Row) -> store::Result<Option<Assignment>> {
 }
 
 /// The part of a `type` that says who holds it, with a condition on the holder's id.
-fn of_condition<'a>(of: HeldBy<'a>, words: &mut Vec<&'static str>) -> Option<(&'static str, &'a str)> {
+fn of_condition(
+    tx: &Tx,
+    of: HeldBy<'_>,
+    words: &mut Vec<&'static str>,
+) -> Option<(String, Vec<store::Value>)> {
     match of {
         HeldBy::Anybody => None,
         HeldBy::User(id) => {
             words.retain(|w| w.starts_with("User"));
-            Some(("actor_id = ?", id))
+            Some(("actor_id = ?".to_owned(), vec![Id(id).into()]))
         }
         HeldBy::Group(id) => {
             words.retain(|w| w.starts_with("Group"));
-            Some(("actor_id = ?", id))
+            Some(("actor_id = ?".to_owned(), vec![Id(id).into()]))
         }
         HeldBy::Memberships(id) => {
             words.retain(|w| w.starts_with("Group"));
-            Some(("actor_id IN (SELECT group_id FROM user_group_membership WHERE user_id = ?)", id))
+            let (unexpired, now) = tx.unexpired();
+            let condition = format!(
+                "(actor_id IN (SELECT group_id FROM user_group_membership WHERE user_id = ?)
+                  OR actor_id IN (SELECT e.group_id FROM expiring_user_group_membership e
+                                    JOIN identity_provider i ON i.id = e.idp_id
+                                   WHERE e.user_id = ? AND {unexpired}))"
+            );
+            Some((condition, vec![Id(id).into(), Id(id).into(), now]))
         }
     }
 }
@@ -268,7 +279,7 @@ async fn rows(
     role: Option<&str>,
 ) -> Result<Vec<Assignment>> {
     let mut words = vec!["UserProject", "UserDomain", "GroupProject", "GroupDomain"];
-    let holder = of_condition(of, &mut words);
+    let holder = of_condition(tx, of, &mut words);
     let mut batches: Vec<Option<&[String]>> = vec![None];
     match on {
         HeldOn::Anything | HeldOn::Within(_) => {}
@@ -282,8 +293,8 @@ async fn rows(
     for batch in batches {
         let mut q = Select::new("SELECT type, actor_id, target_id, role_id, inherited FROM assignment");
         q.eq("inherited", inherited).id("role_id", role);
-        if let Some((condition, id)) = holder {
-            q.and(condition, args![Id(id)]);
+        if let Some((condition, args)) = &holder {
+            q.and(condition, args);
         }
         if let HeldOn::Domain(id) = on {
             q.and("target_id = ?", args![Id(id)]);
@@ -309,11 +320,11 @@ async fn rows(
 /// Assignments on the system as they are stored.
 async fn system_rows(tx: &mut Tx, of: HeldBy<'_>, role: Option<&str>) -> Result<Vec<Assignment>> {
     let mut words = vec!["UserSystem", "GroupSystem"];
-    let holder = of_condition(of, &mut words);
+    let holder = of_condition(tx, of, &mut words);
     let mut q = Select::new("SELECT type, actor_id, target_id, role_id, inherited FROM system_assignment");
     q.and("target_id = 'system'", &[]).id_in("type", words.iter().copied()).id("role_id", role);
-    if let Some((condition, id)) = holder {
-        q.and(condition, args![Id(id)]);
+    if let Some((condition, args)) = &holder {
+        q.and(condition, args);
     }
     q.end("ORDER BY type, actor_id, role_id");
     Ok(q.map(tx, read).await?.into_iter().flatten().collect())

@@ -151,7 +151,11 @@ fn authorize<T>(s: &Session<'_, T>, action: Action, found: Found) -> Result<Auth
             s.authorize(op(action, &found.grant.path), found.grant)?;
             Err(missing)
         }
-        None => s.authorize(op(action, &found.grant.path), found.grant),
+        None => {
+            let grant = s.authorize(op(action, &found.grant.path), found.grant)?;
+            s.request.line.allowed();
+            Ok(grant)
+        }
     }
 }
 
@@ -217,8 +221,8 @@ pub async fn revoke<const INHERITED: bool>(s: &mut Writing<'_>) -> Result<Respon
     let found = load(&mut s.tx, s.request, Action::Revoke, INHERITED).await?;
     let grant = authorize(s, Action::Revoke, found)?;
     require(&mut s.tx, &grant).await?;
-    let users = sql::users_of(&mut s.tx, &grant.path.actor).await?;
-    let guard = RoleLossGuard::begin(&mut s.tx, users).await?;
+    let holders = sql::holders_of(&mut s.tx, &grant.path.actor).await?;
+    let guard = RoleLossGuard::begin_for(&mut s.tx, holders).await?;
     sql::revoke(&mut s.tx, &grant).await?;
     guard.finish(&mut s.tx, &grant).await?;
     Ok(no_content())

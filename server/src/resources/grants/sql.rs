@@ -4,6 +4,7 @@ use super::{Actor, Grant, GrantPath, Target, kind};
 use crate::args;
 use crate::authz::Authorized;
 use crate::error::Result;
+use crate::facts::Holders;
 use crate::resource::Record;
 use crate::resources::roles::Role;
 use crate::store::{self, Delete, Id, Insert, Tx, Value, WriteTx};
@@ -89,15 +90,13 @@ pub async fn revoke(tx: &mut WriteTx, grant: &Authorized<Grant>) -> Result<()> {
     Ok(())
 }
 
-/// The users whom a grant concerns.
+/// Whom a grant concerns.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn users_of(tx: &mut Tx, actor: &Actor) -> Result<Vec<String>> {
+pub async fn holders_of(tx: &mut Tx, actor: &Actor) -> Result<Holders> {
     match actor {
-        Actor::User(id) => Ok(vec![id.clone()]),
-        Actor::Group(id) => Ok(tx
-            .column("SELECT user_id FROM user_group_membership WHERE group_id = ?", args![Id(id)])
-            .await?),
+        Actor::User(id) => Ok(Holders::user(id)),
+        Actor::Group(id) => Ok(Holders::group(tx, id).await?),
     }
 }

@@ -28,7 +28,9 @@ pub async fn check(s: &mut Reading<'_>) -> Result<Response> {
     let of = Membership::load(&mut s.tx, s.request.param("group_id")?, s.request.param("user_id")?).await?;
     let of = s.authorize(Op::CheckUserInGroup, of)?;
     of.check_ends()?;
-    if sql::has_member(&mut s.tx, of.group_id, of.user_id).await? {
+    if sql::has_member(&mut s.tx, of.group_id, of.user_id).await?
+        || sql::has_passing_member(&mut s.tx, of.group_id, of.user_id).await?
+    {
         Ok(no_content())
     } else {
         Err(not_in(&of))

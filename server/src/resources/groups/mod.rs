@@ -5,15 +5,14 @@ pub mod sql;
 
 use vicar_rules::policy::{Fact, Facts, Op};
 
-use crate::args;
 use crate::authz::{Authorized, Caller, Reading, Writing};
 use crate::error::{Error, Result};
-use crate::facts::{self, RoleLossGuard};
+use crate::facts::{self, Holders, RoleLossGuard};
 use crate::http::schema;
 use crate::resource::{Deletes, Field, Look, Order, Plain, Record, Resource};
 use crate::resources::projects::{Domain, Project};
 use crate::resources::users::http::trimmed;
-use crate::store::{Id, Select, WriteTx};
+use crate::store::{Select, WriteTx};
 
 /// Groups.
 #[derive(Debug)]
@@ -115,9 +114,8 @@ pub async fn longest(s: &mut Reading<'_>, domain: Option<&str>) -> Result<Option
 /// # Errors
 /// When the database fails.
 pub async fn delete(tx: &mut WriteTx, proof: &impl Deletes<Group>, group: &str) -> Result<()> {
-    let members: Vec<String> =
-        tx.column("SELECT user_id FROM user_group_membership WHERE group_id = ?", args![Id(group)]).await?;
-    let guard = RoleLossGuard::begin(tx, members).await?;
+    let holders = Holders::group(tx, group).await?;
+    let guard = RoleLossGuard::begin_for(tx, holders).await?;
     Record::<Group>::delete(tx, proof, group).await?;
     Ok(guard.finish(tx, proof).await?)
 }

@@ -1,16 +1,20 @@
 //! Who is in which group, in the database.
 
+use std::collections::BTreeMap;
+
+use vicar_rules::Micros;
 use vicar_rules::policy::Facts;
 
 use super::Group;
 use crate::args;
 use crate::authz::{Authorized, Caller, Object};
+use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::facts::RoleLossGuard;
 use crate::resource::Record;
 use crate::resources::users;
 use crate::resources::users::sql::{NAMED, User};
-use crate::store::{Batch, Delete, Id, Insert, Select, Tx, WriteTx};
+use crate::store::{Batch, CHUNK, DateTime, Delete, Id, Insert, Select, Tx, WriteTx};
 
 /// A group and a user by their ids, with what is stored of them: a membership may outlive either.
 #[derive(Debug)]
@@ -69,6 +73,60 @@ pub async fn has_member(tx: &mut Tx, group: &str, user: &str) -> Result<bool> {
         .await?)
 }
 
+/// Whether the user is in the group for a time that is not over.
+///
+/// # Errors
+/// When the database fails.
+pub async fn has_passing_member(tx: &mut Tx, group: &str, user: &str) -> Result<bool> {
+    let (unexpired, now) = tx.unexpired();
+    let sql = format!(
+        "SELECT e.user_id FROM expiring_user_group_membership e JOIN identity_provider i ON i.id = e.idp_id
+          WHERE e.group_id = ? AND e.user_id = ? AND {unexpired}"
+    );
+    Ok(tx.exists(&sql, args![Id(group), Id(user), now]).await?)
+}
+
+/// Until when a user is in those groups that they are in for a time; of several times the latest.
+///
+/// # Errors
+/// When the database fails.
+pub async fn passing(tx: &mut Tx, user: &str) -> Result<BTreeMap<String, Micros>> {
+    let (unexpired, now) = tx.unexpired();
+    let sql = format!(
+        "SELECT e.group_id, e.last_verified, i.authorization_ttl
+           FROM expiring_user_group_membership e JOIN identity_provider i ON i.id = e.idp_id
+          WHERE e.user_id = ? AND {unexpired}"
+    );
+    let default = tx.membership_minutes();
+    let found = tx
+        .map(&sql, args![Id(user), now], |r| {
+            let (group, verified): (String, DateTime) = (r.take()?, r.take()?);
+            let minutes = r.take::<Option<i64>>()?.filter(|ttl| *ttl > 0).unwrap_or(default);
+            Ok((group, verified.0.saturating_add(minutes.saturating_mul(60 * SECOND))))
+        })
+        .await?;
+    let mut until: BTreeMap<String, Micros> = BTreeMap::new();
+    for (group, end) in found {
+        let known = until.entry(group).or_insert(end);
+        *known = end.max(*known);
+    }
+    Ok(until)
+}
+
+/// Those of some groups that a user is in without an end.
+///
+/// # Errors
+/// When the database fails.
+pub async fn for_good(tx: &mut Tx, user: &str, groups: &[String]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for some in groups.chunks(CHUNK) {
+        let mut q = Select::new("SELECT m.group_id FROM user_group_membership m");
+        q.id("m.user_id", Some(user)).id_in("m.group_id", some);
+        found.extend(q.map(tx, |r| r.take::<String>()).await?);
+    }
+    Ok(found)
+}
+
 /// The ids of a batch of a group's members, all or those of a name. They are found before the users are read: so no
 /// engine looks for the members among all users.
 ///
@@ -95,12 +153,32 @@ pub async fn members(tx: &mut Tx, group: &str, name: Option<&str>, batch: &Batch
     Ok(q.map(tx, |r| r.take()).await?)
 }
 
-/// The same of the groups that a user is in.
+/// The same of the groups that a user is in; with those for a time, if there are any.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_user(tx: &mut Tx, user: &str, name: Option<&str>, batch: &Batch) -> Result<Vec<String>> {
+pub async fn of_user(
+    tx: &mut Tx,
+    user: &str,
+    name: Option<&str>,
+    has_passing: bool,
+    batch: &Batch,
+) -> Result<Vec<String>> {
+    let (unexpired, now) = tx.unexpired();
+    let passing = format!(
+        "SELECT e.group_id FROM expiring_user_group_membership e JOIN identity_provider i ON i.id = e.idp_id
+          WHERE e.user_id = ? AND {unexpired}"
+    );
     let q = match name {
+        None if has_passing => {
+            let sql = format!(
+                "SELECT m.group_id FROM (SELECT group_id FROM user_group_membership WHERE user_id = ?
+                                         UNION {passing}) m"
+            );
+            let mut q = Select::with(&sql, args![Id(user), Id(user), now]);
+            q.batch("m.group_id", batch);
+            q
+        }
         None => {
             let mut q = Select::new("SELECT m.group_id FROM user_group_membership m");
             q.id("m.user_id", Some(user)).batch("m.group_id", batch);
@@ -108,12 +186,15 @@ pub async fn of_user(tx: &mut Tx, user: &str, name: Option<&str>, batch: &Batch)
         }
         Some(name) => {
             let mut q = Select::new("SELECT t.id FROM \"group\" t");
-            q.eq("t.name", Some(name))
-                .and(
-                    "EXISTS (SELECT 1 FROM user_group_membership m WHERE m.group_id = t.id AND m.user_id = ?)",
-                    args![Id(user)],
-                )
-                .batch("t.id", batch);
+            let member =
+                "EXISTS (SELECT 1 FROM user_group_membership m WHERE m.group_id = t.id AND m.user_id = ?)";
+            q.eq("t.name", Some(name));
+            if has_passing {
+                q.and(&format!("({member} OR t.id IN ({passing}))"), args![Id(user), Id(user), now]);
+            } else {
+                q.and(member, args![Id(user)]);
+            }
+            q.batch("t.id", batch);
             q
         }
     };

@@ -18,6 +18,7 @@ use crate::extra;
 use crate::http::Links;
 use crate::http::request::{created, no_content, one, take_text, with_made};
 use crate::ids;
+use crate::notifications::{Action, ObjectKind};
 use crate::resources::roles;
 use crate::schema;
 use crate::store::Tx;
@@ -114,6 +115,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let (app, caller, now) = (s.app, s.caller()?, s.now);
     let made = super::create(&mut s.tx, &owner, app, caller, draft, now).await?;
     let shown = to_json(&made, app, caller, s.links(), &owner.user_id)?;
+    s.tell_followed(ObjectKind::Credential, Action::Created, [made.credential.id.clone()]);
     Ok(with_made(created("credential", shown), "credential", made.credential.id))
 }
 
@@ -187,5 +189,6 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     let found = super::find(&mut s.tx, &id, s.now).await?;
     let found = authorize(s, Op::Ec2DeleteCredential, found)?;
     super::end(&mut s.tx, &found, &found.credential).await?;
+    s.tell_followed(ObjectKind::Credential, Action::Deleted, [found.credential.id.clone()]);
     Ok(no_content())
 }

@@ -7,10 +7,11 @@ use vicar_rules::revocation::Event;
 use super::{Domain, KNOWN, Project, sql};
 use crate::app::App;
 use crate::args;
-use crate::authz::{Authorized, Proposed};
+use crate::authz::{Authorized, Proposed, Writing};
 use crate::error::{Error, Result};
 use crate::extra;
 use crate::facts::{self, RoleLossGuard};
+use crate::notifications::{Action, Gone, ObjectKind};
 use crate::resource::Deletes;
 use crate::resources::domains::contents;
 use crate::resources::groups::Group;
@@ -255,6 +256,14 @@ async fn revoke(tx: &mut WriteTx, proof: &impl Proof, p: &Project) -> Result<()>
     Ok(())
 }
 
+/// Leaves a notification of a project that was changed or deleted; of a domain, as both.
+pub fn tell(s: &mut Writing<'_>, p: &Project, action: Action) {
+    s.tell(ObjectKind::Project, action, &p.id);
+    if p.is_domain {
+        s.tell(ObjectKind::Domain, action, &p.id);
+    }
+}
+
 fn immutable(action: &str, p: &Project) -> Error {
     Error::Forbidden(format!(
         "Unable to {action} immutable {} resource: {}. Set resource option \"immutable\" to false first.",
@@ -264,11 +273,11 @@ fn immutable(action: &str, p: &Project) -> Error {
 }
 
 /// Deletes a project that has nothing below it, or a disabled domain with its contents: with their trusts,
-/// grants, credentials and tokens.
+/// grants, credentials and tokens. Returns what went with it and is told of.
 ///
 /// # Errors
 /// 403 when it is immutable, has children, or is an enabled domain.
-pub async fn delete(tx: &mut WriteTx, stored: &impl DeletesProject, now: Micros) -> Result<()> {
+pub async fn delete(tx: &mut WriteTx, stored: &impl DeletesProject, now: Micros) -> Result<Vec<Gone>> {
     let p = stored.project();
     if p.immutable == Some(true) {
         return Err(immutable("delete", p));
@@ -282,10 +291,11 @@ pub async fn delete(tx: &mut WriteTx, stored: &impl DeletesProject, now: Micros)
             p.id
         )));
     }
-    delete_one(tx, stored, p, now).await
+    delete_one(tx, stored, p, now).await?;
+    Ok(Vec::new())
 }
 
-async fn delete_domain(tx: &mut WriteTx, stored: &impl DeletesProject, now: Micros) -> Result<()> {
+async fn delete_domain(tx: &mut WriteTx, stored: &impl DeletesProject, now: Micros) -> Result<Vec<Gone>> {
     let domain = stored.project();
     // Nobody deletes the domain that they are in: disabling it has ended their token.
     if domain.enabled {
@@ -301,13 +311,16 @@ async fn delete_domain(tx: &mut WriteTx, stored: &impl DeletesProject, now: Micr
     let roles = tx.column("SELECT id FROM role WHERE domain_id = ?", args![Id(&domain.id)]).await?;
     let granting = facts::implications(tx).await?.with_priors(&roles);
     let holders = facts::holders_of(tx, &granting).await?;
-    let guard = RoleLossGuard::begin(tx, holders).await?;
+    let guard = RoleLossGuard::begin_for(tx, holders).await?;
+    let mut gone = Vec::new();
     for inside in projects.iter().rev() {
         delete_one(tx, stored, inside, now).await?;
+        gone.push((ObjectKind::Project, inside.id.clone()));
     }
-    contents::delete(tx, stored, &domain.id, now).await?;
+    gone.extend(contents::delete(tx, stored, &domain.id, now).await?);
     delete_one(tx, stored, domain, now).await?;
-    Ok(guard.finish(tx, stored).await?)
+    guard.finish(tx, stored).await?;
+    Ok(gone)
 }
 
 async fn delete_one(tx: &mut WriteTx, proof: &impl DeletesProject, p: &Project, now: Micros) -> Result<()> {

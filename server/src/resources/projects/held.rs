@@ -11,7 +11,7 @@ use crate::args;
 use crate::authz::{Caller, Reading};
 use crate::error::Result;
 use crate::facts::{self, NO_DOMAIN};
-use crate::store::{Id, Tx};
+use crate::store::{CHUNK, Id, Row, Select, Tx};
 
 /// What to list of what a user holds roles on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,18 +30,32 @@ struct Places {
 }
 
 /// Every place on which a user holds a role, directly, by a group or inherited. A domain's own role
-/// counts only for the common roles that it implies, as in tokens.
-async fn places(tx: &mut Tx, user: &str) -> Result<Places> {
-    let grants: Vec<(String, String, String, bool)> = tx
+/// counts only for the common roles that it implies, as in tokens. `groups` are those that a token names.
+async fn places(tx: &mut Tx, user: &str, groups: &[String]) -> Result<Places> {
+    let read = |r: &mut Row| Ok((r.take()?, r.take()?, r.take()?, r.take()?));
+    let (unexpired, now) = tx.unexpired();
+    let mut grants: Vec<(String, String, String, bool)> = tx
         .map(
-            "SELECT a.type, a.target_id, a.role_id, a.inherited FROM assignment a
-              WHERE (a.type IN ('UserProject', 'UserDomain') AND a.actor_id = ?)
-                 OR (a.type IN ('GroupProject', 'GroupDomain') AND a.actor_id IN
-                       (SELECT group_id FROM user_group_membership WHERE user_id = ?))",
-            args![Id(user), Id(user)],
-            |r| Ok((r.take()?, r.take()?, r.take()?, r.take()?)),
+            &format!(
+                "SELECT a.type, a.target_id, a.role_id, a.inherited FROM assignment a
+                  WHERE (a.type IN ('UserProject', 'UserDomain') AND a.actor_id = ?)
+                     OR (a.type IN ('GroupProject', 'GroupDomain') AND a.actor_id IN
+                           (SELECT group_id FROM user_group_membership WHERE user_id = ?))
+                 UNION ALL
+                 SELECT a.type, a.target_id, a.role_id, a.inherited
+                   FROM expiring_user_group_membership e JOIN identity_provider i ON i.id = e.idp_id
+                        JOIN assignment a ON a.actor_id = e.group_id
+                  WHERE e.user_id = ? AND a.type IN ('GroupProject', 'GroupDomain') AND {unexpired}"
+            ),
+            args![Id(user), Id(user), Id(user), now],
+            read,
         )
         .await?;
+    for some in groups.chunks(CHUNK) {
+        let mut q = Select::new("SELECT a.type, a.target_id, a.role_id, a.inherited FROM assignment a");
+        q.and("a.type IN ('GroupProject', 'GroupDomain')", &[]).id_in("a.actor_id", some);
+        grants.extend(q.map(tx, read).await?);
+    }
     let implications = facts::implications(tx).await?;
     let mut closures: BTreeMap<&String, RoleSet> = BTreeMap::new();
     for (_, _, role, _) in &grants {
@@ -69,6 +83,12 @@ async fn places(tx: &mut Tx, user: &str) -> Result<Places> {
     Ok(found)
 }
 
+/// The same of a caller.
+async fn places_of(tx: &mut Tx, caller: &Caller) -> Result<Places> {
+    let from = caller.token().and_then(|token| token.payload.federated.as_ref());
+    places(tx, caller.user_id(), from.map_or(&[], |from| &from.groups)).await
+}
+
 /// Ids of the projects on which the caller's user holds a role. A delegated token goes nowhere but
 /// where it is.
 ///
@@ -79,7 +99,7 @@ pub async fn ids_of_caller(tx: &mut Tx, caller: &Caller) -> Result<BTreeSet<Stri
         let own = caller.token().and_then(|t| t.project());
         return Ok(own.map(|p| p.id.clone()).into_iter().collect());
     }
-    Ok(places(tx, caller.user_id()).await?.projects)
+    Ok(places_of(tx, caller).await?.projects)
 }
 
 /// Ids of the projects on which a user holds a role, including disabled ones.
@@ -87,7 +107,7 @@ pub async fn ids_of_caller(tx: &mut Tx, caller: &Caller) -> Result<BTreeSet<Stri
 /// # Errors
 /// When the database fails.
 pub async fn ids_of(tx: &mut Tx, user: &str) -> Result<BTreeSet<String>> {
-    Ok(places(tx, user).await?.projects)
+    Ok(places(tx, user, &[]).await?.projects)
 }
 
 /// The answer with the enabled projects or domains on which the caller's user holds a role, directly, by a group
@@ -100,7 +120,7 @@ pub async fn list_held(s: &mut Reading<'_>, what: Held) -> Result<Response> {
     let ids = match what {
         Held::Projects => ids_of_caller(&mut s.tx, caller).await?,
         Held::Domains if caller.kind() != Kind::Login => BTreeSet::new(),
-        Held::Domains => places(&mut s.tx, caller.user_id()).await?.domains,
+        Held::Domains => places_of(&mut s.tx, caller).await?.domains,
     };
     let mut paging = s.paging(&[], &[])?;
     while let Some(batch) = s.next_batch(&mut paging).await? {

@@ -18,6 +18,7 @@ use crate::http::Links;
 use crate::http::page::Query;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::ids;
+use crate::notifications::{Action, ObjectKind};
 use crate::schema;
 use crate::store::{Select, Tx};
 
@@ -105,6 +106,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let project = ProjectPatch::of(body).into_new(ids::uuid(), place);
     let project = s.authorize(Op::CreateProject, Proposed(project))?;
     super::create(&mut s.tx, s.app, &project).await?;
+    s.tell(if is_domain { ObjectKind::Domain } else { ObjectKind::Project }, Action::Created, &project.id);
     Ok(created("project", project.to_project_json(s.links())))
 }
 
@@ -258,6 +260,7 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     extra::same_id(&body, id)?;
     check_place_unchanged(&stored, &body)?;
     let new = super::update(&mut s.tx, &stored, ProjectPatch::of(body)).await?;
+    super::tell(s, &new, Action::Updated);
     let mut json = new.to_project_json(s.links());
     // Keystone shows the extra attributes once more under their own name here, and nowhere else.
     extra::set(&mut json, "extra", new.extra);
@@ -284,7 +287,9 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     let id = s.param("project_id")?;
     let project = sql::get(&mut s.tx, id).await?;
     let project = s.authorize_found(Op::DeleteProject, project, || no_project(id))?;
-    super::delete(&mut s.tx, &project, s.now).await?;
+    let with_it = super::delete(&mut s.tx, &project, s.now).await?;
+    s.tell_gone(with_it);
+    super::tell(s, &project, Action::Deleted);
     Ok(no_content())
 }
 

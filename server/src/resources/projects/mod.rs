@@ -8,7 +8,9 @@ pub mod tags;
 
 use serde_json::{Map, Value, json};
 
-pub use change::{ChangesProject, CreatesProject, DeletesProject, ProjectPatch, create, delete, update};
+pub use change::{
+    ChangesProject, CreatesProject, DeletesProject, ProjectPatch, create, delete, tell, update,
+};
 pub use held::{Held, list_held};
 pub use sql::{Filter, get, list_batch};
 
@@ -183,11 +185,5 @@ pub mod schemas {
         })
     }
 
-    /// A truth value in a query.
-    pub fn flag() -> Value {
-        json!({"enum": [
-            "True", "TRUE", "true", "False", "FALSE", "false", "", "1", "0", "y", "Y", "n", "N", "on", "ON",
-            "off", "OFF", "yes", "no",
-        ]})
-    }
+    pub use crate::http::schema::flag;
 }

@@ -11,6 +11,7 @@ use crate::authz::{Authorized, Reading, Writing};
 use crate::error::{Error, Result};
 use crate::http::Links;
 use crate::http::request::{no_content, ok, with_header};
+use crate::notifications::{Action, ObjectKind};
 use crate::schema;
 
 schema!(TAG, schemas::tag());
@@ -31,6 +32,7 @@ async fn to_change(s: &mut Writing<'_>, op: Op) -> Result<Authorized<Project>> {
 /// Stores the tags; an immutable project keeps those it has.
 async fn store(s: &mut Writing<'_>, project: &Authorized<Project>, tags: Vec<String>) -> Result<()> {
     super::update(&mut s.tx, project, ProjectPatch::tags(tags)).await?;
+    s.tell_followed(ObjectKind::Project, Action::Updated, [project.id.clone()]);
     Ok(())
 }
 
@@ -81,10 +83,11 @@ pub async fn add(s: &mut Writing<'_>) -> Result<Response> {
     let tag = s.param("value")?.trim().to_owned();
     TAG.check("tag", &tag.clone().into())?;
     let mut tags = project.tags.clone();
-    tags.push(tag);
+    tags.push(tag.clone());
     // The tag may be there already, or be one too many.
     TAGS.check("tags", &json!(tags))?;
     store(s, &project, tags).await?;
+    s.tell(ObjectKind::ProjectTag, Action::Created, &tag);
     let location = format!("{}{}", s.links().base(), s.request.path);
     Ok(with_header(StatusCode::CREATED.into_response(), header::LOCATION, &location))
 }
@@ -99,5 +102,6 @@ pub async fn remove(s: &mut Writing<'_>) -> Result<Response> {
         return Err(no_tag(tag));
     }
     store(s, &project, tags).await?;
+    s.tell_followed(ObjectKind::ProjectTag, Action::Deleted, [tag.to_owned()]);
     Ok(no_content())
 }

@@ -87,7 +87,7 @@ impl Plain for Role {
 async fn before_loss_of(tx: &mut Tx, role: &String) -> Result<RoleLossGuard> {
     let granting = facts::implications(tx).await?.with_priors([role]);
     let holders = facts::holders_of(tx, &granting).await?;
-    Ok(RoleLossGuard::begin(tx, holders).await?)
+    Ok(RoleLossGuard::begin_for(tx, holders).await?)
 }
 
 impl Record<Role> {

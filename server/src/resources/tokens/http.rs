@@ -16,6 +16,7 @@ use crate::auth::external::{self, Remote, Shown};
 use crate::auth::issue::{self, Identity, ScopeRequest, may_rescope};
 use crate::auth::lockout::Epoch;
 use crate::auth::login::{self, Login, Passed};
+use crate::auth::oauth1;
 use crate::auth::render::{self, render};
 use crate::auth::token::{self, Known, Token, TokenScope, ValidateOptions};
 use crate::auth::totp::{self, Entered};
@@ -28,6 +29,7 @@ use crate::facts::{self, Place};
 use crate::http::Request;
 use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, created, no_content, ok, one, with_header};
 use crate::reason::Reason;
+use crate::resources::oauth1::signed_login;
 use crate::resources::projects::{Held, list_held};
 use crate::schema;
 use crate::store::{CHUNK, Tx};
@@ -93,6 +95,7 @@ schema!(LOGIN, {
             "required": ["methods"],
             "properties": {
                 "methods": {"type": "array", "items": {"type": "string"}},
+                "oauth1": {"type": "object"},
                 "password": {
                     "type": "object",
                     "required": ["user"],
@@ -129,12 +132,34 @@ schema!(EVENTS_QUERY, {
 
 /// `POST /v3/auth/tokens`
 pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
-    let mut auth = match s.request.json()?.remove("auth") {
+    let auth = match s.request.json()?.remove("auth") {
         Some(Value::Object(map)) => map,
         _ => {
             return Err(Error::field("auth", "is required in the request body and must be an object"));
         }
     };
+    let (text, token) = match log_in(s, auth).await? {
+        LoggedIn::Whole(text, token) => (text, token),
+        LoggedIn::Started(answer) => return Ok(answer),
+    };
+    let with_catalog = !s.query()?.has("nocatalog");
+    let shown = render(&mut s.tx, &s.app.config, &token, with_catalog).await?;
+    Ok(with_header(created("token", shown), SUBJECT_TOKEN, &text))
+}
+
+/// What a login came to.
+pub enum LoggedIn {
+    /// The text of a token, and the token.
+    Whole(String, Box<Token>),
+    /// The answer to a login that needs more methods.
+    Started(Response),
+}
+
+/// Issues what an `auth` object asks for.
+///
+/// # Errors
+/// 400 that names the field, 401, or 403.
+pub async fn log_in(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<LoggedIn> {
     let scope = auth.remove("scope").filter(|scope| !scope.is_null());
     let (who, proofs) = identify(s, auth, scope.is_some()).await?;
     let options = proofs.passed.as_ref().map(Passed::options);
@@ -146,7 +171,7 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
                 entered.use_up(&mut s.tx, s.app.auth()).await?;
             }
             s.request.line.refused(&e, None);
-            return Ok(e.into_response());
+            return Ok(LoggedIn::Started(e.into_response()));
         }
         Err(e) => return Err(e),
     }
@@ -155,7 +180,8 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
         None => scope_request(&mut s.tx, scope.as_ref()).await,
     };
     let wanted = match wanted {
-        Ok(wanted) => wanted,
+        // Its own scope, whatever the body asks for.
+        Ok(wanted) => proofs.access_token.as_ref().map_or(wanted, oauth1::Passed::scope),
         // A delegated token is refused before its scope is looked at.
         Err(e) => {
             may_rescope(s.app.config.allow_rescope_scoped_token, &who, &ScopeRequest::Unscoped)?;
@@ -169,12 +195,10 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
     let (text, token) = issue::issue(&mut s.tx, s.app.auth(), who, &wanted, s.now).await?;
     proofs.record(s, rehash).await?;
     s.request.line.subject(token.ids());
-    let with_catalog = !s.query()?.has("nocatalog");
-    let shown = render(&mut s.tx, &s.app.config, &token, with_catalog).await?;
     s.after_commit(|metrics| {
         metrics.tokens_issued.inc();
     });
-    Ok(with_header(created("token", shown), SUBJECT_TOKEN, &text))
+    Ok(LoggedIn::Whole(text, Box::new(token)))
 }
 
 /// What was proven by methods that somebody has to be told of once the login is through.
@@ -185,6 +209,8 @@ struct Proofs {
     shown: Option<Shown>,
     /// An application credential whose secret was right.
     credential: Option<application_credential::Passed>,
+    /// An OAuth1 access token whose consumer signed.
+    access_token: Option<oauth1::Passed>,
 }
 
 impl Proofs {
@@ -249,6 +275,10 @@ async fn identify(
     if is_scoped && methods.iter().any(|m| m == application_credential::METHOD) {
         return Err(OWN_SCOPE);
     }
+    // Each has a scope of its own.
+    if [application_credential::METHOD, oauth1::METHOD].iter().all(|own| methods.iter().any(|m| m == own)) {
+        return Err(UNSUPPORTED);
+    }
     for method in methods {
         if !s.app.config.auth_methods.contains(&method) {
             return Err(UNSUPPORTED);
@@ -267,6 +297,13 @@ async fn identify(
                 let entered = totp::totp(&mut s.tx, login, data).await?;
                 users.push((method, entered.user().to_owned()));
                 proofs.entered = Some(entered);
+            }
+            oauth1::METHOD => {
+                data(&mut identity, oauth1::METHOD)?;
+                let signed = signed_login(s.request)?;
+                let signer = oauth1::login(&mut s.tx, &signed, &s.request.line, s.now).await?;
+                users.push((method, signer.user.clone()));
+                proofs.access_token = Some(signer);
             }
             application_credential::METHOD => {
                 let data = data(&mut identity, application_credential::METHOD)?;
@@ -304,6 +341,7 @@ async fn identify(
             root_audit_id: None,
             source: None,
             known: Known::default(),
+            federated: None,
         },
     };
     let can_be_added_to = users.iter().all(|(m, _)| is_factor(m, &s.app.config.additional_primary));
@@ -312,6 +350,9 @@ async fn identify(
             return Err(Error::Unauthorized(Reason::OtherUser));
         }
         add(&mut who.methods, method);
+    }
+    if let Some(access_token) = &proofs.access_token {
+        who.until = who.until.min(access_token.until);
     }
     if let Some(credential) = &proofs.credential {
         who.until = who.until.min(credential.until);

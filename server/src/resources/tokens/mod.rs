@@ -2,3 +2,4 @@
 
 pub mod exchange;
 pub mod http;
+pub mod oauth2;

@@ -17,6 +17,7 @@ use crate::facts::{self, EvaluatedTrust, Place};
 use crate::http::Request;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::ids;
+use crate::notifications::{Action, ObjectKind};
 use crate::resources::roles;
 use crate::schema;
 use crate::store::Tx;
@@ -306,6 +307,9 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     let why = if renounce { end::EndReason::Renounced } else { end::EndReason::Deleted };
     let ended = end::subtree(&mut s.tx, &trust, &id, why, s.now).await?;
     s.request.line.ended(&ended);
+    let below: Vec<String> = ended.iter().filter(|t| **t != id).rev().cloned().collect();
+    s.tell_followed(ObjectKind::Trust, Action::Deleted, below);
+    s.tell(ObjectKind::Trust, Action::Deleted, &id);
     let ended = ended.len() as u64;
     s.after_commit(move |metrics| {
         metrics.trusts_ended.inc_by(ended);

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::error::Result;
 use crate::facts::{self, EvaluatedTrust, Place, application_credentials};
 use crate::resources::keypairs::sql::{self as keypairs, BoundTo};
+use crate::resources::oauth1::access_tokens;
 use crate::store::tree::TRUSTS;
 use crate::store::{CHUNK, Id, Select, Tx};
 
@@ -208,6 +209,7 @@ pub async fn delegations(s: &mut Reading<'_>, user: &str) -> Result<Map<String, 
         own.iter().map(|c| json!({"credential_id": c.id, "project_id": c.project_id})).collect();
     out.insert("keypairs".into(), plain.into());
     out.insert("application_credentials".into(), application_credentials.into());
+    out.insert("access_tokens".into(), access_tokens::delegations(s, user).await?.into());
     Ok(out)
 }
 

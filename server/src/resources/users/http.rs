@@ -9,7 +9,7 @@ use vicar_rules::token::{Act, Kind};
 
 use super::password::{self, By, New};
 use super::render;
-use super::sql::{self, Compare, SetsPassword, User};
+use super::sql::{self, Compare, Link, SetsPassword, User};
 use crate::app::App;
 use crate::args;
 use crate::auth::login::{self, Login, Proven};
@@ -23,6 +23,7 @@ use crate::http::page::Query;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::http::schema;
 use crate::ids;
+use crate::notifications::{Action, ObjectKind};
 use crate::reason::Reason;
 use crate::resource::Record;
 use crate::resources::groups::{self, Group};
@@ -58,6 +59,32 @@ fn options_schema() -> Value {
     })
 }
 
+/// Links to identity providers.
+fn federated_schema() -> Value {
+    let name = |most: u32| json!({"type": "string", "maxLength": most, "pattern": schema::TEXT});
+    json!({
+        "type": ["array", "null"],
+        "maxItems": 100,
+        "items": {
+            "type": "object",
+            "required": ["idp_id", "protocols"],
+            "properties": {
+                "idp_id": name(64),
+                "protocols": {
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": 100,
+                    "items": {
+                        "type": "object",
+                        "required": ["protocol_id", "unique_id"],
+                        "properties": {"protocol_id": name(64), "unique_id": name(255)},
+                    },
+                },
+            },
+        },
+    })
+}
+
 fn properties() -> Value {
     json!({
         "name": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": schema::NAME},
@@ -66,8 +93,7 @@ fn properties() -> Value {
         "description": {"type": ["string", "null"]},
         "enabled": {"type": "boolean"},
         "password": {"type": ["string", "null"]},
-        // There is no identity provider here that a user could be linked to.
-        "federated": {"type": ["array", "null"], "maxItems": 0},
+        "federated": federated_schema(),
         "options": options_schema(),
     })
 }
@@ -187,18 +213,46 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
         options: changed_options(Options::default(), &body),
         extra: Map::new(),
     };
+    let links = Link::all(&body);
     extra::merge(&mut user.extra, body, &OWN);
     let user = s.authorize(Op::CreateUser, Proposed(user))?;
     if facts::domain(&mut s.tx, &user.domain_id).await?.is_none() {
         return Err(Error::NotFound("domain", user.domain_id.clone()));
     }
     check_default_project(&mut s.tx, user.default_project_id.as_deref()).await?;
+    check_links(&mut s.tx, &links).await?;
     sql::insert(&mut s.tx, &user, s.now).await?;
+    sql::insert_links(&mut s.tx, &user, &user, &links).await?;
     if let Some(new) = &secret {
         password::set(&mut s.tx, &user, s.app, &user, new, By::Administrator, s.now).await?;
     }
     let stored = sql::get(&mut s.tx, &user.id).await?.ok_or_else(|| no_user(&user.id))?;
-    Ok(created("user", stored.to_json(s.links())))
+    let mut json = stored.to_json(s.links());
+    let federated = render::federated(&mut s.tx, &user.id).await?;
+    if !federated.is_empty() {
+        extra::set(&mut json, "federated", federated);
+    }
+    Ok(created("user", json))
+}
+
+/// Checks that the identity providers and protocols of links exist.
+async fn check_links(tx: &mut Tx, links: &[Link]) -> Result<()> {
+    for link in links {
+        if !facts::federation::has_provider(tx, &link.provider).await? {
+            let problem = format!("Could not find Identity Provider: {}", link.provider);
+            return Err(Error::field("user.federated", &problem));
+        }
+        if !facts::federation::has_protocol(tx, &link.provider, &link.protocol).await? {
+            return Err(Error::field(
+                "user.federated",
+                &format!(
+                    "Could not find federated protocol {} for Identity Provider: {}.",
+                    link.protocol, link.provider
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn changed_options(options: Options, body: &Map<String, Value>) -> Options {
@@ -332,8 +386,10 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
         user.default_project_id = take_text(&mut body, "default_project_id");
         check_default_project(&mut s.tx, user.default_project_id.as_deref()).await?;
     }
+    let links = Link::all(&body);
+    check_links(&mut s.tx, &links).await?;
     extra::merge(&mut user.extra, body, &OWN);
-    let change = Change { user, enable, secret };
+    let change = Change { user, enable, secret, links };
     change.store(&mut s.tx, s.app, &stored, s.now).await?;
     let after = sql::get(&mut s.tx, &stored.id).await?.ok_or_else(|| no_user(id))?;
     let federated = render::federated(&mut s.tx, &stored.id).await?;
@@ -352,6 +408,8 @@ struct Change {
     /// The value of `enabled`, if it is named.
     enable: Option<bool>,
     secret: Option<New>,
+    /// Links to identity providers; none: those that there are stay.
+    links: Vec<Link>,
 }
 
 impl Change {
@@ -379,9 +437,11 @@ impl Change {
         if let Some(new) = &self.secret {
             password::set(tx, stored, app, &self.user, new, By::Administrator, now).await?;
         }
+        let unlinked =
+            !self.links.is_empty() && sql::replace_links(tx, stored, &self.user, &self.links).await?;
         let disabled = stored.enabled_flag && !self.user.enabled_flag;
         // An inactive user who is enabled again does not get their old tokens back.
-        if disabled || reactivated || self.secret.is_some() {
+        if disabled || reactivated || unlinked || self.secret.is_some() {
             sql::end_tokens(tx, stored, &stored.id).await?;
         }
         Ok(())
@@ -393,7 +453,9 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     let id = s.param("user_id")?;
     let user = sql::get(&mut s.tx, id).await?;
     let user = s.authorize_found(Op::DeleteUser, user, || no_user(id))?;
-    sql::delete(&mut s.tx, &user, &user.id, s.now).await?;
+    let with_them = sql::delete(&mut s.tx, &user, &user.id, s.now).await?;
+    s.tell_gone(with_them);
+    s.tell(ObjectKind::User, Action::Deleted, &user.id);
     Ok(no_content())
 }
 
@@ -409,12 +471,19 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
     let user = s.authorize_found(Op::ListGroupsForUser, user, || no_user(id))?;
     let (scope, query) = (caller.domain_scope(), s.query()?);
     let name = query.get("name");
+    let mut passing = groups::sql::passing(&mut s.tx, &user.id).await?;
+    let has_passing = !passing.is_empty();
     let mut paging = s.paging(&["name"], &[])?;
     if let Some(limit) = groups::longest(s, Some(&user.domain_id)).await? {
         paging.limit_to(limit);
     }
     while let Some(batch) = s.next_batch(&mut paging).await? {
-        let ids = groups::sql::of_user(&mut s.tx, &user.id, name, &batch).await?;
+        let ids = groups::sql::of_user(&mut s.tx, &user.id, name, has_passing, &batch).await?;
+        if has_passing {
+            for id in groups::sql::for_good(&mut s.tx, &user.id, &ids).await? {
+                passing.remove(&id);
+            }
+        }
         paging.read(&batch, ids.len(), ids.last().map(String::as_str));
         let groups = Record::<Group>::find(&mut s.tx, |q| {
             q.id_in("t.id", &ids).id("t.domain_id", scope);
@@ -426,7 +495,8 @@ pub async fn groups(s: &mut Reading<'_>) -> Result<Response> {
         .await?;
         for group in groups {
             let mut json = group.to_json(s.links());
-            extra::set(&mut json, "membership_expires_at", Value::Null);
+            let until = passing.get(&group.id).copied().map(clock::iso_bare);
+            extra::set(&mut json, "membership_expires_at", until);
             paging.push(json);
         }
     }
@@ -493,6 +563,9 @@ async fn change_with(s: &mut Writing<'_>, proof: &impl SetsPassword) -> Result<R
     let new = take_text(&mut body, "password").unwrap_or_default();
     let account = login::account(&mut s.tx, id).await?;
     s.request.line.tried(login::tried(account.as_ref(), None, None));
+    if account.is_none() {
+        s.request.line.looked_at(login::nobodys(None));
+    }
     let proven = {
         s.slow.claim(id);
         let mut login = Login {

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::extra;
 use crate::facts::options::{OPTIONS, Options, options_of};
 use crate::facts::{self, Activity, PASSWORD_END};
+use crate::notifications::{Gone, ObjectKind};
 use crate::resources::keypairs::EndsKeypairs;
 use crate::resources::projects::{Domain, Project};
 use crate::resources::trusts::{self, end::EndsTrusts};
@@ -177,6 +178,76 @@ pub async fn federated(tx: &mut Tx, user: &str) -> Result<BTreeMap<String, Vec<(
     Ok(out)
 }
 
+/// A link to an identity provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The provider.
+    pub provider: String,
+    /// The protocol.
+    pub protocol: String,
+    /// Who the user is there.
+    pub unique_id: String,
+}
+
+impl Link {
+    /// Those in a checked body: `[{"idp_id", "protocols": [{"protocol_id", "unique_id"}]}]`.
+    pub fn all(body: &Map<String, Value>) -> Vec<Self> {
+        let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
+        let providers = body.get("federated").and_then(Value::as_array).into_iter().flatten();
+        providers
+            .flat_map(|provider| {
+                let protocols = provider["protocols"].as_array().into_iter().flatten();
+                protocols.map(|protocol| Self {
+                    provider: text(provider, "idp_id"),
+                    protocol: text(protocol, "protocol_id"),
+                    unique_id: text(protocol, "unique_id"),
+                })
+            })
+            .collect()
+    }
+}
+
+/// Stores links of a user to identity providers.
+///
+/// # Errors
+/// 409 when somebody is linked so already.
+pub async fn insert_links(tx: &mut WriteTx, proof: &impl Proof, user: &User, links: &[Link]) -> Result<()> {
+    for some in links.chunks(CHUNK) {
+        let rows = some.iter().fold(Insert::into("federated_user"), |rows, link| {
+            rows.row()
+                .set("user_id", &user.id)
+                .set("idp_id", &link.provider)
+                .set("protocol_id", &link.protocol)
+                .set("unique_id", &link.unique_id)
+                .set("display_name", &user.name)
+        });
+        tx.execute(proof, &rows).await.map_err(|e| match e {
+            store::Error::Duplicate => Error::taken("federated_user", "somebody is linked so already"),
+            other => other.into(),
+        })?;
+    }
+    Ok(())
+}
+
+/// Stores links in the place of those that there are; whether one of these is gone by it.
+///
+/// # Errors
+/// 409 when somebody else is linked so already.
+pub async fn replace_links(
+    tx: &mut WriteTx,
+    stored: &Authorized<User>,
+    user: &User,
+    links: &[Link],
+) -> Result<bool> {
+    let before = federated(tx, &stored.id).await?;
+    tx.execute(stored, &Delete::from("federated_user").key("user_id", &stored.id)).await?;
+    insert_links(tx, stored, user, links).await?;
+    let stays = |provider: &str, (protocol, unique_id): &(String, String)| {
+        links.iter().any(|l| l.provider == provider && l.protocol == *protocol && l.unique_id == *unique_id)
+    };
+    Ok(before.iter().any(|(provider, all)| all.iter().any(|one| !stays(provider, one))))
+}
+
 fn name_taken(name: &str, domain: &str) -> impl FnOnce(store::Error) -> Error {
     let detail = format!("Duplicate entry found with name {name} at domain ID {domain}");
     move |e| match e {
@@ -323,14 +394,34 @@ pub async fn end_tokens(tx: &mut WriteTx, proof: &impl Proof, user: &str) -> Res
 }
 
 /// Deletes a user with the trusts in which they take part and all below them, their credentials, grants,
-/// memberships and passwords; and ends their tokens.
+/// memberships and passwords; and ends their tokens. Returns what went with them and is told of.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn delete(tx: &mut WriteTx, proof: &impl DeletesUser, user: &str, now: Micros) -> Result<()> {
+pub async fn delete(
+    tx: &mut WriteTx,
+    proof: &impl DeletesUser,
+    user: &str,
+    now: Micros,
+) -> Result<Vec<Gone>> {
+    let mut gone = Vec::new();
+    for (kind, ids) in [
+        (
+            ObjectKind::ApplicationCredential,
+            "SELECT id FROM application_credential WHERE user_id = ? ORDER BY id",
+        ),
+        (
+            ObjectKind::AccessRule,
+            "SELECT external_id FROM access_rule WHERE user_id = ? AND external_id IS NOT NULL ORDER BY external_id",
+        ),
+    ] {
+        let ids: Vec<String> = tx.column(ids, args![Id(user)]).await?;
+        gone.extend(ids.into_iter().map(|id| (kind, id)));
+    }
     trusts::end::user_gone(tx, proof, user, now).await?;
     cascade::delete(tx, proof, "user", user).await?;
-    end_tokens(tx, proof, user).await
+    end_tokens(tx, proof, user).await?;
+    Ok(gone)
 }
 
 /// How a filter compares with the end of a password.

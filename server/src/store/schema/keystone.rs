@@ -344,7 +344,7 @@ pub const KEYSTONE: &[Table] = &[
         name: "identity_provider",
         columns: &[
             varchar("id", 64), boolean("enabled"), text("description").null(),
-            varchar("domain_id", 64).kept("domain", "a provider without its domain lets nobody in"),
+            varchar("domain_id", 64).by_rules("domain", EACH_BY_ITSELF),
             integer("authorization_ttl").null(),
         ],
         primary_key: &["id"],
@@ -363,7 +363,8 @@ pub const KEYSTONE: &[Table] = &[
         columns: &[
             varchar("id", 64),
             varchar("idp_id", 64).goes_with("identity_provider"),
-            varchar("mapping_id", 64), varchar("remote_id_attribute", 64).null(),
+            varchar("mapping_id", 64).kept("mapping", "a protocol without its mapping lets nobody in"),
+            varchar("remote_id_attribute", 64).null(),
         ],
         primary_key: &["id", "idp_id"],
         foreign_keys: &[references(&["idp_id"], "identity_provider", &["id"]).on_delete_cascade()],

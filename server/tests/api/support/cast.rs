@@ -1,7 +1,7 @@
 //! The people of the story that most tests of delegation tell.
 
 use serde_json::{Value, json};
-use vicar::auth::fernet::{Payload, PayloadScope};
+use vicar::auth::fernet::{Federated, Payload, PayloadScope};
 use vicar::clock::SECOND;
 
 use super::{Answer, START, Server};
@@ -119,6 +119,17 @@ impl Cast {
 
     /// A token of the server's own keys with any methods and scope, as a Keystone beside it could issue.
     pub fn foreign_token(&self, user: &str, methods: &[&str], scope: PayloadScope) -> String {
+        self.token_from(user, methods, scope, None)
+    }
+
+    /// The same of a user who came through an identity provider, if one is given.
+    pub fn token_from(
+        &self,
+        user: &str,
+        methods: &[&str],
+        scope: PayloadScope,
+        federated: Option<Federated>,
+    ) -> String {
         let payload = Payload {
             user: user.to_owned(),
             methods: methods.iter().map(|m| (*m).to_owned()).collect(),
@@ -126,6 +137,7 @@ impl Cast {
             expires: START + 3600 * SECOND,
             issued: START,
             audit_ids: vec![vicar::ids::audit()],
+            federated,
         };
         let keys = self.s.app.token_keys.current().expect("keys");
         payload.encode(&keys, &self.s.app.config.auth_methods).expect("a token")

@@ -10,10 +10,11 @@ use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use vicar::dispatch::{Route, events};
+use vicar::notifications;
 use vicar::reason::Reason;
 use vicar::security::{Event, TARGET};
 
-use super::Answer;
+use super::{Answer, told};
 
 /// The lines of one request.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +67,9 @@ pub fn install() {
     let errors = layer().with_test_writer().with_filter(tracing_subscriber::filter::LevelFilter::ERROR);
     let ours = filter_fn(|m| m.is_event() && [TARGET, "vicar::dispatch::log"].contains(&m.target()));
     let captured = layer().json().flatten_event(true).with_writer(Capture).with_filter(ours);
-    let _ = tracing_subscriber::registry().with(errors).with(captured).try_init();
+    let notified = filter_fn(|m| m.is_event() && m.target() == notifications::log::TARGET);
+    let told = layer().json().flatten_event(true).with_writer(told::Capture).with_filter(notified);
+    let _ = tracing_subscriber::registry().with(errors).with(captured).with(told).try_init();
 }
 
 /// The lines of the request that was answered.

@@ -7,6 +7,7 @@ mod logged;
 mod people;
 mod rows;
 mod server;
+mod told;
 
 use std::path::Path;
 
@@ -17,6 +18,7 @@ pub use logged::Logged;
 pub use people::{grant, group_of, on_domain, on_project, persona, token, user, user_by_api};
 pub use rows::{count, domain, in_database, in_db, one};
 pub use server::{Answer, PASSWORD, START, Server};
+pub use told::Teller;
 
 /// JSON as a reviewed file holds it.
 pub fn pretty(json: &Value) -> String {

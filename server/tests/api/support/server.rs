@@ -150,6 +150,7 @@ impl Server {
             rt.block_on(async {
                 migrate::sync(&store, held.now()).await.expect("schema");
                 let app = App::new(config, store, held).expect("app");
+                let telling = app.notifications.start(app.store.clone()).expect("notifications");
                 let listener = serve::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port");
                 let address = listener.local_addr().expect("an address");
                 if is_first {
@@ -166,7 +167,11 @@ impl Server {
                     front: Front::new(&app.config),
                     ..Limits::default()
                 };
-                serve::serve_within(limits, listener, None, vicar::routes::public(app), stop).await;
+                serve::serve_within(limits, listener, None, vicar::routes::public(Arc::clone(&app)), stop)
+                    .await;
+                if let Some(telling) = telling {
+                    app.notifications.finish(telling).await;
+                }
             });
         });
         let (address, app, runtime) = port.recv().expect("the server starts");
@@ -227,7 +232,9 @@ impl Server {
             (plain, body) => {
                 let r = plain.map(ureq::RequestBuilder::force_send_body).or(bodied).expect("a request");
                 let r = headers.iter().fold(r, |r, (n, v)| r.header(*n, *v));
+                let is_typed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
                 match body {
+                    Some(bytes) if is_typed => r.send(bytes),
                     Some(bytes) => r.content_type("application/json").send(bytes),
                     None => r.send_empty(),
                 }

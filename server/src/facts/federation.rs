@@ -1,0 +1,55 @@
+//! Identity providers, as far as tokens of those who came from them depend on them.
+
+use crate::args;
+use crate::store::{CHUNK, Id, Result, Select, Tx};
+
+/// Whether there is an identity provider with this id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn has_provider(tx: &mut Tx, id: &str) -> Result<bool> {
+    tx.exists("SELECT 1 FROM identity_provider WHERE id = ?", args![Id(id)]).await
+}
+
+/// Whether there is one, and it is enabled.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_provider_enabled(tx: &mut Tx, id: &str) -> Result<bool> {
+    tx.exists("SELECT 1 FROM identity_provider WHERE id = ? AND enabled = ?", args![Id(id), true]).await
+}
+
+/// Whether a provider has a protocol.
+///
+/// # Errors
+/// When the database fails.
+pub async fn has_protocol(tx: &mut Tx, provider: &str, protocol: &str) -> Result<bool> {
+    let sql = "SELECT 1 FROM federation_protocol WHERE idp_id = ? AND id = ?";
+    tx.exists(sql, args![Id(provider), Id(protocol)]).await
+}
+
+/// Whether a provider has a protocol whose mapping is there.
+///
+/// # Errors
+/// When the database fails.
+pub async fn has_mapping(tx: &mut Tx, provider: &str, protocol: &str) -> Result<bool> {
+    let sql = "SELECT 1 FROM federation_protocol p JOIN mapping m ON m.id = p.mapping_id
+                WHERE p.idp_id = ? AND p.id = ?";
+    tx.exists(sql, args![Id(provider), Id(protocol)]).await
+}
+
+/// Whether all of these are groups.
+///
+/// # Errors
+/// When the database fails.
+pub async fn are_groups(tx: &mut Tx, ids: &[String]) -> Result<bool> {
+    for some in ids.chunks(CHUNK) {
+        let mut q = Select::new("SELECT id FROM \"group\"");
+        q.id_in("id", some);
+        let found: Vec<String> = q.map(tx, |r| r.take()).await?;
+        if !some.iter().all(|id| found.contains(id)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,65 @@
+//! `POST /v3/OS-OAUTH2/token`: a token for the id and the secret of an application credential, as RFC 6749 asks for
+//! it. It is a token like any other.
+
+use axum::http::header;
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, json};
+
+use super::http::{LoggedIn, log_in};
+use crate::auth::application_credential::METHOD;
+use crate::authz::Writing;
+use crate::clock::SECOND;
+use crate::error::{Error, Result};
+use crate::http::request::{ok, with_header};
+use crate::reason::Reason;
+
+/// The one way to authenticate here, as `[oauth2] oauth2_authn_methods` names it.
+const BY_SECRET: &str = "client_secret_basic";
+
+const FAILED: Error = Error::UnauthorizedBecause(Reason::NoSuchMethod, "Client authentication failed.");
+
+/// `POST /v3/OS-OAUTH2/token`
+pub async fn token(s: &mut Writing<'_>) -> Result<Response> {
+    let form = s.request.form();
+    let field = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
+    match field("grant_type") {
+        None => return Err(Error::BadRequest("The parameter grant_type is required.".into())),
+        Some(kind) if kind == "client_credentials" => {}
+        Some(_) => {
+            return Err(Error::UnsupportedGrantType("This grant type is not supported.".into()));
+        }
+    }
+    let (id, secret) = match basic(s)? {
+        Some((id, secret)) => (Some(id), Some(secret)),
+        None => (field("client_id"), field("client_secret")),
+    };
+    let methods = &s.app.config.oauth2_authn_methods;
+    let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let (Some(id), Some(secret), true) = (some(id), some(secret), methods.iter().any(|m| m == BY_SECRET))
+    else {
+        return Err(FAILED);
+    };
+    let identity = json!({"methods": [METHOD], METHOD: {"id": id, "secret": secret}});
+    let login = log_in(s, Map::from_iter([("identity".to_owned(), identity)])).await?;
+    // A client has no other method that it could add.
+    let LoggedIn::Whole(text, token) = login else { return Err(FAILED) };
+    let lives = (token.payload.expires - token.payload.issued).div_euclid(SECOND);
+    let answer = ok(json!({"access_token": text, "token_type": "Bearer", "expires_in": lives}));
+    Ok(with_header(answer, header::CACHE_CONTROL, "no-store"))
+}
+
+/// The id and the secret of the header, if it has these.
+fn basic(s: &Writing<'_>) -> Result<Option<(String, String)>> {
+    let Some((scheme, encoded)) = s.request.header(&header::AUTHORIZATION)?.and_then(|h| h.split_once(' '))
+    else {
+        return Ok(None);
+    };
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Ok(None);
+    }
+    let plain = STANDARD.decode(encoded.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let (id, secret) = plain.as_deref().and_then(|plain| plain.split_once(':')).ok_or(FAILED)?;
+    Ok(Some((id.to_owned(), secret.to_owned())))
+}
