@@ -143,7 +143,7 @@ impl Scene {
             args![n, &rule, &owner],
         );
         s.sql_run(
-            "INSERT INTO whitelisted_config (domain_id, \"group\", option, value) VALUES (?, 'identity', 'driver', '\"sql\"')",
+            "INSERT INTO whitelisted_config (domain_id, \"group\", \"option\", value) VALUES (?, 'identity', 'driver', '\"sql\"')",
             args![&domain],
         );
         let [endpoint_group, policy] = ["endpoint-group", "policy"].map(named);
