@@ -63,11 +63,33 @@ class World:
         policy = self.make('policy', type='x', blob='x', collection='policies')
         filtered = self.make('endpoint_group', name=self.name(), filters={'interface': 'public'},
                              collection='OS-EP-FILTER/endpoint_groups')
+        federation, ids = '/OS-FEDERATION', {}
+        for name, path, body in (
+                ('mapping_id', '/mappings/', {'mapping': {'rules': [
+                    {'local': [{'user': {'name': '{0}'}}], 'remote': [{'type': 'UserName'}]}]}}),
+                ('idp_id', '/identity_providers/', {'identity_provider': {'domain_id': domain}}),
+                ('service_provider_id', '/service_providers/', {'service_provider': {
+                    'auth_url': 'https://x.example/auth', 'sp_url': 'https://x.example/sp'}})):
+            ids[name] = self.name()
+            self.api.put(federation + path + ids[name], self.root, body).want(201)
+        ids['protocol_id'] = self.name()
+        self.api.put('%s/identity_providers/%s/protocols/%s' % (federation, ids['idp_id'], ids['protocol_id']),
+                     self.root, {'protocol': {'mapping_id': ids['mapping_id']}}).want(201)
+        ids['consumer_id'] = self.make('consumer', description='x', collection='OS-OAUTH1/consumers')
+        credential = self.api.post('/users/%s/application_credentials' % user, token, {'application_credential': {
+            'name': self.name(), 'access_rules': [
+                {'service': 'identity', 'path': '/v3/' + self.name(), 'method': 'GET'}]}})
+        credential = credential.want(201).body['application_credential']
+        ids['application_credential_id'] = credential['id']
+        ids['access_rule_id'] = credential['access_rules'][0]['id']
+        self.api.put('/domains/%s/config' % domain, self.root, {'config': {'identity': {'driver': 'sql'}}}).want(201)
+        ids.update(group='identity', option='driver')
         limit = self.api.post('/registered_limits', self.root, {'registered_limits': [
             {'service_id': service, 'resource_name': 'x', 'default_limit': 1}]}).want(201)
         own = self.api.post('/limits', self.root, {'limits': [
             {'service_id': service, 'resource_name': 'x', 'resource_limit': 2, 'project_id': project}]}).want(201)
         for name, id in {
+            **ids,
             'domain_id': domain, 'project_id': project, 'user_id': user, 'group_id': group, 'role_id': role,
             'prior_role_id': role, 'implied_role_id': role, 'region_id': region, 'service_id': service,
             'endpoint_id': endpoint, 'trust_id': trust, 'policy_id': policy, 'endpoint_group_id': filtered,

@@ -2,6 +2,7 @@
 
 pub mod discovery;
 pub mod events;
+mod follows;
 mod health;
 mod home;
 pub mod log;

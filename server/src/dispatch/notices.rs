@@ -3,9 +3,10 @@
 use axum::http::HeaderName;
 use axum::http::header::USER_AGENT;
 use axum::response::Response;
-use vicar_rules::policy::{Op, Scope};
+use vicar_rules::policy::Scope;
 
 use super::events;
+use super::follows::{self, Tells};
 use super::route::{Auth, Route};
 use crate::app::App;
 use crate::authz::{Caller, Told};
@@ -21,243 +22,6 @@ const GLOBAL_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
 
 /// The longest name that a client gives itself, in bytes.
 const LONGEST_AGENT: usize = 255;
-
-/// What an operation tells when it has succeeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tells {
-    /// The object in the answer was made.
-    Made(ObjectKind),
-    /// The object that the path names was changed.
-    Changed(ObjectKind),
-    /// The object that the path names was deleted.
-    Gone(ObjectKind),
-    /// The role that the path names was granted, or is not any more.
-    Grant(Action),
-    /// A user came into the group that the path names, or left it.
-    Member {
-        /// Whether they came.
-        came: bool,
-    },
-    /// The handler knows, and says it with [`Session::tell`](crate::authz::Session::tell).
-    ByHandler,
-}
-
-use Tells::{ByHandler, Changed, Gone, Grant, Made as MadeOne, Member};
-
-/// Each operation is decided about: a new one does not compile before.
-fn of_operation(op: Op) -> Option<Tells> {
-    Some(match op {
-        Op::CreateUser => MadeOne(ObjectKind::User),
-        Op::UpdateUser | Op::ChangePassword => Changed(ObjectKind::User),
-        Op::CreateGroup => MadeOne(ObjectKind::Group),
-        Op::UpdateGroup => Changed(ObjectKind::Group),
-        Op::DeleteGroup => Gone(ObjectKind::Group),
-        Op::AddUserToGroup => Member { came: true },
-        Op::RemoveUserFromGroup => Member { came: false },
-        Op::CreateRole | Op::CreateDomainRole => MadeOne(ObjectKind::Role),
-        Op::UpdateRole | Op::UpdateDomainRole => Changed(ObjectKind::Role),
-        Op::DeleteRole | Op::DeleteDomainRole => Gone(ObjectKind::Role),
-        Op::CreateGrant => Grant(Action::Created),
-        Op::RevokeGrant => Grant(Action::Deleted),
-        Op::CreateDomain => MadeOne(ObjectKind::Domain),
-        Op::CreateRegion => MadeOne(ObjectKind::Region),
-        Op::UpdateRegion => Changed(ObjectKind::Region),
-        Op::DeleteRegion => Gone(ObjectKind::Region),
-        Op::CreateService => MadeOne(ObjectKind::Service),
-        Op::UpdateService => Changed(ObjectKind::Service),
-        Op::DeleteService => Gone(ObjectKind::Service),
-        Op::CreateEndpoint => MadeOne(ObjectKind::Endpoint),
-        Op::UpdateEndpoint => Changed(ObjectKind::Endpoint),
-        Op::DeleteEndpoint => Gone(ObjectKind::Endpoint),
-        Op::CreateTrust => MadeOne(ObjectKind::Trust),
-        Op::CreateCredential => MadeOne(ObjectKind::Credential),
-        Op::DeleteCredential => Gone(ObjectKind::Credential),
-        // What is deleted takes others along; a domain is a project too; the ids of keypairs are not in their paths.
-        Op::DeleteUser
-        | Op::CreateProject
-        | Op::UpdateProject
-        | Op::DeleteProject
-        | Op::UpdateDomain
-        | Op::DeleteDomain
-        | Op::UpdateProjectTags
-        | Op::DeleteProjectTags
-        | Op::CreateProjectTag
-        | Op::DeleteProjectTag
-        | Op::DeleteTrust
-        | Op::RenounceTrust
-        | Op::Ec2CreateCredential
-        | Op::Ec2DeleteCredential => ByHandler,
-        // application credentials
-        Op::CreateApplicationCredential => MadeOne(ObjectKind::ApplicationCredential),
-        Op::DeleteApplicationCredential => Gone(ObjectKind::ApplicationCredential),
-        Op::DeleteAccessRule => Gone(ObjectKind::AccessRule),
-        Op::GetApplicationCredential
-        | Op::ListApplicationCredentials
-        | Op::GetAccessRule
-        | Op::ListAccessRules => return None,
-
-        // OAuth1; what is signed has no operation, and its handler knows
-        Op::CreateConsumer => MadeOne(ObjectKind::Consumer),
-        Op::UpdateConsumer => Changed(ObjectKind::Consumer),
-        Op::DeleteConsumer => Gone(ObjectKind::Consumer),
-        Op::DeleteAccessToken => Gone(ObjectKind::AccessToken),
-        Op::AuthorizeRequestToken => return None,
-        Op::GetConsumer
-        | Op::ListConsumers
-        | Op::GetAccessToken
-        | Op::GetAccessTokenRole
-        | Op::ListAccessTokens
-        | Op::ListAccessTokenRoles => return None,
-
-        // OAuth2
-
-        // endpoint filters
-        Op::CreateEndpointGroup
-        | Op::UpdateEndpointGroup
-        | Op::DeleteEndpointGroup
-        | Op::AddEndpointGroupToProject
-        | Op::RemoveEndpointGroupFromProject
-        | Op::AddEndpointToProject
-        | Op::RemoveEndpointFromProject => return None,
-        Op::ListEndpointGroups
-        | Op::GetEndpointGroup
-        | Op::ListProjectsAssociatedWithEndpointGroup
-        | Op::ListEndpointsAssociatedWithEndpointGroup
-        | Op::GetEndpointGroupInProject
-        | Op::ListEndpointGroupsForProject
-        | Op::ListProjectsForEndpoint
-        | Op::CheckEndpointInProject
-        | Op::ListEndpointsForProject => return None,
-
-        // policies and their endpoints
-        Op::CreatePolicy => MadeOne(ObjectKind::Policy),
-        Op::UpdatePolicy => Changed(ObjectKind::Policy),
-        Op::DeletePolicy => Gone(ObjectKind::Policy),
-        Op::CreatePolicyAssociationForEndpoint
-        | Op::DeletePolicyAssociationForEndpoint
-        | Op::CreatePolicyAssociationForService
-        | Op::DeletePolicyAssociationForService
-        | Op::CreatePolicyAssociationForRegionAndService
-        | Op::DeletePolicyAssociationForRegionAndService => return None,
-        Op::GetPolicy
-        | Op::ListPolicies
-        | Op::CheckPolicyAssociationForEndpoint
-        | Op::CheckPolicyAssociationForService
-        | Op::CheckPolicyAssociationForRegionAndService
-        | Op::GetPolicyForEndpoint
-        | Op::ListEndpointsForPolicy => return None,
-
-        // configuration of domains
-        Op::CreateDomainConfig | Op::UpdateDomainConfig | Op::DeleteDomainConfig => return None,
-        Op::GetDomainConfig | Op::GetDomainConfigDefault | Op::GetSecurityComplianceDomainConfig => {
-            return None;
-        }
-
-        // federation
-        Op::CreateIdentityProvider
-        | Op::UpdateIdentityProvider
-        | Op::DeleteIdentityProvider
-        | Op::CreateProtocol
-        | Op::UpdateProtocol
-        | Op::DeleteProtocol
-        | Op::CreateMapping
-        | Op::UpdateMapping
-        | Op::DeleteMapping
-        | Op::CreateServiceProvider
-        | Op::UpdateServiceProvider
-        | Op::DeleteServiceProvider => return None,
-        Op::GetIdentityProvider
-        | Op::ListIdentityProviders
-        | Op::GetProtocol
-        | Op::ListProtocols
-        | Op::GetMapping
-        | Op::ListMappings
-        | Op::GetServiceProvider
-        | Op::ListServiceProviders => return None,
-
-        // certificates and lists of PKI tokens
-
-        // A Keystone tells nothing of these.
-        Op::RevokeToken
-        | Op::RevokeTokensForUser
-        | Op::Ec2tokensValidate
-        | Op::S3tokensValidate
-        | Op::UpdateCredential
-        | Op::CreateSystemGrantForUser
-        | Op::CreateSystemGrantForGroup
-        | Op::RevokeSystemGrantForUser
-        | Op::RevokeSystemGrantForGroup
-        | Op::CreateImpliedRole
-        | Op::DeleteImpliedRole
-        | Op::CreateRegisteredLimits
-        | Op::UpdateRegisteredLimit
-        | Op::DeleteRegisteredLimit
-        | Op::CreateLimits
-        | Op::UpdateLimit
-        | Op::DeleteLimit => return None,
-        // These change nothing.
-        Op::GetAuthCatalog
-        | Op::GetAuthProjects
-        | Op::GetAuthDomains
-        | Op::GetAuthSystem
-        | Op::ValidateToken
-        | Op::CheckToken
-        | Op::ListRevokeEvents
-        | Op::GetCredential
-        | Op::ListCredentials
-        | Op::Ec2GetCredential
-        | Op::Ec2ListCredentials
-        | Op::GetDomain
-        | Op::ListDomains
-        | Op::GetProject
-        | Op::ListProjects
-        | Op::ListUserProjects
-        | Op::ListProjectTags
-        | Op::GetProjectTag
-        | Op::GetUser
-        | Op::ListUsers
-        | Op::ListGroupsForUser
-        | Op::GetGroup
-        | Op::ListGroups
-        | Op::ListUsersInGroup
-        | Op::CheckUserInGroup
-        | Op::GetRole
-        | Op::ListRoles
-        | Op::GetDomainRole
-        | Op::ListDomainRoles
-        | Op::GetImpliedRole
-        | Op::CheckImpliedRole
-        | Op::ListImpliedRoles
-        | Op::ListRoleInferenceRules
-        | Op::CheckGrant
-        | Op::ListGrants
-        | Op::CheckSystemGrantForUser
-        | Op::ListSystemGrantsForUser
-        | Op::CheckSystemGrantForGroup
-        | Op::ListSystemGrantsForGroup
-        | Op::ListRoleAssignments
-        | Op::ListRoleAssignmentsForTree
-        | Op::GetTrust
-        | Op::ListTrusts
-        | Op::ListTrustsForTrustor
-        | Op::ListTrustsForTrustee
-        | Op::ListRolesForTrust
-        | Op::GetRoleForTrust
-        | Op::GetTrustLineage
-        | Op::ListUserDelegations
-        | Op::GetRegion
-        | Op::ListRegions
-        | Op::GetService
-        | Op::ListServices
-        | Op::GetEndpoint
-        | Op::ListEndpoints
-        | Op::GetRegisteredLimit
-        | Op::ListRegisteredLimits
-        | Op::GetLimit
-        | Op::ListLimits
-        | Op::GetLimitModel => return None,
-    })
-}
 
 /// A request that is over, or about to be refused.
 pub(super) struct Done<'a> {
@@ -298,13 +62,13 @@ impl Done<'_> {
         }
         self.tell_password();
         let op = self.route.declared.ops.first().copied();
-        match op.and_then(of_operation) {
-            Some(Grant(_)) if self.request.line.was_allowed() => {
+        match op.and_then(|op| follows::of(op).tells) {
+            Some(Tells::Grant(_)) if self.request.line.was_allowed() => {
                 if let Some(what) = self.what(None) {
                     self.say(what, Some(self.initiator()), Outcome::Failure, None);
                 }
             }
-            Some(Changed(ObjectKind::User)) if self.is_refused_password(error) => {
+            Some(Tells::Changed(ObjectKind::User)) if self.is_refused_password(error) => {
                 let reason = Reason { text: error.to_string(), code: 400 };
                 if let Some(what) = self.what(None) {
                     self.say(what, Some(self.initiator()), Outcome::Failure, Some(reason));
@@ -324,17 +88,17 @@ impl Done<'_> {
     fn what(&self, made: Option<&str>) -> Option<What> {
         let part = |name: &str| self.request.param_opt(name).map(str::to_owned);
         let object = |kind, action, id| What::Object { kind, action, id, actor: None };
-        Some(match of_operation(*self.route.declared.ops.first()?)? {
-            MadeOne(kind) => object(kind, Action::Created, made?.to_owned()),
-            Changed(kind) => object(kind, Action::Updated, self.request.parts().last()?.1.to_owned()),
-            Gone(kind) => object(kind, Action::Deleted, self.request.parts().last()?.1.to_owned()),
-            Member { came } => What::Object {
+        Some(match follows::of(*self.route.declared.ops.first()?).tells? {
+            Tells::Made(kind) => object(kind, Action::Created, made?.to_owned()),
+            Tells::Changed(kind) => object(kind, Action::Updated, self.request.parts().last()?.1.to_owned()),
+            Tells::Gone(kind) => object(kind, Action::Deleted, self.request.parts().last()?.1.to_owned()),
+            Tells::Member { came } => What::Object {
                 kind: ObjectKind::Group,
                 action: Action::Updated,
                 id: part("group_id")?,
                 actor: Some(Actor { user: part("user_id")?, came }),
             },
-            Grant(action) => {
+            Tells::Grant(action) => {
                 const PARTS: [(&str, &str); 5] = [
                     ("project", "project_id"),
                     ("domain", "domain_id"),
@@ -345,7 +109,7 @@ impl Done<'_> {
                 let parts = PARTS.into_iter().filter_map(|(name, of)| Some((name, part(of)?))).collect();
                 What::Grant { action, parts, inherited: self.route.path.contains("OS-INHERIT") }
             }
-            ByHandler => return None,
+            Tells::ByHandler => return None,
         })
     }
 
@@ -442,11 +206,11 @@ mod tests {
     fn what_reads_tells_nothing_and_what_writes_does_or_is_named_here() {
         let mut quiet = Vec::new();
         for route in ROUTES {
-            let tells = route.declared.ops.first().copied().and_then(of_operation);
+            let tells = route.declared.ops.first().copied().and_then(|op| follows::of(op).tells);
             match (&route.handler, tells) {
                 (Handler::Write(_), None) => quiet.push(route.path.split('/').nth(2).unwrap_or_default()),
                 // The last part of the path is the id, and the answer has one that is made.
-                (Handler::Write(_), Some(Changed(_) | Gone(_))) => {
+                (Handler::Write(_), Some(Tells::Changed(_) | Tells::Gone(_))) => {
                     assert!(route.path.ends_with('}') || route.path.ends_with("/password"), "{route:?}");
                 }
                 (Handler::Write(_), Some(_)) => {}
@@ -479,12 +243,12 @@ mod tests {
     fn each_kind_is_told_by_a_route_or_a_handler() {
         let of_routes: Vec<Tells> = ROUTES
             .iter()
-            .filter_map(|route| route.declared.ops.first().copied().and_then(of_operation))
+            .filter_map(|route| route.declared.ops.first().copied().and_then(|op| follows::of(op).tells))
             .collect();
         for kind in ObjectKind::ALL {
-            let told = of_routes
-                .iter()
-                .any(|tells| matches!(tells, MadeOne(of) | Changed(of) | Gone(of) if of == kind));
+            let told = of_routes.iter().any(
+                |tells| matches!(tells, Tells::Made(of) | Tells::Changed(of) | Tells::Gone(of) if of == kind),
+            );
             // Tags and projects are told by handlers; OAuth is not served yet.
             let by_handler = matches!(
                 kind,

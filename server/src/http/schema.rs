@@ -70,19 +70,20 @@ macro_rules! schema {
 
 /// The schema of a list of roles by id or by name, as trusts and keypairs take it.
 pub fn named_roles() -> Value {
+    serde_json::json!({"type": ["array", "null"], "maxItems": 1000, "items": named_role()})
+}
+
+/// The schema of a role by id or by name.
+pub fn named_role() -> Value {
     serde_json::json!({
-        "type": ["array", "null"],
-        "maxItems": 1000,
-        "items": {
-            "type": "object",
-            "properties": {
-                "id": {"type": "string", "minLength": 1, "maxLength": 64},
-                "name": {"type": "string", "minLength": 1, "maxLength": 255},
-            },
-            "additionalProperties": false,
-            "minProperties": 1,
-            "maxProperties": 1,
+        "type": "object",
+        "properties": {
+            "id": {"type": "string", "minLength": 1, "maxLength": 64},
+            "name": {"type": "string", "minLength": 1, "maxLength": 255},
         },
+        "additionalProperties": false,
+        "minProperties": 1,
+        "maxProperties": 1,
     })
 }
 

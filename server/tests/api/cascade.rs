@@ -10,11 +10,13 @@ use crate::support::{START, Server};
 /// Tables of the database itself.
 const KEPT: [&str; 3] = ["alembic_version", "vicar_schema", "vicar_guard"];
 
-fn tables() -> impl DoubleEndedIterator<Item = &'static Table> {
+/// The tables that rows are made in.
+pub fn tables() -> impl DoubleEndedIterator<Item = &'static Table> {
     KEYSTONE.iter().chain(OWN).filter(|table| !KEPT.contains(&table.name))
 }
 
-fn empty(s: &Server) {
+/// No rows but what the schema comes with.
+pub fn empty(s: &Server) {
     s.sql_run("DELETE FROM project WHERE parent_id IS NOT NULL", &[]);
     for table in tables().rev() {
         match table.name {
@@ -25,7 +27,7 @@ fn empty(s: &Server) {
 }
 
 /// One row in each table, each of which refers to those of the others.
-fn fill(s: &Server) {
+pub fn fill(s: &Server) {
     for table in tables() {
         let value = |c: &Column| -> Value {
             match c.ty {

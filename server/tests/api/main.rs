@@ -11,6 +11,7 @@ mod cascade;
 mod catalog;
 mod concurrency;
 mod database;
+mod deletions;
 mod discovery;
 mod domain_config;
 mod domains;

@@ -21,7 +21,7 @@ use crate::facts;
 use crate::facts::application_credentials::{self, StoredCredential, StoredRule};
 use crate::http::Links;
 use crate::http::request::{created, no_content, one, take_text};
-use crate::http::schema::{NAME, TEXT};
+use crate::http::schema::{self, NAME, TEXT};
 use crate::ids;
 use crate::resource::Record;
 use crate::resources::roles::{self, Role};
@@ -43,20 +43,7 @@ schema!(CREATE, {
         "secret": {"type": ["string", "null"], "pattern": TEXT},
         "expires_at": {"type": ["string", "null"], "maxLength": 64},
         "unrestricted": {"type": ["boolean", "null"]},
-        "roles": {
-            "type": "array",
-            "maxItems": 1000,
-            "items": {
-                "type": "object",
-                "properties": {
-                    "id": {"type": "string", "minLength": 1, "maxLength": 64},
-                    "name": {"type": "string", "minLength": 1, "maxLength": 255},
-                },
-                "additionalProperties": false,
-                "minProperties": 1,
-                "maxProperties": 1,
-            },
-        },
+        "roles": {"type": "array", "maxItems": 1000, "items": schema::named_role()},
         "access_rules": {
             "type": "array",
             "maxItems": MOST_RULES,

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::facts::access_tokens::RequestToken;
 use crate::facts::{self, Place};
 use crate::http::request::{created_form, one, with_made};
+use crate::http::schema;
 use crate::notifications::{Action, ObjectKind};
 use crate::reason::Reason;
 use crate::resources::roles;
@@ -27,21 +28,7 @@ schema!(AUTHORIZE, {
     "required": ["roles"],
     "properties": {
         // Without a role nobody could log in.
-        "roles": {
-            "type": "array",
-            "minItems": 1,
-            "maxItems": 1000,
-            "items": {
-                "type": "object",
-                "properties": {
-                    "id": {"type": "string", "minLength": 1, "maxLength": 64},
-                    "name": {"type": "string", "minLength": 1, "maxLength": 255},
-                },
-                "additionalProperties": false,
-                "minProperties": 1,
-                "maxProperties": 1,
-            },
-        },
+        "roles": {"type": "array", "minItems": 1, "maxItems": 1000, "items": schema::named_role()},
     },
 });
 
