@@ -3,12 +3,9 @@
     pytest clients_commands.py                on a Vicar
     pytest clients_commands.py --keystone     on a Keystone 30.0.0: a test of the tests
 
-The list of commands is the client's own: one that is not played here fails the test. They run in one process, since
-most of the time of a command is that of loading Python.
+The list of commands is the client's own: one that is not played here fails the test.
 """
-import contextlib
 import importlib.metadata
-import io
 import json
 import os
 
@@ -17,10 +14,10 @@ import harness
 harness.run_in('clients')
 
 import pytest
-from openstackclient import shell
 
 import api
 import server
+from cli_story import openstack
 
 COMMANDS = {e.name.replace('_', ' ') for e in importlib.metadata.entry_points(group='openstack.identity.v3')}
 # Who logs in through federation alone can ask: nobody does here.
@@ -43,17 +40,11 @@ class Openstack:
         words = [*line.split(), *more]
         name = max((c for c in COMMANDS if (line + ' ').startswith(c + ' ')), key=len)
         self.played.add(name)
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                status = shell.OpenStackShell().run([*self.options, *words])
-            except SystemExit as e:
-                status = e.code
-        # One of them returns what it shows where the others return nothing.
-        status = status if isinstance(status, int) else 0
-        self.c.equal('openstack %s' % ' '.join(words[:5]), (status, '' if status == want else err.getvalue()[-500:]),
+        done = openstack([*self.options, *words])
+        status = done.returncode
+        self.c.equal('openstack %s' % ' '.join(words[:5]), (status, '' if status == want else done.stderr[-500:]),
                      (want, ''))
-        return out.getvalue()
+        return done.stdout
 
     def data(self, line, *more):
         """The table that it prints."""
@@ -65,13 +56,11 @@ class Openstack:
 def w(checks, options):
     """The server, with `admin` as its administrator."""
     kind = server.Keystone if options.keystone else server.Vicar
-    saved = {k: os.environ.pop(k) for k in list(os.environ) if k.startswith('OS_')}
     with kind(settings=METHODS) as srv:
         o = Openstack(checks, srv.url, username='admin', password=srv.password, user_domain_id='default',
                       project_name='admin', project_domain_id='default')
         o.server = srv
         yield o
-    os.environ.update(saved)
 
 
 def test_people(w):
