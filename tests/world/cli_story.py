@@ -31,7 +31,7 @@ def openstack(words, **variables):
                 status = shell.OpenStackShell().run(list(words))
             except SystemExit as e:
                 status = e.code
-            except BaseException:  # noqa: BLE001
+            except BaseException:
                 traceback.print_exc()
             finally:
                 out.flush()

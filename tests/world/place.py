@@ -17,8 +17,7 @@ class Place:
         self.database = None
         self.accepted = ()          # what Vicar is to start without: names that --accept takes
         # Keystone's default, and passcodes.
-        methods = 'external,password,token,oauth1,mapped,application_credential,ec2credential,totp'
-        settings = {'identity': {'password_hash_rounds': 4}, 'auth': {'methods': methods}}
+        settings = {'identity': {'password_hash_rounds': 4}, 'auth': {'methods': ','.join(kind.methods)}}
         if engine != 'sqlite':
             engines = {'postgresql': services.PostgreSql, 'mariadb': services.MariaDb}
             self.database = stack.enter_context(engines[engine]())

@@ -285,6 +285,7 @@ class Memcached(Server):
 class Keystone(Server):
     """A Keystone 30.0.0 under uwsgi."""
     kind = env = 'keystone'
+    methods = ('external', 'password', 'token', 'oauth1', 'mapped', 'application_credential', 'ec2credential', 'totp')
     ready_path = '/v3'
     ready_statuses = (200,)
 

@@ -394,7 +394,7 @@ impl<'r, T> Session<'r, T> {
     }
 
     /// Leaves a notification of what the caller did to an object, for the time after the commit. Most routes
-    /// need not: `dispatch/notices.rs` says what follows from an operation.
+    /// need not: `dispatch/follows.rs` says what follows from an operation.
     pub fn tell(&mut self, kind: ObjectKind, action: Action, id: &str) {
         self.told.push(Told { kind, action, id: id.to_owned(), by_caller: true });
     }

@@ -590,6 +590,7 @@ mod tokens_of_federated_users {
         let gone = c.s.get(&unscoped, "/v3/auth/projects").expect(401);
         assert_eq!(gone.logged.request["reason"], "provider-gone");
         c.provider("idp", json!({"domain_id": "D"})).expect(201);
+        c.protocol("idp", "saml2", json!({"mapping_id": "m"})).expect(201);
         c.s.validate(&unscoped).expect(404);
         let other = c.federated("other", "saml2");
         c.s.validate(&token(&c, &other, PayloadScope::Unscoped, &[])).expect(200);

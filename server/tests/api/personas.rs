@@ -152,7 +152,7 @@ impl Scene {
             args![&endpoint_group, &endpoint_group],
         );
         s.sql_run(
-            "INSERT INTO policy (id, type, blob, extra) VALUES (?, 'x', '\"x\"', '{}')",
+            "INSERT INTO policy (id, type, \"blob\", extra) VALUES (?, 'x', '\"x\"', '{}')",
             args![&policy],
         );
         for (column, id) in [("endpoint_id", &endpoint), ("endpoint_group_id", &endpoint_group)] {
