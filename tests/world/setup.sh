@@ -63,21 +63,28 @@ for name in "$@"; do
     *) echo "setup.sh: no such environment: $name" >&2; exit 2;;
   esac
 done
+mkdir -p "$cache"
 if [ ${#want[@]} -gt 0 ]; then
+  exec 8> "$cache/.packages.lock"
+  flock 8                   # two runs at once: one after another
   as_root=(); [ "$(id -u)" = 0 ] || as_root=(sudo -n)
   # The tests start servers of their own: those of the packages stay down.
   deny=/usr/sbin/policy-rc.d
+  made=
   if [ ! -e $deny ]; then
+    made=$deny
+    trap '[ -z "$made" ] || "${as_root[@]}" rm -f "$made"' EXIT
     printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $deny >/dev/null
     "${as_root[@]}" chmod 755 $deny
-    trap '"${as_root[@]}" rm -f $deny' EXIT
   fi
   apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600)
   "${apt[@]}" update
   "${apt[@]}" install -y --no-install-recommends "${want[@]}"
+  [ -z "$made" ] || "${as_root[@]}" rm -f "$made"
+  made=
+  exec 8>&-
 fi
 
-mkdir -p "$cache"
 for name in "$@"; do
   case $name in services|databases|cluster|proxies|gophercloud) continue;; esac
   list=$here/requirements-$name.txt

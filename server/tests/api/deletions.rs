@@ -8,7 +8,7 @@ use vicar::store::cascade::DOMAIN;
 use vicar::store::schema::{self, Column, KEYSTONE, OWN, OnDelete, Reference, Table, Type};
 use vicar::store::{DateTime, Value, placeholders};
 
-use crate::cascade::{empty, fill, tables};
+use crate::cascade::{NUMBER, empty, fill, tables};
 use crate::support::{START, Server, count};
 
 /// A column, the table that it is in, and what it names.
@@ -63,7 +63,7 @@ fn is_refused((table, column, reference): &Named) -> bool {
 /// The key of the object in a column that names it.
 fn key(column: &Column) -> Value {
     match column.ty {
-        Type::Integer | Type::BigInt | Type::Serial => 1_i64.into(),
+        Type::Integer | Type::BigInt | Type::Serial => NUMBER.into(),
         _ => Value::Id("x".into()),
     }
 }
