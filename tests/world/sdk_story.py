@@ -10,9 +10,9 @@ import api
 import sign
 
 
-def connect(w, **auth):
+def connect(w, auth_type='password', **auth):
     return openstack.connection.Connection(
-        auth=dict(auth_url=w.url, **auth), region_name='RegionOne',
+        auth_type=auth_type, auth=dict(auth_url=w.url, **auth), region_name='RegionOne',
         identity_api_version='3', identity_interface='public',
         app_name='vicar-tests')
 
