@@ -145,7 +145,7 @@ def test_projects(w):
     for who in ann, w.me:
         for project in top, mid, low:
             k.roles.grant(w.roles['member'], user=who, project=project)
-    c.equal("somebody's", ids(k.projects.list(user=ann)), ids([top, mid, low]))
+    c.equal('projects of a user', ids(k.projects.list(user=ann)), ids([top, mid, low]))
     c.equal('below, as a list', sorted(x['project']['name'] for x in k.projects.get(
         top, subtree_as_list=True).subtree), ['low', 'mid'])
     c.equal('above, as a list', sorted(x['project']['name'] for x in k.projects.get(

@@ -65,7 +65,7 @@ class World:
         self.me, self.mine = self.conn.current_user_id, self.conn.current_project_id
 
     def login(self, user, **scope):
-        """The identity API in somebody's name."""
+        """The identity API as that user."""
         conn = connect(self, user_id=user.id, password=PW, **scope)
         return Played(conn.identity, self.of_identity)
 
@@ -422,7 +422,8 @@ def test_tokens(w):
     i.assign_project_role_to_user(w.mine, u, i.find_role('member'))
     token = connect(w, user_id=u.id, password=PW, project_id=w.mine).auth_token
     got = i.validate_token(token)
-    c.equal('whose it is', (got.user['id'], got.project['id'], got.methods), (u.id, w.mine, ['password']))
+    c.equal('its user, project and methods', (got.user['id'], got.project['id'], got.methods),
+            (u.id, w.mine, ['password']))
     c.ok('its roles and catalog', {'member'} <= {r['name'] for r in got.roles} and got.catalog and got.audit_ids)
     got = i.validate_token(token, nocatalog=True, allow_expired=True)
     c.equal('without the catalog', (got.user['id'], got.catalog), (u.id, None))

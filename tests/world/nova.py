@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Nova, Placement, Glance and Barbican, as released, live on Vicar; and Heat starts servers with the user gone.
+"""Nova, Placement, Glance, Barbican and Octavia, as released, live on Vicar; Heat starts servers with the user gone.
 
     nova.py                 starts them all and plays every scenario
     nova.py --keystone      the same with a Keystone 30.0.0
-    nova.py --only NAME...  some of: servers credentials limits expired keys scaling
+    nova.py --only NAME...  some of: servers credentials limits migrated expired keys balancers scaling
 """
 import argparse
 import os
@@ -17,6 +17,7 @@ if __name__ == '__main__':
     harness.run_in('heat')
 
 import api
+import balancers
 import heat
 import nova_cloud
 from heat import resource, template, until
@@ -82,6 +83,17 @@ class World(heat.World):
             self.nova.delete('/servers/' + one, token).want(204)
         until('servers are gone', lambda: not [s for s in self.servers(token) if s['id'] in servers])
 
+    def credential(self, owner, token, name, **more):
+        """An application credential: its id, and a login with it."""
+        made = self.identity.post('/users/%s/application_credentials' % owner.id, token, {
+            'application_credential': {'name': name, **more}}).want(201).body['application_credential']
+        return made['id'], api.Token(self.identity.post('/auth/tokens', body={'auth': {'identity': {
+            'methods': ['application_credential'],
+            'application_credential': {'id': made['id'], 'secret': made['secret']}}}}))
+
+    def end_credential(self, owner, token, one):
+        self.identity.delete('/users/%s/application_credentials/%s' % (owner.id, one), token).want(204)
+
     def limit(self, service, name, project, n):
         return self.identity.post('/limits', self.admin, {'limits': [
             {'service_id': self.services[service], 'region_id': 'RegionOne', 'resource_name': name,
@@ -121,28 +133,18 @@ def credentials(w):
     owner = heat.Owner(w, 'automated')
     token = owner.login()
 
-    def made(name, **more):
-        return w.identity.post('/users/%s/application_credentials' % owner.id, token, {
-            'application_credential': {'name': name, **more}}).want(201).body['application_credential']
-
-    def login(of):
-        return api.Token(w.identity.post('/auth/tokens', body={'auth': {'identity': {
-            'methods': ['application_credential'],
-            'application_credential': {'id': of['id'], 'secret': of['secret']}}}}))
-
-    whole, reads = made('whole'), made('reads', access_rules=[
+    whole, acting = w.credential(owner, token, 'whole')
+    _, reading = w.credential(owner, token, 'reads', access_rules=[
         {'service': 'compute', 'method': 'GET', 'path': '/v2.1/servers/detail'}])
-    acting = login(whole)
     a = w.boot(acting, 'automatic')
     c.status('a server is started with an application credential', a, 202)
     server = w.active(acting, a.body['server']['id'])
     c.equal("it is its user's, in the project", (server['user_id'], server['tenant_id']), (owner.id, owner.project))
-    reading = login(reads)
     c.equal('one with an access rule may do what the rule says', [s['id'] for s in w.servers(reading)], [server['id']])
     c.status('and not start a server', w.boot(reading, 'refused'), 401)
     c.status('nor look at one', w.nova.get('/servers/' + server['id'], reading), 401)
     c.status('and a service that does not ask for rules refuses it', w.glance.get('/images', reading), 401)
-    w.identity.delete('/users/%s/application_credentials/%s' % (owner.id, whole['id']), token).want(204)
+    w.end_credential(owner, token, whole)
     c.status('when it is deleted its token is refused at once', w.nova.get('/servers', acting), 401)
     w.gone(token, server['id'])
 
@@ -180,6 +182,38 @@ def limits(w):
     w.limit('glance', 'image_count_total', owner.project, 1)
     c.status('an image is within the limit of Glance', w.upload(token, 'mine'), 204)
     c.status('another is not', w.upload(token, 'more'), 413)
+
+
+def migrated(w):
+    """nova-manage makes limits of the quotas that Nova kept itself."""
+    c, region, project = w.c, 'north', heat.Owner(w, 'of-old').project
+    w.identity.put('/regions/' + region, w.admin, {'region': {}}).want(201)
+    # What it does not make: it tells that it is missing.
+    w.identity.post('/registered_limits', w.admin, {'registered_limits': [
+        {'service_id': w.services['nova'], 'region_id': region, 'resource_name': 'class:DISK_GB',
+         'default_limit': 1000}]}).want(201)
+    w.cloud.database.sql("INSERT INTO quotas (project_id, resource, hard_limit) VALUES ('%s', 'instances', 7), "
+                         "('%s', 'cores', 33)" % (project, project), 'nova_api')
+
+    def there():
+        where = '?service_id=%s&region_id=%s' % (w.services['nova'], region)
+        registered = w.identity.get('/registered_limits' + where, w.admin).want(200).body['registered_limits']
+        limits = w.identity.get('/limits%s&project_id=%s' % (where, project), w.admin).want(200).body['limits']
+        return ({x['resource_name']: x['default_limit'] for x in registered},
+                {x['resource_name']: x['resource_limit'] for x in limits})
+
+    command = '--region-id', region, '--project-id', project
+    w.cloud.migrate_quotas(*command, '--dry-run', '--no-embedded-flavor-scan')
+    c.equal('a dry run makes none', there(), ({'class:DISK_GB': 1000}, {}))
+    w.cloud.migrate_quotas(*command)
+    registered, limits = there()
+    c.equal('what Nova has a limit of is registered', sorted(registered), sorted([*NOVA_LIMITS, 'class:PCPU']))
+    c.equal("with Nova's own defaults", (registered['servers'], registered['class:MEMORY_MB']), (10, 51200))
+    wanted = {'servers': 7, 'class:VCPU': 33, 'class:PCPU': 33}
+    c.equal("and the project's quotas are its limits", limits, wanted)
+    again = w.cloud.migrate_quotas(*command, '--verbose')
+    c.ok('a second time all of it is found', 'already exists' in again and 'Creating project limit:' not in again)
+    c.equal('and nothing is changed', there(), (registered, wanted))
 
 
 def expired(w):
@@ -230,28 +264,6 @@ def expired(w):
     w.gone(token, server)
 
 
-def keys(w):
-    """Barbican hears that a project is gone, and destroys its secrets."""
-    c = w.c
-    barbican = api.Api(w.cloud.url('barbican') + '/v1')
-    alice, bob = heat.Owner(w, 'keeper'), heat.Owner(w, 'another-keeper')
-
-    def kept(owner):
-        return w.cloud.database.sql(
-            "SELECT s.deleted FROM secrets s JOIN projects p ON p.id = s.project_id WHERE p.external_id = '%s'"
-            % owner.project, 'barbican').split()
-
-    for owner in (alice, bob):
-        token = owner.login()
-        c.status('%s keeps a secret' % owner.name, barbican.post('/secrets', token, {
-            'name': 'key', 'payload': 'of a door', 'payload_content_type': 'text/plain'}), 201)
-        c.equal('and sees it', barbican.get('/secrets', token).want(200).body['total'], 1)
-    w.identity.delete('/projects/' + alice.project, w.admin).want(204)
-    until('Barbican heard of it', lambda: kept(alice) != ['0'])
-    c.ok("the project's secret is destroyed", kept(alice) in ([], ['1']), kept(alice))
-    c.equal("another project's is not", kept(bob), ['0'])
-
-
 def scaling(w):
     """alice goes; Heat starts servers for her through the trust, and stops when it ends."""
     c = w.c
@@ -292,8 +304,8 @@ def scaling(w):
         c.ok('she deletes the stack, and its servers go', True)
 
 
-SCENARIOS = {'servers': servers, 'credentials': credentials, 'limits': limits, 'expired': expired, 'keys': keys,
-             'scaling': scaling}
+SCENARIOS = {'servers': servers, 'credentials': credentials, 'limits': limits, 'migrated': migrated,
+             'expired': expired, 'keys': balancers.keys, 'balancers': balancers.balancers, 'scaling': scaling}
 
 
 def main():

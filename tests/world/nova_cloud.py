@@ -1,8 +1,8 @@
-"""Nova, Placement, Glance, Barbican and Heat, as released, on Vicar (or a Keystone).
+"""Nova, Placement, Glance, Barbican, Octavia and Heat, as released, on Vicar (or a Keystone).
 
 `Cloud` is heat_cloud.Cloud without Aodh and with these: real services with a real message bus and a real
 database. Nova's hypervisor is its own fake driver, and there is no network: servers are made with
-`networks: none`.
+`networks: none`. Octavia's API keeps what it is told; behind it are its own drivers that do nothing.
 """
 import base64
 import concurrent.futures
@@ -11,13 +11,14 @@ import json
 import os
 import shutil
 import subprocess
+import time
 
 import harness
 import heat_cloud
 import server
 
 SERVICES = {'nova': ('compute', '/v2.1'), 'placement': ('placement', ''), 'glance': ('image', ''),
-            'neutron': ('network', ''), 'barbican': ('key-manager', '')}
+            'neutron': ('network', ''), 'barbican': ('key-manager', ''), 'octavia': ('load-balancer', '')}
 
 
 class Cloud(heat_cloud.Cloud):
@@ -107,14 +108,19 @@ class Cloud(heat_cloud.Cloud):
         # A hypervisor reaches no database.
         self._conf('nova', {name: options for name, options in nova.items() if 'database' not in name},
                    'nova-compute.conf')
+        # Who moves quotas to limits is an administrator, and looks at the quotas of before.
+        admin = {'username': 'admin', 'password': self.identity.password, 'project_name': 'admin'}
+        self._conf('nova', {**nova, 'quota': {}, 'keystone_authtoken': self.login_options('nova', **admin)},
+                   'nova-migration.conf')
 
         self._barbican_files(token)
+        self._octavia_files(token)
 
     def _barbican_files(self, token):
         conf = self._conf('barbican', {
             'DEFAULT': {'transport_url': self._bus(), 'host_href': self.url('barbican')},
             'database': self._connection('barbican'),
-            'keystone_authtoken': self.login_options('barbican', **token),
+            'keystone_authtoken': self.login_options('barbican', service_type='key-manager', **token),
             'keystone_notifications': {'enable': 'true', 'pool_name': 'barbican'},
             'simple_crypto_plugin': {'kek': base64.urlsafe_b64encode(os.urandom(32)).decode()},
         })
@@ -122,6 +128,30 @@ class Cloud(heat_cloud.Cloud):
         os.symlink(os.path.dirname(conf), os.path.join(self.dir, '.barbican'))
         shutil.copy(os.path.join(harness.CACHE, 'heat', 'etc', 'barbican', 'barbican-api-paste.ini'),
                     self._folder('barbican'))
+
+    def _octavia_files(self, token):
+        conf = self._conf('octavia', {
+            'DEFAULT': {'transport_url': self._bus()},
+            'api_settings': {'default_provider_driver': 'noop_driver',
+                             'enabled_provider_drivers': 'noop_driver:does nothing'},
+            'controller_worker': {'network_driver': 'network_noop_driver'},
+            'database': self._connection('octavia'),
+            'keystone_authtoken': self.login_options('octavia', service_type='load-balancer', **token),
+        })
+        self.new_credential()
+        os.symlink(os.path.dirname(conf), os.path.join(self.dir, '.octavia'))
+
+    def new_credential(self):
+        """Octavia acts at other services with an application credential: a new one, whose id this is."""
+        a, _ = self.admin()
+        token = a.login(('octavia', 'default'), self.passwords['octavia'], {
+            'project': {'name': 'service', 'domain': {'id': 'default'}}})
+        made = a.post('/users/%s/application_credentials' % token.user, token, {'application_credential': {
+            'name': 'at-%d' % time.monotonic_ns()}}).want(201).body['application_credential']
+        server.change_ini(os.path.join(self._folder('octavia'), 'octavia.conf'), {'service_auth': {
+            'auth_type': 'v3applicationcredential', 'auth_url': self.identity.url,
+            'application_credential_id': made['id'], 'application_credential_secret': made['secret']}})
+        return made['id']
 
     def _limits(self, name):
         """Who asks for limits, and of which endpoint: a reader of the system."""
@@ -149,13 +179,13 @@ class Cloud(heat_cloud.Cloud):
                                           region_id='RegionOne', url=self.url(name))
 
     def _databases(self):
-        for name in ('nova', 'nova_api', 'nova_cell0', 'placement', 'glance', 'barbican'):
+        for name in ('nova', 'nova_api', 'nova_cell0', 'placement', 'glance', 'barbican', 'octavia'):
             self.database.create(name, 'secret-of-' + name)
         super()._databases()
 
-    def _command(self, program, *args):
+    def _command(self, program, *args, env='heat'):
         done = subprocess.run(
-            [harness.env_bin('heat', program), *args], cwd=self.dir, text=True, timeout=300,
+            [harness.env_bin(env, program), *args], cwd=self.dir, text=True, timeout=300,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=dict(os.environ, HOME=self.dir, PYTHONWARNINGS='ignore'))
         if done.returncode:
@@ -163,8 +193,8 @@ class Cloud(heat_cloud.Cloud):
                 program, ' '.join(args), done.returncode, done.stdout[-3000:]))
         return done.stdout
 
-    def _nova_manage(self, *words):
-        conf = os.path.join(self._folder('nova'), 'nova.conf')
+    def _nova_manage(self, *words, file='nova.conf'):
+        conf = os.path.join(self._folder('nova'), file)
         return self._command('nova-manage', '--config-file', conf, *words)
 
     def _sync_nova(self):
@@ -180,16 +210,18 @@ class Cloud(heat_cloud.Cloud):
         self._command('placement-manage', '--config-file',
                       os.path.join(self._folder('placement'), 'placement.conf'), 'db', 'sync')
         self._command('barbican-manage', 'db', 'upgrade', '--db-url', self.database.url('barbican'))
+        self._command('octavia-db-manage', '--config-file', os.path.join(self._folder('octavia'), 'octavia.conf'),
+                      'upgrade', 'head', env='octavia')
 
     # --- programs ----------------------------------------------------------------------
 
-    def _wsgi(self, name, app, threads=4, **env):
-        """A service behind uwsgi."""
+    def _wsgi(self, name, app, threads=4, packages='heat', **env):
+        """A service behind uwsgi, with the packages of an environment."""
         line = ' '.join([
             'uwsgi --master --die-on-term --need-app --lazy-apps --enable-threads --disable-logging',
             '--buffer-size 65535 --processes 1 --threads %d' % threads,
             '--http-socket 127.0.0.1:%d' % self.at[name], "--add-header 'Connection: close'",
-            '--virtualenv %s' % os.path.join(harness.CACHE, 'heat'), app])
+            '--virtualenv %s' % os.path.join(harness.CACHE, packages), app])
         self._add(name, line, self.at[name], **env)
 
     def _more(self):
@@ -205,6 +237,7 @@ class Cloud(heat_cloud.Cloud):
         self._wsgi('nova', '--module nova.wsgi.osapi_compute:application', OS_NOVA_CONFIG_DIR=self._folder('nova'))
         self._wsgi('barbican', '--paste config:' + os.path.join(
             self._folder('barbican'), 'barbican-api-paste.ini'))
+        self._wsgi('octavia', '--module octavia.wsgi.api:application', packages='octavia')
         self._add('barbican-keystone-listener', 'barbican-keystone-listener', 'barbican')
         for name, queue, file in (('nova-conductor', 'conductor', 'nova.conf'),
                                   ('nova-scheduler', 'scheduler', 'nova.conf'),
@@ -221,6 +254,10 @@ class Cloud(heat_cloud.Cloud):
                     'oslo_config_file': os.path.join(self._folder('nova'), 'nova.conf')}]]}]}, f)
         self._add('network', 'python %s %s' % (os.path.join(harness.HERE, 'service.py'), spec),
                   self.at['neutron'])
+
+    def migrate_quotas(self, *words):
+        """Nova's own program copies quotas from its database to the identity server."""
+        return self._nova_manage('limits', 'migrate_to_unified_limits', *words, file='nova-migration.conf')
 
     def discover(self):
         """Nova learns of its hypervisor."""

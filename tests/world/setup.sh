@@ -1,5 +1,5 @@
 #!/bin/bash
-# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|tempest|heat|fuzz|lint|packages|watching|site|services|databases|cluster|proxies|gophercloud]...
+# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|tempest|heat|octavia|fuzz|lint|packages|watching|site|services|databases|cluster|proxies|gophercloud]...
 #     (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
@@ -11,7 +11,7 @@ set -eu
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 tempest heat fuzz lint packages watching site services databases cluster proxies gophercloud
+[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 tempest heat octavia fuzz lint packages watching site services databases cluster proxies gophercloud
 
 want=()
 # What makes an environment usable is in a package of its own.
@@ -34,7 +34,7 @@ for name in "$@"; do
       for program in curl jq openssl; do
         command -v $program >/dev/null || want+=("$program")
       done;;
-    clients|fuzz|tempest|lint|keystone27|keystone28|keystone29) ;;
+    clients|octavia|fuzz|tempest|lint|keystone27|keystone28|keystone29) ;;
     packages)     # what makes packages, judges them, and is a clean machine for them
       for each in dpkg-shlibdeps:dpkg-dev lintian:lintian debootstrap:debootstrap systemd-nspawn:systemd-container \
           xz:xz-utils podman:podman crun:crun; do
@@ -91,7 +91,10 @@ for name in "$@"; do
   env=$cache/$name
   lists=("$list")
   # An older Keystone runs on what the newest one brings.
-  case $name in keystone??) lists+=("$here/requirements-keystone.txt");; esac
+  case $name in
+    keystone??) lists+=("$here/requirements-keystone.txt");;
+    octavia) lists+=("$here/requirements-heat.txt");;
+  esac
   stamp=$({ python3 --version; cat "${lists[@]}"; } | sha256sum | cut -d' ' -f1)
   (
     flock 9                 # two runs at once: the second finds it made
