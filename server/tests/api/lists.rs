@@ -458,7 +458,7 @@ const STRINGS: [&str; 14] = [
     "50!",
     "back\\slash",
     "qu'ote",
-    "ÄNN",
+    "ÄNNE",
     "änns",
     "Kilo",
     "\u{212a}ilos",
