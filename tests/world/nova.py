@@ -7,6 +7,7 @@
 """
 import argparse
 import os
+import re
 import signal
 import sys
 import time
@@ -203,7 +204,8 @@ def migrated(w):
                 {x['resource_name']: x['resource_limit'] for x in limits})
 
     command = '--region-id', region, '--project-id', project
-    w.cloud.migrate_quotas(*command, '--dry-run', '--no-embedded-flavor-scan')
+    told = w.cloud.migrate_quotas(*command, '--dry-run', '--no-embedded-flavor-scan', statuses=(3,))
+    c.ok('a dry run tells what is missing', re.search(r'class:VCPU +\| missing', told), told[-600:])
     c.equal('a dry run makes none', there(), ({'class:DISK_GB': 1000}, {}))
     w.cloud.migrate_quotas(*command)
     registered, limits = there()

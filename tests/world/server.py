@@ -15,6 +15,7 @@ import argparse
 import atexit
 import collections
 import configparser
+import glob
 import grp
 import os
 import random
@@ -89,6 +90,19 @@ def answers(port):
     with socket.socket() as s:
         s.settimeout(5)
         return s.connect_ex(('127.0.0.1', port)) == 0
+
+
+def _alive(group):
+    """Does a process of the group still run?"""
+    for path in glob.glob('/proc/[0-9]*/stat'):
+        try:
+            with open(path) as f:
+                state, _, its_group = f.read().rpartition(')')[2].split()[:3]
+        except OSError:             # it has ended
+            continue
+        if int(its_group) == group and state not in 'ZX':
+            return True
+    return False
 
 
 def vicar_bin():
@@ -189,6 +203,10 @@ class Server:
             os.killpg(p.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+        # Until the last has ended its port is not free.
+        end = time.monotonic() + 10
+        while _alive(p.pid) and time.monotonic() < end:
+            time.sleep(0.02)
         _keeper.tell('-', p.pid)
 
     def kill(self):
