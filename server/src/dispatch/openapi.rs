@@ -252,8 +252,19 @@ fn operation(route: &Route, id: &str, objects: &[Object]) -> Value {
                 "properties": {name: (body.schema)().json()},
             }),
         };
-        let body = json!({"required": true, "content": {"application/json": {"schema": schema}}});
+        // What may be null may be absent.
+        let is_required = !schema["type"].as_array().is_some_and(|types| types.contains(&json!("null")));
+        let body = json!({"required": is_required, "content": {"application/json": {"schema": schema}}});
         out.insert("requestBody".into(), body);
+    }
+    if let Some(form) = route.form {
+        let schema = form().json();
+        // Where nothing in it is required there need be none.
+        let is_required = schema.get("required").is_some();
+        out.insert(
+            "requestBody".into(),
+            json!({"required": is_required, "content": {FORM: {"schema": schema}}}),
+        );
     }
     let mut responses: Map<String, Value> =
         route.answers.iter().map(|a| (a.status.to_string(), response(route, *a, objects))).collect();
