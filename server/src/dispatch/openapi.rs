@@ -244,7 +244,7 @@ fn operation(route: &Route, id: &str, objects: &[Object]) -> Value {
         out.insert("parameters".into(), parameters.into());
     }
     if let Some(body) = &route.declared.body {
-        let schema = match body.member {
+        let mut schema = match body.member {
             None => (body.schema)().json().clone(),
             Some(name) => json!({
                 "type": "object",
@@ -252,8 +252,11 @@ fn operation(route: &Route, id: &str, objects: &[Object]) -> Value {
                 "properties": {name: (body.schema)().json()},
             }),
         };
-        // What may be null may be absent.
-        let is_required = !schema["type"].as_array().is_some_and(|types| types.contains(&json!("null")));
+        // What the schema takes for null is that there is none.
+        let is_required = !schema["type"].is_array();
+        if !is_required {
+            extra::set(&mut schema, "type", "object");
+        }
         let body = json!({"required": is_required, "content": {"application/json": {"schema": schema}}});
         out.insert("requestBody".into(), body);
     }
