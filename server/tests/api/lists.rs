@@ -516,7 +516,7 @@ const STRINGS: [&str; 14] = [
     "50!",
     "back\\slash",
     "qu'ote",
-    "ÄNN",
+    "ÄNNE",
     "änns",
     "Kilo",
     "\u{212a}ilos",

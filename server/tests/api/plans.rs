@@ -113,6 +113,10 @@ async fn rows_read(tx: &mut Tx) -> i64 {
 #[test]
 fn a_validation_reads_the_events_that_concern_it_and_no_others() {
     let s = Server::start();
+    if s.app.store.dialect() == Dialect::Postgres {
+        // Else it counts by itself at some moment of what follows, when there is one kind of rows alone.
+        s.change("ALTER TABLE revocation_event SET (autovacuum_enabled = false)");
+    }
     let name = |n: usize| Some(format!("{n:032x}"));
     let same = |text: &str| Some(text.to_owned());
     let (old, new) = (START - 3600 * SECOND, START + SECOND);
