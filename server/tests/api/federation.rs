@@ -673,7 +673,7 @@ fn a_membership_that_is_taken_away_ends_tokens_for_good() {
     c.s.validate(&token).expect(404);
 }
 
-/// The end of a membership's time is nobody's act: what was not held meanwhile is held again with the next login
+/// The end of a membership's time is no act: what was not held meanwhile is held again with the next login
 /// through the provider, as there. A shorter time is an act.
 #[test]
 fn a_membership_that_passes_takes_nothing_away_and_a_shorter_time_does() {
