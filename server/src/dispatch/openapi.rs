@@ -253,7 +253,7 @@ fn operation(route: &Route, id: &str, objects: &[Object]) -> Value {
             }),
         };
         // What the schema takes for null is that there is none.
-        let is_required = !schema["type"].is_array();
+        let is_required = !schema.get("type").is_some_and(Value::is_array);
         if !is_required {
             extra::set(&mut schema, "type", "object");
         }
