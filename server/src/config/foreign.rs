@@ -327,6 +327,8 @@ fn domains(all: &mut Findings, ini: &Ini) {
     if on != Some(true) {
         return;
     }
+    let dir = written("identity", "domain_config_dir");
+    all.idle.retain(|option| *option != dir);
     let dir = PathBuf::from(ini.value("identity", "domain_config_dir").unwrap_or("/etc/keystone/domains"));
     let option = written("identity", "domain_specific_drivers_enabled");
     let found = files_in(&dir, |name| name.starts_with("keystone.") && name.ends_with(".conf"));
