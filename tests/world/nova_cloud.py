@@ -7,6 +7,7 @@ database. Nova's hypervisor is its own fake driver, and there is no network: ser
 import base64
 import concurrent.futures
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -19,6 +20,18 @@ import server
 
 SERVICES = {'nova': ('compute', '/v2.1'), 'placement': ('placement', ''), 'glance': ('image', ''),
             'neutron': ('network', ''), 'barbican': ('key-manager', ''), 'octavia': ('load-balancer', '')}
+
+
+def serves(port):
+    """Does it answer a request?"""
+    connection = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
+    try:
+        connection.request('GET', '/')
+        return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 class Cloud(heat_cloud.Cloud):
@@ -223,6 +236,8 @@ class Cloud(heat_cloud.Cloud):
             '--http-socket 127.0.0.1:%d' % self.at[name], "--add-header 'Connection: close'",
             '--virtualenv %s' % os.path.join(harness.CACHE, packages), app])
         self._add(name, line, self.at[name], **env)
+        # The port is open before the program behind it is loaded.
+        self.services[name].ready = lambda: serves(self.at[name])
 
     def _more(self):
         self._services_files()
