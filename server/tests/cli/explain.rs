@@ -177,7 +177,10 @@ fn rules_that_are_referred_to_and_not_there_are_named() {
     assert_eq!(json["rules"][0]["missing"], json!(["nope"]));
     let with_default = s.file("more.yaml", "\"default\": \"@\"\n\"identity:get_region\": \"rule:nope\"\n");
     let checked = finish(vicar(&["policy", "check", &with_default]));
-    assert!(!String::from_utf8_lossy(&checked.stdout).contains("no such rule"), "the default takes its place");
+    assert!(
+        !String::from_utf8_lossy(&checked.stdout).contains("no such rule"),
+        "the default takes its place"
+    );
 }
 
 #[test]
