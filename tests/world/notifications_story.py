@@ -163,6 +163,11 @@ def play(s, form):
     s.call('DELETE', '/projects/%s/tags' % project)
     s.make('acting', 'project', name='acting', is_domain=True)
     below = s.make('below', 'project', name='below', domain_id=domain, parent_id=project)
+    member, me = s.at.role_ids(s.admin)['member'], s.admin.user
+    s.known(member=member)
+    s.call('PUT', '/projects/%s/users/%s/roles/%s' % (below, me, member))
+    trusted(s, s.at.exchange(s.admin, api.project(below)), me, me, below, member, 'trust below')
+    s.call('POST', '/credentials', {'credential': {'type': 'cert', 'blob': 'x', 'user_id': me, 'project_id': below}})
     s.call('DELETE', '/projects/' + below, X_Openstack_Request_Id='odd')
     # People.
     user = s.make('user', 'user', name='u', domain_id=domain, password=MEMBER, default_project_id=project)
@@ -173,8 +178,6 @@ def play(s, form):
     s.call('PUT', '/groups/%s/users/%s' % (group, user))
     s.call('DELETE', '/groups/%s/users/%s' % (group, user))
     # Roles.
-    member = s.at.role_ids(s.admin)['member']
-    s.known(member=member)
     role = s.make('role', 'role', name='r')
     own = s.make('own role', 'role', name='own', domain_id=domain)
     s.call('PATCH', '/roles/' + role, {'role': {'description': 'x'}})

@@ -52,8 +52,6 @@ pub struct Messaging {
     pub broker: Option<Broker>,
     /// The scheme of a `transport_url` that leads to no RabbitMQ.
     pub other_transport: Option<String>,
-    /// What the query of `transport_url` says: options of `[oslo_messaging_rabbit]`.
-    pub query: Vec<(String, String)>,
 }
 
 /// A RabbitMQ, or a cluster of it.
@@ -75,6 +73,8 @@ pub struct Broker {
     pub tls: Option<Tls>,
     /// How exchange and queues are declared.
     pub queues: Queues,
+    /// The query of its URL: options of `[oslo_messaging_rabbit]`.
+    pub query: Vec<(String, String)>,
 }
 
 /// A node.
@@ -282,6 +282,7 @@ impl BrokerOptions<'_> {
                 mirrored,
                 quorum,
             },
+            query: self.query.to_vec(),
         })
     }
 }
@@ -306,12 +307,12 @@ impl Reader<'_> {
             }
         }
         let needs_broker = drivers.iter().any(|driver| *driver != Driver::Log);
-        let (broker, other_transport, query) = if needs_broker {
+        let (broker, other_transport) = if needs_broker {
             self.broker()?
         } else {
             // What is there must be right, used or not.
             BrokerOptions { reader: self, query: &[] }.broker(Vec::new(), String::new())?;
-            (None, None, Vec::new())
+            (None, None)
         };
         let opt_out = "notification_opt_out";
         Ok(Messaging {
@@ -332,22 +333,20 @@ impl Reader<'_> {
             waiting: self.size::<usize>("vicar", "max_waiting_notifications")?.max(1),
             broker,
             other_transport,
-            query,
         })
     }
 
-    fn broker(&self) -> Result<(Option<Broker>, Option<String>, Vec<(String, String)>)> {
+    fn broker(&self) -> Result<(Option<Broker>, Option<String>)> {
         let of = match self.text(NOTIFICATIONS, "transport_url")? {
             Some(url) => (NOTIFICATIONS, url),
             None => ("DEFAULT", self.text("DEFAULT", "transport_url")?.unwrap_or_default()),
         };
         let url = TransportUrl::parse(&of.1).or_else(|what| wrong(of.0, "transport_url", what))?;
         if !matches!(url.scheme, "rabbit" | "kombu") {
-            return Ok((None, Some(url.scheme.to_owned()), Vec::new()));
+            return Ok((None, Some(url.scheme.to_owned())));
         }
         let options = BrokerOptions { reader: self, query: &url.query };
-        let broker = options.broker(url.hosts, url.vhost)?;
-        Ok((Some(broker), None, url.query))
+        Ok((Some(options.broker(url.hosts, url.vhost)?), None))
     }
 }
 
