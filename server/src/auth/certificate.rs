@@ -1,4 +1,4 @@
-//! Clients of OAuth 2.0 that show a certificate (RFC 8705, `tls_client_auth`): whose it is, by a mapping of what it says of
+//! Clients of OAuth 2.0 that show a certificate (RFC 8705, `tls_client_auth`): the user that a mapping finds in what it says of
 //! its subject and its issuer, and the token that is bound to it. Where the certificate comes from, and that somebody has
 //! verified it, is decided where requests arrive.
 
@@ -43,7 +43,7 @@ pub struct Passed {
     account: Option<Account>,
 }
 
-/// Whose certificate it is, if it is the one of the user with this id.
+/// The client, if the certificate is that of the user with this id.
 ///
 /// # Errors
 /// 401 when it is not, or when that user has no default project.
@@ -210,3 +210,6 @@ fn escaped(plain: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use crate::peer::Proxies;
 pub struct ClientCertificates {
     /// `[vicar] client_certificate_header`
     pub header: Option<HeaderName>,
-    /// `[vicar] trusted_proxies`: who is believed. On connections of these no certificate is the client's own.
+    /// `[vicar] trusted_proxies`: those who are believed. On connections of these no certificate is the client's own.
     pub from: Proxies,
 }
 
