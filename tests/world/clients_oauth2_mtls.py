@@ -99,8 +99,8 @@ class World:
             'token_cache_time': -1, 'cafile': authority.ca})
         stack.enter_context(self.service)
 
-    def certificate(self, name, **other):
-        return self.authority.of_user(self.people[name] | other, self.domain, name + '@example.org')
+    def certificate(self, who, **other):
+        return self.authority.of_user(self.people[who] | other, self.domain, who + '@example.org')
 
     def session(self, name, cert, **more):
         plugin = loading.get_plugin_loader('v3oauth2mtlsclientcredential').load_from_options(
@@ -162,7 +162,6 @@ def test_keystoneauth_gets_a_token(w):
             ('no certificate', 'alice', None)):
         session = w.session(name, cert)
         c.raises(what, session.get_token, ka.ClientException)
-        c.raises('... is no client', session.get_token, ka.ClientException)
 
 
 def test_the_endpoint(w):
