@@ -92,7 +92,7 @@ class Proxy(server.Server):
         raise NotImplementedError
 
     def asking(self, text, asks, tells):
-        """The recipe with the lines for certificates of clients, which stand behind one that it has."""
+        """The recipe with the lines for certificates of clients, after one that it has."""
         return replaced(text, [(self.before, '\n'.join([self.before, *asks, *tells]))])
 
     def whole(self, text):

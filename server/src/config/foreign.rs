@@ -487,11 +487,17 @@ mod tests {
             ini.read(text).expect("reads");
             let config = Config::from_ini(&ini, Path::new("/d")).expect("reads");
             let all = judge(&ini, &config).foreign;
-            all.iter().filter(|f| f.option.starts_with("[oauth2]")).map(|f| f.option.clone()).collect::<Vec<_>>()
+            all.iter()
+                .filter(|f| f.option.starts_with("[oauth2]"))
+                .map(|f| f.option.clone())
+                .collect::<Vec<_>>()
         };
         let mapping = "[oauth2]\noauth2_cert_dn_mapping_id = m\n";
         assert_eq!(found(mapping), ["[oauth2] oauth2_cert_dn_mapping_id"]);
-        assert_eq!(found("[oauth2]\noauth2_authn_methods = tls_client_auth\n"), ["[oauth2] oauth2_authn_methods"]);
+        assert_eq!(
+            found("[oauth2]\noauth2_authn_methods = tls_client_auth\n"),
+            ["[oauth2] oauth2_authn_methods"]
+        );
         let header = "client_certificate_header = X-Cert\ntrusted_proxies = ::1";
         for fine in [
             String::new(),

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +15,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use tokio_rustls::rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use vicar_rules::Micros;
 
 use super::Request;
 use crate::config::client_certificate::ClientCertificates;
@@ -136,9 +138,10 @@ impl Shown {
     }
 
     /// The certificate, if it is good still: a connection may be older than what has changed.
-    fn verified(&self) -> Option<&CertificateDer<'static>> {
+    fn verified(&self, now: Micros) -> Option<&CertificateDer<'static>> {
         let (certificate, others) = self.chain.split_first()?;
-        self.authorities.verify_client_cert(certificate, others, UnixTime::now()).ok()?;
+        let now = UnixTime::since_unix_epoch(Duration::from_micros(u64::try_from(now).ok()?));
+        self.authorities.verify_client_cert(certificate, others, now).ok()?;
         Some(certificate)
     }
 }
@@ -148,7 +151,7 @@ impl Shown {
 ///
 /// # Errors
 /// 400 when a front server sends the header twice: one of them may be the client's.
-pub fn of(request: &Request, told: &ClientCertificates) -> Result<Option<Vec<u8>>> {
+pub fn of(request: &Request, told: &ClientCertificates, now: Micros) -> Result<Option<Vec<u8>>> {
     if request.comes_from(&told.from) {
         // The connection is the front server's, and so is a certificate on it.
         let Some(header) = &told.header else { return Ok(None) };
@@ -159,7 +162,7 @@ pub fn of(request: &Request, told: &ClientCertificates) -> Result<Option<Vec<u8>
     if request.is_forwarded() {
         return Ok(None);
     }
-    Ok(request.shown().and_then(Shown::verified).map(|certificate| certificate.to_vec()))
+    Ok(request.shown().and_then(|shown| shown.verified(now)).map(|certificate| certificate.to_vec()))
 }
 
 /// A certificate as front servers write it: PEM, percent-encoded (nginx) or with spaces in the place of line ends (Apache), or

@@ -38,7 +38,7 @@ pub async fn token(s: &mut Writing<'_>) -> Result<Response> {
     let has = |method: &str| s.app.config.oauth2_authn_methods.iter().any(|m| m == method);
     let some = |text: Option<String>| text.filter(|text| !text.is_empty());
     // As in Keystone, who shows a certificate has chosen, whatever else comes along and in whichever order the methods are.
-    if let Some(der) = client_certificate::of(s.request, &s.app.config.client_certificates)? {
+    if let Some(der) = client_certificate::of(s.request, &s.app.config.client_certificates, s.now)? {
         return match some(field("client_id")) {
             Some(id) if has(BY_CERTIFICATE) => by_certificate(s, &id, &der).await,
             _ => Err(FAILED),
