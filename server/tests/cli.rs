@@ -1422,6 +1422,7 @@ fn adopting_counts_who_and_what_would_be_left_behind() {
             ("INSERT INTO password (local_user_id, password_hash, created_at, created_at_int, self_service)
                VALUES (77, '$6$rounds=1$a$b', '2020-01-01 00:00:00', 2, 0)", &[]),
             ("INSERT INTO user_option VALUES ('careful', 'MFAR', '[[\"password\", \"external\"]]')", &[]),
+            ("INSERT INTO user_option VALUES ('old', 'MFAR', '[[\"password\", \"topt\"]]')", &[]),
             (trusts, &[]),
             (&wide.0, &wide.1),
             (&narrow.0, &narrow.1),
@@ -1442,6 +1443,7 @@ fn adopting_counts_who_and_what_would_be_left_behind() {
         "FAIL     federated users: 1: ",
         "FAIL     passwords: 1 with a hash that neither",
         "FAIL     users who need a second factor: 1: ",
+        "differs  multi-factor rules: 1 users have rules with a method that is not among [auth] methods",
         "ok       trusts: 2 live, 1 of them made from others; the longest chain has 2 links",
         "differs  wider than their parent: 2 trusts contradict",
         "differs  later than their parent: 1 trusts",

@@ -58,16 +58,22 @@ def main():
     checks = harness.Checks()
     settings = {'identity': {'password_hash_rounds': '4'}}
     with server.Vicar(settings=settings) as v, tempfile.TemporaryDirectory() as folder:
-        status, counts, report, output = run(v, folder, args.requests, args.seed)
-        print(output)
-        for case in report.iter('testcase'):
-            wrong = [e for kind in ('failure', 'error') for e in case.iter(kind)]
-            checks.ok(case.get('name'), not wrong, '; '.join(e.get('type') or '' for e in wrong))
-        print('seed %d: %s' % (args.seed, ', '.join('%s %s' % (n, name) for name, n in sorted(counts.items()))))
-        checks.ok('all that was sent was answered', counts['requests'] > args.requests / 2, counts['requests'])
-        checks.equal('an answer that says that the server failed', sum(
-            n for name, n in counts.items() if name.startswith('status 5')), 0)
-        checks.ok('Schemathesis found nothing', status == 0, 'status %d' % status)
+        sent, seed = 0, args.seed
+        # Some operations have few requests that differ: what is missing then is sent with the next seeds.
+        while sent < args.requests:
+            status, counts, report, output = run(v, folder, args.requests - sent, seed)
+            print(output)
+            for case in report.iter('testcase'):
+                wrong = [e for kind in ('failure', 'error') for e in case.iter(kind)]
+                checks.ok(case.get('name'), not wrong, '; '.join(e.get('type') or '' for e in wrong))
+            print('seed %d: %s' % (seed, ', '.join('%s %s' % (n, name) for name, n in sorted(counts.items()))))
+            checks.equal('an answer that says that the server failed', sum(
+                n for name, n in counts.items() if name.startswith('status 5')), 0)
+            checks.ok('Schemathesis found nothing', status == 0, 'status %d' % status)
+            sent, seed = sent + counts['requests'], seed + 1
+            if args.requests <= SHORT or not counts['requests']:
+                break
+        checks.ok('%d requests were answered' % sent, sent >= min(args.requests, SHORT) / 2)
         checks.ok('the server lives', v.ready())
     return checks.close()
 

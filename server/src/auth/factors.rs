@@ -113,6 +113,12 @@ pub fn satisfies(rules: &Value, proven: &[String], known: &[String]) -> bool {
     is_satisfied(&applicable(rules, known), proven)
 }
 
+/// Whether stored rules ask for less than they say: a method that is not known is left out of them.
+pub fn is_weakened(rules: &Value, known: &[String]) -> bool {
+    let words = rules.as_array().into_iter().flatten().filter_map(Value::as_array).flatten();
+    words.filter_map(Value::as_str).any(|word| !known.iter().any(|k| k == word))
+}
+
 /// Whether one of the rules is satisfied. No rule at all is satisfied by anything.
 fn is_satisfied(rules: &[Vec<&str>], proven: &[String]) -> bool {
     rules.is_empty() || rules.iter().any(|rule| rule.iter().all(|m| proven.iter().any(|p| p == m)))
@@ -136,6 +142,10 @@ mod tests {
         assert!(fits(json!([["password", "retina"]]), &["password"]));
         assert!(!fits(json!([["retina"], ["totp"]]), &["password"]));
         assert!(!fits(json!([["totp"], [7]]), &["password"]));
+        assert!(is_weakened(&json!([["password"], ["password", "topt"]]), &known));
+        assert!(
+            !is_weakened(&json!([["password", "totp"]]), &known) && !is_weakened(&json!("damaged"), &known)
+        );
         assert_eq!(applicable(&json!([["totp", "retina", "totp"], [], ["retina"]]), &known), [["totp"]]);
     }
 }

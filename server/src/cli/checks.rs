@@ -3,12 +3,17 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use serde_json::Value as Json;
 use vicar_rules::Micros;
 
+use super::failure::Failure;
 use super::files;
 use super::report::{Report, Verdict};
+use crate::auth::factors;
 use crate::clock::SECOND;
+use crate::config::Config;
 use crate::crypto::keys::{self, KeyRing};
+use crate::store::Tx;
 use crate::store::schema::releases::Release;
 
 /// 2026-01-01 UTC: a clock that is right shows no less.
@@ -86,4 +91,25 @@ pub(super) fn key_repository(r: &mut Report, about: &str, dir: &Path, null_key: 
             "no staged key (0), so the next rotation fails; restore it, or set up new keys",
         );
     }
+}
+
+/// The multi-factor rules of users for whom they count.
+pub(super) async fn multi_factor_rules(tx: &mut Tx) -> Result<Vec<Json>, Failure> {
+    let rules: Vec<Option<String>> = tx
+        .column(
+            "SELECT o.option_value FROM user_option o WHERE o.option_id = 'MFAR' AND NOT EXISTS (
+                SELECT 1 FROM user_option e WHERE e.user_id = o.user_id AND e.option_id = 'MFAE'
+                   AND e.option_value = 'false')",
+            &[],
+        )
+        .await?;
+    Ok(rules.iter().filter_map(|text| serde_json::from_str(text.as_deref()?).ok()).collect())
+}
+
+/// What is to be said where rules ask for less than they say.
+pub(super) fn weakened_rules(rules: &[Json], config: &Config) -> Option<String> {
+    let weakened = rules.iter().filter(|rules| factors::is_weakened(rules, &config.auth_methods)).count();
+    (weakened > 0).then(|| {
+        format!("{weakened} users have rules with a method that is not among [auth] methods: it is left out of them, as in a Keystone, so they log in with less")
+    })
 }

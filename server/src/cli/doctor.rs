@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::report::{Report, Verdict};
 use super::terminal::Screen;
 use super::tls::Tls;
-use super::{checks, files, keys as cli_keys, print};
+use super::{checks, files, keys as cli_keys, left_behind, print};
 use crate::args;
 use crate::clock::{SECOND, iso};
 use crate::config::foreign::{self, Effect};
@@ -79,7 +79,7 @@ impl Doctor {
                 }
                 r.group("Database");
                 let progress = Progress::begin("checking the database");
-                database(&mut r, &config).await;
+                database(&mut r, &ini, &config, &self.accept).await;
                 drop(progress);
             }
         }
@@ -149,7 +149,7 @@ fn policy(r: &mut Report, config: &Config) {
     }
 }
 
-async fn database(r: &mut Report, config: &Config) {
+async fn database(r: &mut Report, ini: &Ini, config: &Config, accept: &Accept) {
     if let Location::Sqlite(path) = &config.database.location {
         match files::is_there(path) {
             Err(e) => return r.fail("database", e),
@@ -184,12 +184,18 @@ async fn database(r: &mut Report, config: &Config) {
         Ok(store) => store,
         Err(e) => return r.fail("database", e),
     };
-    if let Err(e) = contents(r, config, &store).await {
+    if let Err(e) = contents(r, ini, config, accept, &store).await {
         r.fail("database", e);
     }
 }
 
-async fn contents(r: &mut Report, config: &Config, store: &Store) -> Result<(), Failure> {
+async fn contents(
+    r: &mut Report,
+    ini: &Ini,
+    config: &Config,
+    accept: &Accept,
+    store: &Store,
+) -> Result<(), Failure> {
     let mut tx = store.read().await?;
     match tx.fault().await? {
         None => {
@@ -226,6 +232,12 @@ async fn contents(r: &mut Report, config: &Config, store: &Store) -> Result<(), 
     }
     if let Some(lacking) = checks::lacking(&release) {
         r.ok("indexes", lacking);
+    }
+    for text in left_behind::found(&mut tx, ini, accept, true).await? {
+        r.fail("stored, and not there here", text);
+    }
+    if let Some(text) = checks::weakened_rules(&checks::multi_factor_rules(&mut tx).await?, config) {
+        r.warn("multi-factor rules", text);
     }
     let now = installation::clock().now();
     clock(r, config, &mut tx, now).await?;

@@ -10,7 +10,7 @@ use crate::store::Tx;
 struct Left {
     /// The name that `--accept` takes.
     name: &'static str,
-    /// Finds a row if there is one.
+    /// Finds what is there, each by its id.
     sql: &'static str,
     /// What is there, and what follows.
     text: &'static str,
@@ -23,15 +23,15 @@ struct Left {
 const LEFT: [Left; 2] = [
     Left {
         name: "federation",
-        sql: "SELECT id FROM federation_protocol",
-        text: "identity providers are stored: who logs in through one cannot do so here",
+        sql: "SELECT DISTINCT idp_id FROM federation_protocol ORDER BY idp_id",
+        text: "identity providers are stored, and who logs in through one cannot do so here",
         only_with: None,
         is_made_here: true,
     },
     Left {
         name: "domain-configs",
-        sql: "SELECT domain_id FROM whitelisted_config WHERE \"group\" = 'identity' AND \"option\" = 'driver' AND value <> '\"sql\"'",
-        text: "a domain's stored configuration names another driver than `sql`: its users cannot log in here",
+        sql: "SELECT DISTINCT domain_id FROM whitelisted_config WHERE \"group\" = 'identity' AND \"option\" = 'driver' AND value <> '\"sql\"' ORDER BY domain_id",
+        text: "in stored configurations of domains `[identity] driver` is another than `sql`, and their users cannot log in here",
         only_with: Some(("identity", "domain_configurations_from_database")),
         is_made_here: false,
     },
@@ -42,16 +42,42 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     LEFT.iter().map(|left| left.name)
 }
 
-/// Refuses a Keystone's tables in which something is stored that logins rely on and that is not there here.
-pub(super) async fn check(tx: &mut Tx, ini: &Ini, accept: &Accept, is_ours: bool) -> Result<(), Failure> {
+/// What the table of `--accept` in docs/configuration.md says of these.
+#[cfg(test)]
+pub(super) fn rows() -> impl Iterator<Item = String> {
+    LEFT.iter().map(|left| {
+        let on = left.only_with.map(|(section, option)| format!(", with `[{section}] {option}`"));
+        format!("| `{}` | what is stored{} | {} |\n", left.name, on.unwrap_or_default(), left.text)
+    })
+}
+
+/// What is stored in a Keystone's tables that logins rely on and that is not there here: what a start refuses.
+pub(super) async fn found(
+    tx: &mut Tx,
+    ini: &Ini,
+    accept: &Accept,
+    is_ours: bool,
+) -> Result<Vec<String>, Failure> {
+    let mut out = Vec::new();
     for left in LEFT.iter().filter(|left| !(is_ours && left.is_made_here)) {
         let counts = left
             .only_with
             .is_none_or(|(section, option)| ini.value(section, option).and_then(oslo::boolean) == Some(true));
-        if counts && !accept.has(left.name) && tx.exists(left.sql, &[]).await? {
-            let text = format!("{}. To start all the same: --accept {}", left.text, left.name);
-            return Err(Failure::Config(text));
+        if !counts || accept.has(left.name) {
+            continue;
+        }
+        let ids: Vec<String> = tx.column(left.sql, &[]).await?;
+        if !ids.is_empty() {
+            let (some, more) = (ids.len().min(5), if ids.len() > 5 { ", …" } else { "" });
+            let which = ids.get(..some).unwrap_or_default().join(", ");
+            out.push(format!("{} ({which}{more}). To start all the same: --accept {}", left.text, left.name));
         }
     }
-    Ok(())
+    Ok(out)
+}
+
+/// Refuses what [`found`] finds.
+pub(super) async fn check(tx: &mut Tx, ini: &Ini, accept: &Accept, is_ours: bool) -> Result<(), Failure> {
+    let found = found(tx, ini, accept, is_ours).await?;
+    if found.is_empty() { Ok(()) } else { Err(Failure::Config(found.join("; "))) }
 }

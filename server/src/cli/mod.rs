@@ -98,6 +98,12 @@ enum Command {
     Generate(generate::Generate),
 }
 
+/// What a start refuses of what is stored: rows of a table of docs/configuration.md.
+#[cfg(test)]
+pub(crate) fn stored_refusals() -> impl Iterator<Item = String> {
+    left_behind::rows()
+}
+
 /// Runs the program. Errors are one line on standard error, and a code that tells their kind.
 pub fn main() -> ExitCode {
     let command = match Cli::parse().command {

@@ -76,7 +76,9 @@ pub(super) async fn start(
     let first = if is_empty(&app).await? { Some(first_start(at, &app, reached).await?) } else { None };
     app.token_keys.current().map_err(|e| Failure::Keys(format!("token keys: {e}")))?;
     app.credential_keys.current().map_err(|e| Failure::Keys(format!("credential keys: {e}")))?;
-    app.receipt_keys.current().map_err(|e| Failure::Keys(format!("receipt keys: {e}")))?;
+    app.receipt_keys
+        .current()
+        .map_err(|e| Failure::Keys(format!("receipt keys: {e}; `vicar keys setup --receipt` makes them")))?;
     Ok(Started { app, first })
 }
 

@@ -94,6 +94,18 @@ impl Reader<'_> {
     pub(super) fn compliance(&self) -> Result<Compliance> {
         let section = "security_compliance";
         let count = |name| self.count(section, name);
+        // A Keystone refuses these too. A limit of none is an option that is not set.
+        for name in [
+            "lockout_failure_attempts",
+            "lockout_duration",
+            "disable_user_account_days_inactive",
+            "password_expires_days",
+            "invalid_password_hash_max_chars",
+        ] {
+            if self.row(section, name).1.is_some_and(|set| set.trim().parse() == Ok(0_i64)) {
+                return wrong(section, name, "must be 1 or more; without it there is no limit");
+            }
+        }
         Ok(Compliance {
             lockout_failure_attempts: count("lockout_failure_attempts")?,
             lockout_duration: self.duration(section, "lockout_duration")?,
@@ -137,5 +149,16 @@ mod tests {
         assert_eq!(cut.map(|w| (w.function, w.most)), Some((HashFunction::Sha512, Some(5))));
         assert!(of(&format!("{on}{more}invalid_password_hash_function = crc32\n")).is_err());
         assert!(of("report_invalid_password_hash = log\n").is_err());
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_refused() {
+        let of = |text: &str| Config::from_text(&format!("[security_compliance]\n{text}"), Path::new("/d"));
+        for name in ["lockout_failure_attempts", "lockout_duration", "disable_user_account_days_inactive"] {
+            let said = of(&format!("{name} = 0\n")).expect_err("everybody would be locked out").0;
+            assert!(said.contains(name) && said.contains("must be 1 or more"), "{said}");
+            of(&format!("{name} = 1\n")).expect("reads");
+        }
+        of("unique_last_password_count = 0\nminimum_password_age = 0\n").expect("none is a value of these");
     }
 }

@@ -59,6 +59,8 @@ pub enum Ec2Keys {
 pub struct ListLimits {
     /// `[DEFAULT]`
     pub default: Option<u32>,
+    /// `[DEFAULT] max_db_limit`, above which none of them goes.
+    pub most: Option<u32>,
     identity: Option<u32>,
     resource: Option<u32>,
     role: Option<u32>,
@@ -79,7 +81,10 @@ impl ListLimits {
             "limits" | "registered_limits" => self.unified_limit,
             _ => None,
         };
-        own.or(self.default)
+        match (own.or(self.default), self.most) {
+            (Some(limit), Some(most)) => Some(limit.min(most)),
+            (limit, most) => limit.or(most),
+        }
     }
 }
 
@@ -432,6 +437,7 @@ impl Reader<'_> {
         let of = |section| Ok(self.count(section, "list_limit")?.filter(|n| *n > 0));
         Ok(ListLimits {
             default: of("DEFAULT")?,
+            most: self.count("DEFAULT", "max_db_limit")?.filter(|n| *n > 0),
             identity: of("identity")?,
             resource: of("resource")?,
             role: of("role")?,
@@ -646,7 +652,11 @@ impl Reader<'_> {
         let algorithm = self.text("identity", "password_hash_algorithm")?;
         let rounds = self.number("identity", "password_hash_rounds")?;
         let rounds = if algorithm.is_none_or(|a| a.starts_with("bcrypt")) { rounds } else { 12 };
-        Ok(u32::try_from(rounds).unwrap_or(12).clamp(4, 31))
+        match u32::try_from(rounds) {
+            Ok(cost @ 4..=20) => Ok(cost),
+            // Each one more takes twice the time: 20 takes a minute, 31 a day.
+            _ => wrong("identity", "password_hash_rounds", format_args!("`{rounds}` is not from 4 to 20")),
+        }
     }
 }
 
@@ -721,6 +731,10 @@ like = this
         // Keystone's own words for the others: iterations, and a power of two.
         assert_eq!(cost("password_hash_algorithm = pbkdf2_sha512\npassword_hash_rounds = 25000"), 12);
         assert_eq!(cost("password_hash_algorithm = scrypt\npassword_hash_rounds = 16"), 12);
+        for odd in [-1, 3, 21, 31, 99] {
+            let text = format!("[identity]\npassword_hash_rounds = {odd}\n");
+            assert!(Config::from_text(&text, Path::new("/d")).is_err(), "{odd}");
+        }
     }
 
     #[test]

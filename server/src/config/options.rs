@@ -109,6 +109,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("catalog", "list_limit", Count(None), "the same of regions, services and endpoints"),
     opt("policy", "list_limit", Count(None), "the same of policies"),
     opt("unified_limit", "list_limit", Count(None), "the same of limits and registered limits"),
+    opt("DEFAULT", "max_db_limit", Count(None), "no list in one answer is longer, whatever the options above say; 0: any. Keystone's default of 1000 is not taken"),
     opt("DEFAULT", "max_project_tree_depth", Number(5), "levels of projects below a domain"),
     opt("unified_limit", "enforcement_model", Choice(&["flat", "strict_two_level"]), "with `strict_two_level`, no limit of a project is above its domain's"),
     opt("federation", "attribute_mapping_default_schema_version", Choice(&["1.0", "2.0", "3.0"]), "the version of mappings that name none"),
@@ -165,7 +166,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("identity", "domain_configurations_from_database", Flag(false), "with the option above, the `list_limit` that is stored for a domain counts for the lists of its users and groups. Another driver than `sql` is refused when it is to be stored, and one that is stored refuses the start"),
     opt("identity", "max_password_length", Number(4096), "bytes; bcrypt takes 72"),
     opt("identity", "password_hash_algorithm", Text(Some("bcrypt")), "new passwords are stored as bcrypt whatever it says; of another algorithm the rounds do not count"),
-    opt("identity", "password_hash_rounds", Number(12), "bcrypt's cost"),
+    opt("identity", "password_hash_rounds", Number(12), "bcrypt's cost, from 4 to 20: each one more takes twice the time"),
     opt("assignment", "prohibited_implied_role", List("admin"), "names of roles that no role may imply"),
     opt("security_compliance", "lockout_failure_attempts", Count(None), "failed logins that lock an account"),
     opt("security_compliance", "lockout_duration", Seconds(1800), "how long it stays locked"),
@@ -329,7 +330,7 @@ mod tests {
         // One test writes the page.
         in_the_page(
             "| `--accept` | Option | What is missing |\n| --- | --- | --- |\n",
-            super::super::foreign::refusals(),
+            super::super::foreign::refusals().into_iter().chain(crate::cli::stored_refusals()),
         );
     }
 

@@ -88,9 +88,11 @@ fn stored_logins_that_would_be_missed_refuse_the_start_unless_that_is_accepted()
            INSERT INTO whitelisted_config VALUES ('default', 'identity', 'driver', '\"ldap\"')",
     );
     add(&s, "[identity]\ndomain_configurations_from_database = true");
-    refused(&s, &START, 3, "--accept domain-configs");
+    refused(&s, &START, 3, "(default). To start all the same: --accept domain-configs");
     let config = s.path("vicar.conf").display().to_string();
     drop(serve(&s, &["--config-file", &config, "--accept", "domain-configs"], &[]));
+    expect(&run(&s, &["doctor"]), 1, "FAIL  stored, and not there here: in stored configurations of domains");
+    expect(&run(&s, &["doctor", "--accept", "domain-configs"]), 0, "");
     // Without the option, a Keystone looks at none of it.
     add(&s, "[identity]\ndomain_configurations_from_database = false");
     drop(serve(&s, &["--config-file", &config], &[]));

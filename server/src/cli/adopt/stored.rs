@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value as Json;
 use vicar_rules::Micros;
 use vicar_rules::delegation::{Broken, Ended, TrustStatus};
 
@@ -279,30 +278,23 @@ async fn mapped(r: &mut Report, tx: &mut Tx) -> Result {
 }
 
 async fn second_factor(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
-    let rules: Vec<Option<String>> = tx
-        .column(
-            "SELECT o.option_value FROM user_option o WHERE o.option_id = 'MFAR' AND NOT EXISTS (
-                SELECT 1 FROM user_option e WHERE e.user_id = o.user_id AND e.option_id = 'MFAE'
-                   AND e.option_value = 'false')",
-            &[],
-        )
-        .await?;
+    let rules = checks::multi_factor_rules(tx).await?;
     let mut proven: Vec<String> = ["password", "totp"].map(str::to_owned).into();
     if config.remote_user.is_some() {
         proven.extend(["external", "kerberos"].map(str::to_owned));
     }
-    let locked_out = rules
-        .iter()
-        .filter_map(|text| serde_json::from_str::<Json>(text.as_deref()?).ok())
-        .filter(|rules| !factors::satisfies(rules, &proven, &config.auth_methods))
-        .count();
-    let locked_out = i64::try_from(locked_out).unwrap_or(i64::MAX);
-    r.none_or(
-        Verdict::Fail,
-        "users who need a second factor",
-        locked_out,
-        "their multi-factor rules ask for a method that is not served here, so they cannot log in",
-    );
+    let locked_out = rules.iter().filter(|rules| !factors::satisfies(rules, &proven, &config.auth_methods));
+    match locked_out.count() {
+        0 if rules.is_empty() => r.ok("users who need a second factor", "none"),
+        0 => r.ok("users who need a second factor", format_args!("{}, and their methods are served", rules.len())),
+        n => r.fail(
+            "users who need a second factor",
+            format_args!("{n}: their multi-factor rules ask for a method that is not served here, so they cannot log in"),
+        ),
+    }
+    if let Some(text) = checks::weakened_rules(&rules, config) {
+        r.differs("multi-factor rules", text);
+    }
     Ok(())
 }
 
