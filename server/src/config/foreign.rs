@@ -80,6 +80,7 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("oslo_policy", "enforce_scope", Unless(ON), Differs("the kind of scope that an operation wants is always enforced, as in Keystone 30.0.0")),
     ("oslo_policy", "enforce_new_defaults", Unless(ON), Differs("the old, wider defaults are not among the shipped rules: who relies on them is refused. Overrides in policy.yaml can name them")),
     ("security_compliance", "allow_insecure_admin_trust_cross_project_credentials_access", Unless(OFF), Differs("a trust's token never sees other credentials here")),
+    ("DEFAULT", "strict_password_check", Unless(ON), Differs("a password that is too long is always refused, never cut")),
     ("resource", "*_url_safe", Unless(&["off"]), Refused("url-safe-names", "names are not checked here for what cannot be part of a URL")),
     ("application_credential", "*", Always, Nothing),
     ("DEFAULT", "secure_proxy_ssl_header", Always, Todo("it is not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with")),
@@ -440,6 +441,9 @@ mod tests {
         assert!(matches!(effect("auth", "saml2", "my.plugin"), Refused("auth-plugins", _)));
         assert_eq!(effect("auth", "password", "keystone.auth.plugins.password.Password"), Nothing);
         assert_eq!(effect("DEFAULT", "log_file", "x"), Nothing);
+        assert_eq!(effect("DEFAULT", "max_param_size", "32"), Nothing);
+        assert_eq!(effect("DEFAULT", "strict_password_check", "true"), Nothing);
+        assert!(matches!(effect("DEFAULT", "strict_password_check", "false"), Differs(_)));
         assert_eq!(effect("oslo_policy", "enforce_scope", "Yes"), Nothing);
         assert!(matches!(effect("oslo_policy", "enforce_scope", "no"), Differs(_)));
         assert!(matches!(effect("openid", "remote_id_attribute", "HTTP_OIDC_ISS"), Refused("federation", _)));

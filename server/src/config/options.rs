@@ -109,6 +109,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("catalog", "list_limit", Count(None), "the same of regions, services and endpoints"),
     opt("policy", "list_limit", Count(None), "the same of policies"),
     opt("unified_limit", "list_limit", Count(None), "the same of limits and registered limits"),
+    opt("DEFAULT", "max_db_limit", Count(None), "no list in one answer is longer, whatever the options above say; 0: any. Keystone's default of 1000 is not taken"),
     opt("DEFAULT", "max_project_tree_depth", Number(5), "levels of projects below a domain"),
     opt("unified_limit", "enforcement_model", Choice(&["flat", "strict_two_level"]), "with `strict_two_level`, no limit of a project is above its domain's"),
     opt("federation", "attribute_mapping_default_schema_version", Choice(&["1.0", "2.0", "3.0"]), "the version of mappings that name none"),
