@@ -249,7 +249,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("oslo_messaging_rabbit", "ssl", Flag(false), "whether connections are TLS. The certificate is always verified, with the host's name"),
     opt("oslo_messaging_rabbit", "ssl_ca_file", Text(None), "whom to trust; unset: those whom the system trusts"),
     opt("oslo_messaging_rabbit", "ssl_cert_file", Text(None), "the certificate that is shown to the broker"),
-    opt("oslo_messaging_rabbit", "ssl_key_file", Text(None), "the key of that certificate"),
+    opt("oslo_messaging_rabbit", "ssl_key_file", Text(None), "the key of that certificate; unset: it is in the same file"),
     opt("vicar", "max_waiting_notifications", Number(10_000), "how many events wait in memory while the broker is away or slow; what comes beyond is dropped and counted; ours"),
     opt("oslo_middleware", "max_request_body_size", Number(114_688), "bytes"),
     opt("revoke", "expiration_buffer", Seconds(1800), "how long revocations are kept beyond need"),
