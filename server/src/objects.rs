@@ -264,6 +264,7 @@ fn token() -> Value {
             "OS-TRUST:trust": trust,
             "application_credential": application_credential,
             "OS-OAUTH1": closed(json!({"access_token_id": text(), "consumer_id": text()}), json!({})),
+            "oauth2_credential": closed(json!({"x5t#S256": text()}), json!({})),
             "service_providers": list(closed(json!({"id": text(), "auth_url": text(), "sp_url": text()}), json!({}))),
         }),
     )
