@@ -67,6 +67,8 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("identity", "driver", Unless(SQL), Refused("identity-driver", "users whose passwords an LDAP or another service checks cannot log in here")),
     ("catalog", "driver", Unless(SQL), Refused("catalog-driver", "the catalog is served from the database alone")),
     ("oslo_messaging_rabbit", "kombu_compression", Always, Differs("notifications are sent as they are, without compression")),
+    ("oslo_messaging_rabbit", "ssl_version", Unless(&["", "sslv23", "tlsv1_2"]), Differs("connections are TLS 1.2 or 1.3 here, whichever the broker has")),
+    // What a Keystone declares with `rabbit_transient_quorum_queue` are queues for replies: it has none.
     ("oslo_messaging*", "*", Always, Nothing),
     ("cache", "*", Always, Nothing),
     ("unified_limit", "driver", Unless(SQL), Refused("other-driver", "what it keeps is not in the database, and not served here")),
@@ -215,6 +217,21 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// Judges an option with a value.
+    fn add(&mut self, option: String, (section, name, value): (&str, &str, &str)) {
+        match standing(section, name, value) {
+            Standing::Read => {}
+            Standing::Foreign(Nothing) => self.idle.push(option),
+            Standing::Foreign(effect @ (Refused(_, text) | Differs(text) | Todo(text))) => {
+                let value = shown(name, value).map_or("set".to_owned(), |v| format!("`{v}`"));
+                self.foreign.push(Finding { option, effect, text: format!("is {value}: {text}") });
+            }
+            Standing::Unknown(meant) => {
+                self.unknown.push((option, meant.map(|(section, name)| written(section, name))));
+            }
+        }
+    }
+
     /// What keeps the server from starting, but for what was accepted by name.
     pub fn refused<'a>(
         &'a self,
@@ -236,22 +253,16 @@ pub fn judge(ini: &Ini, config: &Config) -> Findings {
     let mut all = Findings::default();
     for (section, name) in ini.names() {
         let Some(value) = ini.value(section, name) else { continue };
-        let option = written(section, name);
-        match standing(section, name, value) {
-            Standing::Read => {}
-            Standing::Foreign(Nothing) => all.idle.push(option),
-            Standing::Foreign(effect @ (Refused(_, text) | Differs(text) | Todo(text))) => {
-                let value = shown(name, value).map_or("set".to_owned(), |v| format!("`{v}`"));
-                all.foreign.push(Finding { option, effect, text: format!("is {value}: {text}") });
-            }
-            Standing::Unknown(meant) => {
-                all.unknown.push((option, meant.map(|(section, name)| written(section, name))));
-            }
-        }
+        all.add(written(section, name), (section, name, value));
+    }
+    for (name, value) in config.messaging.broker.iter().flat_map(|broker| &broker.query) {
+        let option = format!("{}: {name}", written("oslo_messaging_notifications", "transport_url"));
+        all.add(option, ("oslo_messaging_rabbit", name, value));
     }
     methods(&mut all, config);
     transport(&mut all, config);
     external(&mut all, ini, config);
+    client_certificates(&mut all, ini, config);
     domains(&mut all, ini);
     all
 }
@@ -317,6 +328,24 @@ fn external(all: &mut Findings, ini: &Ini, config: &Config) {
             "nobody is known by a front server here before `[vicar] remote_user_header` names its header";
         all.foreign.push(Finding { option, effect: Todo(text), text: format!("is set: {text}") });
     }
+}
+
+/// Certificates of clients of OAuth 2.0, where they were set up.
+fn client_certificates(all: &mut Findings, ini: &Ini, config: &Config) {
+    let names = ["oauth2_authn_methods", "oauth2_cert_dn_mapping_id"];
+    let set = names.into_iter().find(|name| ini.value("oauth2", name).is_some());
+    let come = config.client_certificates.header.is_some() || config.serving.tls_client_ca.is_some();
+    let Some(name) =
+        set.filter(|_| !come && config.oauth2_authn_methods.iter().any(|m| m == "tls_client_auth"))
+    else {
+        return;
+    };
+    let text = "no client has a certificate here before `[vicar] client_certificate_header` or `tls_client_ca` says where it comes from";
+    all.foreign.push(Finding {
+        option: written("oauth2", name),
+        effect: Todo(text),
+        text: format!("is set: {text}"),
+    });
 }
 
 const OTHER_DOMAINS: &str = "their users cannot log in here";
@@ -468,6 +497,35 @@ mod tests {
     }
 
     #[test]
+    fn certificates_of_clients_come_from_somewhere() {
+        let found = |text: &str| {
+            let mut ini = Ini::default();
+            ini.read(text).expect("reads");
+            let config = Config::from_ini(&ini, Path::new("/d")).expect("reads");
+            let all = judge(&ini, &config).foreign;
+            all.iter()
+                .filter(|f| f.option.starts_with("[oauth2]"))
+                .map(|f| f.option.clone())
+                .collect::<Vec<_>>()
+        };
+        let mapping = "[oauth2]\noauth2_cert_dn_mapping_id = m\n";
+        assert_eq!(found(mapping), ["[oauth2] oauth2_cert_dn_mapping_id"]);
+        assert_eq!(
+            found("[oauth2]\noauth2_authn_methods = tls_client_auth\n"),
+            ["[oauth2] oauth2_authn_methods"]
+        );
+        let header = "client_certificate_header = X-Cert\ntrusted_proxies = ::1";
+        for fine in [
+            String::new(),
+            "[oauth2]\noauth2_authn_methods = client_secret_basic\n".to_owned(),
+            format!("{mapping}[vicar]\ntls_client_ca = /ca\n"),
+            format!("{mapping}[vicar]\n{header}\n"),
+        ] {
+            assert!(found(&fine).is_empty(), "{fine}");
+        }
+    }
+
+    #[test]
     fn domains_with_another_driver() {
         let dir = std::env::temp_dir().join(format!("vicar-domains-{}", crate::ids::uuid()));
         std::fs::create_dir(&dir).expect("made");
@@ -493,6 +551,29 @@ mod tests {
             matches!(found.as_slice(), [("domain-drivers", text)] if text.contains("People") && !text.contains("Own"))
         );
         std::fs::remove_dir_all(&dir).expect("removed");
+    }
+
+    #[test]
+    fn options_of_a_broker_that_do_nothing_are_said() {
+        let judged = |text: &str| {
+            let mut ini = Ini::default();
+            ini.read(&format!("[oslo_messaging_notifications]\ndriver = messagingv2\n{text}"))
+                .expect("reads");
+            let all = judge(&ini, &Config::from_ini(&ini, Path::new("/d")).expect("reads"));
+            let said = all.foreign.into_iter().map(|f| f.option).collect::<Vec<_>>();
+            (said.join(" "), all.idle.join(" "))
+        };
+        let url = "[oslo_messaging_notifications] transport_url:";
+        let (said, idle) =
+            judged("transport_url = rabbit://h/?ssl=1&kombu_compression=gzip&rabbit_stream_fanout=1\n");
+        assert_eq!(said, format!("{url} kombu_compression"));
+        assert_eq!(idle, format!("{url} rabbit_stream_fanout"));
+        let rabbit = "[oslo_messaging_rabbit]";
+        let (said, idle) =
+            judged(&format!("{rabbit}\nssl_version = TLSv1\nrabbit_transient_quorum_queue = true\n"));
+        assert_eq!(said, format!("{rabbit} ssl_version"));
+        assert_eq!(idle, format!("{rabbit} rabbit_transient_quorum_queue"));
+        assert_eq!(judged(&format!("{rabbit}\nssl_version = TLSv1_2\n")).0, "");
     }
 
     #[test]
