@@ -113,7 +113,7 @@ pub enum Act {
     ReadApplicationCredentials,
     /// OAuth1.
     OtherDelegations,
-    /// Setting a password.
+    /// Setting a password, or changing otherwise how a user logs in.
     Password,
     /// Ending all tokens of a user.
     RevokeAll,
@@ -145,7 +145,7 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
                 no("manage application credentials")
             }
             Act::OtherDelegations => no("manage other kinds of delegation"),
-            Act::Password => no("set a password"),
+            Act::Password => no("set a password or change how a user logs in"),
             Act::RevokeAll => no("end all tokens of a user"),
         },
         // A leaf is a leaf: services may validate it, here it does nothing.
@@ -165,7 +165,7 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
             Act::Rescope => no("create another token"),
             Act::Keypairs | Act::OtherCredentials => no("access credentials"),
             Act::OtherDelegations => no("manage other kinds of delegation"),
-            Act::Password => no("set a password"),
+            Act::Password => no("set a password or change how a user logs in"),
             Act::RevokeAll => no("end all tokens of a user"),
         },
         Kind::OAuth1 | Kind::Unreviewed => match act {
@@ -177,7 +177,7 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
                 no("manage application credentials")
             }
             Act::OtherDelegations => no("manage other kinds of delegation"),
-            Act::Password => no("set a password"),
+            Act::Password => no("set a password or change how a user logs in"),
             Act::RevokeAll => no("end all tokens of a user"),
         },
     }
