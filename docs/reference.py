@@ -171,8 +171,10 @@ def page(document):
             out.append(text + '\n')
             out += [t + '\n' for t in [parameters(document, item, operation)] if t]
             if 'requestBody' in operation:
-                schema = operation['requestBody']['content']['application/json']['schema']
-                out += [t + '\n' for t in [table(schema, 'In the body')] if t]
+                for media, body in operation['requestBody']['content'].items():
+                    head = 'In the body' if media == 'application/json' else 'In the form'
+                    about = body['schema'].get('description')
+                    out += [t + '\n' for t in [about and about + '.', table(body['schema'], head)] if t]
             out.append(answers(operation) + '\n')
     out.append('## Objects\n\n'
                'An object has other attributes besides where a client gave it some, unless it says that it has none.\n')

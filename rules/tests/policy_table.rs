@@ -34,6 +34,7 @@ fn personas() -> Vec<Persona> {
         persona("aS", "x", ADMIN, Scope::System, "admin, on the system"),
         persona("rS", "x", READER, Scope::System, "reader, on the system"),
         persona("aD", "x", ADMIN, home(), "admin, on the object's domain"),
+        persona("aE", "x", ADMIN, Scope::Domain("e".to_owned()), "admin, on another domain"),
         persona("mD", "x", MANAGER, home(), "manager, on the object's domain"),
         persona("rD", "x", READER, home(), "reader, on the object's domain"),
         persona("mE", "x", MANAGER, Scope::Domain("e".to_owned()), "manager, on another domain"),

@@ -25,7 +25,7 @@ use crate::resources::grants::{assignments, http as grants};
 use crate::resources::groups::{Group, members};
 use crate::resources::limits::{self, Limit, RegisteredLimit};
 use crate::resources::oauth1::consumers::Consumer;
-use crate::resources::oauth1::{access_tokens, request_tokens};
+use crate::resources::oauth1::{self, access_tokens, request_tokens};
 use crate::resources::pki;
 use crate::resources::policies::{Policy, associations};
 use crate::resources::projects::tags;
@@ -233,9 +233,9 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/OS-OAUTH1/consumers/{consumer_id}" [GetConsumer]: read resource::get::<Consumer>, home "consumer" of "OS-OAUTH1", answers 200 consumer;
     PATCH  "/v3/OS-OAUTH1/consumers/{consumer_id}" [UpdateConsumer]: write resource::update::<Consumer>, body consumer = resource::change_schema::<Consumer>(), answers 200 consumer;
     DELETE "/v3/OS-OAUTH1/consumers/{consumer_id}" [DeleteConsumer]: write resource::delete::<Consumer>, answers 204;
-    POST   "/v3/OS-OAUTH1/request_token" [] public: write request_tokens::request, header "Requested-Project-Id", home "request_tokens" of "OS-OAUTH1", answers 201 form;
+    POST   "/v3/OS-OAUTH1/request_token" [] public: write request_tokens::request, form oauth1::FORM, header "Requested-Project-Id", home "request_tokens" of "OS-OAUTH1", answers 201 form;
     PUT    "/v3/OS-OAUTH1/authorize/{request_token_id}" [AuthorizeRequestToken]: write request_tokens::authorize, body = request_tokens::AUTHORIZE, home "authorize_request_token" of "OS-OAUTH1", answers 200 token;
-    POST   "/v3/OS-OAUTH1/access_token" [] public: write request_tokens::exchange, home "access_tokens" of "OS-OAUTH1", answers 201 form;
+    POST   "/v3/OS-OAUTH1/access_token" [] public: write request_tokens::exchange, form oauth1::FORM, home "access_tokens" of "OS-OAUTH1", answers 201 form;
     GET    "/v3/users/{user_id}/OS-OAUTH1/access_tokens" [ListAccessTokens]: read access_tokens::list, home "user_access_tokens" of "OS-OAUTH1", answers 200 [access_tokens];
     GET    "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}" [GetAccessToken]: read access_tokens::get, home "user_access_token" of "OS-OAUTH1", answers 200 access_token;
     DELETE "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}" [DeleteAccessToken]: write access_tokens::delete, answers 204;
@@ -243,7 +243,7 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}/roles/{role_id}" [GetAccessTokenRole]: read access_tokens::role, home "user_access_token_role" of "OS-OAUTH1", answers 200 role;
 
     // OAuth2
-    POST   "/v3/OS-OAUTH2/token" [] login: write oauth2::token, home "token" of "OS-OAUTH2", answers 200 any | 400 any | 401 any | 408 any | 413 any | 503 any;
+    POST   "/v3/OS-OAUTH2/token" [] login: write oauth2::token, form oauth2::FORM, home "token" of "OS-OAUTH2", answers 200 any | 400 any | 401 any | 408 any | 413 any | 503 any;
 
     // endpoint filters
     GET    "/v3/OS-EP-FILTER/endpoint_groups" [ListEndpointGroups]: read resource::list::<EndpointGroup>, query resource::query_schema::<EndpointGroup>(), home "endpoint_groups" of "OS-EP-FILTER", answers 200 [endpoint_groups];

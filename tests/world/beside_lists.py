@@ -4,6 +4,7 @@ The seed is printed. Left out is what is different on purpose, or by the engine 
 and `_` are no wildcards here, and letters beyond ASCII are compared by the engine's collation there.
 """
 import http.client
+import itertools
 import os
 import random
 import urllib.parse
@@ -84,16 +85,66 @@ def query(dice, known, compared, exact):
             pairs.append((name, value(dice, known, name, True)))
         else:
             pairs.append(('%s__%s' % (name, dice.choice(INEXACT)), value(dice, known, name, False)))
-    # Which of two a Keystone takes differs from list to list; of tags it takes one or the other, by the engine.
+    # Which of two a Keystone takes differs from list to list. Filters that are to hide something it takes for
+    # others when they are not alone: what `not-tags-any` hides it shows beside `not-tags`, and it forgets the two
+    # others beside these when they find nothing.
     pairs = dict(pairs)
-    for tags in [name for name in pairs if 'tags' in name][1:]:
-        del pairs[tags]
+    tags = [name for name in pairs if 'tags' in name]
+    if any(name.startswith('not-') for name in tags):
+        for name in tags[1:]:
+            del pairs[name]
     return list(pairs.items())
 
 
 def judged_there(attribute):
     """Whether a Keystone's database compares it: it cuts a page before it does so itself."""
     return '__i' in attribute or not ('__' in attribute or 'tags' in attribute)
+
+
+#: Whether a project with these tags is asked for, by each of the four filters.
+BY_TAGS = {
+    'tags': lambda has, wanted: wanted <= has, 'tags-any': lambda has, wanted: bool(wanted & has),
+    'not-tags': lambda has, wanted: not wanted <= has, 'not-tags-any': lambda has, wanted: not wanted & has}
+
+
+def shown_there(query, projects):
+    """What a Keystone makes of several filters, one after the other."""
+    found = None
+    for name, fits in BY_TAGS.items():
+        if name in query:
+            of_this = {p for p, has in projects.items() if fits(has, query[name])}
+            if name == 'not-tags-any' and 'not-tags' in query:
+                # Those that it is to hide.
+                found |= set(projects) - of_this
+            else:
+                found = of_this if found is None or not found and name.startswith('not-') else found & of_this
+    return found
+
+
+def test_tags_together(pair):
+    """All four filters hold together here. There they do not: this is how."""
+    c, side = pair.c, pair.second
+    domain = side.api.make(side.admin, 'domain', name=fresh('tagged'))
+    sets = [frozenset(of) for n in range(4) for of in itertools.combinations(TAGS, n)]
+    projects = {side.api.make(side.admin, 'project', name=fresh('p'), domain_id=domain, tags=sorted(has)): has
+                for has in sets}
+    here, there = [], []
+    for names in itertools.chain.from_iterable(itertools.combinations(BY_TAGS, n) for n in (1, 2, 3)):
+        for wanted in itertools.product(sets[1:] + [frozenset(['nothing'])], repeat=len(names)):
+            if random.Random(str((names, [sorted(w) for w in wanted]))).random() > 30 / 8 ** len(names):
+                continue
+            query = dict(zip(names, wanted))
+            path = '/projects?domain_id=%s&' % domain + '&'.join(
+                '%s=%s' % (name, ','.join(sorted(of))) for name, of in query.items())
+            of_here, of_there = ({p['id'] for p in s.api.get(path, s.admin).want(200).body['projects']}
+                                 for s in (pair.second, pair.first))
+            fit = {p for p, has in projects.items() if all(BY_TAGS[n](has, w) for n, w in query.items())}
+            if pair.second.vicar and of_here != fit:
+                here.append((path, of_here, fit))
+            if of_there != shown_there(query, projects):
+                there.append((path, of_there, shown_there(query, projects)))
+    c.ok('what has the tags that all of the filters want', not here, here[:3])
+    c.ok('... and what a Keystone shows', not there, there[:3])
 
 
 def ids(answer, name):

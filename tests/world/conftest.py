@@ -102,4 +102,6 @@ def pair(request, checks):
             other = place.vicar
         other.password = place.keystone.password
         labels = ('the first', 'the second') if other.kind == 'keystone' else ('Keystone', 'Vicar')
-        yield Beside(checks, Side(place.keystone, labels[0]), Side(other, labels[1]), None)
+        both = Beside(checks, Side(place.keystone, labels[0]), Side(other, labels[1]), None)
+        both.place = place
+        yield both

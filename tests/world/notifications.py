@@ -1,24 +1,30 @@
 #!/usr/bin/env python3
 """Notifications on a real RabbitMQ, for a real listener of oslo.messaging.
 
-    notifications.py [stories|killed|secured]
+    notifications.py [stories|configured|killed|secured]
 
 The same story is played on a Keystone 30.0.0 and on Vicar, in both formats: the listener hears the same events, with
-the same keys and the same values but for ids, times and the few that docs/notifications.md names. Then the broker is
-killed under load, comes back, speaks TLS, and was told otherwise what an exchange is like.
+the same keys and the same values but for ids, times and the few that docs/notifications.md names. A listener with the
+same options of the broker hears. Then the broker is killed under load, comes back, speaks TLS, and was told otherwise
+what an exchange is like.
 """
 import atexit
+import base64
 import concurrent.futures
 import difflib
+import hashlib
 import json
+import logging
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 import urllib.request
 
 import harness
@@ -30,16 +36,14 @@ if __name__ == '__main__':
 import oslo_messaging
 from oslo_config import cfg
 
-import api
 import server
 import services
+from notifications_story import GLOBAL, Story, play
 from server import free_port
 
 PATIENCE = 60
-MEMBER = 'Aa1!' + 'x' * 12
-# An id that a client gives to what it does in several services.
-GLOBAL = 'req-01234567-89ab-cdef-0123-456789abcdef'
-AGENT = 'a-client/1.0'
+# It has half a page for each message that comes twice, and passes over it.
+logging.getLogger('oslo_messaging._drivers.amqpdriver').setLevel(logging.CRITICAL)
 
 
 def until(what, condition, patience=PATIENCE):
@@ -53,8 +57,23 @@ def until(what, condition, patience=PATIENCE):
         time.sleep(0.05)
 
 
+# Of one who is none but by their password or certificate, and where nobody else may.
+PROGRAM = ('program', 'p@:%x')
+VHOST = 'of programs/one'
+
+
+def may(user, password, vhost):
+    """What makes a user of the broker who may do anything on one virtual host."""
+    salt = os.urandom(4)
+    hashed = base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+    return {'users': [{'name': user, 'password_hash': hashed, 'hashing_algorithm': 'rabbit_password_hashing_sha256',
+                       'tags': ''}],
+            'vhosts': [{'name': vhost}],
+            'permissions': [dict(user=user, vhost=vhost, configure='.*', write='.*', read='.*')]}
+
+
 class Bus(services.RabbitMq):
-    """A RabbitMQ that speaks TLS on a second port."""
+    """A RabbitMQ that speaks TLS on a second port, where a certificate says who somebody is."""
 
     def __init__(self):
         super().__init__()
@@ -63,10 +82,12 @@ class Bus(services.RabbitMq):
         with open(self.at('names'), 'w') as f:
             f.write('subjectAltName = DNS:localhost, IP:127.0.0.1\nbasicConstraints = CA:FALSE\n')
         new = 'req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes '
-        for line in (new + '-x509 -subj /CN=authority -keyout ca.key -out ca.pem -days 2',
-                     new + '-subj /CN=broker -keyout server.key -out server.csr',
-                     'x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile names '
-                     '-out server.pem -days 2'):
+        lines = [new + '-x509 -subj /CN=authority -keyout ca.key -out ca.pem -days 2']
+        for name in ('server', PROGRAM[0]):
+            lines += [new + f'-subj /CN={name} -keyout {name}.key -out {name}.csr',
+                      f'x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile names '
+                      f'-out {name}.pem -days 2']
+        for line in lines:
             subprocess.run(['openssl', *line.split()], cwd=self.dir, check=True, capture_output=True)
 
     def at(self, name):
@@ -74,10 +95,19 @@ class Bus(services.RabbitMq):
 
     def command(self):
         command = super().command()
+        with open(self.at('plugins'), 'w') as f:
+            f.write('[rabbitmq_auth_mechanism_ssl].')
+        guest, program = may('guest', 'guest', '/'), may(*PROGRAM, VHOST)
+        with open(self.at('definitions.json'), 'w') as f:
+            json.dump({kind: guest[kind] + program[kind] for kind in guest}, f)
+        options = {
+            'listeners.ssl.default': '127.0.0.1:%d' % self.tls, 'ssl_options.certfile': self.at('server.pem'),
+            'ssl_options.keyfile': self.at('server.key'), 'ssl_options.cacertfile': self.ca,
+            'ssl_options.verify': 'verify_peer', 'ssl_options.fail_if_no_peer_cert': 'false',
+            'ssl_cert_login_from': 'common_name', 'auth_mechanisms.1': 'PLAIN', 'auth_mechanisms.2': 'AMQPLAIN',
+            'auth_mechanisms.3': 'EXTERNAL', 'load_definitions': self.at('definitions.json'), 'heartbeat': '10'}
         with open(self.at('rabbitmq.conf'), 'a') as f:
-            f.write('listeners.ssl.default = 127.0.0.1:%d\nssl_options.certfile = %s\nssl_options.keyfile = %s\n'
-                    'ssl_options.cacertfile = %s\nheartbeat = 10\n' % (
-                        self.tls, self.at('server.pem'), self.at('server.key'), self.ca))
+            f.writelines('%s = %s\n' % option for option in options.items())
         return command
 
     def ready(self):
@@ -88,18 +118,62 @@ class Bus(services.RabbitMq):
         return 'rabbit://%s/' % ','.join(hosts)
 
 
+class Node:
+    """A way to the broker that can be cut, as if it were one of several."""
+
+    def __init__(self, to):
+        self.to, self.port = to, free_port()
+        self.open()
+
+    def open(self):
+        self.ends = []
+        self.door = socket.create_server(('127.0.0.1', self.port))
+        threading.Thread(target=self.serve, args=(self.door,), daemon=True).start()
+
+    def serve(self, door):
+        while True:
+            try:
+                here = door.accept()[0]
+                there = socket.create_connection(('127.0.0.1', self.to))
+            except OSError:
+                return
+            self.ends += [here, there]
+            for ends in ((here, there), (there, here)):
+                threading.Thread(target=self.pass_on, args=ends, daemon=True).start()
+
+    @staticmethod
+    def pass_on(here, there):
+        try:
+            while data := here.recv(65536):
+                there.sendall(data)
+        except OSError:
+            pass
+        here.close()
+        there.close()
+
+    def cut(self):
+        for end in (self.door, *self.ends):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            end.close()
+
+
 class Listener:
     """What a service runs that wants to know: oslo.messaging's own listener."""
 
-    def __init__(self, url, topic, **filters):
+    def __init__(self, url, topic, options=None, exchange='keystone', **filters):
         self.heard = []
         self.filter_rule = oslo_messaging.NotificationFilter(**filters) if filters else None
         if self.filter_rule is None:
             del self.filter_rule
         conf = cfg.ConfigOpts()
-        conf([])
+        with tempfile.NamedTemporaryFile(suffix='.conf') as f:
+            server.write_ini(f.name, {'oslo_messaging_rabbit': options or {}})
+            conf(['--config-file', f.name])
         transport = oslo_messaging.get_notification_transport(conf, url)
-        target = oslo_messaging.Target(topic=topic, exchange='keystone')
+        target = oslo_messaging.Target(topic=topic, exchange=exchange)
         self.listener = oslo_messaging.get_notification_listener(
             transport, [target], [self], executor='threading', pool='pool-%d' % id(self) if filters else None)
         self.listener.start()
@@ -126,10 +200,11 @@ SECURITY = {'lockout_failure_attempts': 2, 'lockout_duration': 1800, 'password_r
             'password_regex_description': 'eight or more'}
 
 
-def settings(form, topic, url):
+def settings(form, topic, url, options=None, exchange='keystone'):
     return {
         'DEFAULT': {'notification_format': form, 'notification_opt_out': 'identity.authenticate.pending',
-                    'default_publisher_id': 'the-host', 'transport_url': url},
+                    'default_publisher_id': 'the-host', 'transport_url': url, 'control_exchange': exchange},
+        'oslo_messaging_rabbit': options or {},
         'oslo_messaging_notifications': {'driver': 'messagingv2', 'topics': topic},
         'security_compliance': SECURITY,
         'identity': {'password_hash_rounds': 4},
@@ -151,151 +226,6 @@ class Vicar(server.Vicar):
         with urllib.request.urlopen('http://127.0.0.1:%d/metrics' % self.metrics, timeout=10) as r:
             text = r.read().decode()
         return int(re.search(r'^vicar_notifications_%s(?:_total)? (\d+)' % name, text, re.M).group(1))
-
-
-class Story:
-    """Calls, and what each id is called."""
-
-    def __init__(self, at):
-        self.at = api.Api(at.url)
-        self.names = {}
-        self.admin = self.at.admin(at.password)
-        self.headers = {'User-Agent': AGENT}
-        self.known(admin=self.admin.user, project=self.admin.body['project']['id'])
-
-    def known(self, **ids):
-        self.names.update({id: name for name, id in ids.items()})
-
-    def id_of(self, name):
-        return next(id for id, known in self.names.items() if known == name)
-
-    def call(self, method, path, body=None, token=None, want=(200, 201, 204), **headers):
-        headers = {name.replace('_', '-'): value for name, value in headers.items()}
-        answer = self.at.call(method, path, token or self.admin, body, headers={**self.headers, **headers})
-        return answer.want(*want)
-
-    def make(self, called, kind, collection=None, **attributes):
-        body = self.call('POST', '/' + (collection or kind + 's'), {kind: attributes}).body[kind]
-        self.known(**{called: body['id']})
-        return body['id']
-
-    def login(self, who, password, scope=None, want=(201,)):
-        user = {'id': who} if isinstance(who, str) else {'name': who[0], 'domain': {'id': who[1]}}
-        auth = {'identity': {'methods': ['password'], 'password': {'user': dict(user, password=password)}}}
-        if scope:
-            auth['scope'] = scope
-        return self.at.call('POST', '/auth/tokens', None, {'auth': auth}, headers=self.headers).want(*want)
-
-
-def application(s, user, token, name):
-    """An application credential with an access rule."""
-    rule = {'service': 'compute', 'method': 'GET', 'path': '/' + name}
-    made = s.call('POST', '/users/%s/application_credentials' % user, {'application_credential': {
-        'name': name, 'access_rules': [rule]}}, token=token).body['application_credential']
-    s.known(**{name: made['id'], name + ' rule': made['access_rules'][0]['id']})
-
-
-def play(s, form):
-    """Everything that a Keystone tells, each at least once."""
-    # The catalog.
-    region = 'here'
-    s.make('region', 'region', id=region)
-    s.call('PATCH', '/regions/' + region, {'region': {'description': 'x'}})
-    service = s.make('service', 'service', type='compute', name='nova')
-    s.call('PATCH', '/services/' + service, {'service': {'name': 'nova2'}})
-    endpoint = s.make('endpoint', 'endpoint', service_id=service, interface='public', url='http://x', region_id=region)
-    s.call('PATCH', '/endpoints/' + endpoint, {'endpoint': {'url': 'http://y'}})
-    s.make('old endpoint', 'endpoint', service_id=service, interface='admin', url='http://x', region='there')
-    s.call('DELETE', '/endpoints/' + endpoint, X_Openstack_Request_Id=GLOBAL)
-    s.call('DELETE', '/services/' + service)
-    s.call('DELETE', '/regions/' + region)
-    policy = s.make('policy', 'policy', 'policies', blob='{}', type='application/json')
-    s.call('PATCH', '/policies/' + policy, {'policy': {'blob': '{"a": ""}'}})
-    s.call('DELETE', '/policies/' + policy)
-    # Domains, projects, tags.
-    domain = s.make('domain', 'domain', name='d')
-    s.call('PATCH', '/domains/' + domain, {'domain': {'description': 'x'}})
-    project = s.make('p', 'project', name='p', domain_id=domain)
-    s.call('PATCH', '/projects/' + project, {'project': {'description': 'x'}}, X_Openstack_Request_Id=GLOBAL)
-    s.call('PUT', '/projects/%s/tags/blue' % project)
-    s.call('PUT', '/projects/%s/tags' % project, {'tags': ['red', 'green']})
-    s.call('DELETE', '/projects/%s/tags/red' % project)
-    s.call('DELETE', '/projects/%s/tags' % project)
-    s.make('acting', 'project', name='acting', is_domain=True)
-    below = s.make('below', 'project', name='below', domain_id=domain, parent_id=project)
-    s.call('DELETE', '/projects/' + below, X_Openstack_Request_Id='odd')
-    # People.
-    user = s.make('user', 'user', name='u', domain_id=domain, password=MEMBER, default_project_id=project)
-    other = s.make('other', 'user', name='v', domain_id=domain, password=MEMBER)
-    s.call('PATCH', '/users/' + user, {'user': {'description': 'x'}})
-    group = s.make('group', 'group', name='g', domain_id=domain)
-    s.call('PATCH', '/groups/' + group, {'group': {'description': 'x'}})
-    s.call('PUT', '/groups/%s/users/%s' % (group, user))
-    s.call('DELETE', '/groups/%s/users/%s' % (group, user))
-    # Roles.
-    member = s.at.role_ids(s.admin)['member']
-    s.known(member=member)
-    role = s.make('role', 'role', name='r')
-    own = s.make('own role', 'role', name='own', domain_id=domain)
-    s.call('PATCH', '/roles/' + role, {'role': {'description': 'x'}})
-    s.call('PUT', '/roles/%s/implies/%s' % (role, own), want=(201, 403))
-    for on in ('/projects/' + project, '/domains/' + domain):
-        for who in ('/users/' + user, '/groups/' + group):
-            s.call('PUT', '%s%s/roles/%s' % (on, who, role))
-    s.call('PUT', '/OS-INHERIT/domains/%s/users/%s/roles/%s/inherited_to_projects' % (domain, user, role))
-    s.call('DELETE', '/OS-INHERIT/domains/%s/users/%s/roles/%s/inherited_to_projects' % (domain, user, role))
-    s.call('DELETE', '/domains/%s/users/%s/roles/%s' % (domain, user, role))
-    s.call('DELETE', '/domains/%s/users/%s/roles/%s' % (domain, user, role), want=(404,))
-    s.call('PUT', '/system/users/%s/roles/%s' % (user, role))
-    # Logins.
-    s.call('PUT', '/projects/%s/users/%s/roles/%s' % (project, user, member))
-    token = api.Token(s.login(user, MEMBER, api.project(project)))
-    s.login(('u', domain), MEMBER, api.project(project))
-    s.login(('u', domain), 'wrong', want=(401,))
-    s.login(('nobody', domain), 'wrong', want=(401,))
-    s.login(other, 'wrong', want=(401,))
-    s.login(other, 'wrong', want=(401,))
-    s.login(other, MEMBER, want=(401,))
-    s.call('POST', '/auth/tokens', {'auth': {'identity': {'methods': ['token'], 'token': {'id': token.id}}}})
-    # Their own.
-    s.call('PATCH', '/users/' + other, {'user': {'enabled': True, 'password': MEMBER}})
-    if form == 'cadf':                  # in the other one, a Keystone says that it was changed
-        change = {'user': {'original_password': MEMBER, 'password': 'short'}}
-        s.at.call('POST', '/users/%s/password' % other, None, change, headers=s.headers).want(400)
-    change = {'user': {'original_password': MEMBER, 'password': MEMBER + 'y'}}
-    s.at.call('POST', '/users/%s/password' % other, None, change, headers=s.headers).want(204)
-    change = {'user': {'original_password': 'wrong-one', 'password': MEMBER + 'z'}}
-    s.at.call('POST', '/users/%s/password' % other, None, change, headers=s.headers).want(401)
-    credential = s.call('POST', '/credentials', {'credential': {
-        'type': 'cert', 'blob': 'x', 'user_id': user, 'project_id': project}}).body['credential']['id']
-    s.known(credential=credential)
-    s.call('PATCH', '/credentials/' + credential, {'credential': {'blob': 'y'}})
-    s.call('DELETE', '/credentials/' + credential)
-    pair = s.call('POST', '/users/%s/credentials/OS-EC2' % user, {'tenant_id': project}, token=token).body['credential']
-    s.call('DELETE', '/users/%s/credentials/OS-EC2/%s' % (user, pair['access']), token=token)
-    trust = s.call('POST', '/OS-TRUST/trusts', {'trust': {
-        'trustor_user_id': user, 'trustee_user_id': other, 'project_id': project, 'impersonation': True,
-        'allow_redelegation': True, 'roles': [{'id': member}]}}, token=token).body['trust']['id']
-    s.known(trust=trust)
-    s.call('DELETE', '/OS-TRUST/trusts/' + trust, token=token)
-    application(s, user, token, 'first')
-    s.call('DELETE', '/users/%s/application_credentials/%s' % (user, s.id_of('first')), token=token)
-    s.call('DELETE', '/users/%s/access_rules/%s' % (user, s.id_of('first rule')), token=token)
-    # Reading tells nothing, and neither does what is refused.
-    s.call('GET', '/users/' + user)
-    s.call('PATCH', '/users/' + user, {'user': {'enabled': 'x'}}, want=(400,))
-    s.call('DELETE', '/users/nobody', want=(404,))
-    s.call('DELETE', '/users/' + user, token=token, want=(403,))
-    # What goes with something else.
-    s.call('DELETE', '/roles/' + role)
-    s.call('DELETE', '/roles/' + own)
-    application(s, user, api.Token(s.login(user, MEMBER, api.project(project))), 'second')
-    s.call('DELETE', '/users/' + user)
-    s.call('DELETE', '/groups/' + group)
-    # One project and one user are left: of several, the order is any.
-    s.call('PATCH', '/domains/' + domain, {'domain': {'enabled': False}})
-    s.call('DELETE', '/domains/' + domain)
-    s.make('the end', 'region', id='the-end')
 
 
 UUID = re.compile(r'[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}')
@@ -373,8 +303,10 @@ def stories(c, bus):
         vicar = Vicar(settings=settings(form, 'vicar_' + form, bus.address(free_port())))
         return [heard_of(c, bus, form, at) for at in (keystone, vicar)]
 
-    made = server.Keystone()
-    made.create()
+    # A Keystone takes longer to make one.
+    made = Vicar()
+    made.start()
+    made.halt()
     forms = ('cadf', 'basic')
     with concurrent.futures.ThreadPoolExecutor() as pool:
         for form, (theirs, ours) in zip(forms, pool.map(both, forms)):
@@ -393,6 +325,70 @@ def copied(store):
                           for path in (store.database, store.fernet, store.credential)))
 
 
+def configured(c, bus):
+    """options of the broker"""
+    tls = {'ssl': 'true', 'ssl_ca_file': bus.ca}
+    own = {'ssl_cert_file': bus.at('program.pem'), 'ssl_key_file': bus.at('program.key')}
+    with open(bus.at('both.pem'), 'w') as both:
+        for name in own.values():
+            with open(name) as f:
+                both.write(f.read())
+    vhost, password = (urllib.parse.quote(text, '') for text in (VHOST, PROGRAM[1]))
+    external = 'rabbit://localhost:%d/%s' % (bus.tls, vhost)
+    cases = {
+        'quorum': (bus.address(), {
+            'rabbit_quorum_queue': 'true', 'rabbit_quorum_delivery_limit': 5, 'rabbit_quorum_max_memory_length': 1000,
+            'rabbit_quorum_max_memory_bytes': 1000000}),
+        'quorum in the URL': (bus.address() + '?rabbit_quorum_queue=true&rabbit_quorum_delivery_limit=5', {}),
+        'durable, transient quorum': (bus.address(), {
+            'amqp_durable_queues': 'true', 'rabbit_transient_quorum_queue': 'true'}),
+        'auto delete': (bus.address(), {'amqp_auto_delete': 'true'}),
+        'virtual host': ('rabbit://%s:%s@127.0.0.1:%d/%s' % (PROGRAM[0], password, bus.port, vhost), {
+            'rabbit_login_method': 'PLAIN'}),
+        'certificate': (external, {**tls, **own, 'rabbit_login_method': 'EXTERNAL'}),
+        'certificate and key in one file': (external, {
+            **tls, 'ssl_cert_file': both.name, 'rabbit_login_method': 'EXTERNAL'}),
+    }
+
+    def hears(name):
+        url, options = cases[name]
+        topic = name.replace(' ', '_').replace(',', '')
+        with Vicar(settings=settings('basic', topic, url, options, topic)) as v:
+            s = Story(v)
+            s.make('before', 'region', id='before')
+            until('%s: it is sent' % name, lambda: v.count('sent') == 2)
+            # The queue is there, and must be as the listener wants it.
+            listener = Listener(url, topic, options, topic)
+            s.make('after', 'region', id='after')
+            for region in ('before', 'after'):
+                listener.wait_for(region, 'identity.region.created')
+            listener.stop()
+            with open(v.log) as f:
+                c.ok('%s: a listener with the same options hears' % name, 'declared otherwise' not in f.read())
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(hears, name) for name in cases] + [pool.submit(several, c, bus)]:
+            done.result()
+
+
+def several(c, bus):
+    nodes = [Node(bus.port), Node(bus.port)]
+    url = 'rabbit://' + ','.join('guest:guest@127.0.0.1:%d' % node.port for node in nodes) + '/'
+    options = {'kombu_failover_strategy': 'shuffle', 'kombu_reconnect_delay': 0.1}
+    with Vicar(settings=settings('basic', 'several', url, options)) as v:
+        s = Story(v)
+        listener = Listener(url, 'several', options)
+        for n, node in enumerate(nodes):
+            s.make('through any', 'region', id='before-%d' % n)
+            listener.wait_for('before-%d' % n, 'identity.region.created')
+            node.cut()
+            s.make('through the other', 'region', id='after-%d' % n)
+            listener.wait_for('after-%d' % n, 'identity.region.created')
+            node.open()
+        c.ok('several hosts: one that goes is left for another', True)
+        listener.stop()
+
+
 def load(s, stop, statuses):
     while not stop.is_set():
         answer = s.at.call('POST', '/regions', s.admin, {'region': {}})
@@ -401,7 +397,8 @@ def load(s, stop, statuses):
 
 def killed(c, bus):
     """a broker that dies under load, and comes back"""
-    mine = settings('cadf', 'load', bus.address())
+    durable = {'amqp_durable_queues': 'true'}
+    mine = settings('cadf', 'load', bus.address(), durable, 'load')
     mine['vicar'] = {'max_waiting_notifications': 50}
     with Vicar(settings=mine) as v:
         s = Story(v)
@@ -425,7 +422,7 @@ def killed(c, bus):
         with open(v.log) as f:
             c.equal('drops are said once', f.read().count('are dropped, as too many wait'), 1)
         bus.start()
-        listener = Listener(bus.address(), 'load')
+        listener = Listener(bus.address(), 'load', durable, 'load')
         try:
             until('connected again', lambda: v.count('connected') == 1)
             until('what waited is sent', lambda: v.count('waiting') == 0)
@@ -435,6 +432,8 @@ def killed(c, bus):
             # One login that failed nowhere; the story's own is opted in.
             c.equal('each event was sent or counted as dropped', v.count('sent') + v.count('dropped'),
                     len(statuses) + 2)
+            until('what was sent before it died is heard too', lambda: v.count('sent') == len(
+                {e['metadata']['message_id'] for e in listener.heard}))
         finally:
             listener.stop()
 
@@ -442,9 +441,8 @@ def killed(c, bus):
 def secured(c, bus):
     """TLS, an exchange that is there already, a cleaner, the end"""
     url = 'rabbit://guest:guest@localhost:%d/?ssl=1&ssl_ca_file=%s' % (bus.tls, bus.ca)
-    mine = settings('basic', 'secured', url)
     # The exchange is there, and none that lasts.
-    mine['oslo_messaging_rabbit'] = {'amqp_durable_queues': 'true'}
+    mine = settings('basic', 'secured', url, {'amqp_durable_queues': 'true'})
     listener = Listener(bus.address(), 'secured')
     # As a key manager does it, which wants nothing else.
     cleaner = Listener(bus.address(), 'secured', event_type=r'identity\.project\.deleted')
@@ -462,9 +460,7 @@ def secured(c, bus):
         c.ok('a server that stops sends what waits', True)
     listener.stop()
     cleaner.stop()
-    mine = settings('basic', 'secured', url.split('&')[0])
-    mine['oslo_messaging_rabbit'] = {}
-    with Vicar(settings=mine) as v:
+    with Vicar(settings=settings('basic', 'secured', url.split('&')[0])) as v:
         s = Story(v)
         s.make('r', 'region', id='r')
 
@@ -481,7 +477,7 @@ def secured(c, bus):
 def main():
     c = harness.Checks()
     with Bus() as bus:
-        for part in (stories, killed, secured):
+        for part in (stories, configured, killed, secured):
             if sys.argv[1:] in ([], [part.__name__]):
                 c.part(part.__doc__, part, c, bus)
     return c.close()

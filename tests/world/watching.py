@@ -139,6 +139,9 @@ CASES = {
     'VicarNotificationsDropped': [
         ([series('vicar_notifications_dropped_total', '0x5 0+9x30')], 12, [({}, '')]),
         ([series('vicar_notifications_dropped_total', '9x60')], 30, [])],
+    'VicarNotificationsWait': [
+        ([series('vicar_notifications_waiting', '0x5 3x30')], 20, [({'job': 'vicar'}, '')]),
+        ([series('vicar_notifications_waiting', '3 0 3 3 0 3 0 3 3 0 3 0 3 3 0 3 0 3 3 0 3')], 20, [])],
     'VicarTracesDropped': [
         ([series('vicar_spans_dropped_total', '0x5 0+9x60')], 30, [({}, '')]),
         ([series('vicar_spans_dropped_total', '0x5 9x60')], 45, [])],
@@ -345,7 +348,9 @@ def check_scrape(c):
     with open(PAGE) as f:
         documented = set(re.findall(r'^\| `(vicar_\w+)` \|', f.read(), re.M))
     stores.available('postgresql')
-    with stores.Site('postgresql', replicas=0) as site, Watched(config=site.conf) as vicar, \
+    away = {'oslo_messaging_notifications': {
+        'driver': 'messagingv2', 'transport_url': 'rabbit://127.0.0.1:%d' % server.free_port()}}
+    with stores.Site('postgresql', replicas=0) as site, Watched(config=site.conf, settings=away) as vicar, \
             Prometheus('127.0.0.1:%d' % vicar.metrics) as prometheus:
         c.ok('it is scraped', eventually(lambda: [v for _, v in prometheus.query('up') if v == 1]))
         load(site, vicar)
@@ -405,6 +410,8 @@ def check_scrape(c):
         active = {x['labels']['alertname'] for x in prometheus.ask('alerts')['alerts']}
         c.ok('the alerts of a database that was away are active or on their way',
              {'VicarDatabaseAway'} <= active, active)
+        c.ok('notifications wait for a broker that is away', prometheus.query(
+            'vicar_notifications_waiting > 0 and vicar_notifications_connected == 0'))
         c.ok('and those of what did not happen are not', not active & {
             'VicarDown', 'VicarReaperStands', 'VicarTracesDropped', 'VicarQueueFull', 'VicarPasswordsWait'}, active)
         vicar.halt()

@@ -67,6 +67,8 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("identity", "driver", Unless(SQL), Refused("identity-driver", "users whose passwords an LDAP or another service checks cannot log in here")),
     ("catalog", "driver", Unless(SQL), Refused("catalog-driver", "the catalog is served from the database alone")),
     ("oslo_messaging_rabbit", "kombu_compression", Always, Differs("notifications are sent as they are, without compression")),
+    ("oslo_messaging_rabbit", "ssl_version", Unless(&["", "sslv23", "tlsv1_2"]), Differs("connections are TLS 1.2 or 1.3 here, whichever the broker has")),
+    // What a Keystone declares with `rabbit_transient_quorum_queue` are queues for replies: it has none.
     ("oslo_messaging*", "*", Always, Nothing),
     ("cache", "*", Always, Nothing),
     ("unified_limit", "driver", Unless(SQL), Refused("other-driver", "what it keeps is not in the database, and not served here")),
@@ -80,6 +82,7 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("oslo_policy", "enforce_scope", Unless(ON), Differs("the kind of scope that an operation wants is always enforced, as in Keystone 30.0.0")),
     ("oslo_policy", "enforce_new_defaults", Unless(ON), Differs("the old, wider defaults are not among the shipped rules: who relies on them is refused. Overrides in policy.yaml can name them")),
     ("security_compliance", "allow_insecure_admin_trust_cross_project_credentials_access", Unless(OFF), Differs("a trust's token never sees other credentials here")),
+    ("DEFAULT", "strict_password_check", Unless(ON), Differs("a password that is too long is always refused, never cut")),
     ("resource", "*_url_safe", Unless(&["off"]), Refused("url-safe-names", "names are not checked here for what cannot be part of a URL")),
     ("application_credential", "*", Always, Nothing),
     ("DEFAULT", "secure_proxy_ssl_header", Always, Todo("it is not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with")),
@@ -214,6 +217,21 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// Judges an option with a value.
+    fn add(&mut self, option: String, (section, name, value): (&str, &str, &str)) {
+        match standing(section, name, value) {
+            Standing::Read => {}
+            Standing::Foreign(Nothing) => self.idle.push(option),
+            Standing::Foreign(effect @ (Refused(_, text) | Differs(text) | Todo(text))) => {
+                let value = shown(name, value).map_or("set".to_owned(), |v| format!("`{v}`"));
+                self.foreign.push(Finding { option, effect, text: format!("is {value}: {text}") });
+            }
+            Standing::Unknown(meant) => {
+                self.unknown.push((option, meant.map(|(section, name)| written(section, name))));
+            }
+        }
+    }
+
     /// What keeps the server from starting, but for what was accepted by name.
     pub fn refused<'a>(
         &'a self,
@@ -235,18 +253,11 @@ pub fn judge(ini: &Ini, config: &Config) -> Findings {
     let mut all = Findings::default();
     for (section, name) in ini.names() {
         let Some(value) = ini.value(section, name) else { continue };
-        let option = written(section, name);
-        match standing(section, name, value) {
-            Standing::Read => {}
-            Standing::Foreign(Nothing) => all.idle.push(option),
-            Standing::Foreign(effect @ (Refused(_, text) | Differs(text) | Todo(text))) => {
-                let value = shown(name, value).map_or("set".to_owned(), |v| format!("`{v}`"));
-                all.foreign.push(Finding { option, effect, text: format!("is {value}: {text}") });
-            }
-            Standing::Unknown(meant) => {
-                all.unknown.push((option, meant.map(|(section, name)| written(section, name))));
-            }
-        }
+        all.add(written(section, name), (section, name, value));
+    }
+    for (name, value) in config.messaging.broker.iter().flat_map(|broker| &broker.query) {
+        let option = format!("{}: {name}", written("oslo_messaging_notifications", "transport_url"));
+        all.add(option, ("oslo_messaging_rabbit", name, value));
     }
     methods(&mut all, config);
     transport(&mut all, config);
@@ -440,6 +451,9 @@ mod tests {
         assert!(matches!(effect("auth", "saml2", "my.plugin"), Refused("auth-plugins", _)));
         assert_eq!(effect("auth", "password", "keystone.auth.plugins.password.Password"), Nothing);
         assert_eq!(effect("DEFAULT", "log_file", "x"), Nothing);
+        assert_eq!(effect("DEFAULT", "max_param_size", "32"), Nothing);
+        assert_eq!(effect("DEFAULT", "strict_password_check", "true"), Nothing);
+        assert!(matches!(effect("DEFAULT", "strict_password_check", "false"), Differs(_)));
         assert_eq!(effect("oslo_policy", "enforce_scope", "Yes"), Nothing);
         assert!(matches!(effect("oslo_policy", "enforce_scope", "no"), Differs(_)));
         assert!(matches!(effect("openid", "remote_id_attribute", "HTTP_OIDC_ISS"), Refused("federation", _)));
@@ -489,6 +503,29 @@ mod tests {
             matches!(found.as_slice(), [("domain-drivers", text)] if text.contains("People") && !text.contains("Own"))
         );
         std::fs::remove_dir_all(&dir).expect("removed");
+    }
+
+    #[test]
+    fn options_of_a_broker_that_do_nothing_are_said() {
+        let judged = |text: &str| {
+            let mut ini = Ini::default();
+            ini.read(&format!("[oslo_messaging_notifications]\ndriver = messagingv2\n{text}"))
+                .expect("reads");
+            let all = judge(&ini, &Config::from_ini(&ini, Path::new("/d")).expect("reads"));
+            let said = all.foreign.into_iter().map(|f| f.option).collect::<Vec<_>>();
+            (said.join(" "), all.idle.join(" "))
+        };
+        let url = "[oslo_messaging_notifications] transport_url:";
+        let (said, idle) =
+            judged("transport_url = rabbit://h/?ssl=1&kombu_compression=gzip&rabbit_stream_fanout=1\n");
+        assert_eq!(said, format!("{url} kombu_compression"));
+        assert_eq!(idle, format!("{url} rabbit_stream_fanout"));
+        let rabbit = "[oslo_messaging_rabbit]";
+        let (said, idle) =
+            judged(&format!("{rabbit}\nssl_version = TLSv1\nrabbit_transient_quorum_queue = true\n"));
+        assert_eq!(said, format!("{rabbit} ssl_version"));
+        assert_eq!(idle, format!("{rabbit} rabbit_transient_quorum_queue"));
+        assert_eq!(judged(&format!("{rabbit}\nssl_version = TLSv1_2\n")).0, "");
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub struct Broker {
     pub tls: Option<Tls>,
     /// How exchange and queues are declared.
     pub queues: Queues,
+    /// The query of its URL: options of `[oslo_messaging_rabbit]`.
+    pub query: Vec<(String, String)>,
 }
 
 /// A node.
@@ -280,6 +282,7 @@ impl BrokerOptions<'_> {
                 mirrored,
                 quorum,
             },
+            query: self.query.to_vec(),
         })
     }
 }

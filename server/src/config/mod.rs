@@ -57,6 +57,8 @@ pub enum Ec2Keys {
 pub struct ListLimits {
     /// `[DEFAULT]`
     pub default: Option<u32>,
+    /// `[DEFAULT] max_db_limit`, above which none of them goes.
+    pub most: Option<u32>,
     identity: Option<u32>,
     resource: Option<u32>,
     role: Option<u32>,
@@ -77,7 +79,10 @@ impl ListLimits {
             "limits" | "registered_limits" => self.unified_limit,
             _ => None,
         };
-        own.or(self.default)
+        match (own.or(self.default), self.most) {
+            (Some(limit), Some(most)) => Some(limit.min(most)),
+            (limit, most) => limit.or(most),
+        }
     }
 }
 
@@ -422,6 +427,7 @@ impl Reader<'_> {
         let of = |section| Ok(self.count(section, "list_limit")?.filter(|n| *n > 0));
         Ok(ListLimits {
             default: of("DEFAULT")?,
+            most: self.count("DEFAULT", "max_db_limit")?.filter(|n| *n > 0),
             identity: of("identity")?,
             resource: of("resource")?,
             role: of("role")?,

@@ -244,7 +244,7 @@ fn operation(route: &Route, id: &str, objects: &[Object]) -> Value {
         out.insert("parameters".into(), parameters.into());
     }
     if let Some(body) = &route.declared.body {
-        let schema = match body.member {
+        let mut schema = match body.member {
             None => (body.schema)().json().clone(),
             Some(name) => json!({
                 "type": "object",
@@ -252,8 +252,22 @@ fn operation(route: &Route, id: &str, objects: &[Object]) -> Value {
                 "properties": {name: (body.schema)().json()},
             }),
         };
-        let body = json!({"required": true, "content": {"application/json": {"schema": schema}}});
+        // What the schema takes for null is that there is none.
+        let is_required = !schema.get("type").is_some_and(Value::is_array);
+        if !is_required {
+            extra::set(&mut schema, "type", "object");
+        }
+        let body = json!({"required": is_required, "content": {"application/json": {"schema": schema}}});
         out.insert("requestBody".into(), body);
+    }
+    if let Some(form) = route.form {
+        let schema = form().json();
+        // Where nothing in it is required there need be none.
+        let is_required = schema.get("required").is_some();
+        out.insert(
+            "requestBody".into(),
+            json!({"required": is_required, "content": {FORM: {"schema": schema}}}),
+        );
     }
     let mut responses: Map<String, Value> =
         route.answers.iter().map(|a| (a.status.to_string(), response(route, *a, objects))).collect();

@@ -8,6 +8,7 @@ use axum::response::Response;
 use crate::authz::{Declared, Reading, Writing};
 use crate::error::Result;
 use crate::http::Request;
+use crate::http::schema::Schema;
 
 /// What a handler will answer.
 pub type Outcome<'s> = Pin<Box<dyn Future<Output = Result<Response>> + Send + 's>>;
@@ -98,6 +99,8 @@ pub struct Route {
     pub handler: Handler,
     /// A header that the request must have besides the token.
     pub header: Option<&'static str>,
+    /// The schema of the form that its body is, where it is one.
+    pub form: Option<fn() -> &'static Schema>,
     /// The answers without an error.
     pub answers: &'static [Answer],
     /// The path's relation, on one of its routes.
@@ -127,6 +130,7 @@ impl std::fmt::Debug for Route {
 /// - The handler's kind is `read`, `write` or `plain`.
 /// - `body NAME = SCHEMA` is what the request has under that name; `body = SCHEMA` is the whole body. A schema is a
 ///   static of the macro `schema!`, or what makes a `&'static Schema`.
+/// - `form SCHEMA` is a body that is a form: the schema describes it and is not checked, for the handler reads it.
 /// - `query SCHEMA` is the schema of the query.
 /// - `header "NAME"` is a header that the request must have.
 /// - `home "NAME"`, or `home "NAME" of "EXTENSION"`, is the path's relation in the JSON home document.
@@ -138,6 +142,7 @@ impl std::fmt::Debug for Route {
 macro_rules! routes {
     ($($method:ident $path:literal [$($op:ident),*] $($auth:ident)? : $kind:ident $handler:expr
         $(, body $($member:ident)? = $body:expr)?
+        $(, form $form:expr)?
         $(, query $query:expr)?
         $(, header $header:literal)?
         $(, home $relation:literal $(of $extension:literal)?)?
@@ -156,6 +161,7 @@ macro_rules! routes {
             auth: $crate::routes!(@auth $($auth)?),
             handler: $crate::routes!(@handler $kind $handler),
             header: $crate::routes!(@option $($header)?),
+            form: $crate::routes!(@query $($form)?),
             answers: &[$($crate::dispatch::Answer {
                 status: $status,
                 shape: $crate::routes!(@shape $($one)? $([$($list)+])?),

@@ -77,8 +77,9 @@ impl Link {
         let tls = match &broker.tls {
             Some(files) => {
                 let names = "[oslo_messaging_rabbit] ssl_cert_file and ssl_key_file";
-                let (ca, certificate, key) =
-                    (files.ca.as_deref(), files.certificate.as_deref(), files.key.as_deref());
+                let (ca, certificate) = (files.ca.as_deref(), files.certificate.as_deref());
+                // Both may be in one file.
+                let key = files.key.as_deref().or(certificate);
                 Some(RustlsConnector::from(Arc::new(remote::tls(ca, (certificate, key), names)?)))
             }
             None => None,

@@ -26,7 +26,7 @@ use crate::store::Select;
 pub use field::Field;
 pub use handlers::{create, create_from, create_many, delete, get, list, list_those, new_body, put, update};
 pub use record::Record;
-pub use schemas::{change_schema, many_schema, new_schema, query_schema, shown_schema};
+pub use schemas::{change_schema, many_schema, new_schema, query_schema, shown_schema, sort_dir};
 pub use sql::{Creates, Deletes};
 
 /// The description of a plain resource.
@@ -45,6 +45,7 @@ pub struct Resource {
     reserved: &'static [&'static str],
     order: Order,
     sorted_by: Option<&'static str>,
+    takes_sort_dir: bool,
     schemas: OnceLock<schemas::Schemas>,
 }
 
@@ -94,6 +95,7 @@ impl Resource {
             reserved: &[],
             order: Order::always(Look::Last),
             sorted_by: None,
+            takes_sort_dir: false,
             schemas: OnceLock::new(),
         }
     }
@@ -146,6 +148,14 @@ impl Resource {
     #[must_use]
     pub const fn sorted_by(mut self, field: &'static str) -> Self {
         self.sorted_by = Some(field);
+        self
+    }
+
+    /// The query of lists may have a `sort_dir`, which has no effect, as in Keystone: another than its two values
+    /// is 400.
+    #[must_use]
+    pub const fn takes_sort_dir(mut self) -> Self {
+        self.takes_sort_dir = true;
         self
     }
 

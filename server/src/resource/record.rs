@@ -161,15 +161,21 @@ impl<R: Plain> Record<R> {
 
     /// The object as clients see it.
     pub fn to_json(&self, links: &Links) -> Value {
+        let mut shown = self.shown();
+        shown.insert("links".into(), json!({"self": self.link(links)}));
+        R::show(self, &mut shown);
+        shown.into()
+    }
+
+    /// The same without its links.
+    pub fn shown(&self) -> Map<String, Value> {
         let of = R::of();
         let mut shown = self.extra.clone();
         for field in of.fields.iter().filter(|f| f.is_shown && f.home != Home::Extra) {
             shown.insert(field.name.to_owned(), self.get(field.name).clone());
         }
         shown.insert("id".into(), self.id.as_str().into());
-        shown.insert("links".into(), json!({"self": self.link(links)}));
-        R::show(self, &mut shown);
-        shown.into()
+        shown
     }
 
     /// The link to it.

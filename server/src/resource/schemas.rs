@@ -41,6 +41,11 @@ pub fn shown_schema<R: Plain>() -> Value {
     R::of().shown_schema()
 }
 
+/// In which direction a list is sorted: Keystone takes it and looks no further.
+pub fn sort_dir() -> Value {
+    json!({"enum": ["asc", "desc"], "description": "Has no effect"})
+}
+
 impl Resource {
     pub(super) fn schemas(&self) -> &Schemas {
         self.schemas.get_or_init(|| Schemas {
@@ -119,8 +124,11 @@ impl Resource {
             Filter::Yes => Some(json!({"type": "string"})),
             Filter::Checked => Some(f.query_schema(self.table)),
         };
-        let properties: Map<String, Value> =
+        let mut properties: Map<String, Value> =
             self.fields.iter().filter_map(|f| Some((f.name.to_owned(), schema(f)?))).collect();
+        if self.takes_sort_dir {
+            properties.insert("sort_dir".into(), sort_dir());
+        }
         json!({"type": "object", "properties": properties})
     }
 }

@@ -1,6 +1,8 @@
 //! `/v3/registered_limits` and `/v3/limits`: what each project may use of a resource by default, and what some
 //! may instead. Services ask for them and count; here they are only kept.
 
+use std::collections::BTreeMap;
+
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vicar_rules::policy::{Fact, Facts, Op, Scope};
@@ -13,7 +15,7 @@ use crate::http::request::one;
 use crate::http::schema;
 use crate::resource::{Field, Look, Order, Plain, Record, Resource};
 use crate::resources::catalog::{regions, services::Service};
-use crate::store::{Id, Select, Tx};
+use crate::store::{CHUNK, Id, Select, Tx};
 
 /// Registered limits: the defaults.
 #[derive(Debug)]
@@ -296,6 +298,24 @@ async fn most_of_domain(tx: &mut Tx, domain: Option<&str>, by: Option<&str>) -> 
     Ok(tx
         .first("SELECT default_limit FROM registered_limit WHERE id = ?", args![Id(by)], |r| r.take())
         .await?)
+}
+
+/// The limits of some projects, by project, as they are shown with a project: without links.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_projects(tx: &mut Tx, projects: &[&str]) -> Result<BTreeMap<String, Vec<Value>>> {
+    let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for some in projects.chunks(CHUNK) {
+        let limits = Record::<Limit>::find(tx, |q| {
+            q.id_in("t.project_id", some.iter().copied());
+        });
+        for limit in limits.await? {
+            let project = limit.text("project_id").unwrap_or_default().to_owned();
+            found.entry(project).or_default().push(limit.shown().into());
+        }
+    }
+    Ok(found)
 }
 
 /// `GET /v3/limits/model`

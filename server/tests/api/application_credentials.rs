@@ -581,6 +581,14 @@ fn what_its_tokens_may_do_here() {
             .expect(200);
         c.s.get(&token, &of(&c.alice, "access_rules")).expect(200);
         c.s.delete(&token, &of(&c.alice, "access_rules/nothing")).expect(404);
+        // A rule goes only when no credential has it: so nothing is taken from any.
+        let ruled =
+            c.credential(json!({"name": format!("ruled-{makes}"), "access_rules": [rule("GET", "/x")]}));
+        let unused = of(&c.alice, &format!("access_rules/{}", text(&ruled["access_rules"][0]["id"])));
+        c.s.delete(&token, &unused).expect(403);
+        let path = of(&c.alice, &format!("application_credentials/{}", text(&ruled["id"])));
+        c.s.delete(&c.s.on("alice", &c.p), &path).expect(204);
+        c.s.delete(&token, &unused).expect(204);
         c.make_credential(&token, json!({"name": format!("below-{makes}")})).expect(makes);
         let path = of(&c.alice, &format!("application_credentials/{}", text(&victim["id"])));
         c.s.delete(&token, &path).expect(if makes == 201 { 204 } else { 403 });

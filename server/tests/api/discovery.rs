@@ -93,6 +93,23 @@ fn the_openapi_document_is_the_one_that_was_reviewed() {
 }
 
 #[test]
+fn the_openapi_document_describes_the_bodies_that_are_forms() {
+    let s = Server::start();
+    let document = get(&s, "/v3/openapi.json", "").expect(200).body;
+    let body = |path: &str| document["paths"][path]["post"]["requestBody"].clone();
+    let form = "application/x-www-form-urlencoded";
+    for path in ["/v3/OS-OAUTH1/request_token", "/v3/OS-OAUTH1/access_token"] {
+        assert_eq!(body(path)["required"], json!(false), "{path}");
+        assert_eq!(body(path)["content"][form]["schema"]["type"], json!("object"), "{path}");
+    }
+    let of_client = body("/v3/OS-OAUTH2/token");
+    assert_eq!(of_client["required"], json!(true));
+    assert_eq!(of_client["content"][form]["schema"]["required"], json!(["grant_type"]));
+    let parts = of_client["content"][form]["schema"]["properties"].as_object().expect("parts");
+    assert!(["grant_type", "client_id", "client_secret"].iter().all(|part| parts.contains_key(*part)));
+}
+
+#[test]
 fn every_answer_of_a_route_is_described_in_objects_rs() {
     let missing = vicar::dispatch::openapi::undescribed(ROUTES, vicar::objects::OBJECTS);
     assert!(missing.is_empty(), "these have no line in server/src/objects.rs: {missing:#?}");

@@ -152,6 +152,9 @@ fn an_identity_provider_is_made_shown_changed_and_deleted() {
         put(&c.s, &c.admin, &format!("{PROVIDERS}/{name}"), body).expect(201);
     }
     put(&c.s, &c.admin, &format!("{PROVIDERS}/more"), json!({"more": 1})).expect(400);
+    let made = c.s.put(&c.admin, &format!("{PROVIDERS}/none")).expect(201);
+    assert_eq!(made.body["identity_provider"]["enabled"], json!(false));
+    c.s.delete(&c.admin, &format!("{PROVIDERS}/none")).expect(204);
 
     let list = |query: &str| {
         ids(&c.s.get(&c.admin, &format!("{PROVIDERS}?{query}")).expect(200), "identity_providers")
@@ -708,6 +711,47 @@ fn a_membership_that_is_taken_away_ends_tokens_for_good() {
     c.s.validate(&token).expect(404);
 }
 
+/// The end of a membership's time is no act: what was not held meanwhile is held again with the next login
+/// through the provider, as there. A shorter time is an act.
+#[test]
+fn a_membership_that_passes_takes_nothing_away_and_a_shorter_time_does() {
+    let c = Cloud::with_protocol("");
+    c.change_provider("idp", json!({"authorization_ttl": 20})).expect(200);
+    let (ann, bob) = (user(&c.s, "ann", "default"), user(&c.s, "bob", "default"));
+    let group = c.s.group("g", "default", &[]);
+    c.s.assign("GroupDomain", &group, "D", "member", false);
+    let minute = 60 * vicar::clock::SECOND;
+    // A Keystone on the same database writes these at a login.
+    let verified = |user: &str, at: i64| {
+        c.s.sql_run("DELETE FROM expiring_user_group_membership WHERE user_id = ?", &[user.into()]);
+        c.s.sql_run(
+            "INSERT INTO expiring_user_group_membership (user_id, group_id, idp_id, last_verified)
+             VALUES (?, ?, 'idp', ?)",
+            &[user.into(), (&*group).into(), vicar::store::DateTime(crate::support::START + at).into()],
+        );
+    };
+    verified(&ann, 0);
+    verified(&bob, 8 * minute);
+    let login = |user: &str| c.s.login_id(user, "pw", json!({"domain": {"id": "D"}})).expect(201).token();
+    let (of_ann, of_bob) = (login(&ann), login(&bob));
+    c.s.clock.advance(21 * minute);
+    c.s.validate(&of_ann).expect(404);
+    c.s.validate(&of_bob).expect(200);
+    verified(&ann, 21 * minute);
+    c.s.validate(&of_ann).expect(200);
+
+    // The time of Bob's is over by it, and Ann's is not.
+    c.change_provider("idp", json!({"authorization_ttl": 10})).expect(200);
+    c.s.validate(&of_ann).expect(200);
+    c.s.validate(&of_bob).expect(404);
+    c.change_provider("idp", json!({"authorization_ttl": 20})).expect(200);
+    c.s.validate(&of_bob).expect(404);
+    verified(&bob, 21 * minute);
+    c.s.validate(&of_bob).expect(404);
+    c.s.clock.advance(vicar::clock::SECOND);
+    c.s.validate(&login(&bob)).expect(200);
+}
+
 #[test]
 fn a_user_is_linked_to_identity_providers() {
     let c = Cloud::with_protocol("");
@@ -735,6 +779,7 @@ fn a_user_is_linked_to_identity_providers() {
     make("bob", links("a")).expect(409);
     for bad in [
         json!("x"),
+        Value::Null,
         json!([{}]),
         json!([{"idp_id": "idp", "protocols": []}]),
         json!([{"idp_id": "idp", "protocols": [{"protocol_id": "saml2"}]}]),

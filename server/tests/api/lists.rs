@@ -290,6 +290,64 @@ fn each_collection_has_a_limit_of_its_own() {
     assert_eq!((whole["projects"].as_array().map(Vec::len), whole.get("truncated")), (Some(1), None));
 }
 
+/// What a client asks, what the operator lets them have, and what no page goes beyond.
+#[test]
+fn max_db_limit_is_above_every_other_limit() {
+    let stored =
+        "[identity]\ndomain_specific_drivers_enabled = true\ndomain_configurations_from_database = true\n";
+    let s = Server::with(&format!(
+        "[DEFAULT]\nmax_db_limit = 3\nlist_limit = 4\n[resource]\nlist_limit = 2\n{stored}"
+    ));
+    let admin = s.admin();
+    for n in 0..6 {
+        s.project(&format!("p{n}"));
+        s.group(&format!("g{n}"), "default", &[]);
+        s.user(&format!("u{n}"));
+    }
+    let options = |list_limit: Value| json!({"config": {"identity": {"list_limit": list_limit}}});
+    let path = "/v3/domains/default/config";
+    let body = options(json!(5)).to_string();
+    s.call("PUT", path, &[("X-Auth-Token", &admin)], Some(body.as_bytes())).expect(201);
+    for (path, most) in [
+        ("groups", 3),
+        ("groups?limit=5", 3),
+        ("groups?limit=1", 1),
+        ("groups?domain_id=default", 3),
+        ("users?domain_id=default", 3),
+        ("users?limit=4", 3),
+        ("roles", 3),
+        ("projects", 2),
+        ("projects?limit=5", 2),
+    ] {
+        let page = s.get(&admin, &format!("/v3/{path}")).expect(200).body;
+        let list = path.split('?').next().expect("a part");
+        assert_eq!(page[list].as_array().map(Vec::len), Some(most), "{path}");
+        assert_eq!(page["truncated"], json!(true), "{path}");
+        assert!(page["links"]["next"].is_string(), "{path}");
+    }
+    s.patch(&admin, path, options(json!(2))).expect(200);
+    let page = s.get(&admin, "/v3/groups?domain_id=default").expect(200).body;
+    assert_eq!(page["groups"].as_array().map(Vec::len), Some(2));
+}
+
+/// Keystone takes it on these two lists, and sorts by nothing.
+#[test]
+fn sort_dir_is_one_of_two_words() {
+    let s = Server::start();
+    let admin = s.admin();
+    for (list, status) in
+        [("users", 400), ("groups", 400), ("projects", 200), ("roles", 200), ("services", 200)]
+    {
+        for bad in ["sort_dir=up", "sort_dir=", "sort_dir=ASC", "sort_dir=up&sort_dir=asc"] {
+            let answer = s.get(&admin, &format!("/v3/{list}?{bad}")).expect(status);
+            assert!(status == 200 || answer.text.contains("sort_dir"), "{}", answer.text);
+        }
+        for good in ["sort_dir=asc", "sort_dir=desc", "sort_key=nope", "sort_dir=asc&sort_dir=up"] {
+            s.get(&admin, &format!("/v3/{list}?{good}")).expect(200);
+        }
+    }
+}
+
 #[test]
 fn what_is_stored_for_a_domain_limits_the_lists_of_its_users_and_groups() {
     let on = "[DEFAULT]\nlist_limit = 4\n[identity]\ndomain_specific_drivers_enabled = true\n";

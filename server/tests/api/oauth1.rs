@@ -443,6 +443,17 @@ fn an_access_token_logs_in_on_its_project_with_its_roles() {
     assert!(with_token.body["token"]["OS-OAUTH1"].is_object());
     let identity = json!({"methods": ["token", "oauth1"], "oauth1": {}, "token": {"id": answer.token()}});
     login(s, &scene.signs(&access), json!({"identity": identity})).expect(403);
+    // Not with another delegation, though it is the same user's on the same project.
+    let path = format!("/v3/users/{}/application_credentials", c.alice);
+    let made = s.post(&scene.alice(), &path, json!({"application_credential": {"name": "a"}})).expect(201);
+    let made = made.body["application_credential"].clone();
+    let proof = json!({"id": made["id"], "secret": made["secret"]});
+    for methods in [["oauth1", "application_credential"], ["application_credential", "oauth1"]] {
+        let identity = json!({"methods": methods, "oauth1": {}, "application_credential": proof});
+        login(s, &scene.signs(&access), json!({"identity": identity})).expect(401);
+    }
+    s.auth(json!({"identity": {"methods": ["application_credential"], "application_credential": proof}}))
+        .expect(201);
     // It ends with the access token.
     s.clock.advance((86_400 - 60) * SECOND);
     let last = scene.login(&access).expect(201);

@@ -21,6 +21,7 @@ use crate::support::{Cast, Server, by_password, id, reviewed, scope};
 enum Who {
     System(&'static str),
     Domain(&'static str),
+    OtherDomain(&'static str),
     Project(&'static str),
     Owner,
     OwnerUnscoped,
@@ -30,7 +31,7 @@ enum Who {
     Nobody,
 }
 
-const PERSONAS: [(&str, Who); 19] = [
+const PERSONAS: [(&str, Who); 20] = [
     ("system admin", Who::System("admin")),
     ("system member", Who::System("member")),
     ("system reader", Who::System("reader")),
@@ -38,6 +39,7 @@ const PERSONAS: [(&str, Who); 19] = [
     ("domain manager", Who::Domain("manager")),
     ("domain member", Who::Domain("member")),
     ("domain reader", Who::Domain("reader")),
+    ("admin of another domain", Who::OtherDomain("admin")),
     ("project admin", Who::Project("admin")),
     ("project manager", Who::Project("manager")),
     ("project member", Who::Project("member")),
@@ -51,6 +53,11 @@ const PERSONAS: [(&str, Who); 19] = [
     ("application credential token", Who::ApplicationCredential),
     ("no token", Who::Nobody),
 ];
+
+/// Of a mapping.
+fn rules() -> Value {
+    json!([{"local": [{"user": {"name": "{0}"}}], "remote": [{"type": "X"}]}])
+}
 
 /// A server, and on it the objects that the calls name.
 struct Scene {
@@ -170,6 +177,40 @@ impl Scene {
                 args![named(place), &policy, endpoint.cloned(), service.cloned(), region.cloned()],
             );
         }
+        let [consumer, request_token, access_token] =
+            ["consumer", "request-token", "access-token"].map(named);
+        s.sql_run(
+            "INSERT INTO consumer (id, description, secret, extra) VALUES (?, '', 'x', '{}')",
+            args![&consumer],
+        );
+        s.sql_run(
+            "INSERT INTO request_token (id, request_secret, requested_project_id, consumer_id) VALUES (?, 'x', ?, ?)",
+            args![&request_token, &project, &consumer],
+        );
+        s.sql_run(
+            "INSERT INTO access_token (id, access_secret, authorizing_user_id, project_id, role_ids, consumer_id)
+             VALUES (?, 'x', ?, ?, ?, ?)",
+            args![&access_token, &owner, &project, json!([role]).to_string(), &consumer],
+        );
+        let [provider, protocol, mapping, service_provider] =
+            ["idp", "protocol", "mapping", "service-provider"].map(named);
+        s.sql_run(
+            "INSERT INTO mapping (id, rules, schema_version) VALUES (?, ?, '1.0')",
+            args![&mapping, rules().to_string()],
+        );
+        s.sql_run(
+            "INSERT INTO identity_provider (id, enabled, domain_id) VALUES (?, ?, ?)",
+            args![&provider, true, &domain],
+        );
+        s.sql_run(
+            "INSERT INTO federation_protocol (id, idp_id, mapping_id) VALUES (?, ?, ?)",
+            args![&protocol, &provider, &mapping],
+        );
+        s.sql_run(
+            "INSERT INTO service_provider (id, enabled, auth_url, sp_url, relay_state_prefix)
+             VALUES (?, ?, 'http://x', 'http://x', 'x')",
+            args![&service_provider, true],
+        );
         let login = |user: &str, scope: Value| s.auth(by_password(user, "pw", scope)).expect(201).token();
         let own = login(&owner, scope::on_project(&project));
         let trust = json!({"trust": {
@@ -187,6 +228,10 @@ impl Scene {
         };
         self.token = match self.who {
             Who::System(role) => staff("UserSystem", "system", role, scope::on_system()),
+            Who::OtherDomain(role) => {
+                let other = s.domain(&named("other-domain"));
+                staff("UserDomain", &other, role, scope::on_domain(&other))
+            }
             Who::Domain(role) => staff("UserDomain", &domain, role, scope::on_domain(&domain)),
             Who::Project(role) => staff("UserProject", &project, role, scope::on_project(&project)),
             Who::Owner => own.clone(),
@@ -225,6 +270,13 @@ impl Scene {
             ("{endpoint_group_id}", endpoint_group),
             ("{policy_id}", policy),
             ("{access_rule_id}", rule),
+            ("{consumer_id}", consumer),
+            ("{request_token_id}", request_token),
+            ("{access_token_id}", access_token),
+            ("{idp_id}", provider),
+            ("{protocol_id}", protocol),
+            ("{mapping_id}", mapping),
+            ("{service_provider_id}", service_provider),
             ("{group}", "identity".to_owned()),
             ("{option}", "driver".to_owned()),
             ("{value}", "tag".to_owned()),
@@ -244,7 +296,8 @@ impl Scene {
             }
         });
         // The user is in the group, and has the tag, already.
-        if route.method == "PUT" && route.path.ends_with("{value}") {
+        let is_made = route.path.ends_with("{value}") || route.path.starts_with("/v3/OS-FEDERATION");
+        if route.method == "PUT" && is_made {
             path.push_str("-new");
         }
         path
@@ -286,6 +339,11 @@ impl Scene {
             (Some("limit"), _) => json!({"resource_limit": 1}),
             (Some("registered_limit"), _) => json!({"default_limit": 1}),
             (Some("tags"), _) => json!(["a"]),
+            (Some("mapping"), _) => json!({"rules": rules()}),
+            (Some("protocol"), _) => json!({"mapping_id": self.name("{mapping_id}")}),
+            (Some("service_provider"), _) if route.method == "PUT" => {
+                json!({"auth_url": "http://x", "sp_url": "http://x"})
+            }
             (Some(_), _) => json!({"description": "x"}),
             (None, _) if route.path.ends_with("{option}") => {
                 return Some(json!({"config": {"driver": "sql"}}));
@@ -293,6 +351,10 @@ impl Scene {
             (None, _) if route.path.contains("/config") => {
                 return Some(json!({"config": {"identity": {"driver": "sql"}}}));
             }
+            (None, _) if route.path.contains("/authorize/") => {
+                return Some(json!({"roles": [{"name": "member"}]}));
+            }
+            (None, _) if route.path.starts_with("/v3/OS-FEDERATION") => return None,
             (None, _) if route.path.ends_with("tokens") => return Some(self.signed.clone()),
             (None, _) => return Some(json!({"tenant_id": project})),
         };

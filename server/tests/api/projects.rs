@@ -164,6 +164,71 @@ fn a_hierarchy_agrees_with_itself_and_is_not_too_deep() {
 }
 
 #[test]
+fn a_hierarchy_shows_the_limits_of_its_projects_when_asked() {
+    let s = Server::start();
+    let t = s.admin();
+    let d = domain(&s, &t, "d");
+    let below = |name: &str, parent: &str| s.project_below(name, &d, Some(parent));
+    let top = s.project_below("top", &d, None);
+    let mid = below("mid", &top);
+    let (low, hidden) = (below("low", &mid), below("hidden", &mid));
+    let service = s.post(&t, "/v3/services", json!({"service": {"type": "t"}})).expect(201);
+    let service = service.body["service"]["id"].clone();
+    let registered = json!([{"service_id": service, "resource_name": "cores", "default_limit": 5}]);
+    s.post(&t, "/v3/registered_limits", json!({"registered_limits": registered})).expect(201);
+    let limit = |of: &str, id: &str| json!({"service_id": service, "resource_name": "cores", "resource_limit": 7, of: id});
+    let limits = [("project_id", &top), ("project_id", &low), ("project_id", &hidden), ("domain_id", &d)];
+    let limits: Vec<Value> = limits.iter().map(|(of, id)| limit(of, id)).collect();
+    s.post(&t, "/v3/limits", json!({"limits": limits})).expect(201);
+    let reader = user(&s, "reader", "default");
+    for project in [&top, &mid, &low] {
+        grant(&s, "UserProject", &reader, project, "reader", false);
+    }
+    let reader = token(&s, &reader, json!({"project": {"id": mid}}));
+    let read = |query: &str| {
+        s.get(&reader, &format!("/v3/projects/{mid}?{query}")).expect(200).body["project"].clone()
+    };
+    let shown = |id: &str| {
+        json!([{"project_id": id, "domain_id": null, "service_id": service, "region_id": null,
+                "resource_name": "cores", "resource_limit": 7, "description": null}])
+    };
+    let both = read("parents_as_list&subtree_as_list&include_limits");
+    for (list, id) in [("parents", &top), ("subtree", &low)] {
+        // Only where the caller holds a role.
+        assert_eq!(both[list].as_array().map(Vec::len), Some(1), "{list}");
+        let mut limits = both[list][0]["project"]["limits"].clone();
+        let own = limits[0].as_object_mut().and_then(|limit| limit.remove("id"));
+        assert!(own.is_some_and(|id| id.is_string()), "{list}");
+        assert_eq!(limits, shown(id), "{list}");
+    }
+    assert_eq!(both.get("limits"), None);
+    // Without a list there is nothing to show them with; 0 is no.
+    assert_eq!(read("include_limits").get("limits"), None);
+    assert_eq!(read("subtree_as_ids&include_limits")["subtree"], json!({&low: null, &hidden: null}));
+    assert_eq!(read("subtree_as_list&include_limits=0")["subtree"][0]["project"].get("limits"), None);
+    let mixed = read("parents_as_ids&subtree_as_list&include_limits=false");
+    assert_eq!(mixed["parents"], json!({&top: {&d: null}}));
+    assert_eq!(mixed["subtree"][0]["project"]["limits"].as_array().map(Vec::len), Some(1));
+    let of_top = s.get(&t, &format!("/v3/projects/{top}?subtree_as_list&include_limits")).expect(200);
+    assert_eq!(of_top.body["project"]["subtree"], json!([]));
+    // A project without limits has an empty list.
+    let admin = s.validate(&t).body["token"]["user"]["id"].as_str().expect("an id").to_owned();
+    grant(&s, "UserProject", &admin, &mid, "reader", false);
+    let of_top = s.get(&t, &format!("/v3/projects/{top}?subtree_as_list&include_limits")).expect(200);
+    assert_eq!(of_top.body["project"]["subtree"][0]["project"]["limits"], json!([]));
+    // Both of a kind are refused, whichever else is asked; not before the policy is.
+    for bad in [
+        "parents_as_list&parents_as_ids",
+        "subtree_as_list&subtree_as_ids&include_limits",
+        "parents_as_list&parents_as_ids&subtree_as_list&subtree_as_ids",
+    ] {
+        s.get(&reader, &format!("/v3/projects/{mid}?{bad}")).expect(400);
+        s.get(&reader, &format!("/v3/projects/{low}?{bad}")).expect(403);
+        s.get(&t, &format!("/v3/projects/nope?{bad}")).expect(404);
+    }
+}
+
+#[test]
 fn an_immutable_project_stays_as_it_is() {
     let s = Server::start();
     let t = s.admin();
@@ -206,6 +271,12 @@ fn lists_are_filtered() {
         ("not-tags=r,s", &["admin", "blue", "green"]),
         ("not-tags-any=s,u", &["admin", "blue"]),
         ("tags=r&not-tags-any=s", &["blue"]),
+        // All of them hold. A Keystone that is asked for both of the last two shows what one of them is to hide,
+        // and forgets those before when they find nothing.
+        ("tags=r&tags-any=s,u", &["Red"]),
+        ("not-tags=r,s&not-tags-any=u", &["admin", "blue"]),
+        ("tags=nobody&not-tags=u", &[]),
+        ("tags-any=nobody&not-tags-any=u", &[]),
         ("tags=", &[]),
     ] {
         assert_eq!(list(query), wanted, "{query}");

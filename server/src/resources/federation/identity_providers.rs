@@ -37,9 +37,9 @@ fn new_properties() -> Value {
     properties
 }
 
-// The whole body: everything in it may be left out.
+// The whole body: everything in it may be left out, and so may the body itself.
 schema!(CREATE, {
-    "type": "object",
+    "type": ["object", "null"],
     "properties": {
         "identity_provider": {"type": "object", "properties": new_properties(), "additionalProperties": false},
     },
@@ -207,7 +207,8 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
 /// `PUT /v3/OS-FEDERATION/identity_providers/{idp_id}`: with a domain of its own, unless it names one.
 pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     s.authorize(s.op()?, NoObject)?;
-    let mut body = match s.body()?.remove("identity_provider") {
+    let mut whole = if s.request.has_body() { s.body()? } else { Map::new() };
+    let mut body = match whole.remove("identity_provider") {
         Some(Value::Object(body)) => body,
         _ => Map::new(),
     };
@@ -268,7 +269,16 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
         .set("description", &new.description)
         .set("authorization_ttl", new.authorization_ttl)
         .key("id", &stored.id);
+    // A shorter time takes from those whose time is over by it.
+    let guard = if new.authorization_ttl == stored.authorization_ttl {
+        None
+    } else {
+        Some(sql::guard_members(&mut s.tx, &stored.id).await?)
+    };
     s.tx.execute(&stored, &row).await?;
+    if let Some(guard) = guard {
+        guard.finish(&mut s.tx, &stored).await?;
+    }
     if new.remote_ids != stored.remote_ids {
         s.tx.execute(&stored, &Delete::from("idp_remote_ids").key("idp_id", &stored.id)).await?;
         write_remote_ids(&mut s.tx, &stored, &new).await?;

@@ -34,12 +34,20 @@ pub(super) async fn delete_provider(
     now: Micros,
 ) -> Result<()> {
     let linked = linked(tx, provider, None).await?;
-    let sql = "SELECT user_id FROM expiring_user_group_membership WHERE idp_id = ?";
-    let members: Vec<String> = tx.column(sql, args![Id(provider)]).await?;
-    let guard = RoleLossGuard::begin(tx, members).await?;
+    let guard = guard_members(tx, provider).await?;
     cascade::delete(tx, proof, "identity_provider", provider).await?;
     guard.finish(tx, proof).await?;
     end_logins(tx, proof, linked, now).await
+}
+
+/// What those hold who have passing memberships through a provider.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn guard_members(tx: &mut Tx, provider: &str) -> Result<RoleLossGuard> {
+    let sql = "SELECT DISTINCT user_id FROM expiring_user_group_membership WHERE idp_id = ?";
+    let members: Vec<String> = tx.column(sql, args![Id(provider)]).await?;
+    Ok(RoleLossGuard::begin(tx, members).await?)
 }
 
 /// Deletes a protocol, and the users who are nobody without it.

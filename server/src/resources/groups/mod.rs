@@ -28,6 +28,7 @@ static GROUP: Resource = Resource::new(
     ],
 )
 .reserves(&["extra"])
+.takes_sort_dir()
 // Keystone looks before it asks when it deletes, and not before.
 .looks(Order { create: Look::First, get: Look::Quietly, update: Look::Quietly, delete: Look::First });
 
@@ -104,7 +105,10 @@ impl Plain for Group {
 /// When the database fails.
 pub async fn longest(s: &mut Reading<'_>, domain: Option<&str>) -> Result<Option<u32>> {
     match domain.filter(|_| s.app.config.stored_domain_options) {
-        Some(domain) => Ok(facts::domain_options::list_limit(&mut s.tx, domain).await?),
+        Some(domain) => {
+            let stored = facts::domain_options::list_limit(&mut s.tx, domain).await?;
+            Ok(stored.map(|limit| s.app.config.list_limits.most.map_or(limit, |most| limit.min(most))))
+        }
         None => Ok(None),
     }
 }

@@ -10,6 +10,7 @@ use vicar_rules::signature::{OAuthRequest, Params};
 use crate::error::{Error, Result};
 use crate::http::Request;
 use crate::reason::Reason;
+use crate::schema;
 
 /// A request that a consumer signed. `others` are the sets of parameters besides the header's that it may have signed.
 ///
@@ -26,6 +27,12 @@ pub fn signed(request: &Request, others: Vec<Params>) -> Result<OAuthRequest> {
 fn query(request: &Request) -> Params {
     form_urlencoded::parse(request.query.raw().as_bytes()).into_owned().collect()
 }
+
+schema!(FORM, {
+    "type": "object",
+    "description": "The parameters of OAuth are in the header `Authorization`. A form is signed with them, and nothing else is done with it",
+    "additionalProperties": {"type": "string"},
+});
 
 /// A request for a token of OAuth1. RFC 5849 has a form in the body signed too, and Keystone does not.
 ///

@@ -19,6 +19,7 @@ use crate::http::page::Query;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::ids;
 use crate::notifications::{Action, ObjectKind};
+use crate::resources::limits;
 use crate::schema;
 use crate::store::{Select, Tx};
 
@@ -70,6 +71,7 @@ schema!(GET_QUERY, {
         "parents_as_ids": {"type": "string"},
         "subtree_as_list": {"type": "string"},
         "subtree_as_ids": {"type": "string"},
+        "include_limits": {"type": "string", "description": "Shows the limits of each project of the lists"},
     },
 });
 
@@ -215,11 +217,19 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Only those on which the caller holds a role.
+    /// Only those on which the caller holds a role; with their limits when the query asks for them.
     async fn visible(&self, tx: &mut Tx, all: Vec<Project>) -> Result<Value> {
         let held = held::ids_of_caller(tx, self.caller).await?;
-        let seen = all.iter().filter(|p| held.contains(&p.id));
-        Ok(seen.map(|p| nested("project", p.to_project_json(self.links))).collect())
+        let seen: Vec<&Project> = all.iter().filter(|p| held.contains(&p.id)).collect();
+        let mut shown: Vec<Value> = seen.iter().map(|p| p.to_project_json(self.links)).collect();
+        if self.asks_for("include_limits") {
+            let ids: Vec<&str> = seen.iter().map(|p| p.id.as_str()).collect();
+            let mut limits = limits::of_projects(tx, &ids).await?;
+            for (project, id) in shown.iter_mut().zip(ids) {
+                extra::set(project, "limits", limits.remove(id).unwrap_or_default());
+            }
+        }
+        Ok(shown.into_iter().map(|project| nested("project", project)).collect())
     }
 }
 

@@ -14,11 +14,25 @@ use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::http::request::{ok, with_header};
 use crate::reason::Reason;
+use crate::schema;
 
 /// The one way to authenticate here, as `[oauth2] oauth2_authn_methods` names it.
 const BY_SECRET: &str = "client_secret_basic";
 
 const FAILED: Error = Error::UnauthorizedBecause(Reason::NoSuchMethod, "Client authentication failed.");
+
+schema!(FORM, {
+    "type": "object",
+    "required": ["grant_type"],
+    "properties": {
+        "grant_type": {"enum": ["client_credentials"]},
+        "client_id": {
+            "type": "string",
+            "description": "The application credential's id, where no header `Authorization` with `Basic` has it",
+        },
+        "client_secret": {"type": "string", "description": "Its secret, likewise"},
+    },
+});
 
 /// `POST /v3/OS-OAUTH2/token`
 pub async fn token(s: &mut Writing<'_>) -> Result<Response> {

@@ -25,7 +25,7 @@ use crate::http::schema;
 use crate::ids;
 use crate::notifications::{Action, ObjectKind};
 use crate::reason::Reason;
-use crate::resource::Record;
+use crate::resource::{self, Record};
 use crate::resources::groups::{self, Group};
 use crate::schema;
 use crate::security::Event;
@@ -63,7 +63,7 @@ fn options_schema() -> Value {
 fn federated_schema() -> Value {
     let name = |most: u32| json!({"type": "string", "maxLength": most, "pattern": schema::TEXT});
     json!({
-        "type": ["array", "null"],
+        "type": "array",
         "maxItems": 100,
         "items": {
             "type": "object",
@@ -117,6 +117,7 @@ schema!(QUERY, {
         "idp_id": {"type": "string"},
         "protocol_id": {"type": "string"},
         "unique_id": {"type": "string"},
+        "sort_dir": resource::sort_dir(),
     },
 });
 schema!(MEMBERS_QUERY, {

@@ -1,12 +1,12 @@
 //! What the server logs of each request of each test: what must hold of it, whatever the request.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::fmt::{MakeWriter, layer};
+use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use vicar::dispatch::{Route, events};
@@ -25,27 +25,38 @@ pub struct Logged {
     pub event: Option<Value>,
 }
 
-/// Lines by request id, until somebody asks for them.
-static LINES: Mutex<Option<HashMap<String, Vec<Value>>>> = Mutex::new(None);
+/// Lines by what they are of. Tests run beside each other, and the log is one.
+pub struct Kept(Mutex<BTreeMap<String, Vec<Value>>>);
 
-fn lines() -> MutexGuard<'static, Option<HashMap<String, Vec<Value>>>> {
-    LINES.lock().unwrap_or_else(PoisonError::into_inner)
+impl Kept {
+    pub const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    pub fn all(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Value>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-struct Capture;
+/// By request id, until somebody asks for them.
+static LINES: Kept = Kept::new();
 
-impl Write for Capture {
+fn keep(line: Value) {
+    let Some(id) = line["request_id"].as_str() else { return };
+    let mut lines = LINES.all();
+    if lines.len() > 50_000 {
+        lines.clear();
+    }
+    lines.entry(id.to_owned()).or_default().push(line);
+}
+
+/// Where each line goes.
+struct Lines(fn(Value));
+
+impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        let parsed: Value = serde_json::from_slice(line).expect("one line of JSON");
         assert!(line.len() < 16 << 10, "a long line: {} bytes", line.len());
-        if let Some(id) = parsed["request_id"].as_str() {
-            let mut lines = lines();
-            let lines = lines.get_or_insert_default();
-            if lines.len() > 50_000 {
-                lines.clear();
-            }
-            lines.entry(id.to_owned()).or_default().push(parsed);
-        }
+        (self.0)(serde_json::from_slice(line).expect("one line of JSON"));
         Ok(line.len())
     }
 
@@ -54,28 +65,20 @@ impl Write for Capture {
     }
 }
 
-impl<'a> MakeWriter<'a> for Capture {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        Self
-    }
-}
-
 /// Begins to look. Errors of the server belong to the test's output besides.
 pub fn install() {
     let errors = layer().with_test_writer().with_filter(tracing_subscriber::filter::LevelFilter::ERROR);
     let ours = filter_fn(|m| m.is_event() && [TARGET, "vicar::dispatch::log"].contains(&m.target()));
-    let captured = layer().json().flatten_event(true).with_writer(Capture).with_filter(ours);
+    let captured = layer().json().flatten_event(true).with_writer(|| Lines(keep)).with_filter(ours);
     let notified = filter_fn(|m| m.is_event() && m.target() == notifications::log::TARGET);
-    let told = layer().json().flatten_event(true).with_writer(told::Capture).with_filter(notified);
+    let told = layer().json().flatten_event(true).with_writer(|| Lines(told::keep)).with_filter(notified);
     let _ = tracing_subscriber::registry().with(errors).with(captured).with(told).try_init();
 }
 
 /// The lines of the request that was answered.
 fn take(answer: &Answer) -> Logged {
     let id = answer.header("x-openstack-request-id").unwrap_or_default();
-    let found = lines().as_mut().and_then(|lines| lines.remove(id)).unwrap_or_default();
+    let found = LINES.all().remove(id).unwrap_or_default();
     let (events, mut requests): (Vec<Value>, Vec<Value>) =
         found.into_iter().partition(|line| line["target"] == TARGET);
     assert!(requests.len() <= 1 && events.len() <= 1, "{requests:?} {events:?}");

@@ -1,47 +1,20 @@
 //! What a server with `driver = log` tells, by its publisher.
 
-use std::collections::HashMap;
-use std::io::Write;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use serde_json::{Value, json};
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::Server;
+use super::logged::Kept;
 use crate::hardening::until;
 
-/// Notifications by publisher.
-static TOLD: Mutex<Option<HashMap<String, Vec<Value>>>> = Mutex::new(None);
+/// By publisher.
+static TOLD: Kept = Kept::new();
 
-fn all() -> MutexGuard<'static, Option<HashMap<String, Vec<Value>>>> {
-    TOLD.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Where log lines of notifications go.
-pub struct Capture;
-
-impl Write for Capture {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        let parsed: Value = serde_json::from_slice(line).expect("one line of JSON");
-        let text = parsed["notification"].as_str().expect("a notification");
-        let notification: Value = serde_json::from_str(text).expect("JSON in a string");
-        assert_eq!(parsed["event_type"], notification["event_type"]);
-        let publisher = notification["publisher_id"].as_str().expect("a publisher").to_owned();
-        all().get_or_insert_default().entry(publisher).or_default().push(notification);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Capture {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        Self
-    }
+pub fn keep(line: Value) {
+    let text = line["notification"].as_str().expect("a notification");
+    let notification: Value = serde_json::from_str(text).expect("JSON in a string");
+    assert_eq!(line["event_type"], notification["event_type"]);
+    let publisher = notification["publisher_id"].as_str().expect("a publisher").to_owned();
+    TOLD.all().entry(publisher).or_default().push(notification);
 }
 
 /// A server that tells what it does into the log.
@@ -64,7 +37,7 @@ impl Teller {
     }
 
     fn heard(&self) -> Vec<Value> {
-        all().as_ref().and_then(|told| told.get(&self.publisher).cloned()).unwrap_or_default()
+        TOLD.all().get(&self.publisher).cloned().unwrap_or_default()
     }
 
     /// What was told since the last time. What is told is told in its order: when a last event is there, all are.
