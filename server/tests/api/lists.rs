@@ -210,7 +210,8 @@ fn a_page_is_no_longer_than_sixteen_megabytes() {
         }
     }
     // 120 kB each, as control characters are written with six.
-    assert_eq!((found, pages), (all, 3));
+    assert_eq!((found.split_off(1), pages), (all, 3));
+    assert_eq!(found, ["RegionOne"]);
     // The smaller page counts.
     let page = s.get(&admin, "/v3/regions?limit=2&marker=r-100").expect(200);
     assert_eq!(ids(&page, "regions"), ["r-101", "r-102"]);

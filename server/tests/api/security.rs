@@ -104,8 +104,8 @@ fn a_delegated_administrator_still_sets_no_password() {
     assert_eq!(list.body["trusts"].as_array().map(Vec::len), Some(1));
 }
 
-/// The same by the other ways into somebody's login: an identity at a provider that is theirs, the options that decide
-/// how they log in, and the secrets of their passcodes.
+/// The same by the other ways into a login: identities at a provider, the options that decide how a user logs in, and
+/// the secrets of passcodes.
 #[test]
 fn a_delegated_administrator_takes_over_no_login() {
     let c = Cast::new();
@@ -166,7 +166,7 @@ fn a_delegated_administrator_takes_over_no_login() {
         c.s.post(token, "/v3/credentials", totp(&c.dave)).expect(403);
         c.s.patch(token, &stored, json!({"credential": {"blob": "MFRGGZDFMZTWQ2LK"}})).expect(403);
         c.s.delete(token, &stored).expect(403);
-        // A new user may have a password, which is nobody's, but not the identity of somebody who may come.
+        // A new user may have a password, but not the identity of a person who has not logged in yet.
         let new = |more: Value| {
             let mut user = json!({"name": format!("new-{n}"), "password": "new-pw"});
             user.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
@@ -174,7 +174,7 @@ fn a_delegated_administrator_takes_over_no_login() {
         };
         new(json!({"federated": link("carol-who-has-not-come-yet")})).expect(403);
         new(json!({"options": {"lock_password": true}, "federated": []})).expect(201);
-        // What is nobody's login stays theirs to change, and what changes nothing is no change.
+        // Everything else can be changed, and what changes nothing is no change.
         let rest = json!({"user": {"description": format!("{n}"), "options": {}, "federated": []}});
         c.s.patch(token, &path, rest).expect(200);
     }

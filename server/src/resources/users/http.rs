@@ -198,8 +198,8 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let named = take_text(&mut body, "domain_id");
     s.authorize(Op::CreateUser, Facts::none().with_opt(Fact::UserDomain, named.as_deref()))?;
     if names_identity(&body) {
-        // A new user is nobody's login, so their password and options take none over. But whose identity this is, they
-        // would come as this user, whose password the bearer knows.
+        // Nobody logs in as a new user yet, so that a password and options take no login over. But the owner of this
+        // identity would log in as this user, whose password the bearer knows.
         s.may(Act::Password)?;
     }
     let domain_id = match named {
