@@ -72,7 +72,7 @@ def kind(schema):
         return '`%s`' % json.dumps(schema['const'])
     if 'enum' in schema:
         words = schema['enum']
-        return ', '.join('`%s`' % json.dumps(w) for w in words) if len(words) < 8 else 'one of %d words' % len(words)
+        return ', '.join('`%s`' % json.dumps(w) for w in words)
     types = schema.get('type', 'any')
     types = [types] if isinstance(types, str) else list(types)
     words = []
@@ -112,6 +112,9 @@ def table(schema, head):
 
 def parameters(document, item, operation):
     rows = []
+    for scheme in (name for way in operation['security'] for name in way if name != 'token'):
+        about = document['components']['securitySchemes'][scheme]['description']
+        rows.append('| `Authorization` (header) | %s |' % about)
     for given in operation.get('parameters', []):
         if '$ref' in given:
             given = document['components']['parameters'][given['$ref'].rsplit('/', 1)[1]]
@@ -162,9 +165,11 @@ def page(document):
             out.append('### `%s %s`\n' % (method, path))
             rules = ', '.join('[%s](policy.md#%s)' % (op, anchor(op)) for op in operation.get('x-policy', []))
             text = operation['summary'] + '.'
+            if 'description' in operation:
+                text += ' %s.' % operation['description']
             if rules:
                 text += ' Policy: %s.' % rules
-            if operation['security'] == []:
+            if not any('token' in way for way in operation['security']):
                 text += ' No token is needed.'
             elif {} in operation['security']:
                 text += ' A token is not needed.'
@@ -182,6 +187,8 @@ def page(document):
         out.append('### %s\n' % name)
         if schema.get('additionalProperties') is False:
             out.append('There are no other attributes.\n')
+        if 'description' in schema:
+            out.append(schema['description'] + '.\n')
         out.append((table(schema, 'Attribute') or 'A value: %s.' % kind(schema)) + '\n')
     return '\n'.join(out).rstrip() + '\n'
 

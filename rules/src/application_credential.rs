@@ -28,9 +28,14 @@ impl AccessRule {
     }
 
     /// Whether it allows all that another one does. Of two different patterns nothing is said.
+    ///
+    /// Services take a path for a regular expression (keystonemiddleware encodes none of its characters), so a path of
+    /// others than these is a pattern, and a full stop stands for any character.
     fn covers(&self, other: &Self) -> bool {
-        let is_literal = !other.path.contains(['*', '{', '}']);
-        self == other || (is_literal && self.allows(&other.service, &other.method, &other.path))
+        let is_literal = other.path.chars().all(|c| c.is_alphanumeric() || "/-_.~:@%".contains(c));
+        let same_kind = self.service == other.service && self.method == other.method;
+        self == other
+            || (is_literal && same_kind && walk(&parts(&self.path), &other.path, |c| !matches!(c, '/' | '.')))
     }
 }
 
@@ -66,19 +71,24 @@ fn parts(pattern: &str) -> Vec<Part> {
 
 /// Whether a path is one that a pattern stands for. It takes time for the product of both lengths, and no more.
 pub fn path_matches(pattern: &str, path: &str) -> bool {
-    let parts = parts(pattern);
+    walk(&parts(pattern), path, |c| c != '/')
+}
+
+/// The same, with the characters of which one place of `*` can consist.
+fn walk(parts: &[Part], path: &str, within: impl Fn(char) -> bool) -> bool {
     // Whether the path up to here may end before the n-th part.
     let mut before = vec![false; parts.len() + 1];
+    let mut after = before.clone();
     if let Some(start) = before.first_mut() {
         *start = true;
     }
-    skip_empty(&parts, &mut before);
+    skip_empty(parts, &mut before);
     for c in path.chars() {
-        let mut after = vec![false; before.len()];
+        after.fill(false);
         for (n, part) in parts.iter().enumerate().filter(|(n, _)| before.get(*n) == Some(&true)) {
             let (stays, goes_on) = match part {
                 Part::Exactly(wanted) => (false, c == *wanted),
-                Part::Within => (c != '/', c != '/'),
+                Part::Within => (within(c), within(c)),
                 Part::Anything => (true, false),
             };
             for at in [stays.then_some(n), goes_on.then_some(n + 1)].into_iter().flatten() {
@@ -87,8 +97,8 @@ pub fn path_matches(pattern: &str, path: &str) -> bool {
                 }
             }
         }
-        skip_empty(&parts, &mut after);
-        before = after;
+        skip_empty(parts, &mut after);
+        std::mem::swap(&mut before, &mut after);
         if !before.contains(&true) {
             return false;
         }

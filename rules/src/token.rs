@@ -15,6 +15,10 @@ const FACTORS: &[&str] = &["external", "kerberos", "password", "totp"];
 /// The marker method of tokens that a keypair was exchanged for.
 pub const EC2_METHOD: &str = "ec2credential";
 
+/// The method of tokens that a client's certificate got. It has no plugin, and so no bit in a token: those tokens name no
+/// method at all.
+pub const CERTIFICATE_METHOD: &str = "oauth2_credential";
+
 /// What a token's method is called when this server does not know it. It makes the token
 /// [`Kind::Unreviewed`].
 pub const UNKNOWN_METHOD: &str = "unknown";
@@ -22,7 +26,8 @@ pub const UNKNOWN_METHOD: &str = "unknown";
 /// Whether what a method proved can wait in a receipt. `additional_primary` is `[auth] additional_primary_auth_methods`.
 pub fn is_factor(method: &str, additional_primary: &[String]) -> bool {
     // Whatever a configuration says of them.
-    const NEVER: &[&str] = &["application_credential", "oauth1", EC2_METHOD, UNKNOWN_METHOD];
+    const NEVER: &[&str] =
+        &["application_credential", "oauth1", EC2_METHOD, CERTIFICATE_METHOD, UNKNOWN_METHOD];
     let is_known = PRIMARY_METHODS.contains(&method) || NEVER.contains(&method);
     FACTORS.contains(&method) || !is_known && additional_primary.iter().any(|m| m == method)
 }
@@ -42,6 +47,8 @@ pub enum Kind {
     UnrestrictedApplicationCredential,
     /// An OAuth1 access token.
     OAuth1,
+    /// A client's certificate, to which the token is bound (OAuth 2.0, RFC 8705).
+    Certificate,
     /// A method that nobody has reviewed, or none at all.
     Unreviewed,
 }
@@ -57,6 +64,8 @@ pub struct TokenTraits<'a> {
     pub application_credential: bool,
     /// Whether it names an OAuth1 access token.
     pub access_token: bool,
+    /// Whether it is bound to a client's certificate.
+    pub certificate: bool,
     /// `[auth] additional_primary_auth_methods`
     pub additional_primary: &'a [String],
 }
@@ -76,6 +85,8 @@ pub fn kind(marks: TokenTraits<'_>) -> Kind {
         Kind::ApplicationCredential
     } else if marks.access_token || has("oauth1") {
         Kind::OAuth1
+    } else if marks.certificate || has(CERTIFICATE_METHOD) {
+        Kind::Certificate
     } else if marks.methods.is_empty() || !marks.methods.iter().all(primary) {
         Kind::Unreviewed
     } else if marks.trust {
@@ -168,7 +179,8 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
             Act::Password => no("set a password or change how a user logs in"),
             Act::RevokeAll => no("end all tokens of a user"),
         },
-        Kind::OAuth1 | Kind::Unreviewed => match act {
+        // As a Keystone treats one of a certificate, whose methods are unknown to it: exchanged, it would be bound no more.
+        Kind::OAuth1 | Kind::Certificate | Kind::Unreviewed => match act {
             Act::Use => Ok(()),
             Act::Trusts => no("manage trusts"),
             Act::Rescope => no("create another token"),
@@ -203,7 +215,7 @@ pub fn shown_until(
         | Kind::ApplicationCredential
         | Kind::UnrestrictedApplicationCredential => asked.max(0),
         // These end with their own end.
-        Kind::OAuth1 | Kind::Unreviewed => 0,
+        Kind::OAuth1 | Kind::Certificate | Kind::Unreviewed => 0,
     };
     let latest = expires.saturating_add(asked);
     ends.into_iter().filter_map(Until::to_option).fold(latest, Micros::min)
@@ -256,6 +268,7 @@ mod tests {
             trust,
             application_credential: false,
             access_token: false,
+            certificate: false,
             additional_primary: &[],
         }
     }
@@ -276,6 +289,14 @@ mod tests {
         assert_eq!(kind(named), Kind::ApplicationCredential);
         let named = TokenTraits { access_token: true, ..marks(&password, false) };
         assert_eq!(kind(named), Kind::OAuth1);
+        let bound = TokenTraits { certificate: true, ..marks(&[], false) };
+        assert_eq!(kind(bound), Kind::Certificate);
+        let bound =
+            TokenTraits { certificate: true, additional_primary: &password, ..marks(&password, true) };
+        assert_eq!(kind(bound), Kind::Certificate);
+        let certificate = m(&[CERTIFICATE_METHOD]);
+        let lied = TokenTraits { additional_primary: &certificate, ..marks(&certificate, false) };
+        assert_eq!(kind(lied), Kind::Certificate);
         let ec2 = m(&["ec2credential"]);
         let lied = TokenTraits { additional_primary: &ec2, ..marks(&ec2, false) };
         assert_eq!(kind(lied), Kind::Ec2);
@@ -298,6 +319,7 @@ mod tests {
             "application_credential",
             "oauth1",
             EC2_METHOD,
+            CERTIFICATE_METHOD,
             UNKNOWN_METHOD,
         ];
         let lied = others.map(str::to_owned);
@@ -315,6 +337,7 @@ mod tests {
             (Kind::Ec2, Kind::Ec2),
             (Kind::ApplicationCredential, Kind::UnrestrictedApplicationCredential),
             (Kind::OAuth1, Kind::OAuth1),
+            (Kind::Certificate, Kind::Certificate),
             (Kind::Unreviewed, Kind::Unreviewed),
         ] {
             assert_eq!(with_credential(kind, true), then);
@@ -356,6 +379,7 @@ mod tests {
             (Kind::ApplicationCredential, restricted, restricted, with_trusts(restricted)),
             (Kind::UnrestrictedApplicationCredential, unrestricted, unrestricted, with_trusts(unrestricted)),
             (Kind::OAuth1, none, none, none),
+            (Kind::Certificate, none, none, none),
             (Kind::Unreviewed, none, none, none),
         ] {
             assert_eq!(may_all(kind, off), cells, "{kind:?}");
@@ -373,10 +397,11 @@ mod tests {
             Kind::ApplicationCredential,
             Kind::UnrestrictedApplicationCredential,
             Kind::OAuth1,
+            Kind::Certificate,
             Kind::Unreviewed,
         ];
         for kind in kinds {
-            let asked = !matches!(kind, Kind::OAuth1 | Kind::Unreviewed);
+            let asked = !matches!(kind, Kind::OAuth1 | Kind::Certificate | Kind::Unreviewed);
             let shown = |window, ends: &[Until]| shown_until(kind, 100, window, ends.iter().copied());
             assert_eq!(shown(50, &[]), if asked { 150 } else { 100 }, "{kind:?}");
             assert_eq!(shown(50, &[Until::Never]), if asked { 150 } else { 100 });
@@ -400,6 +425,7 @@ mod tests {
             Kind::ApplicationCredential,
             Kind::UnrestrictedApplicationCredential,
             Kind::OAuth1,
+            Kind::Certificate,
             Kind::Unreviewed,
         ] {
             for from in [Unscoped, Project, Domain, System, Trust] {

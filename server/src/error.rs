@@ -80,6 +80,9 @@ pub enum Error {
     /// 503: the database or the keys are away, with a detail for the log; retry after so many seconds.
     #[error("The service is temporarily unavailable. Please try again.")]
     Unavailable(String, u32),
+    /// 503 for what the configuration does not switch on, with the option that does; a retry is of no use.
+    #[error("{0}")]
+    NotConfigured(&'static str),
     /// 503 for a second: more is asked for than can be done. Each of them is no fault, so none is logged.
     #[error("The service is temporarily unavailable. Please try again.")]
     Busy,
@@ -131,9 +134,11 @@ impl Error {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Gone(_) => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unavailable(..) | Self::Busy | Self::RevokedThisSecond | Self::Retry(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Unavailable(..)
+            | Self::NotConfigured(_)
+            | Self::Busy
+            | Self::RevokedThisSecond
+            | Self::Retry(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NeedsWriter | Self::Pending | Self::TakesLong | Self::Internal(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }

@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod notifications;
 pub mod notify;
 pub mod objects;
+pub mod operations;
 mod oslo;
 mod pattern;
 pub mod peer;

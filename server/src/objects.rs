@@ -90,8 +90,7 @@ pub static OBJECTS: &[Object] = objects! {
     Policy [policy policies] = resource::shown_schema::<Policy>();
 
     // configuration of domains
-    // By group and option, or the one option that the path names.
-    DomainConfig [config] = object(json!({}), json!({}));
+    DomainConfig [config] = described(object(json!({}), json!({})), "By group and option, or the one option that the path names");
 
     // federation
     IdentityProvider [identity_provider identity_providers] = object(json!({"id": text(), "enabled": flag(), "description": text_or_null(), "domain_id": text_or_null(), "remote_ids": list(text()), "authorization_ttl": {"type": ["integer", "null"]}, "links": named("SelfLink")}), json!({}));
@@ -172,6 +171,12 @@ fn closed(always: Value, sometimes: Value) -> Value {
     let mut out = object(always, sometimes);
     extra::set(&mut out, "additionalProperties", false);
     out
+}
+
+/// A schema with what it is about.
+fn described(mut schema: Value, text: &str) -> Value {
+    extra::set(&mut schema, "description", text);
+    schema
 }
 
 /// The members of both.
@@ -259,6 +264,7 @@ fn token() -> Value {
             "OS-TRUST:trust": trust,
             "application_credential": application_credential,
             "OS-OAUTH1": closed(json!({"access_token_id": text(), "consumer_id": text()}), json!({})),
+            "oauth2_credential": closed(json!({"x5t#S256": text()}), json!({})),
             "service_providers": list(closed(json!({"id": text(), "auth_url": text(), "sp_url": text()}), json!({}))),
         }),
     )
@@ -450,21 +456,28 @@ fn delegations() -> Value {
         "id": text(),
         "name": text(),
         "project_id": text_or_null(),
+        "roles": list(closed(json!({"id": text()}), json!({}))),
         "expires_at": time_or_null(),
+        "unrestricted": flag(),
+        "state": text(),
+        "reason": text_or_null(),
     });
     let access_token = json!({
         "id": text(),
         "consumer_id": text(),
         "project_id": text(),
+        "roles": list(named("NamedRole")),
         "expires_at": time_or_null(),
+        "state": text(),
+        "reason": text_or_null(),
     });
     object(
         json!({
             "acting_for_user": list(named("Delegation")),
             "user_acts_for": list(named("Delegation")),
             "keypairs": list(keypair),
-            "application_credentials": list(object(credential, json!({}))),
-            "access_tokens": list(object(access_token, json!({}))),
+            "application_credentials": list(closed(credential, json!({}))),
+            "access_tokens": list(closed(access_token, json!({}))),
         }),
         json!({}),
     )

@@ -12,6 +12,7 @@ use crate::dispatch::{self, Route, discovery};
 use crate::error::Result;
 use crate::http::Request;
 use crate::objects::OBJECTS;
+use crate::operations::ABOUT;
 use crate::resource;
 use crate::resources::application_credentials::http as application_credentials;
 use crate::resources::catalog::endpoints::Endpoint;
@@ -46,7 +47,7 @@ static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into()
 
 /// The OpenAPI document of the public listener.
 pub fn document() -> serde_json::Value {
-    dispatch::openapi::document(ROUTES, OBJECTS)
+    dispatch::openapi::document(ROUTES, OBJECTS, ABOUT)
 }
 
 /// `GET /v3/openapi.json`
@@ -287,10 +288,10 @@ pub static ROUTES: &[Route] = routes! {
     PATCH  "/v3/domains/{domain_id}/config" [UpdateDomainConfig]: write domain_config::update, body = domain_config::CONFIG, answers 200 config;
     DELETE "/v3/domains/{domain_id}/config" [DeleteDomainConfig]: write domain_config::delete, answers 204;
     GET    "/v3/domains/{domain_id}/config/{group}" [GetDomainConfig, GetSecurityComplianceDomainConfig]: read domain_config::get, home "domain_config_group", answers 200 config;
-    PATCH  "/v3/domains/{domain_id}/config/{group}" [UpdateDomainConfig]: write domain_config::update, body = domain_config::CONFIG, answers 200 config;
+    PATCH  "/v3/domains/{domain_id}/config/{group}" [UpdateDomainConfig]: write domain_config::update, body = domain_config::GROUP, answers 200 config;
     DELETE "/v3/domains/{domain_id}/config/{group}" [DeleteDomainConfig]: write domain_config::delete, answers 204;
     GET    "/v3/domains/{domain_id}/config/{group}/{option}" [GetDomainConfig, GetSecurityComplianceDomainConfig]: read domain_config::get, home "domain_config_option", answers 200 config;
-    PATCH  "/v3/domains/{domain_id}/config/{group}/{option}" [UpdateDomainConfig]: write domain_config::update, body = domain_config::CONFIG, answers 200 config;
+    PATCH  "/v3/domains/{domain_id}/config/{group}/{option}" [UpdateDomainConfig]: write domain_config::update, body = domain_config::OPTION, answers 200 config;
     DELETE "/v3/domains/{domain_id}/config/{group}/{option}" [DeleteDomainConfig]: write domain_config::delete, answers 204;
     GET    "/v3/domains/config/default" [GetDomainConfigDefault]: read domain_config::defaults, home "domain_config_default", answers 200 config;
     GET    "/v3/domains/config/{group}/default" [GetDomainConfigDefault]: read domain_config::defaults, home "domain_config_default_group", answers 200 config;

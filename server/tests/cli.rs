@@ -20,6 +20,8 @@ use vicar::system::System;
 
 #[path = "cli/bootstrap.rs"]
 mod bootstrap;
+#[path = "cli/client_certificate.rs"]
+mod client_certificate;
 #[path = "cli/denied.rs"]
 mod denied;
 #[path = "cli/explain.rs"]

@@ -35,7 +35,7 @@ import markdown_it
 import server
 
 DOCS = os.path.join(harness.REPO, 'docs')
-RUN = ['tour.md', 'by-example.md']
+RUN = ['tour.md', 'by-example.md', 'logins.md']
 BLOCK = re.compile(r'^```console\n(.*?)^```$', re.M | re.S)
 PORT = '127.0.0.1:5000'
 # Installs what VICAR_BIN is already.

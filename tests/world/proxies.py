@@ -28,6 +28,7 @@ if __name__ == '__main__':
     harness.run_in('clients')
 
 import api
+import certificates
 import keystoneauth1.identity
 import keystoneauth1.session
 import server
@@ -43,6 +44,13 @@ def recipes():
     with open(PAGE) as f:
         blocks = re.findall(r'^```(\w+)\n(.*?)^```$', f.read(), re.M | re.S)
     return dict(reversed(blocks))
+
+
+def for_certificates(proxy):
+    """What the page's table says a proxy needs for certificates of clients: two lists of lines."""
+    with open(PAGE) as f:
+        row = re.search(r'^\| %s \| (.*Client-Cert.*) \|$' % proxy, f.read(), re.M).group(1)
+    return [re.findall(r'`(.+?)`', cell) for cell in row.split(' | ')]
 
 
 def replaced(text, pairs):
@@ -71,17 +79,29 @@ class Proxy(server.Server):
                     f.write(part.read())
         self.at = '127.0.0.1:%d' % self.port
         self.url = 'https://%s/identity' % self.at
-        text = replaced(recipes()[self.language], [
-            ('127.0.0.1:5000', '127.0.0.1:%d' % vicar.port), *self.pairs(both)])
+        self.authority = certificates.Authority()
+        asks, tells = (['    ' + line for line in lines] for lines in for_certificates(self.name))
+        whole = self.asking(recipes()[self.language], asks, tells)
+        text = replaced(whole, [
+            ('127.0.0.1:5000', '127.0.0.1:%d' % vicar.port), (self.authorities, self.authority.ca),
+            *self.pairs(both)])
         with open(self.conf, 'w') as f:
             f.write(self.whole(text))
 
     def pairs(self, both):
         raise NotImplementedError
 
+    def asking(self, text, asks, tells):
+        """The recipe with the lines for certificates of clients, after one that it has."""
+        return replaced(text, [(self.before, '\n'.join([self.before, *asks, *tells]))])
+
     def whole(self, text):
         """The file around the recipe."""
         return text
+
+    def stop(self):
+        super().stop()
+        self.authority.stop()
 
     def ready(self):
         return server.answers(self.port)
@@ -89,6 +109,12 @@ class Proxy(server.Server):
 
 class HaProxy(Proxy):
     kind = language = 'haproxy'
+    name, authorities = 'HAProxy', '/etc/haproxy/clients.pem'
+    before = '    bind :443 ssl crt /etc/haproxy/identity.pem'
+
+    def asking(self, text, asks, tells):
+        more = asks[0].partition('…')[2]
+        return replaced(text, [(self.before, '\n'.join([self.before + more, *tells]))])
 
     def pairs(self, both):
         return [('bind :443', 'bind ' + self.at), ('/etc/haproxy/identity.pem', both),
@@ -100,6 +126,12 @@ class HaProxy(Proxy):
 
 class Nginx(Proxy):
     kind = language = 'nginx'
+    name, authorities = 'nginx', '/etc/nginx/clients.pem'
+    before = '    ssl_certificate_key /etc/nginx/identity.key;'
+
+    def asking(self, text, asks, tells):
+        behind = '        proxy_http_version 1.1;'
+        return super().asking(replaced(text, [(behind, '\n'.join([behind, *tells]))]), asks, [])
 
     def pairs(self, both):
         return [('listen 443', 'listen ' + self.at), ('/etc/nginx/identity.pem', self.cert),
@@ -117,6 +149,8 @@ class Nginx(Proxy):
 
 class Apache(Proxy):
     kind = language = 'apache'
+    name, authorities = 'Apache', '/etc/apache2/clients.pem'
+    before = '    SSLCertificateKeyFile /etc/apache2/identity.key'
 
     def pairs(self, both):
         return [('*:443', self.at), ('/etc/apache2/identity.pem', self.cert),
@@ -164,6 +198,17 @@ class Client(api.Api):
             conn.request(method, self._parts.path.removesuffix('/v3') + path, body, head)
             r = conn.getresponse()
             return api.Answer(method, path, r.status, r.headers, r.read())
+        finally:
+            conn.close()
+
+    def form(self, path, fields, headers, trust):
+        """A form, by TLS of its own."""
+        conn = http.client.HTTPSConnection(self._parts.netloc, context=trust, timeout=60, source_address=(CLIENT, 0))
+        head = {'Content-Type': 'application/x-www-form-urlencoded', **headers}
+        try:
+            conn.request('POST', self._parts.path.removesuffix('/v3') + path, urllib.parse.urlencode(fields), head)
+            r = conn.getresponse()
+            return api.Answer('POST', path, r.status, r.headers, r.read())
         finally:
             conn.close()
 
@@ -299,7 +344,28 @@ def through(c, vicar, proxy):
             c.status('a signed request (%s)' % version.__name__, answer, 200)
         c.equal('whose link', pair['links']['self'].split('/v3/')[0], proxy.url)
 
-    for part in (what_is_told, paths, clients, signatures):
+    def client_certificates():
+        admin = client.get('/users/' + token.user, token).want(200).body['user']
+        client.patch('/users/' + token.user, token, {'user': {
+            'default_project_id': token.body['project']['id'], 'email': 'a@example.org'}}).want(200)
+        rules = {'mapping': {'rules': certificates.RULES}}
+        client.put('/OS-FEDERATION/mappings/oauth2_mapping', token, rules).want(201)
+        domain = token.body['user']['domain']
+        own = proxy.authority.of_user(admin, domain, 'a@example.org')
+        other = proxy.authority.of_user(admin | {'name': 'other'}, domain, 'a@example.org')
+        with open(own[0]) as f:
+            forged = {certificates.HEADER: f.read().replace('\n', ' ')}
+        for what, shown, headers, want in (
+                ('a certificate', own, {}, 200), ("another's", other, {}, 401), ('none', None, {}, 401),
+                ("a client's own header", None, forged, 401), ('both', other, forged, 401),
+                ('both, the right one shown', own, {certificates.HEADER: 'x'}, 200)):
+            trust = ssl.create_default_context(cafile=proxy.cert)
+            if shown:
+                trust.load_cert_chain(*shown)
+            c.status(what, client.form('/v3/OS-OAUTH2/token', {
+                'grant_type': 'client_credentials', 'client_id': token.user}, headers, trust), want)
+
+    for part in (what_is_told, paths, clients, signatures, client_certificates):
         c.part('%s: %s' % (proxy.kind, part.__name__.replace('_', ' ')), part)
 
 
@@ -404,7 +470,9 @@ def main():
         vicar.settings = os.path.join(vicar.dir, 'vicar.conf')
         with open(vicar.settings, 'w') as f:
             f.write(replaced(recipes()['ini'], [
-                ('/var/lib/vicar/out-of-service', vicar.out_of_service)]))
+                ('/var/lib/vicar/out-of-service', vicar.out_of_service),
+                ('trusted_proxies = 127.0.0.1', 'trusted_proxies = 127.0.0.1\nclient_certificate_header = ' +
+                 certificates.HEADER)]))
         vicar.extra = ['--config-file', vicar.settings]
         with vicar, PROXIES[name](vicar) as proxy:
             c.part(name, through, c, vicar, proxy)

@@ -34,7 +34,9 @@ for name in "$@"; do
       for program in curl jq openssl; do
         command -v $program >/dev/null || want+=("$program")
       done;;
-    clients|fuzz|tempest|lint|keystone27|keystone28|keystone29) ;;
+    clients)      # certificates
+      command -v openssl >/dev/null || want+=(openssl);;
+    fuzz|tempest|lint|keystone27|keystone28|keystone29) ;;
     packages)     # what makes packages, judges them, and is a clean machine for them
       for each in dpkg-shlibdeps:dpkg-dev lintian:lintian debootstrap:debootstrap systemd-nspawn:systemd-container \
           xz:xz-utils podman:podman crun:crun; do

@@ -149,6 +149,11 @@ fn one_made_with_another_is_good_for_no_more_requests() {
     for outside in [&["/d"][..], &["/b/x/y"], &["/a", "/**"], &["/b/{id}"], &["/c/*"], &["/b/x}"]] {
         assert_eq!(kept(outside), Err(Refusal::AccessRuleOutside), "{outside:?}");
     }
+    // What is a pattern to a service that takes paths for regular expressions.
+    for pattern in ["/b/x|.+", "/b/.+", "/b/[^q]+", "/b/x.y", "/b/x$", "/b/(x)", "/c/\\w", "/b/x?"] {
+        assert_eq!(kept(&[pattern]), Err(Refusal::AccessRuleOutside), "{pattern}");
+    }
+    assert!(kept(&["/c/v2.1/x-y_z"]).is_ok());
     let other = |service, method| {
         let access_rules = [rule(service, method, "/a")].into();
         of(&CredentialRequest { access_rules, ..ask() }, Some(&parent)).is_ok()

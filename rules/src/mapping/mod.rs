@@ -90,6 +90,13 @@ impl Test {
     }
 }
 
+impl Mapping {
+    /// The same rules, evaluated as those of another version.
+    pub fn evaluated_as(self, version: Version) -> Self {
+        Self { version, ..self }
+    }
+}
+
 /// Why a document is no mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {

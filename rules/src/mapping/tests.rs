@@ -217,6 +217,18 @@ fn the_domain_of_a_local_part_is_that_of_its_user_and_projects() {
 }
 
 #[test]
+fn rules_are_evaluated_as_those_of_another_version() {
+    let local = json!([{"user": {"name": "{0}"}, "domain": {"id": "d"}}]);
+    let document = rules(local, json!([{"type": "A"}]));
+    let later = parse(Version::V2, &document).expect("a mapping");
+    let domain = |mapping: &Mapping| {
+        mapping.evaluate(&attributes(&[("A", "ann")])).expect("maps").user.get("domain").cloned()
+    };
+    assert_eq!(domain(&later), Some(json!({"id": "d"})));
+    assert_eq!(domain(&later.evaluated_as(Version::V1)), None);
+}
+
+#[test]
 fn projects_are_read_out_of_an_attribute() {
     let local = json!([{"projects_json": "{0}", "projects": [{"name": "q", "roles": []}]}]);
     let of = |value: &str| {

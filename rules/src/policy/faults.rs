@@ -21,9 +21,6 @@ pub(super) fn find<'a>(
         checks.iter().map(|(name, check)| (name.as_str(), references(check))).collect();
     let refers: BTreeMap<&str, Vec<&str>> =
         references.iter().map(|(name, to)| (*name, to.iter().filter_map(|to| of(to)).collect())).collect();
-    // Rules in which a name without a rule is false.
-    let hollow =
-        upwards(&refers, |name| references.get(name).is_some_and(|to| to.iter().any(|to| of(to).is_none())));
     for (name, check) in checks {
         check.visit(&mut |part| match part {
             Check::Unknown(unknown) => {
@@ -31,9 +28,9 @@ pub(super) fn find<'a>(
             }
             Check::Not(inner) => {
                 for to in self::references(inner) {
-                    if of(to).is_none_or(|to| hollow.contains(to)) {
-                        let why = "it is denied, but refers to a rule that is not there";
-                        let unknown = Unknown { check: format!("not rule:{to}"), why: why.into() };
+                    if let Some(missing) = missing(&references, &of, to) {
+                        let why = format!("it is denied, but refers to a rule that is not there: {missing}");
+                        let unknown = Unknown { check: format!("not rule:{to}"), why };
                         faults.entry(unknown).or_default().insert(name.clone());
                     }
                 }
@@ -50,6 +47,23 @@ pub(super) fn find<'a>(
     let refusing = upwards(&refers, |name| with_faults.contains(&name.to_owned()));
     let refusing = refusing.into_iter().map(str::to_owned).collect();
     (faults, refusing)
+}
+
+/// A name without a rule that a name leads to, itself or through rules; there it is false.
+fn missing<'a>(
+    references: &BTreeMap<&'a str, Vec<&'a str>>,
+    of: impl Fn(&'a str) -> Option<&'a str>,
+    name: &'a str,
+) -> Option<&'a str> {
+    let mut todo = vec![name];
+    let mut seen = BTreeSet::new();
+    while let Some(name) = todo.pop() {
+        let Some(rule) = of(name) else { return Some(name) };
+        if seen.insert(rule) {
+            todo.extend(references.get(rule).into_iter().flatten());
+        }
+    }
+    None
 }
 
 fn references(check: &Check) -> Vec<&str> {

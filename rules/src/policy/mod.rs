@@ -66,6 +66,8 @@ pub struct Effective<'a> {
     pub refuses: bool,
     /// What has no meaning in it.
     pub unknown: Vec<&'a Unknown>,
+    /// The names in it that no rule has, nor the default rule in its place. They hold for nobody.
+    pub missing: BTreeSet<&'a str>,
 }
 
 /// The rules in force: the table, with an operator's overrides.
@@ -162,9 +164,10 @@ impl Policy {
         }
         let shipped: BTreeMap<&str, &str> = shipped_rules().collect();
         self.checks
-            .keys()
-            .map(|name| Effective {
+            .iter()
+            .map(|(name, check)| Effective {
                 name,
+                missing: self.missing(check),
                 is_string: self.overrides.get(name).is_none_or(|(_, is_string)| *is_string),
                 text: match self.overrides.get(name) {
                     Some((text, _)) => text,
@@ -176,6 +179,19 @@ impl Policy {
                 unknown: self.faults.iter().filter(|(_, rules)| rules.contains(name)).map(|f| f.0).collect(),
             })
             .collect()
+    }
+
+    /// The names in a check that no rule has.
+    fn missing<'a>(&'a self, check: &'a Check) -> BTreeSet<&'a str> {
+        let mut missing = BTreeSet::new();
+        check.visit(&mut |part| {
+            if let Check::Rule(to) = part
+                && resolve(&self.checks, &self.default_rule, to).is_none()
+            {
+                missing.insert(to.as_str());
+            }
+        });
+        missing
     }
 
     /// Whether the subject may do this to the object that the facts describe. No other server is asked.

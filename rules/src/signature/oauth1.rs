@@ -213,6 +213,9 @@ fn base_url(url: &str) -> String {
     format!("{scheme}://{}{path}", host.strip_suffix(own).unwrap_or(&host))
 }
 
+/// How many parameters a header can have: RFC 5849 knows nine.
+const MOST_PARAMS: usize = 32;
+
 /// The parameters of an `Authorization` header (§3.5.1), each of which can be there once.
 fn list(header: &str) -> Outcome<Params> {
     const HEADER: SignatureError = SignatureError::Malformed("Authorization header");
@@ -240,7 +243,7 @@ fn list(header: &str) -> Outcome<Params> {
         }
         let name = percent_decode(name).ok_or(HEADER)?;
         let value = percent_decode(value).ok_or(HEADER)?;
-        if params.iter().any(|(known, _)| *known == name) {
+        if params.len() == MOST_PARAMS || params.iter().any(|(known, _)| *known == name) {
             return Err(HEADER);
         }
         params.push((name, value));

@@ -207,6 +207,7 @@ impl Token {
             trust: self.trust.is_some(),
             application_credential: false,
             access_token: false,
+            certificate: false,
             additional_primary: &[],
         }
     }

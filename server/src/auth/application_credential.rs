@@ -1,5 +1,7 @@
 //! Application credentials: logging in with one, and what their tokens are worth.
 
+use std::collections::BTreeSet;
+
 use axum::http::Method;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -183,8 +185,8 @@ pub async fn worth(
     })
 }
 
-/// Whether a token's access rules allow a request to this server, whose links begin with `base`. One that has none is
-/// not limited. As with keystonemiddleware, it may always validate tokens, and the catalog must have a service of this type.
+/// Whether a token's access rules allow a request to this server. One that has none is not limited. As with
+/// keystonemiddleware, it may always validate tokens, and the catalog must have a service of this type.
 ///
 /// # Errors
 /// When the database fails.
@@ -194,7 +196,6 @@ pub async fn allows(
     token: &Token,
     method: &Method,
     path: &str,
-    base: &str,
 ) -> Result<bool> {
     let Some(rules) = token.application_credential.as_ref().and_then(|c| c.credential.access_rules.as_ref())
     else {
@@ -203,23 +204,32 @@ pub async fn allows(
     if method == Method::GET && path == "/v3/auth/tokens" {
         return Ok(true);
     }
-    // A rule may have the path with what the API is below, as in the catalog, or without it.
-    let prefix = base.split_once("://").and_then(|(_, at)| at.find('/').and_then(|slash| at.get(slash..)));
-    let paths = [path.to_owned(), format!("{}{path}", prefix.unwrap_or_default())];
-    let is_allowed = |path: &String| {
-        path.len() <= LONGEST_PATH && rules.iter().any(|rule| rule.allows(IDENTITY, method.as_str(), path))
-    };
-    if !paths.iter().any(is_allowed) {
-        return Ok(false);
-    }
     let project = token.project().map(|p| p.id.as_str());
     let whole = config.all_endpoints_unless_named;
     let services = catalog(tx, &token.user.id, project, whole).await?;
-    Ok(services.iter().any(|service| service.kind.as_deref() == Some(IDENTITY)))
+    let mut here = services.iter().filter(|service| service.kind.as_deref() == Some(IDENTITY)).peekable();
+    if here.peek().is_none() || path.len() > LONGEST_PATH {
+        return Ok(false);
+    }
+    // A rule may have the path with what the API is below, in the catalog or by configuration, or without it. What a
+    // header of the request says of it is the client's word.
+    let prefixes =
+        here.flat_map(|s| &s.endpoints).map(|e| below(&e.url)).chain([config.path_prefix.as_str(), ""]);
+    let paths: BTreeSet<String> = prefixes.map(|prefix| format!("{prefix}{path}")).collect();
+    let is_allowed = |path: &String| rules.iter().any(|rule| rule.allows(IDENTITY, method.as_str(), path));
+    Ok(paths.iter().any(is_allowed))
+}
+
+/// The path of an endpoint's URL that the API is below.
+fn below(url: &str) -> &str {
+    let path = url.split_once("://").and_then(|(_, at)| at.find('/').and_then(|slash| at.get(slash..)));
+    let path = path.unwrap_or_default().trim_end_matches('/');
+    path.strip_suffix("/v3").unwrap_or(path)
 }
 
 /// The longest secret that can be hashed.
 pub const LONGEST_SECRET: usize = BCRYPT_BYTES;
 
-/// The longest path that is compared with access rules: much longer than any of ours.
-const LONGEST_PATH: usize = 2_048;
+/// The longest path that is compared with access rules, of which there can be many: longer than any of ours but those
+/// of tags that are long and encoded.
+const LONGEST_PATH: usize = 600;

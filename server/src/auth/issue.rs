@@ -81,6 +81,13 @@ pub enum ScopeRequest {
         /// Its id.
         id: String,
     },
+    /// A user's default project, bound to a client's certificate, which nobody asks for.
+    Certificate {
+        /// The project.
+        project: String,
+        /// The certificate's thumbprint.
+        thumbprint: String,
+    },
     /// An application credential's own, which nobody asks for.
     ApplicationCredential {
         /// Its project.
@@ -147,6 +154,7 @@ pub fn may_rescope(allow_rescope: bool, who: &Identity, wanted: &ScopeRequest) -
         ScopeRequest::Default | ScopeRequest::Unscoped => ScopeKind::Unscoped,
         ScopeRequest::Project(_)
         | ScopeRequest::AccessToken { .. }
+        | ScopeRequest::Certificate { .. }
         | ScopeRequest::ApplicationCredential { .. } => ScopeKind::Project,
         ScopeRequest::Domain(_) => ScopeKind::Domain,
         ScopeRequest::System => ScopeKind::System,
@@ -181,6 +189,9 @@ pub async fn issue(
         ScopeRequest::Domain(id) => PayloadScope::Domain(id.clone()),
         ScopeRequest::System => PayloadScope::System("all".into()),
         ScopeRequest::AccessToken { project, id } => PayloadScope::AccessToken(project.clone(), id.clone()),
+        ScopeRequest::Certificate { project, thumbprint } => {
+            PayloadScope::Certificate(project.clone(), thumbprint.clone())
+        }
         ScopeRequest::ApplicationCredential { project, id } => {
             PayloadScope::ApplicationCredential(project.clone(), id.clone())
         }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::fernet::PayloadScope;
 use super::token::{Token, TokenScope};
 use crate::args;
 use crate::clock;
@@ -169,6 +170,9 @@ pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: b
             extra::set(&mut shown, "access_rules", rules);
         }
         out.insert("application_credential".into(), shown);
+    }
+    if let PayloadScope::Certificate(_, thumbprint) = &token.payload.scope {
+        out.insert("oauth2_credential".into(), json!({"x5t#S256": thumbprint}));
     }
     Ok(Value::Object(out))
 }

@@ -282,6 +282,7 @@ pub async fn evaluate(
         trust: trust_id.is_some(),
         application_credential: matches!(payload.scope, PayloadScope::ApplicationCredential(..)),
         access_token: matches!(payload.scope, PayloadScope::AccessToken(..)),
+        certificate: matches!(payload.scope, PayloadScope::Certificate(..)),
         additional_primary: &parts.config.additional_primary,
     });
     if token::shown_until(kind, payload.expires, options.window, []) <= now {
@@ -346,7 +347,7 @@ async fn resolve(
             };
             (TokenScope::Domain(domain), held(tx, &payload, Place::Domain(id), &implications).await?)
         }
-        PayloadScope::Project(id) => {
+        PayloadScope::Project(id) | PayloadScope::Certificate(id, _) => {
             let Some(project) = active(facts::project(tx, id).await?) else {
                 return Ok(Err(Reason::NoSuchScope));
             };

@@ -54,8 +54,7 @@ impl Caller {
     /// 401 when they do not, as keystonemiddleware does.
     pub async fn may_ask(&self, tx: &mut Tx, app: &App, request: &Request, now: Micros) -> Result<()> {
         let Some(token) = &self.token else { return Ok(()) };
-        let (method, path, base) = (&request.method, &request.path, request.links.base());
-        if application_credential::allows(tx, &app.config, token, method, path, base).await? {
+        if application_credential::allows(tx, &app.config, token, &request.method, &request.path).await? {
             return Ok(());
         }
         if let Some(text) = request.token_header(&SERVICE_TOKEN)? {

@@ -46,7 +46,10 @@ impl Show {
         if shown.is_empty() {
             return Err(Failure::Usage(match nearest::operation(filter) {
                 Some(name) => format!("no operation is named `{filter}`; did you mean {name}?"),
-                None => format!("no operation is named `{filter}`, and no route has this path"),
+                None => match method_and_path(filter) {
+                    Some((method, path)) => not_asked(method, path),
+                    None => format!("no operation is named `{filter}`"),
+                },
             }));
         }
         let rules = loaded.policy.effective();
@@ -89,6 +92,35 @@ fn fits(row: &Operation, filter: &str) -> bool {
         Some((method, path)) => asking(row).any(|route| serves(route, method, path)),
         None => row.name.contains(filter),
     }
+}
+
+/// Why no operation is asked for by this path: it is not served, or not with this method, or without being asked.
+fn not_asked(method: Option<&str>, path: &str) -> String {
+    let on_path: Vec<&Route> = ROUTES.iter().filter(|route| serves(route, None, path)).collect();
+    let path = path.split('?').next().unwrap_or_default();
+    match method {
+        _ if on_path.is_empty() => format!("no route has this path: {path}"),
+        Some(method) if !on_path.iter().any(|route| serves(route, Some(method), path)) => {
+            format!("{path} is served with {}, and not with {method}", methods(&on_path).join(", "))
+        }
+        Some(method) => format!("no operation is asked for by {method} {path}"),
+        None => format!("no operation is asked for by {path}"),
+    }
+}
+
+/// The methods of routes. Each `GET` is a `HEAD` too.
+fn methods<'a>(routes: &[&'a Route]) -> Vec<&'a str> {
+    let mut all = Vec::new();
+    for route in routes {
+        let method = route.method.as_str();
+        let more = (route.method == Method::GET).then_some("HEAD");
+        for method in [method].into_iter().chain(more) {
+            if !all.contains(&method) {
+                all.push(method);
+            }
+        }
+    }
+    all
 }
 
 /// `GET /v3/users`, or a path alone.
@@ -257,7 +289,7 @@ impl Explain {
         path: &str,
     ) -> Result<Told, Failure> {
         if !ROUTES.iter().any(|route| serves(route, Some(method.as_str()), path)) {
-            return Err(Failure::Usage(format!("no route serves {method} {path}")));
+            return Err(Failure::Usage(not_asked(Some(method.as_str()), path)));
         }
         let body = match &self.body {
             Some(file) => std::fs::read(file).map_err(|e| Failure::Io(format!("{}: {e}", file.display())))?,

@@ -123,6 +123,11 @@ impl Compared {
 /// What a rule comes to.
 fn meaning(rule: &Effective<'_>, compared: &Compared) -> (&'static str, String) {
     let mut text: Vec<String> = rule.unknown.iter().map(|unknown| unknown.to_string()).collect();
+    // One that is denied is named already.
+    if rule.unknown.is_empty() {
+        let missing = rule.missing.iter();
+        text.extend(missing.map(|name| format!("`rule:{name}` holds for nobody, as there is no such rule")));
+    }
     if rule.refuses && text.is_empty() {
         text.push("it refers to a rule that refuses everybody".to_owned());
     }
@@ -219,6 +224,7 @@ fn to_json(loaded: &Loaded, rule: &Effective<'_>, compared: &Compared) -> Value 
         "meaning": meaning(rule, compared).0,
         "asked": rule.asked,
         "refuses": rule.refuses,
+        "missing": rule.missing,
         "unknown": rule.unknown.iter().map(unknown).collect::<Vec<_>>(),
         "wider": compared.wider,
         "nobody": compared.nobody,

@@ -121,7 +121,7 @@ impl Reloader {
 
     fn reload_certificate(&self) {
         let Some(certificate) = &self.certificate else { return };
-        let [file, _] = certificate.files();
+        let file = certificate.file();
         match certificate.reload() {
             Ok(()) => {
                 let file = file.display().to_string();

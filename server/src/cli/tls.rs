@@ -15,6 +15,7 @@ use super::files;
 use super::report::{Report, Verdict};
 use crate::clock::SECOND;
 use crate::config::Config;
+use crate::http::client_certificate::Authorities;
 use crate::http::tls::Certificate;
 
 #[derive(Debug, Clone, Default, Args)]
@@ -28,6 +29,9 @@ pub(super) struct Tls {
     /// The authority of the certificate, PEM, if clients do not know it: it is named in clouds.yaml and openrc
     #[arg(long, value_name = "FILE", requires = "tls_cert", env = "VICAR_TLS_CA")]
     tls_ca: Option<PathBuf>,
+    /// `[vicar] tls_client_ca`
+    #[arg(skip)]
+    client_ca: Option<PathBuf>,
 }
 
 /// Who vouches for the server.
@@ -59,16 +63,21 @@ impl Tls {
         if self.tls_ca.is_none() {
             self.tls_ca.clone_from(&serving.tls_ca);
         }
-        if self.tls_cert.is_some() == self.tls_key.is_some() {
+        self.client_ca.clone_from(&serving.tls_client_ca);
+        if self.client_ca.is_some() && self.tls_cert.is_none() {
+            Err(failed(
+                "[vicar] tls_client_ca needs tls_cert: only an encrypted connection has a certificate of the client",
+            ))
+        } else if self.tls_cert.is_some() == self.tls_key.is_some() {
             Ok(self)
         } else {
             Err(failed("[vicar] tls_cert and tls_key are set together or not at all"))
         }
     }
 
-    /// The files of the certificate and its key.
-    pub(super) fn files(&self) -> [Option<PathBuf>; 2] {
-        [self.tls_cert.clone(), self.tls_key.clone()]
+    /// The files of the certificate and its key, and of the authorities of clients.
+    pub(super) fn files(&self) -> [Option<PathBuf>; 3] {
+        [self.tls_cert.clone(), self.tls_key.clone(), self.client_ca.clone()]
     }
 
     /// What encrypts connections, if they are to be.
@@ -78,10 +87,11 @@ impl Tls {
     pub(super) fn certificate(&self) -> Result<Option<Arc<Certificate>>, Failure> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(cert), Some(key)) => {
-                for file in [cert, key] {
+                for file in [cert, key].into_iter().chain(&self.client_ca) {
                     files::check_readable(file).map_err(failed)?;
                 }
-                Certificate::load(cert, key).map(Some).map_err(failed)
+                let clients = self.client_ca.as_deref().map(Authorities::load).transpose().map_err(failed)?;
+                Certificate::load(cert, key, clients).map(Some).map_err(failed)
             }
             _ => Ok(None),
         }

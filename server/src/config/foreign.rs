@@ -262,6 +262,7 @@ pub fn judge(ini: &Ini, config: &Config) -> Findings {
     methods(&mut all, config);
     transport(&mut all, config);
     external(&mut all, ini, config);
+    client_certificates(&mut all, ini, config);
     domains(&mut all, ini);
     all
 }
@@ -327,6 +328,24 @@ fn external(all: &mut Findings, ini: &Ini, config: &Config) {
             "nobody is known by a front server here before `[vicar] remote_user_header` names its header";
         all.foreign.push(Finding { option, effect: Todo(text), text: format!("is set: {text}") });
     }
+}
+
+/// Certificates of clients of OAuth 2.0, where they were set up.
+fn client_certificates(all: &mut Findings, ini: &Ini, config: &Config) {
+    let names = ["oauth2_authn_methods", "oauth2_cert_dn_mapping_id"];
+    let set = names.into_iter().find(|name| ini.value("oauth2", name).is_some());
+    let come = config.client_certificates.header.is_some() || config.serving.tls_client_ca.is_some();
+    let Some(name) =
+        set.filter(|_| !come && config.oauth2_authn_methods.iter().any(|m| m == "tls_client_auth"))
+    else {
+        return;
+    };
+    let text = "no client has a certificate here before `[vicar] client_certificate_header` or `tls_client_ca` says where it comes from";
+    all.foreign.push(Finding {
+        option: written("oauth2", name),
+        effect: Todo(text),
+        text: format!("is set: {text}"),
+    });
 }
 
 const OTHER_DOMAINS: &str = "their users cannot log in here";
@@ -474,6 +493,35 @@ mod tests {
     fn each_option_of_keystone_is_read_or_judged() {
         for (section, name) in known::all() {
             assert!(!matches!(standing(section, name, "x"), Standing::Unknown(_)), "[{section}] {name}");
+        }
+    }
+
+    #[test]
+    fn certificates_of_clients_come_from_somewhere() {
+        let found = |text: &str| {
+            let mut ini = Ini::default();
+            ini.read(text).expect("reads");
+            let config = Config::from_ini(&ini, Path::new("/d")).expect("reads");
+            let all = judge(&ini, &config).foreign;
+            all.iter()
+                .filter(|f| f.option.starts_with("[oauth2]"))
+                .map(|f| f.option.clone())
+                .collect::<Vec<_>>()
+        };
+        let mapping = "[oauth2]\noauth2_cert_dn_mapping_id = m\n";
+        assert_eq!(found(mapping), ["[oauth2] oauth2_cert_dn_mapping_id"]);
+        assert_eq!(
+            found("[oauth2]\noauth2_authn_methods = tls_client_auth\n"),
+            ["[oauth2] oauth2_authn_methods"]
+        );
+        let header = "client_certificate_header = X-Cert\ntrusted_proxies = ::1";
+        for fine in [
+            String::new(),
+            "[oauth2]\noauth2_authn_methods = client_secret_basic\n".to_owned(),
+            format!("{mapping}[vicar]\ntls_client_ca = /ca\n"),
+            format!("{mapping}[vicar]\n{header}\n"),
+        ] {
+            assert!(found(&fine).is_empty(), "{fine}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! `ini` reads the files, `options` is the table of what has a meaning here, `known` has every other option of a
 //! Keystone, and `foreign` says what follows from those.
 
+pub mod client_certificate;
 mod compliance;
 pub mod domain;
 pub mod foreign;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use vicar_rules::Micros;
 
+use self::client_certificate::ClientCertificates;
 use self::domain::DomainOptions;
 use self::front::{Cors, Health};
 use self::messaging::Messaging;
@@ -99,6 +101,8 @@ pub struct Serving {
     pub tls_key: Option<PathBuf>,
     /// `tls_ca`
     pub tls_ca: Option<PathBuf>,
+    /// `tls_client_ca`
+    pub tls_client_ca: Option<PathBuf>,
     /// `log_format`
     pub log_format: Option<String>,
     /// `log_level`
@@ -165,6 +169,10 @@ pub struct Config {
     pub auth_methods: Vec<String>,
     /// `[oauth2] oauth2_authn_methods`: how clients of OAuth 2.0 authenticate.
     pub oauth2_authn_methods: Vec<String>,
+    /// `[oauth2] oauth2_cert_dn_mapping_id`: the mapping that says whose a client's certificate is.
+    pub oauth2_mapping: String,
+    /// Where certificates of clients come from.
+    pub client_certificates: ClientCertificates,
     /// `[auth] additional_primary_auth_methods`
     pub additional_primary: Vec<String>,
     /// `[totp] included_previous_windows`
@@ -350,6 +358,8 @@ impl Config {
             },
             auth_methods: r.list("auth", "methods")?,
             oauth2_authn_methods: r.list("oauth2", "oauth2_authn_methods")?,
+            oauth2_mapping: r.text("oauth2", "oauth2_cert_dn_mapping_id")?.unwrap_or_default(),
+            client_certificates: r.client_certificates()?,
             additional_primary: r.list("auth", "additional_primary_auth_methods")?,
             totp_previous_windows: r.size::<u32>("totp", "included_previous_windows")?.min(10),
             totp_refuse_reuse: r.flag("totp", "refuse_reuse")?,
@@ -483,6 +493,7 @@ impl Reader<'_> {
             tls_cert: file("tls_cert")?,
             tls_key: file("tls_key")?,
             tls_ca: file("tls_ca")?,
+            tls_client_ca: file("tls_client_ca")?,
             log_format: text("log_format")?,
             log_level: text("log_level")?,
             security_log: file("security_log")?,

@@ -25,7 +25,7 @@ const TAKEN: &[&str] =
     &["authorization", "cookie", "host", "x-auth-token", "x-subject-token", "content-type"];
 
 impl Reader<'_> {
-    fn header(&self, name: &str) -> Result<Option<HeaderName>> {
+    pub(super) fn header(&self, name: &str) -> Result<Option<HeaderName>> {
         let Some(text) = self.text("vicar", name)?.filter(|text| !text.is_empty()) else { return Ok(None) };
         match HeaderName::try_from(text.as_str()) {
             Ok(header) if !TAKEN.contains(&header.as_str()) => Ok(Some(header)),

@@ -49,6 +49,54 @@ macro_rules! objects {
     };
 }
 
+/// A header that an operation takes, and does not need.
+#[derive(Debug, Clone, Copy)]
+pub struct Header {
+    /// Its name.
+    pub name: &'static str,
+    /// The scheme of HTTP authentication that it is of. `Authorization` is no parameter in a document.
+    pub scheme: Option<&'static str>,
+    /// What is in it.
+    pub text: &'static str,
+}
+
+/// What there is to say of an operation besides its name.
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// The method and the path of its route.
+    pub route: (&'static str, &'static str),
+    /// What to call it in the place of its name.
+    pub name: Option<&'static str>,
+    /// A sentence or two.
+    pub text: &'static str,
+    /// Headers that it takes.
+    pub headers: &'static [Header],
+}
+
+impl About {
+    /// What a route does.
+    pub const fn of(method: &'static str, path: &'static str, text: &'static str) -> Self {
+        Self { route: (method, path), name: None, text, headers: &[] }
+    }
+
+    /// With a name.
+    pub const fn named(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// With headers.
+    pub const fn with(mut self, headers: &'static [Header]) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// Whether it is about this route.
+    pub fn is_of(&self, route: &Route) -> bool {
+        self.route == (route.method.as_str(), route.path)
+    }
+}
+
 /// The name of the schema of what an answer has under a name. The macro's order of two that begin alike does not
 /// matter.
 fn object_of(objects: &[Object], path: &str, member: Option<&str>) -> Option<&'static str> {
@@ -71,7 +119,7 @@ pub fn undescribed(routes: &[Route], objects: &[Object]) -> Vec<String> {
 }
 
 /// The document. What is public API, but says nothing of the server that serves it.
-pub fn document(routes: &[Route], objects: &[Object]) -> Value {
+pub fn document(routes: &[Route], objects: &[Object], about: &[About]) -> Value {
     let mut uses: HashMap<&str, usize> = HashMap::new();
     for name in routes.iter().filter_map(operation_name) {
         *uses.entry(name).or_default() += 1;
@@ -85,7 +133,8 @@ pub fn document(routes: &[Route], objects: &[Object]) -> Value {
             None => words(route),
         };
         let path = paths.entry(route.path).or_insert_with(|| path_item(route));
-        path[route.method.as_str().to_ascii_lowercase()] = operation(route, &id, objects);
+        path[route.method.as_str().to_ascii_lowercase()] =
+            operation(route, &id, objects, about.iter().find(|about| about.is_of(route)));
     }
     json!({
         "openapi": "3.1.0",
@@ -99,12 +148,12 @@ pub fn document(routes: &[Route], objects: &[Object]) -> Value {
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": components(objects),
+        "components": components(objects, about),
     })
 }
 
 /// What the operations refer to.
-fn components(objects: &[Object]) -> Value {
+fn components(objects: &[Object], about: &[About]) -> Value {
     let mut schemas = json!({
         "Error": {
             "type": "object",
@@ -137,9 +186,7 @@ fn components(objects: &[Object]) -> Value {
         extra::set(&mut schemas, object.name, (object.schema)());
     }
     json!({
-        "securitySchemes": {
-            TOKEN: {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
-        },
+        "securitySchemes": schemes(about),
         "parameters": {
             "limit": {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1}},
             "marker": {
@@ -152,6 +199,18 @@ fn components(objects: &[Object]) -> Value {
         "responses": responses(),
         "schemas": schemas,
     })
+}
+
+/// How a request says who it is from.
+fn schemes(about: &[About]) -> Value {
+    let mut all = json!({TOKEN: {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}});
+    for header in about.iter().flat_map(|about| about.headers) {
+        if let Some(scheme) = header.scheme {
+            let one = json!({"type": "http", "scheme": scheme, "description": header.text});
+            extra::set(&mut all, scheme, one);
+        }
+    }
+    all
 }
 
 /// The errors, each with when it comes.
@@ -224,11 +283,14 @@ fn path_item(route: &Route) -> Value {
     if params.is_empty() { json!({}) } else { json!({"parameters": params}) }
 }
 
-fn operation(route: &Route, id: &str, objects: &[Object]) -> Value {
+fn operation(route: &Route, id: &str, objects: &[Object], about: Option<&About>) -> Value {
     let ops: Vec<&str> = route.declared.ops.iter().map(|op| op.row().name).collect();
     let mut out = Map::new();
     out.insert("operationId".into(), id.into());
-    out.insert("summary".into(), summary(route).into());
+    out.insert("summary".into(), summary(route, about).into());
+    if let Some(about) = about {
+        out.insert("description".into(), about.text.into());
+    }
     out.insert("tags".into(), json!([tag(route)]));
     if !ops.is_empty() {
         out.insert("x-policy".into(), ops.into());
@@ -236,10 +298,18 @@ fn operation(route: &Route, id: &str, objects: &[Object]) -> Value {
     let security = match route.auth {
         Auth::Required => json!([{TOKEN: []}]),
         Auth::Optional => json!([{}, {TOKEN: []}]),
-        Auth::Login | Auth::Public => json!([]),
+        Auth::Login | Auth::Public => {
+            let headers = about.map_or(&[][..], |about| about.headers);
+            let mut ways: Vec<Value> =
+                headers.iter().filter_map(|header| header.scheme).map(|scheme| json!({scheme: []})).collect();
+            if !ways.is_empty() {
+                ways.insert(0, json!({}));
+            }
+            ways.into()
+        }
     };
     out.insert("security".into(), security);
-    let parameters = parameters(route);
+    let parameters = parameters(route, about);
     if !parameters.is_empty() {
         out.insert("parameters".into(), parameters.into());
     }
@@ -279,7 +349,10 @@ fn operation(route: &Route, id: &str, objects: &[Object]) -> Value {
 }
 
 /// What the route does, in the words of its operation.
-fn summary(route: &Route) -> String {
+fn summary(route: &Route, about: Option<&About>) -> String {
+    if let Some(name) = about.and_then(|about| about.name) {
+        return name.to_owned();
+    }
     let words = match operation_name(route) {
         Some(name) => name.replace('_', " "),
         None if route.auth == Auth::Login => "log in".to_owned(),
@@ -298,10 +371,18 @@ fn tag(route: &Route) -> &'static str {
 }
 
 /// The parameters that are not of the path.
-fn parameters(route: &Route) -> Vec<Value> {
+fn parameters(route: &Route, about: Option<&About>) -> Vec<Value> {
     let mut out = Vec::new();
     if let Some(name) = route.header {
         out.push(json!({"name": name, "in": "header", "required": true, "schema": {"type": "string"}}));
+    }
+    for header in about.into_iter().flat_map(|about| about.headers).filter(|header| header.scheme.is_none()) {
+        out.push(json!({
+            "name": header.name,
+            "in": "header",
+            "description": header.text,
+            "schema": {"type": "string"},
+        }));
     }
     let query = |name: &str, schema: &Value| json!({"name": name, "in": "query", "schema": schema});
     let schema = route.declared.query.and_then(|schema| schema().json().get("properties"));

@@ -1,5 +1,7 @@
 //! Identity providers, as far as tokens of those who came from them depend on them.
 
+use serde_json::Value;
+
 use crate::args;
 use crate::store::{CHUNK, Id, Result, Select, Tx};
 
@@ -36,6 +38,27 @@ pub async fn has_mapping(tx: &mut Tx, provider: &str, protocol: &str) -> Result<
     let sql = "SELECT 1 FROM federation_protocol p JOIN mapping m ON m.id = p.mapping_id
                 WHERE p.idp_id = ? AND p.id = ?";
     tx.exists(sql, args![Id(provider), Id(protocol)]).await
+}
+
+/// The rules in the column of a mapping: JSON, which is a string in JSON.
+pub fn mapping_rules(column: &str) -> Value {
+    match serde_json::from_str(column).unwrap_or_default() {
+        Value::String(rules) => serde_json::from_str(&rules).unwrap_or_default(),
+        rules => rules,
+    }
+}
+
+/// The rules of a mapping and their version.
+///
+/// # Errors
+/// When the database fails.
+pub async fn mapping(tx: &mut Tx, id: &str) -> Result<Option<(Value, String)>> {
+    let sql = "SELECT rules, schema_version FROM mapping WHERE id = ?";
+    tx.first(sql, args![Id(id)], |r| {
+        let (rules, version): (String, String) = (r.take()?, r.take()?);
+        Ok((mapping_rules(&rules), version))
+    })
+    .await
 }
 
 /// Whether all of these are groups.

@@ -31,7 +31,9 @@ pub use roles::{
 pub use trusts::{
     EvaluatedTrust, chain, chains, evaluate, evaluate_all, evaluated_trust, subtree, trust_ids, trusts_where,
 };
-pub use users::{Activity, PASSWORD_END, UserFacts, is_inactive, read_activity, read_password_end, user};
+pub use users::{
+    Activity, PASSWORD_END, UserFacts, email, is_inactive, read_activity, read_password_end, user,
+};
 
 pub(super) fn presence(enabled: Option<bool>, domain_enabled: Option<bool>) -> Presence {
     match (enabled, domain_enabled) {

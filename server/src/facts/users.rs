@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use vicar_rules::Micros;
 use vicar_rules::delegation::Presence;
 use vicar_rules::policy::{Fact, Facts};
 
 use super::presence;
+use crate::args;
 use crate::clock;
-use crate::store::{CHUNK, Date, DateTime, Result, Row, Select, Tx};
+use crate::extra;
+use crate::store::{CHUNK, Date, DateTime, Id, Result, Row, Select, Tx};
 
 /// A user, as far as authority cares.
 #[derive(Debug, Clone)]
@@ -136,6 +139,19 @@ fn read_user(r: &mut Row, since: Option<&Date>) -> Result<UserFacts> {
         default_project_id: r.take()?,
         password_expires_at: read_password_end(r)?,
     })
+}
+
+/// The address of a user, one of the attributes that this server gives no other meaning.
+///
+/// # Errors
+/// When the database fails.
+pub async fn email(tx: &mut Tx, id: &str) -> Result<Option<String>> {
+    let sql = "SELECT extra FROM \"user\" WHERE id = ?";
+    let extra: Option<Option<String>> = tx.first(sql, args![Id(id)], |r| r.take()).await?;
+    match extra::read(extra.flatten()).remove("email") {
+        Some(Value::String(email)) => Ok(Some(email)),
+        _ => Ok(None),
+    }
 }
 
 /// One user.

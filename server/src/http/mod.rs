@@ -1,6 +1,7 @@
 //! HTTP around the resources: the request, answers, links, pages, the log line. Knows no resource.
 
 pub mod accept;
+pub mod client_certificate;
 pub mod cors;
 pub mod front;
 pub mod layers;

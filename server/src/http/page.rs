@@ -193,6 +193,9 @@ fn cut(items: Vec<Value>, limit: Option<usize>, has_more: bool) -> Page {
     page
 }
 
+/// How many parameters a query can have. Each can be a condition that is looked at for every row of a list.
+const MOST_PARAMS: usize = 32;
+
 impl Query {
     /// A list that is read in batches: the database filters by equality of the attributes `queried`, which are not
     /// compared again, since some databases compare without case, as they do for Keystone. Each item is compared
@@ -236,8 +239,11 @@ impl Query {
     /// Decodes.
     ///
     /// # Errors
-    /// 400 for a `%` that encodes nothing, and for what is not UTF-8.
+    /// 400 for a `%` that encodes nothing, for what is not UTF-8, and for more than [`MOST_PARAMS`].
     pub fn parse(raw: &str) -> Result<Self> {
+        if raw.split('&').filter(|p| !p.is_empty()).count() > MOST_PARAMS {
+            return Err(Error::BadRequest(format!("the query has more than {MOST_PARAMS} parameters")));
+        }
         let pairs = raw
             .split('&')
             .filter(|p| !p.is_empty())
@@ -387,6 +393,13 @@ mod tests {
 
     fn own((name, value): (&str, &str)) -> (String, String) {
         (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn a_query_has_so_many_parameters_and_no_more() {
+        let of = |n: usize| Query::parse(&"name__contains=a&".repeat(n));
+        assert!(of(MOST_PARAMS).is_ok());
+        assert!(matches!(of(MOST_PARAMS + 1), Err(Error::BadRequest(text)) if text.contains("32")));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 
+use super::client_certificate::Shown;
 use super::layers::TooSlow;
 use super::links::Links;
 use super::page::{Page, Query};
@@ -14,7 +15,7 @@ use super::schema::Schema;
 use crate::error::{Error, Result};
 use crate::extra;
 use crate::line::Line;
-use crate::peer::{Peer, Proxies};
+use crate::peer::{Peer, Proxies, X_FORWARDED};
 
 /// The header with the caller's token.
 pub const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
@@ -48,6 +49,7 @@ pub struct Request {
     params: Vec<(String, String)>,
     headers: HeaderMap,
     peer: Option<Peer>,
+    shown: Option<Shown>,
     body: Bytes,
 }
 
@@ -90,6 +92,7 @@ impl Request {
             id: parts.extensions.get::<Id>().cloned().unwrap_or_default().0,
             params,
             peer: parts.extensions.get::<Peer>().cloned(),
+            shown: parts.extensions.get::<Shown>().cloned(),
             headers: parts.headers,
             body,
         })
@@ -145,13 +148,28 @@ impl Request {
         }
     }
 
+    /// Whether one of these has connected.
+    pub fn comes_from(&self, from: &Proxies) -> bool {
+        self.peer.as_ref().is_some_and(|peer| from.contain(peer.direct))
+    }
+
+    /// Whether somebody says that it is another's request, believed or not.
+    pub fn is_forwarded(&self) -> bool {
+        X_FORWARDED.iter().chain([&header::FORWARDED]).any(|name| self.headers.contains_key(name))
+    }
+
+    /// The certificate with which somebody has connected.
+    pub fn shown(&self) -> Option<&Shown> {
+        self.shown.as_ref()
+    }
+
     /// What a front server says in a header, if it is one of `from` that has connected. Of anybody else's header nothing
     /// is known. Nothing is what an empty one says, too.
     ///
     /// # Errors
     /// 400 for more than one, as one of them may be the client's, and for bytes that are no UTF-8.
     pub fn told_by(&self, from: &Proxies, name: &HeaderName) -> Result<Option<String>> {
-        if !self.peer.as_ref().is_some_and(|peer| from.contain(peer.direct)) {
+        if !self.comes_from(from) {
             return Ok(None);
         }
         let mut all = self.headers.get_all(name).iter();

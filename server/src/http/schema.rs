@@ -1,6 +1,7 @@
 //! JSON schemas of request bodies and queries, as data beside their resource.
 
 use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -52,10 +53,28 @@ impl Schema {
             Ok(()) => Ok(()),
             Err(e) => {
                 let path = e.instance_path().to_string().replace('/', ".");
-                Err(Error::BadRequest(format!("Invalid input for {name}{path}: {}", e.masked())))
+                let problem = match e.kind() {
+                    ValidationErrorKind::Enum { options } => one_of(options),
+                    _ => None,
+                };
+                let problem = problem.unwrap_or_else(|| e.masked().to_string());
+                Err(Error::BadRequest(format!("Invalid input for {name}{path}: {problem}")))
             }
         }
     }
+}
+
+/// So many words of a list are named in a message.
+const MOST_WORDS: usize = 20;
+
+/// What is wrong with a value that is not in a short list, with all that is in it.
+fn one_of(options: &Value) -> Option<String> {
+    let (last, others) = options.as_array().filter(|all| all.len() <= MOST_WORDS)?.split_last()?;
+    let others: Vec<String> = others.iter().map(Value::to_string).collect();
+    Some(match others.as_slice() {
+        [] => format!("value is not {last}"),
+        others => format!("value is not one of {} or {last}", others.join(", ")),
+    })
 }
 
 /// A schema that is compiled at its first use.

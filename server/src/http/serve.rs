@@ -15,20 +15,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use super::client_certificate::Shown;
 use super::front::Arrival;
 use super::layers::{self, Socket, TimedBody};
 use super::limits::{Door, Limits, Place};
-use super::tls::Strangers;
+use super::tls::{Acceptor, Strangers};
 use crate::error::Error;
 use crate::peer::Peer;
 
 /// Serves until `stop` is done, then lets requests under way finish.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     router: Router,
     stop: impl Future<Output = ()>,
 ) {
@@ -39,7 +39,7 @@ pub async fn serve(
 pub async fn serve_within(
     limits: Limits,
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     router: Router,
     stop: impl Future<Output = ()>,
 ) {
@@ -95,7 +95,7 @@ fn waiting(listener: TcpListener) -> Vec<TcpStream> {
 async fn connection(
     stream: TcpStream,
     address: IpAddr,
-    tls: Option<Arc<(TlsAcceptor, Strangers)>>,
+    tls: Option<Arc<(Acceptor, Strangers)>>,
     router: Router,
     told: watch::Receiver<bool>,
     door: Arc<Door>,
@@ -103,13 +103,14 @@ async fn connection(
 ) {
     let limits = door.limits();
     let stream = Arc::new(stream);
-    let talk = Talk {
+    let mut talk = Talk {
         router,
         told,
         limits,
         peer: Peer::new(address, Arc::downgrade(&stream)),
         arrival: Arrival { encrypted: tls.is_some(), local: stream.local_addr().ok() },
         only_health: place.is_reserved(),
+        shown: None,
     };
     let socket = Socket::new(Arc::clone(&stream), limits.answer);
     let work = async {
@@ -122,6 +123,7 @@ async fn connection(
                 let (acceptor, strangers) = &*tls;
                 let greeting = strangers.greet(acceptor, stream, socket, address);
                 if let Ok(Some(stream)) = tokio::time::timeout(talk.head(), greeting).await {
+                    talk.shown = acceptor.shown(&stream);
                     talk.converse(stream).await;
                 }
             }
@@ -141,6 +143,7 @@ struct Talk<'a> {
     peer: Peer,
     arrival: Arrival,
     only_health: bool,
+    shown: Option<Shown>,
 }
 
 impl Talk<'_> {
@@ -199,6 +202,9 @@ impl Talk<'_> {
         let mut request = request.map(|incoming| Body::new(TimedBody::new(incoming, body, body_total)));
         request.extensions_mut().insert(self.arrival);
         request.extensions_mut().insert(peer.clone());
+        if let Some(shown) = &self.shown {
+            request.extensions_mut().insert(shown.clone());
+        }
         let answer = layers::caught(peer.scope(self.router.clone().oneshot(request)));
         let Ok(answer) = answer.await.unwrap_or_else(|| Ok(layers::panicked()));
         Ok(answer)

@@ -15,6 +15,7 @@ use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::server::TlsStream;
 
+use super::client_certificate::{Authorities, Shown};
 use super::layers::Socket;
 
 /// A certificate chain and its key, in the files that they are read from.
@@ -24,6 +25,22 @@ pub struct Certificate {
     key: PathBuf,
     /// Held for the time that it takes to copy the pointer, never over I/O.
     current: RwLock<Arc<CertifiedKey>>,
+    /// Whose certificates clients may show.
+    clients: Option<Arc<Authorities>>,
+}
+
+/// What accepts connections.
+#[derive(Clone)]
+pub struct Acceptor {
+    tls: TlsAcceptor,
+    clients: Option<Arc<Authorities>>,
+}
+
+impl Acceptor {
+    /// The certificate that the client of a connection has shown.
+    pub(super) fn shown(&self, stream: &TlsStream<Socket>) -> Option<Shown> {
+        Shown::of(stream.get_ref().1.peer_certificates(), self.clients.as_ref())
+    }
 }
 
 impl Certificate {
@@ -32,9 +49,9 @@ impl Certificate {
     /// # Errors
     /// A sentence for the operator, with the file's name: it cannot be read, is not PEM, holds no certificate or
     /// no private key, or the key is not the certificate's.
-    pub fn load(cert: &Path, key: &Path) -> Result<Arc<Self>, String> {
+    pub fn load(cert: &Path, key: &Path, clients: Option<Arc<Authorities>>) -> Result<Arc<Self>, String> {
         let current = RwLock::new(Arc::new(read(cert, key)?));
-        Ok(Arc::new(Self { cert: cert.to_owned(), key: key.to_owned(), current }))
+        Ok(Arc::new(Self { cert: cert.to_owned(), key: key.to_owned(), current, clients }))
     }
 
     /// Reads the files again. Connections from now on get what is in them; with an error nothing changes.
@@ -43,27 +60,40 @@ impl Certificate {
     /// As [`Certificate::load`].
     pub fn reload(&self) -> Result<(), String> {
         let read = Arc::new(read(&self.cert, &self.key)?);
+        if let Some(clients) = &self.clients {
+            clients.reload()?();
+        }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = read;
         Ok(())
     }
 
-    /// The files.
-    pub fn files(&self) -> [&Path; 2] {
-        [&self.cert, &self.key]
+    /// The file with the chain.
+    pub fn file(&self) -> &Path {
+        &self.cert
+    }
+
+    /// All files.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        [self.cert.as_path(), &self.key]
+            .into_iter()
+            .chain(self.clients.as_ref().map(|clients| clients.file()))
     }
 
     /// What accepts connections with this certificate.
     ///
     /// # Errors
     /// None in practice: the versions of TLS are those that the library supports.
-    pub fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, String> {
+    pub fn acceptor(self: &Arc<Self>) -> Result<Acceptor, String> {
         let provider = Arc::new(ring::default_provider());
         let config = tokio_rustls::rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|e| e.to_string())?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
-        Ok(TlsAcceptor::from(Arc::new(config)))
+            .map_err(|e| e.to_string())?;
+        let config = match &self.clients {
+            Some(clients) => config.with_client_cert_verifier(Arc::clone(clients) as Arc<_>),
+            None => config.with_no_client_auth(),
+        };
+        let config = config.with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        Ok(Acceptor { tls: TlsAcceptor::from(Arc::new(config)), clients: self.clients.clone() })
     }
 }
 
@@ -129,7 +159,7 @@ impl Strangers {
     /// The handshake. `None` when there is none: a client that speaks plain HTTP is told so.
     pub(super) async fn greet(
         &self,
-        acceptor: &TlsAcceptor,
+        acceptor: &Acceptor,
         stream: Arc<TcpStream>,
         mut socket: Socket,
         address: IpAddr,
@@ -152,7 +182,7 @@ impl Strangers {
             }
             return None;
         }
-        match acceptor.accept(socket).await {
+        match acceptor.tls.accept(socket).await {
             Ok(stream) => Some(stream),
             Err(error) => {
                 match self.failed.count() {
@@ -183,7 +213,7 @@ mod tests {
         };
         let both = file("both.pem", &format!("A bag of things\n{key}{cert}{cert}"));
         let (cert, key) = (file("cert.pem", &cert), file("key.pem", &key));
-        let words = |cert: &Path, key: &Path| Certificate::load(cert, key).err().unwrap_or_default();
+        let words = |cert: &Path, key: &Path| Certificate::load(cert, key, None).err().unwrap_or_default();
         assert_eq!(words(&cert, &key), "");
         assert_eq!(words(&both, &both), "");
         assert!(words(&key, &key).ends_with("key.pem: holds no certificate"));
@@ -191,7 +221,7 @@ mod tests {
         assert!(words(&cert, &dir.join("none.pem")).contains("none.pem: "));
         let cut = file("cut.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n");
         assert!(words(&cert, &cut).contains("cut.pem: "));
-        let loaded = Certificate::load(&cert, &key).expect("loads");
+        let loaded = Certificate::load(&cert, &key, None).expect("loads");
         let served = || loaded.current.read().expect("a lock").cert.clone();
         let before = served();
         file("key.pem", &other.signing_key.serialize_pem());

@@ -15,7 +15,7 @@ use crate::http::request::one;
 use crate::http::schema;
 use crate::resource::{Field, Look, Order, Plain, Record, Resource};
 use crate::resources::catalog::{regions, services::Service};
-use crate::store::{CHUNK, Id, Select, Tx};
+use crate::store::{CHUNK, Id, Row, Select, Tx};
 
 /// Registered limits: the defaults.
 #[derive(Debug)]
@@ -259,30 +259,34 @@ async fn check_tree(s: &mut Writing<'_>, all: &[&Record<Limit>]) -> Result<()> {
     for limit in all {
         let (by, value) =
             (limit.text("registered_limit_id"), limit.number("resource_limit").unwrap_or_default());
-        let fits = if let Some(domain) = limit.text("domain_id") {
-            let sql = "SELECT 1 FROM \"limit\" l JOIN project p ON p.id = l.project_id
-                        WHERE p.domain_id = ? AND l.registered_limit_id = ? AND l.resource_limit > ? LIMIT 1";
-            !s.tx.exists(sql, args![Id(domain), Id(by), value]).await?
+        let exceeded = if let Some(domain) = limit.text("domain_id") {
+            let sql = "SELECT p.id, l.resource_limit FROM \"limit\" l JOIN project p ON p.id = l.project_id
+                        WHERE p.domain_id = ? AND l.registered_limit_id = ? AND l.resource_limit > ?
+                        ORDER BY l.resource_limit DESC, p.id LIMIT 1";
+            let above = |r: &mut Row| {
+                let (project, limit): (String, i64) = (r.take()?, r.take()?);
+                Ok(format!("the limit of project {project} is {limit}"))
+            };
+            s.tx.first(sql, args![Id(domain), Id(by), value], above).await?
         } else {
             let domain = limit.text("project_domain_id");
             let same = |other: &&&Record<Limit>| {
                 other.text("domain_id") == domain && other.text("registered_limit_id") == by
             };
             let most = match all.iter().find(same) {
-                Some(new) => new.number("resource_limit"),
+                Some(new) => new.number("resource_limit").map(Bound::Domain),
                 None => most_of_domain(&mut s.tx, domain, by).await?,
             };
-            // Nothing said is no bound; Keystone takes 0 for that too.
-            most.is_none_or(|most| most == 0 || value <= most)
+            most.filter(|most| most.is_below(value)).map(|most| most.to_string())
         };
-        if !fits {
+        if let Some(bound) = exceeded {
             let of = limit.text("project_id").map_or_else(
                 || format!("domain_id: {}", limit.text("domain_id").unwrap_or_default()),
                 |project| format!("project_id: {project}"),
             );
             return Err(Error::Forbidden(format!(
                 "Invalid resource limit: The resource limit ({of}, resource_name: {}, resource_limit: {value}) \
-                 doesn't satisfy current hierarchy model..",
+                 doesn't satisfy current hierarchy model: {bound}.",
                 limit.text("resource_name").unwrap_or_default()
             )));
         }
@@ -290,14 +294,40 @@ async fn check_tree(s: &mut Writing<'_>, all: &[&Record<Limit>]) -> Result<()> {
     Ok(())
 }
 
-async fn most_of_domain(tx: &mut Tx, domain: Option<&str>, by: Option<&str>) -> Result<Option<i64>> {
+/// What no project of a domain may be above.
+enum Bound {
+    /// The domain's own limit.
+    Domain(i64),
+    /// The default, where the domain has none.
+    Registered(i64),
+}
+
+impl Bound {
+    /// Whether it forbids this. Keystone takes 0 for no bound.
+    fn is_below(&self, value: i64) -> bool {
+        let (Self::Domain(most) | Self::Registered(most)) = *self;
+        most != 0 && value > most
+    }
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Domain(most) => write!(f, "the limit of the domain is {most}"),
+            Self::Registered(most) => {
+                write!(f, "the registered limit is {most}, and the domain has none of its own")
+            }
+        }
+    }
+}
+
+async fn most_of_domain(tx: &mut Tx, domain: Option<&str>, by: Option<&str>) -> Result<Option<Bound>> {
     let sql = "SELECT resource_limit FROM \"limit\" WHERE domain_id = ? AND registered_limit_id = ?";
     if let Some(most) = tx.first(sql, args![Id(domain), Id(by)], |r| r.take()).await? {
-        return Ok(Some(most));
+        return Ok(Some(Bound::Domain(most)));
     }
-    Ok(tx
-        .first("SELECT default_limit FROM registered_limit WHERE id = ?", args![Id(by)], |r| r.take())
-        .await?)
+    let sql = "SELECT default_limit FROM registered_limit WHERE id = ?";
+    Ok(tx.first(sql, args![Id(by)], |r| r.take()).await?.map(Bound::Registered))
 }
 
 /// The limits of some projects, by project, as they are shown with a project: without links.

@@ -735,6 +735,39 @@ fn access_rules_are_compared_with_the_path_that_clients_ask_for() {
 }
 
 #[test]
+fn a_header_does_not_say_which_path_access_rules_are_about() {
+    let s = Server::with("[oslo_middleware]\nenable_proxy_headers_parsing = true\n");
+    let (alice, p) = (s.user("alice"), s.project("P"));
+    s.grant(&alice, &p, "member");
+    let endpoints = s.get(&s.admin(), "/v3/endpoints").expect(200).body["endpoints"].take();
+    let endpoint = format!("/v3/endpoints/{}", text(&endpoints[0]["id"]));
+    let url = json!({"endpoint": {"url": "http://cloud.example/below/v3"}});
+    s.patch(&s.admin(), &endpoint, url).expect(200);
+    let rules = json!([rule("GET", "/v3/projects/**"), rule("GET", "/below/v3/auth/projects")]);
+    let body = json!({"application_credential": {"name": "one", "access_rules": rules}});
+    let made = s.post(&s.on("alice", &p), &of(&alice, "application_credentials"), body).expect(201);
+    let made = &made.body["application_credential"];
+    let token = s.auth(by_id(&made["id"], &made["secret"])).expect(201).token();
+    let own = format!("/v3/users/{alice}");
+    for prefix in ["/v3/projects", "/below"] {
+        let headers = [("X-Auth-Token", token.as_str()), ("X-Forwarded-Prefix", prefix)];
+        s.call("GET", &own, &headers, None).expect(401);
+    }
+    // What the catalog says is what clients ask for.
+    s.get(&token, "/v3/auth/projects").expect(200);
+}
+
+#[test]
+fn many_rules_and_a_long_path_are_refused_in_no_time() {
+    let c = Cast::new();
+    let hostile: Vec<Value> =
+        (0..200).map(|n| rule("GET", &format!("/v3/projects/{n:03}{}", "*a".repeat(50)))).collect();
+    let made = c.credential(json!({"name": "one", "access_rules": hostile}));
+    let token = c.log_in(&made).expect(201).token();
+    c.s.get(&token, &format!("/v3/projects/{}", "a".repeat(2_000))).expect(401);
+}
+
+#[test]
 fn a_user_has_no_more_of_them_than_is_configured() {
     let c = Cast::with("[application_credential]\nuser_limit = 2\n");
     c.credential(json!({"name": "1"}));

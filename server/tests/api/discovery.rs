@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use vicar::operations::ABOUT;
 use vicar::routes::ROUTES;
 
 use crate::support::{Answer, Server, pretty, reviewed};
@@ -90,6 +91,39 @@ fn the_openapi_document_is_the_one_that_was_reviewed() {
     assert_eq!(operations.len(), ROUTES.len());
     let ids: BTreeSet<&str> = operations.iter().filter_map(|o| o["operationId"].as_str()).collect();
     assert_eq!(ids.len(), ROUTES.len(), "each has an id of its own");
+}
+
+/// What a name does not say is said, of routes that are there.
+#[test]
+fn the_openapi_document_says_what_operations_do_and_which_headers_they_take() {
+    let lost: Vec<_> = ABOUT.iter().filter(|about| !ROUTES.iter().any(|route| about.is_of(route))).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    let document = vicar::routes::document();
+    let operation = |method: &str, path: &str| document["paths"][path][method].clone();
+    let takes = |method: &str, path: &str| -> Vec<String> {
+        let operation = operation(method, path);
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let headers = parameters.filter(|given| given["in"] == "header").map(|given| given["name"].clone());
+        let schemes = operation["security"].as_array().into_iter().flatten();
+        let schemes =
+            schemes.filter_map(|way| way.as_object()?.keys().next().map(|k| Value::from(k.as_str())));
+        headers.chain(schemes).filter_map(|name| name.as_str().map(str::to_owned)).collect()
+    };
+    assert_eq!(takes("post", "/v3/auth/tokens"), ["Openstack-Auth-Receipt", "OAuth"]);
+    for method in ["get", "head"] {
+        let all = takes(method, "/v3/auth/tokens");
+        for name in ["X-Subject-Token", "OpenStack-Identity-Access-Rules", "X-Service-Token", "token"] {
+            assert!(all.iter().any(|one| one == name), "{method}: {name}");
+        }
+    }
+    assert_eq!(takes("post", "/v3/OS-OAUTH1/access_token"), ["OAuth"]);
+    assert_eq!(takes("post", "/v3/OS-OAUTH2/token"), ["Basic"]);
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            let reads = operation["summary"] == "Read the document";
+            assert!(!reads || !path.contains("OS-") && method == "get", "{method} {path}");
+        }
+    }
 }
 
 #[test]

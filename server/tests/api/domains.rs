@@ -79,7 +79,9 @@ fn names_and_ids_of_domains_are_checked() {
     assert_eq!(list("enabled=false"), ["f"]);
     assert_eq!(list("name=d"), ["d"]);
     assert_eq!(list("name__istartswith=D"), ["Default", "d"]);
-    s.get(&t, "/v3/domains?enabled=foo").expect(400);
+    let wrong = s.get(&t, "/v3/domains?enabled=foo").expect(400);
+    let message = wrong.body["error"]["message"].as_str().expect("a message");
+    assert!(message.ends_with(r#""on", "ON", "off", "OFF", "yes" or "no""#), "all are named: {message}");
     s.delete(&t, &made).expect(204);
 }
 

@@ -744,3 +744,17 @@ fn s3_signatures_of_version_2_can_be_refused() {
         ask(&format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", "0".repeat(64))).expect(200);
     }
 }
+
+/// As with Keystone: nothing is wrong with the request, and it is of no use to try again.
+#[test]
+fn without_their_method_keypairs_are_not_exchanged_and_the_option_is_named() {
+    let c = Cast::with("[auth]\nmethods = password,token\n");
+    let k = c.keypair(&c.s.on("alice", &c.p), &c.alice, json!({})).expect(201).body["credential"].clone();
+    let s3 = json!({"credentials": {"access": k["access"], "signature": "x", "token": "eA=="}});
+    for answer in [c.exchange(c.signed(&k)), c.s.post(&c.svc(), "/v3/s3tokens", s3)] {
+        let answer = answer.expect(503);
+        let message = answer.body["error"]["message"].as_str().expect("a message");
+        assert!(message.contains("ec2credential") && message.contains("[auth] methods"), "{message}");
+        assert_eq!(answer.header("retry-after"), None);
+    }
+}

@@ -317,14 +317,22 @@ fn with_two_levels_no_project_is_above_its_domain() {
     let of = |owner: &str, id: &str, limit: i64| c.of_cores(json!({owner: id, "resource_limit": limit}));
     let post = |all: Value| c.s.post(&c.admin, LIMITS, json!({"limits": all}));
     // The default of the domain counts until it has a limit, which may come in the same request.
-    post(json!([of("project_id", &c.project, 11)])).expect(403);
-    post(json!([of("project_id", &c.project, 21), of("domain_id", "default", 20)])).expect(403);
+    let refused = |answer: Answer, bound: &str| {
+        let message = answer.expect(403).body["error"]["message"].as_str().expect("a message").to_owned();
+        let (of, why) = message.split_once("doesn't satisfy current hierarchy model").expect(&message);
+        assert!(of.starts_with("Invalid resource limit: The resource limit ("), "{message}");
+        assert_eq!(why, bound);
+    };
+    let default = ": the registered limit is 10, and the domain has none of its own.";
+    refused(post(json!([of("project_id", &c.project, 11)])), default);
+    let both = post(json!([of("project_id", &c.project, 21), of("domain_id", "default", 20)]));
+    refused(both, ": the limit of the domain is 20.");
     let made = post(json!([of("project_id", &c.project, 20), of("domain_id", "default", 20)])).expect(201);
     let path = |at: usize| format!("{LIMITS}/{}", made.body["limits"][at]["id"].as_str().expect("an id"));
     let set =
         |at: usize, limit: i64| c.s.patch(&c.admin, &path(at), json!({"limit": {"resource_limit": limit}}));
-    set(0, 21).expect(403);
-    set(1, 19).expect(403);
+    refused(set(0, 21), ": the limit of the domain is 20.");
+    refused(set(1, 19), &format!(": the limit of project {} is 20.", c.project));
     set(0, 15).expect(200);
     set(1, 15).expect(200);
     set(1, 14).expect(403);

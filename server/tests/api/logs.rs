@@ -24,7 +24,8 @@ fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
     let c = Cast::with(
         "[auth]\nmethods = password,token,application_credential,ec2credential,totp,external\n\
          [security_compliance]\nlockout_failure_attempts = 2\nlockout_duration = 60\n\
-         [credential]\nrefuse_replay = true\n",
+         [credential]\nrefuse_replay = true\n\
+         [vicar]\nclient_certificate_header = X-Cert\ntrusted_proxies = 127.0.0.1\n",
     );
     let s = &c.s;
     let admin = s.admin();
@@ -131,6 +132,11 @@ fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
     refused(s.auth(json!({"identity": {"methods": ["retina"]}})), 401, Reason::NoSuchMethod, None);
     refused(s.auth(json!({"identity": {"methods": []}})), 401, Reason::NoSuchMethod, None);
     let bob = s.unscoped("bob");
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let by_certificate = format!("grant_type=client_credentials&client_id={}", c.alice);
+    let headers = [form, ("X-Cert", "AAAA")];
+    let answer = s.call("POST", "/v3/OS-OAUTH2/token", &headers, Some(by_certificate.as_bytes()));
+    refused(answer, 401, Reason::WrongCertificate, None);
     let both = json!({"identity": {"methods": ["password", "token"], "token": {"id": bob}, "password": {"user": {
         "id": c.alice, "password": "alice-pw"}}}});
     refused(s.auth(both), 401, Reason::OtherUser, Some(&c.bob));

@@ -34,6 +34,7 @@ mod mfa;
 mod notifications;
 mod oauth1;
 mod oauth2;
+mod oauth2_mtls;
 mod pages;
 mod personas;
 mod plans;

@@ -337,6 +337,9 @@ fn failures_lock_an_account_for_a_while() {
     fail(3);
     s.login("ann", "pw", json!(null)).expect(401);
     change(&s, &ann, "pw", "new").expect(401);
+    // They are written behind the answers; the clock of this test does not wait for that.
+    let failures = || s.sql_text("SELECT failed_auth_count FROM local_user WHERE name = 'ann'", &[]);
+    crate::hardening::until("the failures are written", || failures().as_deref() == Some("3"));
     // Further attempts do not lengthen the lock.
     s.clock.advance(59 * SECOND);
     fail(1);

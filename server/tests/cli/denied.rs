@@ -17,8 +17,10 @@ fn is_root() -> bool {
 fn as_nobody(s: &Scratch, args: &[&str]) -> Output {
     let program = s.path("vicar");
     if !program.exists() {
-        // Where the tests are built may be closed to others.
-        std::fs::copy(env!("CARGO_BIN_EXE_vicar"), &program).expect("copied");
+        // Where the tests are built may be closed to others. A child copies: what this process has open for writing,
+        // children of other tests have too for a moment, and such a file cannot be run.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_vicar")).arg(&program).status();
+        assert!(copied.expect("cp runs").success());
         chmod(&program, 0o755);
     }
     let mut c = Command::new(program);

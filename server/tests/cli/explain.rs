@@ -114,7 +114,7 @@ fn a_decision_is_explained_by_what_is_stored_and_nothing_is_written() {
 
     // What cannot be asked.
     expect(&explain(&s, &bob, &["identity:get_usr"]), 2, "did you mean identity:get_user?");
-    expect(&explain(&s, &bob, &["GET /v3/nowhere"]), 2, "no route serves GET /v3/nowhere");
+    expect(&explain(&s, &bob, &["GET /v3/nowhere"]), 2, "no route has this path: /v3/nowhere");
     expect(
         &explain(&s, &bob, &["identity:get_user", "--object", "id=x"]),
         2,
@@ -151,6 +151,36 @@ fn the_rules_in_force_are_shown_with_where_they_are_from() {
     assert_eq!(json.as_array().map(Vec::len), Some(vicar_rules::policy::OPERATIONS.len()));
     expect(&show(&["identity:list_rolls"]), 2, "did you mean identity:list_roles?");
     expect(&show(&["/v3/nowhere"]), 2, "no route has this path");
+    expect(&show(&["PUT /v3/users?x=y"]), 2, "/v3/users is served with GET, HEAD, POST, and not with PUT");
+    expect(&show(&["POST /v3/auth/tokens"]), 2, "no operation is asked for by POST /v3/auth/tokens");
+}
+
+#[test]
+fn rules_that_are_referred_to_and_not_there_are_named() {
+    let s = Scratch::new();
+    let rules = s.file(
+        "rules.yaml",
+        "\"identity:get_region\": \"rule:nope or role:x\"\n\"identity:get_user\": \"not rule:mid\"\n\
+         \"mid\": \"rule:gone\"\n",
+    );
+    let checked = finish(vicar(&["policy", "check", &rules]));
+    for line in [
+        "ok       identity:get_region: `rule:nope` holds for nobody, as there is no such rule\n",
+        "refuses  identity:get_user: `not rule:mid`: it is denied, but refers to a rule that is not there: gone\n",
+        "ok       mid: `rule:gone` holds for nobody, as there is no such rule\n",
+    ] {
+        let out = String::from_utf8_lossy(&checked.stdout);
+        assert!(out.contains(line), "no `{line}` in {out}");
+    }
+    let json = finish(vicar(&["policy", "check", "--json", &rules]));
+    let json: Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(json["rules"][0]["missing"], json!(["nope"]));
+    let with_default = s.file("more.yaml", "\"default\": \"@\"\n\"identity:get_region\": \"rule:nope\"\n");
+    let checked = finish(vicar(&["policy", "check", &with_default]));
+    assert!(
+        !String::from_utf8_lossy(&checked.stdout).contains("no such rule"),
+        "the default takes its place"
+    );
 }
 
 #[test]

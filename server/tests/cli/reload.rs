@@ -16,7 +16,7 @@ pub(super) fn wait_until_said(s: &Scratch, what: &str, times: usize) -> String {
     }
 }
 
-fn hang_up(server: &Running) {
+pub(super) fn hang_up(server: &Running) {
     let done = Command::new("kill").args(["-HUP", &server.child.id().to_string()]).status().expect("kill");
     assert!(done.success());
 }
@@ -38,7 +38,7 @@ fn token(server: &Running) -> String {
     answer.expect("an answer").headers()["x-subject-token"].to_str().expect("text").to_owned()
 }
 
-fn started(s: &Scratch, config: &str, more: &[&str]) -> Running {
+pub(super) fn started(s: &Scratch, config: &str, more: &[&str]) -> Running {
     let more = [&["--config-file", config, "--log-format", "json"], more].concat();
     serve(s, &more, &[("VICAR_BOOTSTRAP_PASSWORD", "topsecret")])
 }

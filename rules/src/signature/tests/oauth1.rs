@@ -189,6 +189,9 @@ fn a_header_is_read_in_one_way_or_not_at_all() {
         assert!(read(header, &[]).is_err(), "{header}");
     }
     assert!(read("OAuth a=1", &[("oauth_token", "2")]).is_err());
+    let many = |n: usize| format!("OAuth a=1{}", (1..n).map(|i| format!(",x{i}=1")).collect::<String>());
+    assert_eq!(read(&many(32), &[]), a());
+    assert!(read(&many(33), &[]).is_err(), "each is compared with all others");
 }
 
 #[test]

@@ -14,10 +14,16 @@ use crate::resources::domains::http as domains;
 use crate::schema;
 
 // As in Keystone, a configuration that is missing is one that is empty.
-schema!(CONFIG, {
-    "type": "object",
-    "properties": {"config": {"type": ["object", "null"]}},
-});
+schema!(CONFIG, of("By group and option: `{\"ldap\": {\"url\": …}}`"));
+schema!(GROUP, of("The group that the path names, with options of it: `{\"ldap\": {\"url\": …}}`"));
+schema!(OPTION, of("The option that the path names, with its value: `{\"url\": …}`"));
+
+fn of(description: &str) -> Value {
+    json!({
+        "type": "object",
+        "properties": {"config": {"type": ["object", "null"], "description": description}},
+    })
+}
 
 /// The group of which some options of the server are shown to everybody.
 const COMPLIANCE: &str = "security_compliance";

@@ -9,6 +9,7 @@ use super::{check_id, link};
 use crate::args;
 use crate::authz::{Authorized, Caller, NoObject, Object, Proposed, Reading, Writing};
 use crate::error::{Error, Result};
+use crate::facts::federation;
 use crate::http::Links;
 use crate::http::request::{created, no_content, one};
 use crate::schema;
@@ -87,11 +88,7 @@ fn missing(id: &str) -> Error {
 
 fn read(r: &mut Row) -> store::Result<Mapping> {
     let (id, rules): (String, String) = (r.take()?, r.take()?);
-    let rules = match serde_json::from_str(&rules).unwrap_or_default() {
-        Value::String(rules) => serde_json::from_str(&rules).unwrap_or_default(),
-        rules => rules,
-    };
-    Ok(Mapping { id, rules, version: r.take()? })
+    Ok(Mapping { id, rules: federation::mapping_rules(&rules), version: r.take()? })
 }
 
 fn select() -> Select {

@@ -19,6 +19,11 @@ use crate::schema;
 
 const NO_SIGNATURE: Error = Error::UnauthorizedBecause(Reason::NoSignature, "EC2 signature not supplied.");
 
+// As Keystone answers it.
+const NO_METHOD: Error = Error::NotConfigured(
+    "EC2 and S3 credentials yield no tokens here: ec2credential is not among `[auth] methods` of this server.",
+);
+
 fn signed() -> Value {
     json!({
         "type": ["object", "null"],
@@ -77,7 +82,7 @@ fn credentials(s: &Writing<'_>, op: Op) -> Result<Map<String, Value>> {
     s.authorize(op, NoObject)?;
     if !s.app.config.auth_methods.iter().any(|m| m == EC2_METHOD) {
         // Without its bit in the methods, the token would not be recognisable as what it is.
-        return Err(Error::Unavailable("ec2credential is not among [auth] methods".into(), 60));
+        return Err(NO_METHOD);
     }
     if !s.request.has_body() {
         return Err(Error::BadRequest("request must include a request body".into()));

@@ -1,0 +1,64 @@
+//! What the document says of operations that are more than making, reading, changing and deleting: a sentence for each,
+//! and the headers that it takes besides.
+
+use crate::dispatch::openapi::{About, Header};
+
+const RECEIPT: Header = Header {
+    name: "Openstack-Auth-Receipt",
+    scheme: None,
+    text: "The receipt of a login that lacked methods; with it the missing ones are enough",
+};
+const ACCESS_RULES: Header = Header {
+    name: "OpenStack-Identity-Access-Rules",
+    scheme: None,
+    text: "`1.0` from a service that enforces access rules; without it a token that has some is not found",
+};
+const SERVICE: Header = Header {
+    name: "X-Service-Token",
+    scheme: None,
+    text: "The token of a service with the role `service`, which asks on behalf of a token whose access rules do not allow \
+           it to",
+};
+const SIGNED: Header = Header {
+    name: "Authorization",
+    scheme: Some("OAuth"),
+    text: "`OAuth` with the parameters of RFC 5849 and the consumer's signature",
+};
+const CLIENT: Header = Header {
+    name: "Authorization",
+    scheme: Some("Basic"),
+    text: "`Basic` with the id and the secret of an application credential",
+};
+
+/// All of them. A summary takes the place of the operation's name.
+#[rustfmt::skip]
+pub static ABOUT: &[About] = &[
+    About::of("POST", "/v3/auth/tokens", "A login by all methods that are named. Where the user's multi-factor rules ask for more it is 401 with a receipt, with which a second request goes on").with(&[RECEIPT, SIGNED]),
+    About::of("GET", "/v3/auth/tokens", "Validates the token in `X-Subject-Token` and shows it; a token that is not good is 404").with(&[ACCESS_RULES, SERVICE]),
+    About::of("HEAD", "/v3/auth/tokens", "Validates the token in `X-Subject-Token`; one that is not good is 404").with(&[ACCESS_RULES, SERVICE]),
+    About::of("DELETE", "/v3/users/{user_id}/tokens", "Ends all tokens that the user has now"),
+    About::of("POST", "/v3/ec2tokens", "Exchanges a request that was signed with an EC2 keypair for a token of the keypair's owner; of a keypair that is bound to a trust, for what the trust gives. Without `ec2credential` in `[auth] methods` it is 503"),
+    About::of("POST", "/v3/s3tokens", "Says whose signature of an S3 request this is; the answer carries no token"),
+    About::of("POST", "/v3/users/{user_id}/password", "Users change their own password, knowing the present one, even when it has expired. It ends their tokens"),
+    About::of("POST", "/v3/OS-TRUST/trusts", "A user delegates roles on a project to another, for a time or a number of uses; with a token of a trust that allows it, a narrower trust is made below that one"),
+    About::of("DELETE", "/v3/OS-TRUST/trusts/{trust_id}", "Ends the trust and all that was made from it. `dry_run=true` shows what would end and ends nothing; `renounce=true` is for the trustee"),
+    About::of("GET", "/v3/OS-TRUST/trusts/{trust_id}/lineage", "The trusts above, the trust, and all below with their keypairs, each with its state and why"),
+    About::of("GET", "/v3/users/{user_id}/delegations", "All that acts for the user, and all that the user acts by for others: trusts, keypairs, application credentials and access tokens, each with its state and why"),
+    About::of("POST", "/v3/users/{user_id}/credentials/OS-EC2", "Makes an EC2 keypair; with a token of a trust it is bound to that trust for life"),
+    About::of("POST", "/v3/users/{user_id}/application_credentials", "Makes a secret that logs in as the user on the token's project, with some of the token's roles, and where access rules are given for these requests alone. The answer alone shows the secret"),
+    About::of("DELETE", "/v3/users/{user_id}/access_rules/{access_rule_id}", "An access rule that no application credential has any more; one that is in use is 403"),
+    About::of("POST", "/v3/OS-OAUTH1/request_token", "A consumer asks for a request token for a project, signed with its own secret").named("Ask for a request token").with(&[SIGNED]),
+    About::of("PUT", "/v3/OS-OAUTH1/authorize/{request_token_id}", "Grants the consumer these roles of the caller's on the project that it asked for, and shows the verifier that it needs. By the shipped policy only administrators do").named("Authorize a request token"),
+    About::of("POST", "/v3/OS-OAUTH1/access_token", "A consumer exchanges an authorized request token, signed with both secrets and with the verifier, for an access token, with which it signs logins").named("Exchange a request token for an access token").with(&[SIGNED]),
+    About::of("DELETE", "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}", "Ends the access token and the tokens that it logged in for"),
+    About::of("POST", "/v3/OS-OAUTH2/token", "The client credentials grant of RFC 6749: an application credential's id and secret for a token, which is of use as `X-Auth-Token`. Errors are as the RFC has them").named("Get a token for client credentials").with(&[CLIENT]),
+    About::of("GET", "/v3/limits/model", "How limits are judged: `flat`, or `strict_two_level`, where no project is above its domain"),
+    About::of("PUT", "/v3/domains/{domain_id}/config", "Sets these options and removes all others"),
+    About::of("PATCH", "/v3/domains/{domain_id}/config", "Sets these options and keeps the others"),
+    About::of("PATCH", "/v3/domains/{domain_id}/config/{group}", "Sets options of a group that is there, and shows the whole configuration"),
+    About::of("PATCH", "/v3/domains/{domain_id}/config/{group}/{option}", "Sets an option that is there, and shows the whole configuration"),
+    About::of("GET", "/v3/endpoints/{endpoint_id}/OS-ENDPOINT-POLICY/policy", "The policy that is nearest: of the endpoint, of its service in its region or one above, or of its service"),
+    About::of("GET", "/v3/OS-SIMPLE-CERT/ca", "Certificates of PKI tokens, which there are none of: always 410").named("Get the CA's certificate"),
+    About::of("GET", "/v3/OS-SIMPLE-CERT/certificates", "Certificates of PKI tokens, which there are none of: always 410").named("Get certificates"),
+    About::of("GET", "/v3/auth/tokens/OS-PKI/revoked", "The list of revoked PKI tokens, which there is none of: always 403, or 410 where `[token] revoke_by_id` is false").named("List revoked PKI tokens"),
+];
