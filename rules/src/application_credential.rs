@@ -235,8 +235,8 @@ impl GrantedCredential {
 }
 
 /// Makes an application credential for the user of a token, on its project. `token_roles` are the roles that the
-/// token carries, `parent` the credential that the token is of. What is made below a credential is never more than
-/// it: it ends no later, and may be used for nothing else.
+/// token carries, `held` those that the user holds there now, `parent` the credential that the token is of. What is
+/// made below a credential is never more than it: it ends no later, and may be used for nothing else.
 ///
 /// # Errors
 ///
@@ -245,6 +245,7 @@ pub fn grant(
     ask: &CredentialRequest,
     parent: Option<&ApplicationCredential>,
     token_roles: &RoleSet,
+    held: &RoleSet,
     implications: &Implications,
     now: Micros,
 ) -> Result<GrantedCredential, Refusal> {
@@ -257,6 +258,10 @@ pub fn grant(
     };
     if let Some(role) = roles.iter().find(|r| !token_roles.contains(*r)) {
         return Err(Refusal::RoleNotInToken(role.clone()));
+    }
+    // A token can carry what its user does not hold. That is worth nothing now, and must not become so later.
+    if let Some(role) = roles.iter().find(|r| !held.contains(*r)) {
+        return Err(Refusal::RoleNotOfOwner(role.clone()));
     }
     if roles.is_empty() {
         return Err(Refusal::NoRoles);

@@ -74,6 +74,9 @@ pub enum Refusal {
     NarrowingNeedsTrust,
     /// An application credential asks for a role that the token does not carry.
     RoleNotInToken(String),
+    /// An application credential asks for a role that its owner does not hold, as a token may carry that of a group
+    /// which an identity provider told of.
+    RoleNotOfOwner(String),
     /// An application credential would outlive the one whose token makes it.
     CredentialOutlives,
     /// An application credential would be good for more requests than the one whose token makes it.
@@ -88,7 +91,7 @@ impl Refusal {
         use Refusal::*;
         match self {
             NothingDelegated | UsesNotPositive | UsesOnRedelegable | ExpiryPast | NarrowingNeedsTrust
-            | RoleNotInToken(_) => Class::Malformed,
+            | RoleNotInToken(_) | RoleNotOfOwner(_) => Class::Malformed,
             // A dead or suspended parent is as good as gone, never an outage or a lack of rights.
             TrusteeUnknown(_) | RolesWithoutProject | ProjectUnknown(_) | RoleNotHeld(_)
             | ParentNotLive(_) => Class::Absent,
@@ -160,6 +163,9 @@ impl std::fmt::Display for Refusal {
             RoleNotInToken(id) => {
                 write!(f, "Invalid application credential: role {id} is not among the roles of the token")
             }
+            RoleNotOfOwner(id) => {
+                write!(f, "Invalid application credential: the user does not hold role {id} on the project")
+            }
             CredentialOutlives => {
                 f.write_str("expires_at is later than that of the application credential of this token")
             }
@@ -210,6 +216,7 @@ mod tests {
             (KeypairOutlives, Forbidden, "expires_at"),
             (NarrowingNeedsTrust, Malformed, "roles and expires_at"),
             (RoleNotInToken(id()), Malformed, "role x is not among the roles of the token"),
+            (RoleNotOfOwner(id()), Malformed, "does not hold role x"),
             (CredentialOutlives, Forbidden, "expires_at"),
             (AccessRuleOutside, Forbidden, "access_rules"),
             (DelegatedToken("do this"), Forbidden, "may not do this"),

@@ -124,7 +124,7 @@ pub enum Act {
     ReadApplicationCredentials,
     /// OAuth1.
     OtherDelegations,
-    /// Setting a password.
+    /// Setting a password, or changing otherwise how a user logs in.
     Password,
     /// Ending all tokens of a user.
     RevokeAll,
@@ -156,7 +156,7 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
                 no("manage application credentials")
             }
             Act::OtherDelegations => no("manage other kinds of delegation"),
-            Act::Password => no("set a password"),
+            Act::Password => no("set a password or change how a user logs in"),
             Act::RevokeAll => no("end all tokens of a user"),
         },
         // A leaf is a leaf: services may validate it, here it does nothing.
@@ -176,7 +176,7 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
             Act::Rescope => no("create another token"),
             Act::Keypairs | Act::OtherCredentials => no("access credentials"),
             Act::OtherDelegations => no("manage other kinds of delegation"),
-            Act::Password => no("set a password"),
+            Act::Password => no("set a password or change how a user logs in"),
             Act::RevokeAll => no("end all tokens of a user"),
         },
         // As a Keystone treats one of a certificate, whose methods are unknown to it: exchanged, it would be bound no more.
@@ -189,7 +189,7 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
                 no("manage application credentials")
             }
             Act::OtherDelegations => no("manage other kinds of delegation"),
-            Act::Password => no("set a password"),
+            Act::Password => no("set a password or change how a user logs in"),
             Act::RevokeAll => no("end all tokens of a user"),
         },
     }

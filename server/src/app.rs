@@ -16,6 +16,7 @@ use crate::queue::Queue;
 use crate::remote::Remote;
 use crate::store::Store;
 use crate::traces::Traces;
+use crate::unsent::Unsent;
 
 /// The parts, put together once. Handlers get it by reference; parts do not know each other.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub struct App {
     /// Places for long reads. Half of the threads at most are busy with them, so that the others serve what is
     /// short; see docs/decisions/0006-engines.md.
     pub long_reads: Arc<Queue>,
+    /// Answers that are not sent yet.
+    pub unsent: Arc<Unsent>,
     /// Counters.
     pub metrics: Metrics,
     /// Traces, where a collector is configured.
@@ -106,6 +109,7 @@ impl App {
             metrics,
             traces: Traces::default(),
             long_reads: Queue::new(places, places * WAITING_LONG_READS),
+            unsent: Arc::default(),
             failures: Failures::default(),
             rules,
             store: store

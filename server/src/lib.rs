@@ -40,3 +40,4 @@ pub mod security;
 pub mod store;
 pub mod system;
 pub mod traces;
+pub mod unsent;

@@ -79,7 +79,8 @@ fn ask() -> CredentialRequest {
 }
 
 fn of(ask: &CredentialRequest, parent: Option<&ApplicationCredential>) -> Result<GrantedCredential, Refusal> {
-    grant(ask, parent, &set(&["member", "reader"]), &implied(), NOW)
+    let carried = set(&["member", "reader"]);
+    grant(ask, parent, &carried, &carried, &implied(), NOW)
 }
 
 #[test]
@@ -94,11 +95,27 @@ fn it_has_roles_of_the_token_with_what_they_imply() {
         &CredentialRequest { roles: set(&["member"]), ..ask() },
         None,
         &set(&["member"]),
+        &set(&["member", "reader"]),
         &implied(),
         NOW,
     );
     assert_eq!(only, Err(Refusal::RoleNotInToken("reader".into())));
-    assert_eq!(grant(&ask(), None, &set(&[]), &implied(), NOW), Err(Refusal::NoRoles));
+    assert_eq!(grant(&ask(), None, &set(&[]), &set(&[]), &implied(), NOW), Err(Refusal::NoRoles));
+}
+
+#[test]
+fn it_has_roles_that_its_owner_holds() {
+    let carried = set(&["member", "reader"]);
+    let made = |roles: &[&str], held: &[&str]| {
+        let ask = CredentialRequest { roles: set(roles), ..ask() };
+        grant(&ask, None, &carried, &set(held), &implied(), NOW).map(|g| g.roles)
+    };
+    let not = |role: &str| Err(Refusal::RoleNotOfOwner(role.into()));
+    assert_eq!(made(&[], &["member", "reader", "admin"]), Ok(carried.clone()));
+    assert_eq!(made(&[], &["reader"]), not("member"));
+    assert_eq!(made(&["member"], &[]), not("member"));
+    assert_eq!(made(&["member"], &["member"]), not("reader"));
+    assert_eq!(made(&["reader"], &["reader"]), Ok(set(&["reader"])));
 }
 
 #[test]

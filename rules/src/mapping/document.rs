@@ -6,6 +6,9 @@ use super::{Malformed, Mapping, Requirement, Rule, Test, Version, pattern};
 
 type Result<T> = std::result::Result<T, Malformed>;
 
+/// Regular expressions of one mapping: each takes a millisecond or more to be read.
+const MOST_PATTERNS: usize = 200;
+
 /// Where in a document something is.
 #[derive(Debug, Clone)]
 struct At(String);
@@ -82,6 +85,11 @@ impl Mapping {
     /// # Errors
     /// The first that it does not.
     pub fn check_patterns(&self) -> Result<()> {
+        let all = self.rules.iter().flat_map(|rule| &rule.remote).filter(|r| r.regex);
+        if all.map(|r| r.test.values().len()).sum::<usize>() > MOST_PATTERNS {
+            return At("rules".to_owned())
+                .wrong(format!("have more than {MOST_PATTERNS} regular expressions"));
+        }
         for (n, rule) in self.rules.iter().enumerate() {
             for (m, requirement) in rule.remote.iter().enumerate().filter(|(_, r)| r.regex) {
                 let at = At(format!("rules[{n}].remote[{m}]"));
@@ -90,7 +98,7 @@ impl Mapping {
                         return at.wrong("a regular expression must be a string");
                     };
                     if let Err(fault) = pattern::compile(text) {
-                        return at.wrong(format!("{text:?} {fault}"));
+                        return at.wrong(format!("{} {fault}", pattern::shown(text)));
                     }
                 }
             }

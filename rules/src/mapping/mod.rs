@@ -147,7 +147,7 @@ impl fmt::Display for Fault {
                 "{text:?}: braces can have a number, like {{0}}, or nothing; a brace itself is written twice"
             ),
             Self::Value => write!(f, "a list of values has an object or a list in it"),
-            Self::Pattern(pattern, fault) => write!(f, "{pattern:?} {fault}"),
+            Self::Pattern(pattern, fault) => write!(f, "{} {fault}", pattern::shown(pattern)),
             Self::GroupsWithoutDomain => write!(f, "`groups` and `domain` must be given together"),
             Self::Groups => write!(f, "`groups` has something that is neither a name nor a group"),
             Self::GroupIds => write!(f, "`group_ids` has something that is no id"),

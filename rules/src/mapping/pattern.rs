@@ -27,8 +27,12 @@ impl fmt::Display for PatternFault {
 
 type Result<T> = std::result::Result<T, PatternFault>;
 
+/// Characters of an expression. A letter of Unicode (`\w`) takes twenty kilobytes before any other limit counts.
+const LONGEST: usize = 1_000;
 /// Groups within groups.
 const DEEPEST: usize = 100;
+/// What may lie within each other once it is translated.
+const NESTING: u32 = 250;
 /// Bytes of a compiled expression.
 const LARGEST: usize = 1 << 20;
 
@@ -42,12 +46,24 @@ const SPACE: &str = r"\s\x{1c}-\x{1f}";
 /// # Errors
 /// [`PatternFault`] when it is none, or none for this engine.
 pub fn compile(python: &str) -> Result<Regex> {
+    if python.chars().nth(LONGEST).is_some() {
+        return Err(PatternFault::NotHere("more than 1,000 characters"));
+    }
     let translated = translate(python)?;
-    let built = RegexBuilder::new(&translated).size_limit(LARGEST).build();
+    let built = RegexBuilder::new(&translated).nest_limit(NESTING).size_limit(LARGEST).build();
     built.map_err(|e| match e {
         regex::Error::CompiledTooBig(_) => PatternFault::NotHere("more repetitions than fit"),
         _ => PatternFault::NotHere("something that its engine does not know"),
     })
+}
+
+/// What an error shows of an expression.
+pub(super) fn shown(python: &str) -> String {
+    const MOST: usize = 100;
+    match python.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{:?}...", python.get(..end).unwrap_or_default()),
+        None => format!("{python:?}"),
+    }
 }
 
 fn translate(python: &str) -> Result<String> {
@@ -618,6 +634,7 @@ mod tests {
             (r"\N{DIGIT ONE}", "a character by its name"),
             ("(?:a{999}){999}", "more repetitions than fit"),
             ("a{99999999999}", "more repetitions than fit"),
+            (&r"\w".repeat(501), "more than 1,000 characters"),
         ] {
             assert_eq!(compile(pattern).err(), Some(PatternFault::NotHere(named)), "{pattern}");
         }

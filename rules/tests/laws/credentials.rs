@@ -38,6 +38,8 @@ struct Step {
     rules: BTreeSet<AccessRule>,
     /// What the owner holds from then on.
     held: Mask,
+    /// What their login carries besides, by groups that an identity provider told of.
+    told: Mask,
     wait: Micros,
 }
 
@@ -49,15 +51,17 @@ fn step() -> impl Strategy<Value = Step> {
         prop::bool::weighted(0.8),
         vec(rule(), 0..3),
         prop_oneof![1 => Just(ALL), 1 => 0..=ALL],
+        prop_oneof![2 => Just(0), 1 => 0..=ALL],
         0..8_i64,
     )
-        .prop_map(|(with, roles, until, unrestricted, rules, held, wait)| Step {
+        .prop_map(|(with, roles, until, unrestricted, rules, held, told, wait)| Step {
             with,
             roles,
             until,
             unrestricted,
             rules: rules.into_iter().collect(),
             held,
+            told,
             wait,
         })
 }
@@ -98,7 +102,7 @@ impl World {
             (!self.all.is_empty()).then(|| step.with % (self.all.len() + 1)).filter(|n| *n < self.all.len());
         // The roles of the presented token: those of the login, or what the credential gives.
         let token_roles = match parent {
-            None => set(close(&self.pairs, self.held)).clone(),
+            None => set(close(&self.pairs, self.held | step.told)).clone(),
             Some(n) => match self.worth(n) {
                 Some(authority) => authority.roles,
                 None => return Ok(()),
@@ -116,13 +120,15 @@ impl World {
             access_rules: step.rules.clone(),
         };
         let implications = implications(&self.pairs);
-        let granted = grant(&ask, above.as_ref(), &token_roles, &implications, self.now);
+        let held = set(close(&self.pairs, self.held)).clone();
+        let granted = grant(&ask, above.as_ref(), &token_roles, &held, &implications, self.now);
         let restricted = above.as_ref().is_some_and(|row| !row.unrestricted);
         prop_assert_eq!(may(kind, Act::ApplicationCredentials, Switches::default()).is_err(), restricted);
         prop_assert!(!(restricted && granted.is_ok()), "a restricted one gave birth");
         let Ok(granted) = granted else { return Ok(()) };
         prop_assert!(!granted.until().passed(self.now), "it was born dead");
         prop_assert!(granted.roles().is_subset(&token_roles), "it carries more than the token");
+        prop_assert!(granted.roles().is_subset(&held), "it carries what its owner does not hold");
         let asked = close(&self.pairs, step.roles);
         prop_assert!(step.roles == 0 || mask(granted.roles()) == asked, "it is not what was asked");
         let rules = granted.access_rules().clone();

@@ -26,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::http::front::{Front, HEALTHCHECK};
 use crate::http::request::{AUTH_TOKEN, read_body};
 use crate::http::{Request, cors, layers, oauth2};
+use crate::peer::{Peer, network};
 use crate::queue::Origin;
 use crate::reason::Reason;
 use crate::store::{Backoff, Tx};
@@ -112,7 +113,12 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
         let done = attempt(route, app, &rules.loaded.policy, request, &mut slow, state).await;
         part.end(outcome(&done));
         match done {
-            Ok(response) => return response,
+            Ok(response) if matches!(route.handler, Handler::Write(_)) => return response,
+            // It stays in memory until the client has read it.
+            Ok(response) => match app.unsent.count(&whose(request), response) {
+                Some(response) => return response,
+                None => break Error::Busy,
+            },
             // `vicar policy explain` wants to know whether it would come so far.
             Err(Error::NeedsWriter) if authz::is_watched() => return StatusCode::ACCEPTED.into_response(),
             Err(Error::NeedsWriter) if !has_writer => has_writer = true,
@@ -156,6 +162,12 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
         response.extensions_mut().insert(Padded(began));
     }
     response
+}
+
+/// For whom an answer is: the user, or else the client's address.
+fn whose(request: &Request) -> String {
+    let address = || Peer::current().map(|peer| network(peer.address).to_string());
+    request.line.fields().actor.or_else(address).unwrap_or_default()
 }
 
 /// What is answered instead of what was asked for.

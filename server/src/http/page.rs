@@ -47,6 +47,10 @@ pub struct Paging<'q> {
     at: Progress,
     batches: usize,
     items: Vec<Value>,
+    /// How long the items are in an answer.
+    bytes: usize,
+    /// Whether there is an item that would have made the answer too long.
+    is_long_enough: bool,
 }
 
 /// How far a list was read.
@@ -77,6 +81,7 @@ impl Paging<'_> {
         if let Progress::Marker = self.at {
             let found = self.items.pop().as_ref().and_then(|i| i["id"].as_str()).map(str::to_owned);
             self.at = Progress::After(Some(found.ok_or_else(no_marker)?));
+            self.bytes = 0;
         }
         let Progress::After(id) = &self.at else { return Ok(None) };
         if self.is_full() {
@@ -110,12 +115,18 @@ impl Paging<'_> {
     /// Adds an item that the caller may see, when it fits the filters.
     pub fn push(&mut self, item: Value) {
         if !self.is_full() && self.tests.iter().all(|t| fits(&item, t.0, t.1, t.2)) {
-            self.items.push(item);
+            let bytes = self.bytes.saturating_add(rendered(&item));
+            // The marker of the next page is an item's id.
+            self.is_long_enough = bytes > LONGEST && self.items.last().is_some_and(|i| i["id"].is_string());
+            if !self.is_long_enough {
+                self.bytes = bytes;
+                self.items.push(item);
+            }
         }
     }
 
     fn is_full(&self) -> bool {
-        self.limit.is_some_and(|limit| self.items.len() > limit)
+        self.is_long_enough || self.limit.is_some_and(|limit| self.items.len() > limit)
     }
 
     /// Limits it by another number than the server's usual one.
@@ -125,13 +136,36 @@ impl Paging<'_> {
 
     /// The page.
     pub fn into_page(self) -> Page {
-        cut(self.items, self.limit)
+        let limit = if self.is_long_enough { Some(self.items.len()) } else { self.limit };
+        cut(self.items, limit, self.is_long_enough)
     }
 }
 
 /// The rows of a batch, when the page is not smaller. Others' requests are served between two batches.
 const BATCH: usize = 200;
 const _: () = assert!(BATCH <= CHUNK);
+
+/// The bytes of a page that is read in batches, unless one item alone is longer. What clients do not read is kept in
+/// memory, and items can be as long as a request.
+const LONGEST: usize = 16 << 20;
+
+/// How many bytes an item has in an answer.
+fn rendered(item: &Value) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.saturating_add(bytes.len());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Nothing that fails is written to.
+    let _ = serde_json::to_writer(&mut count, item);
+    count.0
+}
 
 fn no_marker() -> Error {
     Error::field("marker", "no item of this list has that id")
@@ -146,11 +180,11 @@ fn smaller(asked: Option<u32>, server_limit: Option<u32>) -> Option<usize> {
     smaller.map(|limit| limit as usize)
 }
 
-/// Cuts a list to its page.
-fn cut(items: Vec<Value>, limit: Option<usize>) -> Page {
+/// Cuts a list to its page. `has_more` says that there are items beyond these.
+fn cut(items: Vec<Value>, limit: Option<usize>, has_more: bool) -> Page {
     let mut page = Page { items, next: None, truncated: false };
     if let Some(limit) = limit
-        && page.items.len() > limit
+        && (has_more || page.items.len() > limit)
     {
         page.items.truncate(limit);
         page.truncated = true;
@@ -180,7 +214,8 @@ impl Query {
         let marker = self.get("marker");
         let at = if marker.is_some() { Progress::Marker } else { Progress::After(None) };
         let tests = self.tests(queried, filters);
-        Ok(Paging { tests, marker, limit, asked, at, batches: 0, items: Vec::new() })
+        let (items, bytes) = (Vec::new(), 0);
+        Ok(Paging { tests, marker, limit, asked, at, batches: 0, items, bytes, is_long_enough: false })
     }
 
     /// How long a page is that the client wants.
@@ -299,7 +334,7 @@ impl Query {
             let at = items.iter().position(|i| i["id"] == *marker);
             items.drain(..=at.ok_or_else(no_marker)?);
         }
-        Ok(cut(items, smaller(self.asked_limit()?, server_limit)))
+        Ok(cut(items, smaller(self.asked_limit()?, server_limit), false))
     }
 }
 

@@ -259,6 +259,13 @@ fn a_mapping_is_made_shown_changed_and_deleted() {
         c.mapping("n", bad.clone()).expect(400);
         patch(bad).expect(400);
     }
+    // However many and long they are, they are not read, and not repeated.
+    let refused = c.mapping("n", json!({"rules": with_regex(&r"\w".repeat(30_000))})).expect(400);
+    let message = refused.body["error"]["message"].as_str().expect("words");
+    assert!(message.contains("has more than 1,000 characters") && message.len() < 400, "{message}");
+    let many = json!([{"local": [], "remote": [{"type": "x", "any_one_of": vec!["a"; 201], "regex": true}]}]);
+    let refused = c.mapping("n", json!({"rules": many})).expect(400);
+    assert!(refused.text.contains("more than 200 regular expressions"), "{}", refused.text);
     let refused = c.mapping("n", json!({"rules": with_regex("^(?!admin)")})).expect(400);
     assert_eq!(
         refused.body["error"]["message"],
@@ -567,6 +574,37 @@ mod tokens_of_federated_users {
         c.s.delete(&c.admin, &format!("/v3/groups/{group}")).expect(204);
         rescope(&c, &first, scope()).expect(401);
         assert_eq!(c.s.validate(&second.token()).status, 404);
+    }
+
+    /// What a token carries by its groups alone, its user does not hold: nothing that outlives it is made of that.
+    #[test]
+    fn an_application_credential_has_no_roles_of_the_tokens_groups() {
+        let c = Cloud::with_protocol("");
+        let (p, user) = (project(&c, "p"), c.federated("f", "saml2"));
+        let group = c.s.group("g", "default", &[]);
+        c.s.assign("GroupProject", &group, &p, "member", false);
+        let scoped = token(&c, &user, PayloadScope::Project(p.clone()), &[&group]);
+        let path = format!("/v3/users/{user}/application_credentials");
+        let make = |name: &str, roles: Value| {
+            let mut body = json!({"name": name, "secret": "s"});
+            if !roles.is_null() {
+                body["roles"] = roles;
+            }
+            c.s.post(&scoped, &path, json!({"application_credential": body}))
+        };
+        let refused = make("all", Value::Null).expect(400);
+        assert!(refused.text.contains("does not hold role"), "{}", refused.text);
+        make("member", json!([{"name": "member"}])).expect(400);
+        assert_eq!(ids(&c.s.get(&scoped, &path).expect(200), "application_credentials"), [""; 0]);
+        // What the user holds by themselves they may give, and no more.
+        c.s.assign("UserProject", &user, &p, "reader", false);
+        let id = id(&make("reader", json!([{"name": "reader"}])).expect(201), "application_credential");
+        make("again", Value::Null).expect(400);
+        c.s.assign("UserProject", &user, &p, "member", false);
+        let by = json!({"id": id, "secret": "s"});
+        let auth = json!({"identity": {"methods": ["application_credential"], "application_credential": by}});
+        assert_eq!(role_names(&c.s.auth(auth).expect(201).body["token"]), ["reader"]);
+        make("all", Value::Null).expect(201);
     }
 
     #[test]

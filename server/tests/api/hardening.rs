@@ -353,6 +353,41 @@ fn a_panic_outside_of_the_routes_is_a_500_too() {
     assert_eq!(first_line(&mut stream), "HTTP/1.1 500 Internal Server Error");
 }
 
+/// A client that does not read keeps so much in memory, and no more; others are served.
+#[test]
+fn answers_that_nobody_reads_are_bounded() {
+    let s = Server::start();
+    let (admin, bob) = (s.admin(), s.user("bob"));
+    let long = "\u{1}".repeat(20_000);
+    for n in 0..150 {
+        let row = [format!("r-{n:03}").into(), long.as_str().into()];
+        s.sql_run("INSERT INTO region (id, description, extra) VALUES (?, ?, '{}')", &row);
+    }
+    let listener = Listener::new(patient(), vicar::routes::public(Arc::clone(&s.app)));
+    let ask = |token: &str| {
+        let mut stream = connect(listener.at);
+        let head = "GET /v3/regions HTTP/1.1\r\nHost: here\r\nConnection: close\r\n";
+        write!(stream, "{head}X-Auth-Token: {token}\r\n\r\n").expect("sent");
+        stream
+    };
+    let mut unread = Vec::new();
+    for n in 1..=4 {
+        unread.push(ask(&admin));
+        until("its answer is made", || s.app.unsent.bytes() > n * (15 << 20));
+    }
+    assert!(text(ask(&admin)).starts_with("HTTP/1.1 503 "), "that is one user's share");
+    s.grant(&bob, &s.project("P"), "reader");
+    assert!(text(ask(&s.unscoped("bob"))).starts_with("HTTP/1.1 200 "));
+    // One that is read is whole.
+    let read = text(unread.remove(0));
+    let (_, body) = read.split_once("\r\n\r\n").expect("a head and a body");
+    let body: Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!(body["truncated"], true);
+    assert!(text(ask(&admin)).starts_with("HTTP/1.1 200 "));
+    drop(unread);
+    until("nothing is kept", || s.app.unsent.bytes() == 0);
+}
+
 /// Long reads wait in a queue of a bounded length. Of those who have hung up, none holds up one who has not, and
 /// none keeps its connection.
 #[test]

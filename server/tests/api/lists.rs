@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use vicar::args;
 
-use crate::support::{Cast, Server, on_domain};
+use crate::support::{Cast, Server, ids, on_domain};
 
 /// The ids of all pages of a list, read by its links; how many there were, too. Keypairs have an access id.
 fn pages(s: &Server, token: &str, list: &str, path: &str) -> (Vec<String>, usize) {
@@ -185,6 +185,38 @@ fn roles_domains_groups_and_members_have_pages() {
 }
 
 /// More than is read at once, and more than the operator's limit.
+/// Items can be as long as a request: their list ends early, and goes on where it ended.
+#[test]
+fn a_page_is_no_longer_than_sixteen_megabytes() {
+    let s = Server::start();
+    let admin = s.admin();
+    let long = "\u{1}".repeat(20_000);
+    let all: Vec<String> = (0..300).map(|n| format!("r-{n:03}")).collect();
+    for id in &all {
+        let row = [id.as_str().into(), long.as_str().into()];
+        s.sql_run("INSERT INTO region (id, description, extra) VALUES (?, ?, '{}')", &row);
+    }
+    let (mut path, mut found, mut pages) = ("/v3/regions".to_owned(), Vec::new(), 0);
+    loop {
+        let page = s.get(&admin, &path).expect(200);
+        assert!(page.text.len() < (16 << 20) + 1_000, "{}", page.text.len());
+        found.extend(ids(&page, "regions"));
+        pages += 1;
+        let next = page.body["links"]["next"].as_str().map(|url| url.replace(&s.url, ""));
+        assert_eq!(page.body.get("truncated"), next.as_ref().map(|_| &json!(true)));
+        match next {
+            Some(next) => path = next,
+            None => break,
+        }
+    }
+    // 120 kB each, as control characters are written with six.
+    assert_eq!((found.split_off(1), pages), (all, 3));
+    assert_eq!(found, ["RegionOne"]);
+    // The smaller page counts.
+    let page = s.get(&admin, "/v3/regions?limit=2&marker=r-100").expect(200);
+    assert_eq!(ids(&page, "regions"), ["r-101", "r-102"]);
+}
+
 #[test]
 fn a_long_list_of_roles_is_whole_and_a_limited_one_says_so() {
     let s = Server::with("[DEFAULT]\nlist_limit = 250\n");

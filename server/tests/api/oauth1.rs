@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use vicar::args;
-use vicar::auth::fernet::PayloadScope;
+use vicar::auth::fernet::{Federated, PayloadScope};
 use vicar::clock::SECOND;
 use vicar_rules::signature::{OAuthRequest, Params};
 
@@ -177,6 +177,35 @@ fn login(s: &Server, signs: &Signs<'_>, more: Value) -> Answer {
 
 fn roles(login: &Answer) -> Vec<String> {
     names(&login.body["token"], "roles")
+}
+
+/// What a token carries by the groups that an identity provider told of, its user does not hold.
+#[test]
+fn nobody_authorizes_what_a_tokens_groups_hold() {
+    let scene = Scene::new();
+    let (s, c) = (&scene.c.s, &scene.c);
+    let put = |path: &str, body: Value| {
+        let (path, body) = (format!("/v3/OS-FEDERATION/{path}"), body.to_string());
+        let headers = [("X-Auth-Token", &*scene.admin)];
+        s.call("PUT", &path, &headers, Some(body.as_bytes())).expect(201);
+    };
+    put("identity_providers/idp", json!({"identity_provider": {"domain_id": "default", "enabled": true}}));
+    let rules = json!([{"local": [{"user": {"name": "{0}"}}], "remote": [{"type": "UserName"}]}]);
+    put("mappings/m", json!({"mapping": {"rules": rules}}));
+    put("identity_providers/idp/protocols/saml2", json!({"protocol": {"mapping_id": "m"}}));
+    let link = json!([{"idp_id": "idp", "protocols": [{"protocol_id": "saml2", "unique_id": "a"}]}]);
+    s.patch(&scene.admin, &format!("/v3/users/{}", c.alice), json!({"user": {"federated": link}}))
+        .expect(200);
+    let group = s.group("g", "default", &[]);
+    s.assign("GroupProject", &group, &c.p, "service", false);
+    s.clock.advance(SECOND);
+    let from = Federated { provider: "idp".into(), protocol: "saml2".into(), groups: vec![group] };
+    let token = c.token_from(&c.alice, &["mapped"], PayloadScope::Project(c.p.clone()), Some(from));
+    let carried = names(&s.validate(&token).expect(200).body["token"], "roles");
+    assert!(carried.contains(&"service".to_owned()), "{carried:?}");
+    let asked = scene.request_token();
+    scene.authorize(&token, &asked, json!([{"name": "service"}])).expect(401);
+    scene.authorize(&token, &asked, json!([{"name": "member"}])).expect(200);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! rules' own tests show already is not repeated.
 
 use serde_json::{Value, json};
+use vicar::auth::fernet::PayloadScope;
 use vicar::clock::SECOND;
 
 use crate::support::{Answer, Cast, PASSWORD, Server};
@@ -101,6 +102,88 @@ fn a_delegated_administrator_still_sets_no_password() {
     c.s.get(&token, &format!("/v3/OS-TRUST/trusts/{other}")).expect(403);
     let list = c.s.get(&token, "/v3/OS-TRUST/trusts").expect(200);
     assert_eq!(list.body["trusts"].as_array().map(Vec::len), Some(1));
+}
+
+/// The same by the other ways into a login: identities at a provider, the options that decide how a user logs in, and
+/// the secrets of passcodes.
+#[test]
+fn a_delegated_administrator_takes_over_no_login() {
+    let c = Cast::new();
+    let admin = c.s.admin();
+    let federation = |path: &str, body: Value| {
+        let path = format!("/v3/OS-FEDERATION/{path}");
+        let body = body.to_string();
+        c.s.call("PUT", &path, &[("X-Auth-Token", &*admin)], Some(body.as_bytes())).expect(201);
+    };
+    federation("identity_providers/idp", json!({"identity_provider": {"domain_id": "default"}}));
+    let rules = json!([{"local": [{"user": {"name": "{0}"}}], "remote": [{"type": "UserName"}]}]);
+    federation("mappings/m", json!({"mapping": {"rules": rules}}));
+    federation("identity_providers/idp/protocols/saml2", json!({"protocol": {"mapping_id": "m"}}));
+
+    c.s.grant(&c.alice, &c.p, "admin");
+    let login = c.s.on("alice", &c.p);
+    let trust = c.trust(json!({"roles": [{"name": "admin"}]}));
+    let mut tokens = vec![c.s.consume("bob", &trust).expect(201).token()];
+    for unrestricted in [false, true] {
+        let body = json!({"application_credential": {
+            "name": format!("{unrestricted}"), "secret": "s", "unrestricted": unrestricted,
+        }});
+        let made = c.s.post(&login, &format!("/v3/users/{}/application_credentials", c.alice), body);
+        let id = &made.expect(201).body["application_credential"]["id"];
+        let by = json!({"id": id, "secret": "s"});
+        let auth = json!({"identity": {"methods": ["application_credential"], "application_credential": by}});
+        tokens.push(c.s.auth(auth).expect(201).token());
+    }
+    for methods in [&["password", "oauth1"][..], &["brand_new"]] {
+        tokens.push(c.foreign_token(&c.alice, methods, PayloadScope::Project(c.p.clone())));
+    }
+
+    let path = format!("/v3/users/{}", c.dave);
+    let link =
+        |name: &str| json!([{"idp_id": "idp", "protocols": [{"protocol_id": "saml2", "unique_id": name}]}]);
+    let totp =
+        |user: &str| json!({"credential": {"type": "totp", "user_id": user, "blob": "GEZDGNBVGY3TQOJQ"}});
+    let stored = c.s.post(&login, "/v3/credentials", totp(&c.dave)).expect(201);
+    let stored = format!("/v3/credentials/{}", crate::support::id(&stored, "credential"));
+    let changes = [
+        json!({"password": "taken over"}),
+        json!({"password": null}),
+        json!({"federated": link("mallory")}),
+        json!({"options": {"multi_factor_auth_enabled": false}}),
+        json!({"options": {"multi_factor_auth_rules": null}}),
+        json!({"options": {"lock_password": true}}),
+        json!({"options": {"ignore_password_expiry": true}}),
+        json!({"options": {"ignore_lockout_failure_attempts": true}}),
+        json!({"options": {"ignore_user_inactivity": true}}),
+        json!({"options": {"ignore_change_password_upon_first_use": true}}),
+    ];
+    let before = c.s.get(&login, &path).expect(200).body["user"].clone();
+    for (n, token) in tokens.iter().enumerate() {
+        for change in &changes {
+            let refused = c.s.patch(token, &path, json!({"user": change})).expect(403);
+            assert!(refused.text.contains("how a user logs in"), "{}", refused.text);
+        }
+        c.s.post(token, "/v3/credentials", totp(&c.dave)).expect(403);
+        c.s.patch(token, &stored, json!({"credential": {"blob": "MFRGGZDFMZTWQ2LK"}})).expect(403);
+        c.s.delete(token, &stored).expect(403);
+        // A new user may have a password, but not the identity of a person who has not logged in yet.
+        let new = |more: Value| {
+            let mut user = json!({"name": format!("new-{n}"), "password": "new-pw"});
+            user.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            c.s.post(token, "/v3/users", json!({"user": user}))
+        };
+        new(json!({"federated": link("carol-who-has-not-come-yet")})).expect(403);
+        new(json!({"options": {"lock_password": true}, "federated": []})).expect(201);
+        // Everything else can be changed, and what changes nothing is no change.
+        let rest = json!({"user": {"description": format!("{n}"), "options": {}, "federated": []}});
+        c.s.patch(token, &path, rest).expect(200);
+    }
+    let mut after = c.s.get(&login, &path).expect(200).body["user"].clone();
+    after.as_object_mut().expect("an object").remove("description");
+    assert_eq!(after, before);
+    for change in &changes[2..] {
+        c.s.patch(&login, &path, json!({"user": change})).expect(200);
+    }
 }
 
 /// Bug 1622310; OSSA-2013-011.

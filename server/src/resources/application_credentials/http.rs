@@ -17,8 +17,8 @@ use crate::authz::{Authorized, NoObject, Proposed, Reading, Session, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::extra;
-use crate::facts;
 use crate::facts::application_credentials::{self, StoredCredential, StoredRule};
+use crate::facts::{self, Place};
 use crate::http::Links;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::http::schema::{self, NAME, TEXT};
@@ -104,7 +104,10 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     };
     let token_roles: RoleSet = token.roles.iter().map(|role| role.id.clone()).collect();
     let parent = token.application_credential.as_ref();
-    let granted = grant(&ask, parent.map(|p| &p.credential), &token_roles, &token.implications, s.now)?;
+    let place = Place::Project(&project);
+    let held = facts::effective_roles(&mut s.tx, &owner.user_id, place, &token.implications).await?;
+    let above = parent.map(|p| &p.credential);
+    let granted = grant(&ask, above, &token_roles, &held, &token.implications, s.now)?;
     if let Some(limit) = s.app.config.application_credential_user_limit
         && sql::count_of_user(&mut s.tx, &owner.user_id).await? >= limit.into()
     {

@@ -567,7 +567,8 @@ async fn show(s: &mut Reading<'_>, op: Op) -> Result<Response> {
     Ok(with_header(one("token", shown), SUBJECT_TOKEN, &subject.text))
 }
 
-/// `DELETE /v3/auth/tokens`: the token, and what descends from it unless `?cascade=false`.
+/// `DELETE /v3/auth/tokens`: the token, and what was exchanged for it unless `?cascade=false`. As in Keystone, a token
+/// names the first of its session alone: the first ends with all of them, one in the middle ends by itself.
 pub async fn revoke(s: &mut Writing<'_>) -> Result<Response> {
     let caller = s.caller()?;
     let subject = subject(&mut s.tx, s.app, s.request, caller, s.now, 0).await?;

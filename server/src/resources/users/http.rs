@@ -197,6 +197,11 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let mut body = s.body()?;
     let named = take_text(&mut body, "domain_id");
     s.authorize(Op::CreateUser, Facts::none().with_opt(Fact::UserDomain, named.as_deref()))?;
+    if names_identity(&body) {
+        // Nobody logs in as a new user yet, so that a password and options take no login over. But the owner of this
+        // identity would log in as this user, whose password the bearer knows.
+        s.may(Act::Password)?;
+    }
     let domain_id = match named {
         Some(id) => id,
         None => caller.home_domain(s.app)?,
@@ -234,6 +239,16 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
         extra::set(&mut json, "federated", federated);
     }
     Ok(created("user", json))
+}
+
+/// Whether a body links the user to identities at providers. Without one it leaves them as they are.
+fn names_identity(body: &Map<String, Value>) -> bool {
+    body.get("federated").and_then(Value::as_array).is_some_and(|links| !links.is_empty())
+}
+
+/// Whether a body changes options, each of which is about how the user logs in.
+fn names_options(body: &Map<String, Value>) -> bool {
+    body.get("options").and_then(Value::as_object).is_some_and(|options| !options.is_empty())
 }
 
 /// Checks that the identity providers and protocols of links exist.
@@ -371,9 +386,11 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     if body.get("domain_id").is_some_and(|other| *other != stored.domain_id) {
         return Err(Error::BadRequest("domain_id: Cannot change Domain ID".into()));
     }
-    if body.contains_key("password") {
+    if body.contains_key("password") || names_identity(&body) || names_options(&body) {
         // The bearer of a delegation must not be able to take over a login.
         s.may(Act::Password)?;
+    }
+    if body.contains_key("password") {
         s.request.line.event_is(Event::PasswordReset);
     }
     let secret = new_password(s.app, s.slow, &mut body)?;

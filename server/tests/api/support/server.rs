@@ -241,7 +241,7 @@ impl Server {
             }
         };
         let mut response = answer.unwrap_or_else(|e| panic!("{method} {path:.200}: {e}"));
-        let text = response.body_mut().read_to_string().unwrap_or_default();
+        let text = response.body_mut().with_config().limit(64 << 20).read_to_string().unwrap_or_default();
         let mut answer = Answer {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
