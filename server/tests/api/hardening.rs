@@ -358,11 +358,7 @@ fn a_panic_outside_of_the_routes_is_a_500_too() {
 fn answers_that_nobody_reads_are_bounded() {
     let s = Server::start();
     let (admin, bob) = (s.admin(), s.user("bob"));
-    let long = "\u{1}".repeat(20_000);
-    for n in 0..150 {
-        let row = [format!("r-{n:03}").into(), long.as_str().into()];
-        s.sql_run("INSERT INTO region (id, description, extra) VALUES (?, ?, '{}')", &row);
-    }
+    crate::lists::long_regions(&s, 300);
     let listener = Listener::new(patient(), vicar::routes::public(Arc::clone(&s.app)));
     let ask = |token: &str| {
         let mut stream = connect(listener.at);
