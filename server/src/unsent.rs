@@ -66,13 +66,13 @@ impl Unsent {
 
     /// Counts an answer from now until it is sent or given up. `None` when there are too many bytes already, of this
     /// client or of all; the answer is dropped then.
-    pub fn count(self: &Arc<Self>, client: &str, answer: Response) -> Option<Response> {
+    pub fn count(self: &Arc<Self>, client: impl FnOnce() -> String, answer: Response) -> Option<Response> {
         let exact = answer.body().size_hint().exact();
         let bytes = exact.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         if bytes <= SHORT {
             return Some(answer);
         }
-        let share = self.take(self.keys.hash_one(client), bytes)?;
+        let share = self.take(self.keys.hash_one(client()), bytes)?;
         Some(answer.map(|body| Body::new(Pieces { body, rest: Bytes::new(), share })))
     }
 
@@ -154,11 +154,11 @@ mod tests {
     async fn an_answer_counts_until_it_is_sent_or_dropped() {
         let unsent = Arc::new(Unsent::default());
         let long = SHORT + PIECE + 7;
-        let short = unsent.count("ann", answer(SHORT)).expect("it is short");
+        let short = unsent.count(|| "ann".into(), answer(SHORT)).expect("it is short");
         assert_eq!(unsent.bytes(), 0);
         drop(short);
-        let dropped = unsent.count("ann", answer(long)).expect("there is room");
-        let counted = unsent.count("bob", answer(long)).expect("there is room");
+        let dropped = unsent.count(|| "ann".into(), answer(long)).expect("there is room");
+        let counted = unsent.count(|| "bob".into(), answer(long)).expect("there is room");
         assert_eq!(unsent.bytes(), 2 * long);
         drop(dropped);
         assert_eq!(unsent.bytes(), long);
@@ -185,7 +185,7 @@ mod tests {
         let mut all: Vec<Share> = (0..4).filter_map(|_| unsent.take(1, part)).collect();
         assert_eq!(all.len(), 4);
         assert!(unsent.take(1, part).is_none(), "that is its share");
-        assert!(unsent.count("other", answer(SHORT + 1)).is_some());
+        assert!(unsent.count(|| "other".into(), answer(SHORT + 1)).is_some());
         // However long the first answer is, it is sent.
         all.push(unsent.take(2, OF_ONE + 1).expect("it is the only one"));
         assert!(unsent.take(2, 1).is_none());

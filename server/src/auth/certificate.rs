@@ -20,6 +20,7 @@ use x509_cert::name::Name;
 use super::Parts;
 use super::issue::{Identity, ScopeRequest};
 use super::login::{self, Account};
+use super::slow::SlowWork;
 use super::token::Known;
 use crate::error::{Error, Result};
 use crate::facts::{self, UserFacts};
@@ -46,18 +47,25 @@ pub struct Passed {
 /// The client, if the certificate is that of the user with this id.
 ///
 /// # Errors
-/// 401 when it is not, or when that user has no default project.
-pub async fn login(tx: &mut Tx, parts: Parts<'_>, id: &str, der: &[u8], line: &Line) -> Result<Passed> {
+/// 401 when it is not, or when that user has no default project; [`Error::Pending`] until the mapping is evaluated.
+pub async fn login(
+    tx: &mut Tx,
+    parts: Parts<'_>,
+    slow: &mut SlowWork,
+    id: &str,
+    der: &[u8],
+    line: &Line,
+) -> Result<Passed> {
     let attributes = attributes(der).ok_or(failed(Reason::WrongCertificate))?;
     let user = facts::user(tx, id).await?.ok_or(failed(Reason::NoSuchUser))?;
     line.tried(Tried { user: Some(user.id.clone()), ..Tried::default() });
     let project = user.default_project_id.clone().filter(|project| !project.is_empty());
     let project = project.ok_or(failed(Reason::NoSuchScope))?;
     let stored = facts::federation::mapping(tx, &parts.config.oauth2_mapping).await?;
-    let mapped = stored.and_then(|(rules, version)| map(rules, &version, &attributes));
-    let mapped = mapped.ok_or(failed(Reason::WrongCertificate))?;
+    let (rules, version) = stored.ok_or(failed(Reason::WrongCertificate))?;
+    let mapped = slow.map(Said { rules, version, attributes })?.ok_or(failed(Reason::WrongCertificate))?;
     let email = facts::email(tx, &user.id).await?;
-    if !is_of(&mapped.user, &user, email.as_deref()) {
+    if !is_of(&mapped, &user, email.as_deref()) {
         return Err(failed(Reason::WrongCertificate));
     }
     let account = login::account(tx, &user.id).await?;
@@ -92,6 +100,21 @@ impl Passed {
             Some(account) => login::seen(tx, parts, account, now).await,
             None => Ok(()),
         }
+    }
+}
+
+/// The attributes of a certificate, and the mapping that names its user.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    rules: Value,
+    version: String,
+    attributes: BTreeMap<String, String>,
+}
+
+impl Said {
+    /// The user of whom the mapping says that it is they, if it says so of anybody.
+    pub(super) fn user(self) -> Option<Map<String, Value>> {
+        map(self.rules, &self.version, &self.attributes).map(|mapped| mapped.user)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Slow work of a request: password hashes, and questions to other servers. It is done between two runs of a handler, while nothing is held.
+//! Slow work of a request: password hashes, mappings, and questions to other servers. It is done between two runs of a handler, while nothing is held.
 //!
 //! A handler asks for a result. Where it is not there yet, the handler ends with [`Error::Pending`]; the work
 //! is done, and the handler runs again from its beginning and finds the result. What the work rested on, a
@@ -6,6 +6,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use serde_json::{Map, Value};
+
+use super::certificate::Said;
 use crate::crypto::passwords::Passwords;
 use crate::error::{Error, Result};
 use crate::ids;
@@ -21,6 +24,8 @@ enum Question {
     HashAnew(String),
     /// Whether a password fits a stored hash, or none.
     Verify(String, Option<String>),
+    /// Whom a mapping makes of what a certificate says.
+    Map(Box<Said>),
 }
 
 #[derive(Clone)]
@@ -28,6 +33,7 @@ enum Answer {
     Hash(String),
     NotNow,
     Fits(bool),
+    Mapped(Option<Map<String, Value>>),
 }
 
 /// Questions and answers of one request.
@@ -86,7 +92,7 @@ impl SlowWork {
     pub fn hash(&mut self, password: &str) -> Result<String> {
         match self.ask(Question::Hash(password.to_owned()))? {
             Answer::Hash(hash) => Ok(hash),
-            Answer::Fits(_) | Answer::NotNow => Err(Error::Internal("a hash was asked for".into())),
+            _ => Err(Error::Internal("a hash was asked for".into())),
         }
     }
 
@@ -99,7 +105,7 @@ impl SlowWork {
         match self.ask(Question::HashAnew(password.to_owned()))? {
             Answer::Hash(hash) => Ok(Some(hash)),
             Answer::NotNow => Ok(None),
-            Answer::Fits(_) => Err(Error::Internal("a hash was asked for".into())),
+            _ => Err(Error::Internal("a hash was asked for".into())),
         }
     }
 
@@ -110,7 +116,18 @@ impl SlowWork {
     pub fn verify(&mut self, password: &str, hash: Option<&str>) -> Result<bool> {
         match self.ask(Question::Verify(password.to_owned(), hash.map(str::to_owned)))? {
             Answer::Fits(fits) => Ok(fits),
-            Answer::Hash(_) | Answer::NotNow => Err(Error::Internal("a verification was asked for".into())),
+            _ => Err(Error::Internal("a verification was asked for".into())),
+        }
+    }
+
+    /// What a mapping says of somebody with a certificate, if it says anything. Its regular expressions are compiled.
+    ///
+    /// # Errors
+    /// [`Error::Pending`] until it is evaluated.
+    pub(super) fn map(&mut self, said: Said) -> Result<Option<Map<String, Value>>> {
+        match self.ask(Question::Map(Box::new(said)))? {
+            Answer::Mapped(user) => Ok(user),
+            _ => Err(Error::Internal("a mapping was asked for".into())),
         }
     }
 
@@ -157,6 +174,11 @@ impl SlowWork {
             Question::Verify(password, hash) => {
                 let origin = Origin::here(&self.claimed);
                 Answer::Fits(passwords.verify_from(origin, password, hash.as_deref()).await?)
+            }
+            Question::Map(said) => {
+                let said = said.clone();
+                let mapped = tokio::task::spawn_blocking(move || said.user()).await;
+                Answer::Mapped(mapped.map_err(|e| Error::Internal(e.to_string()))?)
             }
         };
         self.answered.push((question, answer));

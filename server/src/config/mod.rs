@@ -13,6 +13,7 @@ pub mod known;
 pub mod messaging;
 pub mod options;
 mod policy;
+mod reader;
 mod remote_user;
 mod substitute;
 
@@ -25,10 +26,7 @@ use self::client_certificate::ClientCertificates;
 use self::domain::DomainOptions;
 use self::front::{Cors, Health};
 use self::messaging::Messaging;
-use self::options::Kind;
-use crate::clock::SECOND;
-use crate::oslo;
-use crate::pattern;
+use self::reader::{Reader, wrong};
 use crate::peer::Proxies;
 use crate::secret::Secret;
 use crate::store::url::{self, Location, Settings};
@@ -416,21 +414,6 @@ impl Config {
     }
 }
 
-/// Reads options as the table says.
-struct Reader<'a> {
-    ini: &'a Ini,
-    base: Base<'a>,
-}
-
-fn wrong<T>(section: &str, name: &str, problem: impl std::fmt::Display) -> Result<T> {
-    Err(ConfigError(format!("[{section}] {name}: {problem}")))
-}
-
-/// A row that is missing, or of another kind than its reader expects. The defaults alone would show it.
-fn not_in_table<T>(section: &str, name: &str) -> Result<T> {
-    wrong(section, name, "the table of options has it otherwise")
-}
-
 impl Reader<'_> {
     fn list_limits(&self) -> Result<ListLimits> {
         // As in Keystone, 0 is none.
@@ -500,86 +483,6 @@ impl Reader<'_> {
         })
     }
 
-    /// The row's kind, and the value in the files.
-    fn row(&self, section: &str, name: &str) -> (Option<Kind>, Option<&str>) {
-        let set = self.ini.value(section, name);
-        let above = || section.split_once('.').and_then(|(above, _)| self.ini.value(above, name));
-        (options::find(section, name).map(|o| o.kind), set.or_else(above))
-    }
-
-    fn text(&self, section: &str, name: &str) -> Result<Option<String>> {
-        let (kind, set) = self.row(section, name);
-        match kind {
-            Some(Kind::Text(default)) => Ok(set.or(default).map(str::to_owned)),
-            Some(Kind::Choice(words)) => match set {
-                Some(word) if !words.contains(&word) => {
-                    wrong(section, name, format_args!("`{word}` is neither {}", words.join(" nor ")))
-                }
-                _ => Ok(set.or(words.first().copied()).map(str::to_owned)),
-            },
-            Some(Kind::Regex) => match set.map(pattern::compile) {
-                Some(Err(e)) => wrong(section, name, e),
-                _ => Ok(set.map(str::to_owned)),
-            },
-            _ => not_in_table(section, name),
-        }
-    }
-
-    fn path(&self, section: &str, name: &str) -> Result<PathBuf> {
-        match self.row(section, name) {
-            (Some(Kind::InData(..)), Some(set)) => Ok(PathBuf::from(set)),
-            (Some(Kind::InData(ours, theirs)), None) => match (self.base, theirs) {
-                (Base::Data(dir), _) => Ok(dir.join(ours)),
-                (Base::Keystone, Some(theirs)) => Ok(PathBuf::from(theirs)),
-                (Base::Keystone, None) => wrong(
-                    section,
-                    name,
-                    "is not set, and no data directory (--data-dir) is named where it could lie",
-                ),
-            },
-            _ => not_in_table(section, name),
-        }
-    }
-
-    fn flag(&self, section: &str, name: &str) -> Result<bool> {
-        match self.row(section, name) {
-            (Some(Kind::Flag(default)), None) => Ok(default),
-            (Some(Kind::Flag(_)), Some(set)) => match oslo::boolean(set) {
-                Some(flag) => Ok(flag),
-                None => wrong(section, name, format_args!("`{set}` is neither true nor false")),
-            },
-            _ => not_in_table(section, name),
-        }
-    }
-
-    fn number(&self, section: &str, name: &str) -> Result<i64> {
-        match self.row(section, name) {
-            (Some(Kind::Number(n) | Kind::Seconds(n) | Kind::Minutes(n)), None) => Ok(n),
-            (Some(Kind::Number(_) | Kind::Seconds(_) | Kind::Minutes(_)), Some(set)) => {
-                parsed(section, name, set)
-            }
-            _ => not_in_table(section, name),
-        }
-    }
-
-    /// A number that cannot be negative: in the place of one that is, the default.
-    fn size<T: TryFrom<i64> + Default>(&self, section: &str, name: &str) -> Result<T> {
-        let default = match self.row(section, name).0 {
-            Some(Kind::Number(n)) => n,
-            _ => return not_in_table(section, name),
-        };
-        let n = self.number(section, name)?;
-        Ok(T::try_from(n).or_else(|_| T::try_from(default)).unwrap_or_default())
-    }
-
-    fn count(&self, section: &str, name: &str) -> Result<Option<u32>> {
-        match self.row(section, name) {
-            (Some(Kind::Count(default)), None) => Ok(default),
-            (Some(Kind::Count(_)), Some(set)) => parsed(section, name, set).map(Some),
-            _ => not_in_table(section, name),
-        }
-    }
-
     fn connections(&self, name: &str) -> Result<usize> {
         Ok(usize::try_from(self.count("vicar", name)?.unwrap_or_default()).unwrap_or(usize::MAX))
     }
@@ -589,24 +492,6 @@ impl Reader<'_> {
             Some(url) if !is_collector(&url) => wrong("vicar", "otlp_endpoint", NO_COLLECTOR),
             url => Ok(url),
         }
-    }
-
-    /// A length of time, in microseconds.
-    fn duration(&self, section: &str, name: &str) -> Result<Micros> {
-        let unit = match self.row(section, name).0 {
-            Some(Kind::Seconds(_)) => SECOND,
-            Some(Kind::Minutes(_)) => 60 * SECOND,
-            _ => return not_in_table(section, name),
-        };
-        Ok(self.number(section, name)?.saturating_mul(unit))
-    }
-
-    fn list(&self, section: &str, name: &str) -> Result<Vec<String>> {
-        let (Some(Kind::List(default)), set) = self.row(section, name) else {
-            return not_in_table(section, name);
-        };
-        let words = set.unwrap_or(default).split([',', '\n']).map(str::trim);
-        Ok(words.filter(|s| !s.is_empty()).map(str::to_owned).collect())
     }
 
     fn database(&self) -> Result<Settings> {
@@ -660,13 +545,11 @@ impl Reader<'_> {
     }
 }
 
-fn parsed<T: std::str::FromStr>(section: &str, name: &str, value: &str) -> Result<T> {
-    value.trim().parse().or_else(|_| wrong(section, name, format_args!("`{value}` is no number")))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::options::Kind;
     use super::*;
+    use crate::clock::SECOND;
 
     #[test]
     fn reads_what_oslo_writes() {

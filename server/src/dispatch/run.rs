@@ -115,7 +115,7 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
         match done {
             Ok(response) if matches!(route.handler, Handler::Write(_)) => return response,
             // It stays in memory until the client has read it.
-            Ok(response) => match app.unsent.count(&whose(request), response) {
+            Ok(response) => match app.unsent.count(|| whose(request), response) {
                 Some(response) => return response,
                 None => break Error::Busy,
             },

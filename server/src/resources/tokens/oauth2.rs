@@ -74,7 +74,7 @@ pub async fn token(s: &mut Writing<'_>) -> Result<Response> {
 
 /// A token for the user whose certificate it is, bound to that.
 async fn by_certificate(s: &mut Writing<'_>, id: &str, der: &[u8]) -> Result<Response> {
-    let passed = certificate::login(&mut s.tx, s.app.auth(), id, der, &s.request.line).await?;
+    let passed = certificate::login(&mut s.tx, s.app.auth(), s.slow, id, der, &s.request.line).await?;
     let (who, wanted) = (passed.identity(), passed.scope());
     let (text, token) = issue::issue(&mut s.tx, s.app.auth(), who, &wanted, s.now).await?;
     passed.record(&mut s.tx, s.app.auth(), s.now).await?;
