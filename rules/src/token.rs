@@ -2,6 +2,7 @@
 
 use crate::Micros;
 use crate::delegation::Until;
+use crate::policy::Op;
 use crate::refusal::Refusal;
 
 /// Login methods by which users prove themselves. Everything else, the unknown included, is delegated.
@@ -137,6 +138,25 @@ pub struct Switches {
     pub refuse_ec2_keys: bool,
     /// `[security_compliance] allow_insecure_application_credential_trust_escalation`
     pub application_credential_trusts: bool,
+}
+
+/// What an operation is besides itself, whatever its policy says: these decide who logs in as whom, for good.
+pub fn needs(op: Op) -> Option<Act> {
+    match op {
+        Op::CreateIdentityProvider
+        | Op::UpdateIdentityProvider
+        | Op::DeleteIdentityProvider
+        | Op::CreateProtocol
+        | Op::UpdateProtocol
+        | Op::DeleteProtocol
+        | Op::CreateMapping
+        | Op::UpdateMapping
+        | Op::DeleteMapping
+        | Op::CreateDomainConfig
+        | Op::UpdateDomainConfig
+        | Op::DeleteDomainConfig => Some(Act::Password),
+        _ => None,
+    }
 }
 
 /// The table of kinds and acts. No wildcard: a new kind does not compile until someone decides.

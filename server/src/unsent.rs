@@ -15,7 +15,7 @@ use hyper::body::{Frame, SizeHint};
 const SHORT: usize = 256 << 10;
 /// The bytes that one client's answers may have.
 const OF_ONE: usize = 64 << 20;
-/// The bytes that all answers may have.
+/// The bytes that all answers may have; first answers of somebody twice as many.
 const OF_ALL: usize = 512 << 20;
 /// A body is sent in pieces of so many bytes, which are copied: what was handed on keeps nothing of the rest.
 const PIECE: usize = 64 << 10;
@@ -76,12 +76,14 @@ impl Unsent {
         Some(answer.map(|body| Body::new(Pieces { body, rest: Bytes::new(), share })))
     }
 
-    /// One answer is let through whatever its size, so that a client gets anything at all.
+    /// One answer is let through whatever its size, so that a client gets anything at all, and whatever others keep: only
+    /// beyond twice what all may have is there nothing for somebody new.
     fn take(self: &Arc<Self>, whose: u64, bytes: usize) -> Option<Share> {
         let mut held = self.held();
         let own = held.of.get(&whose).copied().unwrap_or(0);
         let fits = |before: usize, most: usize| before == 0 || before.saturating_add(bytes) <= most;
-        if !fits(own, OF_ONE) || !fits(held.all, OF_ALL) {
+        let of_all = if own == 0 { 2 * OF_ALL } else { OF_ALL };
+        if !fits(own, OF_ONE) || !fits(held.all, of_all) {
             return None;
         }
         held.all = held.all.saturating_add(bytes);
@@ -192,6 +194,17 @@ mod tests {
         all.remove(0);
         all.push(unsent.take(1, part).expect("there is room again"));
         let others: Vec<Share> = (3..100).filter_map(|whose| unsent.take(whose, OF_ONE)).collect();
-        assert_eq!(others.len(), OF_ALL / OF_ONE - 3, "there is no more for all");
+        assert_eq!(others.len(), 2 * OF_ALL / OF_ONE - 3, "there is no more for all");
+        assert!(unsent.take(100, OF_ONE).is_none());
+    }
+
+    #[test]
+    fn several_who_keep_their_shares_leave_others_one_answer() {
+        let unsent = Arc::new(Unsent::default());
+        let part = OF_ONE / 4;
+        let held: Vec<Share> = (0..40).filter_map(|n| unsent.take(n % 9, part)).collect();
+        assert_eq!(held.len(), OF_ALL / part);
+        let _first = unsent.take(50, part).expect("the first of somebody new");
+        assert!(unsent.take(50, 1).is_none() && unsent.take(8, part).is_none(), "and no other");
     }
 }

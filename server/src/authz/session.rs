@@ -10,7 +10,7 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 use vicar_rules::Micros;
 use vicar_rules::policy::{Answers, Decision, Fact, Facts, Op, Policy, Subject};
-use vicar_rules::token::Act;
+use vicar_rules::token::{self, Act};
 
 use super::{Authorized, Caller, Object, SlowWork};
 use crate::app::App;
@@ -292,7 +292,10 @@ impl<'r, T> Session<'r, T> {
         if !self.declared.ops.contains(&op) {
             return Err(undeclared(op.row().name));
         }
-        if self.allows(op, &facts)? { Ok(()) } else { Err(Error::NotPermitted(op.row().name)) }
+        if !self.allows(op, &facts)? {
+            return Err(Error::NotPermitted(op.row().name));
+        }
+        token::needs(op).map_or(Ok(()), |act| self.may(act))
     }
 
     /// The variable parts of the path are facts, as in Keystone, unless the object tells the same of itself.

@@ -176,8 +176,15 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
     let text = percent_decode_str(text).decode_utf8().ok()?;
     let text = text.trim();
     let text = match text.strip_prefix(BEGIN) {
-        // The client's own is the first one.
-        Some(rest) => rest.split_once(END)?.0,
+        Some(rest) => {
+            let (own, others) = rest.split_once(END)?;
+            // The client's own is the first one of a chain. Two that are written otherwise are two people's words.
+            let others = others.trim_start();
+            if !others.is_empty() && !others.starts_with(BEGIN) {
+                return None;
+            }
+            own
+        }
         None => text.strip_prefix(':').and_then(|rest| rest.strip_suffix(':')).unwrap_or(text),
     };
     let encoded: String = text.split_ascii_whitespace().collect();
@@ -207,7 +214,8 @@ mod tests {
         }
         let cut = pem.replace('\n', " ");
         let cut = cut.get(..cut.len() - 30).expect("a part");
-        for wrong in ["", "::", "x", "%ff", cut, &format!(":{plain}"), &"A".repeat(LONGEST + 4)] {
+        let two = format!("{0},{0}", pem.replace('\n', " "));
+        for wrong in ["", "::", "x", "%ff", cut, &two, &format!(":{plain}"), &"A".repeat(LONGEST + 4)] {
             assert_eq!(decoded(wrong), None, "{wrong:.99}");
         }
     }

@@ -156,13 +156,32 @@ fn a_delegated_administrator_takes_over_no_login() {
         json!({"options": {"ignore_lockout_failure_attempts": true}}),
         json!({"options": {"ignore_user_inactivity": true}}),
         json!({"options": {"ignore_change_password_upon_first_use": true}}),
+        json!({"name": "mallory"}),
+        json!({"email": "mallory@example.org"}),
     ];
+    let domain = format!("/v3/domains/{}", c.s.domain("far"));
     let before = c.s.get(&login, &path).expect(200).body["user"].clone();
     for (n, token) in tokens.iter().enumerate() {
         for change in &changes {
             let refused = c.s.patch(token, &path, json!({"user": change})).expect(403);
             assert!(refused.text.contains("how a user logs in"), "{}", refused.text);
         }
+        // Nor by what decides who logs in as whom.
+        let provider = "/v3/OS-FEDERATION/identity_providers/idp";
+        for (path, body) in [
+            ("/v3/OS-FEDERATION/mappings/m".to_owned(), json!({"mapping": {"rules": rules}})),
+            (provider.to_owned(), json!({"identity_provider": {"enabled": true}})),
+            (format!("{provider}/protocols/saml2"), json!({"protocol": {"mapping_id": "m"}})),
+            (domain.clone(), json!({"domain": {"name": "near"}})),
+            (format!("{domain}/config"), json!({"config": {"ldap": {"url": "ldap://x"}}})),
+        ] {
+            c.s.patch(token, &path, body).expect(403);
+        }
+        for path in ["/v3/OS-FEDERATION/mappings/m", &format!("{provider}/protocols/saml2"), provider] {
+            c.s.delete(token, path).expect(403);
+        }
+        c.s.patch(token, &domain, json!({"domain": {"name": "far", "description": format!("{n}")}}))
+            .expect(200);
         c.s.post(token, "/v3/credentials", totp(&c.dave)).expect(403);
         c.s.patch(token, &stored, json!({"credential": {"blob": "MFRGGZDFMZTWQ2LK"}})).expect(403);
         c.s.delete(token, &stored).expect(403);

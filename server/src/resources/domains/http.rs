@@ -2,6 +2,7 @@
 
 use axum::response::Response;
 use vicar_rules::policy::{Fact, Facts, Op};
+use vicar_rules::token::Act;
 
 use crate::authz::{NoObject, Proposed, Reading, Writing};
 use crate::error::{Error, Result};
@@ -106,6 +107,10 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     let domain = find(&mut s.tx, id).await?.ok_or_else(|| no_domain(id))?;
     let domain = s.authorize(Op::UpdateDomain, domain)?;
     let body = s.member("domain", &UPDATE)?;
+    if body.get("name").is_some_and(|name| name.as_str().map(str::trim) != Some(domain.name.trim())) {
+        // Front servers and certificates know users by the names of their domains.
+        s.may(Act::Password)?;
+    }
     let new = projects::update(&mut s.tx, &domain, ProjectPatch::of(body)).await?;
     projects::tell(s, &new, Action::Updated);
     Ok(one("domain", new.to_domain_json(s.links())))

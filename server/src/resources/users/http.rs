@@ -251,6 +251,14 @@ fn names_options(body: &Map<String, Value>) -> bool {
     body.get("options").and_then(Value::as_object).is_some_and(|options| !options.is_empty())
 }
 
+/// Whether a body changes a name by which front servers and certificates know the user.
+fn renames(stored: &User, body: &Map<String, Value>) -> bool {
+    let differs = |name: &str, is: Option<&str>| {
+        body.get(name).is_some_and(|new| new.as_str().map(str::trim) != is.map(str::trim))
+    };
+    differs("name", Some(&stored.name)) || differs("email", stored.extra.get("email").and_then(Value::as_str))
+}
+
 /// Checks that the identity providers and protocols of links exist.
 async fn check_links(tx: &mut Tx, links: &[Link]) -> Result<()> {
     for link in links {
@@ -386,7 +394,11 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     if body.get("domain_id").is_some_and(|other| *other != stored.domain_id) {
         return Err(Error::BadRequest("domain_id: Cannot change Domain ID".into()));
     }
-    if body.contains_key("password") || names_identity(&body) || names_options(&body) {
+    if body.contains_key("password")
+        || names_identity(&body)
+        || names_options(&body)
+        || renames(&stored, &body)
+    {
         // The bearer of a delegation must not be able to take over a login.
         s.may(Act::Password)?;
     }
