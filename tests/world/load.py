@@ -275,9 +275,7 @@ class Worker:
     def trust(self, f, token, trustee, parent=None, uses=None):
         """A trust of the owner's, from their login or from a trust's token."""
         depth = parent.depth + 1 if parent else 1
-        # Two alike with one end are refused, and on MariaDB ends are whole seconds there.
-        last = int(parent.ends if parent else time.time() + 10 ** 6)
-        ends = self.rng.randrange(int(time.time()) + 3600, last)
+        ends = f.end(self.rng, int(parent.ends if parent else time.time() + 10 ** 6))
         leaf = uses is not None or depth == 3
         body = {'trustor_user_id': f.owner.id, 'trustee_user_id': trustee.id,
                 'project_id': f.project.id, 'impersonation': True, 'roles': [{'name': 'member'}],
@@ -503,6 +501,7 @@ class Family:
         self.granting = False           # a grant is on its way, or nobody knows
         self.retired = self.touched = False
         self.began = time.monotonic()
+        self.ends = set()
 
     def add(self, thing):
         self.things.append(thing)
@@ -511,6 +510,16 @@ class Family:
     def note(self, worker, what, how):
         self.journal.append('%8.3f  w%s  %s -> %s' % (
             time.monotonic() - self.began, worker, what, how))
+
+    def end(self, rng, last):
+        """When a trust may end: two alike with one end are refused, and on MariaDB ends are whole
+        seconds. In the second half of what its parent leaves, so that there is room below it."""
+        first = (int(time.time()) + last) // 2
+        with self.load.lock:
+            while (ends := rng.randrange(first, last)) in self.ends:
+                pass
+            self.ends.add(ends)
+        return ends
 
     def grant_path(self):
         return '/projects/%s/users/%s/roles/%s' % (
