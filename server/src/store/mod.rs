@@ -11,6 +11,7 @@ mod backoff;
 pub mod backup;
 pub mod cascade;
 mod dialect;
+mod flush;
 pub mod migrate;
 mod mysql;
 mod places;
@@ -452,6 +453,23 @@ impl WriteTx {
         if self.rehearsal { Err(Error::NeedsWriter) } else { Ok(()) }
     }
 
+    /// Undoes it. What it has read may hang on commits that are still under way: returns when they are done, so that
+    /// no refusal is known before what it rests on is durable.
+    ///
+    /// # Errors
+    /// [`Error::Retry`] when they never were, [`Error::Unavailable`] when nobody knows.
+    pub async fn undo(self) -> Result<()> {
+        let earlier = match &self.tx.inner {
+            Inner::Sqlite(tx) => tx.earlier(),
+            Inner::Server(_) => None,
+        };
+        drop(self);
+        match earlier {
+            Some(earlier) => Box::pin(earlier.settled()).await,
+            None => Ok(()),
+        }
+    }
+
     /// Runs a statement that writes, once it fits the schema; returns how many rows it found and changed.
     ///
     /// # Errors
@@ -555,7 +573,7 @@ impl WriteTx {
             self.checked(&make(instant)).await?;
         }
         match self.tx.inner {
-            Inner::Sqlite(tx) => tx.commit()?,
+            Inner::Sqlite(tx) => Box::pin(tx.commit()).await?,
             Inner::Server(tx) => Box::pin(tx.commit()).await?,
         }
         Ok(instant)
