@@ -43,7 +43,7 @@ impl Flush {
         Earlier(self.ended.subscribe())
     }
 
-    /// Tells all who wait.
+    /// Wakes everybody who waits for it.
     pub(super) fn tell(self, ended: Ended) {
         self.ended.send_replace(Some(ended));
     }

@@ -440,7 +440,7 @@ mod tests {
         [(file, Some(path)), (Sqlite::memory().expect("opens"), None)]
     }
 
-    /// A database in a file with the table `t`; the file goes with it.
+    /// A database in a file, with the table `t`. The file is removed with this value.
     struct Filed(Sqlite, PathBuf);
 
     impl Drop for Filed {
