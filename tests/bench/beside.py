@@ -164,7 +164,7 @@ HASH = '''
 import bcrypt, json, os, sys, time
 from concurrent.futures import ProcessPoolExecutor
 def work(seconds):
-    salt, end, count = bcrypt.gensalt(12), time.perf_counter() + seconds, 0
+    salt, end, count = bcrypt.gensalt(int(sys.argv[2])), time.perf_counter() + seconds, 0
     began = time.perf_counter()
     while time.perf_counter() < end:
         bcrypt.hashpw(b'a password of the bench', salt)
@@ -176,9 +176,9 @@ with ProcessPoolExecutor(cores) as pool:
 '''
 
 
-def hashes(seconds):
+def hashes(seconds, rounds):
     """How many passwords all cores hash in a second: the ceiling of logins."""
-    done = subprocess.run([harness.env_bin('keystone', 'python'), '-c', HASH, str(seconds)], check=True,
+    done = subprocess.run([harness.env_bin('keystone', 'python'), '-c', HASH, str(seconds), str(rounds)], check=True,
                           capture_output=True, text=True)
     rate = json.loads(done.stdout)
     return {'rate': rate, 'p50': 1e3 / rate, 'p99': 1e3 / rate, 'cpu': 0}
