@@ -10,7 +10,7 @@ from collections.abc import Callable
 import api
 import sign
 from generate import raw
-from scene import PW, TOKENS
+from scene import PW, TOKENS, end
 
 OPERATIONS = {}
 TREE = 100                       # trusts below one that is deleted
@@ -156,7 +156,7 @@ def new_trusts(t, tokens, trustee, amount):
         token = tokens[n % len(tokens)]
         yield call(t, 'POST', '/OS-TRUST/trusts', token, {'trust': {
             'trustor_user_id': token.user, 'trustee_user_id': trustee, 'project_id': t.scene.project,
-            'impersonation': True, 'roles': [{'name': 'member'}], 'expires_at': api.stamp(next(ENDS))}})
+            'impersonation': True, 'roles': [{'name': 'member'}], 'expires_at': end(next(ENDS))}})
 
 
 @operation('trust-create')

@@ -59,7 +59,7 @@ class Scene:
     def trust(self, token, trustee, ends=None, **more):
         """A trust of the project, of the token's user, which remains when a run is over."""
         self.kept.append(self.api.trust(token, token.user, trustee, self.project, ['member'],
-                                        expires_at=ends or api.stamp(next(ENDS)), **more))
+                                        expires_at=ends or end(next(ENDS)), **more))
         return self.kept[-1]
 
     def chained(self, depth):
@@ -123,6 +123,11 @@ class Scene:
             for interface in ('public', 'internal', 'admin'):
                 self.api.make(self.admin, 'endpoint', service_id=service, interface=interface, region_id='RegionOne',
                               url='http://service-%d.example.org/%s/v1' % (n, interface))
+
+
+def end(seconds):
+    """A time of the API, in whole seconds."""
+    return api.stamp(seconds)[:19] + 'Z'
 
 
 def primary(folder):
