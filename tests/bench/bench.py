@@ -22,6 +22,7 @@ import json
 import os
 import statistics
 import sys
+import traceback
 
 sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'world'))
 import harness
@@ -71,6 +72,7 @@ def prepared(op, target, amount, failures):
 def run(op, target, work, seconds, connections, failures, least=1):
     """Drives the target; anything but at least so many right answers is noted."""
     kind = (target.name, target.store and target.store.engine)
+    seconds = max(seconds, op.seconds)
     if kind == op.alone:
         seconds, connections = max(seconds, 15), 1
     r = generate.wrk(target, work, seconds, connections)
@@ -153,16 +155,31 @@ def on(engine, options, failures):
             t.scene = Scene(t)
         for name, op in OPERATIONS.items():
             if name in options.only:
-                section['operations'][name] = measure(op, targets, options, failures)
+                with told(name, failures):
+                    section['operations'][name] = measure(op, targets, options, failures)
         for name, one in beside.MORE.items():
             if name in options.only:
                 for t in targets:
                     if t.name in one.only:
-                        got = one.measure(t, options, section['operations'])
-                        section['more'].setdefault(name, {})[t.name] = got
-                        print('     %-20s %-9s %s' % (name, t.name, '  '.join('%s %.2f' % x for x in got.items())),
-                              flush=True)
+                        with told('%s, %s' % (name, t.name), failures):
+                            section['more'].setdefault(name, {})[t.name] = beside_all(one, t, options, section)
     return section
+
+
+def beside_all(one, t, options, section):
+    got = one.measure(t, options, section['operations'])
+    print('     %-20s %-9s %s' % (one.name, t.name, '  '.join('%s %.2f' % x for x in got.items())), flush=True)
+    return got
+
+
+@contextlib.contextmanager
+def told(where, failures):
+    """What cannot be measured is a failure, and the next operation is measured."""
+    try:
+        yield
+    except Exception as e:
+        traceback.print_exc()
+        failures.note(where, repr(e))
 
 
 def keep(path, results):
@@ -216,7 +233,7 @@ def main():
         for one in (OPERATIONS | beside.MORE).values():
             print('%-22s %s' % (one.name, one.text))
         return 0
-    failures, results = Failures(), {}
+    failures, results, measured = Failures(), {}, 0
     if not options.render:
         sites.needed()
         if not options.no_build:
@@ -232,6 +249,7 @@ def main():
                 name, options.rounds, options.seconds, options.connections), flush=True)
             results[name] = on(engine, options, failures)
             report.table(name, results[name])
+            measured += len(results[name]['operations']) + len(results[name]['more'])
             if options.json:
                 kept = keep(options.json, {name: results[name]})
     if options.page:
@@ -241,7 +259,6 @@ def main():
         report.page(kept)
     if options.growth:
         return 1 if failures else 0
-    measured = sum(len(x['operations']) + len(x['more']) for x in results.values())
     for what in failures:
         print('wrong: ' + what)
     print('%d measured, %d wrong' % (measured, len(failures)))

@@ -48,26 +48,28 @@ def validations(t):
 @more('half-rate', only=('vicar', 'keystone'))
 def half_rate(t, options, measured):
     """Validations as in `validate-project` at half of the rate that was measured there, each timed from the moment at
-    which it was due."""
+    which it was due. `late` is the 99th percentile of the generator's own delay: where it is not far below the p99,
+    this says nothing of the server."""
     rate = (measured.get('validate-project') or {}).get(t.name, {}).get('rate')
     if not rate:
         rate = generate.wrk(t, Work(validations(t)), options.seconds, options.connections)['rate']
-    runs = [pace.figures(pace.paced(t.url, validations(t), rate / 2, options.seconds)) for _ in range(options.rounds)]
-    return {'rate': rate / 2, **{k: statistics.median(r[k] for r in runs) for k in ('p50', 'p99')}}
+    runs = [pace.figures(*pace.paced(t.url, validations(t), rate / 2, options.seconds)) for _ in range(options.rounds)]
+    return {'rate': rate / 2, **{k: statistics.median(r[k] for r in runs) for k in ('p50', 'p99', 'late')}}
 
 
 def compared(t, options, load):
     """The same at a fixed pace, idle and while the load lasts, turn by turn."""
     idle, busy, done = [], [], 0
     for _ in range(options.rounds):
-        idle.append(pace.figures(pace.paced(t.url, validations(t), PACE, options.seconds)))
+        idle.append(pace.figures(*pace.paced(t.url, validations(t), PACE, options.seconds)))
         with load(options.seconds + 3) as count:
             time.sleep(1)                         # it has begun
-            busy.append(pace.figures(pace.paced(t.url, validations(t), PACE, options.seconds)))
+            busy.append(pace.figures(*pace.paced(t.url, validations(t), PACE, options.seconds)))
         done += count()
     figure = {'idle p99': statistics.median(r['p99'] for r in idle),
               'p99': statistics.median(r['p99'] for r in busy),
               'ratio': statistics.median(b['p99'] / i['p99'] for b, i in zip(busy, idle)),
+              'late': statistics.median(r['late'] for r in busy),
               'load': done / options.rounds / (options.seconds + 3)}
     if not done:
         raise RuntimeError('there was no load')

@@ -39,6 +39,7 @@ class Operation:
     # (server, engine) that answers several at once with faults: it gets one at a time, or some faults are passed over
     alone: tuple = ()
     faulty: tuple = ()
+    seconds: int = 1                 # at least, since an answer takes long
 
 
 def operation(name, **more):
@@ -108,7 +109,7 @@ def validate_first(t, amount):
     return Work(validations(t, t.scene.twins(t.scene.tokens, amount)), once=True)
 
 
-@operation('issue-password')
+@operation('issue-password', seconds=5)
 def issue_password(t, _):
     """`POST /v3/auth/tokens` with a password, for a project. The password is hashed by bcrypt with 12 rounds."""
     return Work(logins(t, by_password(t.scene.alice), api.project(t.scene.project)), 201)

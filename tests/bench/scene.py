@@ -118,10 +118,11 @@ class Scene:
 
     def services(self, count):
         """So many services with three endpoints each in the catalog."""
+        region = self.api.make(self.admin, 'region', id='bench')
         for n in range(count):
             service = self.api.make(self.admin, 'service', type='kind-%d' % n, name='service-%d' % n)
             for interface in ('public', 'internal', 'admin'):
-                self.api.make(self.admin, 'endpoint', service_id=service, interface=interface, region_id='RegionOne',
+                self.api.make(self.admin, 'endpoint', service_id=service, interface=interface, region_id=region,
                               url='http://service-%d.example.org/%s/v1' % (n, interface))
 
 
