@@ -1,17 +1,18 @@
 #!/bin/bash
-# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|tempest|heat|octavia|fuzz|lint|packages|watching|site|bench|services|databases|cluster|proxies|gophercloud]...
+# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|tempest|heat|octavia|fuzz|lint|packages|watching|site|bench|services|databases|cluster|proxies|gophercloud|counts]...
 #     (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
 # An environment is made anew only when its requirements file has changed.
-# The last six are none: Debian's packages, whose own servers are not started. `bench` is what a
+# The last seven are none: Debian's packages, whose own servers are not started. `bench` is what a
 # benchmark needs, `services` what Heat needs, `databases` what Vicar can use, `cluster` what makes several
-# machines of one, `proxies` what there is in front of one, `gophercloud` the library with Go.
+# machines of one, `proxies` what there is in front of one, `gophercloud` the library with Go,
+# `counts` what counts instructions.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 tempest heat octavia fuzz lint packages watching site bench services databases cluster proxies gophercloud
+[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 tempest heat octavia fuzz lint packages watching site bench services databases cluster proxies gophercloud counts
 
 want=()
 # What makes an environment usable is in a package of its own.
@@ -27,6 +28,8 @@ for name in "$@"; do
       done;;
     gateways)     # their caches
       command -v memcached >/dev/null || want+=(memcached);;
+    counts)
+      command -v valgrind >/dev/null || want+=(valgrind);;
     gophercloud)
       command -v go >/dev/null || want+=(golang-go)
       [ -d /usr/share/gocode/src/github.com/gophercloud ] || want+=(golang-github-gophercloud-gophercloud-dev);;
@@ -92,7 +95,7 @@ if [ ${#want[@]} -gt 0 ]; then
 fi
 
 for name in "$@"; do
-  case $name in bench|services|databases|cluster|proxies|gophercloud) continue;; esac
+  case $name in bench|services|databases|cluster|proxies|gophercloud|counts) continue;; esac
   list=$here/requirements-$name.txt
   env=$cache/$name
   lists=("$list")
