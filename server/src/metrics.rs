@@ -217,6 +217,16 @@ impl Metrics {
         }
     }
 
+    /// Adds the count of log lines that were dropped.
+    pub fn watch_log(&self, dropped: &Counter) {
+        let mut registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        registry.register(
+            "log_lines_dropped",
+            "Log lines that were dropped, as too many waited or they could not be written",
+            dropped.clone(),
+        );
+    }
+
     /// Registers what the server is.
     pub fn describe(&self, about: &About) {
         let mut registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

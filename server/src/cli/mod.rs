@@ -18,6 +18,7 @@ mod installation;
 mod keys;
 mod left_behind;
 mod log;
+mod log_queue;
 mod mapping;
 mod nearest;
 mod policy;
@@ -139,6 +140,7 @@ pub fn main() -> ExitCode {
     });
     // A handler that is stuck in a thread of its own must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    log::finish();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

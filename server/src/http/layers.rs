@@ -251,11 +251,13 @@ pub(super) fn panicked() -> Response {
     Error::Internal("a handler panicked".into()).into_response()
 }
 
-/// Writes panics to the log, with their place and without their message: that may quote what a client sent.
-pub fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| {
+/// Writes panics to the log, with their place and without their message: that may quote what a client sent. Then `finish`
+/// is called, which has the log written.
+pub fn log_panics(finish: fn()) {
+    std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(ToString::to_string);
         let thread = std::thread::current();
         tracing::error!(place, thread = thread.name(), "panic");
+        finish();
     }));
 }
