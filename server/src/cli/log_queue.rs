@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(scene.dropped.get(), 10);
         assert!(!scene.queue.has_room());
         scene.queue.push(b"security 1\n", true);
-        scene.queue.push(b"lost\n", false);
+        scene.queue.push(line(0).as_bytes(), false);
         scene.queue.push(b"security 2\n", true);
         assert_eq!(scene.dropped.get(), 11);
         let dropped = scene.dropped.clone();
