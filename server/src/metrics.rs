@@ -18,9 +18,9 @@ use crate::store::Gauges;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     /// The method.
-    pub method: String,
+    pub method: &'static str,
     /// The route's pattern, never the path: ids do not belong into labels.
-    pub route: String,
+    pub route: &'static str,
     /// The status.
     pub status: u16,
 }

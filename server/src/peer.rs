@@ -24,6 +24,11 @@ pub(crate) const X_FORWARDED: [HeaderName; 4] = [
     HeaderName::from_static("x-forwarded-port"),
 ];
 
+/// Whether there is any header that proxies write.
+pub(crate) fn says_anything(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| *name == header::FORWARDED || name.as_str().starts_with("x-forwarded-"))
+}
+
 /// The proxies whose headers are believed.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
@@ -78,6 +83,9 @@ impl Proxies {
     /// `X-Forwarded-` header. What lies further to the left was there before, and may be the client's invention.
     pub fn client(&self, direct: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = direct.to_canonical();
+        if !says_anything(headers) {
+            return client;
+        }
         for entry in hops(headers).into_iter().rev() {
             if !self.contain(client) {
                 break;
