@@ -20,6 +20,10 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use vicar::http::serve;
 
+/// The server's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 #[command(about = "Answers `GET /v3` with a constant body, by the server's HTTP stack alone")]
 struct Options {

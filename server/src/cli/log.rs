@@ -14,12 +14,14 @@ use prometheus_client::metrics::counter::Counter;
 use tracing::Metadata;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
 use super::failure::Failure;
 use super::log_queue::{Line, Out, Queue};
+use super::log_time;
 use crate::config::Config;
 use crate::security;
 
@@ -239,6 +241,8 @@ impl<'a> MakeWriter<'a> for Queue {
     }
 }
 
+const TIME: fn(&mut Writer<'_>) -> std::fmt::Result = log_time::write;
+
 fn is_security(event: &Metadata<'_>) -> bool {
     event.target() == security::TARGET
 }
@@ -274,7 +278,7 @@ impl LogOptions {
         let queue =
             |out: Result<Queue, std::io::Error>| out.map_err(|e| Failure::Failed(format!("log: {e}")));
         let console = queue(Queue::start(Console, dropped.clone()))?;
-        let lines = fmt::layer().with_writer(console.clone());
+        let lines = fmt::layer().with_timer(TIME).with_writer(console.clone());
         let apart = security_log.is_some();
         let filter = filter.and(filter_fn(move |event| !(apart && is_security(event))));
         let lines: Box<dyn Layer<Registry> + Send + Sync> = match self.log_format.unwrap_or(usual) {
@@ -306,6 +310,7 @@ impl LogOptions {
                 .with_span_list(false)
                 .with_level(false)
                 .with_target(false)
+                .with_timer(TIME)
                 .with_writer(queue)
                 .with_filter(filter_fn(is_security))
         });

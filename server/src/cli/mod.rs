@@ -19,6 +19,7 @@ mod keys;
 mod left_behind;
 mod log;
 mod log_queue;
+mod log_time;
 mod mapping;
 mod nearest;
 mod policy;

@@ -52,7 +52,7 @@ pub(super) async fn around(site: &Site, parts: Parts, body: Body, links: Links) 
     let line = Line::default();
     let (method, uri) = (parts.method.clone(), parts.uri.clone());
     let path = uri.path();
-    let address = parts.extensions.get::<Peer>().map(|peer| peer.address.to_string());
+    let address = parts.extensions.get::<Peer>().map(Peer::text);
     let found = site.find(path);
     let route = found.pattern;
     let label = method_label(&method);
@@ -81,7 +81,7 @@ pub(super) async fn around(site: &Site, parts: Parts, body: Body, links: Links) 
     tracing::info!(
         request_id = id,
         trace_id = trace.id(),
-        address,
+        address = address.as_deref(),
         method = &*cut(method.as_str(), LONGEST_METHOD),
         path = &*cut(path, LONGEST),
         status,
