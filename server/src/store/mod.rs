@@ -11,6 +11,7 @@ mod backoff;
 pub mod backup;
 pub mod cascade;
 mod dialect;
+pub mod memory;
 pub mod migrate;
 mod mysql;
 mod places;
@@ -29,6 +30,7 @@ mod write;
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use vicar_rules::Micros;
 
@@ -90,6 +92,8 @@ pub struct Store {
     inactive_days: Option<u32>,
     /// `[federation] default_authorization_ttl` in minutes, for the same reason.
     membership_minutes: i64,
+    memory: Option<Arc<memory::Memory>>,
+    trimmed: Arc<Mutex<memory::Trimmed>>,
     #[cfg(debug_assertions)]
     watch: watch::Watch,
 }
@@ -107,6 +111,8 @@ impl From<Engine> for Store {
             clock: Clock::system(),
             inactive_days: None,
             membership_minutes: 0,
+            memory: None,
+            trimmed: Arc::default(),
             #[cfg(debug_assertions)]
             watch: watch::Watch::default(),
         }
@@ -166,6 +172,23 @@ impl Store {
         Self { membership_minutes: live / (60 * clock::SECOND), ..self }
     }
 
+    /// With a memory, which gives again what has not changed. It works as long as the triggers of the journal are there.
+    #[must_use]
+    pub fn with_memory(self) -> Self {
+        Self { memory: Some(Arc::new(memory::Memory::new(self.engine.clone()))), ..self }
+    }
+
+    /// The same without its memory.
+    #[must_use]
+    pub fn without_memory(&self) -> Self {
+        Self { memory: None, ..self.clone() }
+    }
+
+    /// What the memory counts, if there is one.
+    pub fn memory_counts(&self) -> Option<&memory::Counts> {
+        self.memory.as_ref().map(|memory| memory.counts())
+    }
+
     /// The day on or before which a user who was last seen then counts as disabled.
     fn inactive_since(&self) -> Option<Date> {
         let span = clock::DAY.saturating_mul(self.inactive_days?.into());
@@ -198,11 +221,12 @@ impl Store {
         }
     }
 
-    fn tx(&self, inner: Inner) -> Tx {
+    fn tx(&self, inner: Inner, has_turn: bool) -> Tx {
         #[cfg(debug_assertions)]
         self.watch.note("BEGIN");
         Tx {
             inner,
+            recall: self.memory.as_ref().map(|memory| Box::new(memory::Recall::new(memory, has_turn))),
             dialect: self.dialect(),
             inactive_since: self.inactive_since(),
             began: self.clock.now(),
@@ -222,10 +246,11 @@ impl Store {
     /// # Errors
     /// When the database is away or busy.
     pub async fn read(&self) -> Result<Tx> {
-        Ok(self.tx(match &self.engine {
+        let inner = match &self.engine {
             Engine::Sqlite(s) => Inner::Sqlite(s.read().await?),
             Engine::Server(s) => Inner::Server(Box::new(Box::pin(s.read()).await?)),
-        }))
+        };
+        Ok(self.tx(inner, false))
     }
 
     /// Begins a transaction that may write: waits for its turn, one writer at a time over all replicas. What
@@ -234,11 +259,11 @@ impl Store {
     /// # Errors
     /// When the database is away, or the turn does not come.
     pub async fn write(&self) -> Result<WriteTx> {
-        let tx = self.tx(match &self.engine {
+        let inner = match &self.engine {
             Engine::Sqlite(s) => Inner::Sqlite(s.write().await?),
             Engine::Server(s) => Inner::Server(Box::new(Box::pin(s.write()).await?)),
-        });
-        Ok(self.writing(tx, false))
+        };
+        Ok(self.writing(self.tx(inner, true), false))
     }
 
     /// Begins a read that plays a writing transaction up to its first write, which ends in
@@ -252,11 +277,12 @@ impl Store {
 
     /// Begins a transaction that changes the schema.
     async fn change_schema(&self) -> Result<WriteTx> {
-        let tx = self.tx(match &self.engine {
+        let inner = match &self.engine {
             Engine::Sqlite(s) => Inner::Sqlite(s.write().await?),
             Engine::Server(s) => Inner::Server(Box::new(Box::pin(s.change_schema()).await?)),
-        });
-        Ok(self.writing(tx, false))
+        };
+        let tx = self.tx(inner, true);
+        Ok(self.writing(Tx { recall: None, ..tx }, false))
     }
 
     /// The query for the names of all tables.
@@ -289,6 +315,8 @@ enum Inner {
 #[derive(Debug)]
 pub struct Tx {
     inner: Inner,
+    /// What it has to do with the memory, if there is one and nothing was written.
+    recall: Option<Box<memory::Recall>>,
     dialect: schema::Dialect,
     inactive_since: Option<Date>,
     began: Micros,
@@ -296,6 +324,18 @@ pub struct Tx {
     failed: bool,
     #[cfg(debug_assertions)]
     watch: watch::Watch,
+}
+
+impl Inner {
+    async fn query(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
+        match self {
+            Self::Sqlite(tx) => {
+                tokio::task::consume_budget().await;
+                tx.query(sql, args)
+            }
+            Self::Server(tx) => Box::pin(tx.query(sql, &value::findable(args))).await,
+        }
+    }
 }
 
 impl Tx {
@@ -347,12 +387,9 @@ impl Tx {
             ids_are_typed(sql, args);
             self.watch.note(sql);
         }
-        let rows = match &mut self.inner {
-            Inner::Sqlite(tx) => {
-                tokio::task::consume_budget().await;
-                tx.query(sql, args)
-            }
-            Inner::Server(tx) => Box::pin(tx.query(sql, &value::findable(args))).await,
+        let rows = match self.recall {
+            Some(_) => self.remembered(sql, args).await,
+            None => self.inner.query(sql, args).await,
         };
         self.note(rows)
     }
@@ -483,6 +520,8 @@ impl WriteTx {
     pub(super) async fn statement(&mut self, sql: &str, args: &[Value]) -> Result<u64> {
         let tx = &mut self.tx;
         tx.sound()?;
+        // What is written here is in no journal yet.
+        tx.recall = None;
         #[cfg(debug_assertions)]
         tx.watch.note(sql);
         let changed = match &mut tx.inner {

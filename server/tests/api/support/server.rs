@@ -13,6 +13,7 @@ use vicar::crypto::keys;
 use vicar::http::front::Front;
 use vicar::http::limits::Limits;
 use vicar::http::serve;
+use vicar::store::memory::{self, Journal};
 use vicar::store::schema::Dialect;
 use vicar::store::{Store, migrate};
 
@@ -149,6 +150,8 @@ impl Server {
                 .expect("runtime");
             rt.block_on(async {
                 migrate::sync(&store, held.now()).await.expect("schema");
+                let journal = memory::install(&store).await.expect("triggers");
+                assert!(!matches!(journal, Journal::Impossible(_)), "{journal:?}");
                 let app = App::new(config, store, held).expect("app");
                 let telling = app.notifications.start(app.store.clone()).expect("notifications");
                 let listener = serve::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port");
