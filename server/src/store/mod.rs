@@ -30,7 +30,8 @@ mod write;
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use vicar_rules::Micros;
 
@@ -93,7 +94,8 @@ pub struct Store {
     /// `[federation] default_authorization_ttl` in minutes, for the same reason.
     membership_minutes: i64,
     memory: Option<Arc<memory::Memory>>,
-    trimmed: Arc<Mutex<memory::Trimmed>>,
+    /// PostgreSQL: all transactions below were over when the journal was last looked through for old rows.
+    xmin: Arc<AtomicI64>,
     #[cfg(debug_assertions)]
     watch: watch::Watch,
 }
@@ -112,7 +114,7 @@ impl From<Engine> for Store {
             inactive_days: None,
             membership_minutes: 0,
             memory: None,
-            trimmed: Arc::default(),
+            xmin: Arc::default(),
             #[cfg(debug_assertions)]
             watch: watch::Watch::default(),
         }

@@ -32,7 +32,6 @@ use self::reads::Read;
 use super::{Engine, Error, Inner, Result, Row, Tx, Value};
 
 pub use triggers::{Journal, install, remove};
-pub(super) use trim::Trimmed;
 
 /// Bytes that rows, and answers, take at most, each.
 const SIZE: u64 = 48 << 20;
