@@ -31,7 +31,7 @@ use self::question::Asks;
 use self::reads::Read;
 use super::{Engine, Error, Inner, Result, Row, Tx, Value};
 
-pub use triggers::{Journal, install, remove};
+pub use triggers::{Journal, install, is_written, remove};
 
 /// Bytes that rows, and answers, take at most, each.
 const SIZE: u64 = 48 << 20;

@@ -41,17 +41,28 @@ fn counted(dialect: Dialect) -> String {
     }
 }
 
-/// Whether all of them are there, and what they write to.
-pub(super) async fn are_there(dialect: Dialect, on: &mut impl Asks) -> Result<bool> {
-    let rows = on.rows(&counted(dialect), &[]).await?;
-    let found: i64 = match rows.into_iter().next() {
+async fn count(dialect: Dialect, on: &mut impl Asks) -> Result<usize> {
+    let found: i64 = match on.rows(&counted(dialect), &[]).await?.into_iter().next() {
         Some(mut row) => row.take()?,
         None => 0,
     };
-    if usize::try_from(found).is_ok_and(|found| found == journal::count(dialect)) {
+    Ok(usize::try_from(found).unwrap_or(0))
+}
+
+/// Whether all of them are there, and what they write to.
+pub(super) async fn are_there(dialect: Dialect, on: &mut impl Asks) -> Result<bool> {
+    if count(dialect, on).await? == journal::count(dialect) {
         return Ok(on.rows("SELECT slot FROM vicar_tick", &[]).await?.len() == SLOTS);
     }
     Ok(false)
+}
+
+/// Whether the journal is written.
+///
+/// # Errors
+/// When the database is away.
+pub async fn is_written(store: &Store) -> Result<bool> {
+    are_there(store.dialect(), &mut store.read().await?.inner).await
 }
 
 /// Makes the triggers, unless they are there.
@@ -59,12 +70,8 @@ pub(super) async fn are_there(dialect: Dialect, on: &mut impl Asks) -> Result<bo
 /// # Errors
 /// When the database is away. That it does not let triggers be made is no error.
 pub async fn install(store: &Store) -> Result<Journal> {
-    let dialect = store.dialect();
-    {
-        let mut tx = store.read().await?;
-        if are_there(dialect, &mut tx.inner).await? {
-            return Ok(Journal::There);
-        }
+    if is_written(store).await? {
+        return Ok(Journal::There);
     }
     match make(store).await {
         Ok(()) => Ok(Journal::Made),
@@ -76,19 +83,18 @@ pub async fn install(store: &Store) -> Result<Journal> {
 async fn make(store: &Store) -> Result<()> {
     let mut tx = store.change_schema().await?;
     // Two may do so at once; who comes second finds them.
-    if are_there(store.dialect(), &mut tx.tx.inner).await? {
+    let dialect = store.dialect();
+    if are_there(dialect, &mut tx.tx.inner).await? {
         return Ok(());
     }
-    let dialect = store.dialect();
+    let found = count(dialect, &mut tx.tx.inner).await?;
     if dialect == Dialect::Postgres {
         tx.change(POSTGRES_ALL).await?;
     }
     for table in JOURNALED {
         // Some may be there, on an engine that cannot undo a change of the schema.
-        if dialect != Dialect::Postgres {
-            for statement in table.removal(dialect) {
-                tx.change(&statement).await?;
-            }
+        for statement in table.removal(dialect).iter().filter(|_| found > 0 && dialect != Dialect::Postgres) {
+            tx.change(statement).await?;
         }
         for statement in table.triggers(dialect) {
             tx.change(&statement).await?;

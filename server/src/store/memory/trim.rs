@@ -65,8 +65,9 @@ impl Store {
             }
             Position::Postgres(now) => {
                 let before = self.xmin.swap(now.xmin(), Ordering::Relaxed);
-                let there = "SELECT 1 FROM vicar_change WHERE slot = 0 AND n < ? LIMIT 1";
-                if before > 0 && tx.exists(there, args![before]).await? {
+                let many =
+                    format!("SELECT 1 FROM vicar_change WHERE slot = 0 AND n < ? LIMIT 1 OFFSET {KEPT}");
+                if before > 0 && tx.exists(&many, args![before]).await? {
                     old.below = Some(before);
                 }
                 let beyond = "SELECT 1 FROM vicar_change WHERE slot = 0 AND n >= ? LIMIT 1";
