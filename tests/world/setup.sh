@@ -1,17 +1,17 @@
 #!/bin/bash
-# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|tempest|heat|octavia|fuzz|lint|packages|watching|site|services|databases|cluster|proxies|gophercloud]...
+# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|tempest|heat|octavia|fuzz|lint|packages|watching|site|bench|services|databases|cluster|proxies|gophercloud]...
 #     (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
 # An environment is made anew only when its requirements file has changed.
-# The last five are none: Debian's packages, whose own servers are not started. `services` is what
-# Heat needs, `databases` what Vicar can use, `cluster` what makes several machines of one,
-# `proxies` what there is in front of one, `gophercloud` the library with Go.
+# The last six are none: Debian's packages, whose own servers are not started. `bench` is what a
+# benchmark needs, `services` what Heat needs, `databases` what Vicar can use, `cluster` what makes several
+# machines of one, `proxies` what there is in front of one, `gophercloud` the library with Go.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 tempest heat octavia fuzz lint packages watching site services databases cluster proxies gophercloud
+[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 tempest heat octavia fuzz lint packages watching site bench services databases cluster proxies gophercloud
 
 want=()
 # What makes an environment usable is in a package of its own.
@@ -21,6 +21,10 @@ for name in "$@"; do
     keystone|heat)     # uwsgi comes as source
       command -v cc >/dev/null || want+=(gcc libc6-dev)
       [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ] || want+=(python3-dev);;
+    bench)
+      for program in wrk memcached; do
+        command -v $program >/dev/null || want+=("$program")
+      done;;
     gateways)     # their caches
       command -v memcached >/dev/null || want+=(memcached);;
     gophercloud)
@@ -88,7 +92,7 @@ if [ ${#want[@]} -gt 0 ]; then
 fi
 
 for name in "$@"; do
-  case $name in services|databases|cluster|proxies|gophercloud) continue;; esac
+  case $name in bench|services|databases|cluster|proxies|gophercloud) continue;; esac
   list=$here/requirements-$name.txt
   env=$cache/$name
   lists=("$list")

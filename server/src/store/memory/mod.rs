@@ -1,4 +1,4 @@
-//! The memory: rows and answers that are given again only after asking whether anything that they rest on has changed.
+//! The memory: rows that are given again only after asking whether anything that they rest on has changed.
 //!
 //! The argument for its correctness is docs/decisions/0002-exact-memory.md, in whose words this is written. In short:
 //! triggers write every change down, whoever makes it (`journal`); one question, shared by all requests that
@@ -6,7 +6,8 @@
 //! in which each key was hit (`changed`); what is remembered knows the keys that it was read with, which
 //! are found in the texts of the statements themselves (`reads`).
 //!
-//! Time is no change: what ends with time carries its end, and is compared with the clock on each use.
+//! Time is no change. What ends with time is compared with the clock by whoever reads the rows; a statement that compares it
+//! itself has the time among its arguments, and is not remembered.
 
 mod asker;
 mod changed;
@@ -16,14 +17,12 @@ mod reads;
 mod triggers;
 mod trim;
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use prometheus_client::metrics::counter::Counter;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
-use vicar_rules::Micros;
 
 use self::asker::Asker;
 use self::changed::{Changed, Hash};
@@ -33,7 +32,7 @@ use super::{Engine, Error, Inner, Result, Row, Tx, Value};
 
 pub use triggers::{Journal, install, is_written, remove};
 
-/// Bytes that rows, and answers, take at most, each.
+/// Bytes that rows take at most.
 const SIZE: u64 = 48 << 20;
 
 /// What is larger is not remembered.
@@ -45,7 +44,7 @@ const TEXTS: usize = 4096;
 /// What the memory counts.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
-    /// Rows or answers that were given from memory.
+    /// Rows that were given from memory.
     pub hits: Counter,
     /// Those that were not there, or had changed.
     pub misses: Counter,
@@ -64,7 +63,6 @@ pub(super) struct Memory {
     asker: Asker,
     plans: RwLock<HashMap<String, Arc<Plan>>>,
     rows: Cache<RowsKey, Arc<Rows>, Weights>,
-    answers: Cache<AnswerKey, Arc<Answer>, Weights>,
 }
 
 /// What the asker and the requests share.
@@ -122,39 +120,12 @@ struct Rows {
     size: usize,
 }
 
-/// What an answer is found by: the name of its kind, and what it is an answer to, as a keyed hash where that is a secret.
-pub type AnswerKey = (&'static str, [u8; 32]);
-
-/// Something that was made of rows.
-struct Answer {
-    basis: Basis,
-    value: Arc<dyn Any + Send + Sync>,
-    /// From then on it may be wrong though nothing changed.
-    until: Micros,
-    size: usize,
-}
-
-impl std::fmt::Debug for Answer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Answer")
-            .field("basis", &self.basis)
-            .field("until", &self.until)
-            .finish_non_exhaustive()
-    }
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Weights;
 
 impl Weighter<RowsKey, Arc<Rows>> for Weights {
     fn weight(&self, key: &RowsKey, rows: &Arc<Rows>) -> u64 {
         (rows.size + key.args.iter().map(size).sum::<usize>() + 8 * rows.basis.keys.len() + 200) as u64
-    }
-}
-
-impl Weighter<AnswerKey, Arc<Answer>> for Weights {
-    fn weight(&self, _: &AnswerKey, answer: &Arc<Answer>) -> u64 {
-        (answer.size + 8 * answer.basis.keys.len() + 200) as u64
     }
 }
 
@@ -183,20 +154,12 @@ enum Stage {
 pub(super) struct Recall {
     memory: Arc<Memory>,
     stage: Stage,
-    /// Whether the snapshot is begun before anything is remembered: a writer's, which has its turn by then.
+    /// Whether the snapshot is begun before anything is remembered: a writer's, which has its turn by then. What it reads
+    /// is not kept: on SQLite it may be of others whose commit is still under way.
     begins_at_once: bool,
     stamp: u64,
-    /// The keys of all that was used or read.
+    /// The keys of all that was taken from memory.
     keys: Vec<Hash>,
-    /// How many statements were read of which it is not known what they depend on.
-    unknown: usize,
-}
-
-/// Where the making of an answer began.
-#[derive(Debug, Clone, Copy)]
-pub struct Mark {
-    keys: usize,
-    unknown: usize,
 }
 
 impl Memory {
@@ -207,7 +170,6 @@ impl Memory {
             shared,
             plans: RwLock::default(),
             rows: Cache::with_weighter(50_000, SIZE, Weights),
-            answers: Cache::with_weighter(20_000, SIZE, Weights),
         }
     }
 
@@ -282,14 +244,7 @@ impl Plan {
 
 impl Recall {
     pub(super) fn new(memory: &Arc<Memory>, begins_at_once: bool) -> Self {
-        Self {
-            memory: Arc::clone(memory),
-            stage: Stage::New,
-            begins_at_once,
-            stamp: 0,
-            keys: Vec::new(),
-            unknown: 0,
-        }
+        Self { memory: Arc::clone(memory), stage: Stage::New, begins_at_once, stamp: 0, keys: Vec::new() }
     }
 
     fn changed(&self) -> &Changed {
@@ -339,21 +294,15 @@ impl Tx {
         }
         self.begin_reading().await?;
         let rows = self.inner.query(sql, args).await?;
-        if let Some(recall) = &mut self.recall {
-            let keys = plan.as_ref().and_then(|plan| plan.keys(args, &rows, recall.changed()));
-            match keys {
-                None => recall.unknown += 1,
-                Some(keys) => {
-                    recall.keys.extend(&keys);
-                    let size = rows.iter().flat_map(Row::values).map(size).sum::<usize>();
-                    if let Some(plan) = kept.filter(|_| size < LARGEST) {
-                        let basis = Basis { stamp: recall.stamp, keys: keys.into() };
-                        let rows_of = rows.iter().map(|row| row.values().into()).collect();
-                        let key = RowsKey { plan: plan.number, args: args.into() };
-                        recall.memory.rows.insert(key, Arc::new(Rows { basis, rows: rows_of, size }));
-                    }
-                }
-            }
+        let size = rows.iter().flat_map(Row::values).map(size).sum::<usize>();
+        if let Some(recall) = &mut self.recall
+            && let Some(plan) = kept.filter(|_| size < LARGEST && !recall.begins_at_once)
+            && let Some(keys) = plan.keys(args, &rows, recall.changed())
+        {
+            let basis = Basis { stamp: recall.stamp, keys: keys.into() };
+            let rows = Rows { basis, rows: rows.iter().map(|row| row.values().into()).collect(), size };
+            let key = RowsKey { plan: plan.number, args: args.into() };
+            recall.memory.rows.insert(key, Arc::new(rows));
         }
         Ok(rows)
     }
@@ -420,56 +369,5 @@ impl Tx {
             Some(recall) if recall.stage != Stage::New => Err(changed_meanwhile()),
             _ => Ok(()),
         }
-    }
-
-    /// An answer that is remembered, if it holds at this instant and nothing that it rests on has changed.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn known<T: Any + Send + Sync>(
-        &mut self,
-        key: &AnswerKey,
-        now: Micros,
-    ) -> Result<Option<Arc<T>>> {
-        let Some(answer) = self.recall.as_ref().and_then(|recall| recall.memory.answers.get(key)) else {
-            if let Some(recall) = &self.recall {
-                recall.memory.shared.counts.misses.inc();
-            }
-            return Ok(None);
-        };
-        if now >= answer.until || !self.ask().await? {
-            return Ok(None);
-        }
-        let Some(recall) = &mut self.recall else { return Ok(None) };
-        if !recall.memory.holds(&answer.basis, recall.stamp) {
-            return Ok(None);
-        }
-        recall.keys.extend(&answer.basis.keys);
-        Ok(Arc::clone(&answer.value).downcast().ok())
-    }
-
-    /// Begins to note what an answer rests on.
-    pub fn begin_answer(&self) -> Option<Mark> {
-        let recall = self.recall.as_ref()?;
-        Some(Mark { keys: recall.keys.len(), unknown: recall.unknown })
-    }
-
-    /// Remembers an answer that was made since the mark, of so many bytes, until an instant at most.
-    pub fn remember<T: Any + Send + Sync>(
-        &mut self,
-        mark: Option<Mark>,
-        key: AnswerKey,
-        (value, size, until): (&Arc<T>, usize, Micros),
-    ) {
-        let (Some(recall), Some(mark)) = (&self.recall, mark) else { return };
-        if recall.unknown != mark.unknown || recall.stage == Stage::New || size > LARGEST {
-            return;
-        }
-        let mut keys: Vec<Hash> = recall.keys.get(mark.keys..).unwrap_or_default().to_vec();
-        keys.sort_unstable();
-        keys.dedup();
-        let basis = Basis { stamp: recall.stamp, keys: keys.into() };
-        let value: Arc<dyn Any + Send + Sync> = Arc::clone(value) as _;
-        recall.memory.answers.insert(key, Arc::new(Answer { basis, value, until, size }));
     }
 }

@@ -1,50 +1,32 @@
-#!/usr/bin/env python3
-"""Does what a request costs grow with what others have stored?
+"""Does what a request costs grow with what others have stored? `bench.py --growth`
 
-    scale.py [--engine sqlite postgresql mariadb] [--trusts 100000] [--rounds 25] [--only WORD...]
-
-Two databases on each engine: one with 1,000 trusts, one with `--trusts`. Each tenth of the trusts hangs on
-another; there is a user for each ten trusts, a project for each twenty, a keypair of a trust and a credential
-for each ten. As many domains, global roles, roles of one domain and groups as trusts; one user is in all
-groups, and all users are in one group, with as many more as make it as many as the trusts. A few more people
-with a handful of trusts, keypairs and projects are the ones who ask.
+Two databases on each engine: one filled (fill.py) with 1,000 trusts, one with 100,000 (times --scale-factor), and with
+as many domains, global roles, roles of one domain and groups as trusts; one user is in all groups, and as many users
+are in one group. A few more people with a handful of trusts, keypairs and projects are the ones who ask.
 
 Over HTTP, one request after the other, all of them in every round: a page of each list, what somebody delegated,
 a validation, and the end of what nobody uses. A figure is the first quartile of the rounds: what else the machine
 does counts less so. A page is good when the larger database takes no more than five times what the smaller one takes;
-the end of a role that nobody has, when it takes no more than 20 ms. The exit status is 1 when one is not good.
+the end of a role that nobody has, when it takes no more than 20 ms.
 """
-import argparse
 import functools
-import hashlib
 import http.client
-import json
 import statistics
-import sys
 import time
 import urllib.parse
 
 import api
+import bulk
+import fill
 import stores
+from fill import name_of
 
-SMALL = 1000
+SMALL, LARGE = 1000, 100_000     # trusts
 TIMES = 5                        # so much longer may a request take in the larger database
 ROLE_MS = 20
+ROUNDS = 25
 PW = 'a password of the people who ask'
 LIMITS = (1, 100)
-
-
-def name_of(kind, n):
-    """An id that is spread like a random one, and the same in every run."""
-    return hashlib.md5(b'%s %d' % (kind.encode(), n)).hexdigest()
-
-
-def sql(*row):
-    def one(x):
-        if x is None or isinstance(x, bool):
-            return {None: 'NULL', True: 'true', False: 'false'}[x]
-        return str(x) if isinstance(x, int) else "'%s'" % x
-    return '(%s)' % ', '.join(map(one, row))
 
 
 class Scene:
@@ -56,82 +38,12 @@ class Scene:
         a = self.api = api.Api(v.url)
         self.admin = a.admin(v.password)
         self.roles = a.role_ids(self.admin)
-        self.fill(trusts)
+        size = fill.Size(trusts / 1_000_000)
+        size.names = trusts
+        fill.fill(bulk.Store(site.database, site.name), size, site.credential)
+        self.domain, self.few = name_of('domain', 0), name_of('domain', 1)
+        self.joiner, self.crowd = name_of('in all groups', 0), name_of('group', 0)
         self.people()
-
-    def rows(self, into, rows):
-        """Rows as the API would write them."""
-        part = 400
-        for first in range(0, len(rows), part):
-            some = ['INSERT INTO %s VALUES %s' % (into, ', '.join(rows[first:first + part]))]
-            if self.site.engine == 'mariadb':
-                some.insert(0, "SET SESSION sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')")
-            self.site.change(some)
-
-    def fill(self, trusts):
-        users, projects = trusts // 10, trusts // 20
-        user = [name_of('user', n) for n in range(users)]
-        project = [name_of('project', n) for n in range(projects)]
-        trust = [name_of('trust', n) for n in range(trusts)]
-        member = self.roles['member']
-        self.rows('"user" (id, extra, enabled, domain_id)',
-                  [sql(id, '{}', True, 'default') for id in user])
-        self.rows('local_user (user_id, domain_id, name)',
-                  [sql(id, 'default', 'user-%d' % n) for n, id in enumerate(user)])
-        self.rows('project (id, name, extra, description, enabled, domain_id, parent_id, is_domain)',
-                  [sql(id, 'project-%d' % n, '{}', '', True, 'default', 'default', False)
-                   for n, id in enumerate(project)])
-        self.rows('project_tag (project_id, name)',
-                  [sql(id, 'common' if n < 40 else 'tag-%d' % (n % 50)) for n, id in enumerate(project)])
-        on = [project[n % projects] for n in range(users)]       # whose is where
-        self.rows('assignment (type, actor_id, target_id, role_id, inherited)',
-                  [sql('UserProject', id, on[n], member, False) for n, id in enumerate(user)])
-        rows = []
-        for n, id in enumerate(trust):
-            # Each tenth hangs on the one before.
-            above = trust[n - 1] if n % 10 == 9 else None
-            owner = (n - 1 if above else n) % users
-            rows.append(sql(id, user[owner], user[(n * 7 + 1) % users], on[owner], True, '{}',
-                            0 if above else 1, above))
-        self.rows('trust (id, trustor_user_id, trustee_user_id, project_id, impersonation, extra, '
-                  'redelegation_count, redelegated_trust_id)', rows)
-        self.rows('trust_role (trust_id, role_id)', [sql(id, member) for id in trust])
-        for kind, with_trust in [('ec2-trust', True), ('totp', False)]:
-            made = [(name_of(kind, n), n) for n in range(trusts // 10)]
-            self.rows('credential (id, user_id, project_id, type, extra, key_hash, encrypted_blob)',
-                      [sql(id, user[n * 10 % users], None, kind, '{}', 'x', 'x') for id, n in made])
-            if with_trust:
-                self.rows('vicar_keypair (credential_id, access, trust_id, audit_chain_id, created_at)',
-                          [sql(id, id, trust[n * 10], 'x', 0) for id, n in made])
-        self.names(trusts)
-        if self.site.engine == 'postgresql':
-            self.site.change(['ANALYZE'])         # which it does by itself after a minute
-
-    def names(self, count):
-        """Domains, roles, groups and members."""
-        def ids(kind):
-            return [name_of(kind, n) for n in range(count)]
-        root = '<<keystone.domain.root>>'
-        self.rows('project (id, name, extra, description, enabled, domain_id, is_domain)',
-                  [sql(id, 'domain-%d' % n, '{}', '', True, root, True)
-                   for n, id in enumerate(ids('domain'))])
-        self.domain = name_of('domain', 0)
-        for domain in ('<<null>>', self.domain):
-            self.rows('role (id, name, extra, domain_id)',
-                      [sql(id, 'role-%d' % n, '{}', domain) for n, id in enumerate(ids('role' + domain))])
-        self.few = name_of('domain', 1)
-        self.rows('role (id, name, extra, domain_id)',
-                  [sql(name_of('few', n), 'few-%d' % n, '{}', self.few) for n in range(5)])
-        groups, members = ids('group'), ids('member')
-        self.rows('"group" (id, name, extra, domain_id)',
-                  [sql(id, 'group-%d' % n, '{}', self.domain) for n, id in enumerate(groups)])
-        self.rows('"user" (id, extra, enabled, domain_id)',
-                  [sql(id, '{}', True, self.domain) for id in members])
-        self.rows('local_user (user_id, domain_id, name)',
-                  [sql(id, self.domain, 'member-%d' % n) for n, id in enumerate(members)])
-        self.joiner, self.crowd = members[0], groups[0]
-        self.rows('user_group_membership (user_id, group_id)',
-                  [sql(id, self.crowd) for id in members] + [sql(self.joiner, id) for id in groups[1:]])
 
     def people(self):
         a, admin = self.api, self.admin
@@ -227,13 +139,12 @@ class Scene:
              '/role_assignments?include_names&scope.project.id=' + self.project, self.admin),
         ]
 
-    def measure(self, rounds, wanted):
+    def measure(self, rounds):
         """{what: milliseconds}"""
         figures = {}
 
         def note(what, one):
-            if wanted(what):
-                figures[what] = one
+            figures[what] = one
         for what, path, token in self.lists():
             for limit in LIMITS:
                 page = '%s%slimit=%d' % (path, '&' if '?' in path else '?', limit)
@@ -281,43 +192,28 @@ class Scene:
         return {what: statistics.quantiles(all_, n=4)[0] for what, all_ in times.items()}
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('--engine', nargs='+', choices=stores.ENGINES, default=['sqlite'])
-    p.add_argument('--trusts', type=int, default=100_000)
-    p.add_argument('--rounds', type=int, default=25)
-    p.add_argument('--only', nargs='+', metavar='WORD', help='figures whose name has one of these words')
-    p.add_argument('--json', help='a file for the figures')
-    options = p.parse_args()
-    everything, bad = {}, 0
-    for engine in options.engine:
-        stores.available(engine)
-        found = []
-        for trusts in (SMALL, options.trusts):
-            began = time.monotonic()
-            # The reaper's rounds are no request.
-            settings = {'delegation': {'reap_interval': 3600}}
-            with stores.Site(engine, settings=settings, durable=False) as site:
-                scene = Scene(site, trusts)
-                print('%s with %d trusts, filled in %d s' % (engine, trusts, time.monotonic() - began),
-                      flush=True)
-                found.append(scene.measure(options.rounds, lambda what: not options.only or any(
-                    word in what for word in options.only)))
-        print('\n%-50s %9s %9s %7s' % (engine + ', ms', '%d' % SMALL, '%d' % options.trusts, 'ratio'))
-        for what, small in found[0].items():
-            large = found[1][what]
-            ratio = large / small
-            good = large <= ROLE_MS if 'role that nobody has' in what else ratio <= TIMES
-            bad += not good
-            print('%-50s %9.1f %9.1f %7.1f   %s' % (
-                what, small, large, ratio, 'ok' if good else 'TOO MUCH'), flush=True)
-        print()
-        everything[engine] = found
-    if options.json:
-        with open(options.json, 'w') as f:
-            json.dump(everything, f, indent=1)
-    sys.exit(1 if bad else 0)
+def measure(engine, factor):
+    """{what: (milliseconds in the small database, in the large one)}"""
+    found = []
+    for trusts in (SMALL, round(LARGE * factor)):
+        began = time.monotonic()
+        # The reaper's rounds are no request.
+        settings = {'delegation': {'reap_interval': 3600}}
+        with stores.Site(engine, settings=settings, durable=False) as site:
+            scene = Scene(site, trusts)
+            print('%s with %d trusts, filled in %d s' % (engine, trusts, time.monotonic() - began), flush=True)
+            found.append(scene.measure(ROUNDS))
+    return {what: (small, found[1][what]) for what, small in found[0].items()}
 
 
-if __name__ == '__main__':
-    main()
+def report(engine, found):
+    """Prints them; what takes too long."""
+    bad = []
+    print('\n%-50s %9s %9s %7s' % (engine + ', ms', 'small', 'large', 'ratio'))
+    for what, (small, large) in found.items():
+        good = large <= ROLE_MS if 'role that nobody has' in what else large / small <= TIMES
+        if not good:
+            bad.append('%s, %s: %.1f ms, %.1f ms' % (engine, what, small, large))
+        print('%-50s %9.1f %9.1f %7.1f   %s' % (what, small, large, large / small, 'ok' if good else 'TOO MUCH'))
+    print(flush=True)
+    return bad
