@@ -1,11 +1,6 @@
 //! Runs handlers: authenticates, opens the transaction, commits, and runs again what has to be.
 
-<<<<<<< HEAD
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
-use std::sync::Arc;
-=======
->>>>>>> main
 use std::time::Duration;
 
 use axum::http::StatusCode;

@@ -53,7 +53,7 @@ pub(super) async fn begin(dialect: Dialect, on: &mut impl Asks) -> Result<Positi
             Ok(Position::Sqlite(row.take()?, row.take()?))
         }
         Dialect::Postgres => {
-            let rows = on.rows("SELECT CAST(txid_current_snapshot() AS TEXT)", &[]).await?;
+            let rows = on.rows("SELECT CAST(txid_current_snapshot() AS VARCHAR)", &[]).await?;
             Ok(Position::Postgres(Snapshot::read(first(rows)?.take()?)?))
         }
         Dialect::Mysql => Ok(Position::Mysql(ticks(on).await?)),
@@ -81,10 +81,10 @@ pub(super) async fn ask(since: &Position, on: &mut impl Asks) -> Result<Found> {
         }
         Position::Postgres(snapshot) => {
             // The number of the only slot there is: rows of transactions below may have been removed.
-            let sql = "SELECT CAST(txid_current_snapshot() AS TEXT), t.n, c.tab, c.k
+            let sql = "SELECT CAST(txid_current_snapshot() AS VARCHAR), t.n, c.tab, c.k
                          FROM vicar_tick t LEFT JOIN vicar_change c
                            ON c.slot = 0 AND c.n >= ?
-                              AND NOT txid_visible_in_snapshot(c.n, CAST(CAST(? AS TEXT) AS txid_snapshot))
+                              AND NOT txid_visible_in_snapshot(c.n, CAST(CAST(? AS VARCHAR) AS txid_snapshot))
                         WHERE t.slot = 0";
             let rows = on.rows(sql, args![snapshot.xmin, &snapshot.text]).await?;
             let (mut position, mut changes) = (None, Vec::new());
@@ -177,7 +177,7 @@ impl Snapshot {
 mod tests {
     use super::*;
 
-    /// Gives prepared answers, in turn.
+    /// Answers that were prepared, in turn.
     struct Told(Vec<Vec<Row>>);
 
     impl Asks for Told {
