@@ -5,7 +5,8 @@
              [--json FILE] [--page]
     bench.py --list                  the operations, and what each is
     bench.py --scale [--scale-factor 0.01]
-                                     the same beside 100,000 users and a million trusts (fill.py)
+                                     the same beside 100,000 users and a million trusts (fill.py), and a second
+                                     Vicar without them
     bench.py --growth [--engine ...] [--scale-factor 0.1]
                                      whether what a request costs grows with what others have stored (growth.py)
     bench.py --json FILE --page --render
@@ -71,7 +72,7 @@ def prepared(op, target, amount, failures):
 
 def run(op, target, work, seconds, connections, failures, least=1):
     """Drives the target; anything but at least so many right answers is noted."""
-    kind = (target.name, target.store and target.store.engine)
+    kind = (target.kind, target.store and target.store.engine)
     seconds = max(seconds, op.seconds)
     if kind == op.alone:
         seconds, connections = max(seconds, 15), 1
@@ -106,10 +107,10 @@ def constant(work):
 
 def measure(op, targets, options, failures):
     """{name of the target: its medians}"""
-    targets = [t for t in targets if t.name in op.only]
+    targets = [t for t in targets if t.kind in op.only and (t.scene.filled or not op.scale)]
     rates, size, like = {}, 0, None
     for t in targets:                             # statements are prepared, caches filled, and the rate guessed
-        work = prepared(op, t, FIRST[t.name] if op.name != 'trust-delete-100' else 20, failures)
+        work = prepared(op, t, FIRST[t.kind] if op.name != 'trust-delete-100' else 20, failures)
         rates[t.name] = run(op, t, work, 1, options.connections, failures, least=0)['rate']
         if like is None or t.name == 'vicar':
             size, like = work.bytes, work
@@ -135,8 +136,8 @@ def measure(op, targets, options, failures):
             if op.name == 'issue-password':
                 runs['ceiling'].append(beside.hashes(options.seconds, options.hash_rounds))
     found = {name: median(some) for name, some in runs.items() if some}
-    for name in ('vicar', 'keystone'):
-        if name in found and any(r['requests'] < 20 for r in runs[name]):
+    for name in found:
+        if name != 'ceiling' and any(r['requests'] < 20 for r in runs[name]):
             print('     few answers of %s: its figures say little' % name)
     return found
 
@@ -146,15 +147,17 @@ def on(engine, options, failures):
     section = dict(machine.now(), seconds=options.seconds, rounds=options.rounds, connections=options.connections,
                    machine=machine.describe(), operations={}, more={})
     with contextlib.ExitStack() as stack:
-        names = [n for n in options.servers if n != 'ceiling']
+        names = [n for n in options.servers if n != 'ceiling'] + ['small'] * options.scale
         targets = sites.start(stack, engine, names, rounds=options.hash_rounds)
         if options.scale:
             size = fill.Size(options.scale_factor)
-            section['filled'] = {t.name: fill.fill(t.store, size, t.credential) for t in targets}
+            section['filled'] = {t.name: fill.fill(t.store, size, t.credential) for t in targets if t.name != 'small'}
         for t in targets:
             t.scene = Scene(t)
+            if options.scale and t.name != 'small':
+                t.scene.filled = size
         for name, op in OPERATIONS.items():
-            if name in options.only:
+            if name in options.only and (options.scale or not op.scale):
                 with told(name, failures):
                     section['operations'][name] = measure(op, targets, options, failures)
         for name, one in beside.MORE.items():

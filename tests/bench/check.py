@@ -150,6 +150,10 @@ def filled_rows(c, t):
     c.status('with its last', a.get('/OS-TRUST/trusts/' + chain[3], s.admin), 404)
     c.status('a filled keypair signs', a.post('/ec2tokens', s.service, sign.ec2_v4_header(
         access, fill.name_of('secret', 1))), 200)
+    s.filled = size
+    tokens = [a.validate(s.service, x) for x in s.of_filled_users(size.users)]
+    c.equal('tokens of all filled users are valid', [x.status for x in tokens], [200] * size.users)
+    c.equal('each is of another user', len({x.body['token']['user']['id'] for x in tokens}), size.users)
     events = a.get('/OS-REVOKE/events', s.service).want(200).body['events']
     c.ok('the revocations are told', fill.audit_id(1) in {e.get('audit_id') for e in events})
     c.status('a user is made after all these', a.post('/users', s.admin, {'user': {'name': 'one-more'}}), 201)

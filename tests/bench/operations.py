@@ -40,6 +40,7 @@ class Operation:
     alone: tuple = ()
     faulty: tuple = ()
     seconds: int = 1                 # at least, since an answer takes long
+    scale: bool = False              # it needs what fill.py has written
 
 
 def operation(name, **more):
@@ -107,6 +108,12 @@ def validate_revoked(t, _):
 def validate_first(t, amount):
     """The same with project tokens of 10 users that the server has never seen: each is validated once."""
     return Work(validations(t, t.scene.twins(t.scene.tokens, amount)), once=True)
+
+
+@operation('validate-all-users', scale=True)
+def validate_all_users(t, amount):
+    """At scale only: the same with tokens each of which is another user's, as far as there are users."""
+    return Work(validations(t, t.scene.of_filled_users(amount)), once=True)
 
 
 @operation('issue-password', seconds=5)
