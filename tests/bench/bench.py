@@ -73,9 +73,9 @@ def prepared(op, target, amount, failures):
 def run(op, target, work, seconds, connections, failures, least=1):
     """Drives the target; anything but at least so many right answers is noted."""
     kind = (target.kind, target.store and target.store.engine)
-    seconds = max(seconds, op.seconds)
+    seconds = max(seconds, op.seconds.get(target.kind, 0))
     if kind == op.alone:
-        seconds, connections = max(seconds, 15), 1
+        connections = 1
     r = generate.wrk(target, work, seconds, connections)
     target.quiet()
     where = '%s, %s' % (op.name, target.name)
@@ -84,7 +84,7 @@ def run(op, target, work, seconds, connections, failures, least=1):
     elif r['bad'] or r['lost'] or r['requests'] < least:
         failures.note(where, '%(requests)d answers, %(bad)d of them not the expected ones, %(lost)d lost' % r)
     # Answers of one kind are of one length: short ones are not what they should be.
-    elif op.name != 'mix' and r['bytes'] < work.bytes * r['requests']:
+    elif op.even and r['bytes'] < work.bytes * r['requests']:
         failures.note(where, 'answers of %d bytes in all, the first of which had %d' % (r['bytes'], work.bytes))
     try:
         work.after()
@@ -110,13 +110,13 @@ def measure(op, targets, options, failures):
     targets = [t for t in targets if t.kind in op.only and (t.scene.filled or not op.scale)]
     rates, size, like = {}, 0, None
     for t in targets:                             # statements are prepared, caches filled, and the rate guessed
-        work = prepared(op, t, FIRST[t.kind] if op.name != 'trust-delete-100' else 20, failures)
+        work = prepared(op, t, op.first or FIRST[t.kind], failures)
         rates[t.name] = run(op, t, work, 1, options.connections, failures, least=0)['rate']
         if like is None or t.name == 'vicar':
             size, like = work.bytes, work
     runs = {t.name: [] for t in targets}
     with contextlib.ExitStack() as stack:
-        if op.name == 'issue-password':
+        if op.hashes:
             runs['ceiling'] = []
         elif options.ceiling:
             server = stack.enter_context(sites.Ceiling(options.ceiling, size))
@@ -133,7 +133,7 @@ def measure(op, targets, options, failures):
                 runs[t.name].append(r)
                 print('  %d  %-20s %-9s %9.1f /s  p50 %8.2f ms  p99 %8.2f ms' % (
                     turn + 1, op.name, t.name, r['rate'], r['p50'], r['p99']), flush=True)
-            if op.name == 'issue-password':
+            if op.hashes:
                 runs['ceiling'].append(beside.hashes(options.seconds, options.hash_rounds))
     found = {name: median(some) for name, some in runs.items() if some}
     for name in found:
