@@ -49,7 +49,8 @@ def tiny_run(c):
         path = os.path.join(folder, 'figures.json')
         done = subprocess.run(
             [sys.executable, os.path.join(harness.REPO, 'tests', 'bench', 'bench.py'), '--no-build', '--seconds', '2',
-             '--rounds', '1', '--hash-rounds', '4', '--only', RUN, '--json', path], text=True, stdout=subprocess.PIPE)
+             '--rounds', '1', '--connections', '4', '--hash-rounds', '4', '--only', RUN, '--json', path],
+            text=True, stdout=subprocess.PIPE)
         print(done.stdout)
         c.equal('a tiny run ends well', (done.returncode, done.stdout.splitlines()[-1]), (0, '2 measured, 0 wrong'))
         with open(path) as f:

@@ -220,7 +220,7 @@ def role_assignments(t, _):
 def mix(t, amount):
     """94 % validations of 10,000 tokens (four fifths project tokens, a tenth each of a trust and of a chain of three),
     3 % tokens for trusts, half of them counted, 2 % new trusts, half of them redelegated, 1 % deletions of trusts.
-    Up to 5 % faults of a Keystone on SQLite are passed over, and are no answers."""
+    Some faults of a Keystone on SQLite (5 %, and three) are passed over, and are no answers."""
     s = t.scene
     if not hasattr(s, 'seen'):
         s.seen = (s.twins(s.tokens, SEEN * 8 // 10) + s.twins(s.trusted, SEEN // 10) + s.twins(s.deep, SEEN // 10))
