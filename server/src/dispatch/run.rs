@@ -232,7 +232,10 @@ async fn attempt(
         Handler::Write(handler) => {
             let mut tx = if has_writer { app.store.write().await? } else { app.store.rehearse().await? };
             let (now, epoch) = (app.clock.now(), app.failures.epoch());
-            let caller = caller(route, app, request, &mut tx, now).await?;
+            let caller = match caller(route, app, request, &mut tx, now).await {
+                Ok(caller) => caller,
+                Err(e) => return Err(tx.undo().await.err().map_or(e, Error::from)),
+            };
             let mut session = Session::new(
                 app,
                 request,
@@ -244,8 +247,16 @@ async fn attempt(
             )
             .taking_long(may_take_long);
             let done = Done { app, route, request, caller: caller.as_ref() };
-            let response = handler(&mut session).await.inspect_err(|e| done.tell_refused(e))?;
+            let answer = handler(&mut session).await;
             let (tx, after, told) = session.finish();
+            let response = match answer {
+                Ok(response) => response,
+                Err(e) => {
+                    tx.undo().await?;
+                    done.tell_refused(&e);
+                    return Err(e);
+                }
+            };
             if has_writer {
                 tx.commit().await?;
             }

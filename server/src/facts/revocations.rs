@@ -28,6 +28,15 @@ pub async fn revoke(tx: &mut WriteTx, proof: &impl Proof, event: Event) -> Resul
     record_events(tx, proof, &events)
 }
 
+/// Records a revocation of each of these trusts, for the instant of the commit.
+///
+/// # Errors
+/// As [`WriteTx::at_commit`].
+pub fn revoke_trusts(tx: &mut WriteTx, proof: &impl Proof, trusts: &[String]) -> Result<()> {
+    let of = |trust: &String| Event { trust: Some(trust.clone()), ..Event::default() };
+    record_events(tx, proof, &trusts.iter().map(of).collect::<Vec<_>>())
+}
+
 /// Leaves events for the instant of the commit, just as they are.
 pub(super) fn record_events(tx: &mut WriteTx, proof: &impl Proof, events: &[Event]) -> Result<()> {
     for some in events.chunks(AT_ONCE) {

@@ -24,7 +24,7 @@ pub fn statements(table: &str, key: &str) -> Vec<(String, Vec<Value>)> {
 /// # Errors
 /// [`super::Error::NeedsWriter`] in a rehearsal, otherwise as the engine says.
 pub async fn delete(tx: &mut WriteTx, _proof: &impl Proof, table: &'static str, key: &str) -> Result<()> {
-    tx.needs_writer()?;
+    tx.writes()?;
     for (sql, args) in statements(table, key) {
         tx.statement(&sql, &args).await?;
     }

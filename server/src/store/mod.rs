@@ -11,6 +11,7 @@ mod backoff;
 pub mod backup;
 pub mod cascade;
 mod dialect;
+mod flush;
 pub mod migrate;
 mod mysql;
 mod places;
@@ -214,7 +215,7 @@ impl Store {
     }
 
     fn writing(&self, tx: Tx, rehearsal: bool) -> WriteTx {
-        WriteTx { tx, rehearsal, at_commit: Vec::new(), store: self.clone() }
+        WriteTx { tx, rehearsal, last: Vec::new(), at_commit: Vec::new(), store: self.clone() }
     }
 
     /// Begins a consistent read.
@@ -420,6 +421,7 @@ type AtCommit = Box<dyn Fn(Micros) -> Insert + Send + Sync>;
 pub struct WriteTx {
     tx: Tx,
     rehearsal: bool,
+    last: Vec<(Box<dyn Statement>, u64)>,
     at_commit: Vec<AtCommit>,
     store: Store,
 }
@@ -448,8 +450,29 @@ impl DerefMut for WriteTx {
 }
 
 impl WriteTx {
-    fn needs_writer(&self) -> Result<()> {
+    /// Ends a rehearsal, as the first write does. For who has to read on, and does that before it writes.
+    ///
+    /// # Errors
+    /// [`Error::NeedsWriter`] in a rehearsal.
+    pub fn writes(&self) -> Result<()> {
         if self.rehearsal { Err(Error::NeedsWriter) } else { Ok(()) }
+    }
+
+    /// Undoes it. What it has read may hang on commits that are still under way: returns when they are done, so that
+    /// no refusal is known before what it rests on is durable.
+    ///
+    /// # Errors
+    /// [`Error::Retry`] when they never were, [`Error::Unavailable`] when nobody knows.
+    pub async fn undo(self) -> Result<()> {
+        let earlier = match &self.tx.inner {
+            Inner::Sqlite(tx) => tx.earlier(),
+            Inner::Server(_) => None,
+        };
+        drop(self);
+        match earlier {
+            Some(earlier) => Box::pin(earlier.settled()).await,
+            None => Ok(()),
+        }
     }
 
     /// Runs a statement that writes, once it fits the schema; returns how many rows it found and changed.
@@ -458,7 +481,7 @@ impl WriteTx {
     /// [`Error::NeedsWriter`] in a rehearsal, [`Error::Refused`] for a value that its column cannot hold,
     /// otherwise as the engine says.
     pub async fn execute(&mut self, _proof: &impl Proof, statement: &impl Statement) -> Result<u64> {
-        self.needs_writer()?;
+        self.writes()?;
         self.checked(statement).await
     }
 
@@ -468,11 +491,11 @@ impl WriteTx {
     /// [`Error::NeedsWriter`] in a rehearsal, otherwise as the engine says.
     #[doc(hidden)]
     pub async fn raw(&mut self, _by: &impl Unattended, sql: &str, args: &[Value]) -> Result<u64> {
-        self.needs_writer()?;
+        self.writes()?;
         self.statement(sql, args).await
     }
 
-    async fn checked(&mut self, statement: &impl Statement) -> Result<u64> {
+    async fn checked(&mut self, statement: &dyn Statement) -> Result<u64> {
         statement.check(self.tx.dialect)?;
         let (sql, args) = statement.text_and_args();
         #[cfg(debug_assertions)]
@@ -505,8 +528,24 @@ impl WriteTx {
         _proof: &impl Proof,
         statement: impl Fn(Micros) -> Insert + Send + Sync + 'static,
     ) -> Result<()> {
-        self.needs_writer()?;
+        self.writes()?;
         self.at_commit.push(Box::new(statement));
+        Ok(())
+    }
+
+    /// Leaves a statement for the end of the transaction, after everything that is read in it. When it does not find so
+    /// many rows, somebody was in the way.
+    ///
+    /// # Errors
+    /// [`Error::NeedsWriter`] in a rehearsal.
+    pub fn last(
+        &mut self,
+        _proof: &impl Proof,
+        statement: impl Statement + 'static,
+        rows: u64,
+    ) -> Result<()> {
+        self.writes()?;
+        self.last.push((Box::new(statement), rows));
         Ok(())
     }
 
@@ -550,12 +589,17 @@ impl WriteTx {
 
     async fn finish(mut self, at_commit: &[AtCommit]) -> Result<Micros> {
         self.tx.sound()?;
+        for (statement, rows) in std::mem::take(&mut self.last) {
+            if self.checked(&*statement).await? != rows {
+                return Err(Error::Retry("a row was changed in between".into()));
+            }
+        }
         let instant = self.store.clock.now();
         for make in at_commit {
             self.checked(&make(instant)).await?;
         }
         match self.tx.inner {
-            Inner::Sqlite(tx) => tx.commit()?,
+            Inner::Sqlite(tx) => Box::pin(tx.commit()).await?,
             Inner::Server(tx) => Box::pin(tx.commit()).await?,
         }
         Ok(instant)

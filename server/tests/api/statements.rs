@@ -1,8 +1,9 @@
 //! How many statements and transactions requests take.
 
 use serde_json::json;
+use vicar::clock::{SECOND, iso};
 
-use crate::support::{Answer, Cast};
+use crate::support::{Answer, Cast, START};
 
 /// What a request said to the database; printed, so that `--nocapture` shows it.
 fn said(c: &Cast, what: &str, work: impl FnOnce() -> Answer) -> Vec<String> {
@@ -70,5 +71,43 @@ fn each_fact_is_read_once() {
                 assert!(times <= *tokens, "{what}: {fact} {times}");
             }
         }
+    }
+}
+
+/// While a writer has its turn all others wait, over all replicas. So what it reads it reads before it writes, from
+/// where that costs least, and it says no more to the engine than these numbers.
+#[test]
+fn a_writer_holds_up_others_for_few_statements() {
+    let c = Cast::new();
+    let [first, second, _] = c.chain_with(true);
+    let counted = c.trust(json!({"remaining_uses": 9}));
+    let (alice, carol) = (c.s.on("alice", &c.p), c.s.consume("carol", &second).expect(201).token());
+    let unscoped = c.s.unscoped("bob");
+    let consume = json!({"identity": {"methods": ["token"], "token": {"id": unscoped}},
+        "scope": {"OS-TRUST:trust": {"id": counted}}});
+    let again = json!({"trust": {"trustor_user_id": c.alice, "trustee_user_id": c.bob, "project_id": c.p,
+        "impersonation": true, "roles": [{"name": "member"}]}});
+    let end = |trust: &str| c.s.delete(&alice, &format!("/v3/OS-TRUST/trusts/{trust}"));
+    let lonely = c.trust(json!({}));
+    let ask = c.ask(json!({"expires_at": iso(START + 3600 * SECOND)}));
+    let made = said(&c, "a trust is made", || c.s.post(&alice, "/v3/OS-TRUST/trusts", ask));
+    let passed_on = said(&c, "it is passed on", || c.s.post(&carol, "/v3/OS-TRUST/trusts", again));
+    let consumed = said(&c, "a use is consumed", || c.s.auth(consume));
+    let one_ends = said(&c, "a trust ends", || end(&lonely));
+    let many_end = said(&c, "a trust ends with two below it", || end(&first));
+    for (what, said, reads, writes) in [
+        ("made", made, 15, 3),
+        ("passed on", passed_on, 19, 2),
+        ("consumed", consumed, 18, 1),
+        ("ended", one_ends, 16, 6),
+        ("ended with those below", many_end, 16, 6),
+    ] {
+        let mut turns = said.split(|sql| sql == "BEGIN");
+        let turn = turns.next_back().expect("the writer's");
+        let is_read = |sql: &String| sql.starts_with("SELECT") || sql.starts_with("WITH");
+        let (before, after) = turn.split_at(turn.iter().take_while(|sql| is_read(sql)).count());
+        assert!(!after.iter().any(is_read), "{what}: {turn:#?}");
+        assert!(before.len() <= reads, "{what}: {} reads {turn:#?}", before.len());
+        assert_eq!(after.len(), writes, "{what}: {turn:#?}");
     }
 }

@@ -8,7 +8,9 @@ use crate::authz::{Authorized, Proposed, System};
 use crate::error::{Error, Result};
 pub use crate::facts::credentials::{BOUND, BoundTo, Credential, PLAIN, find, get, of_trusts};
 use crate::facts::credentials::{RecordsBinding, record};
-use crate::store::{self, Batch, Delete, Id, Insert, Proof, Select, Tx, Update, WriteTx, cascade};
+use crate::store::{
+    self, Batch, Delete, Id, Insert, Proof, Select, Tx, Update, Value, WriteTx, cascade, placeholders,
+};
 
 impl RecordsBinding for Authorized<Proposed<NewCredential>> {}
 
@@ -137,13 +139,21 @@ pub async fn delete(tx: &mut WriteTx, proof: &impl EndsKeypairs, id: &str) -> Re
     Ok(cascade::delete(tx, proof, "credential", id).await?)
 }
 
-/// Deletes every keypair that is bound to a trust.
+/// Deletes every keypair that is bound to one of these trusts.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn delete_of_trust(tx: &mut WriteTx, proof: &impl EndsKeypairs, trust: &str) -> Result<()> {
-    let bound = "id IN (SELECT credential_id FROM vicar_keypair WHERE trust_id = ?)";
-    tx.execute(proof, &Delete::from("credential").and(bound, args![Id(trust)])).await?;
-    tx.execute(proof, &Delete::from("vicar_keypair").key("trust_id", trust)).await?;
+pub async fn delete_of_trusts(
+    tx: &mut WriteTx,
+    proof: &impl EndsKeypairs,
+    trusts: &[impl AsRef<str>],
+) -> Result<()> {
+    let ids: Vec<Value> = trusts.iter().map(|id| Id(id.as_ref()).into()).collect();
+    let bound = format!(
+        "id IN (SELECT credential_id FROM vicar_keypair WHERE trust_id IN ({}))",
+        placeholders(ids.len())
+    );
+    tx.execute(proof, &Delete::from("credential").and(&bound, &ids)).await?;
+    tx.execute(proof, &Delete::from("vicar_keypair").key_in("trust_id", ids)).await?;
     Ok(())
 }

@@ -2,7 +2,6 @@
 //! keypairs born from them, and every token of either.
 
 use vicar_rules::Micros;
-use vicar_rules::revocation::Event;
 
 use crate::args;
 use crate::authz::Authorized;
@@ -53,6 +52,9 @@ impl EndsTrusts for Authorized<EvaluatedTrust> {}
 impl EndsKeypairs for Authorized<EvaluatedTrust> {}
 impl EndsTrusts for System {}
 
+/// So many trusts end by one statement.
+const AT_ONCE: usize = 100;
+
 /// Ends a trust with everything below it; returns the ids that ended now. What was deleted before stays
 /// as it was. The tokens die by a revocation event for each trust, which a Keystone honours too.
 ///
@@ -71,17 +73,18 @@ pub async fn subtree(
         .filter(|t| t.deleted_at.is_none())
         .map(|t| t.id)
         .collect();
-    for id in &all {
-        let deleted = Update::of("trust").set("deleted_at", DateTime(now)).key("id", id);
+    for some in all.chunks(AT_ONCE) {
+        let deleted = Update::of("trust").set("deleted_at", DateTime(now)).key_in("id", some);
         tx.execute(proof, &deleted).await?;
-        let reason = if id == trust { why.word() } else { "ended above" };
-        tx.execute(proof, &Delete::from("vicar_trust_state").key("trust_id", id)).await?;
-        let state =
-            Insert::into("vicar_trust_state").set("trust_id", id).set("ended_at", now).set("reason", reason);
-        tx.execute(proof, &state).await?;
-        facts::revoke(tx, proof, Event { trust: Some(id.clone()), ..Event::default() }).await?;
-        keypairs::sql::delete_of_trust(tx, proof, id).await?;
+        tx.execute(proof, &Delete::from("vicar_trust_state").key_in("trust_id", some)).await?;
+        let states = some.iter().fold(Insert::into("vicar_trust_state"), |rows, id| {
+            let reason = if id == trust { why.word() } else { "ended above" };
+            rows.row().set("trust_id", id).set("ended_at", now).set("reason", reason)
+        });
+        tx.execute(proof, &states).await?;
+        keypairs::sql::delete_of_trusts(tx, proof, some).await?;
     }
+    facts::revoke_trusts(tx, proof, &all)?;
     Ok(all)
 }
 

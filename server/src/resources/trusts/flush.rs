@@ -369,7 +369,7 @@ async fn purge_those(
 }
 
 async fn remove(tx: &mut WriteTx, by: &System, id: &str) -> Result<()> {
-    keypairs::sql::delete_of_trust(tx, by, id).await?;
+    keypairs::sql::delete_of_trusts(tx, by, &[id]).await?;
     Ok(cascade::delete(tx, by, "trust", id).await?)
 }
 

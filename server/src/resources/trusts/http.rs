@@ -89,16 +89,17 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let caller = s.caller()?;
     let granted = grant(&mut s.tx, s.app.config.trust, caller, &ask, s.now).await?;
     if let Some(limit) = s.app.config.max_trusts_per_user
-        && sql::count_living(&mut s.tx, &granted.trust().trustor, limit, s.now).await? >= limit.into()
+        && sql::has_given(&mut s.tx, &granted.trust().trustor, limit, s.now).await?
     {
         return Err(Error::Forbidden(format!(
             "The trustor has given {limit} living trusts, and may give no more ([delegation] max_trusts_per_user)."
         )));
     }
-    let id = ids::uuid();
-    sql::insert(&mut s.tx, &proof, &id, &granted, &body).await?;
-    let made = delegation::Trust { id, ..granted.trust().clone() };
-    let shown = render::to_json_with_roles(&mut s.tx, &s.request.links, &made, body).await?;
+    // What is read is read before the first write.
+    s.tx.writes()?;
+    let made = delegation::Trust { id: ids::uuid(), ..granted.trust().clone() };
+    let shown = render::to_json_with_roles(&mut s.tx, &s.request.links, &made, body.clone()).await?;
+    sql::insert(&mut s.tx, &proof, &made.id, &granted, &body).await?;
     Ok(created("trust", shown))
 }
 
