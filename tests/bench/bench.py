@@ -53,8 +53,8 @@ class Failures(list):
         print('WRONG  %s: %s' % (where, what), flush=True)
 
 
-def median(runs, keys=KEYS):
-    return {k: statistics.median(r[k] for r in runs) for k in keys}
+def median(runs):
+    return {**{k: statistics.median(r[k] for r in runs) for k in KEYS}, 'rates': [r['rate'] for r in runs]}
 
 
 def prepared(op, target, amount, failures):
@@ -118,7 +118,7 @@ def measure(op, targets, options, failures):
     with contextlib.ExitStack() as stack:
         if op.hashes:
             runs['ceiling'] = []
-        elif options.ceiling:
+        elif options.ceiling and like:
             server = stack.enter_context(sites.Ceiling(options.ceiling, size))
             targets = [*targets, sites.Target('ceiling', server)]
             runs['ceiling'] = []
@@ -144,7 +144,7 @@ def measure(op, targets, options, failures):
 
 def on(engine, options, failures):
     """All that is measured on one engine: a section of the results."""
-    section = dict(machine.now(), seconds=options.seconds, rounds=options.rounds, connections=options.connections,
+    section = dict(options.now, seconds=options.seconds, rounds=options.rounds, connections=options.connections,
                    machine=machine.describe(), operations={}, more={})
     with contextlib.ExitStack() as stack:
         names = [n for n in options.servers if n != 'ceiling'] + ['small'] * options.scale
@@ -238,6 +238,7 @@ def main():
         return 0
     failures, results, measured = Failures(), {}, 0
     if not options.render:
+        options.now = machine.now()
         sites.needed()
         if not options.no_build:
             sites.build()

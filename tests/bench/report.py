@@ -2,6 +2,7 @@
 import html
 import os
 import re
+import statistics
 
 import beside
 import harness
@@ -56,10 +57,11 @@ def figure(row, server, key):
     return row.get(server, {}).get(key)
 
 
-def against(row, server, key='rate'):
-    """Vicar's figure in terms of another's, or None."""
-    mine, other = figure(row, 'vicar', key), figure(row, server, key)
-    return mine / other if mine and other else None
+def against(row, server):
+    """Vicar's rate in terms of another's, or None. It is the median over the rounds, in each of which both were
+    measured one after the other."""
+    pairs = list(zip(figure(row, 'vicar', 'rates') or [], figure(row, server, 'rates') or []))
+    return statistics.median(mine / other for mine, other in pairs) if pairs and all(x for _, x in pairs) else None
 
 
 def share(row):
