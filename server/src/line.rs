@@ -20,6 +20,13 @@ pub fn cut(value: &str, longest: usize) -> Cow<'_, str> {
     format!("{}…", value.get(..end).unwrap_or_default()).into()
 }
 
+fn short(value: Option<String>) -> Option<String> {
+    match value {
+        Some(long) if long.len() > LONGEST => Some(cut(&long, LONGEST).into_owned()),
+        usual => usual,
+    }
+}
+
 /// Who is behind a token, in ids.
 #[derive(Debug, Clone, Default)]
 pub struct TokenIds {
@@ -53,7 +60,6 @@ pub struct Tried {
 impl Tried {
     /// With values of bounded length.
     fn cut(self) -> Self {
-        let short = |value: Option<String>| value.map(|v| cut(&v, LONGEST).into_owned());
         Self {
             user: short(self.user),
             name: short(self.name),
@@ -223,10 +229,14 @@ impl Line {
         self.lock().allowed
     }
 
-    /// What is known by now, each value of bounded length.
-    pub fn fields(&self) -> Fields {
-        let f = self.lock().clone();
-        let short = |value: Option<String>| value.map(|v| cut(&v, LONGEST).into_owned());
+    /// Who really calls, as far as is known by now.
+    pub fn actor(&self) -> Option<String> {
+        self.lock().actor.clone()
+    }
+
+    /// What is known in the end, each value of bounded length. Nothing is left in the line.
+    pub fn take(&self) -> Fields {
+        let f = std::mem::take(&mut *self.lock());
         Fields {
             audit_ids: short(f.audit_ids),
             chain: short(f.chain),

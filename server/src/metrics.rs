@@ -18,9 +18,9 @@ use crate::store::Gauges;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     /// The method.
-    pub method: String,
+    pub method: &'static str,
     /// The route's pattern, never the path: ids do not belong into labels.
-    pub route: String,
+    pub route: &'static str,
     /// The status.
     pub status: u16,
 }
@@ -215,6 +215,16 @@ impl Metrics {
                 queue.refused.clone(),
             );
         }
+    }
+
+    /// Adds the count of log lines that were dropped.
+    pub fn watch_log(&self, dropped: &Counter) {
+        let mut registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        registry.register(
+            "log_lines_dropped",
+            "Log lines that were dropped, as too many waited or they could not be written",
+            dropped.clone(),
+        );
     }
 
     /// Registers what the server is.

@@ -1,7 +1,7 @@
 //! Who is at the other end of a connection, and for whom a proxy there speaks.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use axum::http::{HeaderMap, HeaderName, header};
@@ -23,6 +23,11 @@ pub(crate) const X_FORWARDED: [HeaderName; 4] = [
     HeaderName::from_static("x-forwarded-host"),
     HeaderName::from_static("x-forwarded-port"),
 ];
+
+/// Whether there is any header that proxies write.
+pub(crate) fn says_anything(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| *name == header::FORWARDED || name.as_str().starts_with("x-forwarded-"))
+}
 
 /// The proxies whose headers are believed.
 #[derive(Debug, Clone, Default)]
@@ -78,6 +83,9 @@ impl Proxies {
     /// `X-Forwarded-` header. What lies further to the left was there before, and may be the client's invention.
     pub fn client(&self, direct: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = direct.to_canonical();
+        if !says_anything(headers) {
+            return client;
+        }
         for entry in hops(headers).into_iter().rev() {
             if !self.contain(client) {
                 break;
@@ -191,6 +199,8 @@ pub struct Peer {
     pub is_proxied: bool,
     /// Who has connected, proxy or not.
     pub direct: IpAddr,
+    /// The client's address for the log.
+    text: Arc<str>,
     socket: Weak<TcpStream>,
 }
 
@@ -198,14 +208,23 @@ impl Peer {
     /// The peer of a connection.
     pub(crate) fn new(address: IpAddr, socket: Weak<TcpStream>) -> Self {
         let address = address.to_canonical();
-        Self { address, is_proxied: false, direct: address, socket }
+        Self { address, is_proxied: false, direct: address, text: address.to_string().into(), socket }
     }
 
     /// The client for whom the peer speaks, if it is a proxy that is believed.
     pub(crate) fn through(mut self, proxies: &Proxies, headers: &HeaderMap) -> Self {
         self.is_proxied = proxies.contain(self.address);
-        self.address = proxies.client(self.address, headers);
+        let client = proxies.client(self.address, headers);
+        if client != self.address {
+            self.address = client;
+            self.text = client.to_string().into();
+        }
         self
+    }
+
+    /// The client's address as a string, which is made once for a connection.
+    pub fn text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
     }
 
     /// The peer of the request that the current task works for. `None` outside of requests.
@@ -305,6 +324,17 @@ mod tests {
         ] {
             assert_eq!(client(&proxies, direct, lines), wanted, "{direct} {lines:?}");
         }
+    }
+
+    #[test]
+    fn the_log_shows_whom_the_proxy_speaks_for() {
+        let of = |direct: &str, told: &[(&'static str, &str)]| {
+            let peer = Peer::new(direct.parse().expect("an address"), Weak::new());
+            peer.through(&Proxies::private(), &headers(told)).text().to_string()
+        };
+        assert_eq!(of("::ffff:10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(of("10.0.0.1", &[("x-forwarded-for", "198.51.100.7")]), "198.51.100.7");
+        assert_eq!(of("192.0.2.1", &[("x-forwarded-for", "198.51.100.7")]), "192.0.2.1");
     }
 
     #[test]

@@ -8,7 +8,8 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
-use crate::dispatch::{self, Route, discovery};
+use crate::dispatch::discovery::Documents;
+use crate::dispatch::{self, Route};
 use crate::error::Result;
 use crate::http::Request;
 use crate::objects::OBJECTS;
@@ -45,6 +46,9 @@ pub fn public(app: Arc<App>) -> Router {
 /// The OpenAPI document, which is the same for everybody.
 static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
 
+/// What is said of versions and routes.
+static DOCUMENTS: Documents = Documents::of(|| ROUTES);
+
 /// The OpenAPI document of the public listener.
 pub fn document() -> serde_json::Value {
     dispatch::openapi::document(ROUTES, OBJECTS, ABOUT)
@@ -58,8 +62,8 @@ fn openapi(_: &Request) -> Result<Response> {
 /// The public listener's routes.
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = routes! {
-    GET    "/" [] public: plain |r| discovery::versions(r, ROUTES), answers 300 versions + "Location" | 200 any;
-    GET    "/v3" [] public: plain |r| discovery::v3(r, ROUTES), answers 200 any;
+    GET    "/" [] public: plain |r| Ok(DOCUMENTS.root(r)), answers 300 versions + "Location" | 200 any;
+    GET    "/v3" [] public: plain |r| Ok(DOCUMENTS.v3(r)), answers 200 any;
     GET    "/v3/openapi.json" [] public: plain openapi, answers 200 any;
 
     // tokens

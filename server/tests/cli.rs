@@ -273,9 +273,9 @@ fn the_first_start_furnishes_an_empty_folder_and_the_second_changes_nothing() {
     }
     let clouds = std::fs::read_to_string(s.data().join("clouds.yaml")).expect("clouds.yaml");
     assert!(clouds.contains(&password) && clouds.contains(&first.url), "{clouds}");
+    assert_eq!(first.signal("-TERM"), 0);
     let said = std::fs::read_to_string(s.path("log")).expect("log");
     assert!(!said.contains(&password), "a password in the log");
-    assert_eq!(first.signal("-TERM"), 0);
 
     let before = contents(&s.data());
     let mut second = serve(&s, &["--config-file", &config], &[("VICAR_BOOTSTRAP_PASSWORD", "another")]);
@@ -886,8 +886,9 @@ fn logs_are_json_when_asked_and_hold_no_secret() {
     let s = Scratch::new();
     let config = s.config("");
     let more = ["--config-file", &config, "--log-format", "json"];
-    let server = serve(&s, &more, &[("VICAR_BOOTSTRAP_PASSWORD", "topsecret")]);
+    let mut server = serve(&s, &more, &[("VICAR_BOOTSTRAP_PASSWORD", "topsecret")]);
     assert_eq!(server.login("topsecret"), 201);
+    assert_eq!(server.signal("-TERM"), 0);
     let said = std::fs::read_to_string(s.path("log")).expect("log");
     let lines: Vec<Value> = said.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
     let request = lines.iter().find(|l| l["message"] == "request").expect("the request's line");
@@ -904,10 +905,11 @@ fn not_even_the_loudest_log_holds_a_secret() {
     let events = s.path("security.log");
     let events_at = events.display().to_string();
     let more = ["--config-file", &config, "--log-level", "trace", "--security-log", &events_at];
-    let server = serve(&s, &more, &[("VICAR_BOOTSTRAP_PASSWORD", "topsecret")]);
-    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let mut server = serve(&s, &more, &[("VICAR_BOOTSTRAP_PASSWORD", "topsecret")]);
+    let (agent, url) =
+        (ureq::Agent::config_builder().http_status_as_error(false).build().new_agent(), server.url.clone());
     let send = |path: &str, token: &str, body: String| {
-        let request = agent.post(format!("{}{path}", server.url)).header("X-Auth-Token", token);
+        let request = agent.post(format!("{url}{path}")).header("X-Auth-Token", token);
         request.send(body.as_bytes()).expect("an answer")
     };
     let password = |secret: &str| {
@@ -955,6 +957,7 @@ fn not_even_the_loudest_log_holds_a_secret() {
         let auth = json!({"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}});
         send("/auth/tokens", "", auth.to_string());
     }
+    assert_eq!(server.signal("-TERM"), 0);
     let said = std::fs::read_to_string(s.path("log")).expect("log");
     assert!(said.contains("POST"), "something was logged");
     let events = std::fs::read_to_string(&events).expect("a security log");

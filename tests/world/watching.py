@@ -145,6 +145,9 @@ CASES = {
     'VicarTracesDropped': [
         ([series('vicar_spans_dropped_total', '0x5 0+9x60')], 30, [({}, '')]),
         ([series('vicar_spans_dropped_total', '0x5 9x60')], 45, [])],
+    'VicarLogDropped': [
+        ([series('vicar_log_lines_dropped_total', '0x5 0+9x30')], 12, [({}, '')]),
+        ([series('vicar_log_lines_dropped_total', '9x60')], 30, [])],
 }
 
 

@@ -1,21 +1,27 @@
-//! Where log lines go: to standard error, and what concerns security to a file of its own if one is named.
+//! Where log lines go: to standard error, and what concerns security to a file of its own if one is named. Both have a
+//! queue, so that no request waits for a file; `log_queue.rs` says what that promises.
 
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use prometheus_client::metrics::counter::Counter;
 use tracing::Metadata;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
 use super::failure::Failure;
+use super::log_queue::{Line, Out, Queue};
+use super::log_time;
 use crate::config::Config;
 use crate::security;
 
@@ -131,7 +137,34 @@ pub(super) struct Log {
     filter: reload::Handle<EnvFilter, Registry>,
     /// Whether the level was given on the command line or by the environment, and so stays.
     is_fixed: bool,
-    file: Option<Appended>,
+    file: Option<(Appended, Queue)>,
+    lines: Queue,
+    dropped: Counter,
+    /// How many dropped lines were said.
+    said: u64,
+}
+
+/// The queues of this process, which are written to the end before it ends.
+static QUEUES: OnceLock<Vec<Queue>> = OnceLock::new();
+
+/// How long nothing at all may be written until the rest is given up: when the program ends, and at a panic.
+const PATIENCE_AT_END: Duration = Duration::from_secs(5);
+const PATIENCE_AT_PANIC: Duration = Duration::from_secs(1);
+
+fn flush(patience: Duration) {
+    for queue in QUEUES.get().into_iter().flatten() {
+        queue.flush(patience);
+    }
+}
+
+/// Waits until what was logged by now is written.
+pub(super) fn finish() {
+    flush(PATIENCE_AT_END);
+}
+
+/// The same after the line of a panic, which may be the last one.
+pub(super) fn finish_panic() {
+    flush(PATIENCE_AT_PANIC);
 }
 
 /// A file that is appended to. One that was renamed is left when it is opened again.
@@ -170,40 +203,45 @@ impl Appended {
     }
 }
 
-/// One line, which is written at once: lines of several threads do not mix.
-struct Line {
-    file: Arc<File>,
-    lost: Arc<Lost>,
-}
-
-impl Write for Line {
+impl Out for Appended {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = (&*self.file).write(bytes);
-        // Who writes lines passes over errors.
-        if let Err(e) = &written
-            && e.kind() != std::io::ErrorKind::Interrupted
-        {
-            let mut lost = self.lost.lock();
-            let before = lost.take().map_or(0, |(count, _)| count);
-            let why = e.raw_os_error().map_or_else(|| e.kind().into(), std::io::Error::from_raw_os_error);
-            *lost = Some((before + 1, why));
-        }
-        written
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Appended {
-    type Writer = Line;
-
-    fn make_writer(&'a self) -> Line {
         let file = Arc::clone(&self.file.read().unwrap_or_else(PoisonError::into_inner));
-        Line { file, lost: Arc::clone(&self.lost) }
+        (&*file).write(bytes)
+    }
+
+    fn lost(&mut self, lines: u64, why: &std::io::Error) {
+        let mut lost = self.lost.lock();
+        let before = lost.take().map_or(0, |(count, _)| count);
+        let why = why.raw_os_error().map_or_else(|| why.kind().into(), std::io::Error::from_raw_os_error);
+        *lost = Some((before + lines, why));
     }
 }
+
+/// Standard error.
+struct Console;
+
+impl Out for Console {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        std::io::stderr().write(bytes)
+    }
+
+    /// There is no other place to say so; the metrics count it.
+    fn lost(&mut self, _: u64, _: &std::io::Error) {}
+}
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        self.line(false)
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Line<'a> {
+        self.line(is_security(event))
+    }
+}
+
+const TIME: fn(&mut Writer<'_>) -> std::fmt::Result = log_time::write;
 
 fn is_security(event: &Metadata<'_>) -> bool {
     event.target() == security::TARGET
@@ -236,7 +274,11 @@ impl LogOptions {
         };
         let security_log = self.security_log.or_else(|| config.serving.security_log.clone());
         let (filter, handle) = reload::Layer::new(filter);
-        let lines = fmt::layer().with_writer(std::io::stderr);
+        let dropped = Counter::default();
+        let queue =
+            |out: Result<Queue, std::io::Error>| out.map_err(|e| Failure::Failed(format!("log: {e}")));
+        let console = queue(Queue::start(Console, dropped.clone()))?;
+        let lines = fmt::layer().with_timer(TIME).with_writer(console.clone());
         let apart = security_log.is_some();
         let filter = filter.and(filter_fn(move |event| !(apart && is_security(event))));
         let lines: Box<dyn Layer<Registry> + Send + Sync> = match self.log_format.unwrap_or(usual) {
@@ -254,7 +296,13 @@ impl LogOptions {
             }
             _ => None,
         };
-        let events = file.clone().map(|file| {
+        let file = match file {
+            Some(file) => Some((file.clone(), queue(Queue::start(file, dropped.clone()))?)),
+            None => None,
+        };
+        let events = file.as_ref().map(|(_, queue)| queue.clone());
+        let queues = std::iter::once(&console).chain(&events).cloned().collect();
+        let events = events.map(|queue| {
             fmt::layer()
                 .json()
                 .flatten_event(true)
@@ -262,7 +310,8 @@ impl LogOptions {
                 .with_span_list(false)
                 .with_level(false)
                 .with_target(false)
-                .with_writer(file)
+                .with_timer(TIME)
+                .with_writer(queue)
                 .with_filter(filter_fn(is_security))
         });
         // A subscriber that is there already means a second start in one process.
@@ -271,7 +320,8 @@ impl LogOptions {
             .with(events)
             .try_init()
             .map_err(|e| Failure::Failed(format!("log: {e}")))?;
-        Ok(Log { filter: handle, is_fixed, file })
+        let _ = QUEUES.set(queues);
+        Ok(Log { filter: handle, is_fixed, file, lines: console, dropped, said: 0 })
     }
 }
 
@@ -289,9 +339,23 @@ impl Log {
         }
     }
 
-    /// Logs how many lines of the security log could not be written since the last call.
-    pub(super) fn report_lost(&self) {
-        if let Some(file) = &self.file
+    /// How many lines were dropped, of either log.
+    pub(super) fn dropped(&self) -> &Counter {
+        &self.dropped
+    }
+
+    /// Logs how many lines were dropped since the last call, once there is room again to say so, and how many of the
+    /// security log could not be written.
+    pub(super) fn report_lost(&mut self) {
+        let dropped = self.dropped.get();
+        if dropped > self.said && self.lines.has_room() {
+            tracing::warn!(
+                count = dropped - self.said,
+                "log lines were dropped: they are written too slowly"
+            );
+            self.said = dropped;
+        }
+        if let Some((file, _)) = &self.file
             && let Some((count, error)) = file.lost.lock().take()
         {
             tracing::error!(file = %file.path.display(), count, %error, "the security log cannot be written");
@@ -300,9 +364,10 @@ impl Log {
 
     /// Opens the security log again, which may have been renamed. One that cannot be opened goes on in the old file.
     pub(super) fn reopen(&self) {
-        if let Some(file) = &self.file
-            && let Err(e) = file.reopen()
-        {
+        let Some((file, queue)) = &self.file else { return };
+        // What was logged before belongs into the old file.
+        queue.flush(PATIENCE_AT_END);
+        if let Err(e) = file.reopen() {
             tracing::error!(file = %file.path.display(), error = %e, "the security log cannot be opened again; the old file is written on");
         }
     }
@@ -355,6 +420,37 @@ mod tests {
             let said = bad.parse::<Level>().expect_err(bad);
             assert!(said.contains(says), "{bad}: {said}");
         }
+    }
+
+    /// What `whatever_was_logged_before_a_panic_is_written` runs in a process of its own.
+    #[test]
+    #[ignore = "it ends the process"]
+    fn log_and_panic() {
+        let config = Config::defaults(std::path::Path::new("/d")).expect("defaults");
+        let options = LogOptions { log_format: None, log_level: None, security_log: None };
+        let _log = options.start(&config).expect("starts");
+        crate::http::layers::log_panics(finish_panic);
+        for number in 0..5000 {
+            tracing::info!(number, "a line");
+        }
+        let _ = std::panic::catch_unwind(|| panic!("it quotes a secret"));
+        std::process::abort();
+    }
+
+    #[test]
+    fn whatever_was_logged_before_a_panic_is_written() {
+        let program = std::env::current_exe().expect("this one");
+        let output = std::process::Command::new(program)
+            .args(["--exact", "cli::log::tests::log_and_panic", "--ignored", "--nocapture"])
+            .output()
+            .expect("runs");
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.lines().filter(|line| line.contains("a line")).count(), 5000, "{said}");
+        assert!(
+            said.contains("ERROR") && said.contains("panic place=") && !said.contains("secret"),
+            "{said}"
+        );
     }
 
     #[test]

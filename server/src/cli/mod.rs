@@ -18,6 +18,8 @@ mod installation;
 mod keys;
 mod left_behind;
 mod log;
+mod log_queue;
+mod log_time;
 mod mapping;
 mod nearest;
 mod policy;
@@ -139,6 +141,7 @@ pub fn main() -> ExitCode {
     });
     // A handler that is stuck in a thread of its own must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    log::finish();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

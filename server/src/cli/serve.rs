@@ -16,7 +16,7 @@ use super::clouds::Change;
 use super::config::{Accept, log as log_configuration};
 use super::failure::Failure;
 use super::installation::Installation;
-use super::log::LogOptions;
+use super::log::{self, LogOptions};
 use super::reload::{Reloader, Watched};
 use super::start::{self, Reached, Started};
 use super::terminal::{Screen, Style};
@@ -117,8 +117,9 @@ impl Serve {
         // From now on it does not end the server.
         let hangup = on(SignalKind::hangup())?;
         let (ini, mut config) = at.read()?;
-        let log = log.start(&config)?;
-        layers::log_panics();
+        let logging = log.start(&config)?;
+        let dropped = logging.dropped().clone();
+        layers::log_panics(log::finish_panic);
         let descriptors = limits::raise_descriptors();
         let tls = tls.or(&config)?;
         let listen = match listen {
@@ -173,9 +174,11 @@ impl Serve {
             );
         }
         security::server(Event::Start, Outcome::Success, &url);
+        // The screen comes after the lines of the start.
+        log::finish();
         show(&screen(&at, &started, &url, address, monitor.as_ref()));
         drop(started);
-        let reloader = Reloader::new(at, Arc::clone(&app), log, certificate, (ini, watched));
+        let reloader = Reloader::new(at, Arc::clone(&app), logging, certificate, (ini, watched));
         let reloading = tokio::spawn(reloader.follow(hangup));
 
         let (stopping, stopped) = watch::channel(false);
@@ -200,6 +203,7 @@ impl Serve {
         });
         let sending = app.traces.start(&app.config, &app.metrics.spans).map_err(Failure::Config)?;
         let telling = app.notifications.start(app.store.clone()).map_err(Failure::Config)?;
+        app.metrics.watch_log(&dropped);
         app.metrics.watch_queues(app.passwords.gauges(), &app.long_reads.gauges);
         let learning = tokio::spawn(learn_hashes(Arc::clone(&app)));
         let reaper = tokio::spawn(reaper::forever(Arc::clone(&app)));

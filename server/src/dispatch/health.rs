@@ -3,10 +3,9 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -47,22 +46,22 @@ struct Found {
 }
 
 /// Any method: `HEAD` has statuses of its own.
-pub async fn check(State(app): State<Arc<App>>, request: Request) -> Response {
+pub async fn check(app: &App, request: &Parts) -> Response {
     let health = &app.config.health;
-    if !is_for(health, &request) {
+    if !is_for(health, request) {
         return Error::NotFoundBecause("The requested URL was not found on this server.".into())
             .into_response();
     }
-    let port = request.extensions().get::<Arrival>().and_then(|a| a.local).map_or(0, |local| local.port());
+    let port = request.extensions.get::<Arrival>().and_then(|a| a.local).map_or(0, |local| local.port());
     let found = look_at_all(&health.backends, port).await;
     let is_good = found.iter().all(|found| found.is_good);
-    if request.method() == Method::HEAD {
+    if request.method == Method::HEAD {
         return if is_good { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE }
             .into_response();
     }
     let status = if is_good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let now = health.detailed.then(|| clock::iso(app.clock.now()));
-    let (kind, body) = match liked(request.headers()) {
+    let (kind, body) = match liked(&request.headers) {
         "application/json" => ("application/json", format!("{:#}", as_json(&found, now))),
         "text/html" => ("text/html; charset=UTF-8", as_html(&found, now)),
         _ => ("text/plain; charset=UTF-8", as_text(&found)),
@@ -71,11 +70,11 @@ pub async fn check(State(app): State<Arc<App>>, request: Request) -> Response {
 }
 
 /// Whether health checks are there for whoever asks.
-fn is_for(health: &Health, request: &Request) -> bool {
-    let address = request.extensions().get::<Peer>().map(|peer| peer.address);
+fn is_for(health: &Health, request: &Parts) -> bool {
+    let address = request.extensions.get::<Peer>().map(|peer| peer.address);
     let is_near =
         || address.is_some_and(|address| health.sources.iter().any(|range| range.contains(&address)));
-    let is_set = |name: &&str| request.headers().get(*name).is_some_and(|value| !value.is_empty());
+    let is_set = |name: &&str| request.headers.get(*name).is_some_and(|value| !value.is_empty());
     (health.sources.is_empty() || is_near()) && !(health.ignores_proxied && PROXY_HEADERS.iter().any(is_set))
 }
 

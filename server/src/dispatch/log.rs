@@ -2,21 +2,18 @@
 //! acts for whom, and if it was refused, why. Never a secret: of what a client sent, method and path are there, and
 //! the name of a user who exists. What concerns security is an event besides, in the target `vicar::security`.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::Response;
 
 use super::run;
-use crate::app::App;
+use super::site::Site;
 use crate::error::challenge;
 use crate::http::Links;
-use crate::http::request::{Id, Made, read_body};
+use crate::http::request::{Made, Read, read_body};
 use crate::ids;
 use crate::line::{Fields, LONGEST, Line, cut};
 use crate::metrics::RequestLabels;
@@ -33,16 +30,12 @@ const LONGEST_ID: usize = 255;
 
 /// Reads the body before anything else, so that no handler leaves a part of it unread on a connection
 /// that the client means to use again.
-async fn whole(request: Request, limit: usize) -> Result<(Parts, Bytes), Response> {
-    let (parts, body) = request.into_parts();
-    match read_body(body, limit).await {
-        Ok(bytes) => Ok((parts, bytes)),
-        Err(e) => {
-            let mut response = run::refused(parts.uri.path(), e);
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            Err(response)
-        }
-    }
+async fn whole(path: &str, body: Body, limit: usize) -> Result<Bytes, Response> {
+    read_body(body, limit).await.map_err(|e| {
+        let mut response = run::refused(path, e);
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    })
 }
 
 /// A method as a label. Clients can make up methods; they must not make up series.
@@ -52,25 +45,23 @@ fn method_label(method: &Method) -> &'static str {
 }
 
 /// Around every request: its id, the line, the counters, and the headers that every answer carries.
-pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn around(site: &Site, parts: Parts, body: Body, links: Links) -> Response {
     let started = Instant::now();
+    let app = &*site.app;
     let id = ids::request();
     let line = Line::default();
-    request.extensions_mut().insert(line.clone());
-    request.extensions_mut().insert(Id(id.clone()));
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let address = request.extensions().get::<Peer>().map(|peer| peer.address.to_string());
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| "unmatched".to_owned(), |p| p.as_str().to_owned());
-    let links = request.extensions().get::<Links>().cloned().unwrap_or_default();
+    let (method, uri) = (parts.method.clone(), parts.uri.clone());
+    let path = uri.path();
+    let address = parts.extensions.get::<Peer>().map(Peer::text);
+    let found = site.find(path);
+    let route = found.pattern;
     let label = method_label(&method);
-    let trace = app.traces.begin(request.headers(), label, &route);
-    request.extensions_mut().insert(trace.clone());
-    let mut response = match whole(request, app.config.max_body).await {
-        Ok((parts, body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
+    let trace = app.traces.begin(&parts.headers, label, route);
+    let mut response = match whole(path, body, app.config.max_body).await {
+        Ok(body) => {
+            let read = Read { parts, body, links: links.clone(), line: line.clone(), id: id.clone() };
+            site.serve(&found, read, &trace).await
+        }
         Err(refused) => refused,
     };
     let headers = response.headers_mut();
@@ -86,13 +77,13 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     let status = response.status().as_u16();
     let took = started.elapsed();
     trace.end(status, &id);
-    let f = line.fields();
+    let f = line.take();
     tracing::info!(
         request_id = id,
         trace_id = trace.id(),
-        address,
+        address = address.as_deref(),
         method = &*cut(method.as_str(), LONGEST_METHOD),
-        path = &*cut(&path, LONGEST),
+        path = &*cut(path, LONGEST),
         status,
         micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         reason = f.reason.map(Reason::word),
@@ -111,7 +102,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
         "request"
     );
     if let Some((event, outcome)) = event(&f, status) {
-        let mut on = objects(&route, &path, response.extensions().get::<Made>());
+        let mut on = objects(route, path, response.extensions().get::<Made>());
         on.credential = on.credential.or_else(|| f.credential.clone());
         security::write(&Record {
             event,
@@ -136,10 +127,10 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
             status,
         });
     }
-    app.metrics.requests.get_or_create(&RequestLabels { method: label.to_owned(), route, status }).inc();
+    app.metrics.requests.get_or_create(&RequestLabels { method: label, route, status }).inc();
     app.metrics.duration.observe(took.as_secs_f64());
     // After the lines: what is written in them takes time too.
-    run::pad_timing(&app, &mut response).await;
+    run::pad_timing(app, &mut response).await;
     response
 }
 

@@ -10,6 +10,7 @@ mod notices;
 pub mod openapi;
 mod route;
 mod run;
+mod site;
 
 pub use route::{Answer, Auth, Handler, Relation, Route, Shape};
-pub use run::router;
+pub use site::router;

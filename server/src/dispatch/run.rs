@@ -1,96 +1,65 @@
 //! Runs handlers: authenticates, opens the transaction, commits, and runs again what has to be.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{RawPathParams, Request as HttpRequest, State};
-use axum::http::{Method, StatusCode, Uri, header};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter, any, get};
-use tower::ServiceExt;
 use vicar_rules::Micros;
 use vicar_rules::policy::Policy;
 use vicar_rules::token::Act;
 
+use super::events;
 use super::notices::Done;
 use super::route::{Auth, Handler, Route};
-use super::{discovery, events, health, log};
 use crate::app::App;
 use crate::authz::{self, Caller, Session, SlowWork};
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
-use crate::http::front::{Front, HEALTHCHECK};
-use crate::http::request::{AUTH_TOKEN, read_body};
-use crate::http::{Request, cors, layers, oauth2};
+use crate::http::request::AUTH_TOKEN;
+use crate::http::{Request, layers, oauth2};
 use crate::peer::{Peer, network};
 use crate::queue::Origin;
 use crate::reason::Reason;
 use crate::store::{Backoff, Tx};
 use crate::traces::Trace;
 
-/// The router of a list of routes.
-pub fn router(app: Arc<App>, routes: &'static [Route]) -> Router {
-    let mut paths: BTreeMap<&'static str, (MethodRouter<Arc<App>>, Vec<&'static str>)> = BTreeMap::new();
-    for route in routes {
-        let (methods, names) = paths.entry(route.path).or_default();
-        let handler = move |State(app): State<Arc<App>>, params: RawPathParams, request: HttpRequest| async move {
-            answer(route, &app, params, request).await
-        };
-        *methods = std::mem::take(methods).on(filter(&route.method), handler);
-        names.push(route.method.as_str());
-        if route.method == Method::GET {
-            names.push("HEAD");
-        }
-    }
-    // Health needs no transaction: it is asked for when the database is away.
-    let mut router = Router::new()
-        .route("/healthz", get(discovery::healthz))
-        .route("/readyz", get(discovery::readyz))
-        .route(HEALTHCHECK, any(health::check))
-        .route(&format!("{HEALTHCHECK}/{{*rest}}"), any(health::check));
-    for (path, (methods, mut names)) in paths {
-        names.push("OPTIONS");
-        names.sort_unstable();
-        names.dedup();
-        let allow = names.join(", ");
-        let options = move || std::future::ready([(header::ALLOW, allow)].into_response());
-        router = router.route(path, methods.options(options));
-    }
-    let (front, cors) = (Front::new(&app.config), Arc::<[_]>::from(app.config.cors.as_slice()));
-    let router = router
-        .method_not_allowed_fallback(|uri: Uri| async move { refused(uri.path(), Error::MethodNotAllowed) })
-        .fallback(|| async {
-            Error::NotFoundBecause("The requested URL was not found on this server.".into())
-        })
-        .layer(from_fn(layers::catch_panic))
-        .layer(from_fn_with_state(Arc::clone(&app), log::around))
-        .layer(from_fn_with_state(cors, cors::around))
-        .with_state(app);
-    Router::new().fallback_service(router.map_request(move |request: HttpRequest| front.arrive(request)))
-}
-
-fn filter(method: &Method) -> MethodFilter {
-    MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET)
-}
-
-async fn answer(route: &'static Route, app: &App, params: RawPathParams, request: HttpRequest) -> Response {
-    let trace = request.extensions().get::<Trace>().cloned().unwrap_or_default();
+/// Answers a request for a route. A panic is an answer too.
+pub(super) async fn answer(
+    route: &'static Route,
+    app: &App,
+    request: Result<Request>,
+    trace: &Trace,
+) -> Response {
     trace.operations(route.declared.ops.iter().map(|op| op.row().name));
-    match read(app, params, request).await {
-        Ok(request) => run(route, app, &request, &trace).await,
-        Err(e) => refused(route.path, e),
-    }
+    let request = match request {
+        Ok(request) => request,
+        Err(e) => return refused(route.path, e),
+    };
+    let answer = match route.handler {
+        // It needs nothing of what follows, and is spared it.
+        Handler::Plain(handler) => layers::caught_at_once(|| plain(route, app, handler, &request, trace)),
+        Handler::Read(_) | Handler::Write(_) => layers::caught(run(route, app, &request, trace)).await,
+    };
+    answer.unwrap_or_else(layers::panicked)
 }
 
-async fn read(app: &App, params: RawPathParams, request: HttpRequest) -> Result<Request> {
-    let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let (parts, body): (_, Body) = request.into_parts();
-    let body = read_body(body, app.config.max_body).await?;
-    Request::new(parts, body, params)
+fn plain(
+    route: &Route,
+    app: &App,
+    handler: fn(&Request) -> Result<Response>,
+    request: &Request,
+    trace: &Trace,
+) -> Response {
+    let part = trace.part("handler");
+    let done = handler(request);
+    part.end(outcome(&done));
+    let counted = done.and_then(|response| kept(app, request, response));
+    counted.unwrap_or_else(|e| refuse(route, app.clock.now(), request, e))
+}
+
+/// An answer, which stays in memory until the client has read it.
+fn kept(app: &App, request: &Request, response: Response) -> Result<Response> {
+    app.unsent.count(|| whose(request), response).ok_or(Error::Busy)
 }
 
 /// Runs a handler until it has an answer. Each run is a transaction of its own, and one that did not commit
@@ -114,10 +83,9 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
         part.end(outcome(&done));
         match done {
             Ok(response) if matches!(route.handler, Handler::Write(_)) => return response,
-            // It stays in memory until the client has read it.
-            Ok(response) => match app.unsent.count(|| whose(request), response) {
-                Some(response) => return response,
-                None => break Error::Busy,
+            Ok(response) => match kept(app, request, response) {
+                Ok(response) => return response,
+                Err(e) => break e,
             },
             // `vicar policy explain` wants to know whether it would come so far.
             Err(Error::NeedsWriter) if authz::is_watched() => return StatusCode::ACCEPTED.into_response(),
@@ -134,7 +102,7 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
             Err(Error::TakesLong) if long.is_none() => {
                 has_writer = false;
                 // Kept until there is an answer.
-                let actor = request.line.fields().actor.unwrap_or_default();
+                let actor = request.line.actor().unwrap_or_default();
                 match app.long_reads.enter(Origin::here(&actor)).await {
                     Ok(turn) => long = Some(turn),
                     Err(e) => break e,
@@ -155,6 +123,11 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
             Err(e) => break e,
         }
     };
+    refuse(route, began, request, error)
+}
+
+/// Answers a request that began at this instant with a refusal.
+fn refuse(route: &Route, began: Micros, request: &Request, error: Error) -> Response {
     request.line.refused(&error, route.declared.ops.first().map(|op| op.row().name));
     let hides = hides_its_time(route.auth, &error);
     let mut response = refused(route.path, error);
@@ -167,7 +140,7 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
 /// For whom an answer is: the user, or else the client's address.
 fn whose(request: &Request) -> String {
     let address = || Peer::current().map(|peer| network(peer.address).to_string());
-    request.line.fields().actor.or_else(address).unwrap_or_default()
+    request.line.actor().or_else(address).unwrap_or_default()
 }
 
 /// What is answered instead of what was asked for.
@@ -321,6 +294,8 @@ pub(super) async fn pad_timing(app: &App, response: &mut Response) {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Method;
+
     use super::*;
     use crate::routes::ROUTES;
 

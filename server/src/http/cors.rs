@@ -1,10 +1,7 @@
 //! What pages of other origins may do with a browser (`[cors]`), told as oslo.middleware tells it.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::config::front::Cors;
@@ -21,34 +18,57 @@ const SIMPLE: [HeaderName; 8] = [
     header::PRAGMA,
 ];
 
-/// Around everything. An `OPTIONS` request to what is not there is answered well, since it may be a browser's
-/// question before a request.
-pub async fn around(State(all): State<Arc<[Cors]>>, request: Request, next: Next) -> Response {
-    let is_preflight = request.method() == Method::OPTIONS;
-    let asked = request.headers().get(header::ORIGIN).cloned();
-    let of = asked.as_ref().and_then(|origin| find(&all, origin));
-    let allowed =
-        if is_preflight { of.and_then(|of| preflight(of, request.headers())) } else { of.map(usual) };
-    let mut response = next.run(request).await;
-    let is_missing = matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
-    if is_preflight && is_missing {
-        response = StatusCode::OK.into_response();
+/// What a browser wants to know with a request.
+#[derive(Debug)]
+pub struct Question<'c> {
+    is_preflight: bool,
+    allowed: Option<Allowed<'c>>,
+}
+
+/// What is allowed to whoever asks.
+#[derive(Debug)]
+struct Allowed<'c> {
+    origin: HeaderValue,
+    of: &'c Cors,
+    headers: Vec<(HeaderName, String)>,
+}
+
+impl<'c> Question<'c> {
+    /// The question in a request.
+    pub fn of(all: &'c [Cors], request: &Parts) -> Self {
+        let is_preflight = request.method == Method::OPTIONS;
+        let allowed = request.headers.get(header::ORIGIN).and_then(|origin| {
+            let of = find(all, origin)?;
+            let told = if is_preflight { preflight(of, &request.headers)? } else { usual(of) };
+            Some(Allowed { origin: origin.clone(), of, headers: told })
+        });
+        Self { is_preflight, allowed }
     }
-    let (Some(of), Some(allowed), Some(asked)) = (of, allowed, asked) else { return response };
-    let headers = response.headers_mut();
-    let vary = headers.get(header::VARY).filter(|_| !is_preflight).and_then(|vary| vary.to_str().ok());
-    let vary = vary.map_or_else(|| "Origin".to_owned(), |vary| format!("{vary},Origin"));
-    let origin = if of.origin == "*" { HeaderValue::from_static("*") } else { asked };
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    if of.credentials {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-    }
-    for (name, value) in std::iter::once((header::VARY, vary)).chain(allowed) {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(name, value);
+
+    /// An answer with what the browser wants to know. An `OPTIONS` request to what is not there is answered well, since
+    /// it may be a browser's question before a request.
+    pub fn answered(self, mut response: Response) -> Response {
+        let is_missing = matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+        if self.is_preflight && is_missing {
+            response = StatusCode::OK.into_response();
         }
+        let Some(Allowed { origin: asked, of, headers: allowed }) = self.allowed else { return response };
+        let headers = response.headers_mut();
+        let vary =
+            headers.get(header::VARY).filter(|_| !self.is_preflight).and_then(|vary| vary.to_str().ok());
+        let vary = vary.map_or_else(|| "Origin".to_owned(), |vary| format!("{vary},Origin"));
+        let origin = if of.origin == "*" { HeaderValue::from_static("*") } else { asked };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        if of.credentials {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
+        for (name, value) in std::iter::once((header::VARY, vary)).chain(allowed) {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
+        response
     }
-    response
 }
 
 /// What is allowed for an origin; `*` is for all that have nothing of their own.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 
 use super::links::Links;
@@ -80,31 +80,31 @@ impl Front {
         }
         let host = host.strip_suffix(if scheme == "https" { ":443" } else { ":80" }).unwrap_or(&host);
         let prefix = told.prefix.as_deref().unwrap_or(&self.prefix);
-        let asked = format!("{scheme}://{host}{prefix}");
+        let bare = [scheme, "://", host].concat();
+        let asked = if prefix.is_empty() { bare.clone() } else { [&bare, prefix].concat() };
         match &self.public {
             // The prefix may be there for whoever comes through the proxy only.
-            Some(public) => Links::to_base(public.clone()).asked_by([asked, format!("{scheme}://{host}")]),
-            None => Links::to_base(asked).asked_by([format!("{scheme}://{host}")]),
+            Some(public) => Links::to_base(public.clone()).asked_by([asked, bare]),
+            None => Links::to_base(asked).asked_by([bare]),
         }
     }
 
-    /// A request as routes know it: with the path that they have, and [`Links`] among its extensions.
-    pub fn arrive(&self, mut request: Request) -> Request {
-        let is_proxied = request.extensions().get::<Peer>().is_some_and(|peer| peer.is_proxied);
-        let arrival = request.extensions().get::<Arrival>().copied();
-        let (uri, told) = (request.uri(), Told::by(request.headers(), is_proxied));
-        let links = self.links(&told, request.headers(), uri, arrival);
+    /// Sets the path of a request to the one that routes know. Returns what links in the answer begin with.
+    pub fn arrive(&self, request: &mut Parts) -> Links {
+        let is_proxied = request.extensions.get::<Peer>().is_some_and(|peer| peer.is_proxied);
+        let arrival = request.extensions.get::<Arrival>().copied();
+        let (uri, told) = (&request.uri, Told::by(&request.headers, is_proxied));
+        let links = self.links(&told, &request.headers, uri, arrival);
         let path = self.path(uri.path(), &told);
         if path != uri.path() {
             let whole = uri.query().map_or_else(|| path.to_string(), |query| format!("{path}?{query}"));
             let mut parts = uri.clone().into_parts();
             parts.path_and_query = whole.parse().ok();
             if let Ok(shorter) = Uri::from_parts(parts) {
-                *request.uri_mut() = shorter;
+                request.uri = shorter;
             }
         }
-        request.extensions_mut().insert(links);
-        request
+        links
     }
 }
 
@@ -142,7 +142,7 @@ struct Told {
 
 impl Told {
     fn by(headers: &HeaderMap, is_proxied: bool) -> Self {
-        if !is_proxied {
+        if !is_proxied || !peer::says_anything(headers) {
             return Self::default();
         }
         // Of several values the last one is the nearest proxy's. The others may be the client's.
@@ -169,7 +169,7 @@ impl Told {
 mod tests {
     use std::sync::Weak;
 
-    use axum::body::Body;
+    use axum::http::Request;
 
     use super::*;
     use crate::peer::Proxies;
@@ -177,18 +177,18 @@ mod tests {
     /// What links begin with, and the path, of a request by this peer.
     fn arrived(ini: &str, peer: &str, path: &str, lines: &[(&'static str, &str)]) -> (String, String) {
         let config = Config::from_text(ini, std::path::Path::new("/d")).expect("reads");
-        let mut request = Request::builder().uri(path).body(Body::empty()).expect("a request");
+        let request = Request::builder().uri(path).body(()).expect("a request");
+        let (mut request, ()) = request.into_parts();
         for (name, value) in lines {
-            request.headers_mut().append(*name, value.parse().expect("a header"));
+            request.headers.append(*name, value.parse().expect("a header"));
         }
         let peer = Peer::new(peer.parse().expect("an address"), Weak::new());
-        let peer = peer.through(&Proxies::private(), request.headers());
-        request.extensions_mut().insert(peer);
+        let peer = peer.through(&Proxies::private(), &request.headers);
+        request.extensions.insert(peer);
         let local = Some(SocketAddr::from(([192, 0, 2, 5], 5000)));
-        request.extensions_mut().insert(Arrival { encrypted: false, local });
-        let request = Front::new(&config).arrive(request);
-        let links = request.extensions().get::<Links>().expect("links").base().to_owned();
-        (links, request.uri().to_string())
+        request.extensions.insert(Arrival { encrypted: false, local });
+        let links = Front::new(&config).arrive(&mut request);
+        (links.base().to_owned(), request.uri.to_string())
     }
 
     #[test]

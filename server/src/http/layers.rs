@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -123,13 +121,9 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read(buf.initialize_unfilled()) {
+            match self.stream.try_read_buf(buf) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Poll::Ready(Err(e)),
-                Ok(n) => {
-                    buf.advance(n);
-                    return Poll::Ready(Ok(()));
-                }
+                done => return Poll::Ready(done.map(drop)),
             }
         }
     }
@@ -236,26 +230,30 @@ impl<F: Future> Future for Caught<F> {
     }
 }
 
-/// Runs `work`; a panic in it is `None`. The panic hook has written a line about it by then.
-pub(super) async fn caught<F: Future>(work: F) -> Option<F::Output> {
-    Caught(Box::pin(work)).await.ok()
+/// Runs `work`; a panic in it is `None`. The panic hook has written a line about it by then. What waits for this keeps a
+/// pointer, however large `work` is.
+pub fn caught<F: Future>(work: F) -> impl Future<Output = Option<F::Output>> {
+    let caught = Caught(Box::pin(work));
+    async move { caught.await.ok() }
 }
 
-/// Around a handler: a panic is a 500, like any other fault of ours.
-pub async fn catch_panic(request: Request, next: Next) -> Response {
-    caught(next.run(request)).await.unwrap_or_else(panicked)
+/// The same for work that waits for nothing.
+pub fn caught_at_once<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// The answer in place of the one that a panic has cut short.
-pub(super) fn panicked() -> Response {
+/// The answer in place of the one that a panic has cut short: a 500, like any other fault of ours.
+pub fn panicked() -> Response {
     Error::Internal("a handler panicked".into()).into_response()
 }
 
-/// Writes panics to the log, with their place and without their message: that may quote what a client sent.
-pub fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| {
+/// Writes panics to the log, with their place and without their message: that may quote what a client sent. Then `finish`
+/// is called, which has the log written.
+pub fn log_panics(finish: fn()) {
+    std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(ToString::to_string);
         let thread = std::thread::current();
         tracing::error!(place, thread = thread.name(), "panic");
+        finish();
     }));
 }

@@ -5,6 +5,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use super::client_certificate::Shown;
@@ -24,12 +26,23 @@ pub const SERVICE_TOKEN: HeaderName = HeaderName::from_static("x-service-token")
 /// The header with the token that a call is about.
 pub const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
-/// A request's id, as an extension.
-#[derive(Debug, Clone, Default)]
-pub struct Id(pub String);
-
 /// The type of forms.
 pub const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A request that was read whole, with what it got on its way.
+#[derive(Debug)]
+pub struct Read {
+    /// All but the body.
+    pub parts: Parts,
+    /// The body.
+    pub body: Bytes,
+    /// What links in the answer begin with.
+    pub links: Links,
+    /// The log line.
+    pub line: Line,
+    /// Its id.
+    pub id: String,
+}
 
 /// A request. Nothing in it is checked.
 #[derive(Debug)]
@@ -46,7 +59,7 @@ pub struct Request {
     pub line: Line,
     /// Its id.
     pub id: String,
-    params: Vec<(String, String)>,
+    params: Vec<(&'static str, String)>,
     headers: HeaderMap,
     peer: Option<Peer>,
     shown: Option<Shown>,
@@ -59,6 +72,9 @@ const DISCARDED: usize = 8 << 20;
 
 /// The whole body, up to a limit.
 pub async fn read_body(mut body: Body, limit: usize) -> Result<Bytes> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
     let mut taken = Vec::new();
     let mut seen = 0;
     while let Some(frame) = body.frame().await {
@@ -78,19 +94,25 @@ pub async fn read_body(mut body: Body, limit: usize) -> Result<Bytes> {
 }
 
 impl Request {
-    /// Parses what was read.
+    /// Parses what was read. `params` are the variable parts of the path as the client wrote them.
     ///
     /// # Errors
-    /// 400 when the query is not properly encoded.
-    pub fn new(parts: Parts, body: Bytes, params: Vec<(String, String)>) -> Result<Self> {
+    /// 400 when the path or the query is not properly encoded.
+    pub fn new(read: Read, params: impl Iterator<Item = (&'static str, impl AsRef<str>)>) -> Result<Self> {
+        let Read { parts, body, links, line, id } = read;
+        let decoded = params.map(|(name, value)| {
+            let value = percent_decode_str(value.as_ref()).decode_utf8();
+            let value = value.map_err(|_| Error::BadRequest(format!("Invalid UTF-8 in `{name}`")))?;
+            Ok((name, value.into_owned()))
+        });
         Ok(Self {
-            links: parts.extensions.get::<Links>().cloned().unwrap_or_default(),
+            params: decoded.collect::<Result<_>>()?,
             query: Query::parse(parts.uri.query().unwrap_or_default())?,
             method: parts.method,
             path: parts.uri.path().to_owned(),
-            line: parts.extensions.get::<Line>().cloned().unwrap_or_default(),
-            id: parts.extensions.get::<Id>().cloned().unwrap_or_default().0,
-            params,
+            links,
+            line,
+            id,
             peer: parts.extensions.get::<Peer>().cloned(),
             shown: parts.extensions.get::<Shown>().cloned(),
             headers: parts.headers,
@@ -108,12 +130,12 @@ impl Request {
 
     /// All variable parts of the path.
     pub fn parts(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.params.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.params.iter().map(|(name, value)| (*name, value.as_str()))
     }
 
     /// The same for a part that not every route of a handler has.
     pub fn param_opt(&self, name: &str) -> Option<&str> {
-        self.params.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.params.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str())
     }
 
     /// A header's value. One that appears twice is ambiguous, so it counts as malformed.

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Body as _;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -199,7 +200,10 @@ impl Talk<'_> {
             let _ = tokio::time::timeout(self.limits.reserved_head, rest).await;
             return Ok(busy());
         }
-        let mut request = request.map(|incoming| Body::new(TimedBody::new(incoming, body, body_total)));
+        let mut request = request.map(|incoming| match incoming.is_end_stream() {
+            true => Body::empty(),
+            false => Body::new(TimedBody::new(incoming, body, body_total)),
+        });
         request.extensions_mut().insert(self.arrival);
         request.extensions_mut().insert(peer.clone());
         if let Some(shown) = &self.shown {

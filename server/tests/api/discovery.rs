@@ -27,6 +27,41 @@ fn the_versions_are_told_without_a_token() {
     assert_eq!(version["links"][0]["href"], format!("{}/v3/", s.url));
 }
 
+/// The documents are kept, and each of them is one host's.
+#[test]
+fn nobody_gets_the_links_of_another_host() {
+    let s = Server::start();
+    for _ in 0..2 {
+        for (host, url) in [
+            ("one.example", "http://one.example"),
+            ("two.example:5000", "http://two.example:5000"),
+            ("one.example:80", "http://one.example"),
+            ("ONE.example", "http://ONE.example"),
+        ] {
+            let ask = |path: &str| s.call("GET", path, &[("Host", host)], None);
+            let link = json!(format!("{url}/v3/"));
+            assert_eq!(ask("/v3").expect(200).body["version"]["links"][0]["href"], link);
+            let root = ask("/").expect(300);
+            assert_eq!(root.header("location").map(|at| json!(at)).as_ref(), Some(&link));
+            assert_eq!(root.body["versions"]["values"][0]["links"][0]["href"], link);
+            assert_eq!(root.header("content-type"), Some("application/json"));
+            let head = s.call("HEAD", "/v3", &[("Host", host)], None).expect(200);
+            assert_eq!(head.header("content-length"), Some(ask("/v3").text.len().to_string().as_str()));
+        }
+    }
+}
+
+#[test]
+fn a_path_that_is_not_utf_8_is_the_clients_fault() {
+    let s = Server::start();
+    let answer = get(&s, "/v3/users/%ff", "").expect(400);
+    assert!(
+        answer.body["error"]["message"].as_str().is_some_and(|m| m.contains("user_id")),
+        "{}",
+        answer.text
+    );
+}
+
 #[test]
 fn a_home_document_is_for_those_who_like_it_best() {
     let s = Server::start();

@@ -10,11 +10,11 @@ use axum::Router;
 use axum::routing::get;
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use vicar::authz::Reading;
 use vicar::config::Config;
-use vicar::dispatch::log;
 use vicar::http::front::Front;
 use vicar::http::limits::{Limits, Rate};
-use vicar::http::{layers, serve};
+use vicar::http::serve;
 use vicar::peer::{Peer, Proxies};
 use vicar::queue::Origin;
 
@@ -296,6 +296,17 @@ async fn panics() -> &'static str {
     panic!("the handler's secret")
 }
 
+async fn panics_later(s: &mut Reading<'_>) -> vicar::error::Result<axum::response::Response> {
+    tokio::task::yield_now().await;
+    panic!("the handler's secret, {}", s.request.path)
+}
+
+/// With each kind of a handler.
+static PANICKING: &[vicar::dispatch::Route] = vicar::routes! {
+    GET "/at-once" [] public: plain |_| panic!("the handler's secret"), answers 200 any;
+    GET "/later" [] public: read panics_later, answers 200 any;
+};
+
 /// What a test logs on its own thread.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -314,32 +325,33 @@ impl Write for Lines {
 #[test]
 fn a_panic_is_a_500_and_a_line_with_the_request_id() {
     let s = Server::start();
-    let app = Arc::clone(&s.app);
-    let router: Router = Router::new()
-        .route("/", get(panics))
-        .layer(axum::middleware::from_fn(layers::catch_panic))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), log::around));
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone());
-    let (status, id, body) = tracing::subscriber::with_default(subscriber.finish(), || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let request =
-                axum::extract::Request::get("/").body(axum::body::Body::empty()).expect("a request");
-            let answer = router.oneshot(request).await.expect("an answer");
-            let id = answer.headers()["x-openstack-request-id"].to_str().expect("text").to_owned();
-            let status = answer.status().as_u16();
-            let body = axum::body::to_bytes(answer.into_body(), 1000).await.expect("a body");
-            (status, id, serde_json::from_slice::<Value>(&body).expect("JSON"))
-        })
-    });
-    assert_eq!((status, &body["error"]["code"]), (500, &Value::from(500)), "{body}");
-    let logged = String::from_utf8(lines.0.lock().expect("lines").clone()).expect("text");
-    let line = logged.lines().find(|line| line.contains(&id)).unwrap_or_else(|| panic!("no line: {logged}"));
-    let line: Value = serde_json::from_str(line).expect("JSON");
-    assert_eq!(line["status"], 500);
-    assert!(!logged.contains("secret"), "{logged}");
+    for path in ["/at-once", "/later"] {
+        let router = vicar::dispatch::router(Arc::clone(&s.app), PANICKING);
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone());
+        let (status, id, body) = tracing::subscriber::with_default(subscriber.finish(), || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let request =
+                    axum::extract::Request::get(path).body(axum::body::Body::empty()).expect("a request");
+                let answer = router.oneshot(request).await.expect("an answer");
+                let id = answer.headers()["x-openstack-request-id"].to_str().expect("text").to_owned();
+                let status = answer.status().as_u16();
+                let body = axum::body::to_bytes(answer.into_body(), 1000).await.expect("a body");
+                (status, id, serde_json::from_slice::<Value>(&body).expect("JSON"))
+            })
+        });
+        assert_eq!((status, &body["error"]["code"]), (500, &Value::from(500)), "{body}");
+        let logged = String::from_utf8(lines.0.lock().expect("lines").clone()).expect("text");
+        let line =
+            logged.lines().find(|line| line.contains(&id)).unwrap_or_else(|| panic!("no line: {logged}"));
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!((&line["status"], &line["path"]), (&json!(500), &json!(path)));
+        assert!(!logged.contains("secret"), "{logged}");
+    }
 }
 
 #[test]

@@ -74,9 +74,10 @@ fn every_metric_is_documented() {
 
     // With the parts that a server on another engine has.
     let all = Metrics::default().with_pool(&store::Gauges::default());
+    all.watch_log(&Default::default());
     all.watch_queues(&queue::Gauges::default(), &queue::Gauges::default());
     // A family appears with its first member.
-    let one = RequestLabels { method: "GET".into(), route: "/v3".into(), status: 200 };
+    let one = RequestLabels { method: "GET", route: "/v3", status: 200 };
     all.requests.get_or_create(&one).inc();
     all.describe(&About {
         started_at: 0,

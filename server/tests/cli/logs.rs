@@ -56,8 +56,9 @@ fn levels_say_what_is_logged_in_all_and_in_part() {
         let s = Scratch::new();
         let config = s.config("");
         let more = ["--config-file", &config, "--log-format", "json"];
-        let server = serve(&s, &more, &[("VICAR_LOG_LEVEL", level)]);
+        let mut server = serve(&s, &more, &[("VICAR_LOG_LEVEL", level)]);
         assert_eq!(server.login("wrong"), 401);
+        assert_eq!(server.signal("-TERM"), 0);
         let lines = json_lines(&s.path("log"));
         assert_eq!(lines.iter().any(|l| l["message"] == "request"), has_requests, "{level}");
         assert_eq!(lines.iter().any(|l| l["event"] == "login"), has_events, "{level}");
@@ -94,7 +95,9 @@ fn the_security_log_is_a_file_of_its_own_or_off() {
     let other = Scratch::new();
     let config = other.config("");
     let off = ["--config-file", &config, "--log-format", "json", "--security-log", "off"];
-    assert_eq!(serve(&other, &off, &[]).login("wrong"), 401);
+    let mut server = serve(&other, &off, &[]);
+    assert_eq!(server.login("wrong"), 401);
+    assert_eq!(server.signal("-TERM"), 0);
     let lines = json_lines(&other.path("log"));
     assert!(lines.iter().any(|l| l["reason"] == "wrong-password"), "the request's line has it still");
     assert!(lines.iter().all(|l| l["target"] != "vicar::security"));
@@ -110,10 +113,11 @@ fn the_security_log_is_a_file_of_its_own_or_off() {
 fn nobody_writes_lines_into_the_log() {
     let s = Scratch::new();
     let config = s.config("");
-    let server = serve(&s, &["--config-file", &config], &[("VICAR_BOOTSTRAP_PASSWORD", "topsecret")]);
+    let mut server = serve(&s, &["--config-file", &config], &[("VICAR_BOOTSTRAP_PASSWORD", "topsecret")]);
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let url = server.url.clone();
     let send = |path: &str, token: &str, body: Value| {
-        let request = agent.post(format!("{}{path}", server.url)).header("X-Auth-Token", token);
+        let request = agent.post(format!("{url}{path}")).header("X-Auth-Token", token);
         request.send(body.to_string().as_bytes()).expect("an answer")
     };
     let login = |name: &str, password: &str| {
@@ -128,7 +132,8 @@ fn nobody_writes_lines_into_the_log() {
     // Even where such a name exists.
     send("/users", &token, json!({"user": {"name": forged, "password": "some-password"}}));
     assert_eq!(login(forged, "wrong").status().as_u16(), 401);
-    assert_eq!(get(&format!("{}/users/a%0Ab%1B", server.url), &[("X-Auth-Token", &token)]).0, 404);
+    assert_eq!(get(&format!("{url}/users/a%0Ab%1B"), &[("X-Auth-Token", &token)]).0, 404);
+    assert_eq!(server.signal("-TERM"), 0);
     let said = std::fs::read_to_string(s.path("log")).expect("log");
     assert!(!said.contains('\u{1b}'), "{said}");
     for line in said.lines() {
@@ -165,7 +170,46 @@ fn trusts_that_the_server_ends_by_itself_are_an_event() {
     assert!(!reaped["detail"].as_str().expect("ids").is_empty(), "{reaped}");
 }
 
-/// Standard output and standard error on one terminal: each message is one write.
+/// Whoever reads the log and stands still holds up no request; in the end all lines are there.
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_request() {
+    let s = Scratch::new();
+    let config = s.config("");
+    let mut c =
+        vicar(&["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "off", "--log-format", "json"]);
+    c.args(["--config-file", &config]).arg("--data-dir").arg(s.data());
+    let mut child = c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut log = child.stderr.take().expect("piped");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let first = lines.next().expect("a line").expect("text");
+    let url = first.rsplit_once(" serves ").expect("a URL").1.to_owned();
+    let mut server = Running { child, screen: Vec::new(), url };
+    let patient = Some(Duration::from_secs(60));
+    let agent = ureq::Agent::config_builder().timeout_global(patient).build().new_agent();
+    // Several times what a pipe holds.
+    const REQUESTS: usize = 1500;
+    for _ in 0..REQUESTS {
+        assert_eq!(agent.get(&server.url).call().expect("an answer").status().as_u16(), 200);
+    }
+    assert_eq!(server.login("wrong"), 401);
+    let reading = std::thread::spawn(move || {
+        let mut said = String::new();
+        log.read_to_string(&mut said).map(|_| said)
+    });
+    assert_eq!(server.signal("-TERM"), 0);
+    let said = reading.join().expect("read").expect("text");
+    let lines: Vec<Value> = said.lines().map(|l| serde_json::from_str(l).expect("whole lines")).collect();
+    let asked = lines.iter().filter(|l| l["message"] == "request" && l["path"] == "/v3");
+    assert_eq!(asked.count(), REQUESTS);
+    assert!(said.len() > 200_000, "it is longer than a pipe");
+    let at = |wanted: &dyn Fn(&Value) -> bool| lines.iter().position(wanted).expect("a line");
+    let login = at(&|l| l["event"] == "login" && l["reason"] == "wrong-password");
+    assert!(
+        login < at(&|l| l["event"] == "server.stop") && at(&|l| l["message"] == "stopped") == lines.len() - 1
+    );
+}
+
+/// Standard output and standard error on one terminal: each message is one write, and so are log lines that come together.
 #[test]
 fn the_screen_of_the_start_is_one_write_after_the_log_lines() {
     let s = Scratch::new();
@@ -196,5 +240,7 @@ fn the_screen_of_the_start_is_one_write_after_the_log_lines() {
     assert!(screen.contains("  password ") && screen.contains("  database "), "{screen}");
     assert!(screen.ends_with('\n'));
     assert!(written.iter().any(|line| line.contains("there is no such option")), "{written:?}");
-    assert!(written.iter().all(|line| line.ends_with('\n') && line.lines().count() == 1), "{written:?}");
+    let is_line = |line: &str| line.starts_with("20") && line.contains("Z ");
+    let are_whole = |text: &String| text.ends_with('\n') && text.lines().all(is_line);
+    assert!(written.iter().all(are_whole), "{written:?}");
 }

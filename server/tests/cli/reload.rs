@@ -150,11 +150,12 @@ fn sighup_takes_over_what_can_be_and_names_what_cannot() {
 fn a_level_that_was_given_is_not_changed_by_the_configuration() {
     let s = Scratch::new();
     let config = s.config("[DEFAULT]\ndebug = true\n");
-    let server = started(&s, &config, &["--log-level", "info"]);
+    let mut server = started(&s, &config, &["--log-level", "info"]);
     hang_up(&server);
     wait_until_said(&s, AGAIN, 1);
     nonsense(&server);
     assert_eq!(server.login("topsecret"), 201);
+    assert_eq!(server.signal("-TERM"), 0);
     let said = std::fs::read_to_string(s.path("log")).expect("log");
     assert!(!said.contains("DEBUG"), "{said}");
     // And without one it counts from the start on.
@@ -181,6 +182,11 @@ fn the_security_log_is_opened_again_at_sighup() {
         let said = std::fs::read_to_string(path).expect("a log");
         said.lines().filter(|l| l.contains("\"login\"")).count()
     };
+    let end = Instant::now() + Duration::from_secs(30);
+    while logins(&file) == 0 {
+        assert!(Instant::now() < end, "no event");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     assert_eq!((logins(&old), logins(&file)), (2, 1), "nothing is lost");
     // New keys are an event too.
     expect(&run(&s, &["keys", "rotate"]), 0, "");
