@@ -90,9 +90,14 @@ impl App {
         let rules = Rules::read(&config)?;
         rules.loaded.log();
         let rules = RwLock::new(Arc::new(rules));
+        let store = if config.remembers { store.with_memory() } else { store };
         let metrics = match store.gauges() {
             Some(pool) => Metrics::default().with_pool(pool),
             None => Metrics::default(),
+        };
+        let metrics = match store.memory_counts() {
+            Some(counts) => metrics.with_memory(counts),
+            None => metrics,
         };
         let places = (threads() / 2).max(1);
         let token_keys = KeyRing::new(config.fernet_keys.clone(), false);

@@ -12,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::http::limits;
 use crate::queue;
-use crate::store::Gauges;
+use crate::store::{Gauges, memory};
 
 /// Labels of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -197,6 +197,28 @@ impl Metrics {
         database.register("connections_made", "Connections that were made", pool.made.clone());
         database.register("connections_refused", "Connections that could not be made", pool.refused.clone());
         database.register("connections_lost", "Connections that were lost in use", pool.lost.clone());
+        drop(registry);
+        self
+    }
+
+    /// Adds the counts of the memory.
+    #[must_use]
+    pub fn with_memory(self, memory: &memory::Counts) -> Self {
+        let mut registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let counts = registry.sub_registry_with_prefix("memory");
+        counts.register("hits", "Rows and answers that were given from memory", memory.hits.clone());
+        counts.register(
+            "misses",
+            "Rows and answers that were not there or had changed",
+            memory.misses.clone(),
+        );
+        counts.register(
+            "questions",
+            "Questions to the database whether anything has changed",
+            memory.questions.clone(),
+        );
+        counts.register("changes", "Changes that the journal told of", memory.changes.clone());
+        counts.register("forgotten", "How often everything was forgotten", memory.forgotten.clone());
         drop(registry);
         self
     }

@@ -68,6 +68,7 @@ pub async fn sweep(app: &App) -> Result<Sweep> {
     done.keypairs = remove_rest(app, by).await?;
     done.revocations = again(|| forget(app, Old::records(app, now), by)).await?;
     again(|| forget(app, Old::of_oauth1(app, now), by)).await?;
+    again(|| async { Ok(app.store.trim_journal(&by).await?) }).await?;
     app.metrics.dead_trusts.set(i64::try_from(dead).unwrap_or(i64::MAX));
     app.metrics.trusts_ended.inc_by(done.ended as u64);
     app.metrics.reaper_swept.set(app.clock.now() / SECOND);

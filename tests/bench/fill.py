@@ -43,6 +43,11 @@ def name_of(kind, n):
     return hashlib.md5(b'%s %d' % (kind.encode(), n)).hexdigest()
 
 
+def place(user, n, projects):
+    """The project that a user has as their number `n`; both by number."""
+    return (3 * user + n % HOLDS) % projects
+
+
 def audit_id(n):
     return base64.urlsafe_b64encode(bytes.fromhex(name_of('audit', n))).decode().rstrip('=')
 
@@ -81,8 +86,7 @@ class Rows:
         return int((self.now.replace(tzinfo=datetime.UTC, microsecond=0).timestamp() + seconds) * 1_000_000)
 
     def place(self, user, n):
-        """The project that a user has as their number `n`."""
-        return self.project[(3 * user + n % HOLDS) % self.size.projects]
+        return self.project[place(user, n, self.size.projects)]
 
     def write(self):
         """{what: how many rows}"""

@@ -22,12 +22,12 @@ def tree(*pids):
 
 
 def cpu(pids):
-    """Seconds that these processes have used."""
+    """Seconds that these processes have used, with their children that have ended."""
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError), open('/proc/%d/stat' % pid) as f:
             x = f.read().rpartition(')')[2].split()
-            total += int(x[11]) + int(x[12])
+            total += sum(map(int, x[11:15]))
     return total / TICK
 
 

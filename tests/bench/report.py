@@ -2,6 +2,7 @@
 import html
 import os
 import re
+import statistics
 
 import beside
 import harness
@@ -56,10 +57,11 @@ def figure(row, server, key):
     return row.get(server, {}).get(key)
 
 
-def against(row, server, key='rate'):
-    """Vicar's figure in terms of another's, or None."""
-    mine, other = figure(row, 'vicar', key), figure(row, server, key)
-    return mine / other if mine and other else None
+def against(row, server):
+    """Vicar's rate in terms of another's, or None. It is the median over the rounds, in each of which both were
+    measured one after the other."""
+    pairs = list(zip(figure(row, 'vicar', 'rates') or [], figure(row, server, 'rates') or []))
+    return statistics.median(mine / other for mine, other in pairs) if pairs and all(x for _, x in pairs) else None
 
 
 def share(row):
@@ -67,23 +69,32 @@ def share(row):
     return x and 100 * x
 
 
-def cells(row):
+def cells(row, scale=False):
+    small = against(row, 'small')
     return [number(figure(row, 'vicar', 'rate')), number(figure(row, 'keystone', 'rate')),
             number(figure(row, 'ceiling', 'rate')),
             number(against(row, 'keystone')) + ' ×' if against(row, 'keystone') else '–',
             '%.0f %%' % share(row) if share(row) else '–',
             *('%s / %s' % (number(figure(row, 'vicar', k)), number(figure(row, 'keystone', k)))
-              for k in ('p50', 'p99', 'cpu'))]
+              for k in ('p50', 'p99', 'cpu')),
+            *(['%.0f %%' % (100 * small) if small else '–'] if scale else [])]
 
 
 HEAD = ['Vicar /s', 'Keystone /s', 'ceiling /s', 'to Keystone', 'of the ceiling', 'p50 ms', 'p99 ms',
         'CPU ms a request']
+SMALL = ['of the small case']        # at scale
 
 
 def table(name, section):
-    print('\n%-22s %11s %11s %11s %12s %14s %17s %17s %19s' % (name, *HEAD))
+    scale = 'filled' in section
+    widths = [-22, 11, 11, 11, 12, 14, 17, 17, 19] + [18] * scale
+
+    def line(*values):
+        print(' '.join('%*s' % x for x in zip(widths, values)))
+    print()
+    line(name, *HEAD, *SMALL * scale)
     for op, row in section['operations'].items():
-        print('%-22s %11s %11s %11s %12s %14s %17s %17s %19s' % (op, *cells(row)))
+        line(op, *cells(row, scale))
     for name, found in section['more'].items():
         for server, figures in found.items():
             print('%-22s %-9s %s' % (name, server, '  '.join('%s %s' % (k, number(x)) for k, x in figures.items())))
@@ -129,9 +140,8 @@ def goal_rows(kept):
 
 
 def scale_rows(kept, engine):
-    large = kept.get(engine + ' at scale', {}).get('operations', {})
-    small = kept.get(engine, {}).get('operations', {})
-    found = {op: 100 * large[op]['vicar']['rate'] / small[op]['vicar']['rate'] for op in large if op in small}
+    rows = kept.get(engine + ' at scale', {}).get('operations', {})
+    found = {op: 100 * x for op, x in ((op, against(row, 'small')) for op, row in rows.items()) if x}
     if found:
         worst = min(found, key=found.get)
         yield ['everything at scale', NAMES[engine], '%d %% of the small case' % SCALE,
@@ -165,8 +175,9 @@ def measured(kept, plots=True):
         if plots:
             out += ['', '![Requests a second](%s)' % plot(name, section)]
         out.append('')
-        out += markdown(['operation', *HEAD], [['`%s`' % op, *cells(row)]
-                                               for op, row in section['operations'].items()])
+        scale = 'filled' in section
+        out += markdown(['operation', *HEAD, *SMALL * scale], [['`%s`' % op, *cells(row, scale)]
+                                                               for op, row in section['operations'].items()])
         rows = [['`%s`' % what, server, ', '.join('%s %s' % (k, number(x)) for k, x in figures.items())]
                 for what, found in section['more'].items() for server, figures in found.items()]
         if rows:

@@ -12,6 +12,7 @@ import secrets
 from cryptography.fernet import Fernet
 
 import api
+import fill
 
 PW = 'a password of the bench'
 TOKENS = 20                      # different ones, so that none is special
@@ -23,6 +24,7 @@ ENDS = itertools.count(YEARS)    # so that no two trusts are alike
 class Scene:
     def __init__(self, target):
         self.target, self.kept = target, []
+        self.filled = None           # the fill.Size of what is there besides
         a = self.api = target.api
         self.admin = a.admin(target.password)
         self.roles = a.role_ids(self.admin)
@@ -86,6 +88,20 @@ class Scene:
             parts.append((before, after))
         return [key.encrypt(audit.join(parts[n % len(parts)])).decode().rstrip('=')
                 for n, audit in enumerate(secrets.token_bytes(16) for _ in range(count))]
+
+    def of_filled_users(self, count):
+        """So many tokens, each of another user of fill.py on one of their projects, as far as there are users."""
+        key, like, size = Fernet(primary(self.target.fernet)), self.people[0], self.filled
+        payload = key.decrypt(padded(like.id))
+        audit = base64.urlsafe_b64decode(like.body['audit_ids'][0] + '==')
+        user, project = bytes.fromhex(like.user), bytes.fromhex(self.project)
+        assert audit in payload and user in payload and project in payload
+        for n in range(count):
+            who = n % size.users
+            at = fill.name_of('project', fill.place(who, n, size.projects))
+            yield key.encrypt(payload.replace(audit, secrets.token_bytes(16)).replace(
+                user, bytes.fromhex(fill.name_of('user', who))).replace(
+                project, bytes.fromhex(at))).decode().rstrip('=')
 
     def trusts_to_delete(self, count, below=0):
         """Ids of so many trusts of alice's for bob, each with so many redelegated below it, in three levels."""

@@ -29,6 +29,7 @@ class Target:
 
     def __init__(self, name, server, database=None, store=None, keys=None, more=()):
         self.name, self.server = name, server
+        self.kind = server.kind      # of two Vicars, one is called `small`
         self.url, self.password = server.url, server.password
         self.api = api.Api(self.url)
         self.database, self.store, self.more = database, store, more
@@ -133,33 +134,48 @@ def build():
 
 
 def start(stack, engine, names, rounds=12, durable=True):
-    """The targets of these names, in this order, each running on an empty store."""
+    """The targets of these names, in this order, each running on an empty store.
+
+    `small` is a second Vicar, for a comparison with one whose database is full.
+    """
     settings = {'identity': {'password_hash_rounds': rounds}, 'delegation': {'reap_interval': 60}}
-    site = Site(engine, replicas=1 if 'vicar' in names else 0, fresh='vicar' in names, settings=settings,
-                durable=durable)
+    found = {}
+    for name in ('vicar', 'small'):
+        if name in names:
+            found[name] = vicar(stack, name, engine, settings, durable)
+    if 'keystone' in names:
+        database = found['vicar'].database if 'vicar' in found else started(stack, engine, durable)
+        found['keystone'] = keystone(stack, database, settings)
+    return [found[name] for name in names]
+
+
+def vicar(stack, name, engine, settings, durable):
+    site = Site(engine, settings=settings, durable=durable)
     site.database.settings = ROOM[engine]
     stack.enter_context(site)
-    found = {}
-    if 'vicar' in names:
-        found['vicar'] = Target('vicar', site.vicars[0], site.database, bulk.Store(site.database, site.name),
-                                (site.fernet, site.credential))
-    if 'keystone' in names:
-        found['keystone'] = keystone(stack, site.database, settings)
-    return [found[name] for name in names]
+    return Target(name, site.vicars[0], site.database, bulk.Store(site.database, site.name),
+                  (site.fernet, site.credential))
+
+
+def started(stack, engine, durable):
+    database = stores.SERVERS[engine](settings=ROOM[engine], durable=durable)
+    stack.callback(database.stop)
+    return database.start()
 
 
 def keystone(stack, database, settings):
     cache = stack.enter_context(Memcached())
-    settings = {'identity': settings['identity'], 'cache': {
-        'enabled': 'true', 'backend': 'oslo_cache.memcache_pool', 'memcache_servers': '127.0.0.1:%d' % cache.port}}
     name = 'keystone'
     database.create(name, 'p%s4ss' % name)
-    settings['database'] = {'connection': database.url(name).replace('postgresql://', 'postgresql+psycopg2://')}
+    settings = {'identity': settings['identity'],
+                'database': {'connection': database.url(name).replace('postgresql://', 'postgresql+psycopg2://')},
+                'cache': {'enabled': 'true', 'backend': 'oslo_cache.memcache_pool',
+                          'memcache_servers': '127.0.0.1:%d' % cache.port}}
     k = Keystone(processes=os.cpu_count() or 1, settings=settings)
     stack.callback(k.stop)
     k.python = memcache_client(stack)
     k.start()
-    return Target('keystone', k, database, bulk.Store(database, name), (k.store.fernet, k.store.credential), (cache,))
+    return Target(name, k, database, bulk.Store(database, name), (k.store.fernet, k.store.credential), (cache,))
 
 
 def memcache_client(stack):

@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::installation::{self, Installation};
 use super::progress::Progress;
 use super::{before, checks, print};
+use crate::store::memory::{self, Journal};
 use crate::store::migrate;
 use crate::store::schema::releases::NEWEST_EXPAND;
 
@@ -28,6 +29,9 @@ pub(super) struct Sync {
     /// That Keystone goes on serving, but its keystone-manage no longer knows the version; 29 and 30 do
     #[arg(long)]
     keystone_indexes: bool,
+    /// Also remove the triggers by which changes are written down, before this server is given up for a Keystone
+    #[arg(long)]
+    remove_triggers: bool,
 }
 
 impl Db {
@@ -42,7 +46,8 @@ impl Db {
 
 impl Sync {
     async fn run(self) -> Result<(), Failure> {
-        let database = self.at.config()?.database;
+        let config = self.at.config()?;
+        let (database, remembers) = (config.database, config.remembers);
         before::found(&database).await?;
         let store = installation::open_or_create(&self.at, &database).await?;
         let progress = Progress::begin("bringing the schema to the current version");
@@ -53,6 +58,20 @@ impl Sync {
             database.location,
             if done { "the schema is there now" } else { "nothing to do" }
         ));
+        if self.remove_triggers {
+            memory::remove(&store).await?;
+            print("the journal's triggers are removed: nothing is remembered between requests");
+        } else if remembers {
+            match memory::install(&store).await? {
+                Journal::There => {}
+                Journal::Made => print("the journal's triggers are there now"),
+                Journal::Impossible(why) => {
+                    print(format_args!(
+                        "the journal's triggers cannot be made, and nothing will be remembered: {why}"
+                    ));
+                }
+            }
+        }
         if self.keystone_indexes {
             match migrate::complete(&store).await?.join(", ") {
                 none if none.is_empty() => print("Keystone's indexes: none is missing"),

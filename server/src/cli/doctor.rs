@@ -20,7 +20,7 @@ use crate::crypto::keys::KeyRing;
 use crate::policy_file;
 use crate::resources::trusts::flush;
 use crate::store::url::Location;
-use crate::store::{DateTime, Store, Tx, migrate};
+use crate::store::{DateTime, Store, Tx, memory, migrate};
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
@@ -232,6 +232,15 @@ async fn contents(
     }
     if let Some(lacking) = checks::lacking(&release) {
         r.ok("indexes", lacking);
+    }
+    if config.remembers {
+        r.judge(
+            memory::is_written(store).await?,
+            Verdict::Warn,
+            "memory",
+            "the journal of changes is written",
+            "[cache] enabled is true, and nothing is remembered: the triggers of the journal are missing. `vicar db sync` makes them, or says why it cannot",
+        );
     }
     for text in left_behind::found(&mut tx, ini, accept, true).await? {
         r.fail("stored, and not there here", text);

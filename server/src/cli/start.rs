@@ -16,6 +16,7 @@ use crate::config::{Config, Ini};
 use crate::crypto::keys;
 use crate::error::Error;
 use crate::ids;
+use crate::store::memory::{self, Journal};
 use crate::store::url::{Location, Settings};
 use crate::store::{Store, migrate};
 
@@ -72,6 +73,14 @@ pub(super) async fn start(
     let app = App::new(config, store, installation::clock()).map_err(Failure::Config)?;
     if migrate::sync(&app.store, app.clock.now()).await? {
         tracing::info!(database = %app.config.database.location, "the schema was brought to the current version");
+    }
+    if app.config.remembers
+        && let Journal::Impossible(why) = memory::install(&app.store).await?
+    {
+        tracing::warn!(
+            why,
+            "nothing is remembered between requests: the triggers of the journal cannot be made"
+        );
     }
     let first = if is_empty(&app).await? { Some(first_start(at, &app, reached).await?) } else { None };
     app.token_keys.current().map_err(|e| Failure::Keys(format!("token keys: {e}")))?;

@@ -256,6 +256,8 @@ pub struct Config {
     pub access_token_duration: Micros,
     /// `[delegation] retention`: how long ended trusts are kept.
     pub retention: Micros,
+    /// `[cache] enabled`: whether anything is remembered between requests.
+    pub remembers: bool,
     /// `[delegation] reap_interval`: the pause between rounds of the reaper; 0 is never.
     pub reap_interval: Micros,
     /// Words in values that are not understood: parameters of the connection, kinds of health checks.
@@ -404,6 +406,7 @@ impl Config {
             },
             messaging: r.messaging(&mut unknown)?,
             revoke_buffer: r.duration("revoke", "expiration_buffer")?,
+            remembers: r.flag("cache", "enabled")?,
             retention: r.duration("delegation", "retention")?,
             reap_interval: r.duration("delegation", "reap_interval")?,
             max_trusts_per_user: r.count("delegation", "max_trusts_per_user")?.filter(|n| *n > 0),

@@ -1,5 +1,6 @@
 //! Runs handlers: authenticates, opens the transaction, commits, and runs again what has to be.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -20,7 +21,7 @@ use crate::http::{Request, layers, oauth2};
 use crate::peer::{Peer, network};
 use crate::queue::Origin;
 use crate::reason::Reason;
-use crate::store::{Backoff, Tx};
+use crate::store::{Backoff, Store, Tx};
 use crate::traces::Trace;
 
 /// Answers a request for a route. A panic is an answer too.
@@ -76,10 +77,12 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
     let mut has_waited = false;
     let mut has_writer = false;
     let mut long = None;
+    let plain = OnceCell::new();
+    let mut store = &app.store;
     let error = loop {
         let part = trace.part(what_runs(route.handler, has_writer));
         let state = (has_writer, long.is_some());
-        let done = attempt(route, app, &rules.loaded.policy, request, &mut slow, state).await;
+        let done = attempt(route, (app, store), &rules.loaded.policy, request, &mut slow, state).await;
         part.end(outcome(&done));
         match done {
             Ok(response) if matches!(route.handler, Handler::Write(_)) => return response,
@@ -117,6 +120,8 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
                     break Error::Retry(why);
                 }
                 has_writer = false;
+                // Most likely it was what is remembered that changed meanwhile.
+                store = plain.get_or_init(|| app.store.without_memory());
                 app.metrics.database_retries.inc();
                 tracing::debug!(why, "the request is run again");
             }
@@ -174,7 +179,7 @@ fn outcome(done: &Result<Response>) -> &'static str {
 /// One run, in one transaction.
 async fn attempt(
     route: &'static Route,
-    app: &App,
+    (app, store): (&App, &Store),
     policy: &Policy,
     request: &Request,
     slow: &mut SlowWork,
@@ -183,7 +188,7 @@ async fn attempt(
     match route.handler {
         Handler::Plain(handler) => handler(request),
         Handler::Read(handler) => {
-            let mut tx = app.store.read().await?;
+            let mut tx = store.read().await?;
             // Before the snapshot, which the first statement takes: what is revoked later is not older.
             let (now, epoch) = (app.clock.now(), app.failures.epoch());
             let caller = caller(route, app, request, &mut tx, now).await?;
@@ -203,7 +208,7 @@ async fn attempt(
             Ok(response)
         }
         Handler::Write(handler) => {
-            let mut tx = if has_writer { app.store.write().await? } else { app.store.rehearse().await? };
+            let mut tx = if has_writer { store.write().await? } else { store.rehearse().await? };
             let (now, epoch) = (app.clock.now(), app.failures.epoch());
             let caller = match caller(route, app, request, &mut tx, now).await {
                 Ok(caller) => caller,

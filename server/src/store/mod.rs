@@ -12,6 +12,7 @@ pub mod backup;
 pub mod cascade;
 mod dialect;
 mod flush;
+pub mod memory;
 pub mod migrate;
 mod mysql;
 mod places;
@@ -30,6 +31,8 @@ mod write;
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use vicar_rules::Micros;
 
@@ -91,6 +94,9 @@ pub struct Store {
     inactive_days: Option<u32>,
     /// `[federation] default_authorization_ttl` in minutes, for the same reason.
     membership_minutes: i64,
+    memory: Option<Arc<memory::Memory>>,
+    /// PostgreSQL: all transactions below were over when the journal was last looked through for old rows.
+    xmin: Arc<AtomicI64>,
     #[cfg(debug_assertions)]
     watch: watch::Watch,
 }
@@ -108,6 +114,8 @@ impl From<Engine> for Store {
             clock: Clock::system(),
             inactive_days: None,
             membership_minutes: 0,
+            memory: None,
+            xmin: Arc::default(),
             #[cfg(debug_assertions)]
             watch: watch::Watch::default(),
         }
@@ -167,6 +175,23 @@ impl Store {
         Self { membership_minutes: live / (60 * clock::SECOND), ..self }
     }
 
+    /// With a memory, which gives again what has not changed. It works as long as the triggers of the journal are there.
+    #[must_use]
+    pub fn with_memory(self) -> Self {
+        Self { memory: Some(Arc::new(memory::Memory::new(self.engine.clone()))), ..self }
+    }
+
+    /// The same without its memory.
+    #[must_use]
+    pub fn without_memory(&self) -> Self {
+        Self { memory: None, ..self.clone() }
+    }
+
+    /// What the memory counts, if there is one.
+    pub fn memory_counts(&self) -> Option<&memory::Counts> {
+        self.memory.as_ref().map(|memory| memory.counts())
+    }
+
     /// The day on or before which a user who was last seen then counts as disabled.
     fn inactive_since(&self) -> Option<Date> {
         let span = clock::DAY.saturating_mul(self.inactive_days?.into());
@@ -199,11 +224,12 @@ impl Store {
         }
     }
 
-    fn tx(&self, inner: Inner) -> Tx {
+    fn tx(&self, inner: Inner, has_turn: bool) -> Tx {
         #[cfg(debug_assertions)]
         self.watch.note("BEGIN");
         Tx {
             inner,
+            recall: self.memory.as_ref().map(|memory| Box::new(memory::Recall::new(memory, has_turn))),
             dialect: self.dialect(),
             inactive_since: self.inactive_since(),
             began: self.clock.now(),
@@ -223,10 +249,11 @@ impl Store {
     /// # Errors
     /// When the database is away or busy.
     pub async fn read(&self) -> Result<Tx> {
-        Ok(self.tx(match &self.engine {
+        let inner = match &self.engine {
             Engine::Sqlite(s) => Inner::Sqlite(s.read().await?),
             Engine::Server(s) => Inner::Server(Box::new(Box::pin(s.read()).await?)),
-        }))
+        };
+        Ok(self.tx(inner, false))
     }
 
     /// Begins a transaction that may write: waits for its turn, one writer at a time over all replicas. What
@@ -235,11 +262,11 @@ impl Store {
     /// # Errors
     /// When the database is away, or the turn does not come.
     pub async fn write(&self) -> Result<WriteTx> {
-        let tx = self.tx(match &self.engine {
+        let inner = match &self.engine {
             Engine::Sqlite(s) => Inner::Sqlite(s.write().await?),
             Engine::Server(s) => Inner::Server(Box::new(Box::pin(s.write()).await?)),
-        });
-        Ok(self.writing(tx, false))
+        };
+        Ok(self.writing(self.tx(inner, true), false))
     }
 
     /// Begins a read that plays a writing transaction up to its first write, which ends in
@@ -253,11 +280,12 @@ impl Store {
 
     /// Begins a transaction that changes the schema.
     async fn change_schema(&self) -> Result<WriteTx> {
-        let tx = self.tx(match &self.engine {
+        let inner = match &self.engine {
             Engine::Sqlite(s) => Inner::Sqlite(s.write().await?),
             Engine::Server(s) => Inner::Server(Box::new(Box::pin(s.change_schema()).await?)),
-        });
-        Ok(self.writing(tx, false))
+        };
+        let tx = self.tx(inner, true);
+        Ok(self.writing(Tx { recall: None, ..tx }, false))
     }
 
     /// The query for the names of all tables.
@@ -290,6 +318,8 @@ enum Inner {
 #[derive(Debug)]
 pub struct Tx {
     inner: Inner,
+    /// What it has to do with the memory, if there is one and nothing was written.
+    recall: Option<Box<memory::Recall>>,
     dialect: schema::Dialect,
     inactive_since: Option<Date>,
     began: Micros,
@@ -297,6 +327,18 @@ pub struct Tx {
     failed: bool,
     #[cfg(debug_assertions)]
     watch: watch::Watch,
+}
+
+impl Inner {
+    async fn query(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
+        match self {
+            Self::Sqlite(tx) => {
+                tokio::task::consume_budget().await;
+                tx.query(sql, args)
+            }
+            Self::Server(tx) => Box::pin(tx.query(sql, &value::findable(args))).await,
+        }
+    }
 }
 
 impl Tx {
@@ -348,12 +390,9 @@ impl Tx {
             ids_are_typed(sql, args);
             self.watch.note(sql);
         }
-        let rows = match &mut self.inner {
-            Inner::Sqlite(tx) => {
-                tokio::task::consume_budget().await;
-                tx.query(sql, args)
-            }
-            Inner::Server(tx) => Box::pin(tx.query(sql, &value::findable(args))).await,
+        let rows = match self.recall {
+            Some(_) => self.remembered(sql, args).await,
+            None => self.inner.query(sql, args).await,
         };
         self.note(rows)
     }
@@ -506,6 +545,8 @@ impl WriteTx {
     pub(super) async fn statement(&mut self, sql: &str, args: &[Value]) -> Result<u64> {
         let tx = &mut self.tx;
         tx.sound()?;
+        // What is written here is in no journal yet.
+        tx.recall = None;
         #[cfg(debug_assertions)]
         tx.watch.note(sql);
         let changed = match &mut tx.inner {

@@ -203,6 +203,15 @@ impl Server {
         })
     }
 
+    /// A connection of its own for single queries, each of which sees what was committed before it.
+    pub(super) async fn looker(&self) -> Result<Looker> {
+        let mut pooled = self.0.connector().connect(false).await?;
+        if let Some(Connection::Mysql(c)) = &mut pooled.connection {
+            mysql::script(c, "SET autocommit = 1").await.map_err(|f| f.error)?;
+        }
+        Ok(Looker { pooled, pool: Arc::clone(&self.0) })
+    }
+
     /// A transaction that writes, and has the guard.
     pub(super) async fn write(&self) -> Result<ServerTx> {
         let mut tx = self.writer().await?;
@@ -349,6 +358,26 @@ impl Connector {
                 };
                 Err(Error::Unavailable(format!("cannot connect: {why}")))
             }
+        }
+    }
+}
+
+/// Asks a server in no transaction. After an error it is of no use.
+#[derive(Debug)]
+pub(super) struct Looker {
+    pooled: Pooled,
+    pool: Arc<Pool>,
+}
+
+impl Looker {
+    pub(super) async fn rows(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
+        let connection = self.pooled.connection.as_mut();
+        let connection = connection.ok_or_else(|| Error::Broken("the connection was given back".into()))?;
+        let limit = self.pool.connector().settings.statement_timeout + Duration::from_secs(1);
+        match timeout(limit, connection.perform(Step::Query(sql, args))).await {
+            Ok(Ok(done)) => Ok(done.rows),
+            Ok(Err(failure)) => Err(failure.error),
+            Err(_) => Err(Error::Unavailable("the database did not answer a question in time".into())),
         }
     }
 }

@@ -100,6 +100,18 @@ impl Sqlite {
         SqliteTx::begin(Conn::Reader(Some(conn), Arc::clone(&self.0)), "BEGIN")
     }
 
+    /// A connection of its own that looks whether others have committed.
+    pub(super) fn watcher(&self) -> Result<Watcher> {
+        let path = self
+            .0
+            .path
+            .as_ref()
+            .ok_or_else(|| Error::Broken("a database in memory has one connection".into()))?;
+        let conn = connect(path, self.0.how)?;
+        query_only(&conn, true)?;
+        Ok(Watcher { conn })
+    }
+
     pub(super) async fn write(&self) -> Result<SqliteTx> {
         let waits = Waits::new(&self.0);
         let guard = Arc::clone(&self.0.writer).lock_owned().await;
@@ -110,6 +122,41 @@ impl Sqlite {
             return SqliteTx::begin(conn, "SAVEPOINT unit");
         }
         blocking(|| SqliteTx::begin(conn, "BEGIN IMMEDIATE"))
+    }
+}
+
+/// Looks at a file, and is in no transaction.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    conn: Connection,
+}
+
+/// What a look at a file found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Look {
+    /// `PRAGMA data_version`: another value after a commit of anybody else.
+    pub(super) commits: i64,
+    /// `PRAGMA schema_version`
+    pub(super) schema: i64,
+}
+
+impl Watcher {
+    /// Looks again, after a look.
+    pub(super) fn look(&mut self, last: Look) -> Result<Look> {
+        let number = |sql| {
+            let mut statement = self.conn.prepare_cached(sql)?;
+            statement.query_row([], |row| row.get::<_, i64>(0))
+        };
+        let commits = number("PRAGMA data_version").map_err(convert)?;
+        if commits == last.commits {
+            return Ok(last);
+        }
+        let schema = number("PRAGMA schema_version").map_err(convert)?;
+        Ok(Look { commits, schema })
+    }
+
+    pub(super) fn rows(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
+        query(&self.conn, sql, args)
     }
 }
 
@@ -311,6 +358,27 @@ fn control(conn: &Connection, statement: &str) -> Result<()> {
     Ok(())
 }
 
+fn query(conn: &Connection, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
+    let mut statement = conn.prepare_cached(sql).map_err(convert)?;
+    let columns = statement.column_count();
+    let mut rows = statement.query(rusqlite::params_from_iter(args)).map_err(convert)?;
+    let mut out = Vec::new();
+    while let Some(row) = rows.next().map_err(convert)? {
+        let mut values = Vec::with_capacity(columns);
+        for i in 0..columns {
+            values.push(match row.get_ref(i).map_err(convert)? {
+                ValueRef::Null => Value::Null,
+                ValueRef::Integer(n) => Value::Int(n),
+                ValueRef::Text(t) => Value::Text(String::from_utf8_lossy(t).into_owned()),
+                ValueRef::Real(f) => Value::Text(f.to_string()),
+                ValueRef::Blob(b) => Value::Text(String::from_utf8_lossy(b).into_owned()),
+            });
+        }
+        out.push(Row::new(values));
+    }
+    Ok(out)
+}
+
 impl SqliteTx {
     fn begin(conn: Conn, how: &str) -> Result<Self> {
         let mut tx = Self { conn, open: false };
@@ -336,24 +404,7 @@ impl SqliteTx {
     }
 
     pub(super) fn query(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
-        let mut statement = self.conn()?.prepare_cached(sql).map_err(convert)?;
-        let columns = statement.column_count();
-        let mut rows = statement.query(rusqlite::params_from_iter(args)).map_err(convert)?;
-        let mut out = Vec::new();
-        while let Some(row) = rows.next().map_err(convert)? {
-            let mut values = Vec::with_capacity(columns);
-            for i in 0..columns {
-                values.push(match row.get_ref(i).map_err(convert)? {
-                    ValueRef::Null => Value::Null,
-                    ValueRef::Integer(n) => Value::Int(n),
-                    ValueRef::Text(t) => Value::Text(String::from_utf8_lossy(t).into_owned()),
-                    ValueRef::Real(f) => Value::Text(f.to_string()),
-                    ValueRef::Blob(b) => Value::Text(String::from_utf8_lossy(b).into_owned()),
-                });
-            }
-            out.push(Row::new(values));
-        }
-        Ok(out)
+        query(self.conn()?, sql, args)
     }
 
     pub(super) fn run(&mut self, sql: &str, args: &[Value]) -> Result<u64> {

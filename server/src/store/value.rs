@@ -8,7 +8,7 @@ use super::{Error, Result};
 use crate::clock;
 
 /// A value of a column or an argument.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Value {
     /// NULL
     Null,
@@ -232,6 +232,11 @@ pub struct Row {
 impl Row {
     pub(super) fn new(values: Vec<Value>) -> Self {
         Self { values: values.into_iter() }
+    }
+
+    /// The columns that were not taken yet.
+    pub(super) fn values(&self) -> &[Value] {
+        self.values.as_slice()
     }
 
     /// The next column.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 use vicar::args;
 use vicar::clock::SECOND;
+use vicar::store::memory;
 use vicar::store::migrate::{self, VERSION};
 use vicar::store::schema::Dialect;
 use vicar::store::{Delete, Error, Id, Insert, Select, Statement, Store, Update};
@@ -301,7 +302,10 @@ fn who_was_in_the_way_is_waited_for_and_the_request_run_again() {
 fn a_schema_is_brought_up_and_a_newer_one_is_served() {
     let s = Server::start();
     // As version 1 left it.
+    s.runtime.block_on(memory::remove(&s.another_store())).expect("removes the triggers");
     for sql in [
+        "DROP TABLE vicar_change",
+        "DROP TABLE vicar_tick",
         "DROP TABLE vicar_guard",
         "ALTER TABLE vicar_schema DROP COLUMN serves_from",
         "DELETE FROM vicar_schema WHERE version > 1",

@@ -29,6 +29,7 @@ mod limits;
 mod lists;
 mod logs;
 mod losses;
+mod memory;
 mod metrics;
 mod mfa;
 mod notifications;

@@ -73,7 +73,9 @@ fn every_metric_is_documented() {
     assert_eq!(served["vicar_http_requests_total"].labels, labels, "{text}");
 
     // With the parts that a server on another engine has.
-    let all = Metrics::default().with_pool(&store::Gauges::default());
+    let all = Metrics::default()
+        .with_pool(&store::Gauges::default())
+        .with_memory(&store::memory::Counts::default());
     all.watch_log(&Default::default());
     all.watch_queues(&queue::Gauges::default(), &queue::Gauges::default());
     // A family appears with its first member.

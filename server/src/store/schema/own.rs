@@ -78,6 +78,24 @@ pub const OWN: &[Table] = &[
         ],
         ..Table::EMPTY
     },
+    // Changes, as triggers write them down: see `store/memory`. `n` is the number of the transaction (PostgreSQL), or
+    // the place in the slot (MariaDB); `tab` the table, `k` the key of the row that was changed. On servers `id` has 64 bits.
+    Table {
+        name: "vicar_change",
+        columns: &[
+            serial("id"), integer("slot"), bigint("n").null(), varchar("tab", 64), varchar("k", 80),
+        ],
+        primary_key: &["id"],
+        indexes: &[index("ix_vicar_change_n", &["slot", "n"])],
+        ..Table::EMPTY
+    },
+    // The highest number of each slot (MariaDB); in the first, below which numbers rows were removed (PostgreSQL).
+    Table {
+        name: "vicar_tick",
+        columns: &[integer("slot"), bigint("n")],
+        primary_key: &["slot"],
+        ..Table::EMPTY
+    },
 ];
 
 /// Indexes of our own on Keystone's tables, as (table, index): lookups that we make often, or while others wait

@@ -1,0 +1,14 @@
+CREATE TABLE vicar_change (
+  id BIGINT NOT NULL AUTO_INCREMENT,
+  slot INTEGER NOT NULL,
+  n BIGINT,
+  tab VARCHAR(64) NOT NULL,
+  k VARCHAR(80) NOT NULL,
+  PRIMARY KEY (id)
+) ENGINE=InnoDB CHARSET=utf8;
+CREATE TABLE vicar_tick (
+  slot INTEGER NOT NULL,
+  n BIGINT NOT NULL,
+  PRIMARY KEY (slot)
+) ENGINE=InnoDB CHARSET=utf8;
+CREATE INDEX ix_vicar_change_n ON vicar_change (slot, n);

@@ -1,0 +1,14 @@
+CREATE TABLE IF NOT EXISTS vicar_change (
+  id BIGSERIAL NOT NULL,
+  slot INTEGER NOT NULL,
+  n BIGINT,
+  tab VARCHAR(64) NOT NULL,
+  k VARCHAR(80) NOT NULL,
+  PRIMARY KEY (id)
+);
+CREATE TABLE IF NOT EXISTS vicar_tick (
+  slot INTEGER NOT NULL,
+  n BIGINT NOT NULL,
+  PRIMARY KEY (slot)
+);
+CREATE INDEX IF NOT EXISTS ix_vicar_change_n ON vicar_change (slot, n);
