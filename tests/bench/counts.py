@@ -131,7 +131,7 @@ class Scene:
         trust = {'trust': {'trustor_user_id': self.people[0], 'trustee_user_id': self.people[1],
                            'project_id': self.project, 'impersonation': True, 'roles': [{'name': 'member'}]}}
         return [
-            ('GET /v3', 1000, lambda _: get('/v3')),
+            ('GET /v3', 5000, lambda _: get('/v3')),
             ('validate, project token', 200, lambda _: validate(self.own)),
             ('validate, trust token at depth 3', 200, lambda _: validate(self.trusted)),
             ('validate, first sight', 100, lambda n: validate(fresh[n])),
