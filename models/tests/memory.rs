@@ -1,6 +1,6 @@
 //! All executions of the exact memory's protocol: none is wrong; and with each mistake that it could have one is.
 //!
-//! `VICAR_MODEL=long` tries larger models, which takes minutes.
+//! `VICAR_MODEL=long` tries larger models, which takes a quarter of an hour and some gigabytes of memory.
 #![allow(
     clippy::indexing_slicing,
     clippy::print_stdout,
@@ -90,7 +90,10 @@ fn three_requests_at_once() {
         if is_long() {
             holds("a key each", three(two(order)));
             holds("overtaking", Memory { questions: 2, ..three(both(order)) });
-            holds("three transactions", three(Memory::new(order)));
+            // With PostgreSQL's order it did not come to its end on a machine with 24 GB.
+            if order != Order::Postgres {
+                holds("three transactions", three(Memory::new(order)));
+            }
         }
     }
 }
