@@ -344,12 +344,12 @@ impl Drop for Server {
     }
 }
 
-/// Whether the server of this test remembers. On MariaDB, where triggers take seconds to be made, that of every eighth.
+/// Whether the server of this test remembers. On servers of databases, where triggers take a second to be made, that of
+/// every fourth or eighth.
 fn remembers(location: &Location) -> bool {
     let Location::Server(server) = location else { return true };
     let thread = std::thread::current();
     let test = thread.name().unwrap_or_default();
-    server.dialect != Dialect::Mysql
-        || test.contains("memory")
-        || test.bytes().map(u32::from).sum::<u32>() % 8 == 0
+    let of = if server.dialect == Dialect::Mysql { 8 } else { 4 };
+    test.contains("memory") || test.bytes().map(u32::from).sum::<u32>() % of == 0
 }
