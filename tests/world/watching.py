@@ -351,7 +351,7 @@ def check_scrape(c):
     with open(PAGE) as f:
         documented = set(re.findall(r'^\| `(vicar_\w+)` \|', f.read(), re.M))
     stores.available('postgresql')
-    away = {'oslo_messaging_notifications': {
+    away = {'cache': {'enabled': True}, 'oslo_messaging_notifications': {
         'driver': 'messagingv2', 'transport_url': 'rabbit://127.0.0.1:%d' % server.free_port()}}
     with stores.Site('postgresql', replicas=0) as site, Watched(config=site.conf, settings=away) as vicar, \
             Prometheus('127.0.0.1:%d' % vicar.metrics) as prometheus:
