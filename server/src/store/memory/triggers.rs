@@ -1,7 +1,7 @@
 //! Making and removing the triggers, and looking whether they are there.
 
 use super::super::schema::Dialect;
-use super::super::{Error, Result, Store, WriteTx};
+use super::super::{Backoff, Error, Result, Store, WriteTx};
 use super::journal::{self, JOURNALED, POSTGRES_ALL, PREFIX};
 use super::question::Asks;
 use crate::args;
@@ -73,10 +73,14 @@ pub async fn install(store: &Store) -> Result<Journal> {
     if is_written(store).await? {
         return Ok(Journal::There);
     }
-    match make(store).await {
-        Ok(()) => Ok(Journal::Made),
-        Err(Error::Broken(text) | Error::Refused(text)) => Ok(Journal::Impossible(text)),
-        Err(other) => Err(other),
+    let mut backoff = Backoff::default();
+    loop {
+        match make(store).await {
+            Ok(()) => return Ok(Journal::Made),
+            // Others write, or make them too.
+            Err(Error::Retry(_) | Error::Duplicate) if backoff.again().await => {}
+            Err(e) => return Ok(Journal::Impossible(e.to_string())),
+        }
     }
 }
 
