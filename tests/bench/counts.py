@@ -32,6 +32,7 @@ import sign
 
 FIGURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'counts.txt')
 MARGIN = 0.10
+MARGIN_ELSEWHERE = 0.25
 PW = 'a password of the counts'
 TRUSTS = 3                        # links of the chain
 WARM = 10                         # requests before it is counted, of each path
@@ -207,16 +208,19 @@ def write(found):
 
 def compare(checks, found):
     figures, where = read()
+    margin = MARGIN
     if where != made_by():
-        print('The figures were made with %s; this is %s.' % (where, made_by()))
+        # Another compiler, or a processor for which the C library takes other ways.
+        margin = MARGIN_ELSEWHERE
+        print('The figures were made with %s; this is %s: %d %% more are let pass.' % (where, made_by(), 100 * margin))
     for name, count in found.items():
         figure = figures.get(name)
         if figure is None:
             checks.ok('%s has a figure' % name, False, 'VICAR_BLESS=1 writes one')
             continue
         change = count / figure - 1
-        checks.ok('%-35s %12s, %+.1f %%' % (name, f'{round(count):,}', 100 * change), change <= MARGIN,
-                  'more than 10 %% above %s' % f'{figure:,}')
+        checks.ok('%-35s %12s, %+.1f %%' % (name, f'{round(count):,}', 100 * change), change <= margin,
+                  'more than %d %% above %s' % (100 * margin, f'{figure:,}'))
         if change < -MARGIN:
             print('      it became less: VICAR_BLESS=1 writes the new figure')
     if len(sys.argv) == 1:

@@ -64,6 +64,27 @@ impl<'a> Iterator for Places<'a> {
     }
 }
 
+/// `?` becomes `$1`, `$2`, … outside of quotes.
+pub(super) fn numbered(sql: &str) -> String {
+    let mut out = String::with_capacity(sql.len() + 16);
+    let (mut quote, mut n) = (None, 0);
+    for c in sql.chars() {
+        match (quote, c) {
+            (None, '?') => {
+                n += 1;
+                out.push('$');
+                out.push_str(&n.to_string());
+                continue;
+            }
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(q), c) if q == c => quote = None,
+            _ => {}
+        }
+        out.push(c);
+    }
+    out
+}
+
 impl<'a> Compared<'a> {
     fn at_end(before: &'a str) -> Option<Self> {
         let operators = [" = ", " IN (", " <> "];
@@ -140,5 +161,11 @@ mod tests {
         assert_eq!(plain(set, args!["p", Id("t")]), None);
         assert_eq!(plain(set, args!["p", "t"]).as_deref(), Some("id"));
         assert_eq!(plain("DELETE FROM trust WHERE id <> ?", args!["t"]).as_deref(), Some("id"));
+    }
+
+    #[test]
+    fn arguments_are_numbered_outside_of_quotes() {
+        let sql = numbered("SELECT '?', \"a?\" FROM t WHERE a = ? AND b IN (?, ?)");
+        assert_eq!(sql, "SELECT '?', \"a?\" FROM t WHERE a = $1 AND b IN ($2, $3)");
     }
 }

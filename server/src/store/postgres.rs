@@ -15,6 +15,7 @@ use sqlx::{Arguments, ConnectOptions, Connection, Either, Encode, Executor, Row 
 use sqlx::{TypeInfo as _, ValueRef};
 
 use super::dialect::{DialectSql, Done, Failure};
+use super::places::numbered;
 use super::url::{Server, Settings, TlsMode};
 use super::{Error, Row, Value};
 use crate::clock;
@@ -109,27 +110,6 @@ pub(super) async fn run(conn: &mut PgConnection, sql: &str, args: &[Value]) -> R
     let bound = bind(conn, &sql, args).await?;
     let done = sqlx::query_with(&sql, bound).execute(conn).await.map_err(convert)?;
     Ok(Done { changed: done.rows_affected(), ..Done::default() })
-}
-
-/// `?` becomes `$1`, `$2`, … outside of quotes.
-fn numbered(sql: &str) -> String {
-    let mut out = String::with_capacity(sql.len() + 16);
-    let (mut quote, mut n) = (None, 0);
-    for c in sql.chars() {
-        match (quote, c) {
-            (None, '?') => {
-                n += 1;
-                out.push('$');
-                out.push_str(&n.to_string());
-                continue;
-            }
-            (None, '\'' | '"') => quote = Some(c),
-            (Some(q), c) if q == c => quote = None,
-            _ => {}
-        }
-        out.push(c);
-    }
-    out
 }
 
 async fn bind(conn: &mut PgConnection, sql: &str, args: &[Value]) -> Result<PgArguments, Failure> {
@@ -284,14 +264,5 @@ fn convert(e: sqlx::Error) -> Failure {
         }
         "22007" | "22008" => Failure::kept(Error::Refused("a time is out of range".into())),
         _ => Failure::kept(Error::Broken(text)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn arguments_are_numbered_outside_of_quotes() {
-        let sql = super::numbered("SELECT '?', \"a?\" FROM t WHERE a = ? AND b IN (?, ?)");
-        assert_eq!(sql, "SELECT '?', \"a?\" FROM t WHERE a = $1 AND b IN ($2, $3)");
     }
 }

@@ -14,8 +14,6 @@ pub(super) struct Journaled {
     pub(super) table: &'static str,
     /// What its rows are looked up by.
     pub(super) keys: &'static [Key],
-    /// Tables with a foreign key to which its rows go by themselves, other than those that have the same key.
-    pub(super) also: &'static [&'static str],
 }
 
 /// What rows are looked up by.
@@ -57,7 +55,7 @@ const fn by(
 }
 
 const fn journaled(table: &'static str, keys: &'static [Key]) -> Journaled {
-    Journaled { table, keys, also: &[] }
+    Journaled { table, keys }
 }
 
 const NAMES_NOBODY: &[&str] = &["user_id", "audit_id", "trust_id", "audit_chain_id"];
@@ -67,23 +65,15 @@ pub(super) const JOURNALED: &[Journaled] = &[
     journaled("user", &[key("u", "id")]),
     journaled("local_user", &[key("u", "user_id")]),
     journaled("nonlocal_user", &[key("u", "user_id")]),
-    Journaled {
-        table: "federated_user",
-        keys: &[key("u", "user_id")],
-        also: &["identity_provider", "federation_protocol"],
-    },
+    journaled("federated_user", &[key("u", "user_id")]),
     journaled("user_option", &[key("u", "user_id")]),
     journaled("password", &[by("u", "local_user_id", "local_user", "id", "user_id")]),
     journaled("user_group_membership", &[key("u", "user_id")]),
-    Journaled {
-        table: "expiring_user_group_membership",
-        keys: &[key("u", "user_id")],
-        also: &["identity_provider"],
-    },
+    journaled("expiring_user_group_membership", &[key("u", "user_id")]),
     journaled("project", &[key("p", "id")]),
     journaled("role", &[key("r", "id")]),
     journaled("role_option", &[key("r", "role_id")]),
-    Journaled { table: "implied_role", keys: &[], also: &["role"] },
+    journaled("implied_role", &[]),
     journaled("assignment", &[key("h", "target_id")]),
     journaled("system_assignment", &[]),
     journaled("service", &[]),
@@ -92,7 +82,7 @@ pub(super) const JOURNALED: &[Journaled] = &[
     journaled("project_endpoint", &[]),
     journaled("project_endpoint_group", &[]),
     journaled("identity_provider", &[]),
-    Journaled { table: "federation_protocol", keys: &[], also: &["identity_provider"] },
+    journaled("federation_protocol", &[]),
     journaled("service_provider", &[]),
     journaled("credential", &[key("c", "id")]),
     journaled("application_credential", &[key("x", "id")]),
@@ -100,11 +90,10 @@ pub(super) const JOURNALED: &[Journaled] = &[
         "application_credential_role",
         &[by("x", "application_credential_id", "application_credential", "internal_id", "id")],
     ),
-    Journaled {
-        table: "application_credential_access_rule",
-        keys: &[by("x", "application_credential_id", "application_credential", "internal_id", "id")],
-        also: &["access_rule"],
-    },
+    journaled(
+        "application_credential_access_rule",
+        &[by("x", "application_credential_id", "application_credential", "internal_id", "id")],
+    ),
     journaled("access_rule", &[]),
     journaled("trust", &[key("t", "id")]),
     journaled("trust_role", &[key("t", "trust_id")]),

@@ -17,8 +17,8 @@ mod reads;
 mod triggers;
 mod trim;
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prometheus_client::metrics::counter::Counter;
 use quick_cache::sync::Cache;
@@ -38,7 +38,7 @@ const SIZE: u64 = 48 << 20;
 /// What is larger is not remembered.
 const LARGEST: usize = 64 << 10;
 
-/// Texts of statements that are known at most. They are written in the program; only the lengths of lists vary.
+/// Texts of statements that are known. They are written in the program; the lengths of lists and the limits vary.
 const TEXTS: usize = 4096;
 
 /// What the memory counts.
@@ -61,7 +61,8 @@ pub struct Counts {
 pub(super) struct Memory {
     shared: Arc<Shared>,
     asker: Asker,
-    plans: RwLock<HashMap<String, Arc<Plan>>>,
+    plans: Cache<String, Arc<Plan>>,
+    plans_made: AtomicUsize,
     rows: Cache<RowsKey, Arc<Rows>, Weights>,
 }
 
@@ -79,13 +80,12 @@ struct Plan {
     reads: Option<Vec<Read>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct RowsKey {
     plan: usize,
     args: Box<[Value]>,
 }
 
-#[derive(Debug)]
 struct SoughtRows<'a> {
     plan: usize,
     args: &'a [Value],
@@ -113,11 +113,23 @@ struct Basis {
 }
 
 /// Rows of a statement.
-#[derive(Debug)]
 struct Rows {
     basis: Basis,
     rows: Box<[Box<[Value]>]>,
     size: usize,
+}
+
+// Their values may be secrets.
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} rows", self.rows.len())
+    }
+}
+
+impl std::fmt::Debug for RowsKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "statement {} with {} arguments", self.plan, self.args.len())
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -168,7 +180,8 @@ impl Memory {
         Self {
             asker: Asker::new(engine, Arc::clone(&shared)),
             shared,
-            plans: RwLock::default(),
+            plans: Cache::new(TEXTS),
+            plans_made: AtomicUsize::new(0),
             rows: Cache::with_weighter(50_000, SIZE, Weights),
         }
     }
@@ -178,18 +191,15 @@ impl Memory {
     }
 
     /// What is known of a statement's text.
-    fn plan(&self, sql: &str) -> Option<Arc<Plan>> {
-        if let Some(known) = self.plans.read().unwrap_or_else(PoisonError::into_inner).get(sql) {
-            return Some(Arc::clone(known));
+    fn plan(&self, sql: &str) -> Arc<Plan> {
+        if let Some(known) = self.plans.get(sql) {
+            return known;
         }
-        let reads = reads::reads(sql);
-        let mut plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
-        if plans.len() >= TEXTS {
-            return None;
-        }
-        let number = plans.len();
-        let plan = plans.entry(sql.to_owned()).or_insert_with(|| Arc::new(Plan { number, reads }));
-        Some(Arc::clone(plan))
+        // One that was forgotten gets another number: what is remembered for the old one is not found any more.
+        let number = self.plans_made.fetch_add(1, Ordering::Relaxed);
+        let plan = Arc::new(Plan { number, reads: reads::reads(sql) });
+        self.plans.insert(sql.to_owned(), Arc::clone(&plan));
+        plan
     }
 
     fn holds(&self, basis: &Basis, stamp: u64) -> bool {
@@ -275,7 +285,7 @@ impl Tx {
             Some(recall) => recall.memory.plan(sql),
             None => return self.inner.query(sql, args).await,
         };
-        let kept = plan.as_ref().filter(|plan| plan.is_kept(args));
+        let kept = Some(&plan).filter(|plan| plan.is_kept(args));
         if let Some(plan) = kept
             && self.ask().await?
             && let Some(recall) = &mut self.recall

@@ -13,6 +13,8 @@ use sqlparser::ast::{
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 
+use super::super::places::numbered;
+use super::super::schema;
 use super::journal::{Journaled, Key, journaled_table};
 
 /// A dependency of a statement.
@@ -37,27 +39,6 @@ pub(super) fn reads(sql: &str) -> Option<Vec<Read>> {
     found.reads.sort_unstable();
     found.reads.dedup();
     Some(found.reads)
-}
-
-/// `?` becomes `$0`, `$1`, … outside of quotes.
-fn numbered(sql: &str) -> String {
-    let mut out = String::with_capacity(sql.len() + 16);
-    let (mut quote, mut n) = (None, 0);
-    for c in sql.chars() {
-        match (quote, c) {
-            (None, '?') => {
-                out.push('$');
-                out.push_str(&n.to_string());
-                n += 1;
-                continue;
-            }
-            (None, '\'' | '"') => quote = Some(c),
-            (Some(q), c) if q == c => quote = None,
-            _ => {}
-        }
-        out.push(c);
-    }
-    out
 }
 
 /// Functions whose value follows from their arguments alone.
@@ -240,9 +221,9 @@ impl Found {
 
     /// Notes what is read of a table: its rows with some key, or all.
     fn table(&mut self, alias: &str, table: &'static Journaled, scope: &Scope<'_>) {
-        self.reads.extend(table.also.iter().map(|also| Read::Table(also)));
         for key in table.keys {
             let Some(sources) = scope.key(alias, key) else { continue };
+            self.above(table, Some(key.kind));
             self.reads.extend(sources.into_iter().map(|source| match source {
                 None => Read::Kind(key.kind),
                 Some(Source::Argument(n)) => Read::Argument(key.kind, n),
@@ -250,7 +231,21 @@ impl Found {
             }));
             return;
         }
+        self.above(table, None);
         self.reads.push(Read::Table(table.table));
+    }
+
+    /// Notes the tables with whose rows those of a table go by a foreign key, of which MariaDB's triggers hear nothing: all of
+    /// them, but for what has the same key.
+    fn above(&mut self, table: &Journaled, kind: Option<&str>) {
+        let keys = schema::table(table.table).map_or(&[][..], |described| described.foreign_keys);
+        for key in keys.iter().filter(|key| key.on_delete_cascade || key.on_update_cascade) {
+            let Some(parent) = journaled_table(key.table) else { continue };
+            if kind.is_none_or(|kind| parent.keys.iter().all(|key| key.kind != kind)) {
+                self.reads.push(Read::Table(parent.table));
+                self.above(parent, None);
+            }
+        }
     }
 
     /// Looks for queries within an expression.
@@ -423,7 +418,9 @@ fn conjuncts<'a>(expr: &'a Expr, each: &mut impl FnMut(&'a Expr)) {
 fn argument(expr: &Expr) -> Option<Source> {
     match expr {
         Expr::Value(value) => match &value.value {
-            Value::Placeholder(name) => Some(Source::Argument(name.strip_prefix('$')?.parse().ok()?)),
+            Value::Placeholder(name) => {
+                Some(Source::Argument(name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)?))
+            }
             _ => None,
         },
         Expr::Nested(inner) => argument(inner),
@@ -576,6 +573,28 @@ mod tests {
             reads("SELECT id FROM revocation_event WHERE project_id = ?"),
             Some(vec![Table("revocation_event")])
         );
+    }
+
+    #[test]
+    fn what_goes_by_a_foreign_key_is_read_with_what_it_goes_with() {
+        let option = "SELECT o.option_value FROM user_option o WHERE";
+        assert_eq!(reads(&format!("{option} o.user_id = ?")), Some(vec![Argument("u", 0)]));
+        let whole = Some(vec![Table("user"), Table("user_option")]);
+        assert_eq!(reads(&format!("{option} o.option_id = ?")), whole);
+        // By way of another table, too.
+        let whole = Some(vec![Table("local_user"), Table("password"), Table("user")]);
+        assert_eq!(reads("SELECT p.id FROM password p"), whole);
+        assert_eq!(
+            reads("SELECT f.display_name FROM federated_user f WHERE f.user_id = ?"),
+            Some(vec![Table("federation_protocol"), Table("identity_provider"), Argument("u", 0)])
+        );
+        // Whatever has such a key to a table without a journal would not be known to go.
+        for table in super::super::journal::JOURNALED {
+            let described = schema::table(table.table).expect("it is in the schema");
+            for key in described.foreign_keys.iter().filter(|key| key.on_delete_cascade) {
+                assert!(journaled_table(key.table).is_some(), "{} refers to {}", table.table, key.table);
+            }
+        }
     }
 
     #[test]
