@@ -38,7 +38,7 @@ fn write(
 }
 
 /// How many rows of the table the engine looked at, as far as it tells; on SQLite none, when it seeks.
-async fn looked_at(dialect: Dialect, tx: &mut Tx, sql: &str, args: &[Value]) -> i64 {
+async fn looked_at(dialect: Dialect, tx: &mut Tx, sql: &str, args: &[Value]) -> (i64, String) {
     match dialect {
         Dialect::Sqlite => {
             let plan = sqlite_plan(tx, sql, args).await;
@@ -47,7 +47,7 @@ async fn looked_at(dialect: Dialect, tx: &mut Tx, sql: &str, args: &[Value]) -> 
             for look in looks {
                 assert!(look.starts_with("SEARCH") && look.contains("=? AND issued_before>?)"), "{plan:#?}");
             }
-            0
+            (0, String::new())
         }
         Dialect::Postgres | Dialect::Mysql => rows_looked_at(dialect, tx, sql, args).await,
     }
@@ -65,14 +65,13 @@ async fn sqlite_plan(tx: &mut Tx, sql: &str, args: &[Value]) -> Vec<String> {
     .expect("explains")
 }
 
-/// How many rows a server looked at.
-async fn rows_looked_at(dialect: Dialect, tx: &mut Tx, sql: &str, args: &[Value]) -> i64 {
+/// How many rows a server looked at, and by what plan if it tells.
+async fn rows_looked_at(dialect: Dialect, tx: &mut Tx, sql: &str, args: &[Value]) -> (i64, String) {
     match dialect {
         Dialect::Sqlite => panic!("a server's"),
         Dialect::Postgres => {
             let plan: Vec<String> =
                 tx.column(&format!("EXPLAIN (ANALYZE, TIMING OFF) {sql}"), args).await.expect("explains");
-            println!("{}", plan.join("\n"));
             let number = |line: &str, before: &str| -> Option<i64> {
                 let (_, rest) = line.split_once(before)?;
                 rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
@@ -83,12 +82,12 @@ async fn rows_looked_at(dialect: Dialect, tx: &mut Tx, sql: &str, args: &[Value]
                 number(line, "Rows Removed by Filter: ")
                     .or_else(|| number(line, "Rows Removed by Index Recheck: "))
             });
-            looks.chain(thrown_away).sum()
+            (looks.chain(thrown_away).sum(), plan.join("\n"))
         }
         Dialect::Mysql => {
             let before = rows_read(tx).await;
             tx.all(sql, args).await.expect("reads");
-            rows_read(tx).await - before
+            (rows_read(tx).await - before, String::new())
         }
     }
 }
@@ -159,13 +158,17 @@ fn a_validation_reads_the_events_that_concern_it_and_no_others() {
     for with_statistics in [false, true] {
         if with_statistics {
             s.change(statistics);
+        } else if dialect == Dialect::Postgres {
+            // A worker that was about to count when it was told not to has done so nevertheless.
+            s.change("DELETE FROM pg_statistic WHERE starelid = 'revocation_event'::regclass");
+            s.change("UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE oid = 'revocation_event'::regclass");
         }
         s.runtime.block_on(async {
             // SQLite plans with the statistics that were there when the connection was made.
             let mut tx = s.another_store().read().await.expect("begins");
             assert_eq!(tx.all(&sql, &args).await.expect("reads").len(), 6);
-            let looked = looked_at(dialect, &mut tx, &sql, &args).await;
-            assert!(looked <= FEW, "{dialect:?} looked at {looked} rows, with statistics: {with_statistics}");
+            let (looked, plan) = looked_at(dialect, &mut tx, &sql, &args).await;
+            assert!(looked <= FEW, "{dialect:?} looked at {looked} rows, with statistics: {with_statistics}\n{plan}");
         });
     }
 }
@@ -289,12 +292,12 @@ fn a_page_of_roles_members_and_what_has_a_name_is_found_by_an_index() {
                 let bad: Vec<_> = plan.iter().filter(is_read).filter(|line| !gathered(line)).collect();
                 assert!(bad.is_empty(), "{sql}: {plan:#?}");
             } else {
-                let looked = rows_looked_at(dialect, &mut tx, sql, args).await;
+                let (looked, plan) = rows_looked_at(dialect, &mut tx, sql, args).await;
                 // The index has all that is asked for: MariaDB walks along the part of it that is the group's or the user's.
                 let is_walked =
                     dialect == Dialect::Mysql && sql.contains("FROM user_group_membership m WHERE");
                 let most = if is_walked { i64::try_from(MANY / 2 + 10).expect("fits") } else { FEW };
-                assert!(looked <= most, "{dialect:?} looked at {looked} rows: {sql}");
+                assert!(looked <= most, "{dialect:?} looked at {looked} rows: {sql}\n{plan}");
             }
         }
     });
@@ -370,9 +373,9 @@ fn the_reaper_reads_a_part_of_a_table_at_a_time() {
                     let is_bad = |line: &String| line.starts_with("SCAN") || line.contains("TEMP B-TREE");
                     assert!(!plan.iter().any(is_bad), "{sql}: {plan:#?}");
                 } else {
-                    let looked = rows_looked_at(dialect, &mut tx, sql, args).await;
+                    let (looked, plan) = rows_looked_at(dialect, &mut tx, sql, args).await;
                     // A thousand, each with what it hangs on.
-                    assert!(looked <= 7 * 1000, "{dialect:?} looked at {looked} rows: {sql}");
+                    assert!(looked <= 7 * 1000, "{dialect:?} looked at {looked} rows: {sql}\n{plan}");
                 }
             }
         }
@@ -418,12 +421,12 @@ fn a_page_reads_the_rows_that_are_on_it_and_no_others() {
                 assert_eq!(plan.len(), 1, "{sql}: {plan:#?}");
                 assert!(plan[0].starts_with("SEARCH") && plan[0].contains("id>?)"), "{sql}: {plan:#?}");
             } else {
-                let looked = rows_looked_at(dialect, &mut tx, sql, args).await;
+                let (looked, plan) = rows_looked_at(dialect, &mut tx, sql, args).await;
                 // Where the index has all that is asked for, MariaDB walks along the owner's part of it. That part
                 // is bounded by `[delegation] max_credentials_per_user`.
                 let is_walked = dialect == Dialect::Mysql && sql.contains("c.user_id = ?");
                 let most = if is_walked { i64::try_from(MANY / 2).expect("fits") } else { FEW };
-                assert!(looked <= most, "{dialect:?} looked at {looked} rows: {sql}");
+                assert!(looked <= most, "{dialect:?} looked at {looked} rows: {sql}\n{plan}");
             }
         }
         // Whoever has a part in few sees these, without a look at the others.
