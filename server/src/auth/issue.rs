@@ -127,8 +127,8 @@ pub async fn from_token(
         until: Until::At(source.payload.expires),
         root_audit_id: Some(source.root_audit_id().to_owned()),
         source: Some(Source { kind: source.kind, scope: source.scope_kind() }),
-        known: Known { implications: Some(source.implications), trust: None },
-        federated: source.payload.federated,
+        known: Known::of_caller(Some(&source)),
+        federated: source.payload.federated.clone(),
     })
 }
 

@@ -22,6 +22,7 @@ use crate::facts::{self, EvaluatedTrust, Place, ProjectFacts, RevocationQuery, R
 use crate::line::{Line, TokenIds, Tried};
 use crate::reason::Reason;
 use crate::store::Tx;
+use crate::store::memory::AnswerKey;
 
 /// Where a valid token is scoped.
 #[derive(Debug, Clone)]
@@ -50,7 +51,7 @@ pub struct Token {
     /// Its roles, now.
     pub roles: Vec<RoleRef>,
     /// Its trust with all above, if it stands on one.
-    pub trust: Option<EvaluatedTrust>,
+    pub trust: Option<Arc<EvaluatedTrust>>,
     /// Its application credential.
     pub application_credential: Option<StoredCredential>,
     /// Its OAuth1 access token.
@@ -153,6 +154,11 @@ impl Token {
         }
     }
 
+    /// About how many bytes it takes, without its trust, which many share.
+    fn size(&self) -> usize {
+        2_000 + 200 * self.roles.len()
+    }
+
     /// The audit id that descends through exchanges: the root's.
     pub fn root_audit_id(&self) -> &str {
         self.payload.audit_ids.last().map_or("", String::as_str)
@@ -190,6 +196,21 @@ impl Dead {
     }
 }
 
+/// What an answer about a token is remembered under. What is shown after its end is asked for rarely, and not remembered.
+///
+/// # Errors
+/// When the keys cannot be read.
+pub fn answer_key(
+    parts: Parts<'_>,
+    kind: &'static str,
+    text: &str,
+    options: ValidateOptions,
+) -> Result<Option<AnswerKey>> {
+    let keys = parts.token_keys.current().map_err(Error::Internal)?;
+    let of = || keys.seal(text, options.understands_access_rules.into());
+    Ok((parts.config.remembers && options.window == 0).then(|| AnswerKey::new(kind, of())))
+}
+
 /// The token behind a string, if it is valid at this instant.
 ///
 /// # Errors
@@ -201,14 +222,29 @@ pub async fn validate(
     known: Known,
     now: Micros,
     options: ValidateOptions,
-) -> Result<std::result::Result<Token, Dead>> {
+) -> Result<std::result::Result<Arc<Token>, Dead>> {
     let keys = parts.token_keys.current().map_err(Error::Internal)?;
+    let key = answer_key(parts, "token", text, options)?;
+    if let Some(key) = &key
+        && let Some(known) = tx.known(key, now).await?
+    {
+        return Ok(Ok(known));
+    }
     let decode = || Payload::decode(text, &keys, &parts.config.auth_methods);
     let Some(payload) = decode() else {
         return Ok(Err(Dead { reason: Reason::NotAToken, tried: Tried::default() }));
     };
+    let mark = tx.begin_answer();
+    // What is remembered rests on what is read from here on, not on what somebody has at hand.
+    let known = if mark.is_some() { Known::default() } else { known };
     let reason = match evaluate(tx, parts, payload, known, now, options).await? {
-        Outcome::Valid(token) => return Ok(Ok(*token)),
+        Outcome::Valid(token) => {
+            let token: Arc<Token> = Arc::from(token);
+            if let Some(key) = key {
+                tx.remember(mark, key, (&token, token.size()));
+            }
+            return Ok(Ok(token));
+        }
         Outcome::Dead(reason) => reason,
         Outcome::Revoked(_) => Reason::TokenRevoked,
     };
@@ -238,7 +274,7 @@ pub struct Known {
     /// The implied-role relation.
     pub implications: Option<Arc<Implications>>,
     /// The trust of the payload, evaluated.
-    pub trust: Option<EvaluatedTrust>,
+    pub trust: Option<Arc<EvaluatedTrust>>,
 }
 
 impl Known {
@@ -255,7 +291,7 @@ impl Known {
         if let Some(known) = &self.implications {
             return Ok(Arc::clone(known));
         }
-        let read = Arc::new(facts::implications(tx).await?);
+        let read = facts::implications(tx).await?;
         self.implications = Some(Arc::clone(&read));
         Ok(read)
     }
@@ -285,7 +321,7 @@ pub async fn evaluate(
         certificate: matches!(payload.scope, PayloadScope::Certificate(..)),
         additional_primary: &parts.config.additional_primary,
     });
-    if token::shown_until(kind, payload.expires, options.window, []) <= now {
+    if is_over(tx, token::shown_until(kind, payload.expires, options.window, []), now) {
         return Ok(Outcome::Dead(Reason::TokenExpired));
     }
     let (token, carries) = match resolve(tx, payload, kind, known, now, options).await? {
@@ -299,6 +335,12 @@ pub async fn evaluate(
         Some(at) => Outcome::Revoked(at),
         None => Outcome::Valid(Box::new(token)),
     })
+}
+
+/// Whether a token is not shown any more at an instant. If it is, then until that end at most.
+fn is_over(tx: &mut Tx, until: Micros, now: Micros) -> bool {
+    tx.holds_until(until);
+    until <= now
 }
 
 /// The roles that the payload's user holds in a place, and those of the groups that it names.
@@ -368,7 +410,8 @@ async fn resolve(
             if !stored.access_rules.is_empty() && !options.understands_access_rules {
                 return Ok(Err(Reason::CredentialOver));
             }
-            if token::shown_until(kind, payload.expires, options.window, [authority.until]) <= now {
+            if is_over(tx, token::shown_until(kind, payload.expires, options.window, [authority.until]), now)
+            {
                 return Ok(Err(Reason::TokenExpired));
             }
             kind = token::with_credential(kind, stored.credential.unrestricted);
@@ -382,7 +425,8 @@ async fn resolve(
                 Ok(worth) => worth,
                 Err(reason) => return Ok(Err(reason)),
             };
-            if token::shown_until(kind, payload.expires, options.window, [worth.authority.until]) <= now {
+            let until = token::shown_until(kind, payload.expires, options.window, [worth.authority.until]);
+            if is_over(tx, until, now) {
                 return Ok(Err(Reason::TokenExpired));
             }
             carries = Carries::These(worth.token.roles.clone());
@@ -394,7 +438,7 @@ async fn resolve(
                 Some(known) => Some(known),
                 None => facts::evaluated_trust(tx, id, now, &implications).await?,
             };
-            let Some(mut evaluated) = evaluated else { return Ok(Err(Reason::TrustOver)) };
+            let Some(evaluated) = evaluated else { return Ok(Err(Reason::TrustOver)) };
             let leaf = evaluated.chain().leaf();
             if leaf.id != *id || leaf.trustee != *user || leaf.project.as_ref() != Some(project) {
                 return Ok(Err(Reason::TrustOver));
@@ -414,11 +458,12 @@ async fn resolve(
                     None => return Ok(Err(Reason::CredentialOver)),
                 }
             }
-            if token::shown_until(kind, payload.expires, options.window, [authority.until]) <= now {
+            if is_over(tx, token::shown_until(kind, payload.expires, options.window, [authority.until]), now)
+            {
                 return Ok(Err(Reason::TokenExpired));
             }
             carries = Carries::These(own);
-            let Some(project) = active(evaluated.project.take()) else {
+            let Some(project) = active(evaluated.project.clone()) else {
                 return Ok(Err(Reason::NoSuchScope));
             };
             trust = Some(evaluated);

@@ -25,7 +25,7 @@ const SERVICE_ROLE: &str = "service";
 /// A caller with a valid token, or with the configured admin token.
 #[derive(Debug)]
 pub struct Caller {
-    token: Option<Token>,
+    token: Option<Arc<Token>>,
     subject: Subject,
 }
 
@@ -69,7 +69,7 @@ impl Caller {
     }
 
     /// With a token.
-    pub fn with(token: Token) -> Self {
+    pub fn with(token: Arc<Token>) -> Self {
         Self { subject: token.subject(), token: Some(token) }
     }
 
@@ -80,6 +80,11 @@ impl Caller {
 
     /// The token; there is none behind the admin token.
     pub fn token(&self) -> Option<&Token> {
+        self.token.as_deref()
+    }
+
+    /// The same, to be kept.
+    pub fn shared_token(&self) -> Option<&Arc<Token>> {
         self.token.as_ref()
     }
 

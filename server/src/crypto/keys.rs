@@ -8,7 +8,9 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use fernet::Fernet;
+use hmac::{Hmac, KeyInit, Mac};
 use sha1::Digest;
+use sha2::Sha256;
 use tokio::runtime::Handle;
 
 use crate::ids;
@@ -19,6 +21,8 @@ use crate::security::{self, Event, Outcome};
 pub struct Keys {
     fernets: Vec<Fernet>,
     hashes: Vec<String>,
+    /// Keyed by chance, so of this reading alone.
+    seal: Hmac<Sha256>,
 }
 
 impl std::fmt::Debug for Keys {
@@ -38,6 +42,15 @@ impl Keys {
         // The age is judged by our own clock, after decoding: here no token is too new.
         const LATE: u64 = u64::MAX / 2;
         self.fernets.iter().find_map(|f| f.decrypt_at_time(token, None, LATE).ok())
+    }
+
+    /// A keyed hash of a text, under which something may be kept that was found with these keys. Once they are read
+    /// again, the same text has another.
+    pub fn seal(&self, text: &str, variant: u8) -> [u8; 32] {
+        let mut mac = self.seal.clone();
+        mac.update(&[variant]);
+        mac.update(text.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 
     /// SHA-1 of the primary key's text, as Keystone placeholders credentials with (`key_hash`).
@@ -209,7 +222,8 @@ fn load(dir: &Path, null_key: bool) -> Result<Keys, String> {
     if texts.is_empty() {
         return Err(format!("{}: no keys; `vicar keys setup` makes them", dir.display()));
     }
-    let mut keys = Keys { fernets: Vec::new(), hashes: Vec::new() };
+    let seal = Hmac::new_from_slice(ids::secret().as_bytes()).map_err(|e| e.to_string())?;
+    let mut keys = Keys { fernets: Vec::new(), hashes: Vec::new(), seal };
     for (text, path) in texts {
         let fernet = Fernet::new(&text).ok_or_else(|| format!("{}: not a Fernet key", path.display()))?;
         keys.fernets.push(fernet);

@@ -1,6 +1,7 @@
 //! Everything that some users hold anywhere, loaded at once: for what takes roles away from many.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use vicar_rules::loss::{LostPlace, Place};
 use vicar_rules::roles::{Implications, RoleSet};
@@ -60,7 +61,7 @@ impl Holdings {
     /// # Errors
     /// When the database fails.
     pub async fn load(tx: &mut Tx, users: &BTreeSet<String>) -> Result<Self> {
-        let mut found = Self::none(implications(tx).await?);
+        let mut found = Self::none(Arc::unwrap_or_clone(implications(tx).await?));
         let users: Vec<&str> = users.iter().map(String::as_str).collect();
         let targets = found.read(tx, &users, None).await?;
         found.parents = parents(tx, targets).await?;

@@ -1,11 +1,14 @@
 //! Who holds which roles where, and the roles as tokens show them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use vicar_rules::Micros;
 use vicar_rules::roles::{Implications, RoleSet};
 
 use crate::args;
-use crate::store::{CHUNK, Id, Result, Select, Tx, Value, placeholders};
+use crate::store::memory::AnswerKey;
+use crate::store::{CHUNK, DateTime, Id, Result, Select, Tx, Value, placeholders};
 
 /// `role.domain_id` of a role that is no domain's.
 pub const NO_DOMAIN: &str = "<<null>>";
@@ -35,61 +38,76 @@ pub enum Place<'a> {
 }
 
 /// The implied-role relation, whole: it is small.
-pub async fn implications(tx: &mut Tx) -> Result<Implications> {
-    let pairs = tx
-        .map("SELECT prior_role_id, implied_role_id FROM implied_role", &[], |r| Ok((r.take()?, r.take()?)))
-        .await?;
-    Ok(Implications::new(pairs))
+pub async fn implications(tx: &mut Tx) -> Result<Arc<Implications>> {
+    const KEY: AnswerKey = AnswerKey::only("implications");
+    if let Some(known) = tx.known(&KEY, Micros::MIN).await? {
+        return Ok(known);
+    }
+    let mark = tx.begin_answer();
+    let sql = "SELECT prior_role_id, implied_role_id FROM implied_role";
+    let pairs: Vec<(String, String)> = tx.map(sql, &[], |r| Ok((r.take()?, r.take()?))).await?;
+    let size = pairs.len() * 200;
+    let implications = Arc::new(Implications::new(pairs));
+    tx.remember(mark, KEY, (&implications, size));
+    Ok(implications)
 }
 
-/// Memberships that came with a login through an identity provider, for a condition that [`Tx::unexpired`] makes.
-/// They are few, so that engines begin with them.
+/// Memberships that came with a login through an identity provider, for a condition that [`Tx::unexpired`] makes, or
+/// whose ends are read. They are few, so that engines begin with them.
 pub(super) const EXPIRING: &str =
     "expiring_user_group_membership e JOIN identity_provider i ON i.id = e.idp_id";
 
 /// Roles that are assigned to the user or one of their groups at the place, inherited ones included.
 async fn assigned(tx: &mut Tx, user: &str, place: Place<'_>) -> Result<RoleSet> {
-    let roles: Vec<String> = match place {
+    let (sql, args) = match place {
         Place::Project(id) => on_project(tx, user, id).await?,
-        Place::Domain(id) => {
-            let (unexpired, now) = tx.unexpired();
-            tx.column(
-                &format!(
-                    "SELECT a.role_id FROM assignment a
-                      WHERE a.target_id = ? AND a.inherited = ?
-                        AND ((a.type = 'UserDomain' AND a.actor_id = ?)
-                          OR (a.type = 'GroupDomain' AND a.actor_id IN
-                                (SELECT group_id FROM user_group_membership WHERE user_id = ?)))
-                     UNION ALL
-                     SELECT a.role_id FROM {EXPIRING} JOIN assignment a ON a.actor_id = e.group_id
-                      WHERE e.user_id = ? AND a.type = 'GroupDomain' AND a.target_id = ? AND a.inherited = ?
-                        AND {unexpired}"
-                ),
-                args![Id(id), false, Id(user), Id(user), Id(user), Id(id), false, now],
-            )
-            .await?
-        }
-        Place::System => {
-            let (unexpired, now) = tx.unexpired();
-            tx.column(
-                &format!(
-                    "SELECT a.role_id FROM system_assignment a
-                      WHERE a.target_id = 'system' AND a.inherited = ?
-                        AND ((a.type = 'UserSystem' AND a.actor_id = ?)
-                          OR (a.type = 'GroupSystem' AND a.actor_id IN
-                                (SELECT group_id FROM user_group_membership WHERE user_id = ?)))
-                     UNION ALL
-                     SELECT a.role_id FROM {EXPIRING} JOIN system_assignment a ON a.actor_id = e.group_id
-                      WHERE e.user_id = ? AND a.type = 'GroupSystem' AND a.target_id = 'system'
-                        AND a.inherited = ? AND {unexpired}"
-                ),
-                args![false, Id(user), Id(user), Id(user), false, now],
-            )
-            .await?
-        }
+        Place::Domain(id) => (
+            format!(
+                "SELECT a.role_id, {ENDS} FROM {EXPIRING} JOIN assignment a ON a.actor_id = e.group_id
+                  WHERE e.user_id = ? AND a.type = 'GroupDomain' AND a.target_id = ? AND a.inherited = ?
+                 UNION ALL
+                 SELECT a.role_id, NULL, NULL FROM assignment a
+                  WHERE a.target_id = ? AND a.inherited = ?
+                    AND ((a.type = 'UserDomain' AND a.actor_id = ?)
+                      OR (a.type = 'GroupDomain' AND a.actor_id IN
+                            (SELECT group_id FROM user_group_membership WHERE user_id = ?)))"
+            ),
+            args![Id(user), Id(id), false, Id(id), false, Id(user), Id(user)].to_vec(),
+        ),
+        Place::System => (
+            format!(
+                "SELECT a.role_id, {ENDS} FROM {EXPIRING} JOIN system_assignment a ON a.actor_id = e.group_id
+                  WHERE e.user_id = ? AND a.type = 'GroupSystem' AND a.target_id = 'system'
+                    AND a.inherited = ?
+                 UNION ALL
+                 SELECT a.role_id, NULL, NULL FROM system_assignment a
+                  WHERE a.target_id = 'system' AND a.inherited = ?
+                    AND ((a.type = 'UserSystem' AND a.actor_id = ?)
+                      OR (a.type = 'GroupSystem' AND a.actor_id IN
+                            (SELECT group_id FROM user_group_membership WHERE user_id = ?)))"
+            ),
+            args![Id(user), false, false, Id(user), Id(user)].to_vec(),
+        ),
     };
-    Ok(roles.into_iter().collect())
+    let found = tx
+        .map(&sql, &args, |r| {
+            let role: String = r.take()?;
+            let (seen, minutes): (Option<DateTime>, Option<i64>) = (r.take()?, r.take()?);
+            Ok((role, seen.map(|seen| (seen, minutes))))
+        })
+        .await?;
+    let mut roles = RoleSet::new();
+    for (role, expiring) in found {
+        if expiring.is_none_or(|(seen, minutes)| tx.is_unexpired(seen, minutes)) {
+            roles.insert(role);
+        }
+    }
+    Ok(roles)
 }
+
+/// What tells when an expiring membership ends; nulls for what does not. The statement begins with those that do, as
+/// PostgreSQL takes the types of columns from the first two parts.
+const ENDS: &str = "e.last_verified, i.authorization_ttl";
 
 /// The projects and the domain above a project, nearest first.
 ///
@@ -117,8 +135,8 @@ pub async fn above(tx: &mut Tx, project: &str) -> Result<Vec<String>> {
     }
 }
 
-/// Roles on a project: its own, and those that are inherited from what it is below.
-async fn on_project(tx: &mut Tx, user: &str, id: &str) -> Result<Vec<String>> {
+/// What finds the roles on a project: its own, and those that are inherited from what it is below.
+async fn on_project(tx: &mut Tx, user: &str, id: &str) -> Result<(String, Vec<Value>)> {
     let mut above = above(tx, id).await?;
     if above.is_empty() {
         // Nothing is inherited from nowhere; an empty list is no SQL on every engine.
@@ -129,25 +147,23 @@ async fn on_project(tx: &mut Tx, user: &str, id: &str) -> Result<Vec<String>> {
           OR (a.target_id IN ({}) AND a.inherited = ?))",
         placeholders(above.len())
     );
-    let (unexpired, now) = tx.unexpired();
     let sql = format!(
-        "SELECT a.role_id FROM assignment a
+        "SELECT a.role_id, {ENDS} FROM {EXPIRING} JOIN assignment a ON a.actor_id = e.group_id
+          WHERE a.type IN ('GroupProject', 'GroupDomain') AND e.user_id = ? AND {held}
+         UNION ALL
+         SELECT a.role_id, NULL, NULL FROM assignment a
           WHERE a.type IN ('UserProject', 'UserDomain') AND a.actor_id = ? AND {held}
          UNION ALL
-         SELECT a.role_id FROM assignment a JOIN user_group_membership m ON m.group_id = a.actor_id
-          WHERE a.type IN ('GroupProject', 'GroupDomain') AND m.user_id = ? AND {held}
-         UNION ALL
-         SELECT a.role_id FROM {EXPIRING} JOIN assignment a ON a.actor_id = e.group_id
-          WHERE a.type IN ('GroupProject', 'GroupDomain') AND e.user_id = ? AND {held} AND {unexpired}"
+         SELECT a.role_id, NULL, NULL FROM assignment a JOIN user_group_membership m ON m.group_id = a.actor_id
+          WHERE a.type IN ('GroupProject', 'GroupDomain') AND m.user_id = ? AND {held}"
     );
     let mut args: Vec<Value> = Vec::new();
-    for _ in ["user", "groups", "expiring"] {
+    for _ in ["expiring", "user", "groups"] {
         args.extend([Id(user).into(), Id(id).into(), false.into()]);
         args.extend(above.iter().map(|id| Id(id).into()));
         args.push(true.into());
     }
-    args.push(now);
-    tx.column(&sql, &args).await
+    Ok((sql, args))
 }
 
 /// Effective roles of groups on a project or domain, whoever is in them; on the system they have none here: a

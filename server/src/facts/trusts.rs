@@ -1,6 +1,7 @@
 //! Trusts and chains as stored, and their evaluation with the facts of one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use vicar_rules::Micros;
 use vicar_rules::delegation::{self, Chain, ChainFacts, Evaluated, Presence, Trust, TrustStatus, Until};
@@ -11,6 +12,7 @@ use super::holdings::Holdings;
 use super::users::users;
 use super::{Place, ProjectFacts, UserFacts, effective_roles, implications, projects};
 use crate::args;
+use crate::store::memory::AnswerKey;
 use crate::store::tree::TRUSTS;
 use crate::store::{CHUNK, DateTime, Id, Result, Row, Select, Tx};
 
@@ -161,10 +163,27 @@ pub async fn evaluated_trust(
     tx: &mut Tx,
     trust: &str,
     now: Micros,
-    implications: &Implications,
-) -> Result<Option<EvaluatedTrust>> {
+    known: &Arc<Implications>,
+) -> Result<Option<Arc<EvaluatedTrust>>> {
+    let key = AnswerKey::of_id("trust", trust);
+    if let Some(key) = &key
+        && let Some(known) = tx.known(key, now).await?
+    {
+        return Ok(Some(known));
+    }
+    let mark = tx.begin_answer();
+    // What is remembered rests on what is read here, not on what somebody has at hand.
+    let implications = if mark.is_some() { implications(tx).await? } else { Arc::clone(known) };
     let chains = chains(tx, &[trust]).await?;
-    Ok(evaluate_all(tx, chains, now, implications).await?.pop())
+    let found = evaluate_all(tx, chains, now, &implications).await?.pop().map(Arc::new);
+    if let (Some(key), Some(trust)) = (key, &found)
+        && let Some(authority) = trust.status().live()
+    {
+        tx.holds_until(authority.until.to_option().unwrap_or(Micros::MAX));
+        let size = 1_000 * trust.chain().links().len() + 300 * authority.roles.len();
+        tx.remember(mark, key, (trust, size));
+    }
+    Ok(found)
 }
 
 /// Evaluates chains at one instant; what they share is read once.

@@ -308,6 +308,11 @@ pub fn one(name: &str, member: Value) -> Response {
     ok(json!({ name: member }))
 }
 
+/// 200 with JSON that was rendered before.
+pub fn rendered(body: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
 /// What a request made, for the log: an extension of its answer.
 #[derive(Debug, Clone)]
 pub struct Made {

@@ -193,9 +193,9 @@ impl Store {
     }
 
     /// The day on or before which a user who was last seen then counts as disabled.
-    fn inactive_since(&self) -> Option<Date> {
+    fn inactive_since(&self, now: Micros) -> Option<Date> {
         let span = clock::DAY.saturating_mul(self.inactive_days?.into());
-        Some(Date(clock::date(self.clock.now().saturating_sub(span))))
+        Some(Date(clock::date(now.saturating_sub(span))))
     }
 
     /// What is said to the engine from now on, for tests that count it: the texts of statements, and `BEGIN` for
@@ -227,12 +227,13 @@ impl Store {
     fn tx(&self, inner: Inner, has_turn: bool) -> Tx {
         #[cfg(debug_assertions)]
         self.watch.note("BEGIN");
+        let now = self.clock.now();
         Tx {
             inner,
             recall: self.memory.as_ref().map(|memory| Box::new(memory::Recall::new(memory, has_turn))),
             dialect: self.dialect(),
-            inactive_since: self.inactive_since(),
-            began: self.clock.now(),
+            inactive_since: self.inactive_since(now),
+            began: now,
             membership_minutes: self.membership_minutes,
             failed: false,
             #[cfg(debug_assertions)]
@@ -249,9 +250,9 @@ impl Store {
     /// # Errors
     /// When the database is away or busy.
     pub async fn read(&self) -> Result<Tx> {
-        let inner = match &self.engine {
-            Engine::Sqlite(s) => Inner::Sqlite(s.read().await?),
-            Engine::Server(s) => Inner::Server(Box::new(Box::pin(s.read()).await?)),
+        let inner = match &self.memory {
+            Some(_) => Inner::Later(self.engine.clone()),
+            None => Inner::read(&self.engine).await?,
         };
         Ok(self.tx(inner, false))
     }
@@ -309,6 +310,8 @@ fn ids_are_typed(sql: &str, args: &[Value]) {
 /// What servers need is kept out of line, so that requests on SQLite stay small.
 #[derive(Debug)]
 enum Inner {
+    /// Nothing was read yet but from memory.
+    Later(Engine),
     Sqlite(sqlite::SqliteTx),
     Server(Box<server::ServerTx>),
 }
@@ -329,9 +332,25 @@ pub struct Tx {
     watch: watch::Watch,
 }
 
+/// Who writes begins at once, so this cannot be.
+fn not_begun() -> Error {
+    Error::Broken("the transaction has not begun".into())
+}
+
 impl Inner {
+    async fn read(engine: &Engine) -> Result<Self> {
+        Ok(match engine {
+            Engine::Sqlite(s) => Self::Sqlite(s.read().await?),
+            Engine::Server(s) => Self::Server(Box::new(Box::pin(s.read()).await?)),
+        })
+    }
+
     async fn query(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
+        if let Self::Later(engine) = self {
+            *self = Self::read(engine).await?;
+        }
         match self {
+            Self::Later(_) => Err(not_begun()),
             Self::Sqlite(tx) => {
                 tokio::task::consume_budget().await;
                 tx.query(sql, args)
@@ -343,7 +362,11 @@ impl Inner {
 
 impl Tx {
     /// The day on or before which a user who was last seen then counts as disabled, if one does.
-    pub fn inactive_since(&self) -> Option<&Date> {
+    pub fn inactive_since(&mut self) -> Option<&Date> {
+        if self.inactive_since.is_some() {
+            // With the next day it is another.
+            self.holds_until((self.began.div_euclid(clock::DAY) + 1).saturating_mul(clock::DAY));
+        }
         self.inactive_since.as_ref()
     }
 
@@ -351,6 +374,18 @@ impl Tx {
     /// its argument.
     pub fn unexpired(&self) -> (String, Value) {
         (format!("{} > ?", self.expires()), DateTime(self.began).into())
+    }
+
+    /// Whether a membership has not expired that was last seen at an instant, of a provider that says for how many minutes
+    /// or nothing: as [`Tx::unexpired`], for who has read both.
+    pub fn is_unexpired(&mut self, seen: DateTime, minutes: Option<i64>) -> bool {
+        let minutes = minutes.filter(|minutes| *minutes > 0).unwrap_or(self.membership_minutes);
+        let end = seen.0.saturating_add(minutes.saturating_mul(60 * clock::SECOND));
+        let is_unexpired = end > self.began;
+        if is_unexpired {
+            self.holds_until(end);
+        }
+        is_unexpired
     }
 
     /// The minutes that memberships live whose identity provider says nothing of its own.
@@ -365,6 +400,17 @@ impl Tx {
             self.membership_minutes
         );
         self.dialect.later("e.last_verified", &minutes)
+    }
+
+    #[cfg_attr(not(debug_assertions), expect(unused_variables, reason = "looked at by tests"))]
+    fn begin_statement(&self, sql: &str, args: &[Value]) -> Result<()> {
+        self.sound()?;
+        #[cfg(debug_assertions)]
+        {
+            ids_are_typed(sql, args);
+            self.watch.note(sql);
+        }
+        Ok(())
     }
 
     fn sound(&self) -> Result<()> {
@@ -384,17 +430,30 @@ impl Tx {
     /// # Errors
     /// When the engine refuses or is away.
     pub async fn all(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
-        self.sound()?;
-        #[cfg(debug_assertions)]
-        {
-            ids_are_typed(sql, args);
-            self.watch.note(sql);
-        }
+        self.begin_statement(sql, args)?;
+        self.rows(sql, args, memory::Times::Any).await
+    }
+
+    async fn rows(&mut self, sql: &str, args: &[Value], times: memory::Times) -> Result<Vec<Row>> {
         let rows = match self.recall {
-            Some(_) => self.remembered(sql, args).await,
+            Some(_) => self.remembered(sql, args, times).await,
             None => self.inner.query(sql, args).await,
         };
         self.note(rows)
+    }
+
+    /// As [`Tx::map`], where the times among the arguments are the same whenever this is asked: what is remembered may rest on it.
+    ///
+    /// # Errors
+    /// As [`Tx::map`].
+    pub async fn map_fixed<T>(
+        &mut self,
+        sql: &str,
+        args: &[Value],
+        read: impl Fn(&mut Row) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        self.begin_statement(sql, args)?;
+        self.rows(sql, args, memory::Times::Fixed).await?.iter_mut().map(read).collect()
     }
 
     /// All rows, each read by `read`.
@@ -505,7 +564,7 @@ impl WriteTx {
     pub async fn undo(self) -> Result<()> {
         let earlier = match &self.tx.inner {
             Inner::Sqlite(tx) => tx.earlier(),
-            Inner::Server(_) => None,
+            Inner::Later(_) | Inner::Server(_) => None,
         };
         drop(self);
         match earlier {
@@ -554,6 +613,7 @@ impl WriteTx {
                 tokio::task::consume_budget().await;
                 tx.run(sql, args)
             }
+            Inner::Later(_) => Err(not_begun()),
             Inner::Server(tx) => Box::pin(tx.run(sql, args)).await,
         };
         tx.note(changed)
@@ -597,6 +657,7 @@ impl WriteTx {
         tx.sound()?;
         let done = match &mut tx.inner {
             Inner::Sqlite(tx) => tx.run(sql, &[]).map(drop),
+            Inner::Later(_) => Err(not_begun()),
             Inner::Server(inner) => match Box::pin(inner.script(sql)).await {
                 Err(Error::Duplicate) if tx.dialect == schema::Dialect::Mysql => Ok(()),
                 other => other,
@@ -641,6 +702,7 @@ impl WriteTx {
         }
         match self.tx.inner {
             Inner::Sqlite(tx) => Box::pin(tx.commit()).await?,
+            Inner::Later(_) => return Err(not_begun()),
             Inner::Server(tx) => Box::pin(tx.commit()).await?,
         }
         Ok(instant)

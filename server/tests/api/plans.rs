@@ -161,14 +161,19 @@ fn a_validation_reads_the_events_that_concern_it_and_no_others() {
         } else if dialect == Dialect::Postgres {
             // A worker that was about to count when it was told not to has done so nevertheless.
             s.change("DELETE FROM pg_statistic WHERE starelid = 'revocation_event'::regclass");
-            s.change("UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE oid = 'revocation_event'::regclass");
+            s.change(
+                "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE oid = 'revocation_event'::regclass",
+            );
         }
         s.runtime.block_on(async {
             // SQLite plans with the statistics that were there when the connection was made.
             let mut tx = s.another_store().read().await.expect("begins");
             assert_eq!(tx.all(&sql, &args).await.expect("reads").len(), 6);
             let (looked, plan) = looked_at(dialect, &mut tx, &sql, &args).await;
-            assert!(looked <= FEW, "{dialect:?} looked at {looked} rows, with statistics: {with_statistics}\n{plan}");
+            assert!(
+                looked <= FEW,
+                "{dialect:?} looked at {looked} rows, with statistics: {with_statistics}\n{plan}"
+            );
         });
     }
 }

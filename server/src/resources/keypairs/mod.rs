@@ -257,7 +257,10 @@ pub async fn create(
         bound,
         id,
     };
-    let view = CredentialView { trust: trust.filter(|_| credential.bound.is_some()).cloned(), credential };
+    let view = CredentialView {
+        trust: trust.filter(|_| credential.bound.is_some()).map(|t| EvaluatedTrust::clone(t)),
+        credential,
+    };
     insert(tx, proof, app, &view.credential, now).await?;
     Ok(view)
 }

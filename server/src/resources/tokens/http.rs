@@ -1,5 +1,8 @@
 //! `/v3/auth`: login, validation, revocation, and what a token opens.
 
+use std::sync::Arc;
+
+use axum::body::Bytes;
 use axum::http::HeaderName;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
@@ -27,7 +30,7 @@ use crate::error::{Error, RECEIPT, Result};
 use crate::extra;
 use crate::facts::{self, Place};
 use crate::http::Request;
-use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, created, no_content, ok, one, with_header};
+use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, created, no_content, ok, rendered, with_header};
 use crate::reason::Reason;
 use crate::resources::oauth1::signed_login;
 use crate::resources::projects::{Held, list_held};
@@ -481,11 +484,34 @@ fn text(map: &Map<String, Value>, name: &str, at: &str) -> Result<Option<String>
     }
 }
 
+/// The token that a call is about, as it is named.
+struct Named<'a> {
+    text: &'a str,
+    options: ValidateOptions,
+}
+
+impl<'a> Named<'a> {
+    fn by(request: &'a Request, window: Micros) -> Result<Self> {
+        let text = request
+            .token_header(&SUBJECT_TOKEN)?
+            .ok_or_else(|| Error::field("X-Subject-Token", "the header is required"))?;
+        let version = request.header(&ACCESS_RULES)?.and_then(|v| v.trim().parse::<f64>().ok());
+        let understands_access_rules = version.is_some_and(|v| v >= 1.0);
+        Ok(Self { text, options: ValidateOptions { window, understands_access_rules } })
+    }
+}
+
+/// A token as it was shown.
+struct Rendered {
+    token: Arc<Token>,
+    body: Bytes,
+}
+
 /// A token that a call is about, and the caller's part in it.
 #[derive(Debug)]
 pub struct Subject {
     text: String,
-    token: Token,
+    token: Arc<Token>,
 }
 
 impl Object for Subject {
@@ -520,30 +546,23 @@ async fn subject(
     request: &Request,
     caller: &Caller,
     now: Micros,
-    window: Micros,
+    named: &Named<'_>,
 ) -> Result<Subject> {
-    let text = request
-        .token_header(&SUBJECT_TOKEN)?
-        .ok_or_else(|| Error::field("X-Subject-Token", "the header is required"))?
-        .to_owned();
-    let version = request.header(&ACCESS_RULES)?.and_then(|v| v.trim().parse::<f64>().ok());
-    let understands_access_rules = version.is_some_and(|v| v >= 1.0);
-    let options = ValidateOptions { window, understands_access_rules };
-    let own = caller.token().filter(|token| {
-        let is_shown = understands_access_rules
+    let own = caller.shared_token().filter(|token| {
+        let is_shown = named.options.understands_access_rules
             || token.application_credential.as_ref().is_none_or(|c| c.access_rules.is_empty());
-        is_shown && request.token_header(&AUTH_TOKEN).is_ok_and(|t| t == Some(&text))
+        is_shown && request.token_header(&AUTH_TOKEN).is_ok_and(|t| t == Some(named.text))
     });
     let token = match own {
-        // What is valid by default is valid for every asker.
-        Some(token) => Ok(token.clone()),
-        None => {
+        // What is valid by default is valid for every asker. What is remembered is found again, and noted.
+        Some(token) if !tx.is_noting() => Ok(Arc::clone(token)),
+        Some(_) | None => {
             let known = Known::of_caller(caller.token());
-            token::validate(tx, app.auth(), &text, known, now, options).await?
+            token::validate(tx, app.auth(), named.text, known, now, named.options).await?
         }
     };
     let token = token.map_err(|dead| dead.absent(&request.line))?;
-    Ok(Subject { text, token })
+    Ok(Subject { text: named.text.to_owned(), token })
 }
 
 /// `GET /v3/auth/tokens`
@@ -559,19 +578,44 @@ pub async fn check(s: &mut Reading<'_>) -> Result<Response> {
 async fn show(s: &mut Reading<'_>, op: Op) -> Result<Response> {
     let query = s.query()?;
     let window = if query.flag("allow_expired") { s.app.config.allow_expired_window } else { 0 };
+    let with_catalog = !query.has("nocatalog");
     let caller = s.caller()?;
-    let subject = subject(&mut s.tx, s.app, s.request, caller, s.now, window).await?;
+    let named = Named::by(s.request, window)?;
+    let kind = if with_catalog { "token with catalog" } else { "token without catalog" };
+    let key = token::answer_key(s.app.auth(), kind, named.text, named.options)?;
+    let known: Option<Arc<Rendered>> = match &key {
+        Some(key) => s.tx.known(key, s.now).await?,
+        None => None,
+    };
+    let mark = if known.is_none() && key.is_some() { s.tx.begin_answer() } else { None };
+    let subject = match &known {
+        Some(known) => Subject { text: named.text.to_owned(), token: Arc::clone(&known.token) },
+        None => subject(&mut s.tx, s.app, s.request, caller, s.now, &named).await?,
+    };
     let subject = s.authorize(op, subject)?;
     s.request.line.subject(subject.token.ids());
-    let shown = render(&mut s.tx, &s.app.config, &subject.token, !query.has("nocatalog")).await?;
-    Ok(with_header(one("token", shown), SUBJECT_TOKEN, &subject.text))
+    let body = match known {
+        Some(known) => known.body.clone(),
+        None => {
+            let token = Arc::clone(&subject.token);
+            let shown = render(&mut s.tx, &s.app.config, &token, with_catalog).await?;
+            let body = Bytes::from(json!({"token": shown}).to_string());
+            if let Some(key) = key {
+                let size = body.len() + named.text.len();
+                s.tx.remember(mark, key, (&Arc::new(Rendered { token, body: body.clone() }), size));
+            }
+            body
+        }
+    };
+    Ok(with_header(rendered(body), SUBJECT_TOKEN, &subject.text))
 }
 
 /// `DELETE /v3/auth/tokens`: the token, and what was exchanged for it unless `?cascade=false`. As in Keystone, a token
 /// names the first of its session alone: the first ends with all of them, one in the middle ends by itself.
 pub async fn revoke(s: &mut Writing<'_>) -> Result<Response> {
     let caller = s.caller()?;
-    let subject = subject(&mut s.tx, s.app, s.request, caller, s.now, 0).await?;
+    let named = Named::by(s.request, 0)?;
+    let subject = subject(&mut s.tx, s.app, s.request, caller, s.now, &named).await?;
     let subject = s.authorize(Op::RevokeToken, subject)?;
     s.request.line.subject(subject.token.ids());
     let audit = subject.token.payload.audit_id().to_owned();

@@ -1,5 +1,7 @@
 //! `/v3/OS-TRUST`: making, reading, listing and ending trusts, and seeing who acts for whom.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use serde_json::{Map, Value};
 use vicar_rules::Micros;
@@ -180,7 +182,7 @@ async fn load(caller: &Caller, tx: &mut Tx, request: &Request, now: Micros) -> R
     let id = request.param("trust_id")?;
     let implications = caller.implications(tx).await?;
     let found = facts::evaluated_trust(tx, id, now, &implications).await?;
-    found.ok_or_else(|| Error::NotFound("trust", id.to_owned()))
+    found.map(Arc::unwrap_or_clone).ok_or_else(|| Error::NotFound("trust", id.to_owned()))
 }
 
 /// The same, but a dead one is not there.

@@ -1,4 +1,4 @@
-//! The memory: rows that are given again only after asking whether anything that they rest on has changed.
+//! The memory: rows and answers that are given again only after asking whether anything that they rest on has changed.
 //!
 //! The argument for its correctness is docs/decisions/0002-exact-memory.md, in whose words this is written. In short:
 //! triggers write every change down, whoever makes it (`journal`); one question, shared by all requests that
@@ -6,9 +6,10 @@
 //! in which each key was hit (`changed`); what is remembered knows the keys that it was read with, which
 //! are found in the texts of the statements themselves (`reads`).
 //!
-//! Time is no change. What ends with time is compared with the clock by whoever reads the rows; a statement that compares it
-//! itself has the time among its arguments, and is not remembered.
+//! Time is no change. What ends with time is compared with the clock by whoever reads the rows, and an answer that was made of
+//! them carries its end (`answers`). A statement that compares times itself has one among its arguments, and is not remembered.
 
+mod answers;
 mod asker;
 mod changed;
 mod journal;
@@ -18,22 +19,24 @@ mod triggers;
 mod trim;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use prometheus_client::metrics::counter::Counter;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 
+use self::answers::{Answer, Notes};
 use self::asker::Asker;
 use self::changed::{Changed, Hash};
 use self::question::Asks;
 use self::reads::Read;
 use super::{Engine, Error, Inner, Result, Row, Tx, Value};
 
+pub use answers::{AnswerKey, Mark};
 pub use triggers::{Journal, install, is_written, remove};
 
 /// Bytes that rows take at most.
-const SIZE: u64 = 48 << 20;
+const SIZE: u64 = 32 << 20;
 
 /// What is larger is not remembered.
 const LARGEST: usize = 64 << 10;
@@ -44,7 +47,7 @@ const TEXTS: usize = 4096;
 /// What the memory counts.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
-    /// Rows that were given from memory.
+    /// Rows and answers that were given from memory.
     pub hits: Counter,
     /// Those that were not there, or had changed.
     pub misses: Counter,
@@ -64,6 +67,7 @@ pub(super) struct Memory {
     plans: Cache<String, Arc<Plan>>,
     plans_made: AtomicUsize,
     rows: Cache<RowsKey, Arc<Rows>, Weights>,
+    answers: Cache<AnswerKey, Arc<Answer>, Weights>,
 }
 
 /// What the asker and the requests share.
@@ -107,9 +111,16 @@ impl Equivalent<RowsKey> for SoughtRows<'_> {
 /// What something that is remembered rests on.
 #[derive(Debug)]
 struct Basis {
-    /// Everything that was changed later has hit a key in a later epoch.
-    stamp: u64,
+    /// Everything that was changed later has hit a key in a later epoch. When nothing was hit until an epoch, it is that one
+    /// from then on: there is less to look at.
+    stamp: AtomicU64,
     keys: Box<[Hash]>,
+}
+
+impl Basis {
+    fn new(stamp: u64, keys: Vec<Hash>) -> Self {
+        Self { stamp: AtomicU64::new(stamp), keys: keys.into() }
+    }
 }
 
 /// Rows of a statement.
@@ -170,8 +181,9 @@ pub(super) struct Recall {
     /// is not kept: on SQLite it may be of others whose commit is still under way.
     begins_at_once: bool,
     stamp: u64,
-    /// The keys of all that was taken from memory.
+    /// The keys of all that was taken from memory and, while an answer is made, of all that was read.
     keys: Vec<Hash>,
+    notes: Notes,
 }
 
 impl Memory {
@@ -183,6 +195,7 @@ impl Memory {
             plans: Cache::new(TEXTS),
             plans_made: AtomicUsize::new(0),
             rows: Cache::with_weighter(50_000, SIZE, Weights),
+            answers: Cache::with_weighter(20_000, answers::SIZE, Weights),
         }
     }
 
@@ -203,9 +216,13 @@ impl Memory {
     }
 
     fn holds(&self, basis: &Basis, stamp: u64) -> bool {
-        let holds = self.shared.changed.none_since(basis.stamp.min(stamp), &basis.keys);
+        // Before it is looked: what is applied meanwhile may not have been seen.
+        let epoch = self.shared.changed.epoch();
+        let since = basis.stamp.load(Ordering::SeqCst).min(stamp);
+        let holds = self.shared.changed.none_since(since, &basis.keys);
         let counts = &self.shared.counts;
         if holds {
+            basis.stamp.fetch_max(epoch, Ordering::SeqCst);
             counts.hits.inc()
         } else {
             counts.misses.inc()
@@ -248,13 +265,33 @@ impl Plan {
 
     /// Whether the rows for such arguments are worth remembering: what is asked with a time is asked once.
     fn is_kept(&self, args: &[Value]) -> bool {
-        self.reads.is_some() && !args.iter().any(|arg| matches!(arg, Value::DateTime(_) | Value::Date(_)))
+        self.reads.is_some() && !has_time(args)
     }
+}
+
+fn has_time(args: &[Value]) -> bool {
+    args.iter().any(|arg| matches!(arg, Value::DateTime(_) | Value::Date(_)))
+}
+
+/// What times among the arguments of a statement are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Times {
+    /// They may be of now: the same may find something else later.
+    Any,
+    /// They are always the same.
+    Fixed,
 }
 
 impl Recall {
     pub(super) fn new(memory: &Arc<Memory>, begins_at_once: bool) -> Self {
-        Self { memory: Arc::clone(memory), stage: Stage::New, begins_at_once, stamp: 0, keys: Vec::new() }
+        Self {
+            memory: Arc::clone(memory),
+            stage: Stage::New,
+            begins_at_once,
+            stamp: 0,
+            keys: Vec::new(),
+            notes: Notes::default(),
+        }
     }
 
     fn changed(&self) -> &Changed {
@@ -280,7 +317,7 @@ impl Asks for Inner {
 
 impl Tx {
     /// The rows of a statement, from memory if they are there and have not changed.
-    pub(super) async fn remembered(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
+    pub(super) async fn remembered(&mut self, sql: &str, args: &[Value], times: Times) -> Result<Vec<Row>> {
         let plan = match &self.recall {
             Some(recall) => recall.memory.plan(sql),
             None => return self.inner.query(sql, args).await,
@@ -304,15 +341,25 @@ impl Tx {
         }
         self.begin_reading().await?;
         let rows = self.inner.query(sql, args).await?;
+        let Some(recall) = &mut self.recall else { return Ok(rows) };
         let size = rows.iter().flat_map(Row::values).map(size).sum::<usize>();
-        if let Some(recall) = &mut self.recall
-            && let Some(plan) = kept.filter(|_| size < LARGEST && !recall.begins_at_once)
-            && let Some(keys) = plan.keys(args, &rows, recall.changed())
-        {
-            let basis = Basis { stamp: recall.stamp, keys: keys.into() };
-            let rows = Rows { basis, rows: rows.iter().map(|row| row.values().into()).collect(), size };
+        let kept = kept.filter(|_| size < LARGEST && !recall.begins_at_once);
+        if kept.is_none() && !recall.notes.is_open() {
+            return Ok(rows);
+        }
+        let keys = plan.keys(args, &rows, recall.changed());
+        if keys.is_none() || (times == Times::Any && has_time(args)) {
+            recall.notes.unknown();
+        }
+        let Some(keys) = keys else { return Ok(rows) };
+        if recall.notes.is_open() && !recall.notes.add(&mut recall.keys, &keys) {
+            recall.notes.unknown();
+        }
+        if kept.is_some() {
             let key = RowsKey { plan: plan.number, args: args.into() };
-            recall.memory.rows.insert(key, Arc::new(rows));
+            let basis = Basis::new(recall.stamp, keys);
+            let rows_of = rows.iter().map(|row| row.values().into()).collect();
+            recall.memory.rows.insert(key, Arc::new(Rows { basis, rows: rows_of, size }));
         }
         Ok(rows)
     }
