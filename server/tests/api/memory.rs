@@ -3,10 +3,11 @@
 
 use serde_json::{Value as Json, json};
 use vicar::args;
+use vicar::auth::fernet::PayloadScope;
 use vicar::clock::SECOND;
 use vicar::store::{DateTime, Id, Value};
 
-use crate::support::{Answer, Cast, Server};
+use crate::support::{Answer, Cast, START, Server};
 
 /// A change of rows that somebody makes who knows nothing of this server.
 struct Change {
@@ -306,4 +307,91 @@ fn memory_is_off_without_triggers_and_on_again_with_them() {
         assert!(started.elapsed().as_secs() < 30, "it stays off");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
+}
+
+#[test]
+fn memory_ends_with_time_to_the_instant() {
+    const DAY: i64 = 86_400 * SECOND;
+    let ini = "[token]\nexpiration = 864000\n[security_compliance]\ndisable_user_account_days_inactive = 3";
+    let c = Cast::with(ini);
+    let s = &c.s;
+    let exempt = |user: &str| {
+        let sql = "INSERT INTO user_option (user_id, option_id, option_value) VALUES (?, '1004', 'true')";
+        s.sql_run(sql, args![user]);
+    };
+    s.grant(&c.carol, &c.p, "member");
+    let admin = s.admin();
+    let admin_id =
+        s.validate(&admin).expect(200).body["token"]["user"]["id"].as_str().expect("an id").to_owned();
+    for user in [&admin_id, &c.alice, &c.bob, &c.dave] {
+        exempt(user);
+    }
+    let [first, second, _] = c.chain();
+    let consumed = |user: &str, trust: &str| s.consume(user, trust).expect(201).token();
+    let of_carol = s.on("carol", &c.p);
+    let (of_first, of_second) = (consumed("bob", &first), consumed("carol", &second));
+    let pair = c.keypair(&of_first, &c.alice, json!({})).expect(201).body["credential"].clone();
+    let of_pair = c.exchange(c.signed(&pair)).expect(200).token();
+    c.application_credential(&"c".repeat(32));
+    let of_credential = c.foreign_token(
+        &c.alice,
+        &["application_credential"],
+        PayloadScope::ApplicationCredential(c.p.clone(), "c".repeat(32)),
+    );
+    let own = c.foreign_token(&c.alice, &["password"], PayloadScope::Project(c.p.clone()));
+    // A membership for a time, with a role where nothing else is held.
+    let group = s.post(&admin, "/v3/groups", json!({"group": {"name": "crew"}})).expect(201);
+    let group = group.body["group"]["id"].as_str().expect("an id").to_owned();
+    s.put(&admin, &format!("/v3/projects/{}/groups/{group}/roles/{}", c.q, s.role("reader"))).expect(204);
+    s.sql_run(
+        "INSERT INTO identity_provider (id, enabled, domain_id, authorization_ttl) VALUES ('idp', ?, 'default', 20)",
+        args![true],
+    );
+    s.sql_run(
+        "INSERT INTO expiring_user_group_membership (user_id, group_id, idp_id, last_verified) VALUES (?, ?, 'idp', ?)",
+        args![&c.dave, &group, DateTime(START)],
+    );
+    let of_membership = s.on("dave", &c.q);
+    // Ends that somebody else sets, after the tokens were issued.
+    let at = |seconds: i64| START + seconds * SECOND;
+    s.sql_run("UPDATE vicar_keypair SET expires_at = ? WHERE trust_id = ?", args![at(100), Id(&first)]);
+    s.sql_run(
+        "UPDATE application_credential SET expires_at = ? WHERE id = ?",
+        args![at(200), Id(&"c".repeat(32))],
+    );
+    s.sql_run("UPDATE trust SET expires_at_int = ? WHERE id = ?", args![at(300), Id(&second)]);
+    s.sql_run("UPDATE trust SET expires_at_int = ? WHERE id = ?", args![at(400), Id(&first)]);
+    // They log in on the day on which the test begins.
+    let disabled = (START / DAY + 3) * DAY;
+    let ends = [
+        ("the keypair's token", &of_pair, at(100)),
+        ("the credential's", &of_credential, at(200)),
+        ("that of the second link", &of_second, at(300)),
+        ("that of the first", &of_first, at(400)),
+        ("that of a membership", &of_membership, at(1200)),
+        ("one by its own end", &own, at(3600)),
+        ("that of somebody inactive", &of_carol, disabled),
+    ];
+    let (replica, twin) = (s.replica(), s.twin());
+    let status = |of: &Server, token: &str| {
+        of.call("GET", "/v3/auth/tokens", &[("X-Auth-Token", &admin), ("X-Subject-Token", token)], None)
+            .status
+    };
+    let compare = || {
+        for (what, token, end) in ends {
+            let wanted = if s.clock.now() < end { 200 } else { 404 };
+            for (name, of) in [("twin", &twin), ("server", s), ("replica", &replica), ("server again", s)] {
+                let seconds = (s.clock.now() - START) / SECOND;
+                assert_eq!(status(of, token), wanted, "{what} at the {name}, after {seconds} s");
+            }
+        }
+    };
+    compare();
+    for (_, _, end) in ends {
+        s.clock.advance(end - 1 - s.clock.now());
+        compare();
+        s.clock.advance(1);
+        compare();
+    }
+    assert!(s.app.store.memory_counts().expect("it remembers").hits.get() > 100);
 }
