@@ -22,7 +22,6 @@ use crate::facts;
 use crate::facts::access_tokens;
 use crate::facts::application_credentials;
 use crate::facts::credentials::{self, BOUND, BoundTo, Credential, PLAIN, RecordsBinding};
-use crate::ids;
 use crate::line::{Line, Tried};
 use crate::reason::Reason;
 use crate::store::{self, Id, Insert, Tx, WriteTx};
@@ -213,9 +212,8 @@ pub async fn exchange(
         let until = now.saturating_add(parts.config.auth_ttl).saturating_add(AHEAD);
         use_once(tx, &fingerprint, until).await?;
     }
-    let audit_ids = vec![ids::audit(), audit_chain(&c.id)];
-    let draft =
-        Draft { user, methods: vec![EC2_METHOD.to_owned()], scope, until, audit_ids, federated: None };
+    let root = Some(audit_chain(&c.id));
+    let draft = Draft { user, methods: vec![EC2_METHOD.to_owned()], scope, until, root, federated: None };
     issue::mint(tx, parts, draft, known, now).await
 }
 

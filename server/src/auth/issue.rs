@@ -46,8 +46,8 @@ pub struct Draft {
     pub scope: PayloadScope,
     /// When it ends.
     pub until: Until,
-    /// Its audit ids.
-    pub audit_ids: Vec<String>,
+    /// The first audit id of those that were exchanged before; its own is made with it.
+    pub root: Option<String>,
     /// Through which identity provider the user came.
     pub federated: Option<Federated>,
 }
@@ -212,10 +212,10 @@ pub async fn issue(
             scope
         }
     };
-    let audit_ids = std::iter::once(ids::audit()).chain(who.root_audit_id).collect();
     // A trust is the trustor's matter.
     let federated = who.federated.filter(|_| !matches!(scope, PayloadScope::Trust(..)));
-    let draft = Draft { user: who.user, methods: who.methods, scope, until, audit_ids, federated };
+    let root = who.root_audit_id;
+    let draft = Draft { user: who.user, methods: who.methods, scope, until, root, federated };
     mint(tx, parts, draft, known, now).await
 }
 
@@ -230,6 +230,8 @@ pub async fn mint(
     known: Known,
     now: Micros,
 ) -> Result<(String, Token)> {
+    // Its audit id is made below.
+    let known = Known { is_new: true, ..known };
     let Until::At(expires) = draft.until else {
         return Err(Error::Internal("a token without an end was about to be issued".into()));
     };
@@ -241,7 +243,7 @@ pub async fn mint(
         expires: expires.div_euclid(SECOND) * SECOND,
         // Fernet's own time; whole seconds, so that every validation shows the same.
         issued: now.div_euclid(SECOND) * SECOND,
-        audit_ids: draft.audit_ids,
+        audit_ids: std::iter::once(ids::audit()).chain(draft.root).collect(),
         federated: draft.federated,
     };
     let options = ValidateOptions { window: 0, understands_access_rules: true };

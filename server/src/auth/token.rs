@@ -275,12 +275,14 @@ pub struct Known {
     pub implications: Option<Arc<Implications>>,
     /// The trust of the payload, evaluated.
     pub trust: Option<Arc<EvaluatedTrust>>,
+    /// Whether the payload's first audit id was made a moment ago, so that no event can name it.
+    pub is_new: bool,
 }
 
 impl Known {
     /// What was read for a caller's token.
     pub fn of_caller(caller: Option<&Token>) -> Self {
-        Self { implications: caller.map(|token| Arc::clone(&token.implications)), trust: None }
+        Self { implications: caller.map(|token| Arc::clone(&token.implications)), ..Self::default() }
     }
 
     /// The implied-role relation, read when it is not known.
@@ -324,6 +326,7 @@ pub async fn evaluate(
     if is_over(tx, token::shown_until(kind, payload.expires, options.window, []), now) {
         return Ok(Outcome::Dead(Reason::TokenExpired));
     }
+    let is_new = known.is_new;
     let (token, carries) = match resolve(tx, payload, kind, known, now, options).await? {
         Ok(resolved) => resolved,
         Err(reason) => return Ok(Outcome::Dead(reason)),
@@ -331,7 +334,7 @@ pub async fn evaluate(
     if token.user.presence != Presence::Active {
         return Ok(Outcome::Dead(Reason::TokenUser));
     }
-    Ok(match revoked_at(tx, &token, carries).await? {
+    Ok(match revoked_at(tx, &token, carries, is_new).await? {
         Some(at) => Outcome::Revoked(at),
         None => Outcome::Valid(Box::new(token)),
     })
@@ -500,8 +503,8 @@ fn active(project: Option<ProjectFacts>) -> Option<ProjectFacts> {
 }
 
 /// When the latest act happened that ended the token: a revocation, or roles that were taken away.
-async fn revoked_at(tx: &mut Tx, token: &Token, carries: Carries) -> Result<Option<Micros>> {
-    let event = ended_by_event(tx, token).await?;
+async fn revoked_at(tx: &mut Tx, token: &Token, carries: Carries, is_new: bool) -> Result<Option<Micros>> {
+    let event = ended_by_event(tx, token, is_new).await?;
     let place = match &token.scope {
         TokenScope::Unscoped => return Ok(event),
         TokenScope::Project(p) => loss::Place::Project(p.id.clone()),
@@ -525,7 +528,7 @@ async fn revoked_at(tx: &mut Tx, token: &Token, carries: Carries) -> Result<Opti
 }
 
 /// The latest revocation event that ends the token, if there is one.
-async fn ended_by_event(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
+async fn ended_by_event(tx: &mut Tx, token: &Token, is_new: bool) -> Result<Option<Micros>> {
     let mut users = vec![token.user.id.as_str()];
     let mut domains = vec![token.user.domain_id.as_str()];
     let mut trusts = Vec::new();
@@ -550,7 +553,7 @@ async fn ended_by_event(tx: &mut Tx, token: &Token) -> Result<Option<Micros>> {
             users: users.clone(),
             trusts: trusts.clone(),
             project,
-            audit_ids: audit_ids.clone(),
+            audit_ids: audit_ids.iter().skip(is_new.into()).copied().collect(),
             issued: token.payload.issued,
         },
     )

@@ -43,13 +43,43 @@ pub fn query(columns: &str, of: &RevocationQuery<'_>) -> (String, Vec<Value>) {
         }
     }
     // A project's events, and those of nobody: a domain's, a role's. What names somebody besides is found above.
-    let nobody = "user_id IS NULL AND audit_id IS NULL AND trust_id IS NULL AND audit_chain_id IS NULL";
     if let Some(project) = of.project {
-        branch(&format!("project_id = ? AND {nobody}"), &[project]);
+        branch(&format!("project_id = ? AND {NOBODY}"), &[project]);
     }
-    branch(&format!("project_id IS NULL AND {nobody}"), &[]);
+    branch(&format!("project_id IS NULL AND {NOBODY}"), &[]);
     (branches.join(" UNION ALL "), args)
 }
+
+/// So many of the newest events of one name are read, and remembered.
+pub const NEWEST: usize = 100;
+
+/// The queries for the newest events of each that is named, one by one, and for those of nobody: what they find can be remembered
+/// for all that name the same. What is found by one that gives less than [`NEWEST`] is all there is. Of an audit id there is
+/// never more than a few: the first ends all that could have another.
+pub fn newest(columns: &str, of: &RevocationQuery<'_>) -> Vec<(String, Vec<Value>)> {
+    let newest = |condition: &str, values: &[&str]| {
+        let sql = format!(
+            "SELECT {columns} FROM revocation_event WHERE {condition} ORDER BY issued_before DESC LIMIT {NEWEST}"
+        );
+        (sql, values.iter().map(|value| Value::from(Id(*value))).collect())
+    };
+    let mut queries = Vec::new();
+    queries.extend(of.users.iter().map(|id| newest("user_id = ?", &[id])));
+    queries.extend(of.trusts.iter().map(|id| newest("trust_id = ?", &[id])));
+    if !of.audit_ids.is_empty() {
+        let ids = placeholders(of.audit_ids.len());
+        let select = format!("SELECT {columns} FROM revocation_event WHERE");
+        let sql = format!("{select} audit_id IN ({ids}) UNION ALL {select} audit_chain_id IN ({ids})");
+        let both = of.audit_ids.iter().chain(&of.audit_ids);
+        queries.push((sql, both.map(|id| Value::from(Id(*id))).collect()));
+    }
+    queries.extend(of.project.map(|id| newest(&format!("project_id = ? AND {NOBODY}"), &[id])));
+    queries.push(newest(&format!("project_id IS NULL AND {NOBODY}"), &[]));
+    queries
+}
+
+/// What names nobody.
+const NOBODY: &str = "user_id IS NULL AND audit_id IS NULL AND trust_id IS NULL AND audit_chain_id IS NULL";
 
 #[cfg(test)]
 mod tests {

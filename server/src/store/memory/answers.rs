@@ -145,6 +145,11 @@ impl Tx {
         Some(Mark { keys: recall.keys.len(), unknown: recall.notes.unknown, ends: recall.notes.ends.len() })
     }
 
+    /// Whether rows may be remembered that are read now: then it pays to ask for what others ask for too.
+    pub fn remembers(&self) -> bool {
+        self.recall.as_ref().is_some_and(|recall| !recall.begins_at_once)
+    }
+
     /// Whether it is noted what is read, as an answer is being made of it.
     pub fn is_noting(&self) -> bool {
         self.recall.as_ref().is_some_and(|recall| recall.notes.is_open())
