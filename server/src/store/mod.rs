@@ -226,7 +226,9 @@ impl Store {
 
     fn tx(&self, inner: Inner, has_turn: bool) -> Tx {
         #[cfg(debug_assertions)]
-        self.watch.note("BEGIN");
+        if !matches!(inner, Inner::Later(_)) {
+            self.watch.note("BEGIN");
+        }
         let now = self.clock.now();
         Tx {
             inner,
@@ -406,10 +408,7 @@ impl Tx {
     fn begin_statement(&self, sql: &str, args: &[Value]) -> Result<()> {
         self.sound()?;
         #[cfg(debug_assertions)]
-        {
-            ids_are_typed(sql, args);
-            self.watch.note(sql);
-        }
+        ids_are_typed(sql, args);
         Ok(())
     }
 
@@ -437,9 +436,21 @@ impl Tx {
     async fn rows(&mut self, sql: &str, args: &[Value], times: memory::Times) -> Result<Vec<Row>> {
         let rows = match self.recall {
             Some(_) => self.remembered(sql, args, times).await,
-            None => self.inner.query(sql, args).await,
+            None => self.query(sql, args).await,
         };
         self.note(rows)
+    }
+
+    /// The rows, from the engine.
+    async fn query(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
+        #[cfg(debug_assertions)]
+        {
+            if matches!(self.inner, Inner::Later(_)) {
+                self.watch.note("BEGIN");
+            }
+            self.watch.note(sql);
+        }
+        self.inner.query(sql, args).await
     }
 
     /// As [`Tx::map`], where the times among the arguments are the same whenever this is asked: what is remembered may rest on it.

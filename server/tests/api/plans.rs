@@ -311,7 +311,7 @@ fn a_page_of_roles_members_and_what_has_a_name_is_found_by_an_index() {
 /// The endpoints that are named for a token's project are sought, however many are named for others.
 #[test]
 fn the_endpoints_of_a_project_are_found_by_an_index() {
-    let s = Server::start();
+    let s = Server::with("[cache]\nenabled = false");
     if s.app.store.dialect() != Dialect::Sqlite {
         // Others have statistics to choose by.
         return;
@@ -332,7 +332,7 @@ fn the_endpoints_of_a_project_are_found_by_an_index() {
 /// The roles of a token are read by their ids, however many roles there are.
 #[test]
 fn the_roles_of_a_token_are_found_by_id() {
-    let s = Server::start();
+    let s = Server::with("[cache]\nenabled = false");
     let admin = s.admin();
     let (_, said) = s.app.store.watched(|| s.get(&admin, "/v3/auth/catalog").expect(200));
     let sql = said.iter().find(|sql| sql.starts_with("SELECT r.domain_id, r.id")).expect("it reads them");

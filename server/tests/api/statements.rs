@@ -1,6 +1,7 @@
 //! How many statements and transactions requests take.
 
 use serde_json::json;
+use vicar::auth::fernet::PayloadScope;
 use vicar::clock::{SECOND, iso};
 
 use crate::support::{Answer, Cast, START};
@@ -29,7 +30,7 @@ const FACTS: [&str; 4] = [
 /// the rest once for the caller and once for what they ask about.
 #[test]
 fn each_fact_is_read_once() {
-    let c = Cast::new();
+    let c = Cast::with("[cache]\nenabled = false");
     let trust = c.trust(json!({"remaining_uses": 9}));
     let (svc, bob) = (c.svc(), c.s.consume("bob", &trust).expect(201).token());
     let keypair = c.keypair(&bob, &c.alice, json!({})).expect(201).body["credential"].clone();
@@ -74,11 +75,43 @@ fn each_fact_is_read_once() {
     }
 }
 
+/// What was seen before is not read again: the database is asked whether anything has changed, and no more.
+#[test]
+fn memory_spares_the_database_what_has_not_changed() {
+    let c = Cast::new();
+    let [_, second, _] = c.chain();
+    let (svc, of_carol) = (c.svc(), c.s.consume("carol", &second).expect(201).token());
+    let keypair = c.keypair(&of_carol, &c.alice, json!({})).expect(201).body["credential"].clone();
+    let (alice, unscoped) = (c.s.on("alice", &c.p), c.s.unscoped("carol"));
+    let of_keypair = c.exchange(c.signed(&keypair)).expect(200).token();
+    let by_token = json!({"identity": {"methods": ["token"], "token": {"id": unscoped}},
+        "scope": {"OS-TRUST:trust": {"id": second}}});
+    let tokens = [&alice, &unscoped, &of_carol, &of_keypair, &svc];
+    let ask = |n: usize| {
+        let headers = [("X-Auth-Token", &*svc), ("X-Subject-Token", tokens[n].as_str())];
+        c.s.call("GET", "/v3/auth/tokens", &headers, None)
+    };
+    for round in 0..2 {
+        for n in 0..tokens.len() {
+            let said = said(&c, "a validation", || ask(n));
+            assert!(round == 0 || said.is_empty(), "{n}: {said:#?}");
+        }
+        let login = said(&c, "a login with a trust", || c.s.auth(by_token.clone()));
+        let exchange = said(&c, "an exchange", || c.s.post(&svc, "/v3/ec2tokens", c.signed(&keypair)));
+        assert!(round == 0 || login.is_empty() && exchange.is_empty(), "{login:#?} {exchange:#?}");
+    }
+    // One that the server has not seen, of somebody whom it knows: who begins, asks; and then what names this token.
+    let fresh = c.foreign_token(&c.alice, &["password"], PayloadScope::Project(c.p.clone()));
+    let headers = [("X-Auth-Token", &*svc), ("X-Subject-Token", &*fresh)];
+    let first = said(&c, "first sight", || c.s.call("GET", "/v3/auth/tokens", &headers, None));
+    assert_eq!(first.len(), 2, "{first:#?}");
+}
+
 /// While a writer has its turn all others wait, over all replicas. So what it reads it reads before it writes, from
 /// where that costs least, and it says no more to the engine than these numbers.
 #[test]
 fn a_writer_holds_up_others_for_few_statements() {
-    let c = Cast::new();
+    let c = Cast::with("[cache]\nenabled = false");
     let [first, second, _] = c.chain_with(true);
     let counted = c.trust(json!({"remaining_uses": 9}));
     let (alice, carol) = (c.s.on("alice", &c.p), c.s.consume("carol", &second).expect(201).token());

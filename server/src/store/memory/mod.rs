@@ -320,7 +320,7 @@ impl Tx {
     pub(super) async fn remembered(&mut self, sql: &str, args: &[Value], times: Times) -> Result<Vec<Row>> {
         let plan = match &self.recall {
             Some(recall) => recall.memory.plan(sql),
-            None => return self.inner.query(sql, args).await,
+            None => return self.query(sql, args).await,
         };
         let kept = Some(&plan).filter(|plan| plan.is_kept(args));
         if let Some(plan) = kept
@@ -340,7 +340,7 @@ impl Tx {
             }
         }
         self.begin_reading().await?;
-        let rows = self.inner.query(sql, args).await?;
+        let rows = self.query(sql, args).await?;
         let Some(recall) = &mut self.recall else { return Ok(rows) };
         let size = rows.iter().flat_map(Row::values).map(size).sum::<usize>();
         let kept = kept.filter(|_| size < LARGEST && !recall.begins_at_once);
@@ -406,6 +406,10 @@ impl Tx {
             // Nothing is known of the journal.
             return self.go_without();
         };
+        #[cfg(debug_assertions)]
+        if matches!(self.inner, Inner::Later(_)) {
+            self.watch.note("BEGIN");
+        }
         let found = question::ask(&since, &mut self.inner).await?;
         recall.memory.shared.counts.questions.inc();
         if found.position.is_none() {

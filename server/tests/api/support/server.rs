@@ -93,7 +93,9 @@ impl Server {
             // A request that took a second connection while it holds one would wait for itself.
             (config.database.max_pool_size, config.database.max_overflow) = (1, 0);
         }
-        config.remembers = remembers(&config.database.location);
+        if !ini.contains("[cache]") {
+            config.remembers = remembers(&config.database.location);
+        }
         for (of, dir) in config.key_repositories() {
             keys::setup(dir).expect(of);
         }
