@@ -82,6 +82,7 @@ fn a_policy_file_that_changes_is_in_force_however_it_was_changed() {
     let said = wait_until_said(&s, BROKEN, 1);
     let line = said.lines().find(|l| l.contains(BROKEN)).expect("a line");
     assert!(line.contains("policy.yaml: line ") && line.contains("ERROR"), "{line}");
+    let said = wait_until_said(&s, "\"failed\"", 1);
     assert!(said.lines().any(|l| l.contains("\"policy.reload\"") && l.contains("\"failed\"")), "{said}");
     assert_eq!(listed(), 200);
     hang_up(&server);
