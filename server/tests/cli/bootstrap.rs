@@ -11,7 +11,9 @@ fn dump(s: &Scratch) -> Vec<String> {
         rows.map(|r| r.expect("a name")).collect()
     };
     let mut all = Vec::new();
-    for table in names("SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'vicar_change' ORDER BY name") {
+    for table in
+        names("SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'vicar_change' ORDER BY name")
+    {
         let mut statement = db.prepare(&format!("SELECT * FROM \"{table}\"")).expect("prepared");
         let columns = statement.column_count();
         let rows = statement

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
-use super::super::{Engine, Result, Row, Value, server, sqlite};
+use super::super::{Engine, Error, Result, Row, Value, server, sqlite};
 use super::question::{self, Asks, Found, Position};
 use super::{Shared, triggers};
 
@@ -34,6 +35,9 @@ struct State {
 
 /// For so long nothing is remembered after the journal was found missing or the database away.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// For so long a question is waited for. Who goes on without it has still to wait for the database.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often it is looked whether the triggers are still there.
 const LOOK: Duration = Duration::from_secs(5);
@@ -145,7 +149,8 @@ impl State {
 
     /// Asks, and notes the answer. Returns whether anything may be remembered.
     async fn question(&self, engine: &Engine, eye: &mut Option<Eye>) -> bool {
-        match self.try_question(engine, eye).await {
+        let late = || Err(Error::Unavailable("the database did not answer a question in time".into()));
+        match timeout(PATIENCE, self.try_question(engine, eye)).await.unwrap_or_else(|_| late()) {
             Ok(true) => true,
             Ok(false) => {
                 self.go_off();
