@@ -1,6 +1,11 @@
 //! Tokens as clients see them.
 
+use std::sync::Arc;
+
+use axum::body::Bytes;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use vicar_rules::Micros;
 
 use super::fernet::PayloadScope;
 use super::token::{Token, TokenScope};
@@ -12,6 +17,7 @@ use crate::extra;
 use crate::facts::application_credentials::StoredRule;
 use crate::facts::catalog::{Endpoint, Service};
 use crate::facts::{self, ProjectFacts, RoleRef, UserFacts};
+use crate::store::memory::AnswerKey;
 use crate::store::{Row, Tx};
 
 fn user(u: &UserFacts) -> Value {
@@ -43,15 +49,28 @@ fn role(r: &RoleRef, whole: bool) -> Value {
     out
 }
 
-/// The catalog of a token, as clients see it. Of a trust's token it is the trustor's of its last link.
+/// The catalog of a token, as clients see it, in JSON. Of a trust's token it is the trustor's of its last link.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn catalog(tx: &mut Tx, config: &Config, token: &Token) -> Result<Value> {
+pub async fn catalog(tx: &mut Tx, config: &Config, token: &Token) -> Result<Arc<String>> {
     let user = token.trust.as_ref().map_or(token.user.id.as_str(), |t| &t.chain().leaf().trustor);
     let project = token.project().map(|p| p.id.as_str());
+    let of = |user: &str| Sha256::digest(format!("{} {user}", project.unwrap_or_default())).into();
+    // Mostly its URLs name no user, and all on a project share it.
+    let shared = AnswerKey::new("catalog on a project", of(""));
+    let own = AnswerKey::new("catalog of a user", of(user));
+    for key in [&shared, &own] {
+        if let Some(known) = tx.known(key, Micros::MIN).await? {
+            return Ok(known);
+        }
+    }
+    let mark = tx.begin_answer();
     let services = facts::catalog::catalog(tx, user, project, config.all_endpoints_unless_named).await?;
-    Ok(services.iter().map(service).collect())
+    let text = Arc::new(services.iter().map(service).collect::<Value>().to_string());
+    let key = if services.iter().any(Service::names_user) { own } else { shared };
+    tx.remember(mark, key, (&text, text.len()));
+    Ok(text)
 }
 
 fn service(s: &Service) -> Value {
@@ -82,9 +101,33 @@ async fn service_providers(tx: &mut Tx) -> Result<Vec<Value>> {
     Ok(tx.map(sql, args![true], read).await?)
 }
 
+/// A token as clients see it.
+#[derive(Debug)]
+pub struct Shown {
+    /// All but the catalog: a JSON object.
+    fields: String,
+    /// A JSON list, which many share.
+    catalog: Option<Arc<String>>,
+}
+
+impl Shown {
+    /// How many bytes it takes, without what is shared.
+    pub fn size(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// The body of an answer that shows it.
+    pub fn body(&self) -> Bytes {
+        let Some(catalog) = &self.catalog else { return format!("{{\"token\":{}}}", self.fields).into() };
+        let open = self.fields.strip_suffix('}').unwrap_or(&self.fields);
+        format!("{{\"token\":{open},\"catalog\":{catalog}}}}}").into()
+    }
+}
+
 /// The `token` object, with the catalog unless it is not wanted.
-pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: bool) -> Result<Value> {
+pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: bool) -> Result<Shown> {
     let mut out = Map::new();
+    let mut shown_catalog = None;
     out.insert("methods".into(), json!(token.payload.methods));
     let mut shown = user(&token.user);
     if let (Some(from), Value::Object(shown)) = (&token.payload.federated, &mut shown) {
@@ -152,7 +195,7 @@ pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: b
         let roles: Vec<Value> = token.roles.iter().map(|r| role(r, whole)).collect();
         out.insert("roles".into(), roles.into());
         if with_catalog {
-            out.insert("catalog".into(), catalog(tx, config, token).await?);
+            shown_catalog = Some(catalog(tx, config, token).await?);
         }
     }
     let providers = service_providers(tx).await?;
@@ -174,5 +217,5 @@ pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: b
     if let PayloadScope::Certificate(_, thumbprint) = &token.payload.scope {
         out.insert("oauth2_credential".into(), json!({"x5t#S256": thumbprint}));
     }
-    Ok(Value::Object(out))
+    Ok(Shown { fields: Value::Object(out).to_string(), catalog: shown_catalog })
 }

@@ -38,14 +38,25 @@ pub struct Endpoint {
     /// All other attributes.
     pub extra: Map<String, Value>,
     service_id: String,
+    names_user: bool,
+}
+
+impl Service {
+    /// Whether a URL of it is another for each user.
+    pub fn names_user(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.names_user)
+    }
 }
 
 fn read(r: &mut Row) -> Result<Endpoint> {
+    let (id, interface, service_id) = (r.take()?, r.take()?, r.take()?);
+    let url: String = r.take()?;
     Ok(Endpoint {
-        id: r.take()?,
-        interface: r.take()?,
-        service_id: r.take()?,
-        url: r.take()?,
+        id,
+        interface,
+        service_id,
+        names_user: url.contains("user_id"),
+        url,
         region_id: r.take()?,
         extra: extra::read(r.take()?),
     })

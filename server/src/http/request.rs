@@ -308,9 +308,9 @@ pub fn one(name: &str, member: Value) -> Response {
     ok(json!({ name: member }))
 }
 
-/// 200 with JSON that was rendered before.
-pub fn rendered(body: Bytes) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+/// An answer with JSON that is rendered already.
+pub fn rendered(status: StatusCode, body: Bytes) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// What a request made, for the log: an extension of its answer.

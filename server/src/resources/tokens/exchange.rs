@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vicar_rules::policy::Op;
@@ -13,7 +14,7 @@ use crate::auth::render::render;
 use crate::auth::token::Known;
 use crate::authz::{NoObject, Writing};
 use crate::error::{Error, Result};
-use crate::http::request::{SUBJECT_TOKEN, ok, with_header};
+use crate::http::request::{SUBJECT_TOKEN, rendered, with_header};
 use crate::reason::Reason;
 use crate::schema;
 
@@ -74,7 +75,7 @@ async fn answer(s: &mut Writing<'_>, signed: &Signed) -> Result<(String, Respons
     s.after_commit(|metrics| {
         metrics.tokens_issued.inc();
     });
-    Ok((text, ok(json!({"token": shown}))))
+    Ok((text, rendered(StatusCode::OK, shown.body())))
 }
 
 /// The caller's right, and the object with the signature under one of the names that clients use.

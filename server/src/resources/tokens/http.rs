@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::http::HeaderName;
+use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
@@ -30,7 +29,7 @@ use crate::error::{Error, RECEIPT, Result};
 use crate::extra;
 use crate::facts::{self, Place};
 use crate::http::Request;
-use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, created, no_content, ok, rendered, with_header};
+use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, no_content, ok, rendered, with_header};
 use crate::reason::Reason;
 use crate::resources::oauth1::signed_login;
 use crate::resources::projects::{Held, list_held};
@@ -147,7 +146,7 @@ pub async fn issue(s: &mut Writing<'_>) -> Result<Response> {
     };
     let with_catalog = !s.query()?.has("nocatalog");
     let shown = render(&mut s.tx, &s.app.config, &token, with_catalog).await?;
-    Ok(with_header(created("token", shown), SUBJECT_TOKEN, &text))
+    Ok(with_header(rendered(StatusCode::CREATED, shown.body()), SUBJECT_TOKEN, &text))
 }
 
 /// What a login came to.
@@ -504,7 +503,7 @@ impl<'a> Named<'a> {
 /// A token as it was shown.
 struct Rendered {
     token: Arc<Token>,
-    body: Bytes,
+    shown: render::Shown,
 }
 
 /// A token that a call is about, and the caller's part in it.
@@ -595,19 +594,18 @@ async fn show(s: &mut Reading<'_>, op: Op) -> Result<Response> {
     let subject = s.authorize(op, subject)?;
     s.request.line.subject(subject.token.ids());
     let body = match known {
-        Some(known) => known.body.clone(),
+        Some(known) => known.shown.body(),
         None => {
             let token = Arc::clone(&subject.token);
             let shown = render(&mut s.tx, &s.app.config, &token, with_catalog).await?;
-            let body = Bytes::from(json!({"token": shown}).to_string());
+            let (body, size) = (shown.body(), shown.size());
             if let Some(key) = key {
-                let size = body.len() + named.text.len();
-                s.tx.remember(mark, key, (&Arc::new(Rendered { token, body: body.clone() }), size));
+                s.tx.remember(mark, key, (&Arc::new(Rendered { token, shown }), size));
             }
             body
         }
     };
-    Ok(with_header(rendered(body), SUBJECT_TOKEN, &subject.text))
+    Ok(with_header(rendered(StatusCode::OK, body), SUBJECT_TOKEN, &subject.text))
 }
 
 /// `DELETE /v3/auth/tokens`: the token, and what was exchanged for it unless `?cascade=false`. As in Keystone, a token
@@ -651,10 +649,8 @@ pub async fn catalog(s: &mut Reading<'_>) -> Result<Response> {
     let token =
         token.ok_or_else(|| Error::Forbidden("The token has no scope, so it has no catalog.".into()))?;
     let catalog = render::catalog(&mut s.tx, &s.app.config, token).await?;
-    Ok(ok(json!({
-        "catalog": catalog,
-        "links": {"next": null, "self": s.links().to("/auth/catalog"), "previous": null},
-    })))
+    let links = json!({"next": null, "self": s.links().to("/auth/catalog"), "previous": null});
+    Ok(rendered(StatusCode::OK, format!("{{\"catalog\":{catalog},\"links\":{links}}}").into()))
 }
 
 /// `GET /v3/auth/projects`: the projects that the user could get a token for. A delegated token goes nowhere
