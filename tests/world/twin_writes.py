@@ -104,6 +104,13 @@ class ServerLine:
         wrong = [line for line in self.say('\n'.join(script)) if 'ERROR' in line]
         return wrong[0] if wrong else 'done'
 
+    def begin(self, sql):
+        self.say('BEGIN;\n%s;' % sql)
+
+    def commit(self, sql):
+        wrong = [line for line in self.say('%s;\nCOMMIT;' % sql) if 'ERROR' in line]
+        return wrong[0] if wrong else 'done'
+
     def close(self):
         self.client.stdin.close()
         self.client.wait(30)
@@ -155,6 +162,43 @@ class Stranger:
     def close(self):
         for line in self.all:
             line.close()
+
+
+class Slow:
+    """A stranger whose transaction is open while others are asked, and ends when others write: what it did becomes
+    visible after what was done later. What it changes nobody else does, so that nobody waits for it."""
+
+    def __init__(self, scene):
+        a, t = scene.vicars[2], scene.admin
+        self.site, self.rng = scene.site, scene.rng
+        self.line = LINES[self.site.engine](self.site)
+        self.project = a.make(t, 'project', name=fresh('slow'), domain_id='default')
+        self.user = a.make(t, 'user', name=fresh('slow'), password=PW, domain_id='default')
+        a.grant(t, scene.role['member'], self.user, self.project)
+        self.scene, self.is_open, self.token = scene, False, None
+        self.log_in()
+
+    def log_in(self):
+        """Anew, if that can be done at the moment."""
+        r = self.scene.vicars[2].login_answer(self.user, PW, api.project(self.project))
+        if r.status == 201:
+            self.token = Token(r, 'slow')
+
+    def change(self):
+        return self.rng.choice([
+            "UPDATE project SET name = '%s' WHERE id = '%s'" % (fresh('slow'), self.project),
+            "UPDATE local_user SET name = '%s' WHERE user_id = '%s'" % (fresh('slow'), self.user),
+            "UPDATE project SET enabled = NOT enabled WHERE id = '%s'" % self.project])
+
+    def begin(self):
+        # A file has one writer, for whom all others would wait.
+        if self.site.engine != 'sqlite':
+            self.line.begin(self.change())
+            self.is_open = True
+
+    def commit(self):
+        self.is_open, sql = False, self.change()
+        return Write('sql: the end of what was begun before, with ' + sql, lambda: self.line.commit(sql))
 
 
 # --- the scene ------------------------------------------------------------------------------------
@@ -625,6 +669,8 @@ class Scene:
 
     def raw(self):
         statements = [self.statement() for _ in range(self.any([1, 1, 1, 2, 3]))]
+        if self.chance(0.1):
+            statements += ['SAVEPOINT here', self.statement(), 'ROLLBACK TO SAVEPOINT here', self.statement()]
         pause, commit = self.chance(0.5), self.chance(0.9)
         unseen = self.unseen
         return Write('sql: %s%s' % ('; '.join(statements), '' if commit else ' (taken back)'),
@@ -632,8 +678,10 @@ class Scene:
 
     def heal(self):
         """All is switched on again, so that there is something to lose."""
-        statements = ['UPDATE "user" SET enabled = TRUE', 'UPDATE project SET enabled = TRUE',
-                      'UPDATE identity_provider SET enabled = TRUE', 'UPDATE service SET enabled = TRUE']
+        sql = 'UPDATE "%s" SET enabled = TRUE WHERE id IN (%s)'
+        statements = [sql % (table, ', '.join("'%s'" % x for x in ids)) for table, ids in (
+            ('user', self.users), ('project', self.projects + self.domains), ('service', self.services),
+            ('identity_provider', [self.idp]))]
         return Write('sql: ' + '; '.join(statements),
                      lambda: self.stranger.run(*statements, unseen=self.unseen))
 
@@ -676,7 +724,7 @@ class Scene:
             "DELETE FROM assignment WHERE actor_id = '%s' AND target_id = '%s'" % (actor, on),
             "DELETE FROM assignment WHERE actor_id = '%s' AND role_id = '%s'" % (actor, role),
             "UPDATE assignment SET role_id = '%s' WHERE actor_id = '%s' AND role_id = '%s'" % (implied, actor, role),
-            "UPDATE assignment SET target_id = '%s' WHERE actor_id = '%s' AND target_id = '%s' AND inherited = FALSE" % (
+            "UPDATE assignment SET target_id = '%s' WHERE actor_id = '%s' AND target_id = '%s'" % (
                 self.any(self.projects), user, project),
             "INSERT INTO system_assignment (type, actor_id, target_id, role_id, inherited) VALUES "
             "('UserSystem', '%s', 'system', '%s', FALSE)" % (user, role),
@@ -742,6 +790,8 @@ class Scene:
         """Rows that take others with them, of which MariaDB's triggers hear nothing."""
         if not self.chance(0.06):
             return []
+        if self.site.engine == 'postgresql' and self.chance(0.3):
+            return 70 * ['TRUNCATE revocation_event', 'TRUNCATE system_assignment']
         with_user = "DELETE FROM user_group_membership WHERE user_id = '%s'" % user
         return 6 * [
             with_user, "DELETE FROM application_credential WHERE id = '%s'" % credential,
