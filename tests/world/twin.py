@@ -242,8 +242,8 @@ class World:
             identity = {'methods': ['token'], 'token': {'id': base.id}}
             auth = {'identity': identity, **({'scope': scope} if scope else {})}
             out.append(Ask('POST', '/auth/tokens', s.admin, body={'auth': auth}, loose=logged_in))
-        if s.pairs:
-            pair = s.any(s.pairs)
+        pair = s.any(s.pairs) if s.pairs else None
+        if pair and not self.counts_uses(pair.trust):
             signed = [Ask('POST', '/ec2tokens', s.admin, body=sign.ec2_v2(pair.access, pair.secret, Nonce=hex_id())).raw
                       for _ in range(6)]
             ask = Ask('POST', '/ec2tokens', s.admin, loose=status, raws=signed)

@@ -31,7 +31,7 @@ PAUSE = 0.02                   # a transaction stays open for so long between tw
 Write = collections.namedtuple('Write', 'what run')
 # What was made: `id`, and what else is known of it.
 Trust = collections.namedtuple('Trust', 'id trustor trustee project hops depth')
-Pair = collections.namedtuple('Pair', 'access secret user project credential')
+Pair = collections.namedtuple('Pair', 'access secret user project trust')
 Credential = collections.namedtuple('Credential', 'id secret user')
 
 
@@ -446,7 +446,7 @@ class Scene:
             if r.status != 201:
                 return r
             made = r.body['credential']
-            pair = Pair(made['access'], made['secret'], user, project, None)
+            pair = Pair(made['access'], made['secret'], user, project, held.body.get('OS-TRUST:trust', {}).get('id'))
             self.add(self.pairs, pair, 10)
             return self.exchange(a, pair)
 
