@@ -37,6 +37,7 @@ import api
 import server
 import sign
 import stores
+from twin_writes import LINES as LINES_OF
 from twin_writes import PW, Member, Scene, Slow, hex_id
 
 LINES = 4                      # connections to each server
@@ -468,6 +469,37 @@ class World:
         return said, before, unseen, differ()
 
 
+WAITING = {'mariadb': "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'",
+           'postgresql': "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"}
+
+
+def apart(c, w):
+    """The triggers let nobody wait who would not without them. One, who has changed a row, waits for the next, which is
+    another's, who changes a third."""
+    s = w.scene
+    # Rows are changed in the order of their ids.
+    first, second, third = sorted(s.vicars[2].make(s.admin, 'project', name='apart-' + hex_id(), domain_id='default')
+                                  for _ in range(3))
+    change = "UPDATE project SET description = 'other' WHERE id IN ('%s')"
+    lines = [LINES_OF[w.engine](w.site) for _ in range(2)]
+    try:
+        lines[0].begin(change % second)
+        said = []
+        waits = threading.Thread(target=lambda: said.append(lines[1].run(
+            [change % "', '".join((first, second))], False, True, False)))
+        waits.start()
+        end = time.monotonic() + 4
+        while w.site.rows(WAITING[w.engine]) == [['0']] and time.monotonic() < end:
+            time.sleep(0.02)
+        said.append(lines[0].commit(change % third))
+        waits.join(60)
+        c.equal('%s: two who change other rows, and one in common, do not meet in a deadlock' % w.engine,
+                said, ['done', 'done'])
+    finally:
+        for line in lines:
+            line.close()
+
+
 def shown(answer):
     return '%s\n    %s' % (answer[0].decode().replace('\r\n', ' | ')[:300], answer[1].decode()[:2500])
 
@@ -498,6 +530,8 @@ def play(c, engine, options):
         c.ok('%s: nobody answered what is no answer' % engine, not w.odd, dict(w.odd.most_common(8)))
         c.ok('%s: the tokens are of both kinds' % engine, w.seen[200] > w.answers / 4 and w.seen[404] > w.answers / 50,
              dict(w.seen))
+        if engine in WAITING:
+            apart(c, w)
         if not broken:
             said, before, unseen, after = w.unseen()
             c.ok('%s: what is written unseen is found, at A and at B' % engine,
