@@ -223,8 +223,10 @@ pub async fn validate(
     now: Micros,
     options: ValidateOptions,
 ) -> Result<std::result::Result<Arc<Token>, Dead>> {
-    let keys = parts.token_keys.current().map_err(Error::Internal)?;
+    // Before the keys: what is found with keys that are read meanwhile is kept where nobody looks any more, never what was
+    // found with keys that are gone.
     let key = answer_key(parts, "token", text, options)?;
+    let keys = parts.token_keys.current().map_err(Error::Internal)?;
     if let Some(key) = &key
         && let Some(known) = tx.known(key, now).await?
     {

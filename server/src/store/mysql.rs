@@ -280,8 +280,8 @@ fn convert(e: sqlx::Error) -> Failure {
     match e.number() {
         1062 | 1586 => Failure::kept(Error::Duplicate),
         // A deadlock, which is also how Galera refuses what another node was faster with; a record that
-        // changed since the snapshot; a table whose definition did.
-        1213 | 1020 | 1412 | 1615 => Failure::kept(Error::Retry(text())),
+        // changed since the snapshot; a table whose definition did. An id that was not given is a deadlock, too.
+        1213 | 1020 | 1412 | 1467 | 1615 => Failure::kept(Error::Retry(text())),
         // What a row hangs on is not there any more: somebody else ended it, or a node took it back. The number
         // at the guard is another's.
         1216 | 1452 => Failure::suspect(Error::Retry(text())),

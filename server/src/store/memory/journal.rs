@@ -193,13 +193,17 @@ impl Journaled {
                     "INSERT INTO vicar_change (slot, n, tab, k) SELECT 0, {n}, '{table}', {value}{only};"
                 ));
             }
-            // Each row takes the next number of its slot, whose row is locked until the transaction ends.
+            // Each row takes the next number of its slot, whose row is locked until the transaction ends. `INSERT … SELECT` would
+            // lock the ids of all until the statement ends, and who changes several rows meet others in a deadlock.
             Dialect::Mysql => {
-                let only = condition.map(|c| format!(" AND {c}")).unwrap_or_default();
-                out.push(format!("UPDATE vicar_tick SET n = n + 1 WHERE slot = {SLOT}{only};"));
+                let (begin, end) = match condition {
+                    Some(condition) => (format!("IF {condition} THEN "), " END IF;"),
+                    None => (String::new(), ""),
+                };
                 out.push(format!(
-                    "INSERT INTO vicar_change (slot, n, tab, k)
-                     SELECT t.slot, t.n, '{table}', {value} FROM vicar_tick t WHERE t.slot = {SLOT}{only};"
+                    "{begin}UPDATE vicar_tick SET n = n + 1 WHERE slot = {SLOT};
+                     INSERT INTO vicar_change (slot, n, tab, k)
+                     VALUES ({SLOT}, COALESCE((SELECT t.n FROM vicar_tick t WHERE t.slot = {SLOT}), 0), '{table}', {value});{end}"
                 ));
             }
         };
