@@ -120,6 +120,7 @@ impl Tx {
         key: &AnswerKey,
         now: Micros,
     ) -> Result<Option<Arc<T>>> {
+        self.sound()?;
         let Some(recall) = &self.recall else { return Ok(None) };
         let Some(answer) = recall.memory.answers.get(key).filter(|answer| now < answer.until) else {
             recall.memory.shared.counts.misses.inc();
