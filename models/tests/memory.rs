@@ -164,6 +164,7 @@ fn each_mistake_is_found() {
         (Fault::SharesOlderQuestion, two(Sqlite), CURRENT),
         (Fault::StampAfterSnapshot, both(Sqlite), CURRENT),
         (Fault::NoMinimum, both(Sqlite), WHOLE),
+        (Fault::AdvancesWithoutLooking, three(both(Sqlite)), CURRENT),
         (Fault::NoSecondLook, both(Sqlite), WHOLE),
         (Fault::SecondLookWithoutFloor, Memory { capacity: 0, ..both(Sqlite) }, WHOLE),
         (Fault::NoFloor, Memory { capacity: 0, ..both(Sqlite) }, CURRENT),

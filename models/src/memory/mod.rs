@@ -18,6 +18,8 @@ pub enum Fault {
     StampAfterSnapshot,
     /// An entry is compared from its own stamp on, though it may be newer than what was asked.
     NoMinimum,
+    /// An entry that was looked at gets the epoch of now as its stamp, though it has changed.
+    AdvancesWithoutLooking,
     /// What was used is not compared again after the question in the snapshot.
     NoSecondLook,
     /// What was used is compared by its keys alone, though they are forgotten below a floor.

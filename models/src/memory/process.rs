@@ -159,18 +159,26 @@ impl Process {
             && self.newer[key].or(self.older[key]).is_none_or(|epoch| epoch <= since)
     }
 
-    /// A remembered value that can be taken.
-    fn entry(&self, key: usize, stamp: u8, model: &Memory) -> Option<u8> {
+    /// A remembered value that can be taken. As it has not changed until now, it is as if it were read now.
+    fn entry(&mut self, key: usize, stamp: u8, model: &Memory) -> Option<u8> {
         let (value, own) = self.entries[key]?;
         let since = if model.has(Fault::NoMinimum) { own } else { own.min(stamp) };
-        self.is_unchanged(key, since, true).then_some(value)
+        let is_unchanged = self.is_unchanged(key, since, true);
+        if is_unchanged || model.has(Fault::AdvancesWithoutLooking) {
+            self.entries[key] = Some((value, own.max(self.epoch)));
+        }
+        is_unchanged.then_some(value)
     }
 
-    /// A remembered answer that can be given.
-    fn answer(&self, stamp: u8, model: &Memory) -> Option<Values> {
+    /// A remembered answer that can be given; likewise.
+    fn answer(&mut self, stamp: u8, model: &Memory) -> Option<Values> {
         let (values, own) = self.answer?;
         let since = if model.has(Fault::NoMinimum) { own } else { own.min(stamp) };
-        (0..KEYS).all(|key| self.is_unchanged(key, since, true)).then_some(values)
+        let is_unchanged = (0..KEYS).all(|key| self.is_unchanged(key, since, true));
+        if is_unchanged {
+            self.answer = Some((values, own.max(self.epoch)));
+        }
+        is_unchanged.then_some(values)
     }
 }
 
