@@ -111,7 +111,9 @@ impl Asker {
             let mut all = Vec::new();
             while waiting.recv_many(&mut all, usize::MAX).await > 0 {
                 let stamp = state.shared.changed.epoch();
-                let done = state.question(&engine, &mut eye).await.then_some(stamp);
+                // Those who came while the last one failed wait no longer.
+                let asks = !state.is_off() && state.question(&engine, &mut eye).await;
+                let done = asks.then_some(stamp);
                 for one in all.drain(..) {
                     // Who does not wait any more needs no answer.
                     let _ = one.send(done);
