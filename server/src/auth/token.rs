@@ -1,6 +1,6 @@
 //! A token with everything that follows from it now, and its validation.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use vicar_rules::Micros;
 use vicar_rules::access_token::AccessToken;
@@ -58,6 +58,8 @@ pub struct Token {
     pub access_token: Option<AccessToken>,
     /// The implied-role relation, for what else is judged in the same transaction.
     pub implications: Arc<Implications>,
+    /// Made when it is first asked for.
+    subject: OnceLock<Subject>,
 }
 
 impl Token {
@@ -86,7 +88,11 @@ impl Token {
     }
 
     /// The caller, as policy sees them.
-    pub fn subject(&self) -> Subject {
+    pub fn subject(&self) -> &Subject {
+        self.subject.get_or_init(|| self.to_subject())
+    }
+
+    fn to_subject(&self) -> Subject {
         let roles = self.roles.iter().map(|r| r.name.clone()).collect();
         let scope = match &self.scope {
             TokenScope::Unscoped => Scope::Unscoped,
@@ -496,6 +502,7 @@ async fn resolve(
         application_credential,
         access_token,
         implications,
+        subject: OnceLock::new(),
     };
     Ok(Ok((token, carries)))
 }

@@ -24,9 +24,13 @@ const SERVICE_ROLE: &str = "service";
 
 /// A caller with a valid token, or with the configured admin token.
 #[derive(Debug)]
-pub struct Caller {
-    token: Option<Arc<Token>>,
-    subject: Subject,
+pub struct Caller(Who);
+
+#[derive(Debug)]
+enum Who {
+    Bearer(Arc<Token>),
+    /// With the admin token.
+    Admin(Subject),
 }
 
 impl Caller {
@@ -53,7 +57,7 @@ impl Caller {
     /// # Errors
     /// 401 when they do not, as keystonemiddleware does.
     pub async fn may_ask(&self, tx: &mut Tx, app: &App, request: &Request, now: Micros) -> Result<()> {
-        let Some(token) = &self.token else { return Ok(()) };
+        let Some(token) = self.token() else { return Ok(()) };
         if application_credential::allows(tx, &app.config, token, &request.method, &request.path).await? {
             return Ok(());
         }
@@ -70,22 +74,25 @@ impl Caller {
 
     /// With a token.
     pub fn with(token: Arc<Token>) -> Self {
-        Self { subject: token.subject(), token: Some(token) }
+        Self(Who::Bearer(token))
     }
 
     /// With `[DEFAULT] admin_token`.
     pub fn admin_token() -> Self {
-        Self { token: None, subject: Subject::admin_token() }
+        Self(Who::Admin(Subject::admin_token()))
     }
 
     /// The token; there is none behind the admin token.
     pub fn token(&self) -> Option<&Token> {
-        self.token.as_deref()
+        self.shared_token().map(|token| &**token)
     }
 
     /// The same, to be kept.
     pub fn shared_token(&self) -> Option<&Arc<Token>> {
-        self.token.as_ref()
+        match &self.0 {
+            Who::Bearer(token) => Some(token),
+            Who::Admin(_) => None,
+        }
     }
 
     /// The implied-role relation. It was read for the caller's token, in the same transaction.
@@ -98,17 +105,20 @@ impl Caller {
 
     /// The caller, as policy sees them.
     pub fn subject(&self) -> &Subject {
-        &self.subject
+        match &self.0 {
+            Who::Bearer(token) => token.subject(),
+            Who::Admin(subject) => subject,
+        }
     }
 
     /// The id of the user that the token speaks for.
     pub fn user_id(&self) -> &str {
-        &self.subject.user
+        &self.subject().user
     }
 
     /// What the token rests on; the admin token rests on no delegation.
     pub fn kind(&self) -> Kind {
-        self.token.as_ref().map_or(Kind::Login, |t| t.kind)
+        self.token().map_or(Kind::Login, |t| t.kind)
     }
 
     /// The domain of what the caller creates without naming one: that of the token's scope, else the
@@ -117,8 +127,8 @@ impl Caller {
     /// # Errors
     /// 400 for the admin token, which is in no domain and must name one.
     pub fn home_domain(&self, app: &App) -> Result<String> {
-        match &self.subject.scope {
-            _ if self.subject.admin_token => {
+        match &self.subject().scope {
+            _ if self.subject().admin_token => {
                 Err(Error::field("domain_id", "is required with the admin token, which is in no domain"))
             }
             Scope::Domain(id) => Ok(id.clone()),
@@ -130,7 +140,7 @@ impl Caller {
 
     /// The domain that the token is scoped to: its lists show nothing of others.
     pub fn domain_scope(&self) -> Option<&str> {
-        match &self.subject.scope {
+        match &self.subject().scope {
             Scope::Domain(id) => Some(id),
             Scope::Unscoped | Scope::Project { .. } | Scope::System => None,
         }
@@ -138,7 +148,7 @@ impl Caller {
 
     /// The domain of the token, or of its project.
     pub fn own_domain(&self) -> Option<&str> {
-        match &self.subject.scope {
+        match &self.subject().scope {
             Scope::Project { domain, .. } => domain.as_deref(),
             _ => self.domain_scope(),
         }
