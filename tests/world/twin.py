@@ -481,8 +481,8 @@ WAITING = {'mariadb': "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE 
 
 
 def apart(c, w):
-    """The triggers make no transaction wait that would not wait without them: one changes the second row and then the third, another
-    the first and the second; the other waits for the one, and neither is taken back."""
+    """The triggers make no transaction wait that would not wait without them: one changes the second row and then the
+    third, another the first and the second; the other waits for the one, and neither is taken back."""
     s = w.scene
     # Rows are changed in the order of their ids.
     first, second, third = sorted(s.vicars[2].make(s.admin, 'project', name='apart-' + hex_id(), domain_id='default')
