@@ -114,9 +114,9 @@ impl Server {
         Self::run(Config { remembers: false, ..self.app.config.clone() }, self.clock.clone(), None)
     }
 
-    /// The same, which reaches the database at another URL.
+    /// The same, which reaches the database at another URL, over the connections of its requests alone.
     pub fn replica_at(&self, url: &str) -> Self {
-        let mut config = self.app.config.clone();
+        let mut config = Config { remembers: false, ..self.app.config.clone() };
         config.database.location = vicar::store::url::parse(url).expect("a URL");
         Self::run(config, self.clock.clone(), None)
     }
