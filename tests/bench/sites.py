@@ -150,7 +150,7 @@ def start(stack, engine, names, rounds=12, durable=True):
 
 
 def vicar(stack, name, engine, settings, durable):
-    site = Site(engine, settings={**settings, 'cache': {'enabled': 'true'}}, durable=durable)
+    site = Site(engine, settings=settings, durable=durable)
     site.database.settings = ROOM[engine]
     stack.enter_context(site)
     return Target(name, site.vicars[0], site.database, bulk.Store(site.database, site.name),
