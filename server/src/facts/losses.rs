@@ -194,7 +194,17 @@ fn read(r: &mut Row) -> Result<Lost> {
 /// # Errors
 /// When the database fails.
 pub async fn lost_at(tx: &mut Tx, token: &Carried<'_>) -> Result<Option<Micros>> {
-    let records = losses_since(tx, token.holder, token.issued.div_euclid(SECOND) * SECOND).await?;
+    let since = token.issued.div_euclid(SECOND) * SECOND;
+    // From the beginning of the hour, it is remembered for all tokens of the user that were issued in it.
+    let records = tx
+        .map(
+            "SELECT act, user_id, place_type, place_id, roles, lost_at FROM vicar_role_loss
+              WHERE user_id = ? AND lost_at >= ?",
+            args![Id(token.holder), since.div_euclid(3600 * SECOND) * 3600 * SECOND],
+            read,
+        )
+        .await?;
+    let records: Vec<Lost> = records.into_iter().filter(|lost| lost.at >= since).collect();
     if records.is_empty() {
         return Ok(None);
     }
@@ -206,24 +216,6 @@ pub async fn lost_at(tx: &mut Tx, token: &Carried<'_>) -> Result<Option<Micros>>
     };
     Ok(loss::ended_at(&records, &Carried { above: &above, ..token.clone() }))
 }
-
-/// What was taken from a user at an instant or later.
-async fn losses_since(tx: &mut Tx, user: &str, since: Micros) -> Result<Vec<Lost>> {
-    const LOSSES: &str = "SELECT act, user_id, place_type, place_id, roles, lost_at FROM vicar_role_loss
-                           WHERE user_id = ?";
-    if tx.remembers() {
-        // Without the instant, it is remembered for all tokens of the user.
-        let sql = format!("{LOSSES} ORDER BY lost_at DESC LIMIT {NEWEST}");
-        let found = tx.map(&sql, args![Id(user)], read).await?;
-        if found.len() < NEWEST {
-            return Ok(found.into_iter().filter(|lost| lost.at >= since).collect());
-        }
-    }
-    tx.map(&format!("{LOSSES} AND lost_at >= ?"), args![Id(user), since], read).await
-}
-
-/// So many of the newest losses of a user are read, and remembered.
-const NEWEST: usize = 100;
 
 /// Those of some groups from which something was taken since an instant.
 ///

@@ -8,7 +8,7 @@ use vicar_rules::revocation::Event;
 use crate::args;
 use crate::clock;
 pub use crate::store::revocations::RevocationQuery;
-use crate::store::revocations::{NEWEST, newest, query};
+use crate::store::revocations::{query, shared};
 use crate::store::{
     CHUNK, DateTime, Id, Insert, Proof, Result, Row, Select, Tx, Value, WriteTx, placeholders,
 };
@@ -162,30 +162,20 @@ pub async fn events_since(tx: &mut Tx, since: Option<Micros>, row: i64) -> Resul
     Ok(found.into_iter().map(|(event, at, row)| (at, row, event)).collect())
 }
 
-/// The same, of what is remembered for other tokens too; nothing when somebody has more events than that.
-async fn remembered_events(tx: &mut Tx, of: &RevocationQuery<'_>) -> Result<Option<Vec<Event>>> {
-    let mut all = Vec::new();
-    for (sql, args) in newest(EVENT, of) {
-        let found = tx.map(&sql, &args, read_event).await?;
-        if found.len() >= NEWEST {
-            return Ok(None);
-        }
-        all.extend(found.into_iter().filter(|event| event.issued_before >= of.issued));
-    }
-    Ok(Some(all))
-}
-
 /// Events that may concern a token.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn events(tx: &mut Tx, of: &RevocationQuery<'_>) -> Result<Vec<Event>> {
-    if tx.remembers()
-        && let Some(found) = remembered_events(tx, of).await?
-    {
-        return Ok(found);
-    }
-    let (sql, args) = query(EVENT, of);
     // When a token was issued is always the same.
-    tx.map_fixed(&sql, &args, read_event).await
+    if !tx.remembers() {
+        let (sql, args) = query(EVENT, of);
+        return tx.map_fixed(&sql, &args, read_event).await;
+    }
+    let mut all = Vec::new();
+    for (sql, args) in shared(EVENT, of) {
+        let found = tx.map_fixed(&sql, &args, read_event).await?;
+        all.extend(found.into_iter().filter(|event| event.issued_before >= of.issued));
+    }
+    Ok(all)
 }

@@ -3,6 +3,7 @@
 use vicar_rules::Micros;
 
 use super::{DateTime, Id, Value, placeholders};
+use crate::clock::SECOND;
 
 /// The names that an event must carry to concern a token; used to find events by index.
 #[derive(Debug, Default)]
@@ -24,58 +25,83 @@ pub struct RevocationQuery<'a> {
 /// Each branch is one seek by an index that ends with the time (`ix_vicar_revocation_event_…`), so that the
 /// number of events of others does not matter, nor that of older ones.
 pub fn query(columns: &str, of: &RevocationQuery<'_>) -> (String, Vec<Value>) {
-    let mut branches = Vec::new();
-    let mut args = Vec::new();
-    let mut branch = |condition: &str, values: &[&str]| {
-        branches
-            .push(format!("SELECT {columns} FROM revocation_event WHERE {condition} AND issued_before >= ?"));
-        args.extend(values.iter().map(|value| Value::from(Id(*value))));
-        args.push(DateTime(of.issued).into());
-    };
+    let mut branches = Branches::new(columns, of.issued);
     for (column, values) in [
         ("user_id", &of.users),
         ("audit_id", &of.audit_ids),
         ("audit_chain_id", &of.audit_ids),
         ("trust_id", &of.trusts),
     ] {
-        if !values.is_empty() {
-            branch(&format!("{column} IN ({})", placeholders(values.len())), values);
-        }
+        branches.naming(column, values);
     }
-    // A project's events, and those of nobody: a domain's, a role's. What names somebody besides is found above.
-    if let Some(project) = of.project {
-        branch(&format!("project_id = ? AND {NOBODY}"), &[project]);
-    }
-    branch(&format!("project_id IS NULL AND {NOBODY}"), &[]);
-    (branches.join(" UNION ALL "), args)
+    branches.place(of.project);
+    branches.joined()
 }
 
-/// So many of the newest events of one name are read, and remembered.
-pub const NEWEST: usize = 100;
-
-/// The queries for the newest events of each that is named, one by one, and for those of nobody: what they find can be remembered
-/// for all that name the same. What is found by one that gives less than [`NEWEST`] is all there is. Of an audit id there is
-/// never more than a few: the first ends all that could have another.
-pub fn newest(columns: &str, of: &RevocationQuery<'_>) -> Vec<(String, Vec<Value>)> {
-    let newest = |condition: &str, values: &[&str]| {
-        let sql = format!(
-            "SELECT {columns} FROM revocation_event WHERE {condition} ORDER BY issued_before DESC LIMIT {NEWEST}"
-        );
-        (sql, values.iter().map(|value| Value::from(Id(*value))).collect())
+/// The same in several queries, one for each that is named but for the audit ids: what they find can be remembered for all tokens that name
+/// the same and were issued in the same hour. It has events from the beginning of that hour on.
+pub fn shared(columns: &str, of: &RevocationQuery<'_>) -> Vec<(String, Vec<Value>)> {
+    let hour = of.issued.div_euclid(HOUR) * HOUR;
+    let named = |name: &dyn Fn(&mut Branches<'_>)| {
+        let mut branches = Branches::new(columns, hour);
+        name(&mut branches);
+        branches
     };
-    let mut queries = Vec::new();
-    queries.extend(of.users.iter().map(|id| newest("user_id = ?", &[id])));
-    queries.extend(of.trusts.iter().map(|id| newest("trust_id = ?", &[id])));
-    if !of.audit_ids.is_empty() {
-        let ids = placeholders(of.audit_ids.len());
-        let select = format!("SELECT {columns} FROM revocation_event WHERE");
-        let sql = format!("{select} audit_id IN ({ids}) UNION ALL {select} audit_chain_id IN ({ids})");
-        let both = of.audit_ids.iter().chain(&of.audit_ids);
-        queries.push((sql, both.map(|id| Value::from(Id(*id))).collect()));
+    let mut all = vec![
+        named(&|b| {
+            b.naming("audit_id", &of.audit_ids);
+            b.naming("audit_chain_id", &of.audit_ids);
+        }),
+        named(&|b| b.place(None)),
+    ];
+    all.extend(of.users.iter().map(|id| named(&|b| b.naming("user_id", &[id]))));
+    all.extend(of.trusts.iter().map(|id| named(&|b| b.naming("trust_id", &[id]))));
+    if let Some(project) = of.project {
+        all.push(named(&|b| b.branch(&format!("project_id = ? AND {NOBODY}"), &[project])));
     }
-    queries.extend(of.project.map(|id| newest(&format!("project_id = ? AND {NOBODY}"), &[id])));
-    queries.push(newest(&format!("project_id IS NULL AND {NOBODY}"), &[]));
-    queries
+    all.into_iter().filter(|branches| !branches.texts.is_empty()).map(Branches::joined).collect()
+}
+
+const HOUR: Micros = 3600 * SECOND;
+
+/// Branches of a query.
+struct Branches<'a> {
+    columns: &'a str,
+    since: Micros,
+    texts: Vec<String>,
+    args: Vec<Value>,
+}
+
+impl<'a> Branches<'a> {
+    fn new(columns: &'a str, since: Micros) -> Self {
+        Self { columns, since, texts: Vec::new(), args: Vec::new() }
+    }
+
+    fn branch(&mut self, condition: &str, values: &[&str]) {
+        let columns = self.columns;
+        self.texts
+            .push(format!("SELECT {columns} FROM revocation_event WHERE {condition} AND issued_before >= ?"));
+        self.args.extend(values.iter().map(|value| Value::from(Id(*value))));
+        self.args.push(DateTime(self.since).into());
+    }
+
+    fn naming(&mut self, column: &str, values: &[&str]) {
+        if !values.is_empty() {
+            self.branch(&format!("{column} IN ({})", placeholders(values.len())), values);
+        }
+    }
+
+    /// A project's events, and those of nobody: a domain's, a role's. What names somebody besides is found by that.
+    fn place(&mut self, project: Option<&str>) {
+        if let Some(project) = project {
+            self.branch(&format!("project_id = ? AND {NOBODY}"), &[project]);
+        }
+        self.branch(&format!("project_id IS NULL AND {NOBODY}"), &[]);
+    }
+
+    fn joined(self) -> (String, Vec<Value>) {
+        (self.texts.join(" UNION ALL "), self.args)
+    }
 }
 
 /// What names nobody.

@@ -147,8 +147,9 @@ fn a_validation_reads_the_events_that_concern_it_and_no_others() {
         audit_ids: vec!["my-id", "my-chain"],
         issued: START,
     };
-    let (sql, args) =
-        revocations::query("user_id, project_id, trust_id, audit_id, audit_chain_id, domain_id", &of);
+    const COLUMNS: &str = "user_id, project_id, trust_id, audit_id, audit_chain_id, domain_id";
+    let (sql, args) = revocations::query(COLUMNS, &of);
+    let shared = revocations::shared(COLUMNS, &of);
     let dialect = s.app.store.dialect();
     let statistics = match dialect {
         Dialect::Mysql => "ANALYZE TABLE revocation_event",
@@ -174,6 +175,13 @@ fn a_validation_reads_the_events_that_concern_it_and_no_others() {
                 looked <= FEW,
                 "{dialect:?} looked at {looked} rows, with statistics: {with_statistics}\n{plan}"
             );
+            for (sql, args) in &shared {
+                let (looked, plan) = looked_at(dialect, &mut tx, sql, args).await;
+                assert!(
+                    looked <= FEW,
+                    "{dialect:?} looked at {looked} rows, with statistics: {with_statistics}: {sql}\n{plan}"
+                );
+            }
         });
     }
 }

@@ -262,13 +262,9 @@ impl Plan {
         }
         Some(keys)
     }
-
-    /// Whether the rows for such arguments are worth remembering: what is asked with a time is asked once.
-    fn is_kept(&self, args: &[Value]) -> bool {
-        self.reads.is_some() && !has_time(args)
-    }
 }
 
+/// Whether it is asked with a time. What is asked with that of now is asked once.
 fn has_time(args: &[Value]) -> bool {
     args.iter().any(|arg| matches!(arg, Value::DateTime(_) | Value::Date(_)))
 }
@@ -322,7 +318,8 @@ impl Tx {
             Some(recall) => recall.memory.plan(sql),
             None => return self.query(sql, args).await,
         };
-        let kept = Some(&plan).filter(|plan| plan.is_kept(args));
+        let is_of_now = times == Times::Any && has_time(args);
+        let kept = Some(&plan).filter(|plan| plan.reads.is_some() && !is_of_now);
         if let Some(plan) = kept
             && self.ask().await?
             && let Some(recall) = &mut self.recall
@@ -348,7 +345,7 @@ impl Tx {
             return Ok(rows);
         }
         let keys = plan.keys(args, &rows, recall.changed());
-        if keys.is_none() || (times == Times::Any && has_time(args)) {
+        if keys.is_none() || is_of_now {
             recall.notes.unknown();
         }
         let Some(keys) = keys else { return Ok(rows) };
