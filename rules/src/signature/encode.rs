@@ -1,7 +1,5 @@
 //! How text is written down for signing, digested, and compared.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -15,9 +13,14 @@ pub(super) type HmacSha1 = Hmac<Sha1>;
 pub(super) type HmacSha256 = Hmac<Sha256>;
 pub(super) type HmacSha512 = Hmac<Sha512>;
 
-pub(super) fn hmac<M: KeyInit + Mac>(key: &[u8], text: &[u8]) -> Outcome<Vec<u8>> {
+/// A MAC with this key.
+pub(super) fn keyed<M: KeyInit>(key: &[u8]) -> Outcome<M> {
     // A key of any length will do, so this never fails; but a panic is not for this module.
-    let mut mac = <M as KeyInit>::new_from_slice(key).map_err(|_| SignatureError::Malformed("secret"))?;
+    M::new_from_slice(key).map_err(|_| SignatureError::Malformed("secret"))
+}
+
+pub(super) fn hmac<M: KeyInit + Mac>(key: &[u8], text: &[u8]) -> Outcome<Vec<u8>> {
+    let mut mac: M = keyed(key)?;
     mac.update(text);
     Ok(mac.finalize().into_bytes().to_vec())
 }
@@ -34,9 +37,14 @@ pub(super) fn same(given: &str, expected: &str) -> bool {
 pub(super) fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
+        out.extend([byte >> 4, byte & 15].map(digit));
     }
     out
+}
+
+/// A hexadecimal digit, in lower case.
+fn digit(value: u8) -> char {
+    char::from(if value < 10 { b'0' + value } else { b'a' - 10 + value })
 }
 
 /// Names and values as they appear in a query, in the order given.
@@ -56,7 +64,8 @@ pub(super) fn percent_encode(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            let _ = write!(out, "%{byte:02X}");
+            out.push('%');
+            out.extend([byte >> 4, byte & 15].map(|value| digit(value).to_ascii_uppercase()));
         }
     }
     out
@@ -64,12 +73,12 @@ pub(super) fn percent_encode(text: &str) -> String {
 
 /// The text that was encoded; nothing when that is no UTF-8, or a `%` stands for nothing.
 pub(super) fn percent_decode(text: &str) -> Option<String> {
-    let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+    let value = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         out.push(match byte {
-            b'%' => digit(bytes.next())? * 16 + digit(bytes.next())?,
+            b'%' => value(bytes.next())? * 16 + value(bytes.next())?,
             byte => byte,
         });
     }

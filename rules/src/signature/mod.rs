@@ -26,10 +26,10 @@ mod v2;
 mod v4;
 
 pub use oauth1::{OAuthRequest, Params, VERIFIER_CHARACTERS, VERIFIER_LENGTH};
-pub use s3::{S3Request, expires_at_s3, sign_s3, stated_time_s3, verify_s3};
+pub use s3::{S3Request, expires_at_s3, sign_s3, stated_time_s3, verify_s3, verify_s3_again};
 pub use time::amz_date;
 pub use v2::sign_v2;
-pub use v4::{presign_v4, sign_v4};
+pub use v4::{DerivedKey, presign_v4, sign_v4};
 
 use encode::{hex, same};
 use parts::{header, iso_param, param, present};
@@ -182,13 +182,23 @@ pub fn version(req: &SignedRequest) -> Result<SignatureVersion, SignatureError> 
 ///
 /// Neither age nor expiry is judged here; see [`stated_time`] and [`expires_at`].
 pub fn verify_ec2(secret: &str, req: &SignedRequest) -> Result<SignatureVersion, SignatureError> {
+    verify_ec2_again(secret, &mut None, req)
+}
+
+/// The same, with the key that was derived last from this secret.
+pub fn verify_ec2_again(
+    secret: &str,
+    derived: &mut Option<DerivedKey>,
+    req: &SignedRequest,
+) -> Result<SignatureVersion, SignatureError> {
     required(secret, &req.access, &req.signature)?;
     let version = version(req)?;
     let expected = match version {
         SignatureVersion::V0 => vec![v2::v0_signature(secret, req)?],
         SignatureVersion::V1 => vec![v2::v1_signature(secret, req)?],
         SignatureVersion::V2 => v2::v2_signatures(secret, req)?,
-        SignatureVersion::V4 => v4::signatures(secret, req)?,
+        SignatureVersion::V4 if v4::is_signed(secret, derived, req)? => return Ok(version),
+        SignatureVersion::V4 => return Err(SignatureError::Mismatch),
     };
     judge(&req.signature, &expected, version)
 }

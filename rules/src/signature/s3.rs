@@ -8,7 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::encode::{HmacSha1, base64_hmac};
 use super::time::{MICROS, iso8601, rfc1123};
-use super::v4::{self, Scope};
+use super::v4::{self, DerivedKey, Scope};
 use super::{Outcome, SignatureError, SignatureVersion, identity, judge, required};
 
 /// The services whose strings to sign are accepted.
@@ -68,15 +68,24 @@ impl fmt::Debug for S3Request {
 ///
 /// Under version 2 the string to sign is taken as opaque; a gateway vouches for its shape.
 pub fn verify_s3(secret: &str, req: &S3Request) -> Result<SignatureVersion, SignatureError> {
+    verify_s3_again(secret, &mut None, req)
+}
+
+/// The same, with the key that was derived last from this secret.
+pub fn verify_s3_again(
+    secret: &str,
+    derived: &mut Option<DerivedKey>,
+    req: &S3Request,
+) -> Result<SignatureVersion, SignatureError> {
     required(secret, &req.access, &req.signature)?;
-    let (version, expected) = signature(secret, &req.string_to_sign)?;
+    let (version, expected) = signature(secret, derived, &req.string_to_sign)?;
     judge(&req.signature, &[expected], version)
 }
 
 /// Signs an S3 string, under version 4 if it begins as such strings do and otherwise under
 /// version 2.
 pub fn sign_s3(secret: &str, string_to_sign: &[u8]) -> Result<String, SignatureError> {
-    signature(secret, string_to_sign).map(|(_, signature)| signature)
+    signature(secret, &mut None, string_to_sign).map(|(_, signature)| signature)
 }
 
 /// The time stated in an S3 string to sign, in microseconds since the epoch, if there is one.
@@ -101,12 +110,16 @@ pub fn expires_at_s3(req: &S3Request) -> Result<Option<i64>, SignatureError> {
     Ok(v2_times(&req.string_to_sign)?.expires)
 }
 
-fn signature(secret: &str, string_to_sign: &[u8]) -> Outcome<(SignatureVersion, String)> {
+fn signature(
+    secret: &str,
+    derived: &mut Option<DerivedKey>,
+    string_to_sign: &[u8],
+) -> Outcome<(SignatureVersion, String)> {
     if string_to_sign.is_empty() {
         return Err(SignatureError::Missing("string to sign"));
     }
     if is_v4(string_to_sign) {
-        Ok((SignatureVersion::V4, v4_scope(string_to_sign)?.sign(secret, string_to_sign)?))
+        Ok((SignatureVersion::V4, v4_scope(string_to_sign)?.sign(secret, derived, string_to_sign)?))
     } else {
         Ok((SignatureVersion::V2, base64_hmac::<HmacSha1>(secret, string_to_sign)?))
     }

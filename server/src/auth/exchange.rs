@@ -3,10 +3,12 @@
 //! The caller is a service; the signer is whoever holds the keypair. Everything that is wrong with the
 //! signer's side is 401: consumers renew and retry on 401 and on nothing else.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde_json::Value;
 use vicar_rules::Micros;
 use vicar_rules::delegation::Until;
-use vicar_rules::signature::{self, S3Request, SignatureVersion, SignedRequest};
+use vicar_rules::signature::{self, DerivedKey, S3Request, SignatureVersion, SignedRequest};
 use vicar_rules::token::EC2_METHOD;
 
 use super::Parts;
@@ -17,6 +19,7 @@ use super::token::{Known, Token};
 use crate::args;
 use crate::clock::SECOND;
 use crate::config::Config;
+use crate::crypto::keys::Keys;
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::facts::access_tokens;
@@ -24,6 +27,7 @@ use crate::facts::application_credentials;
 use crate::facts::credentials::{self, BOUND, BoundTo, Credential, PLAIN, RecordsBinding};
 use crate::line::{Line, Tried};
 use crate::reason::Reason;
+use crate::store::memory::AnswerKey;
 use crate::store::{self, Id, Insert, Tx, WriteTx};
 use crate::system::System;
 
@@ -66,10 +70,16 @@ impl Signed {
     }
 
     /// Checks the signature, then the time that it covers.
-    fn verify(&self, secret: &str, config: &Config, now: Micros) -> Result<()> {
+    fn verify(
+        &self,
+        secret: &str,
+        derived: &mut Option<DerivedKey>,
+        config: &Config,
+        now: Micros,
+    ) -> Result<()> {
         match self {
             Self::Ec2(r) => {
-                let version = signature::verify_ec2(secret, r).map_err(|_| BAD_SIGNATURE)?;
+                let version = signature::verify_ec2_again(secret, derived, r).map_err(|_| BAD_SIGNATURE)?;
                 if let Some(end) = signature::expires_at(r).map_err(|_| BAD_SIGNATURE)?
                     && end <= now
                 {
@@ -85,7 +95,7 @@ impl Signed {
                 }
             }
             Self::S3(r) => {
-                let version = signature::verify_s3(secret, r).map_err(|_| BAD_SIGNATURE)?;
+                let version = signature::verify_s3_again(secret, derived, r).map_err(|_| BAD_SIGNATURE)?;
                 if version == SignatureVersion::V2 && !config.allow_s3_version_2 {
                     return Err(VERSION_REFUSED);
                 }
@@ -113,14 +123,43 @@ impl Signed {
 }
 
 /// A keypair with its secret, as read.
-struct Found {
+struct Keypair {
     credential: Credential,
     secret: String,
     application_credential: Option<String>,
     access_token: Option<String>,
+    /// The key that was derived last from the secret: mostly a client signs many requests of a day.
+    derived: Mutex<Option<DerivedKey>>,
 }
 
-async fn find(tx: &mut Tx, parts: Parts<'_>, signed: &Signed, line: &Line) -> Result<Found> {
+/// Finds the keypair of a signed request. It is remembered under a hash that is keyed with the reading of the keys that have
+/// decrypted it.
+async fn find(
+    tx: &mut Tx,
+    parts: Parts<'_>,
+    signed: &Signed,
+    line: &Line,
+    now: Micros,
+) -> Result<Arc<Keypair>> {
+    let keys = parts.credential_keys.current().map_err(Error::Internal)?;
+    let key = AnswerKey::new("keypair", keys.seal(signed.access(), 0));
+    if let Some(known) = tx.known::<Keypair>(&key, now).await? {
+        note(&known.credential, line);
+        return Ok(known);
+    }
+    let mark = tx.begin_answer();
+    let read = Arc::new(read(tx, &keys, signed, line).await?);
+    tx.remember(mark, key, (&read, 1_000 + read.credential.encrypted_blob.len()));
+    Ok(read)
+}
+
+/// What the log tells of a keypair, whatever becomes of it.
+fn note(credential: &Credential, line: &Line) {
+    line.credential(&credential.id);
+    line.tried(Tried { user: Some(credential.user_id.clone()), ..Tried::default() });
+}
+
+async fn read(tx: &mut Tx, keys: &Keys, signed: &Signed, line: &Line) -> Result<Keypair> {
     let access = signed.access();
     let unknown = || match signed {
         Signed::Ec2(_) => Error::UnauthorizedBecause(Reason::NoSuchKeypair, "EC2 access key not found."),
@@ -130,9 +169,8 @@ async fn find(tx: &mut Tx, parts: Parts<'_>, signed: &Signed, line: &Line) -> Re
     let credential = credentials::get(tx, &credential_id(access)).await?;
     // Exactly the types that this server and Keystone exchange.
     let mut credential = credential.filter(|c| c.kind == PLAIN || c.kind == BOUND).ok_or_else(unknown)?;
-    line.credential(&credential.id);
-    line.tried(Tried { user: Some(credential.user_id.clone()), ..Tried::default() });
-    let blob = decrypt(parts.credential_keys, &credential)?.ok_or_else(unknown)?;
+    note(&credential, line);
+    let blob = decrypt(keys, &credential).ok_or_else(unknown)?;
     let blob = blob_object(&blob).ok_or_else(unknown)?;
     let text = |name: &str| blob.get(name).and_then(Value::as_str).map(str::to_owned);
     let secret = text("secret").filter(|s| !s.is_empty()).ok_or_else(unknown)?;
@@ -147,11 +185,12 @@ async fn find(tx: &mut Tx, parts: Parts<'_>, signed: &Signed, line: &Line) -> Re
         let (until, roles, creator) = (Until::Never, None, None);
         credential.bound = Some(BoundTo { trust_id, access: access.to_owned(), roles, until, creator });
     }
-    Ok(Found {
+    Ok(Keypair {
         application_credential: text("app_cred_id"),
         access_token: text("access_token_id"),
         credential,
         secret,
+        derived: Mutex::default(),
     })
 }
 
@@ -167,8 +206,10 @@ pub async fn exchange(
     line: &Line,
     now: Micros,
 ) -> Result<(String, Token)> {
-    let found = find(tx, parts, signed, line).await?;
-    signed.verify(&found.secret, parts.config, now)?;
+    let found = find(tx, parts, signed, line, now).await?;
+    let mut derived = found.derived.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    signed.verify(&found.secret, &mut derived, parts.config, now)?;
+    *found.derived.lock().unwrap_or_else(PoisonError::into_inner) = derived;
     let c = &found.credential;
     let project = c.project_id.clone().ok_or(Error::Unauthorized(Reason::NoSuchScope))?;
     let mut until = Until::At(now.saturating_add(parts.config.token_expiration));
@@ -268,7 +309,7 @@ mod tests {
     }
 
     fn verdict(signed: &Signed, config: &Config) -> Result<(), String> {
-        signed.verify("s", config, NOW).map_err(|e| e.to_string())
+        signed.verify("s", &mut None, config, NOW).map_err(|e| e.to_string())
     }
 
     fn refused(with: Error) -> Result<(), String> {

@@ -12,8 +12,8 @@ use vicar_rules::roles::{Implications, RoleSet};
 
 use super::fernet::Payload;
 use crate::args;
-use crate::crypto::keys::KeyRing;
-use crate::error::{Error, Result};
+use crate::crypto::keys::Keys;
+use crate::error::Result;
 use crate::facts::credentials::{Credential, PLAIN, read_roles};
 use crate::store::{Id, Tx};
 
@@ -30,16 +30,12 @@ pub fn credential_id(access: &str) -> String {
 }
 
 /// Decrypts a blob; nothing when no key fits.
-///
-/// # Errors
-/// When the keys cannot be read.
-pub fn decrypt(keys: &KeyRing, credential: &Credential) -> Result<Option<String>> {
-    let keys = keys.current().map_err(Error::Internal)?;
-    let plain = keys.decrypt(&credential.encrypted_blob).and_then(|b| String::from_utf8(b).ok());
-    Ok(plain.map(|text| match serde_json::from_str(&text) {
+pub fn decrypt(keys: &Keys, credential: &Credential) -> Option<String> {
+    let text = keys.decrypt(&credential.encrypted_blob).and_then(|b| String::from_utf8(b).ok())?;
+    Some(match serde_json::from_str(&text) {
         Ok(Value::String(inner)) if credential.kind == PLAIN => inner,
         _ => text,
-    }))
+    })
 }
 
 /// A blob's object.

@@ -12,7 +12,7 @@ use super::token::{Token, TokenScope};
 use crate::args;
 use crate::clock;
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::extra;
 use crate::facts::application_credentials::StoredRule;
 use crate::facts::catalog::{Endpoint, Service};
@@ -217,5 +217,7 @@ pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: b
     if let PayloadScope::Certificate(_, thumbprint) = &token.payload.scope {
         out.insert("oauth2_credential".into(), json!({"x5t#S256": thumbprint}));
     }
-    Ok(Shown { fields: Value::Object(out).to_string(), catalog: shown_catalog })
+    // Not by `Display`, which writes byte by byte through a formatter.
+    let fields = serde_json::to_string(&out).map_err(|e| Error::Internal(format!("a token in JSON: {e}")))?;
+    Ok(Shown { fields, catalog: shown_catalog })
 }

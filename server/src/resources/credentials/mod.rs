@@ -215,8 +215,8 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
 /// and the access id too if it `is_fixed`.
 fn check_change(app: &App, stored: &Credential, blob: &str, is_fixed: bool) -> Result<()> {
     let new = keypair_blob(blob)?;
-    let old =
-        keypairs::decrypt(&app.credential_keys, stored)?.as_deref().and_then(blob_object).unwrap_or_default();
+    let keys = app.credential_keys.current().map_err(Error::Internal)?;
+    let old = keypairs::decrypt(&keys, stored).as_deref().and_then(blob_object).unwrap_or_default();
     for name in MARKERS.iter().chain(is_fixed.then_some(&"access")) {
         if old.get(*name).filter(|v| !v.is_null()) != new.get(*name).filter(|v| !v.is_null()) {
             return Err(Error::field(&format!("blob.{name}"), "cannot be changed"));

@@ -158,7 +158,8 @@ impl CredentialView {
     /// # Errors
     /// When the keys cannot be read.
     pub fn blob_for(&self, app: &App, caller: &Caller) -> Result<Option<String>> {
-        let Some(blob) = decrypt(&app.credential_keys, &self.credential)? else { return Ok(None) };
+        let keys = app.credential_keys.current().map_err(Error::Internal)?;
+        let Some(blob) = decrypt(&keys, &self.credential) else { return Ok(None) };
         if !self.credential.is_keypair() || self.shows_secret(caller) {
             return Ok(Some(blob));
         }
