@@ -50,6 +50,11 @@ pub fn long_secret() -> String {
     URL_SAFE_NO_PAD.encode(bytes::<54>())
 }
 
+/// A salt for a hash.
+pub fn salt() -> [u8; 16] {
+    bytes()
+}
+
 /// Any number below a limit, for pauses.
 pub fn below(limit: u64) -> u64 {
     u64::from_le_bytes(bytes::<8>()).checked_rem(limit).unwrap_or(0)
