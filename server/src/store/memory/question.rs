@@ -4,6 +4,8 @@
 //! than that of their ids: on PostgreSQL by comparing snapshots, on MariaDB by counting in each slot. SQLite has one writer at
 //! a time.
 
+use std::sync::Arc;
+
 use super::super::schema::Dialect;
 use super::super::{Error, Result, Row, Value};
 use crate::args;
@@ -15,8 +17,45 @@ pub(super) enum Position {
     Sqlite(i64, i64),
     /// A snapshot.
     Postgres(Snapshot),
-    /// The number of each slot.
-    Mysql(Vec<(i64, i64)>),
+    /// The slots.
+    Mysql(Slots),
+}
+
+/// The slots of MariaDB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Slots {
+    /// As long as it is the same, so are they.
+    glance: Glance,
+    /// The number of each.
+    ticks: Arc<[(i64, i64)]>,
+}
+
+/// The sum of all numbers, which only grow, and a digest of them: a node of a cluster that lags in one slot and is ahead in
+/// another may have the same sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Glance {
+    sum: i64,
+    digest: i64,
+}
+
+/// `CRC32` of MariaDB.
+const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+
+impl Slots {
+    fn new(ticks: Vec<(i64, i64)>) -> Self {
+        let sum = |of: &dyn Fn(&(i64, i64)) -> i64| ticks.iter().map(of).fold(0, i64::saturating_add);
+        // A CRC alone is linear: two slots that go opposite ways could leave the sum of theirs as it was.
+        let mixed = |(slot, n): &(i64, i64)| {
+            i64::from(CRC.checksum(format!("{slot}:{n}").as_bytes())) * (1 + n.rem_euclid(997))
+        };
+        let glance = Glance { sum: sum(&|(_, n)| *n), digest: sum(&mixed) };
+        Self { glance, ticks: ticks.into() }
+    }
+
+    /// The number of each.
+    pub(super) fn ticks(&self) -> &[(i64, i64)] {
+        &self.ticks
+    }
 }
 
 /// A snapshot of PostgreSQL: `xmin:xmax:xip,…`, as `txid_current_snapshot()` has it.
@@ -56,7 +95,7 @@ pub(super) async fn begin(dialect: Dialect, on: &mut impl Asks) -> Result<Positi
             let rows = on.rows("SELECT CAST(txid_current_snapshot() AS VARCHAR)", &[]).await?;
             Ok(Position::Postgres(Snapshot::read(first(rows)?.take()?)?))
         }
-        Dialect::Mysql => Ok(Position::Mysql(ticks(on).await?)),
+        Dialect::Mysql => Ok(Position::Mysql(Slots::new(ticks(on).await?))),
     }
 }
 
@@ -103,11 +142,15 @@ pub(super) async fn ask(since: &Position, on: &mut impl Asks) -> Result<Found> {
             }
             Ok(Found { changes, position })
         }
-        Position::Mysql(before) => {
+        Position::Mysql(Slots { glance: last, ticks: before }) => {
+            // Nearly always nothing has changed, and one row says so.
+            if glance(on).await? == *last {
+                return Ok(Found { changes: Vec::new(), position: Some(since.clone()) });
+            }
             let mut now = ticks(on).await?;
             let mut changes = Vec::new();
             let mut is_whole = now.len() == before.len();
-            for ((slot, n), (_, was)) in now.iter_mut().zip(before) {
+            for ((slot, n), (_, was)) in now.iter_mut().zip(before.iter()) {
                 if *n < *was {
                     return Err(lags());
                 }
@@ -125,7 +168,7 @@ pub(super) async fn ask(since: &Position, on: &mut impl Asks) -> Result<Found> {
                 is_whole &= last >= *n;
                 *n = last;
             }
-            Ok(Found { changes, position: is_whole.then_some(Position::Mysql(now)) })
+            Ok(Found { changes, position: is_whole.then(|| Position::Mysql(Slots::new(now))) })
         }
     }
 }
@@ -133,6 +176,14 @@ pub(super) async fn ask(since: &Position, on: &mut impl Asks) -> Result<Found> {
 /// What is asked sees less than was seen already: another server, which has not applied all yet.
 fn lags() -> Error {
     Error::Retry("the database shows less than it did before".into())
+}
+
+async fn glance(on: &mut impl Asks) -> Result<Glance> {
+    let sql = "SELECT CAST(COALESCE(SUM(n), 0) AS SIGNED),
+                      CAST(COALESCE(SUM(CRC32(CONCAT(slot, ':', n)) * (1 + MOD(n, 997))), 0) AS SIGNED)
+                 FROM vicar_tick";
+    let mut row = first(on.rows(sql, &[]).await?)?;
+    Ok(Glance { sum: row.take()?, digest: row.take()? })
 }
 
 /// The number of each slot.
@@ -209,12 +260,20 @@ mod tests {
         let line = |id: i64| row(vec![id.into(), "user".into(), "u:a".into()]);
         let tick = |n: i64| vec![row(vec![0_i64.into(), n.into()])];
         let slot = |ns: &[i64]| ns.iter().copied().map(line).collect::<Vec<_>>();
-        let mysql = |n| Position::Mysql(vec![(0, n)]);
-        assert_eq!(found(mysql(3), vec![tick(3)]).await.position, Some(mysql(3)));
-        assert_eq!(found(mysql(3), vec![tick(5), slot(&[4, 5])]).await.position, Some(mysql(5)));
-        assert_eq!(found(mysql(3), vec![tick(5), slot(&[5])]).await.position, None);
-        assert_eq!(found(mysql(3), vec![tick(5), slot(&[])]).await.position, None);
-        assert_eq!(found(mysql(3), vec![tick(4), slot(&[4, 5])]).await.position, Some(mysql(5)));
+        let slots = |n: i64| Slots::new(vec![(0, n)]);
+        let mysql = |n: i64| Position::Mysql(slots(n));
+        let seen = |n: i64| {
+            let Glance { sum, digest } = slots(n).glance;
+            vec![row(vec![sum.into(), digest.into()])]
+        };
+        // One row was enough: nobody has asked for more.
+        assert_eq!(found(mysql(3), vec![seen(3)]).await.position, Some(mysql(3)));
+        let told = |n: i64, ns: &[i64]| vec![seen(5), tick(n), slot(ns)];
+        let all = found(mysql(3), told(5, &[4, 5])).await;
+        assert_eq!((all.changes.len(), all.position), (2, Some(mysql(5))));
+        assert_eq!(found(mysql(3), told(5, &[5])).await.position, None);
+        assert_eq!(found(mysql(3), told(5, &[])).await.position, None);
+        assert_eq!(found(mysql(3), told(4, &[4, 5])).await.position, Some(mysql(5)));
         let snapshot = |text: &str| Snapshot::read(text.into()).expect("a snapshot");
         let at = Position::Postgres(snapshot("10:12:10"));
         let answer =
@@ -226,10 +285,19 @@ mod tests {
         assert_eq!(found(at, answer(11)).await.position, None);
     }
 
+    #[test]
+    fn a_glance_tells_slots_apart_whose_sum_is_the_same() {
+        let glance = |ticks: &[(i64, i64)]| Slots::new(ticks.to_vec()).glance;
+        let all = [[3, 4, 5], [4, 3, 5], [2, 5, 5], [4, 4, 4], [5, 4, 3], [2, 6, 4]];
+        let all = all.map(|[a, b, c]| glance(&[(0, a), (1, b), (2, c)]));
+        assert!(all.iter().all(|one| one.sum == 12));
+        assert!(all.iter().enumerate().all(|(n, one)| !all[..n].contains(one)));
+    }
+
     #[tokio::test]
     async fn who_shows_less_than_was_seen_is_not_believed() {
-        let mysql = vec![vec![row(vec![0_i64.into(), 2_i64.into()])]];
-        let asked = ask(&Position::Mysql(vec![(0, 3)]), &mut Told(mysql)).await;
+        let one = |n: i64| vec![row(vec![0_i64.into(), n.into()])];
+        let asked = ask(&Position::Mysql(Slots::new(vec![(0, 3)])), &mut Told(vec![one(2), one(2)])).await;
         assert!(matches!(asked, Err(Error::Retry(_))));
         let snapshot = |text: &str| Snapshot::read(text.into()).expect("a snapshot");
         for (before, later, is_before) in [

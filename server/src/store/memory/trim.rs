@@ -76,9 +76,9 @@ impl Store {
             Position::Mysql(slots) => {
                 let sql = "SELECT slot, MIN(n) FROM vicar_change GROUP BY slot";
                 let firsts = tx.map(sql, &[], |r| Ok((r.take::<i64>()?, r.take::<i64>()?))).await?;
-                for (slot, n) in slots {
-                    let is_old = |(of, first): &&(i64, i64)| *of == slot && n - first > 2 * KEPT_IN_SLOT;
-                    old.slots.extend(firsts.iter().find(is_old).map(|_| (slot, n - KEPT_IN_SLOT)));
+                for (slot, n) in slots.ticks() {
+                    let is_old = |(of, first): &&(i64, i64)| of == slot && n - first > 2 * KEPT_IN_SLOT;
+                    old.slots.extend(firsts.iter().find(is_old).map(|_| (*slot, n - KEPT_IN_SLOT)));
                 }
             }
         }
