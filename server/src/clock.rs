@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use chrono::{Datelike, Timelike};
 use vicar_rules::Micros;
 
 /// One second, in microseconds.
@@ -46,17 +47,19 @@ impl Clock {
 /// `2026-11-21T19:34:08.000000Z`, as Keystone writes times in bodies. Out-of-range values are
 /// written as the nearest end of the calendar.
 pub fn iso(at: Micros) -> String {
-    format_with(at, "%Y-%m-%dT%H:%M:%S%.6fZ")
+    let mut text = datetime(at, b'T');
+    text.push('Z');
+    text
 }
 
 /// `2026-11-21T19:34:08.000000`, as Keystone writes the end of a password: UTC, and does not say so.
 pub fn iso_bare(at: Micros) -> String {
-    format_with(at, "%Y-%m-%dT%H:%M:%S%.6f")
+    datetime(at, b'T')
 }
 
 /// `2026-11-21`, as DATE columns hold it.
 pub fn date(at: Micros) -> String {
-    format_with(at, "%Y-%m-%d")
+    calendar(at).format("%Y-%m-%d").to_string()
 }
 
 /// The number of a day written `2026-11-21`, counted from 1970-01-01.
@@ -70,14 +73,33 @@ pub const DAY: Micros = 86_400 * SECOND;
 
 /// `2026-11-21 19:34:08.000000`, as SQLAlchemy writes DATETIME columns on SQLite.
 pub fn sql_datetime(at: Micros) -> String {
-    format_with(at, "%Y-%m-%d %H:%M:%S%.6f")
+    datetime(at, b' ')
 }
 
-fn format_with(at: Micros, format: &str) -> String {
-    chrono::DateTime::from_timestamp_micros(at)
-        .unwrap_or(chrono::DateTime::<chrono::Utc>::MAX_UTC)
-        .format(format)
-        .to_string()
+fn calendar(at: Micros) -> chrono::DateTime<chrono::Utc> {
+    chrono::DateTime::from_timestamp_micros(at).unwrap_or(chrono::DateTime::<chrono::Utc>::MAX_UTC)
+}
+
+/// `2026-11-21`, the separator, `19:34:08.000000`. Each answer has several: reading a format costs ten times as much.
+fn datetime(at: Micros, separator: u8) -> String {
+    let at = calendar(at);
+    let Some(year) = u32::try_from(at.year()).ok().filter(|year| *year < 10_000) else {
+        return at.format(&format!("%Y-%m-%d{}%H:%M:%S%.6f", char::from(separator))).to_string();
+    };
+    let mut text = String::with_capacity(27);
+    let mut number = |value: u32, digits: u32, after: u8| {
+        let digit = |place| char::from_digit(value / 10_u32.pow(place) % 10, 10);
+        text.extend((0..digits).rev().filter_map(digit));
+        text.extend((after != 0).then_some(char::from(after)));
+    };
+    number(year, 4, b'-');
+    number(at.month(), 2, b'-');
+    number(at.day(), 2, separator);
+    number(at.hour(), 2, b':');
+    number(at.minute(), 2, b':');
+    number(at.second(), 2, b'.');
+    number(at.timestamp_subsec_micros(), 6, 0);
+    text
 }
 
 /// Reads a DATETIME column of SQLite.
@@ -122,5 +144,16 @@ mod tests {
         }
         assert_eq!(from_client("9999-12-31T23:59:60Z"), None);
         assert_eq!(from_sql_datetime("2026-11-21 19:34:08"), Some(at / SECOND * SECOND));
+    }
+
+    #[test]
+    fn times_are_written_as_their_formats_say() {
+        let days = |n: i64| (n * 7_919 * DAY).wrapping_add(n * 997 * SECOND + n * 31_337);
+        for at in (-400..400).map(days).chain([0, -1, LAST, LAST + 1, i64::MIN, i64::MAX]) {
+            let is = |format: &str| calendar(at).format(format).to_string();
+            assert_eq!(iso(at), is("%Y-%m-%dT%H:%M:%S%.6fZ"));
+            assert_eq!(iso_bare(at), is("%Y-%m-%dT%H:%M:%S%.6f"));
+            assert_eq!(sql_datetime(at), is("%Y-%m-%d %H:%M:%S%.6f"));
+        }
     }
 }

@@ -8,7 +8,7 @@ use vicar_rules::revocation::Event;
 use crate::args;
 use crate::clock;
 pub use crate::store::revocations::RevocationQuery;
-use crate::store::revocations::{query, shared};
+use crate::store::revocations::{COLUMNS, query, shared};
 use crate::store::{
     CHUNK, DateTime, Id, Insert, Proof, Result, Row, Select, Tx, Value, WriteTx, placeholders,
 };
@@ -123,10 +123,7 @@ fn insert_events(events: &[Event], instant: Micros) -> Insert {
     })
 }
 
-/// Columns of an event, in the order of [`read_event`].
-const EVENT: &str = "domain_id, project_id, user_id, role_id, trust_id, consumer_id, access_token_id,
-                     audit_id, audit_chain_id, expires_at, issued_before";
-
+/// Reads [`COLUMNS`].
 fn read_event(r: &mut Row) -> Result<Event> {
     Ok(Event {
         domain: r.take()?,
@@ -152,7 +149,7 @@ pub type Recorded = (Micros, i64, Event);
 /// # Errors
 /// When the database fails.
 pub async fn events_since(tx: &mut Tx, since: Option<Micros>, row: i64) -> Result<Vec<Recorded>> {
-    let mut q = Select::new(&format!("SELECT {EVENT}, revoked_at, id FROM revocation_event"));
+    let mut q = Select::new(&format!("SELECT {COLUMNS}, revoked_at, id FROM revocation_event"));
     q.and("id > ?", args![row]);
     if let Some(since) = since {
         q.and("revoked_at > ?", args![DateTime(since)]);
@@ -169,11 +166,11 @@ pub async fn events_since(tx: &mut Tx, since: Option<Micros>, row: i64) -> Resul
 pub async fn events(tx: &mut Tx, of: &RevocationQuery<'_>) -> Result<Vec<Event>> {
     // When a token was issued is always the same.
     if !tx.remembers() {
-        let (sql, args) = query(EVENT, of);
+        let (sql, args) = query(of);
         return tx.map_fixed(&sql, &args, read_event).await;
     }
     let mut all = Vec::new();
-    for (sql, args) in shared(EVENT, of) {
+    for (sql, args) in shared(of) {
         let found = tx.map_fixed(&sql, &args, read_event).await?;
         all.extend(found.into_iter().filter(|event| event.issued_before >= of.issued));
     }

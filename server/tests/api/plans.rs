@@ -147,9 +147,8 @@ fn a_validation_reads_the_events_that_concern_it_and_no_others() {
         audit_ids: vec!["my-id", "my-chain"],
         issued: START,
     };
-    const COLUMNS: &str = "user_id, project_id, trust_id, audit_id, audit_chain_id, domain_id";
-    let (sql, args) = revocations::query(COLUMNS, &of);
-    let shared = revocations::shared(COLUMNS, &of);
+    let (sql, args) = revocations::query(&of);
+    let shared = revocations::shared(&of);
     let dialect = s.app.store.dialect();
     let statistics = match dialect {
         Dialect::Mysql => "ANALYZE TABLE revocation_event",

@@ -97,9 +97,8 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
             "The trustor has given {limit} living trusts, and may give no more ([delegation] max_trusts_per_user)."
         )));
     }
-    // What is read is read before the first write.
-    s.tx.writes()?;
     let made = delegation::Trust { id: ids::uuid(), ..granted.trust().clone() };
+    // Read before the first write, and in the rehearsal too: so it is remembered when it is the writer's turn.
     let shown = render::to_json_with_roles(&mut s.tx, &s.request.links, &made, body.clone()).await?;
     sql::insert(&mut s.tx, &proof, &made.id, &granted, &body).await?;
     Ok(created("trust", shown))

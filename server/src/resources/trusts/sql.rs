@@ -41,13 +41,16 @@ pub async fn insert(
         // Keystone's unique key counts dead trusts too, and on MariaDB it has ends of whole seconds. They keep
         // theirs in the exact column, so clearing the legacy one takes nothing from them and makes room.
         let second = until.div_euclid(SECOND) * SECOND;
+        let last = second + SECOND - 1;
         let dead = Update::of("trust")
             .set("expires_at", Value::Null)
             .key("trustor_user_id", &t.trustor)
             .key("trustee_user_id", &t.trustee)
             .key("project_id", &t.project)
             .key("impersonation", t.impersonation)
-            .and("expires_at_int BETWEEN ? AND ?", args![second, second + SECOND - 1])
+            // By the key's own column they are found without looking at all others between the same two.
+            .and("expires_at BETWEEN ? AND ?", args![DateTime(second), DateTime(last)])
+            .and("expires_at_int BETWEEN ? AND ?", args![second, last])
             .and("(deleted_at IS NOT NULL OR remaining_uses = 0)", &[]);
         tx.execute(proof, &dead).await?;
     }
