@@ -242,7 +242,7 @@ def main():
         sites.needed()
         if not options.no_build:
             sites.build()
-        options.ceiling = sites.ceiling_bin() if 'ceiling' in options.servers else None
+        options.ceiling = sites.example('ceiling') if 'ceiling' in options.servers else None
         for engine in options.engine:
             stores.available(engine)
             if options.growth:

@@ -40,11 +40,7 @@ OWN = {'name', 'description'}
 
 
 def tiny_run(c):
-    # That of the tests' build will do.
-    debug = os.path.join(harness.REPO, 'target', 'debug', 'examples', 'ceiling')
-    if not sites.ceiling_bin() and os.path.exists(debug):
-        os.environ['VICAR_CEILING'] = debug
-    ceiling = sites.ceiling_bin()
+    ceiling = sites.example('ceiling')
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'figures.json')
         done = subprocess.run(
@@ -172,6 +168,9 @@ def main():
     options = p.parse_args()
     sites.needed()
     stores.available(options.engine)
+    if not sites.example('pace'):
+        # Those of the tests' build will do.
+        os.environ['VICAR_EXAMPLES'] = os.path.join(harness.REPO, 'target', 'debug', 'examples')
     c = harness.Checks()
     c.part('a tiny run', tiny_run, c)
     with contextlib.ExitStack() as stack:

@@ -117,9 +117,10 @@ class Ceiling(server.Server):
         return [self.program, '--listen', '127.0.0.1:%d' % self.port, '--size', str(self.size)], {}
 
 
-def ceiling_bin():
-    """Beside the program that is measured; None where it was not built."""
-    path = os.environ.get('VICAR_CEILING') or os.path.join(os.path.dirname(server.vicar_bin()), 'examples', 'ceiling')
+def example(name):
+    """A program of server/examples, built beside the one that is measured; None where it was not."""
+    folder = os.environ.get('VICAR_EXAMPLES') or os.path.join(os.path.dirname(server.vicar_bin()), 'examples')
+    path = os.path.join(folder, name)
     return path if os.path.exists(path) else None
 
 
@@ -127,10 +128,8 @@ def build():
     """The release build of what is measured, with `cargo`, unless VICAR_BIN names one."""
     if os.environ.get('VICAR_BIN'):
         return
-    example = ['--example', 'ceiling'] if os.path.exists(
-        os.path.join(harness.REPO, 'server', 'examples', 'ceiling.rs')) else []
-    subprocess.run(['cargo', 'build', '--locked', '--release', '-p', 'vicar', '--bins', *example], cwd=harness.REPO,
-                   check=True)
+    subprocess.run(['cargo', 'build', '--locked', '--release', '-p', 'vicar', '--bins', '--example', 'ceiling',
+                    '--example', 'pace'], cwd=harness.REPO, check=True)
 
 
 def start(stack, engine, names, rounds=12, durable=True):

@@ -83,10 +83,12 @@ class Checks:
         print('\n== %s' % title, flush=True)
         try:
             return function(*args)
-        except Exception:
+        except Exception as e:
             traceback.print_exc()
-            self.failures.append((title, 'ended by an exception'))
-            print('FAIL  %s: ended by an exception' % title, flush=True)
+            # What is shown at the end of all stages is lines like this one.
+            why = 'ended by an exception: %s: %s' % (type(e).__name__, ' '.join(str(e).split())[-200:])
+            self.failures.append((title, why))
+            print('FAIL  %s: %s' % (title, why), flush=True)
 
     def close(self):
         if self.failures:

@@ -15,6 +15,7 @@ import argparse
 import atexit
 import collections
 import configparser
+import fcntl
 import glob
 import grp
 import os
@@ -72,16 +73,26 @@ class _Keeper:
 _keeper = _Keeper()
 
 
+_ports = []                          # open files, one for each port that is ours until this process ends
+
+
 def free_port():
-    """A port that nobody has. Not one of those that connections are given: such a one may be taken until it is used."""
+    """A port that nobody has, nor any other process of these tests until it uses it: some servers take half a minute
+    for that. Not one of those that connections are given: such a one may be taken until it is used."""
+    folder = os.path.join(tempfile.gettempdir(), 'vicar-world-ports-%d' % os.geteuid())
+    os.makedirs(folder, exist_ok=True)
     for _ in range(1000):
         port = random.randrange(20000, 32000)
-        with socket.socket() as s:
-            try:
+        mark = open(os.path.join(folder, str(port)), 'w')
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as s:
                 s.bind(('127.0.0.1', port))
-            except OSError:
-                continue
-            return port
+        except OSError:
+            mark.close()
+            continue
+        _ports.append(mark)
+        return port
     raise RuntimeError('no port is free')
 
 
