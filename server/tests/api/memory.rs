@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use vicar::args;
 use vicar::auth::fernet::PayloadScope;
 use vicar::clock::SECOND;
+use vicar::crypto::keys::files;
 use vicar::store::{DateTime, Id, Value};
 
 use crate::support::{Answer, Cast, START, Server};
@@ -394,4 +395,26 @@ fn memory_ends_with_time_to_the_instant() {
         compare();
     }
     assert!(s.app.store.memory_counts().expect("it remembers").hits.get() > 100);
+}
+
+#[test]
+fn a_keypair_is_forgotten_with_the_key_that_decrypts_it() {
+    let c = Cast::new();
+    let [_, second, _] = c.chain();
+    let keypair = c.keypair(&c.s.consume("carol", &second).expect(201).token(), &c.alice, json!({})).expect(201);
+    let keypair = keypair.body["credential"].clone();
+    for _ in 0..3 {
+        c.exchange(c.signed(&keypair)).expect(200);
+    }
+    for (_, file) in files(c.s.app.credential_keys.dir()).expect("a directory") {
+        std::fs::write(file, vicar::ids::fernet_key()).expect("written");
+    }
+    // They are read again within half a second.
+    let known = || c.exchange(c.signed(&keypair)).status == 200;
+    let is_forgotten = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        !known()
+    });
+    assert!(is_forgotten, "it is still exchanged");
+    c.exchange(c.signed(&keypair)).expect(401);
 }
