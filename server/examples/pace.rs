@@ -118,11 +118,11 @@ fn paced(options: &Options, requests: &[Vec<u8>]) -> Outcome<Figures> {
     let mut free: Vec<usize> = (0..options.connections).collect();
     let mut queue = VecDeque::new();
     let mut figures = Figures::default();
-    let mut sent = 0;
     let begin = Instant::now();
     let at = |number: usize| begin + Duration::from_secs_f64(number as f64 / options.rate);
     let end = begin + Duration::from_secs_f64(options.seconds) + AFTERWARDS;
     let mut ready = Vec::with_capacity(options.connections);
+    let mut in_turn = requests.iter().cycle();
     while figures.times.len() < total {
         let now = Instant::now();
         if now > end {
@@ -135,12 +135,11 @@ fn paced(options: &Options, requests: &[Vec<u8>]) -> Outcome<Figures> {
         }
         while !queue.is_empty()
             && let Some(number) = free.pop()
+            && let (Some(one), Some(request)) = (all.get_mut(number), in_turn.next())
             && let Some(due) = queue.pop_front()
         {
-            let one = &mut all[number];
             let is_new = one.stream.is_none();
-            one.send(options.connect, &requests[sent % requests.len()], due)?;
-            sent += 1;
+            one.send(options.connect, request, due)?;
             if is_new && let Some(stream) = &one.stream {
                 epoll::add(&poll, stream, epoll::EventData::new_u64(number as u64), epoll::EventFlags::IN)?;
             }
@@ -149,7 +148,7 @@ fn paced(options: &Options, requests: &[Vec<u8>]) -> Outcome<Figures> {
         epoll::wait(&poll, rustix::buffer::spare_capacity(&mut ready), Some(&Default::default()))?;
         for event in &ready {
             let number = event.data.u64() as usize;
-            let one = &mut all[number];
+            let Some(one) = all.get_mut(number) else { continue };
             let Some(status) = one.read()? else { continue };
             if status != options.status {
                 return Err(format!("answered with {status}, not {}", options.status).into());
@@ -175,9 +174,10 @@ fn requests() -> Outcome<Vec<Vec<u8>>> {
     let mut rest = text.as_slice();
     let mut all = Vec::new();
     while !rest.is_empty() {
-        let line = rest.iter().position(|byte| *byte == b'\n').ok_or("a length without an end")?;
-        let length: usize = std::str::from_utf8(&rest[..line])?.parse()?;
-        let (request, more) = rest[line + 1..].split_at_checked(length).ok_or("a request is cut off")?;
+        let mut parts = rest.splitn(2, |byte| *byte == b'\n');
+        let length: usize = std::str::from_utf8(parts.next().unwrap_or_default())?.parse()?;
+        let follows = parts.next().ok_or("a length without an end")?;
+        let (request, more) = follows.split_at_checked(length).ok_or("a request is cut off")?;
         all.push(request.to_vec());
         rest = more;
     }

@@ -401,7 +401,8 @@ fn memory_ends_with_time_to_the_instant() {
 fn a_keypair_is_forgotten_with_the_key_that_decrypts_it() {
     let c = Cast::new();
     let [_, second, _] = c.chain();
-    let keypair = c.keypair(&c.s.consume("carol", &second).expect(201).token(), &c.alice, json!({})).expect(201);
+    let keypair =
+        c.keypair(&c.s.consume("carol", &second).expect(201).token(), &c.alice, json!({})).expect(201);
     let keypair = keypair.body["credential"].clone();
     for _ in 0..3 {
         c.exchange(c.signed(&keypair)).expect(200);

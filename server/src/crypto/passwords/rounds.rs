@@ -48,7 +48,7 @@ pub(super) fn digest(cost: u32, salt: [u8; 16], key: &[u8]) -> Vec<u8> {
     blocks.as_flattened().iter().flat_map(|half| half.to_be_bytes()).collect()
 }
 
-/// The same of a password, with a NUL at its end and cut to 72 bytes, as it stands in a hash.
+/// The same of a password, with a NUL at its end and cut to 72 bytes, in base64.
 fn of_password(cost: u32, salt: [u8; 16], password: &[u8]) -> String {
     let key: Vec<u8> = password.iter().copied().chain([0]).take(BCRYPT_BYTES).collect();
     BASE_64.encode(digest(cost, salt, &key).get(..KEPT).unwrap_or_default())
