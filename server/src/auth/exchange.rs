@@ -132,6 +132,18 @@ struct Keypair {
     derived: Mutex<Option<DerivedKey>>,
 }
 
+impl Keypair {
+    /// About how many bytes it takes: whatever of it a client can make long is counted.
+    fn size(&self) -> usize {
+        let others = [&self.application_credential, &self.access_token].into_iter().flatten();
+        let bound = self.credential.bound.as_ref();
+        let roles = bound.and_then(|bound| bound.roles.as_ref()).map_or(0, |roles| roles.len());
+        let texts =
+            others.map(String::len).sum::<usize>() + bound.map_or(0, |b| b.access.len() + b.trust_id.len());
+        2_000 + self.secret.len() + texts + 100 * roles
+    }
+}
+
 /// Finds the keypair of a signed request. It is remembered under a hash that is keyed with the reading of the keys that have
 /// decrypted it.
 async fn find(
@@ -149,7 +161,7 @@ async fn find(
     }
     let mark = tx.begin_answer();
     let read = Arc::new(read(tx, &keys, signed, line).await?);
-    tx.remember(mark, key, (&read, 1_000 + read.credential.encrypted_blob.len()));
+    tx.remember(mark, key, (&read, read.size()));
     Ok(read)
 }
 
@@ -185,6 +197,8 @@ async fn read(tx: &mut Tx, keys: &Keys, signed: &Signed, line: &Line) -> Result<
         let (until, roles, creator) = (Until::Never, None, None);
         credential.bound = Some(BoundTo { trust_id, access: access.to_owned(), roles, until, creator });
     }
+    // What the exchange has no use for, and may be long.
+    (credential.extra, credential.encrypted_blob) = (None, String::new());
     Ok(Keypair {
         application_credential: text("app_cred_id"),
         access_token: text("access_token_id"),
@@ -209,7 +223,7 @@ pub async fn exchange(
     let found = find(tx, parts, signed, line, now).await?;
     let mut derived = found.derived.lock().unwrap_or_else(PoisonError::into_inner).clone();
     signed.verify(&found.secret, &mut derived, parts.config, now)?;
-    *found.derived.lock().unwrap_or_else(PoisonError::into_inner) = derived;
+    *found.derived.lock().unwrap_or_else(PoisonError::into_inner) = derived.filter(DerivedKey::is_small);
     let c = &found.credential;
     let project = c.project_id.clone().ok_or(Error::Unauthorized(Reason::NoSuchScope))?;
     let mut until = Until::At(now.saturating_add(parts.config.token_expiration));
@@ -392,5 +406,38 @@ mod tests {
         assert_ne!(of(NOW), of(NOW + SECOND));
         assert_eq!(s3("GET\n\n\n\n/b/k").once(), None);
         assert_eq!((v2(None, None).access(), s3("x").access()), ("a", "a"));
+    }
+
+    #[test]
+    fn of_a_keypair_that_is_remembered_all_is_counted_that_may_be_long() {
+        let keypair = |secret: usize, trust: usize| Keypair {
+            credential: Credential {
+                id: "i".into(),
+                user_id: "u".into(),
+                project_id: None,
+                kind: PLAIN.into(),
+                extra: None,
+                key_hash: String::new(),
+                encrypted_blob: String::new(),
+                bound: Some(BoundTo {
+                    trust_id: "t".repeat(trust),
+                    access: "a".into(),
+                    roles: None,
+                    until: Until::Never,
+                    creator: None,
+                }),
+            },
+            secret: "s".repeat(secret),
+            application_credential: None,
+            access_token: None,
+            derived: Mutex::default(),
+        };
+        assert_eq!(keypair(50_000, 70_000).size() - keypair(0, 0).size(), 120_000);
+        let mut derived = None;
+        let long =
+            format!("AWS4-HMAC-SHA256\n20260302T050607Z\n20260302/{}/s3/aws4_request\n00", "r".repeat(200));
+        let request = S3Request { access: "a".into(), signature: "00".into(), string_to_sign: long.into() };
+        assert!(signature::verify_s3_again("s", &mut derived, &request).is_err());
+        assert!(derived.is_some_and(|derived| !derived.is_small()));
     }
 }

@@ -160,9 +160,13 @@ impl Token {
         }
     }
 
-    /// About how many bytes it takes, without its trust, which many share.
-    fn size(&self) -> usize {
-        2_000 + 200 * self.roles.len()
+    /// About how many bytes it takes: whatever of it a client can make long is counted.
+    pub fn size(&self) -> usize {
+        let roles = self.roles.iter().map(|role| 200 + role.description.as_ref().map_or(0, String::len));
+        let links = self.trust.as_ref().map_or(0, |trust| trust.chain().links().len());
+        let groups = self.payload.federated.as_ref().map_or(0, |from| from.groups.len());
+        let credential = self.application_credential.as_ref().map_or(0, StoredCredential::size);
+        2_000 + roles.sum::<usize>() + 1_000 * links + 100 * groups + credential
     }
 
     /// The audit id that descends through exchanges: the root's.

@@ -26,6 +26,19 @@ pub struct StoredCredential {
     pub credential: ApplicationCredential,
 }
 
+impl StoredCredential {
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        // Each rule is there twice.
+        let rule =
+            |r: &StoredRule| 500 + 2 * (r.rule.service.len() + r.rule.method.len() + r.rule.path.len());
+        self.name.len()
+            + self.description.as_ref().map_or(0, String::len)
+            + self.access_rules.iter().map(rule).sum::<usize>()
+            + 100 * self.credential.roles.len()
+    }
+}
+
 /// A stored access rule.
 #[derive(Debug, Clone)]
 pub struct StoredRule {
@@ -178,4 +191,47 @@ pub async fn secret(tx: &mut Tx, named: Named<'_>) -> Result<Option<Secret>> {
     };
     let found = q.map(tx, |r| Ok(Secret { id: r.take()?, user: r.take()?, hash: r.take()? })).await?;
     Ok(found.into_iter().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use vicar_rules::delegation::Until;
+    use vicar_rules::roles::RoleSet;
+
+    use super::*;
+
+    /// What is remembered of it is bounded by what it says that it takes.
+    #[test]
+    fn what_a_client_makes_long_is_counted() {
+        let rule = AccessRule { service: "s".repeat(60), method: "GET".into(), path: "/p".repeat(60) };
+        let stored = |rules: usize, description: usize| StoredCredential {
+            internal: 1,
+            name: "n".into(),
+            description: Some("d".repeat(description)),
+            unrestricted: None,
+            access_rules: vec![
+                StoredRule {
+                    internal: 1,
+                    id: "i".into(),
+                    user: "u".into(),
+                    rule: rule.clone()
+                };
+                rules
+            ],
+            credential: ApplicationCredential {
+                id: "i".into(),
+                user: "u".into(),
+                project: None,
+                roles: RoleSet::new(),
+                until: Until::Never,
+                unrestricted: false,
+                access_rules: Some(BTreeSet::from([rule.clone()])),
+            },
+        };
+        let empty = stored(0, 0).size();
+        assert_eq!(stored(0, 60_000).size() - empty, 60_000);
+        assert!(stored(200, 0).size() - empty >= 200 * 2 * 183);
+    }
 }

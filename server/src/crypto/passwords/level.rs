@@ -179,7 +179,7 @@ fn verify(password: &str, hash: &str) -> (bool, Spent) {
     let spent = match algorithm {
         "bcrypt-sha256" => {
             let cost = hash.split('$').nth(2).and_then(|params| parameter(params, "r"));
-            Spent::Rounds(count(cost) * u64::from(calls))
+            Spent::Rounds(count(cost).saturating_mul(u64::from(calls)))
         }
         _ if plain => Spent::Rounds(count(hash.split('$').nth(2))),
         _ => Spent::Calls(calls),

@@ -598,7 +598,8 @@ async fn show(s: &mut Reading<'_>, op: Op) -> Result<Response> {
         None => {
             let token = Arc::clone(&subject.token);
             let shown = render(&mut s.tx, &s.app.config, &token, with_catalog).await?;
-            let (body, size) = (shown.body(), shown.size());
+            // It keeps the token, also when that is remembered no more by itself.
+            let (body, size) = (shown.body(), shown.size() + token.size());
             if let Some(key) = key {
                 s.tx.remember(mark, key, (&Arc::new(Rendered { token, shown }), size));
             }

@@ -46,7 +46,8 @@ impl Slots {
         let sum = |of: &dyn Fn(&(i64, i64)) -> i64| ticks.iter().map(of).fold(0, i64::saturating_add);
         // A CRC alone is linear: two slots that go opposite ways could leave the sum of theirs as it was.
         let mixed = |(slot, n): &(i64, i64)| {
-            i64::from(CRC.checksum(format!("{slot}:{n}").as_bytes())) * (1 + n.rem_euclid(997))
+            let crc = |text: String| i64::from(CRC.checksum(text.as_bytes()));
+            crc(format!("{slot}:{n}")) * (crc(format!("{n}:{slot}")) % 999_983)
         };
         let glance = Glance { sum: sum(&|(_, n)| *n), digest: sum(&mixed) };
         Self { glance, ticks: ticks.into() }
@@ -149,7 +150,7 @@ pub(super) async fn ask(since: &Position, on: &mut impl Asks) -> Result<Found> {
             }
             let mut now = ticks(on).await?;
             let mut changes = Vec::new();
-            let mut is_whole = now.len() == before.len();
+            let mut is_whole = now.len() == before.len() && !now.is_empty();
             for ((slot, n), (_, was)) in now.iter_mut().zip(before.iter()) {
                 if *n < *was {
                     return Err(lags());
@@ -180,7 +181,7 @@ fn lags() -> Error {
 
 async fn glance(on: &mut impl Asks) -> Result<Glance> {
     let sql = "SELECT CAST(COALESCE(SUM(n), 0) AS SIGNED),
-                      CAST(COALESCE(SUM(CRC32(CONCAT(slot, ':', n)) * (1 + MOD(n, 997))), 0) AS SIGNED)
+                      CAST(COALESCE(SUM(CRC32(CONCAT(slot, ':', n)) * MOD(CRC32(CONCAT(n, ':', slot)), 999983)), 0) AS SIGNED)
                  FROM vicar_tick";
     let mut row = first(on.rows(sql, &[]).await?)?;
     Ok(Glance { sum: row.take()?, digest: row.take()? })
@@ -292,6 +293,17 @@ mod tests {
         let all = all.map(|[a, b, c]| glance(&[(0, a), (1, b), (2, c)]));
         assert!(all.iter().all(|one| one.sum == 12));
         assert!(all.iter().enumerate().all(|(n, one)| !all[..n].contains(one)));
+        // Two that are the other way round, by whatever lies between them.
+        for slot in 1..120 {
+            for by in (1..3_000).chain([1 << 20, 997 * 999_983]) {
+                let (low, high) = (1_790_146_392_586_909, 1_790_146_392_586_909 + by);
+                assert_ne!(
+                    glance(&[(0, low), (slot, high)]),
+                    glance(&[(0, high), (slot, low)]),
+                    "{slot} {by}"
+                );
+            }
+        }
     }
 
     #[tokio::test]
