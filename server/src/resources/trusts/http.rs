@@ -97,9 +97,11 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
             "The trustor has given {limit} living trusts, and may give no more ([delegation] max_trusts_per_user)."
         )));
     }
+    // Read before the first write, and in the rehearsal too: so they are remembered when it is the writer's turn.
+    let roles = render::role_objects(&mut s.tx, &s.request.links, &granted.trust().roles).await?;
+    s.tx.writes()?;
     let made = delegation::Trust { id: ids::uuid(), ..granted.trust().clone() };
-    // Read before the first write, and in the rehearsal too: so it is remembered when it is the writer's turn.
-    let shown = render::to_json_with_roles(&mut s.tx, &s.request.links, &made, body.clone()).await?;
+    let shown = render::to_json_with_roles(&s.request.links, &made, body.clone(), roles);
     sql::insert(&mut s.tx, &proof, &made.id, &granted, &body).await?;
     Ok(created("trust", shown))
 }
@@ -200,7 +202,8 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
     let trust = s.authorize(Op::GetTrust, trust)?;
     let leaf = trust.chain().leaf();
     let extra = sql::extras(&mut s.tx, &[&leaf.id]).await?.remove(&leaf.id).unwrap_or_default();
-    Ok(one("trust", render::to_json_with_roles(&mut s.tx, &s.request.links, leaf, extra).await?))
+    let roles = render::role_objects(&mut s.tx, &s.request.links, &leaf.roles).await?;
+    Ok(one("trust", render::to_json_with_roles(&s.request.links, leaf, extra, roles)))
 }
 
 /// `GET /v3/OS-TRUST/trusts/{id}/roles`

@@ -46,20 +46,11 @@ pub fn to_json(links: &Links, t: &Trust, extra: Map<String, Value>) -> Map<Strin
     out
 }
 
-/// The same with whole roles and their link.
-///
-/// # Errors
-/// When the database fails.
-pub async fn to_json_with_roles(
-    tx: &mut Tx,
-    links: &Links,
-    t: &Trust,
-    extra: Map<String, Value>,
-) -> Result<Value> {
+/// The same with its [whole roles](role_objects) and their link.
+pub fn to_json_with_roles(links: &Links, t: &Trust, extra: Map<String, Value>, roles: Vec<Value>) -> Value {
     let mut out = to_json(links, t, extra);
-    let roles = role_objects(tx, links, &t.roles).await?;
     out.insert("roles".into(), roles.into());
     let own = links.of(&["OS-TRUST", "trusts", &t.id, "roles"]);
     out.insert("roles_links".into(), json!({"self": own, "next": null, "previous": null}));
-    Ok(Value::Object(out))
+    Value::Object(out)
 }
