@@ -71,11 +71,10 @@ impl Connection {
         Ok(stream.write_all(request)?)
     }
 
-    /// Reads what has arrived; returns the status when the answer is whole.
-    fn read(&mut self) -> Outcome<Option<u16>> {
+    /// Reads what has arrived, a part at a time; returns the status when the answer is whole.
+    fn read(&mut self, part: &mut [u8]) -> Outcome<Option<u16>> {
         let Some(stream) = &mut self.stream else { return Ok(None) };
-        let mut part = [0; 1 << 16];
-        let length = stream.read(&mut part)?;
+        let length = stream.read(part)?;
         let is_over = length == 0;
         self.got.extend(part.get(..length).unwrap_or_default());
         let mut fields = [httparse::EMPTY_HEADER; 64];
@@ -123,6 +122,7 @@ fn paced(options: &Options, requests: &[Vec<u8>]) -> Outcome<Figures> {
     let end = begin + Duration::from_secs_f64(options.seconds) + AFTERWARDS;
     let mut ready = Vec::with_capacity(options.connections);
     let mut in_turn = requests.iter().cycle();
+    let mut part = vec![0; 1 << 14];
     while figures.times.len() < total {
         let now = Instant::now();
         if now > end {
@@ -149,7 +149,7 @@ fn paced(options: &Options, requests: &[Vec<u8>]) -> Outcome<Figures> {
         for event in &ready {
             let number = event.data.u64() as usize;
             let Some(one) = all.get_mut(number) else { continue };
-            let Some(status) = one.read()? else { continue };
+            let Some(status) = one.read(&mut part)? else { continue };
             if status != options.status {
                 return Err(format!("answered with {status}, not {}", options.status).into());
             }

@@ -114,7 +114,7 @@ def drawn(root, title):
 
 def sampled(target, op, seconds):
     """The stacks of the server's threads while the operation runs."""
-    work = op.make(target, 400_000 if op.first else 1)
+    work = op.make(target, 30_000)
     driver = threading.Thread(target=generate.wrk, args=(target, work, seconds + 3, 8))
     driver.start()
     with tempfile.NamedTemporaryFile() as data:
