@@ -117,7 +117,7 @@ class World:
         k.inference_rules.create(self.ids['heat_stack_owner'],
                                  self.ids['heat_stack_user'])
         for who in PEOPLE:
-            self.passwords[who] = secrets.token_urlsafe(12)
+            self.passwords[who] = secrets.token_hex(12)
             self.ids[who] = k.users.create(self.name(who), domain='default',
                                            password=self.passwords[who]).id
         for role in ('member', 'heat_stack_owner', 'private'):
@@ -711,7 +711,7 @@ def test_oslo_limit(w, tmp_path):
         w.ids['p'], service, 'disk', 9, region='RegionOne'), ka.Forbidden)
     c.raises('a registered limit that is used', lambda: k.registered_limits.delete(cores),
              ka.Forbidden)
-    password = secrets.token_urlsafe(12)
+    password = secrets.token_hex(12)
     user = k.users.create(w.name('quota'), domain='default', password=password)
     k.roles.grant(w.ids['reader'], user=user, system='all')
 

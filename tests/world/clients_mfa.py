@@ -29,7 +29,7 @@ class Careful:
     """A user with a secret, and the rules that their logins have to follow."""
 
     def __init__(self, w, name, rules=()):
-        self.w, self.password = w, secrets.token_urlsafe(12)
+        self.w, self.password = w, secrets.token_hex(12)
         self.user = w.admin.users.create(w.name(name), domain='default', password=self.password,
                                          options={'multi_factor_auth_rules': list(rules)})
         self.secrets = []
