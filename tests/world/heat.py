@@ -423,7 +423,9 @@ def instance(w):
         }, access={'get_resource': 'key'}, secret={'get_attr': ['key', 'SecretAccessKey']},
             handle={'get_resource': 'handle'}))
         stack.made('key', 'machine', 'handle')
-        pair = stack.outputs()
+        # A moment longer the handle's reference is its name.
+        pair = until('the handle is a signed URL', lambda: (
+            lambda found: 'Signature=' in (found['handle'] or '') and found)(stack.outputs()))
         mine = [k for k in w.identity.get('/credentials', w.admin).body['credentials']
                 if json.loads(k['blob']).get('access') == pair['access']]
         c.equal('the keypair is in the identity server', len(mine), 1)
