@@ -68,6 +68,12 @@ pub fn day(text: &str) -> Option<i32> {
     i32::try_from(day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp().div_euclid(86_400)).ok()
 }
 
+/// The beginning of the hour of an instant. What is read since then can be remembered for all that began in it.
+pub fn hour(at: Micros) -> Micros {
+    const HOUR: Micros = 3600 * SECOND;
+    at.div_euclid(HOUR) * HOUR
+}
+
 /// One day, in microseconds.
 pub const DAY: Micros = 86_400 * SECOND;
 

@@ -23,6 +23,7 @@ if __name__ == '__main__':
 
 import api
 import fill
+import flame
 import generate
 import operations
 import pace
@@ -162,6 +163,15 @@ def filled_rows(c, t):
     c.status('a user is made after all these', a.post('/users', s.admin, {'user': {'name': 'one-more'}}), 201)
 
 
+def flames(c):
+    c.equal('a function is named without its types', flame.short('<a::B<C, D<E>> as f::G>::h::{{closure}}+0x1f'),
+            'a::B::h')
+    found = {('a', 'b'): 90, ('a', '*c'): 9, ('d',): 1, ('a', 'e'): 0.5}
+    svg = flame.drawn(flame.tree(found), 'a title')
+    shares = re.findall(r'<title>(.*?): ([\d.]+) %</title>', svg)
+    c.equal('what has a hundredth is drawn, with all below it', dict(shares), {'a': '99.0', 'b': '89.6', 'c': '9.0'})
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--engine', choices=stores.ENGINES, default='sqlite')
@@ -173,6 +183,7 @@ def main():
         os.environ['VICAR_EXAMPLES'] = os.path.join(harness.REPO, 'target', 'debug', 'examples')
     c = harness.Checks()
     c.part('a tiny run', tiny_run, c)
+    c.part('a flame graph', flames, c)
     with contextlib.ExitStack() as stack:
         t = sites.start(stack, options.engine, ['vicar'], rounds=4, durable=False)[0]
         t.scene = Scene(t)

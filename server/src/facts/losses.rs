@@ -10,7 +10,7 @@ use vicar_rules::roles::RoleSet;
 use super::holdings::Holdings;
 use super::revocations::record_events;
 use crate::args;
-use crate::clock::SECOND;
+use crate::clock::{self, SECOND};
 use crate::ids;
 use crate::store::{CHUNK, Id, Insert, Proof, Result, Row, Select, Tx, WriteTx};
 
@@ -200,7 +200,7 @@ pub async fn lost_at(tx: &mut Tx, token: &Carried<'_>) -> Result<Option<Micros>>
         .map(
             "SELECT act, user_id, place_type, place_id, roles, lost_at FROM vicar_role_loss
               WHERE user_id = ? AND lost_at >= ?",
-            args![Id(token.holder), since.div_euclid(3600 * SECOND) * 3600 * SECOND],
+            args![Id(token.holder), clock::hour(since)],
             read,
         )
         .await?;

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use vicar_rules::Micros;
 
 use super::{DateTime, Id, Value, placeholders};
-use crate::clock::SECOND;
+use crate::clock;
 
 /// The names that an event must carry to concern a token; used to find events by index.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ pub fn query(of: &RevocationQuery<'_>) -> (String, Vec<Value>) {
 /// The same in several queries, one for each that is named but for the audit ids: what they find can be remembered for all
 /// tokens that name the same and were issued in the same hour. It has events from the beginning of that hour on.
 pub fn shared(of: &RevocationQuery<'_>) -> Vec<(Cow<'static, str>, Vec<Value>)> {
-    let hour = of.issued.div_euclid(HOUR) * HOUR;
+    let hour = clock::hour(of.issued);
     let one = |text: &'static String, id: &str| (Cow::from(text.as_str()), args(&[id], hour));
     let mut all = vec![(Cow::from(TEXTS.nobody.as_str()), args(&[], hour))];
     let audits = |column| naming(column, &of.audit_ids, hour);
@@ -64,8 +64,6 @@ pub fn shared(of: &RevocationQuery<'_>) -> Vec<(Cow<'static, str>, Vec<Value>)> 
     all.extend(of.project.map(|id| one(&TEXTS.project, id)));
     all
 }
-
-const HOUR: Micros = 3600 * SECOND;
 
 /// Branches that every token has. Written once: each validation that is not remembered asks with them.
 struct Texts {

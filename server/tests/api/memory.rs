@@ -398,6 +398,14 @@ fn memory_ends_with_time_to_the_instant() {
 }
 
 #[test]
+fn a_question_that_finds_nothing_is_one_statement() {
+    let c = Cast::new();
+    c.chain();
+    let asked = c.s.runtime.block_on(c.s.app.store.statements_of_a_question());
+    assert_eq!(asked.expect("it is answered"), 1);
+}
+
+#[test]
 fn a_keypair_is_forgotten_with_the_key_that_decrypts_it() {
     let c = Cast::new();
     let [_, second, _] = c.chain();

@@ -100,6 +100,14 @@ fn memory_spares_the_database_what_has_not_changed() {
         let exchange = said(&c, "an exchange", || c.s.post(&svc, "/v3/ec2tokens", c.signed(&keypair)));
         assert!(round == 0 || login.is_empty() && exchange.is_empty(), "{login:#?} {exchange:#?}");
     }
+    // All that a writer reads was read in the rehearsal, and is remembered when it is the writer's turn.
+    for round in 0..2 {
+        let ask = c.ask(json!({"expires_at": iso(START + (3600 + round) * SECOND)}));
+        let made = said(&c, "a trust is made", || c.s.post(&alice, "/v3/OS-TRUST/trusts", ask));
+        let turn = made.rsplit(|sql| sql == "BEGIN").next().expect("the writer's");
+        let reads = turn.iter().filter(|sql| sql.starts_with("SELECT") || sql.starts_with("WITH"));
+        assert_eq!((reads.count(), turn.len()), (0, 3), "{made:#?}");
+    }
     // One that the server has not seen, of somebody whom it knows: who begins, asks; and then what names this token.
     let fresh = c.foreign_token(&c.alice, &["password"], PayloadScope::Project(c.p.clone()));
     let headers = [("X-Auth-Token", &*svc), ("X-Subject-Token", &*fresh)];

@@ -98,10 +98,10 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
         )));
     }
     // Read before the first write, and in the rehearsal too: so they are remembered when it is the writer's turn.
-    let roles = render::role_objects(&mut s.tx, &s.request.links, &granted.trust().roles).await?;
+    let roles = render::roles(&mut s.tx, &granted.trust().roles).await?;
     s.tx.writes()?;
     let made = delegation::Trust { id: ids::uuid(), ..granted.trust().clone() };
-    let shown = render::to_json_with_roles(&s.request.links, &made, body.clone(), roles);
+    let shown = render::to_json_with_roles(&s.request.links, &made, body.clone(), &roles);
     sql::insert(&mut s.tx, &proof, &made.id, &granted, &body).await?;
     Ok(created("trust", shown))
 }
@@ -202,8 +202,8 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
     let trust = s.authorize(Op::GetTrust, trust)?;
     let leaf = trust.chain().leaf();
     let extra = sql::extras(&mut s.tx, &[&leaf.id]).await?.remove(&leaf.id).unwrap_or_default();
-    let roles = render::role_objects(&mut s.tx, &s.request.links, &leaf.roles).await?;
-    Ok(one("trust", render::to_json_with_roles(&s.request.links, leaf, extra, roles)))
+    let roles = render::roles(&mut s.tx, &leaf.roles).await?;
+    Ok(one("trust", render::to_json_with_roles(&s.request.links, leaf, extra, &roles)))
 }
 
 /// `GET /v3/OS-TRUST/trusts/{id}/roles`
@@ -211,8 +211,8 @@ pub async fn roles(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
     let trust = load_living(s.caller()?, &mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::ListRolesForTrust, trust)?;
-    let roles = render::role_objects(&mut s.tx, &s.request.links, &trust.chain().leaf().roles).await?;
-    s.list("roles", roles, &[])
+    let roles = render::roles(&mut s.tx, &trust.chain().leaf().roles).await?;
+    s.list("roles", render::role_objects(&s.request.links, &roles), &[])
 }
 
 /// `GET /v3/OS-TRUST/trusts/{id}/roles/{role}`
@@ -222,7 +222,7 @@ pub async fn role(s: &mut Reading<'_>) -> Result<Response> {
     let trust = load_living(s.caller()?, &mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::GetRoleForTrust, trust)?;
     let only: RoleSet = trust.chain().leaf().roles.iter().filter(|r| *r == role).cloned().collect();
-    let shown = render::role_objects(&mut s.tx, &s.request.links, &only).await?.pop();
+    let shown = render::role_objects(&s.request.links, &render::roles(&mut s.tx, &only).await?).pop();
     Ok(one("role", shown.ok_or_else(|| Error::NotFound("role", role.to_owned()))?))
 }
 

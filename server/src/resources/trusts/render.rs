@@ -11,16 +11,20 @@ use crate::resource::Record;
 use crate::resources::roles::Role;
 use crate::store::Tx;
 
-/// Whole role objects, as the roles API shows them.
+/// The roles of a trust, whole.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn role_objects(tx: &mut Tx, links: &Links, ids: &RoleSet) -> Result<Vec<Value>> {
-    let roles = Record::<Role>::find(tx, |q| {
+pub async fn roles(tx: &mut Tx, ids: &RoleSet) -> Result<Vec<Record<Role>>> {
+    let all = Record::<Role>::find(tx, |q| {
         q.id_in("t.id", ids);
-    })
-    .await?;
-    Ok(roles.iter().map(|r| r.to_json(links)).collect())
+    });
+    Ok(all.await?)
+}
+
+/// As the roles API shows them.
+pub fn role_objects(links: &Links, roles: &[Record<Role>]) -> Vec<Value> {
+    roles.iter().map(|role| role.to_json(links)).collect()
 }
 
 /// A trust as clients see it, without its roles.
@@ -46,10 +50,15 @@ pub fn to_json(links: &Links, t: &Trust, extra: Map<String, Value>) -> Map<Strin
     out
 }
 
-/// The same with its [whole roles](role_objects) and their link.
-pub fn to_json_with_roles(links: &Links, t: &Trust, extra: Map<String, Value>, roles: Vec<Value>) -> Value {
+/// The same with its whole roles and their link.
+pub fn to_json_with_roles(
+    links: &Links,
+    t: &Trust,
+    extra: Map<String, Value>,
+    roles: &[Record<Role>],
+) -> Value {
     let mut out = to_json(links, t, extra);
-    out.insert("roles".into(), roles.into());
+    out.insert("roles".into(), role_objects(links, roles).into());
     let own = links.of(&["OS-TRUST", "trusts", &t.id, "roles"]);
     out.insert("roles_links".into(), json!({"self": own, "next": null, "previous": null}));
     Value::Object(out)

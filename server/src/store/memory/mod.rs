@@ -311,6 +311,18 @@ impl Asks for Inner {
     }
 }
 
+#[cfg(debug_assertions)]
+impl super::Store {
+    /// How many statements a question takes that finds nothing, for tests.
+    ///
+    /// # Errors
+    /// When the database is away.
+    #[doc(hidden)]
+    pub async fn statements_of_a_question(&self) -> Result<usize> {
+        question::statements(self.dialect(), &mut self.read().await?.inner).await
+    }
+}
+
 impl Tx {
     /// The rows of a statement, from memory if they are there and have not changed.
     pub(super) async fn remembered(&mut self, sql: &str, args: &[Value], times: Times) -> Result<Vec<Row>> {

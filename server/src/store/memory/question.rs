@@ -174,6 +174,22 @@ pub(super) async fn ask(since: &Position, on: &mut impl Asks) -> Result<Found> {
     }
 }
 
+/// How many statements a question takes when nothing has changed: one, whichever engine it is.
+#[cfg(debug_assertions)]
+pub(super) async fn statements(dialect: Dialect, on: &mut impl Asks) -> Result<usize> {
+    struct Counting<'a, A>(&'a mut A, usize);
+    impl<A: Asks> Asks for Counting<'_, A> {
+        async fn rows(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>> {
+            self.1 += 1;
+            self.0.rows(sql, args).await
+        }
+    }
+    let end = begin(dialect, on).await?;
+    let mut counting = Counting(on, 0);
+    ask(&end, &mut counting).await?;
+    Ok(counting.1)
+}
+
 /// What is asked sees less than was seen already: another server, which has not applied all yet.
 fn lags() -> Error {
     Error::Retry("the database shows less than it did before".into())
