@@ -148,7 +148,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("endpoint_filter", "return_all_endpoints_if_no_filter", Flag(true), "whether the catalog is whole for who has no project, or one for which no endpoint is named; otherwise it is empty"),
     opt("trust", "allow_redelegation", Flag(true), "whether trusts can be delegated further"),
     opt("trust", "max_redelegation_count", Number(3), "how many times in a row, at most"),
-    opt("cache", "enabled", Flag(true), "whether rows and answers are remembered between requests. They are given again only when the database has said that nothing which they rest on has changed: see [0002](decisions/0002-exact-memory.md)"),
+    opt("cache", "enabled", Flag(true), "whether rows and answers are remembered between requests, 96 MiB of them at most. They are given again only when the database has said that nothing which they rest on has changed: see [0002](decisions/0002-exact-memory.md)"),
     opt("delegation", "ec2_keys", Choice(&["bound", "refuse"]), "`refuse`: delegated tokens get no keypairs at all, as in Keystone 30.0.0; ours"),
     opt("delegation", "retention", Seconds(2_592_000), "how long ended trusts are kept for those who ask how they ended; ours"),
     opt("delegation", "reap_interval", Seconds(60), "the pause between rounds of the reaper; 0: never; ours"),

@@ -19,7 +19,7 @@ pub async fn roles(tx: &mut Tx, ids: &RoleSet) -> Result<Vec<Record<Role>>> {
     let all = Record::<Role>::find(tx, |q| {
         q.id_in("t.id", ids);
     });
-    Ok(all.await?)
+    all.await
 }
 
 /// As the roles API shows them.
