@@ -1,5 +1,5 @@
 #!/bin/bash
-# check.sh: do the tests exist that delegation.md names, and the files that the pages name and link to? A path
+# check.sh: do the tests exist that delegation.md names, and the files that the pages name and link to? Can programs be called? A path
 # in backquotes begins at the root or where sources are. A cell `TEST?` is a rule that names no test. The last
 # line is `N passed, M failed`.
 # shellcheck disable=SC2016  # backquotes are what is searched for
@@ -27,5 +27,10 @@ done < <(grep -oE '`[a-z0-9_]+/[A-Za-z0-9_./]*`' ./*.md docs/*.md docs/decisions
 while IFS=: read -r file target; do
   look "$file links to $target, which is not there" test -e "$(dirname "$file")/$target"
 done < <(grep -oE '\]\([^)#:]+\)' ./*.md docs/*.md docs/decisions/*.md | sed -E 's/\]\(([^)]*)\)/\1/' | sort -u)
+while read -r file; do
+  look "$file begins like a program and cannot be called" test -x "$file"
+done < <(git ls-files tests docs | grep -E '\.(py|sh)$' | while read -r file; do
+  head -n 1 "$file" | grep -q '^#!' && echo "$file"
+done)
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
