@@ -7,6 +7,7 @@
 use crate::Micros;
 use crate::delegation::{Authority, Broken, Ended, Presence, Suspended, TrustStatus, Until};
 use crate::roles::{Implications, RoleSet};
+use crate::terms::Terms;
 
 /// A stored access token, as plain data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +81,7 @@ pub fn evaluate(token: &AccessToken, facts: &Facts<'_>) -> TrustStatus {
         impersonate: true,
         // A leaf is a leaf.
         hops: 0,
+        terms: Terms::default(),
     };
     let authorized = authority(token.until, facts.implications.closure(&token.roles));
     let holds = authority(Until::Never, facts.held.clone());

@@ -1,122 +1,13 @@
-//! Application credentials: what one may carry, what it is worth now, and which requests its access rules allow.
+//! Application credentials: what one may carry, and what it is worth now.
 
 use std::collections::BTreeSet;
 
 use crate::Micros;
+use crate::access_rule::{Access, AccessRule};
 use crate::delegation::{Authority, Broken, Ended, Presence, Suspended, TrustStatus, Until};
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
-
-/// The service type of this server, as access rules name it.
-pub const IDENTITY: &str = "identity";
-
-/// What a token of an application credential may be used for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AccessRule {
-    /// The type of the service.
-    pub service: String,
-    /// The method, in capital letters.
-    pub method: String,
-    /// The path: `{name}` and `*` match at least one character, none of which is `/`; `**` matches anything.
-    pub path: String,
-}
-
-impl AccessRule {
-    /// Whether it allows a request.
-    pub fn allows(&self, service: &str, method: &str, path: &str) -> bool {
-        self.service == service && self.method == method && path_matches(&self.path, path)
-    }
-
-    /// Whether it allows all that another one does. Of two different patterns nothing is said.
-    ///
-    /// Services take a path for a regular expression (keystonemiddleware encodes none of its characters), so a path of
-    /// others than these is a pattern, and a full stop stands for any character.
-    fn covers(&self, other: &Self) -> bool {
-        let is_literal = other.path.chars().all(|c| c.is_alphanumeric() || "/-_.~:@%".contains(c));
-        let same_kind = self.service == other.service && self.method == other.method;
-        self == other
-            || (is_literal && same_kind && walk(&parts(&self.path), &other.path, |c| !matches!(c, '/' | '.')))
-    }
-}
-
-/// A part of a pattern.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Exactly(char),
-    /// At least one character other than `/`.
-    Within,
-    Anything,
-}
-
-fn parts(pattern: &str) -> Vec<Part> {
-    let mut out = Vec::new();
-    let mut rest = pattern;
-    while let Some(first) = rest.chars().next() {
-        let (part, taken) = match first {
-            '{' => match rest.find('}') {
-                Some(end) => (Part::Within, end + 1),
-                None => (Part::Exactly('{'), 1),
-            },
-            '*' if rest.starts_with("**") => (Part::Anything, 2),
-            '*' => (Part::Within, 1),
-            other => (Part::Exactly(other), other.len_utf8()),
-        };
-        out.push(part);
-        rest = rest.get(taken..).unwrap_or_default();
-    }
-    // Each state of the walk below is a place between parts; one `**` is as good as many.
-    out.dedup_by(|a, b| *a == Part::Anything && *b == Part::Anything);
-    out
-}
-
-/// Whether a path is one that a pattern stands for. It takes time for the product of both lengths, and no more.
-pub fn path_matches(pattern: &str, path: &str) -> bool {
-    walk(&parts(pattern), path, |c| c != '/')
-}
-
-/// The same, with the characters of which one place of `*` can consist.
-fn walk(parts: &[Part], path: &str, within: impl Fn(char) -> bool) -> bool {
-    // Whether the path up to here may end before the n-th part.
-    let mut before = vec![false; parts.len() + 1];
-    let mut after = before.clone();
-    if let Some(start) = before.first_mut() {
-        *start = true;
-    }
-    skip_empty(parts, &mut before);
-    for c in path.chars() {
-        after.fill(false);
-        for (n, part) in parts.iter().enumerate().filter(|(n, _)| before.get(*n) == Some(&true)) {
-            let (stays, goes_on) = match part {
-                Part::Exactly(wanted) => (false, c == *wanted),
-                Part::Within => (within(c), within(c)),
-                Part::Anything => (true, false),
-            };
-            for at in [stays.then_some(n), goes_on.then_some(n + 1)].into_iter().flatten() {
-                if let Some(reached) = after.get_mut(at) {
-                    *reached = true;
-                }
-            }
-        }
-        skip_empty(parts, &mut after);
-        std::mem::swap(&mut before, &mut after);
-        if !before.contains(&true) {
-            return false;
-        }
-    }
-    before.last() == Some(&true)
-}
-
-/// `**` matches the empty string too.
-fn skip_empty(parts: &[Part], reached: &mut [bool]) {
-    for (n, part) in parts.iter().enumerate() {
-        if *part == Part::Anything
-            && reached.get(n) == Some(&true)
-            && let Some(next) = reached.get_mut(n + 1)
-        {
-            *next = true;
-        }
-    }
-}
+use crate::terms::Terms;
 
 /// One stored application credential, as plain data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,16 +63,18 @@ pub fn evaluate(credential: &ApplicationCredential, facts: &CredentialFacts<'_>)
     if facts.project != Presence::Active {
         return TrustStatus::Suspended(Suspended::Project);
     }
-    let authority = |until, roles: &RoleSet, hops| Authority {
+    let authority = |until, roles: &RoleSet, hops, access| Authority {
         until,
         roles: roles.clone(),
         project: project.clone(),
         // It acts as its owner.
         impersonate: true,
         hops,
+        terms: Terms { access, ..Terms::default() },
     };
-    let owners = authority(Until::Never, facts.held, u32::MAX);
-    match owners.meet(&authority(credential.until, &credential.roles, 0)) {
+    let owners = authority(Until::Never, facts.held, u32::MAX, Access::default());
+    let access = credential.access_rules.as_ref().map_or_else(Access::default, Access::only);
+    match owners.meet(&authority(credential.until, &credential.roles, 0, access)) {
         Some(a) if !a.roles.is_empty() => TrustStatus::Live(a),
         _ => {
             let first = credential.roles.first().cloned().unwrap_or_default();

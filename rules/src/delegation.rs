@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::Micros;
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
+use crate::terms::Terms;
 
 /// An end in time. "Never" is the top of the order and not an absent value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +59,8 @@ pub struct Authority {
     pub impersonate: bool,
     /// How many further links may follow.
     pub hops: u32,
+    /// What narrows it besides.
+    pub terms: Terms,
 }
 
 impl Authority {
@@ -69,6 +72,7 @@ impl Authority {
             project: self.project.clone(),
             impersonate: self.impersonate && other.impersonate,
             hops: self.hops.min(other.hops),
+            terms: self.terms.meet(&other.terms),
         })
     }
 
@@ -79,6 +83,7 @@ impl Authority {
             && self.project == other.project
             && self.impersonate <= other.impersonate
             && self.hops <= other.hops
+            && self.terms.le(&other.terms)
     }
 }
 
@@ -107,6 +112,8 @@ pub struct Trust {
     pub parent: Option<String>,
     /// When it was deleted, if it was.
     pub deleted_at: Option<Micros>,
+    /// What narrows it besides; nothing when it has terms that cannot be read, so that it gives nothing for now.
+    pub terms: Option<Terms>,
 }
 
 /// How a user or a project stands right now.
@@ -174,6 +181,10 @@ pub enum Suspended {
     Project,
     /// A delegated role is not held by the root trustor, or not given by the link above.
     Role(String),
+    /// This link's time has not come yet.
+    Early(String),
+    /// The terms of this link cannot be read: they are those of a newer version, or lost.
+    Terms(String),
 }
 
 /// What a trust is worth at an instant.
@@ -209,6 +220,8 @@ impl TrustStatus {
             Self::Suspended(Suspended::Agent(id)) => format!("user {id} is disabled"),
             Self::Suspended(Suspended::Project) => "the project is disabled".into(),
             Self::Suspended(Suspended::Role(id)) => format!("role {id} is not held"),
+            Self::Suspended(Suspended::Early(id)) => format!("trust {id} gives nothing yet"),
+            Self::Suspended(Suspended::Terms(id)) => format!("the terms of trust {id} cannot be read"),
             Self::Ended(Ended::Broken(b)) => match b {
                 Broken::AncestorEnded(id) => format!("trust {id} above it ended"),
                 Broken::AncestorMissing(id) => format!("trust {id} above it is gone"),
@@ -391,6 +404,7 @@ fn authority_of(link: &Trust, implications: &Implications) -> Authority {
         project: link.project.clone().unwrap_or_default(),
         impersonate: link.impersonation,
         hops: link.hops,
+        terms: link.terms.clone().unwrap_or_default(),
     }
 }
 
@@ -466,6 +480,13 @@ fn suspended(chain: &Chain, facts: &ChainFacts<'_>) -> Option<Suspended> {
             return Some(Suspended::Project);
         }
     }
+    for link in chain.links() {
+        match &link.terms {
+            None => return Some(Suspended::Terms(link.id.clone())),
+            Some(terms) if terms.is_early(facts.now) => return Some(Suspended::Early(link.id.clone())),
+            Some(_) => {}
+        }
+    }
     // roles(child) ⊆ roles(parent) ⊆ … ⊆ roles that the root trustor holds now.
     let mut above = facts.root_roles.clone();
     for link in chain.links() {
@@ -499,6 +520,8 @@ pub struct TrustRequest {
     pub allow_redelegation: bool,
     /// `redelegation_count` as stated.
     pub count: Option<u32>,
+    /// What shall narrow it besides.
+    pub terms: Terms,
 }
 
 /// What the server's configuration limits.
@@ -551,7 +574,8 @@ pub fn grant(ask: &TrustRequest, parties: &Parties<'_>, limits: Limits) -> Resul
         Some(t) if t <= parties.now => return Err(Refusal::ExpiryPast),
         other => Until::from_option(other),
     };
-    Ok(granted(ask, until, hops, None))
+    check_terms(&ask.terms, until)?;
+    Ok(granted(ask, until, hops, None, ask.terms.clone()))
 }
 
 /// Makes a child below the last trust of `parent` (rules 30 to 35), which is the chain of the presented
@@ -599,10 +623,43 @@ pub fn redelegate(
     if ask.impersonation && !above.impersonate {
         return Err(Refusal::ImpersonationGained);
     }
-    Ok(granted(ask, until, hops, Some(parent.id.clone())))
+    // What it has no term of its own for is as above.
+    let terms = terms_below(&ask.terms, &above.terms)?;
+    check_terms(&terms, until)?;
+    Ok(granted(ask, until, hops, Some(parent.id.clone()), terms))
 }
 
-fn granted(ask: &TrustRequest, until: Until, hops: u32, parent: Option<String>) -> Granted {
+/// The terms of something new below `above`: those that were asked for, which must not be wider, and for the rest those above.
+///
+/// # Errors
+///
+/// The term that is wider.
+pub(crate) fn terms_below(ask: &Terms, above: &Terms) -> Result<Terms, Refusal> {
+    if let Some(rule) = ask.access.outside(&above.access) {
+        return Err(Refusal::RuleOutsideParent(rule.to_string()));
+    }
+    if ask.not_before.is_some() && ask.not_before < above.not_before {
+        return Err(Refusal::EarlierThanParent);
+    }
+    if let (Some(own), Some(longest)) = (ask.max_token_ttl, above.max_token_ttl)
+        && own > longest
+    {
+        return Err(Refusal::LongerTokensThanParent);
+    }
+    Ok(above.meet(ask))
+}
+
+fn check_terms(terms: &Terms, until: Until) -> Result<(), Refusal> {
+    if terms.access.allows_nothing() {
+        return Err(Refusal::NoAccessRules);
+    }
+    match terms.not_before {
+        Some(from) if until.passed(from) => Err(Refusal::NeverBegins),
+        _ => Ok(()),
+    }
+}
+
+fn granted(ask: &TrustRequest, until: Until, hops: u32, parent: Option<String>, terms: Terms) -> Granted {
     Granted {
         trust: Trust {
             id: String::new(),
@@ -616,6 +673,7 @@ fn granted(ask: &TrustRequest, until: Until, hops: u32, parent: Option<String>) 
             hops,
             parent,
             deleted_at: None,
+            terms: Some(terms),
         },
     }
 }

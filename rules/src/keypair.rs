@@ -1,9 +1,11 @@
 //! EC2 keypairs: where they come from, what they may carry, what an exchange yields.
 
 use crate::Micros;
-use crate::delegation::{Authority, Evaluated, Until};
+use crate::access_rule::Access;
+use crate::delegation::{Authority, Evaluated, Until, terms_below};
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
+use crate::terms::Terms;
 
 /// What a caller asks of a new keypair. Roles are ids already.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct KeypairRequest {
     pub roles: Option<RoleSet>,
     /// Not as long as the trust.
     pub until: Option<Micros>,
+    /// For these requests only.
+    pub access: Access,
 }
 
 /// A keypair that passed the rules; only [`bind`] makes one.
@@ -22,6 +26,7 @@ pub struct Bound {
     trust: Option<String>,
     roles: Option<RoleSet>,
     until: Until,
+    access: Access,
 }
 
 impl Bound {
@@ -39,6 +44,11 @@ impl Bound {
     pub fn until(&self) -> Until {
         self.until
     }
+
+    /// The requests that it is limited to by itself.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
 }
 
 /// Binds a new keypair to what the presented token stands on (rule 38): a trust's chain, or nothing for
@@ -55,10 +65,10 @@ pub fn bind(
 ) -> Result<Bound, Refusal> {
     let Some(parent) = parent else {
         // Narrowing of one's own keypair would need a record that Keystone honours too; it has none.
-        return if ask.roles.is_some() || ask.until.is_some() {
+        return if ask.roles.is_some() || ask.until.is_some() || ask.access.is_limited() {
             Err(Refusal::NarrowingNeedsTrust)
         } else {
-            Ok(Bound { trust: None, roles: None, until: Until::Never })
+            Ok(Bound { trust: None, roles: None, until: Until::Never, access: Access::default() })
         };
     };
     let above = parent.above()?;
@@ -80,18 +90,33 @@ pub fn bind(
         Some(t) if Until::At(t) > above.until => return Err(Refusal::KeypairOutlives),
         other => Until::from_option(other),
     };
-    Ok(Bound { trust: Some(leaf.id.clone()), roles: ask.roles.clone(), until })
+    if ask.access.allows_nothing() {
+        return Err(Refusal::NoAccessRules);
+    }
+    terms_below(&Terms { access: ask.access.clone(), ..Terms::default() }, &above.terms)?;
+    Ok(Bound { trust: Some(leaf.id.clone()), roles: ask.roles.clone(), until, access: ask.access.clone() })
+}
+
+/// What a stored keypair narrows its trust to.
+#[derive(Debug, Clone, Copy)]
+pub struct Narrowing<'a> {
+    /// Its roles; nothing for all of the trust.
+    pub roles: Option<&'a RoleSet>,
+    /// Its own end.
+    pub until: Until,
+    /// The requests that it is limited to.
+    pub access: &'a Access,
 }
 
 /// What an exchange of a trust's keypair yields now: the trust's worth, met with the keypair's own
 /// narrowing. Nothing when the keypair's time is over or no role is left.
 pub fn exchange(
     authority: &Authority,
-    roles: Option<&RoleSet>,
-    until: Until,
+    own: Narrowing<'_>,
     implications: &Implications,
     now: Micros,
 ) -> Option<Authority> {
+    let Narrowing { roles, until, access } = own;
     if until.passed(now) {
         return None;
     }
@@ -102,6 +127,7 @@ pub fn exchange(
         impersonate: authority.impersonate,
         // A leaf is a leaf: a keypair creates nothing.
         hops: 0,
+        terms: Terms { access: access.clone(), ..Terms::default() },
     };
     authority.meet(&own).filter(|a| !a.roles.is_empty())
 }
@@ -111,6 +137,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
+    use crate::access_rule::AccessRule;
     use crate::delegation::{Chain, ChainFacts, Presence, Trust, evaluate};
 
     const NOW: Micros = 1_000;
@@ -132,7 +159,17 @@ mod tests {
             project: "p".into(),
             impersonate: true,
             hops: 2,
+            terms: Terms { access: rules(&["/a/*", "/b"]), ..Terms::default() },
         }
+    }
+
+    fn rules(paths: &[&str]) -> Access {
+        let rule = |path: &&str| AccessRule {
+            service: "compute".into(),
+            method: "GET".into(),
+            path: (*path).to_owned(),
+        };
+        Access::only(&paths.iter().map(rule).collect())
     }
 
     fn chain() -> Chain {
@@ -148,12 +185,13 @@ mod tests {
             hops: 2,
             parent: None,
             deleted_at: None,
+            terms: Some(Terms { access: rules(&["/a/*", "/b"]), ..Terms::default() }),
         };
         Chain::assemble("t0", [trust]).expect("it is there")
     }
 
     fn ask() -> KeypairRequest {
-        KeypairRequest { project: "p".into(), roles: None, until: None }
+        KeypairRequest { project: "p".into(), roles: None, until: None, access: Access::default() }
     }
 
     fn parent(bob: Presence) -> Evaluated {
@@ -176,7 +214,8 @@ mod tests {
     }
 
     fn yields(roles: Option<&RoleSet>, until: Until) -> Option<Authority> {
-        exchange(&authority(), roles, until, &implied(), NOW)
+        let access = &Access::default();
+        exchange(&authority(), Narrowing { roles, until, access }, &implied(), NOW)
     }
 
     #[test]
@@ -190,7 +229,8 @@ mod tests {
     fn rule_38_a_logins_keypair_cannot_be_narrowed() {
         let roles = KeypairRequest { roles: Some(set(&["reader"])), ..ask() };
         let until = KeypairRequest { until: Some(NOW + 5), ..ask() };
-        for ask in [roles, until] {
+        let access = KeypairRequest { access: rules(&["/b"]), ..ask() };
+        for ask in [roles, until, access] {
             assert_eq!(bind(&ask, None, &implied(), NOW), Err(Refusal::NarrowingNeedsTrust));
         }
     }
@@ -234,6 +274,26 @@ mod tests {
         assert_eq!(end(NOW + 50), Ok(Until::At(NOW + 50)));
         assert_eq!(end(NOW + 51), Err(Refusal::KeypairOutlives));
         assert_eq!(end(NOW), Err(Refusal::ExpiryPast));
+    }
+
+    #[test]
+    fn a_keypair_is_good_for_no_more_requests_than_its_trust() {
+        let bound = |paths: &[&str]| {
+            bind_to_trust(&KeypairRequest { access: rules(paths), ..ask() }).map(|b| b.access().clone())
+        };
+        assert_eq!(bound(&["/a/x"]), Ok(rules(&["/a/x"])));
+        let outside = Refusal::RuleOutsideParent("GET /c of compute".into());
+        assert_eq!(bound(&["/b", "/c"]), Err(outside));
+        assert_eq!(bound(&[]), Err(Refusal::NoAccessRules));
+        let gives = |access: &Access| {
+            let own = Narrowing { roles: None, until: Until::Never, access };
+            exchange(&authority(), own, &implied(), NOW).map(|a| a.terms.access)
+        };
+        assert_eq!(gives(&rules(&["/a/x"])), Some(rules(&["/a/x"])));
+        assert_eq!(gives(&Access::default()), Some(authority().terms.access));
+        // Whatever a row says.
+        let wider = gives(&rules(&["/b", "/c"])).expect("live");
+        assert!(wider.allows("compute", "GET", "/b") && !wider.allows("compute", "GET", "/c"));
     }
 
     #[test]

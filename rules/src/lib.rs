@@ -6,6 +6,8 @@
 //! | question | file |
 //! |---|---|
 //! | What may a trust give away, and what is it worth now? | [`delegation`] |
+//! | What else can narrow a delegation? | [`terms`] |
+//! | Which requests may a delegation be used for? | [`access_rule`] |
 //! | What is an OAuth1 access token worth now? | [`access_token`] |
 //! | What does a keypair born from a token carry? | [`keypair`] |
 //! | What may an application credential carry, and what is it worth now? | [`application_credential`] |
@@ -18,6 +20,7 @@
 //! | Is this signed request genuine? | [`signature`] |
 //! | How is a refusal named? | [`refusal`] |
 
+pub mod access_rule;
 pub mod access_token;
 pub mod application_credential;
 pub mod delegation;
@@ -29,6 +32,7 @@ pub mod refusal;
 pub mod revocation;
 pub mod roles;
 pub mod signature;
+pub mod terms;
 pub mod token;
 
 /// Microseconds since the Unix epoch, UTC. Keystone stores expiries with this precision.

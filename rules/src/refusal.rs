@@ -60,6 +60,16 @@ pub enum Refusal {
     OtherProject,
     /// Rule 34: impersonation under a trust without it.
     ImpersonationGained,
+    /// An access rule allows what those of the trust above do not.
+    RuleOutsideParent(String),
+    /// It would begin before the trust above does.
+    EarlierThanParent,
+    /// Its tokens would live for longer than those of the trust above.
+    LongerTokensThanParent,
+    /// It would end before it begins.
+    NeverBegins,
+    /// A list of access rules without a rule.
+    NoAccessRules,
     /// The parent, or one of its ancestors, is dead or suspended.
     ParentNotLive(String),
     /// Rule 13: the same trust lives already.
@@ -91,7 +101,7 @@ impl Refusal {
         use Refusal::*;
         match self {
             NothingDelegated | UsesNotPositive | UsesOnRedelegable | ExpiryPast | NarrowingNeedsTrust
-            | RoleNotInToken(_) | RoleNotOfOwner(_) => Class::Malformed,
+            | RoleNotInToken(_) | RoleNotOfOwner(_) | NeverBegins | NoAccessRules => Class::Malformed,
             // A dead or suspended parent is as good as gone, never an outage or a lack of rights.
             TrusteeUnknown(_) | RolesWithoutProject | ProjectUnknown(_) | RoleNotHeld(_)
             | ParentNotLive(_) => Class::Absent,
@@ -106,6 +116,9 @@ impl Refusal {
             | RoleOutsideParent(_)
             | OtherProject
             | ImpersonationGained
+            | RuleOutsideParent(_)
+            | EarlierThanParent
+            | LongerTokensThanParent
             | KeypairOtherProject
             | KeypairRoleOutside(_)
             | KeypairOutlives
@@ -152,14 +165,23 @@ impl std::fmt::Display for Refusal {
             }
             OtherProject => f.write_str("project_id must be the project of the trust above"),
             ImpersonationGained => f.write_str("impersonation: the trust above does not allow it"),
+            RuleOutsideParent(rule) => {
+                write!(f, "access_rules: {rule} is not covered by a rule of the trust above")
+            }
+            EarlierThanParent => f.write_str("not_before is earlier than that of a trust above"),
+            LongerTokensThanParent => f.write_str("max_token_ttl is more than that of a trust above"),
+            NeverBegins => f.write_str("not_before must be earlier than expires_at"),
+            NoAccessRules => f.write_str(
+                "access_rules must name at least one rule; without the attribute nothing is limited",
+            ),
             ParentNotLive(why) => write!(f, "the trust of this token gives nothing: {why}"),
             Duplicate => f.write_str("the same trust exists already"),
             KeypairOtherProject => f.write_str("tenant_id must be the project of the delegation"),
             KeypairRoleOutside(id) => write!(f, "role {id} is not among the roles of the trust"),
             KeypairOutlives => f.write_str("expires_at is later than that of the trust"),
-            NarrowingNeedsTrust => {
-                f.write_str("roles and expires_at narrow keypairs that are born from a trust only")
-            }
+            NarrowingNeedsTrust => f.write_str(
+                "roles, access_rules and expires_at narrow keypairs that are born from a trust only",
+            ),
             RoleNotInToken(id) => {
                 write!(f, "Invalid application credential: role {id} is not among the roles of the token")
             }
@@ -214,7 +236,12 @@ mod tests {
             (KeypairOtherProject, Forbidden, "tenant_id"),
             (KeypairRoleOutside(id()), Forbidden, "role x"),
             (KeypairOutlives, Forbidden, "expires_at"),
-            (NarrowingNeedsTrust, Malformed, "roles and expires_at"),
+            (NarrowingNeedsTrust, Malformed, "roles, access_rules and expires_at"),
+            (RuleOutsideParent(id()), Forbidden, "access_rules: x is not covered"),
+            (EarlierThanParent, Forbidden, "not_before"),
+            (LongerTokensThanParent, Forbidden, "max_token_ttl"),
+            (NeverBegins, Malformed, "not_before must be earlier"),
+            (NoAccessRules, Malformed, "access_rules must name"),
             (RoleNotInToken(id()), Malformed, "role x is not among the roles of the token"),
             (RoleNotOfOwner(id()), Malformed, "does not hold role x"),
             (CredentialOutlives, Forbidden, "expires_at"),

@@ -2,6 +2,7 @@
 //! `tests/laws/`.
 
 use super::*;
+use crate::access_rule::{Access, AccessRule};
 
 const NOW: Micros = 1_000;
 const LIMITS: Limits = Limits { allow_redelegation: true, max_redelegation_count: 3 };
@@ -28,6 +29,7 @@ fn ask() -> TrustRequest {
         uses: None,
         allow_redelegation: true,
         count: None,
+        terms: Terms::default(),
     }
 }
 
@@ -579,4 +581,98 @@ fn a_status_has_a_word_and_a_reason() {
         assert_eq!((status.word(), status.reason().as_deref()), (word, reason));
         assert_eq!(status.ended(), matches!(status, TrustStatus::Ended(_)));
     }
+}
+
+fn rules(paths: &[&str]) -> Access {
+    let rule = |path: &&str| AccessRule {
+        service: "compute".into(),
+        method: "GET".into(),
+        path: (*path).to_owned(),
+    };
+    Access::only(&paths.iter().map(rule).collect())
+}
+
+fn only(paths: &[&str]) -> TrustRequest {
+    TrustRequest { terms: Terms { access: rules(paths), ..Terms::default() }, ..ask() }
+}
+
+#[test]
+fn a_trust_is_good_for_the_requests_that_it_names() {
+    let w = World::default();
+    let chain = one(named("t0", w.grant(&only(&["/a/*", "/b"])).expect("lawful")));
+    let live = w.status(&chain).live().cloned().expect("live");
+    assert!(live.terms.access.allows("compute", "GET", "/a/x"));
+    assert!(!live.terms.access.allows("compute", "GET", "/c"));
+    assert_eq!(w.grant(&only(&[])), Err(Refusal::NoAccessRules));
+}
+
+#[test]
+fn a_child_is_good_for_no_more_requests_than_its_parent() {
+    let w = World::default();
+    let chain = one(named("t0", w.grant(&only(&["/a/*", "/b"])).expect("lawful")));
+    let child = |paths: &[&str]| {
+        let ask = TrustRequest { trustee: "carol".into(), ..only(paths) };
+        w.redelegate(&ask, &chain).map(|t| t.terms.unwrap_or_default().access)
+    };
+    assert_eq!(child(&["/a/x"]), Ok(rules(&["/a/x"])));
+    assert_eq!(child(&["/a/*"]), Ok(rules(&["/a/*"])));
+    for outside in ["/c", "/a/x/y", "/a/{id}", "/**"] {
+        let rule = format!("GET {outside} of compute");
+        assert_eq!(child(&["/b", outside]), Err(Refusal::RuleOutsideParent(rule)));
+    }
+    assert_eq!(child(&[]), Err(Refusal::NoAccessRules));
+    // Without rules of its own it has the parent's.
+    let ask = TrustRequest { trustee: "carol".into(), ..ask() };
+    let inherits = w.redelegate(&ask, &chain).expect("lawful");
+    assert_eq!(inherits.terms.unwrap_or_default().access, rules(&["/a/*", "/b"]));
+}
+
+#[test]
+fn a_trust_gives_nothing_before_it_begins() {
+    let w = World::default();
+    let from = |not_before, until| TrustRequest {
+        until,
+        terms: Terms { not_before: Some(not_before), ..Terms::default() },
+        ..ask()
+    };
+    let chain = one(named("t0", w.grant(&from(NOW + 5, None)).expect("lawful")));
+    assert_eq!(w.status(&chain), TrustStatus::Suspended(Suspended::Early("t0".into())));
+    let refused = w.redelegate(&child(), &chain).expect_err("it gives nothing");
+    assert!(matches!(refused, Refusal::ParentNotLive(_)));
+    let later = World { now: NOW + 5, ..World::default() };
+    assert!(later.status(&chain).live().is_some());
+    let below = |not_before| {
+        let ask = TrustRequest { trustee: "carol".into(), ..from(not_before, None) };
+        later.redelegate(&ask, &chain).map(|t| t.terms.unwrap_or_default().not_before)
+    };
+    assert_eq!(below(NOW + 9), Ok(Some(NOW + 9)));
+    assert_eq!(below(NOW + 4), Err(Refusal::EarlierThanParent));
+    assert_eq!(w.grant(&from(NOW + 5, Some(NOW + 5))), Err(Refusal::NeverBegins));
+    assert!(w.grant(&from(NOW + 4, Some(NOW + 5))).is_ok());
+}
+
+#[test]
+fn tokens_live_no_longer_than_the_trust_lets_them() {
+    let w = World::default();
+    let ask = |max_token_ttl| TrustRequest {
+        trustee: "carol".into(),
+        terms: Terms { max_token_ttl, ..Terms::default() },
+        ..ask()
+    };
+    let chain =
+        one(named("t0", w.grant(&TrustRequest { trustee: "bob".into(), ..ask(Some(30)) }).expect("lawful")));
+    let live = w.status(&chain).live().cloned().expect("live");
+    assert_eq!(live.terms.token_end(NOW, NOW + 100), NOW + 30);
+    assert_eq!(live.terms.token_end(NOW, NOW + 20), NOW + 20);
+    let below = |ttl| w.redelegate(&ask(ttl), &chain).map(|t| t.terms.unwrap_or_default().max_token_ttl);
+    assert_eq!(below(None), Ok(Some(30)));
+    assert_eq!(below(Some(20)), Ok(Some(20)));
+    assert_eq!(below(Some(31)), Err(Refusal::LongerTokensThanParent));
+}
+
+#[test]
+fn terms_that_cannot_be_read_suspend() {
+    let w = World::default();
+    let unread = Trust { terms: None, ..named("t0", w.grant(&ask()).expect("lawful")) };
+    assert_eq!(w.status(&one(unread)), TrustStatus::Suspended(Suspended::Terms("t0".into())));
 }

@@ -10,7 +10,8 @@ use proptest::test_runner::{TestCaseError, TestRunner};
 
 use vicar_rules::Micros;
 use vicar_rules::delegation::{Chain, ChainFacts, Presence, Trust, TrustStatus, Until, evaluate, subtree};
-use vicar_rules::keypair::exchange;
+use vicar_rules::keypair::{Narrowing, exchange};
+use vicar_rules::terms::Terms;
 
 use crate::names::*;
 use crate::{Verdict, config};
@@ -29,6 +30,8 @@ enum Tamper {
     Uses(Option<u32>),
     Deleted,
     Lost,
+    /// A list of access rules, a beginning, the life of tokens; or terms that cannot be read.
+    Terms(Option<(Mask, Option<Micros>, Option<Micros>)>),
 }
 
 #[derive(Debug, Clone)]
@@ -40,7 +43,7 @@ struct Ruin {
     root_roles: Mask,
     absent: Vec<(usize, Presence)>,
     project: Presence,
-    keypair: (Option<Mask>, Option<Micros>),
+    keypair: (Option<Mask>, Option<Micros>, Mask),
 }
 
 const NOW: Micros = 100;
@@ -48,6 +51,7 @@ const NOW: Micros = 100;
 fn ruin() -> impl Strategy<Value = Ruin> {
     let not_there = select(&[Presence::Disabled, Presence::DomainDisabled, Presence::Missing][..]);
     let ends = prop::option::of(NOW - 2..NOW + 8);
+    let begins = prop::option::of(NOW - 3..NOW + 2);
     let tamper = prop_oneof![
         3 => ends.clone().prop_map(Tamper::Ends),
         3 => (0..=ALL).prop_map(Tamper::Roles),
@@ -60,6 +64,8 @@ fn ruin() -> impl Strategy<Value = Ruin> {
         1 => prop::option::of(0..3_u32).prop_map(Tamper::Uses),
         1 => Just(Tamper::Deleted),
         1 => Just(Tamper::Lost),
+        3 => prop::option::weighted(0.9, (0..1_u8 << RULES.len(), begins, prop::option::of(0..9_i64)))
+            .prop_map(Tamper::Terms),
     ];
     (
         (1..=4_usize, 0..=4_usize),
@@ -68,7 +74,7 @@ fn ruin() -> impl Strategy<Value = Ruin> {
         prop_oneof![2 => Just(ALL), 1 => 0..=ALL],
         vec((0..USERS.len(), not_there.clone()), 0..2),
         prop_oneof![9 => Just(Presence::Active), 1 => not_there],
-        (prop::option::of(0..=ALL), ends),
+        (prop::option::of(0..=ALL), ends, 0..1_u8 << RULES.len()),
     )
         .prop_map(|((length, imp), tampers, pairs, root_roles, absent, project, keypair)| Ruin {
             length,
@@ -103,6 +109,7 @@ fn ruined(r: &Ruin) -> Vec<Trust> {
             hops: 4 - n as u32,
             parent: above.map(|a| a.id.clone()),
             deleted_at: None,
+            terms: Some(Terms::default()),
         });
     }
     let mut lost = BTreeSet::new();
@@ -119,6 +126,14 @@ fn ruined(r: &Ruin) -> Vec<Trust> {
             Tamper::Trustee(u) => row.trustee = USERS[*u].to_owned(),
             Tamper::Parent(p) => row.parent = p.map(|p| format!("t{p}")),
             Tamper::Uses(n) => row.remaining_uses = *n,
+            Tamper::Terms(None) => row.terms = None,
+            Tamper::Terms(Some((rules, not_before, max_token_ttl))) => {
+                row.terms = Some(Terms {
+                    access: access(*rules),
+                    not_before: *not_before,
+                    max_token_ttl: *max_token_ttl,
+                });
+            }
             Tamper::Deleted => row.deleted_at = Some(NOW - 1),
             Tamper::Lost => {
                 lost.insert(format!("t{n}"));
@@ -204,6 +219,20 @@ fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
             must!(a.until <= link.until && !link.until.passed(NOW), "{} ends earlier", link.id);
             must!(a.impersonate <= link.impersonation, "{} does not impersonate", link.id);
             must!(a.hops <= link.hops, "deeper than {}", link.id);
+            let Some(terms) = &link.terms else {
+                return Err(format!("the terms of {} are not known", link.id));
+            };
+            let allowed = requests(&a.terms.access);
+            must!(within(allowed, requests(&terms.access)), "more requests than {}", link.id);
+            must!(terms.not_before.is_none_or(|from| from <= NOW), "{} has not begun", link.id);
+            let longest = terms.max_token_ttl.unwrap_or(Micros::MAX);
+            must!(a.terms.token_end(NOW, Micros::MAX) - NOW <= longest, "longer tokens than {}", link.id);
+            // What services are told is one list.
+            let told = a.terms.access.rules();
+            must!(told.is_some() == a.terms.access.is_limited(), "{} is not told to be limited", leaf.id);
+            let told = told.iter().flatten().map(|rule| &rule.path);
+            let told = told.map(|path| RULES.iter().find(|(p, _)| p == path).map_or(ALL, |(_, mask)| *mask));
+            must!(within(told.fold(0, |all, mask| all | mask), allowed), "{} tells more", leaf.id);
             must!(link.project.as_deref() == Some(a.project.as_str()), "{} is elsewhere", link.id);
             must!(link.deleted_at.is_none() && link.remaining_uses != Some(0), "{} has ended", link.id);
             for user in [&link.trustor, &link.trustee] {
@@ -221,13 +250,17 @@ fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
         }
         // A keypair row may be as wrong.
         let (roles, until) = (r.keypair.0.map(set), Until::from_option(r.keypair.1));
-        let yielded = exchange(a, roles, until, &implications, NOW);
+        let list = access(r.keypair.2);
+        let own = Narrowing { roles, until, access: &list };
+        let yielded = exchange(a, own, &implications, NOW);
         if let Some(y) = &yielded {
             note("keypair of a wrong row yields");
             let narrowed = r.keypair.0.map_or(ALL, |m| close(&pairs, m));
             must!(y.le(a) && y.until <= until && y.hops == 0 && !y.roles.is_empty(), "a keypair widens");
             must!(within(mask(&y.roles), narrowed), "a keypair ignores its roles");
             must!(!until.passed(NOW), "a keypair outlives itself");
+            let allowed = requests(&y.terms.access);
+            must!(within(allowed, requests(&list)), "a keypair ignores its access rules");
         }
     }
     Ok(())

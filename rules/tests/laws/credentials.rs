@@ -6,8 +6,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use vicar_rules::Micros;
+use vicar_rules::access_rule::{AccessRule, path_matches};
 use vicar_rules::application_credential::{
-    AccessRule, ApplicationCredential, CredentialFacts, CredentialRequest, evaluate, grant, path_matches,
+    ApplicationCredential, CredentialFacts, CredentialRequest, evaluate, grant,
 };
 use vicar_rules::delegation::{Authority, Presence, Until};
 use vicar_rules::token::{Act, Kind, Switches, may, with_credential};

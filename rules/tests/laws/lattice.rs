@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 
+use vicar_rules::access_rule::Access;
 use vicar_rules::delegation::{Authority, Until};
+use vicar_rules::terms::Terms;
 
 use crate::config;
 use crate::names::*;
@@ -14,14 +16,27 @@ fn authority() -> impl Strategy<Value = Authority> {
         prop_oneof![4 => Just(0_usize), 1 => Just(1)],
         any::<bool>(),
         0..3_u32,
+        terms(),
     )
-        .prop_map(|(until, roles, project, impersonate, hops)| Authority {
+        .prop_map(|(until, roles, project, impersonate, hops, terms)| Authority {
             until: Until::from_option(until),
             roles: set(roles).clone(),
             project: PROJECTS[project].to_owned(),
             impersonate,
             hops,
+            terms,
         })
+}
+
+fn terms() -> impl Strategy<Value = Terms> {
+    let rules = 0..1_u8 << RULES.len();
+    let lists = prop_oneof![2 => Just(Vec::new()), 3 => proptest::collection::vec(rules, 1..3)];
+    let span = prop::option::of(0..3_i64);
+    (lists, span.clone(), span).prop_map(|(lists, not_before, max_token_ttl)| Terms {
+        access: lists.into_iter().fold(Access::default(), |all, list| all.meet(&access(list))),
+        not_before,
+        max_token_ttl,
+    })
 }
 
 /// One that is below `a`, so that the laws about lower bounds have something to say.
@@ -32,6 +47,13 @@ fn lower(a: &Authority, by: &Authority) -> Authority {
         roles: a.roles.intersection(&by.roles).cloned().collect(),
         impersonate: a.impersonate && by.impersonate,
         hops: a.hops.min(by.hops),
+        terms: Terms {
+            access: a.terms.access.meet(&by.terms.access),
+            not_before: a.terms.not_before.max(by.terms.not_before),
+            max_token_ttl: a.terms.max_token_ttl.map_or(by.terms.max_token_ttl, |own| {
+                Some(by.terms.max_token_ttl.map_or(own, |other| own.min(other)))
+            }),
+        },
     }
 }
 

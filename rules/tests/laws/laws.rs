@@ -49,8 +49,10 @@ fn no_escalation(w: &World) -> Verdict {
         let roles = mask(&a.roles);
         let held = w.held(w.root(t).trustor, link.project);
         must!(within(roles, held), "t{t} gives more than the root holds");
+        let allowed = requests(&a.terms.access);
         for above in w.path(t) {
             must!(within(roles, w.closure(w.trusts[above].roles)), "t{t} gives more than t{above} delegates");
+            must!(within(allowed, w.trusts[above].requests), "t{t} is good for more requests than t{above}");
         }
         if let Some(p) = link.under {
             let parent = w.live(p).map_or(0, |a| mask(&a.roles));
@@ -68,6 +70,8 @@ fn no_escalation(w: &World) -> Verdict {
         };
         let narrowed = key.narrowed.map_or(ALL, |r| w.closure(r));
         must!(within(mask(&y.roles), held & narrowed), "keypair k{k} gives more than it was bound to");
+        let due = key.requests & key.under.map_or(EVERY_REQUEST, |t| w.requests_of(t));
+        must!(requests(&y.terms.access) == due, "keypair k{k} is good for other requests than it should");
     }
     for (n, roles) in w.valid.iter().enumerate() {
         let (token, Some(roles)) = (&w.tokens[n], *roles) else {
@@ -94,6 +98,7 @@ fn nothing_is_withheld_that_is_due(w: &World) -> Verdict {
                     && a.hops == link.row.hops,
                 "t{t} gives less than it should"
             );
+            must!(requests(&a.terms.access) == w.requests_of(t), "t{t} is good for too few requests");
         }
     }
     for (k, key) in w.keypairs.iter().enumerate() {
@@ -135,12 +140,20 @@ fn what_is_made_is_below_what_made_it(w: &World) -> Verdict {
         if let Some(p) = link.under {
             must!(link.trustor == w.speaks_for(p), "t{t} delegates in a foreign name");
         }
+        let terms = row.terms.clone().unwrap_or_default();
+        let mut told = terms.access.rules().into_iter().flatten().map(|rule| rule.path);
+        must!(
+            requests(&terms.access) == w.requests_of(*t)
+                && told.all(|path| RULES.iter().any(|(p, _)| *p == path)),
+            "t{t} is not limited as it was asked"
+        );
         let own = Authority {
             until: row.until,
             roles: set(w.closure(link.roles)).clone(),
             project: PROJECTS[link.project].to_owned(),
             impersonate: row.impersonation,
             hops: row.hops,
+            terms,
         };
         must!(
             above.as_ref().is_none_or(|a| own.le(a)),
@@ -215,6 +228,8 @@ fn no_outliving(w: &World) -> Verdict {
         let expires = Until::At(token.expires);
         for t in token.trust.map(|t| w.path(t)).unwrap_or_default() {
             must!(expires <= end(t), "token a{n} outlives t{t}");
+            let longest = w.trusts[t].longest.unwrap_or(i64::MAX);
+            must!(token.expires - token.issued <= longest, "token a{n} lives longer than t{t} lets it");
         }
         if let Some(k) = token.keypair {
             must!(expires <= w.keypairs[k].until, "token a{n} outlives its keypair");
@@ -329,6 +344,11 @@ fn suspended_is_not_dead(w: &World) -> Verdict {
                 }
                 TrustStatus::Suspended(Suspended::Project) => !w.project_on(w.trusts[t].project),
                 TrustStatus::Suspended(Suspended::Role(r)) => ROLES.contains(&r.as_str()),
+                TrustStatus::Suspended(Suspended::Early(id)) => {
+                    w.path(t).into_iter().any(|x| w.trusts[x].row.id == *id && begins(w, x) > Some(w.now))
+                }
+                // Rows that the rules made can be read.
+                TrustStatus::Suspended(Suspended::Terms(_)) => false,
                 TrustStatus::Live(_) | TrustStatus::Ended(_) => false,
             };
             must!(true_reason, "t{t} is suspended, not {said:?}");
@@ -349,6 +369,11 @@ fn suspended_is_not_dead(w: &World) -> Verdict {
         );
     }
     Ok(())
+}
+
+/// The latest beginning of a trust and those above it.
+fn begins(w: &World, t: usize) -> Option<i64> {
+    w.path(t).into_iter().filter_map(|x| w.trusts[x].not_before).max()
 }
 
 /// "What was taken away by name is recorded as a revocation: giving it back revives the trust, never

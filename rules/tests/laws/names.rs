@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use vicar_rules::Micros;
+use vicar_rules::access_rule::{Access, AccessRule};
 use vicar_rules::policy::Policy;
 use vicar_rules::roles::{Implications, RoleSet};
 
@@ -39,6 +40,33 @@ pub fn set(mask: Mask) -> &'static RoleSet {
 
 pub fn mask(roles: &RoleSet) -> Mask {
     roles.iter().filter_map(|r| ROLES.iter().position(|x| x == r)).fold(0, |m, r| m | 1 << r)
+}
+
+/// Paths of access rules, and the requests of [`REQUESTS`] that each stands for.
+pub const RULES: [(&str, Mask); 5] =
+    [("/s/1", 0b001), ("/s/2", 0b010), ("/s/*", 0b011), ("/t", 0b100), ("/*/2", 0b010)];
+pub const REQUESTS: [&str; 3] = ["/s/1", "/s/2", "/t"];
+pub const EVERY_REQUEST: Mask = (1 << REQUESTS.len()) - 1;
+
+/// One list of some of [`RULES`].
+pub fn access(rules: Mask) -> Access {
+    let some = RULES.iter().enumerate().filter(|(n, _)| rules >> n & 1 == 1);
+    Access::only(&some.map(|(_, (path, _))| rule(path)).collect())
+}
+
+fn rule(path: &str) -> AccessRule {
+    AccessRule { service: "compute".into(), method: "GET".into(), path: path.into() }
+}
+
+/// The requests that some of [`RULES`] stand for.
+pub fn stand_for(rules: Mask) -> Mask {
+    RULES.iter().enumerate().filter(|(n, _)| rules >> n & 1 == 1).fold(0, |all, (_, (_, mask))| all | mask)
+}
+
+/// The requests that are allowed, by the rules under test.
+pub fn requests(access: &Access) -> Mask {
+    let allowed = |n: &usize| access.allows("compute", "GET", REQUESTS[*n]);
+    (0..REQUESTS.len()).filter(allowed).fold(0, |all, n| all | 1 << n)
 }
 
 pub fn within(inner: Mask, outer: Mask) -> bool {

@@ -7,12 +7,14 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use vicar_rules::Micros;
+use vicar_rules::access_rule::Access;
 use vicar_rules::delegation::{
     Limits, Parties, Presence, Spent, Trust, TrustRequest, Until, Use, consume, grant, redelegate, subtree,
 };
 use vicar_rules::keypair::{KeypairRequest, bind};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::roles::RoleSet;
+use vicar_rules::terms::Terms;
 use vicar_rules::token::{self, Act, Kind, Switches, may};
 
 use crate::names::*;
@@ -105,6 +107,7 @@ impl World {
             t.user == by && t.kind() == Kind::Login && self.valid[*s].is_some()
         });
         let until = self.live(trust).map(|a| a.until);
+        let terms = self.live(trust).map(|a| a.terms.clone()).unwrap_or_default();
         let allowed = self.chain(trust).leaf().trustee == USERS[by] && until.is_some();
         let expected = self.trusts[trust].trustee == by && self.gives(trust);
         let seen = self.trusts[trust].row.clone();
@@ -114,7 +117,7 @@ impl World {
         let mut methods = vec!["password".to_owned()];
         methods.extend(source.map(|_| "token".to_owned()));
         let from_source = source.map(|s| Until::At(self.tokens[s].expires));
-        let expires = self.capped(until.into_iter().chain(from_source));
+        let expires = terms.token_end(self.now, self.capped(until.into_iter().chain(from_source)));
         let speaker = self.chain(trust).speaks_for();
         Some(self.mint(Token {
             user: USERS.iter().position(|u| *u == speaker)?,
@@ -145,7 +148,8 @@ impl World {
                 return None;
             }
         }
-        let expires = self.capped([authority?.until]);
+        let authority = authority?;
+        let expires = authority.terms.token_end(self.now, self.capped([authority.until]));
         Some(self.mint(Token {
             user: owner,
             methods: vec![token::EC2_METHOD.to_owned()],
@@ -216,6 +220,9 @@ impl World {
                     spent: 0,
                     redelegable: ask.allow_redelegation && ask.count != Some(0),
                     maximum: self.limits.max_redelegation_count,
+                    requests: requests_asked(&ask.terms.access),
+                    not_before: ask.terms.not_before,
+                    longest: ask.terms.max_token_ttl,
                 });
                 self.last.made = Some((n, above));
                 self.stale = true;
@@ -331,7 +338,9 @@ impl World {
             uses: (leaf && !wish.uses.is_multiple_of(4)).then_some(i64::from(wish.uses % 4)),
             allow_redelegation,
             count,
+            terms: Terms::default(),
         };
+        ask.terms = self.lawful_terms(&ask, above.map(|a| &a.terms), wish);
         match wish.bend {
             Bend::No => {}
             Bend::ForeignTrustor | Bend::ForeignToken => {
@@ -380,8 +389,42 @@ impl World {
                 ask.uses = None;
             }
             Bend::Imp => ask.impersonation = true,
+            Bend::AnyRules => ask.terms.access = access(wish.rules),
+            Bend::BeginsEarlier => ask.terms.not_before = Some(0),
+            Bend::BeginsNever => {
+                ask.until = Some(self.now + 5 * SECOND).filter(|t| Until::At(*t) <= latest);
+                ask.terms.not_before = Some(self.now + 500_000 * SECOND);
+            }
+            Bend::LongerTokens => ask.terms.max_token_ttl = Some(1_000 * SECOND),
         }
         ask
+    }
+
+    /// Terms that are no wider than those above.
+    fn lawful_terms(&self, ask: &TrustRequest, above: Option<&Terms>, wish: &Wish) -> Terms {
+        let top = Terms::default();
+        let above = above.unwrap_or(&top);
+        let begins = match wish.terms / 4 % 8 {
+            0 => Some(self.now + 2 * SECOND),
+            1 => Some(self.now - SECOND),
+            _ => None,
+        };
+        let ends = Until::from_option(ask.until);
+        let begins = begins.filter(|from| Some(*from) >= above.not_before && Until::At(*from) < ends);
+        let longest = match wish.terms / 32 % 4 {
+            0 => Some(3 * SECOND),
+            1 => Some(20 * SECOND),
+            _ => None,
+        };
+        Terms {
+            access: if wish.terms.is_multiple_of(4) {
+                rules_below(above, wish.rules)
+            } else {
+                Access::default()
+            },
+            not_before: begins,
+            max_token_ttl: longest.filter(|own| above.max_token_ttl.is_none_or(|longest| *own <= longest)),
+        }
     }
 
     pub fn bind(&mut self, token: usize, wish: &KeyWish) {
@@ -409,11 +452,16 @@ impl World {
             project: PROJECTS[at].to_owned(),
             roles: (under.is_some() && wish.narrow).then(|| set(narrower).clone()),
             until: (under.is_some() && wish.end && Until::At(soon) <= latest).then_some(soon),
+            access: match &above {
+                Some(a) if wish.limit => rules_below(&a.terms, wish.rules),
+                _ => Access::default(),
+            },
         };
         match wish.bend {
             KeyBend::No => {}
             KeyBend::OtherProject => ask.project = PROJECTS[wish.other % 3].to_owned(),
             KeyBend::AnyRoles => ask.roles = Some(set(wish.roles).clone()),
+            KeyBend::AnyRules => ask.access = access(wish.rules),
             KeyBend::NoRoles => ask.roles = Some(RoleSet::new()),
             KeyBend::EndsPast => ask.until = Some(self.now),
             KeyBend::EndsLater => {
@@ -431,6 +479,7 @@ impl World {
                 self.keypairs.push(Keypair {
                     narrowed: ask.roles.as_ref().map(mask),
                     until: Until::from_option(ask.until),
+                    requests: requests_asked(&ask.access),
                     bound,
                     under,
                     owner,
@@ -627,6 +676,22 @@ impl World {
     }
 }
 
+/// The requests that an ask names, by its own rules; all when it has none.
+fn requests_asked(access: &Access) -> Mask {
+    let Some(rules) = access.rules() else { return EVERY_REQUEST };
+    let known = (0..RULES.len()).filter(|n| rules.iter().any(|rule| rule.path == RULES[*n].0));
+    stand_for(known.fold(0, |all, n| all | 1 << n))
+}
+
+/// Those of some rules that may be asked for below `above`; none when none may.
+fn rules_below(above: &Terms, rules: Mask) -> Access {
+    let may = |n: &usize| rules >> n & 1 == 1 && access(1 << n).outside(&above.access).is_none();
+    match (0..RULES.len()).filter(may).fold(0, |all, n| all | 1 << n) {
+        0 => Access::default(),
+        some => access(some),
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Genesis {
     pub grants: [[Mask; PROJECTS.len()]; USERS.len()],
@@ -660,6 +725,10 @@ pub enum Bend {
     CountMore,
     CountOther,
     Imp,
+    AnyRules,
+    BeginsEarlier,
+    BeginsNever,
+    LongerTokens,
 }
 
 pub const BENDS: &[Bend] = &[
@@ -687,6 +756,11 @@ pub const BENDS: &[Bend] = &[
     Bend::CountOther,
     Bend::Imp,
     Bend::Imp,
+    Bend::AnyRules,
+    Bend::AnyRules,
+    Bend::BeginsEarlier,
+    Bend::BeginsNever,
+    Bend::LongerTokens,
 ];
 
 #[derive(Debug, Clone)]
@@ -698,6 +772,8 @@ pub struct Wish {
     pub end: u8,
     pub uses: u8,
     pub depth: u8,
+    pub terms: u8,
+    pub rules: Mask,
     pub bend: Bend,
 }
 
@@ -706,6 +782,7 @@ pub enum KeyBend {
     No,
     OtherProject,
     AnyRoles,
+    AnyRules,
     NoRoles,
     EndsPast,
     EndsLater,
@@ -717,6 +794,8 @@ pub struct KeyWish {
     pub narrow: bool,
     pub end: bool,
     pub other: usize,
+    pub limit: bool,
+    pub rules: Mask,
     pub bend: KeyBend,
 }
 
@@ -788,8 +867,8 @@ pub fn any_target() -> impl Strategy<Value = Target> {
 
 pub fn wish() -> impl Strategy<Value = Wish> {
     let bend = prop_oneof![3 => Just(Bend::No), 2 => select(BENDS)];
-    (0..USERS.len(), 0..USERS.len(), 0..=ALL, any::<bool>(), any::<[u8; 3]>(), bend).prop_map(
-        |(trustee, other, roles, imp, [end, uses, depth], bend)| Wish {
+    (0..USERS.len(), 0..USERS.len(), 0..=ALL, any::<bool>(), any::<[u8; 5]>(), bend).prop_map(
+        |(trustee, other, roles, imp, [end, uses, depth, terms, rules], bend)| Wish {
             trustee,
             other,
             roles,
@@ -797,6 +876,8 @@ pub fn wish() -> impl Strategy<Value = Wish> {
             end,
             uses,
             depth,
+            terms,
+            rules,
             bend,
         },
     )
@@ -808,11 +889,21 @@ pub fn key_wish() -> impl Strategy<Value = KeyWish> {
         1 => Just(KeyBend::OtherProject),
         1 => Just(KeyBend::AnyRoles),
         1 => Just(KeyBend::NoRoles),
+        1 => Just(KeyBend::AnyRules),
         1 => Just(KeyBend::EndsPast),
         1 => Just(KeyBend::EndsLater),
     ];
-    (0..=ALL, any::<bool>(), any::<bool>(), 0..3_usize, bend)
-        .prop_map(|(roles, narrow, end, other, bend)| KeyWish { roles, narrow, end, other, bend })
+    (0..=ALL, any::<[bool; 3]>(), 0..3_usize, any::<u8>(), bend).prop_map(
+        |(roles, [narrow, end, limit], other, rules, bend)| KeyWish {
+            roles,
+            narrow,
+            end,
+            other,
+            limit,
+            rules,
+            bend,
+        },
+    )
 }
 
 pub fn op() -> impl Strategy<Value = Op> {

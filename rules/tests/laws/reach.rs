@@ -39,8 +39,24 @@ impl Reached {
                 }
             }
         }
+        if let Some((t, _)) = &w.last.made {
+            let deep = if w.path(*t).len() > 3 { " at depth 3 or more" } else { "" };
+            let link = &w.trusts[*t];
+            if link.requests != EVERY_REQUEST {
+                self.note(format!("access rules{deep}"));
+            }
+            if link.not_before.is_some() {
+                self.note(format!("a beginning{deep}"));
+            }
+            if link.longest.is_some() {
+                self.note(format!("a longest life of tokens{deep}"));
+            }
+        }
         if let Some((k, _)) = &w.last.bound {
             let key = &w.keypairs[*k];
+            if key.requests != EVERY_REQUEST {
+                self.note("keypair with access rules");
+            }
             self.note(match (key.under, key.narrowed) {
                 (None, _) => "keypair of a login",
                 (Some(_), None) => "keypair of a trust",
@@ -192,6 +208,18 @@ pub const AT_LEAST: &[(&str, usize)] = &[
     ("refused: OtherProject", 50),
     ("refused: ImpersonationGained", 30),
     ("refused: ParentNotLive", 50),
+    ("access rules", 500),
+    ("access rules at depth 3 or more", 8),
+    ("a beginning", 300),
+    ("a beginning at depth 3 or more", 2),
+    ("a longest life of tokens", 500),
+    ("a longest life of tokens at depth 3 or more", 8),
+    ("keypair with access rules", 60),
+    ("refused: RuleOutsideParent", 30),
+    ("refused: EarlierThanParent", 4),
+    ("refused: LongerTokensThanParent", 20),
+    ("refused: NeverBegins", 20),
+    ("refused: NoAccessRules", 6),
     ("refused: KeypairOtherProject", 30),
     ("refused: KeypairRoleOutside", 30),
     ("refused: KeypairOutlives", 30),

@@ -11,11 +11,12 @@ use vicar_rules::Micros;
 use vicar_rules::delegation::{
     Authority, Chain, ChainFacts, Evaluated, Limits, Presence, Trust, TrustStatus, Until, evaluate,
 };
-use vicar_rules::keypair::{Bound, exchange};
+use vicar_rules::keypair::{Bound, Narrowing, exchange};
 use vicar_rules::loss::{self, Carried, Carries, Lost, LostPlace, Place};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::revocation::{Claims, Event, ends};
 use vicar_rules::roles::{Implications, RoleSet};
+use vicar_rules::terms::Terms;
 use vicar_rules::token::{self, Kind, TokenTraits, kind};
 
 use crate::names::*;
@@ -165,6 +166,11 @@ pub struct Link {
     pub redelegable: bool,
     /// The configured maximum when it was made.
     pub maximum: u32,
+    /// The requests that it was asked to be limited to; all when it was not.
+    pub requests: Mask,
+    /// From when, and the longest life of its tokens, as asked.
+    pub not_before: Option<Micros>,
+    pub longest: Option<Micros>,
 }
 
 pub struct Keypair {
@@ -176,6 +182,8 @@ pub struct Keypair {
     /// Roles and end as asked.
     pub narrowed: Option<Mask>,
     pub until: Until,
+    /// As of a trust.
+    pub requests: Mask,
     pub audit: String,
     pub deleted: bool,
 }
@@ -410,13 +418,19 @@ impl World {
         self.path(trust).into_iter().any(|t| self.dead_itself(t))
     }
 
-    /// Something of a chain is switched off, or a delegated role is not held.
+    /// The requests that a trust is good for: those of each link.
+    pub fn requests_of(&self, trust: usize) -> Mask {
+        self.path(trust).into_iter().fold(EVERY_REQUEST, |all, t| all & self.trusts[t].requests)
+    }
+
+    /// Something of a chain is switched off or has not begun, or a delegated role is not held.
     pub fn withheld(&self, trust: usize) -> bool {
         let mut above = self.held(self.root(trust).trustor, self.trusts[trust].project);
         for t in self.path(trust) {
             let t = &self.trusts[t];
             let own = self.closure(t.roles);
-            if !self.user_on(t.trustor)
+            if t.not_before.is_some_and(|from| self.now < from)
+                || !self.user_on(t.trustor)
                 || !self.user_on(t.trustee)
                 || !self.project_on(t.project)
                 || !within(own, above)
@@ -559,11 +573,11 @@ impl World {
         if k.deleted {
             return None;
         }
-        let (roles, until) = (k.bound.roles(), k.bound.until());
+        let own = Narrowing { roles: k.bound.roles(), until: k.bound.until(), access: k.bound.access() };
         match k.under {
             Some(t) => {
                 let authority = self.live(t)?;
-                exchange(authority, roles, until, &self.implications, self.now)
+                exchange(authority, own, &self.implications, self.now)
             }
             None => {
                 let authority = Authority {
@@ -572,9 +586,10 @@ impl World {
                     project: PROJECTS[k.project].to_owned(),
                     impersonate: false,
                     hops: 0,
+                    terms: Terms::default(),
                 };
                 (self.user_on(k.owner) && self.project_on(k.project))
-                    .then(|| exchange(&authority, roles, until, &self.implications, self.now))?
+                    .then(|| exchange(&authority, own, &self.implications, self.now))?
             }
         }
     }
