@@ -43,6 +43,13 @@ pub fn overlay(extra: &Map<String, Value>, known: Value) -> Value {
     Value::Object(out)
 }
 
+/// Adds attributes to an object for a client.
+pub fn add(object: &mut Value, more: Map<String, Value>) {
+    if let Some(map) = object.as_object_mut() {
+        map.extend(more);
+    }
+}
+
 /// Sets an attribute of an object for a client.
 pub fn set(object: &mut Value, name: &str, value: impl Into<Value>) {
     if let Value::Object(attributes) = object {

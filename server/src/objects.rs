@@ -108,6 +108,7 @@ pub static OBJECTS: &[Object] = objects! {
     NamedRole [] = closed(json!({"id": text(), "name": text_or_null()}), json!({}));
     DomainReference [] = closed(json!({"id": text(), "name": text_or_null()}), json!({}));
     Delegation [] = delegation();
+    Rule [] = closed(rule(), json!({}));
 };
 
 fn text() -> Value {
@@ -244,7 +245,8 @@ fn token() -> Value {
     );
     let application_credential = closed(
         json!({"id": text(), "name": text(), "restricted": flag()}),
-        json!({"access_rules": list(named("AccessRule"))}),
+        // Those of a trust have no id.
+        json!({"access_rules": list(closed(rule(), json!({"id": text()})))}),
     );
     closed(
         json!({
@@ -277,6 +279,20 @@ fn receipt() -> Value {
         json!({}),
     );
     closed(json!({"receipt": receipt, "required_auth_methods": list(list(text()))}), json!({}))
+}
+
+/// What an access rule says.
+fn rule() -> Value {
+    json!({"service": text_or_null(), "path": text_or_null(), "method": text_or_null()})
+}
+
+/// The terms of a trust.
+fn terms() -> Value {
+    json!({
+        "access_rules": list(named("Rule")),
+        "not_before": time(),
+        "max_token_ttl": {"type": "integer", "minimum": 1, "description": "In seconds"},
+    })
 }
 
 fn access_rule() -> Value {
@@ -407,7 +423,7 @@ fn trust() -> Value {
             "allow_redelegation": flag(),
             "links": named("SelfLink"),
         }),
-        json!({"roles": list(named("Role")), "roles_links": closed(links, json!({}))}),
+        merged(json!({"roles": list(named("Role")), "roles_links": closed(links, json!({}))}), terms()),
     )
 }
 
@@ -428,7 +444,10 @@ fn would_end() -> Value {
 /// A trust as lineages show it.
 fn delegation() -> Value {
     let roles = json!({"type": ["array", "null"], "items": named("NamedRole")});
-    let keypair = closed(json!({"access": text(), "expires_at": time_or_null(), "roles": roles}), json!({}));
+    let keypair = closed(
+        json!({"access": text(), "expires_at": time_or_null(), "roles": roles}),
+        json!({"access_rules": list(named("Rule"))}),
+    );
     closed(
         json!({
             "id": text(),
@@ -446,7 +465,7 @@ fn delegation() -> Value {
             "state": text(),
             "reason": text_or_null(),
         }),
-        json!({}),
+        terms(),
     )
 }
 
@@ -507,6 +526,11 @@ fn keypair() -> Value {
             "trust_id": text_or_null(),
             "links": named("SelfLink"),
         }),
-        json!({"secret": text(), "roles": list(role), "expires_at": time()}),
+        json!({
+            "secret": text(),
+            "roles": list(role),
+            "access_rules": list(named("Rule")),
+            "expires_at": time(),
+        }),
     )
 }

@@ -56,7 +56,7 @@ reasons! {
     TrustSuspended, "trust-suspended", "the trust gives nothing now: a role, user, project or domain of its chain is missing or disabled";
     CredentialOver, "credential-over", "the keypair, application credential or OAuth1 token is gone, over, or not for this use";
     NoSuchCredential, "no-such-credential", "no application credential of that id, or of that name and user";
-    AccessRules, "access-rules", "the access rules of the token's application credential do not allow the request";
+    AccessRules, "access-rules", "the access rules of the token's trust or application credential do not allow the request, or the asker enforces none";
     NoSuchKeypair, "no-such-keypair", "no keypair of that access id can be read";
     NoSignature, "no-signature", "the request to be exchanged has no signature";
     WrongSignature, "wrong-signature", "the signature does not fit the request, or is of a version that is not accepted";

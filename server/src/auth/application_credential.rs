@@ -8,7 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use vicar_rules::Micros;
-use vicar_rules::application_credential::{CredentialFacts, IDENTITY, evaluate};
+use vicar_rules::access_rule::IDENTITY;
+use vicar_rules::application_credential::{CredentialFacts, evaluate};
 use vicar_rules::delegation::{Authority, Suspended, TrustStatus, Until};
 use vicar_rules::roles::RoleSet;
 
@@ -180,7 +181,9 @@ pub async fn worth(
         TrustStatus::Live(authority) => Ok(Worth { stored, authority }),
         TrustStatus::Suspended(Suspended::Agent(_)) => Err(Reason::TokenUser),
         TrustStatus::Suspended(Suspended::Project) => Err(Reason::NoSuchScope),
-        TrustStatus::Suspended(Suspended::Role(_)) => Err(Reason::NoRoles),
+        TrustStatus::Suspended(Suspended::Role(_) | Suspended::Early(_) | Suspended::Terms(_)) => {
+            Err(Reason::NoRoles)
+        }
         TrustStatus::Ended(_) => Err(Reason::CredentialOver),
     })
 }
@@ -197,10 +200,9 @@ pub async fn allows(
     method: &Method,
     path: &str,
 ) -> Result<bool> {
-    let Some(rules) = token.application_credential.as_ref().and_then(|c| c.credential.access_rules.as_ref())
-    else {
+    if !token.access.is_limited() {
         return Ok(true);
-    };
+    }
     if method == Method::GET && path == "/v3/auth/tokens" {
         return Ok(true);
     }
@@ -216,7 +218,7 @@ pub async fn allows(
     let prefixes =
         here.flat_map(|s| &s.endpoints).map(|e| below(&e.url)).chain([config.path_prefix.as_str(), ""]);
     let paths: BTreeSet<String> = prefixes.map(|prefix| format!("{prefix}{path}")).collect();
-    let is_allowed = |path: &String| rules.iter().any(|rule| rule.allows(IDENTITY, method.as_str(), path));
+    let is_allowed = |path: &String| token.access.allows(IDENTITY, method.as_str(), path);
     Ok(paths.iter().any(is_allowed))
 }
 

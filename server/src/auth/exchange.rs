@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use vicar_rules::Micros;
+use vicar_rules::access_rule::Access;
 use vicar_rules::delegation::Until;
 use vicar_rules::signature::{self, DerivedKey, S3Request, SignatureVersion, SignedRequest};
 use vicar_rules::token::EC2_METHOD;
@@ -140,7 +141,8 @@ impl Keypair {
         let roles = bound.and_then(|bound| bound.roles.as_ref()).map_or(0, |roles| roles.len());
         let texts =
             others.map(String::len).sum::<usize>() + bound.map_or(0, |b| b.access.len() + b.trust_id.len());
-        2_000 + self.secret.len() + texts + 100 * roles
+        let rules = bound.map_or(0, |bound| facts::terms::size(&bound.access_rules));
+        2_000 + self.secret.len() + texts + 100 * roles + rules
     }
 }
 
@@ -194,8 +196,14 @@ async fn read(tx: &mut Tx, keys: &Keys, signed: &Signed, line: &Line) -> Result<
         && let Some(trust_id) = text("trust_id")
     {
         // Made by an older Keystone, which wrote the trust into the blob: bound all the same.
-        let (until, roles, creator) = (Until::Never, None, None);
-        credential.bound = Some(BoundTo { trust_id, access: access.to_owned(), roles, until, creator });
+        credential.bound = Some(BoundTo {
+            trust_id,
+            access: access.to_owned(),
+            roles: None,
+            until: Until::Never,
+            access_rules: Access::default(),
+            creator: None,
+        });
     }
     // What the exchange has no use for, and may be long.
     (credential.extra, credential.encrypted_blob) = (None, String::new());
@@ -238,10 +246,10 @@ pub async fn exchange(
                 return Err(Error::Unauthorized(Reason::TrustOver));
             }
             user.clone_from(&leaf.trustee);
-            until = until.min(trust.chain().until()).min(b.until);
+            until = until.min(trust.chain().until()).min(b.until).min(issue::longest(&trust, now));
             let id = leaf.id.clone();
             known.trust = Some(trust);
-            if b.roles.is_some() {
+            if b.is_narrowed() {
                 PayloadScope::Narrowed(project, id)
             } else {
                 PayloadScope::Trust(project, id)
@@ -424,6 +432,7 @@ mod tests {
                     access: "a".into(),
                     roles: None,
                     until: Until::Never,
+                    access_rules: Access::default(),
                     creator: None,
                 }),
             },

@@ -9,9 +9,10 @@ use super::fernet::{Federated, Payload, PayloadScope, known_methods};
 use super::token::{Known, Outcome, Token, ValidateOptions, evaluate, validate};
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
-use crate::facts::{self, Place};
+use crate::facts::{self, EvaluatedTrust, Place};
 use crate::ids;
 use crate::line::{Line, Tried};
+use crate::living;
 use crate::reason::Reason;
 use crate::store::{Tx, Update, WriteTx};
 use crate::system::System;
@@ -205,7 +206,7 @@ pub async fn issue(
             if leaf.trustee != who.user {
                 return Err(Error::Forbidden("User is not a trustee.".into()));
             }
-            until = until.min(trust.chain().until());
+            until = until.min(trust.chain().until()).min(longest(&trust, now));
             let project = leaf.project.clone().ok_or(Error::Unauthorized(Reason::NoSuchScope))?;
             let scope = PayloadScope::Trust(project, leaf.id.clone());
             known.trust = Some(trust);
@@ -217,6 +218,13 @@ pub async fn issue(
     let root = who.root_audit_id;
     let draft = Draft { user: who.user, methods: who.methods, scope, until, root, federated };
     mint(tx, parts, draft, known, now).await
+}
+
+/// The latest end that a trust's terms let a token have that is issued now.
+pub fn longest(trust: &EvaluatedTrust, now: Micros) -> Until {
+    let terms = trust.status().live().map(|authority| &authority.terms);
+    let end = terms.map_or(Micros::MAX, |terms| terms.token_end(now, Micros::MAX));
+    Until::At(end)
 }
 
 /// Makes a token: what would not validate is not issued. A counted trust loses one use.
@@ -275,7 +283,7 @@ fn consume(tx: &mut WriteTx, trust: &Trust) -> Result<()> {
         .set("remaining_uses", after)
         .key("id", &trust.id)
         .key("remaining_uses", before)
-        .and("deleted_at IS NULL", &[]);
+        .and(living!("trust"), &[]);
     // A Keystone on the same database may take one in between.
     Ok(tx.last(&System::Login, one_less, 1)?)
 }

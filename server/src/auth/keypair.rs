@@ -7,14 +7,14 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use vicar_rules::Micros;
 use vicar_rules::delegation::{Authority, Chain, Until};
-use vicar_rules::keypair;
+use vicar_rules::keypair::{self, Narrowing};
 use vicar_rules::roles::{Implications, RoleSet};
 
 use super::fernet::Payload;
 use crate::args;
 use crate::crypto::keys::Keys;
 use crate::error::Result;
-use crate::facts::credentials::{Credential, PLAIN, read_roles};
+use crate::facts::credentials::{Credential, PLAIN, read_narrowing};
 use crate::store::{Id, Tx};
 
 /// The audit chain of all tokens that a keypair is exchanged for. Derived from the keypair, so that one
@@ -69,7 +69,8 @@ pub async fn narrow(
         )
         .await?;
     let Some((roles, until)) = bound else { return Ok(None) };
-    let roles: Option<RoleSet> = roles.as_deref().map(read_roles);
-    let narrowed = keypair::exchange(authority, roles.as_ref(), Until::from_option(until), implications, now);
+    let (roles, access) = read_narrowing(roles.as_deref());
+    let own = Narrowing { roles: roles.as_ref(), until: Until::from_option(until), access: &access };
+    let narrowed = keypair::exchange(authority, own, implications, now);
     Ok(narrowed.map(|authority| (authority, roles)))
 }

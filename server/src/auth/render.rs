@@ -124,6 +124,15 @@ impl Shown {
     }
 }
 
+/// The access rules of a trust's token. Services read them where those of application credentials are: so
+/// keystonemiddleware enforces them as it is.
+fn limited(token: &Token) -> Option<Value> {
+    let trust = token.trust_id()?;
+    let mut shown = json!({"id": trust, "name": format!("trust {trust}"), "restricted": true});
+    extra::set(&mut shown, "access_rules", facts::terms::rules_to_json(&token.access)?);
+    Some(shown)
+}
+
 /// The `token` object, with the catalog unless it is not wanted.
 pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: bool) -> Result<Shown> {
     let mut out = Map::new();
@@ -212,6 +221,9 @@ pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: b
             let rules: Vec<Value> = stored.access_rules.iter().map(StoredRule::to_json).collect();
             extra::set(&mut shown, "access_rules", rules);
         }
+        out.insert("application_credential".into(), shown);
+    }
+    if let Some(shown) = limited(token) {
         out.insert("application_credential".into(), shown);
     }
     if let PayloadScope::Certificate(_, thumbprint) = &token.payload.scope {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use vicar_rules::Micros;
+use vicar_rules::access_rule::Access;
 use vicar_rules::access_token::AccessToken;
 use vicar_rules::delegation::Presence;
 use vicar_rules::loss::{self, Carried, Carries};
@@ -56,6 +57,8 @@ pub struct Token {
     pub application_credential: Option<StoredCredential>,
     /// Its OAuth1 access token.
     pub access_token: Option<AccessToken>,
+    /// The requests that it is good for.
+    pub access: Access,
     /// The implied-role relation, for what else is judged in the same transaction.
     pub implications: Arc<Implications>,
     /// Made when it is first asked for.
@@ -166,7 +169,8 @@ impl Token {
         let links = self.trust.as_ref().map_or(0, |trust| trust.chain().links().len());
         let groups = self.payload.federated.as_ref().map_or(0, |from| from.groups.len());
         let credential = self.application_credential.as_ref().map_or(0, StoredCredential::size);
-        2_000 + roles.sum::<usize>() + 1_000 * links + 100 * groups + credential
+        let access = facts::terms::size(&self.access);
+        2_000 + roles.sum::<usize>() + 1_000 * links + 100 * groups + credential + access
     }
 
     /// The audit id that descends through exchanges: the root's.
@@ -386,6 +390,7 @@ async fn resolve(
     let mut access_token = None;
     let mut trust = None;
     let mut owner = None;
+    let mut access = Access::default();
     let mut carries = Carries::All;
     if let Some(from) = &payload.federated
         && !facts::federation::has_provider(tx, &from.provider).await?
@@ -421,10 +426,6 @@ async fn resolve(
                 Ok(worth) => worth,
                 Err(reason) => return Ok(Err(reason)),
             };
-            // One that is limited to access rules may be shown only to who enforces them.
-            if !stored.access_rules.is_empty() && !options.understands_access_rules {
-                return Ok(Err(Reason::CredentialOver));
-            }
             if is_over(tx, token::shown_until(kind, payload.expires, options.window, [authority.until]), now)
             {
                 return Ok(Err(Reason::TokenExpired));
@@ -433,6 +434,7 @@ async fn resolve(
             carries = Carries::These(stored.credential.roles.clone());
             application_credential = Some(stored);
             owner = Some(user);
+            access = authority.terms.access;
             (TokenScope::Project(project), authority.roles)
         }
         PayloadScope::AccessToken(project, id) => {
@@ -482,9 +484,14 @@ async fn resolve(
                 return Ok(Err(Reason::NoSuchScope));
             };
             trust = Some(evaluated);
+            access = authority.terms.access;
             (TokenScope::Project(project), authority.roles)
         }
     };
+    // One that is limited to access rules may be shown only to who enforces them.
+    if access.is_limited() && !options.understands_access_rules {
+        return Ok(Err(Reason::AccessRules));
+    }
     let roles = facts::token_roles(tx, &roles).await?;
     // A scope in which nothing is held gives no token, and ends those that were given.
     if roles.is_empty() && !matches!(scope, TokenScope::Unscoped) {
@@ -505,6 +512,7 @@ async fn resolve(
         trust,
         application_credential,
         access_token,
+        access,
         implications,
         subject: OnceLock::new(),
     };

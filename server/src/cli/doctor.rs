@@ -17,6 +17,7 @@ use crate::clock::{SECOND, iso};
 use crate::config::foreign::{self, Effect};
 use crate::config::{Config, Ini};
 use crate::crypto::keys::KeyRing;
+use crate::deleted;
 use crate::policy_file;
 use crate::resources::trusts::flush;
 use crate::store::url::Location;
@@ -276,8 +277,12 @@ async fn clock(r: &mut Report, config: &Config, tx: &mut Tx, now: Micros) -> Res
         .await?;
     let trusts: Vec<i64> = tx
         .column(
-            "SELECT COUNT(*) FROM trust t LEFT JOIN vicar_trust_state s ON s.trust_id = t.id
-              WHERE t.deleted_at > ? OR s.ended_at > ? OR s.created_at > ?",
+            concat!(
+                "SELECT COUNT(*) FROM trust t LEFT JOIN vicar_trust_state s ON s.trust_id = t.id
+                  WHERE (t.deleted_at > ? AND ",
+                deleted!("t"),
+                ") OR s.ended_at > ? OR s.created_at > ?"
+            ),
             args![DateTime(soon), soon, soon],
         )
         .await?;

@@ -7,7 +7,7 @@ use vicar_rules::access_token::{AccessToken, Facts, evaluate};
 use vicar_rules::delegation::{Presence, TrustStatus, Until};
 use vicar_rules::roles::{Implications, RoleSet};
 
-use super::credentials::read_roles;
+use super::roles::read_roles;
 use super::trusts::held_on;
 use super::users::users;
 use super::{ProjectFacts, UserFacts, projects};

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use vicar_rules::application_credential::{AccessRule, ApplicationCredential};
+use vicar_rules::access_rule::AccessRule;
+use vicar_rules::application_credential::ApplicationCredential;
 use vicar_rules::delegation::Until;
 use vicar_rules::roles::RoleSet;
 

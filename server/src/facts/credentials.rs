@@ -1,9 +1,12 @@
 //! Credentials and keypairs as stored, and what a trust's keypair is bound to.
 
+use serde_json::{Value, json};
 use vicar_rules::Micros;
+use vicar_rules::access_rule::Access;
 use vicar_rules::delegation::Until;
 use vicar_rules::roles::RoleSet;
 
+use super::terms;
 use crate::args;
 use crate::store::{CHUNK, Id, Insert, Proof, Result, Row, Select, Tx, WriteTx};
 
@@ -53,8 +56,17 @@ pub struct BoundTo {
     pub roles: Option<RoleSet>,
     /// Its own end.
     pub until: Until,
+    /// The requests that it is limited to.
+    pub access_rules: Access,
     /// The audit id of the token that made it.
     pub creator: Option<String>,
+}
+
+impl BoundTo {
+    /// Whether it has roles or access rules of its own, which a Keystone would not look at.
+    pub fn is_narrowed(&self) -> bool {
+        self.roles.is_some() || self.access_rules.is_limited()
+    }
 }
 
 impl Credential {
@@ -90,11 +102,13 @@ fn read(r: &mut Row) -> Result<Credential> {
     let until: Option<Micros> = r.take()?;
     let creator: Option<String> = r.take()?;
     if let (Some(trust_id), Some(access)) = (trust, access) {
+        let (roles, access_rules) = read_narrowing(roles.as_deref());
         c.bound = Some(BoundTo {
             trust_id,
             access,
-            roles: roles.as_deref().map(read_roles),
+            roles,
             until: Until::from_option(until),
+            access_rules,
             creator,
         });
     }
@@ -136,9 +150,34 @@ pub async fn of_trusts(tx: &mut Tx, trusts: &[&str]) -> Result<Vec<BoundTo>> {
     Ok(out)
 }
 
-/// The roles of a narrowed keypair, as stored. A list that cannot be read gives nothing rather than everything.
-pub fn read_roles(text: &str) -> RoleSet {
-    serde_json::from_str(text).unwrap_or_default()
+/// What a keypair is narrowed to, as stored: a list of role ids, or an object when it is limited to access rules, so that a program
+/// that does not know these finds no roles. What cannot be read gives nothing rather than everything.
+pub fn read_narrowing(text: Option<&str>) -> (Option<RoleSet>, Access) {
+    let Some(text) = text else { return (None, Access::default()) };
+    let nothing = || (Some(RoleSet::new()), Access::default());
+    let roles = |list: &Value| serde_json::from_value::<RoleSet>(list.clone()).ok();
+    match serde_json::from_str(text) {
+        Ok(list @ Value::Array(_)) => roles(&list).map_or_else(nothing, |own| (Some(own), Access::default())),
+        Ok(Value::Object(both)) => {
+            let rules = both.get("access_rules").and_then(terms::rules_of);
+            let own =
+                both.get("roles").map(|list| if list.is_null() { Some(None) } else { roles(list).map(Some) });
+            match (own, rules) {
+                (Some(Some(roles)), Some(rules)) if both.len() == 2 => (roles, Access::only(&rules)),
+                _ => nothing(),
+            }
+        }
+        _ => nothing(),
+    }
+}
+
+/// The stored form of what a keypair is narrowed to.
+fn write_narrowing(b: &BoundTo) -> Option<String> {
+    let stored = match terms::rules_to_json(&b.access_rules) {
+        Some(rules) => json!({"roles": b.roles, "access_rules": rules}),
+        None => json!(b.roles.as_ref()?),
+    };
+    Some(stored.to_string())
 }
 
 /// Proofs that cover the record of what a keypair is bound to: its creation, and the first use of one that an
@@ -165,10 +204,56 @@ pub async fn record(
         .set("access", &b.access)
         .set("trust_id", &b.trust_id)
         .set("audit_chain_id", audit_chain)
-        .set("roles", b.roles.as_ref().map(|r| serde_json::json!(r).to_string()))
+        .set("roles", write_narrowing(b))
         .set("expires_at", b.until.to_option())
         .set("created_at", now)
         .set("creator_audit_id", &b.creator);
     tx.execute(proof, &row).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use vicar_rules::access_rule::AccessRule;
+
+    use super::*;
+
+    #[test]
+    fn what_a_keypair_is_narrowed_to_is_read_as_it_was_written() {
+        let roles = || Some(RoleSet::from(["r".to_owned(), "s".to_owned()]));
+        let rule = AccessRule { service: "compute".into(), method: "GET".into(), path: "/a/*".into() };
+        let rules = || Access::only(&[rule.clone()].into());
+        for (roles, access_rules) in
+            [(None, Access::default()), (roles(), Access::default()), (None, rules()), (roles(), rules())]
+        {
+            let bound = BoundTo {
+                trust_id: "t".into(),
+                access: "a".into(),
+                roles: roles.clone(),
+                until: Until::Never,
+                access_rules: access_rules.clone(),
+                creator: None,
+            };
+            let text = write_narrowing(&bound);
+            assert_eq!(read_narrowing(text.as_deref()), (roles, access_rules));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_gives_nothing() {
+        let rules = r#"[{"service": "s", "method": "GET", "path": "/"}]"#;
+        for text in [
+            String::new(),
+            "null".into(),
+            "[1]".into(),
+            "{}".into(),
+            r#"{"roles": null}"#.into(),
+            format!(r#"{{"access_rules": {rules}}}"#),
+            format!(r#"{{"roles": 1, "access_rules": {rules}}}"#),
+            format!(r#"{{"roles": null, "access_rules": {rules}, "only_on_mondays": true}}"#),
+            r#"{"roles": null, "access_rules": [{"service": "s"}]}"#.into(),
+        ] {
+            assert_eq!(read_narrowing(Some(&text)).0, Some(RoleSet::new()), "{text}");
+        }
+    }
 }

@@ -17,6 +17,7 @@ pub mod options;
 pub mod projects;
 pub mod revocations;
 pub mod roles;
+pub mod terms;
 pub mod trusts;
 pub mod users;
 

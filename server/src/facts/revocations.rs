@@ -7,6 +7,7 @@ use vicar_rules::revocation::Event;
 
 use crate::args;
 use crate::clock;
+use crate::living;
 pub use crate::store::revocations::RevocationQuery;
 use crate::store::revocations::{COLUMNS, query, shared};
 use crate::store::{
@@ -73,7 +74,7 @@ async fn below_the_concerned(tx: &mut Tx, event: &Event) -> Result<BTreeSet<Stri
             "SELECT c.id, c.trustor_user_id, c.trustee_user_id
                FROM trust t JOIN trust c ON c.redelegated_trust_id = t.id",
         );
-        q.and("c.deleted_at IS NULL", &[]).and(condition, args);
+        q.and(living!("c"), &[]).and(condition, args);
         q.id("c.project_id", event.project.as_deref());
         q
     };

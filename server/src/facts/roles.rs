@@ -225,6 +225,11 @@ pub async fn effective_roles(
     Ok(implications.closure(&assigned(tx, user, place).await?))
 }
 
+/// A JSON list of role ids, as stored. A list that cannot be read gives nothing rather than everything.
+pub(super) fn read_roles(text: &str) -> RoleSet {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
 /// Roles as tokens show them: each once, domain-specific ones left out.
 pub async fn token_roles(tx: &mut Tx, ids: &RoleSet) -> Result<Vec<RoleRef>> {
     if ids.is_empty() {

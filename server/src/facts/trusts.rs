@@ -7,10 +7,11 @@ use vicar_rules::Micros;
 use vicar_rules::delegation::{self, Chain, ChainFacts, Evaluated, Presence, Trust, TrustStatus, Until};
 use vicar_rules::loss::{self, LostPlace};
 use vicar_rules::roles::{Implications, RoleSet};
+use vicar_rules::terms::Terms;
 
 use super::holdings::Holdings;
 use super::users::users;
-use super::{Place, ProjectFacts, UserFacts, effective_roles, implications, projects};
+use super::{Place, ProjectFacts, UserFacts, effective_roles, implications, projects, terms};
 use crate::args;
 use crate::store::memory::AnswerKey;
 use crate::store::tree::TRUSTS;
@@ -39,12 +40,15 @@ fn read_trust(r: &mut Row) -> Result<Trust> {
         hops: r.take::<Option<u32>>()?.unwrap_or(0),
         parent: r.take()?,
         deleted_at: r.take::<Option<DateTime>>()?.map(|d| d.0),
+        terms: Some(Terms::default()),
     })
 }
 
-async fn with_roles(tx: &mut Tx, mut trusts: Vec<Trust>) -> Result<Vec<Trust>> {
+/// Adds the roles and the terms.
+async fn whole(tx: &mut Tx, mut trusts: Vec<Trust>) -> Result<Vec<Trust>> {
     for part in trusts.chunks_mut(CHUNK) {
         let at: BTreeMap<String, usize> = part.iter().enumerate().map(|(i, t)| (t.id.clone(), i)).collect();
+        read_terms(tx, part, &at).await?;
         let mut q = Select::new("SELECT trust_id, role_id FROM trust_role");
         q.id_in("trust_id", at.keys());
         for (trust, role) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
@@ -54,6 +58,29 @@ async fn with_roles(tx: &mut Tx, mut trusts: Vec<Trust>) -> Result<Vec<Trust>> {
         }
     }
     Ok(trusts)
+}
+
+/// Adds the terms of those that have some: their rows look deleted to a Keystone, and are not.
+async fn read_terms(tx: &mut Tx, trusts: &mut [Trust], at: &BTreeMap<String, usize>) -> Result<()> {
+    let mut have = Vec::new();
+    for trust in trusts.iter_mut().filter(|t| t.deleted_at.is_some()) {
+        if trust.deleted_at >= Some(terms::APART) {
+            (trust.deleted_at, trust.terms) = (None, None);
+        }
+        // They are shown after the end, too.
+        have.push(trust.id.clone());
+    }
+    if have.is_empty() {
+        return Ok(());
+    }
+    let mut q = Select::new("SELECT trust_id, terms FROM vicar_trust_terms");
+    q.id_in("trust_id", &have);
+    for (trust, text) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
+        if let Some(trust) = at.get(&trust).and_then(|i| trusts.get_mut(*i)) {
+            trust.terms = terms::read(&text);
+        }
+    }
+    Ok(())
 }
 
 /// A trust with everything above it; nothing when it is not stored. Deleted rows are included.
@@ -114,7 +141,7 @@ pub async fn subtree(tx: &mut Tx, trust: &str) -> Result<Vec<Trust>> {
             read_trust,
         )
         .await?;
-    let rows = with_roles(tx, rows).await?;
+    let rows = whole(tx, rows).await?;
     Ok(delegation::subtree(trust, &rows).into_iter().cloned().collect())
 }
 
@@ -123,7 +150,7 @@ pub async fn trusts_where(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Resul
     let mut q = Select::new(&format!("SELECT {TRUST} FROM trust t"));
     build(&mut q);
     let rows = q.map(tx, read_trust).await?;
-    with_roles(tx, rows).await
+    whole(tx, rows).await
 }
 
 /// A stored trust in its chain, evaluated, and the facts that tokens need of it.
@@ -180,7 +207,12 @@ pub async fn evaluated_trust(
         && let Some(authority) = trust.status().live()
     {
         tx.holds_until(authority.until.to_option().unwrap_or(Micros::MAX));
-        let size = 1_000 * trust.chain().links().len() + 300 * authority.roles.len();
+        let links = trust.chain().links();
+        let rules = links.iter().flat_map(|link| &link.terms).map(|own| terms::size(&own.access));
+        let size = 1_000 * links.len()
+            + 300 * authority.roles.len()
+            + rules.sum::<usize>()
+            + terms::size(&authority.terms.access);
         tx.remember(mark, key, (trust, size));
     }
     Ok(found)

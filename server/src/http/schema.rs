@@ -106,6 +106,32 @@ pub fn named_role() -> Value {
     })
 }
 
+/// The most access rules that a trust or a keypair is limited to. Two lists are compared rule by rule.
+const MOST_RULES: usize = 32;
+
+/// A word that an access rule is made of: the type of a service, an id.
+pub const WORD: &str = "^[a-zA-Z0-9-]+$";
+
+/// What an access rule says, as the properties of its schema.
+pub fn access_rule() -> Value {
+    serde_json::json!({
+        "service": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": WORD},
+        "path": {"type": "string", "maxLength": 128, "pattern": r"^/[^\u0000]*$"},
+        "method": {"enum": ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"]},
+    })
+}
+
+/// The schema of the access rules of a trust or a keypair.
+pub fn access_rules() -> Value {
+    let rule = serde_json::json!({
+        "type": "object",
+        "required": ["service", "path", "method"],
+        "properties": access_rule(),
+        "additionalProperties": false,
+    });
+    serde_json::json!({"type": ["array", "null"], "maxItems": MOST_RULES, "items": rule})
+}
+
 /// The schema of a truth value in a query.
 pub fn flag() -> Value {
     serde_json::json!({"enum": [

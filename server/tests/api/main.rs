@@ -50,6 +50,7 @@ mod security;
 mod statements;
 mod stopping;
 mod stored;
+mod terms;
 mod tokens;
 mod trusts;
 mod users;

@@ -17,6 +17,7 @@ use crate::facts::{self, EvaluatedTrust};
 use crate::store::schema::{Dialect, OWN, OWN_INDEXES};
 use crate::store::url::Location;
 use crate::store::{DateTime, Id, Tx, Value, migrate};
+use crate::{deleted, living};
 
 type Result<T = ()> = std::result::Result<T, Failure>;
 
@@ -432,7 +433,7 @@ impl Tally {
 /// Asks the rules about every trust that nobody deleted. They are the same that the server asks.
 async fn tally(tx: &mut Tx, config: &Config, now: Micros) -> Result<Tally> {
     let ids: Vec<String> =
-        tx.column("SELECT id FROM trust WHERE deleted_at IS NULL ORDER BY id", &[]).await?;
+        tx.column(concat!("SELECT t.id FROM trust t WHERE ", living!("t"), " ORDER BY t.id"), &[]).await?;
     let implications = facts::implications(tx).await?;
     let mut tally = Tally::default();
     for batch in ids.chunks(BATCH) {
@@ -504,7 +505,7 @@ async fn delegations(r: &mut Report, tx: &mut Tx, config: &Config, now: Micros) 
         t.deep,
         "trusts may be passed on more often than [trust] max_redelegation_count says: the setting holds for new ones only",
     );
-    let deleted = count(tx, "SELECT COUNT(*) FROM trust WHERE deleted_at IS NOT NULL", &[]).await?;
+    let deleted = count(tx, concat!("SELECT COUNT(*) FROM trust t WHERE ", deleted!("t")), &[]).await?;
     if deleted > 0 || t.over > 0 {
         r.differs(
             "dead trusts",

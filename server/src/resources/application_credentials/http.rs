@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use axum::response::Response;
-use serde_json::Value;
-use vicar_rules::application_credential::{AccessRule, CredentialRequest, grant};
+use serde_json::{Value, json};
+use vicar_rules::access_rule::AccessRule;
+use vicar_rules::application_credential::{CredentialRequest, grant};
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::revocation::Event;
 use vicar_rules::roles::RoleSet;
@@ -31,8 +32,13 @@ use crate::store::{Select, Tx, WriteTx};
 /// The most access rules that one application credential is limited to.
 const MOST_RULES: usize = 200;
 
-/// A word that an access rule is made of: the type of a service, an id.
-const WORD: &str = "^[a-zA-Z0-9-]+$";
+/// An access rule by what it says, by its id, or by both.
+fn access_rule() -> Value {
+    let mut rule = schema::access_rule();
+    let id = json!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": schema::WORD});
+    extra::set(&mut rule, "id", id);
+    rule
+}
 
 schema!(CREATE, {
     "type": "object",
@@ -49,12 +55,7 @@ schema!(CREATE, {
             "maxItems": MOST_RULES,
             "items": {
                 "type": "object",
-                "properties": {
-                    "id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": WORD},
-                    "service": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": WORD},
-                    "path": {"type": "string", "maxLength": 128, "pattern": r"^/[^\u0000]*$"},
-                    "method": {"enum": ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"]},
-                },
+                "properties": access_rule(),
             },
         },
         // The server says these.

@@ -1,7 +1,8 @@
 //! What requests read and write of application credentials and access rules; how they are read whole is in
 //! `facts::application_credentials`.
 
-use vicar_rules::application_credential::{AccessRule, GrantedCredential};
+use vicar_rules::access_rule::AccessRule;
+use vicar_rules::application_credential::GrantedCredential;
 
 use super::NewCredential;
 use crate::args;

@@ -9,6 +9,7 @@ use vicar_rules::token::{Act, Kind};
 use crate::app::App;
 use crate::authz::{Authorized, Caller, Proposed, Reading, Session, Writing};
 use crate::error::{Error, Result};
+use crate::facts::terms::access_rules;
 use crate::http::Links;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::ids;
@@ -29,6 +30,7 @@ schema!(CREATE, {
         "project_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 64},
         "expires_at": {"type": ["string", "null"], "maxLength": 64},
         "roles": crate::http::schema::named_roles(),
+        "access_rules": crate::http::schema::access_rules(),
         // The server alone records where a credential comes from; null says nothing.
         "trust_id": {"type": "null"},
         "app_cred_id": {"type": "null"},
@@ -127,7 +129,8 @@ async fn keypair_draft(
     let until = keypairs::http::until(&mut rest)?;
     let roles = keypairs::http::narrowing(tx, &mut rest).await?;
     rest.remove("expires_at");
-    Ok(Draft { access, blob, extra: rest, ask: KeypairRequest { project, roles, until } })
+    let ask = KeypairRequest { project, roles, until, access: access_rules(rest.remove("access_rules")) };
+    Ok(Draft { access, blob, extra: rest, ask })
 }
 
 /// The credential that a path names, with the right to do `op` to it.

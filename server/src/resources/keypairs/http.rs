@@ -15,6 +15,7 @@ use crate::authz::{Authorized, Caller, NoObject, Proposed, Reading, Session, Wri
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::extra;
+use crate::facts::terms::{access_rules, rules_to_json};
 use crate::http::Links;
 use crate::http::request::{created, no_content, one, take_text, with_made};
 use crate::ids;
@@ -30,6 +31,7 @@ schema!(CREATE, {
         "tenant_id": {"type": "string", "minLength": 1, "maxLength": 64},
         "expires_at": {"type": ["string", "null"], "maxLength": 64},
         "roles": crate::http::schema::named_roles(),
+        "access_rules": crate::http::schema::access_rules(),
         // The server alone records where a keypair comes from; null says nothing.
         "trust_id": {"type": "null"},
         "app_cred_id": {"type": "null"},
@@ -88,6 +90,9 @@ fn to_json(view: &CredentialView, app: &App, caller: &Caller, links: &Links, und
             let roles: Vec<Value> = roles.iter().map(|id| json!({"id": id})).collect();
             extra::set(&mut out, "roles", roles);
         }
+        if let Some(rules) = rules_to_json(&b.access_rules) {
+            extra::set(&mut out, "access_rules", rules);
+        }
         if let Some(end) = b.until.to_option() {
             extra::set(&mut out, "expires_at", clock::iso(end));
         }
@@ -103,6 +108,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let mut body = s.body()?;
     let until = until(&mut body)?;
     let roles = narrowing(&mut s.tx, &mut body).await?;
+    let access = access_rules(body.remove("access_rules"));
     let project = take_text(&mut body, "tenant_id").unwrap_or_default();
     let mut blob = Map::new();
     blob.insert("secret".into(), ids::secret().into());
@@ -110,7 +116,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
         access: ids::secret(),
         blob,
         extra: Map::new(),
-        ask: KeypairRequest { project, roles, until },
+        ask: KeypairRequest { project, roles, until, access },
     };
     let (app, caller, now) = (s.app, s.caller()?, s.now);
     let made = super::create(&mut s.tx, &owner, app, caller, draft, now).await?;

@@ -240,6 +240,7 @@ pub async fn create(
         access: draft.access.clone(),
         roles: bound.roles().cloned(),
         until: bound.until(),
+        access_rules: bound.access().clone(),
         creator: caller.token().and_then(|t| t.payload.audit_ids.first().cloned()),
     });
     if let Some(b) = &bound {

@@ -9,6 +9,7 @@ use vicar_rules::policy::Op;
 use vicar_rules::signature::{S3Request, SignedRequest};
 use vicar_rules::token::EC2_METHOD;
 
+use super::http::enforces_access_rules;
 use crate::auth::exchange::{BAD_SIGNATURE, Signed, exchange};
 use crate::auth::render::render;
 use crate::auth::token::Known;
@@ -54,7 +55,8 @@ schema!(SIGNED, {
 pub async fn ec2(s: &mut Writing<'_>) -> Result<Response> {
     let given = credentials(s, Op::Ec2tokensValidate)?;
     let signed = Signed::Ec2(ec2_request(&given)?);
-    let (text, response) = answer(s, &signed).await?;
+    // Whoever is given the token has to ask about it, and is told then only if they enforce its access rules.
+    let (text, response) = answer(s, &signed, true).await?;
     Ok(with_header(response, SUBJECT_TOKEN, &text))
 }
 
@@ -64,12 +66,17 @@ pub async fn s3(s: &mut Writing<'_>) -> Result<Response> {
     let text = |name| required(&given, name);
     let signed = S3Request::from_token(text("access")?, text("signature")?, text("token")?);
     let signed = Signed::S3(signed.map_err(|_| BAD_SIGNATURE)?);
-    Ok(answer(s, &signed).await?.1)
+    // Here the answer is all that there is.
+    let enforces = enforces_access_rules(s.request)?;
+    Ok(answer(s, &signed, enforces).await?.1)
 }
 
-async fn answer(s: &mut Writing<'_>, signed: &Signed) -> Result<(String, Response)> {
+async fn answer(s: &mut Writing<'_>, signed: &Signed, enforces: bool) -> Result<(String, Response)> {
     let known = Known::of_caller(s.caller()?.token());
     let (text, token) = exchange(&mut s.tx, s.app.auth(), signed, known, &s.request.line, s.now).await?;
+    if token.access.is_limited() && !enforces {
+        return Err(Error::Unauthorized(Reason::AccessRules));
+    }
     s.request.line.subject(token.ids());
     let shown = render(&mut s.tx, &s.app.config, &token, true).await?;
     s.after_commit(|metrics| {

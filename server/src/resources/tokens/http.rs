@@ -483,6 +483,15 @@ fn text(map: &Map<String, Value>, name: &str, at: &str) -> Result<Option<String>
     }
 }
 
+/// Whether the asker says that it enforces access rules.
+///
+/// # Errors
+/// 400 when the header is no text.
+pub fn enforces_access_rules(request: &Request) -> Result<bool> {
+    let version = request.header(&ACCESS_RULES)?.and_then(|v| v.trim().parse::<f64>().ok());
+    Ok(version.is_some_and(|v| v >= 1.0))
+}
+
 /// The token that a call is about, as it is named.
 struct Named<'a> {
     text: &'a str,
@@ -494,8 +503,7 @@ impl<'a> Named<'a> {
         let text = request
             .token_header(&SUBJECT_TOKEN)?
             .ok_or_else(|| Error::field("X-Subject-Token", "the header is required"))?;
-        let version = request.header(&ACCESS_RULES)?.and_then(|v| v.trim().parse::<f64>().ok());
-        let understands_access_rules = version.is_some_and(|v| v >= 1.0);
+        let understands_access_rules = enforces_access_rules(request)?;
         Ok(Self { text, options: ValidateOptions { window, understands_access_rules } })
     }
 }
@@ -548,8 +556,7 @@ async fn subject(
     named: &Named<'_>,
 ) -> Result<Subject> {
     let own = caller.shared_token().filter(|token| {
-        let is_shown = named.options.understands_access_rules
-            || token.application_credential.as_ref().is_none_or(|c| c.access_rules.is_empty());
+        let is_shown = named.options.understands_access_rules || !token.access.is_limited();
         is_shown && request.token_header(&AUTH_TOKEN).is_ok_and(|t| t == Some(named.text))
     });
     let token = match own {

@@ -7,6 +7,7 @@ use crate::args;
 use crate::authz::Authorized;
 use crate::error::Result;
 use crate::facts::{self, EvaluatedTrust};
+use crate::living;
 use crate::resources::keypairs::{self, EndsKeypairs};
 use crate::store::{DateTime, Delete, Id, Insert, Select, Update, WriteTx};
 use crate::system::System;
@@ -97,7 +98,7 @@ async fn all_where(
     now: Micros,
 ) -> Result<()> {
     let found = facts::trusts_where(tx, |q| {
-        q.and("t.deleted_at IS NULL", &[]);
+        q.and(living!("t"), &[]);
         build(q);
     })
     .await?;

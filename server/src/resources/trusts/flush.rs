@@ -14,6 +14,7 @@ use crate::facts;
 use crate::resources::keypairs;
 use crate::store::{CHUNK, DateTime, Delete, Id, Select, Tx, Value, WriteTx, cascade};
 use crate::system::System;
+use crate::{deleted, living};
 
 /// So many trusts are ended or removed in one transaction, so that logins are not kept waiting.
 pub const BATCH: usize = 100;
@@ -27,9 +28,12 @@ const EXPIRED: &str = "((COALESCE(t.expires_at_int, 0) <> 0 AND t.expires_at_int
 ///
 /// Each row is looked for by its key: of `NOT EXISTS` or a join, PostgreSQL would make a table of all users or trusts
 /// in memory for each part that is read.
-const BROKEN: &str = "(
+const BROKEN: &str = concat!(
+    "(
     (t.redelegated_trust_id IS NOT NULL AND (SELECT 1 FROM trust p
-        WHERE p.id = t.redelegated_trust_id AND p.deleted_at IS NULL
+        WHERE p.id = t.redelegated_trust_id AND ",
+    living!("p"),
+    "
           AND COALESCE(t.project_id, '') = COALESCE(p.project_id, '')
           AND COALESCE(t.redelegation_count, 0) < COALESCE(p.redelegation_count, 0)
           AND NOT (t.impersonation <> p.impersonation AND t.impersonation = ?)
@@ -37,7 +41,8 @@ const BROKEN: &str = "(
     ) IS NULL)
     OR (SELECT 1 FROM project x WHERE x.id = t.project_id) IS NULL
     OR (SELECT 1 FROM \"user\" x WHERE x.id = t.trustor_user_id) IS NULL
-    OR (SELECT 1 FROM \"user\" x WHERE x.id = t.trustee_user_id) IS NULL)";
+    OR (SELECT 1 FROM \"user\" x WHERE x.id = t.trustee_user_id) IS NULL)"
+);
 
 /// `t` counts uses, and none is left.
 const EXHAUSTED: &str = "t.remaining_uses <= 0";
@@ -51,8 +56,8 @@ pub fn in_state(q: &mut Select, state: &str, now: Micros) {
         )
     };
     match state {
-        "live" | "suspended" => q.and("t.deleted_at IS NULL", &[]),
-        "deleted" => q.and("t.deleted_at IS NOT NULL", &[]),
+        "live" | "suspended" => q.and(living!("t"), &[]),
+        "deleted" => q.and(deleted!("t"), &[]),
         "expired" => q.and(&own(EXPIRED), args![now, DateTime(now), Id(state)]),
         "exhausted" => q.and(&own(EXHAUSTED), args![Id(state)]),
         _ => q,
@@ -105,10 +110,10 @@ pub async fn count(tx: &mut Tx, now: Micros) -> Result<Dead> {
     let time = args![now, DateTime(now)];
     Ok(Dead {
         keypairs: Search::Keypairs.count(tx).await? + Search::Credentials.count(tx).await?,
-        deleted: how_many(tx, "t.deleted_at IS NOT NULL", &[]).await?,
-        expired: how_many(tx, &format!("t.deleted_at IS NULL AND {EXPIRED}"), time).await?,
-        exhausted: how_many(tx, &format!("t.deleted_at IS NULL AND {EXHAUSTED}"), &[]).await?,
-        broken: how_many(tx, &format!("t.deleted_at IS NULL AND {BROKEN}"), args![true, true]).await?,
+        deleted: how_many(tx, deleted!("t"), &[]).await?,
+        expired: how_many(tx, &format!("{} AND {EXPIRED}", living!("t")), time).await?,
+        exhausted: how_many(tx, &format!("{} AND {EXHAUSTED}", living!("t")), &[]).await?,
+        broken: how_many(tx, &format!("{} AND {BROKEN}", living!("t")), args![true, true]).await?,
     })
 }
 
@@ -129,6 +134,8 @@ pub enum Search {
     Roles,
     /// Trusts that are not stored, by what was recorded of them.
     States,
+    /// Trusts that are not stored, by the terms that they had.
+    Terms,
     /// Keypairs of trusts that are deleted or not stored, and those whose credential is not.
     Keypairs,
     /// Credentials of keypairs of which nothing says whose trust's they are.
@@ -151,7 +158,7 @@ const ROWS: usize = 1000;
 
 impl Search {
     /// What hangs on no trust any more.
-    pub const REST: [Self; 4] = [Self::Roles, Self::States, Self::Keypairs, Self::Credentials];
+    pub const REST: [Self; 5] = [Self::Roles, Self::States, Self::Terms, Self::Keypairs, Self::Credentials];
 
     /// The table that is looked through, and its key.
     fn table(&self) -> (&'static str, &'static str) {
@@ -159,6 +166,7 @@ impl Search {
             Self::Over(..) | Self::Ended(..) => ("trust t", "t.id"),
             Self::Roles => ("trust_role r", "r.trust_id"),
             Self::States => ("vicar_trust_state r", "r.trust_id"),
+            Self::Terms => ("vicar_trust_terms r", "r.trust_id"),
             Self::Keypairs => ("vicar_keypair k", "k.credential_id"),
             Self::Credentials => ("credential c", "c.id"),
         }
@@ -184,16 +192,20 @@ impl Search {
         match self {
             Self::Over(_, now) => {
                 let over = format!("({EXPIRED} OR {EXHAUSTED} OR {BROKEN})");
-                q.and("t.deleted_at IS NULL", &[]).and(&over, args![*now, DateTime(*now), true, true]);
+                q.and(living!("t"), &[]).and(&over, args![*now, DateTime(*now), true, true]);
             }
-            Self::Ended(..) => drop(q.and("t.deleted_at IS NOT NULL", &[])),
-            Self::Roles | Self::States => {
+            Self::Ended(..) => drop(q.and(deleted!("t"), &[])),
+            Self::Roles | Self::States | Self::Terms => {
                 q.and("(SELECT 1 FROM trust t WHERE t.id = r.trust_id) IS NULL", &[]);
             }
             Self::Keypairs => {
                 q.and(
-                    "((SELECT 1 FROM trust t WHERE t.id = k.trust_id AND t.deleted_at IS NULL) IS NULL
-                      OR (SELECT 1 FROM credential c WHERE c.id = k.credential_id) IS NULL)",
+                    concat!(
+                        "((SELECT 1 FROM trust t WHERE t.id = k.trust_id AND ",
+                        living!("t"),
+                        ") IS NULL
+                      OR (SELECT 1 FROM credential c WHERE c.id = k.credential_id) IS NULL)"
+                    ),
                     &[],
                 );
             }
@@ -279,6 +291,7 @@ impl Search {
             Self::Ended(which, cutoff) => purge_those(tx, by, which, found, *cutoff).await,
             Self::Roles => remove_rows(tx, by, "trust_role", found).await,
             Self::States => remove_rows(tx, by, "vicar_trust_state", found).await,
+            Self::Terms => remove_rows(tx, by, "vicar_trust_terms", found).await,
             Self::Keypairs | Self::Credentials => remove_orphaned_keypairs(tx, by, found).await,
         }
     }
@@ -330,10 +343,10 @@ enum Stored {
 async fn stored(tx: &mut Tx, ids: &[String], how: Stored) -> Result<Vec<String>> {
     let mut out = Vec::new();
     for part in ids.chunks(CHUNK) {
-        let mut q = Select::new("SELECT id FROM trust");
-        q.id_in("id", part.iter().map(String::as_str));
+        let mut q = Select::new("SELECT t.id FROM trust t");
+        q.id_in("t.id", part.iter().map(String::as_str));
         if how == Stored::Alive {
-            q.and("deleted_at IS NULL", &[]);
+            q.and(living!("t"), &[]);
         }
         out.extend(q.map(tx, |r| r.take::<String>()).await?);
     }
@@ -359,7 +372,7 @@ async fn purge_those(
     cutoff: Micros,
 ) -> Result<usize> {
     let mut q = Select::new("SELECT t.id FROM trust t");
-    q.and("t.deleted_at IS NOT NULL", &[]).and(ENDED, &ended_at(cutoff));
+    q.and(deleted!("t"), &[]).and(ENDED, &ended_at(cutoff));
     which.narrow(&mut q);
     let found: Vec<String> = q.id_in("t.id", ids.iter().map(String::as_str)).map(tx, |r| r.take()).await?;
     for id in &found {

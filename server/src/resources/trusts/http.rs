@@ -9,12 +9,14 @@ use vicar_rules::delegation::{self, Parties, Presence, TrustRequest};
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::roles::RoleSet;
+use vicar_rules::terms::Terms;
 use vicar_rules::token::{Act, Kind};
 
 use super::{end, flush, render, sql, view};
 use crate::authz::{Caller, NoObject, Object, Proposed, Reading, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::facts::terms::access_rules;
 use crate::facts::{self, EvaluatedTrust, Place};
 use crate::http::Request;
 use crate::http::request::{created, no_content, one, take_text};
@@ -37,6 +39,11 @@ schema!(CREATE, {
         "allow_redelegation": {"type": ["boolean", "null"]},
         "redelegation_count": {"type": ["integer", "null"], "minimum": 0, "maximum": 2_147_483_647},
         "roles": crate::http::schema::named_roles(),
+        "access_rules": crate::http::schema::access_rules(),
+        "not_before": {"type": ["string", "null"], "maxLength": 64},
+        "max_token_ttl": {
+            "type": ["integer", "null"], "minimum": 1, "maximum": 2_147_483_647, "description": "In seconds",
+        },
     },
 });
 
@@ -60,19 +67,16 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let mut body = s.body()?;
     let trustor = take_text(&mut body, "trustor_user_id").unwrap_or_default();
     let proof = s.authorize(Op::CreateTrust, Proposed(sql::NewTrust { trustor: trustor.clone() }))?;
+    let terms = Terms {
+        access: access_rules(body.remove("access_rules")),
+        not_before: time(&mut body, "not_before")?,
+        max_token_ttl: whole(&mut body, "max_token_ttl")?
+            .map(|seconds| seconds.saturating_mul(clock::SECOND)),
+    };
     for own in sql::OWN {
         body.remove(own);
     }
-    let until = match take_text(&mut body, "expires_at") {
-        None => None,
-        Some(text) => Some(clock::from_client(&text).ok_or_else(|| {
-            Error::field(
-                "expires_at",
-                "must be a UTC time like 2027-01-31T12:00:00.000000Z, without an offset",
-            )
-        })?),
-    };
-    body.remove("expires_at");
+    let until = time(&mut body, "expires_at")?;
     let named = body.remove("roles");
     let ask = TrustRequest {
         trustor,
@@ -86,6 +90,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
         count: whole(&mut body, "redelegation_count")?
             .map(|n| u32::try_from(n).map_err(|_| Error::field("redelegation_count", "is out of range")))
             .transpose()?,
+        terms,
     };
     body.remove("project_id");
     let caller = s.caller()?;
@@ -104,6 +109,14 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let shown = render::to_json_with_roles(&s.request.links, &made, body.clone(), &roles);
     sql::insert(&mut s.tx, &proof, &made.id, &granted, &body).await?;
     Ok(created("trust", shown))
+}
+
+/// An optional time.
+fn time(body: &mut Map<String, Value>, name: &str) -> Result<Option<Micros>> {
+    let text = take_text(body, name);
+    body.remove(name);
+    let wrong = "must be a UTC time like 2027-01-31T12:00:00.000000Z, without an offset";
+    text.map(|text| clock::from_client(&text).ok_or_else(|| Error::field(name, wrong))).transpose()
 }
 
 /// An optional whole number. JSON Schema takes `1.0` for one; here it is refused rather than read as absent.

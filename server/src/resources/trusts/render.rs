@@ -6,6 +6,7 @@ use vicar_rules::roles::RoleSet;
 
 use crate::clock;
 use crate::error::Result;
+use crate::facts::terms;
 use crate::http::Links;
 use crate::resource::Record;
 use crate::resources::roles::Role;
@@ -46,6 +47,23 @@ pub fn to_json(links: &Links, t: &Trust, extra: Map<String, Value>) -> Map<Strin
     });
     if let Value::Object(own) = own {
         out.extend(own);
+    }
+    out.extend(terms(t));
+    out
+}
+
+/// The terms of a trust, those that it has.
+pub fn terms(t: &Trust) -> Map<String, Value> {
+    let mut out = Map::new();
+    let Some(own) = &t.terms else { return out };
+    if let Some(rules) = terms::rules_to_json(&own.access) {
+        out.insert("access_rules".into(), rules);
+    }
+    if let Some(from) = own.not_before {
+        out.insert("not_before".into(), clock::iso(from).into());
+    }
+    if let Some(longest) = own.max_token_ttl {
+        out.insert("max_token_ttl".into(), (longest / clock::SECOND).into());
     }
     out
 }

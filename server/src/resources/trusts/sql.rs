@@ -12,7 +12,9 @@ use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::extra;
+use crate::facts::terms;
 use crate::store::{self, CHUNK, DateTime, Id, Insert, Select, Tx, Update, Value, WriteTx};
+use crate::{deleted, living};
 
 /// A trust that a client proposes: so much of it as the policy may know.
 #[derive(Debug, Clone)]
@@ -51,9 +53,10 @@ pub async fn insert(
             // By the key's own column they are found without looking at all others between the same two.
             .and("expires_at BETWEEN ? AND ?", args![DateTime(second), DateTime(last)])
             .and("expires_at_int BETWEEN ? AND ?", args![second, last])
-            .and("(deleted_at IS NOT NULL OR remaining_uses = 0)", &[]);
+            .and(concat!("(", deleted!("trust"), " OR remaining_uses = 0)"), &[]);
         tx.execute(proof, &dead).await?;
     }
+    let limited = t.terms.as_ref().filter(|own| own.is_limited());
     let row = Insert::into("trust")
         .set("id", id)
         .set("trustor_user_id", &t.trustor)
@@ -65,11 +68,16 @@ pub async fn insert(
         .set("remaining_uses", t.remaining_uses)
         .set("extra", Json::Object(extra.clone()).to_string())
         .set("redelegated_trust_id", &t.parent)
-        .set("redelegation_count", t.hops);
+        .set("redelegation_count", t.hops)
+        .set("deleted_at", limited.map(|_| DateTime(terms::APART)));
     tx.execute(proof, &row).await.map_err(|e| match e {
         store::Error::Duplicate => Error::from(vicar_rules::refusal::Refusal::Duplicate),
         other => other.into(),
     })?;
+    if let Some(own) = limited {
+        let row = Insert::into("vicar_trust_terms").set("trust_id", id).set("terms", terms::write(own));
+        tx.execute(proof, &row).await?;
+    }
     let roles: Vec<&String> = t.roles.iter().collect();
     for some in roles.chunks(CHUNK / 2) {
         let rows = some.iter().fold(Insert::into("trust_role"), |rows, role| {
@@ -93,9 +101,10 @@ pub async fn has_given(tx: &mut Tx, trustor: &str, limit: u32, now: Micros) -> R
     }
     let living = format!(
         "SELECT t.id FROM trust t
-          WHERE t.trustor_user_id = ? AND t.deleted_at IS NULL
+          WHERE t.trustor_user_id = ? AND {}
             AND (COALESCE(t.expires_at_int, 0) = 0 OR t.expires_at_int > ?)
-          LIMIT 1 OFFSET {rest}"
+          LIMIT 1 OFFSET {rest}",
+        living!("t")
     );
     Ok(tx.exists(&living, args![Id(trustor), now]).await?)
 }
@@ -110,8 +119,19 @@ fn read_extra(text: Option<String>) -> Map<String, Json> {
 }
 
 /// Attributes that are the server's: a client's are ignored, and never shown.
-pub const OWN: [&str; 8] =
-    ["id", "redelegated_trust_id", "deleted_at", "links", "roles_links", "chain", "state", "reason"];
+pub const OWN: [&str; 11] = [
+    "id",
+    "redelegated_trust_id",
+    "deleted_at",
+    "links",
+    "roles_links",
+    "chain",
+    "state",
+    "reason",
+    "access_rules",
+    "not_before",
+    "max_token_ttl",
+];
 
 /// What trusts were made with besides what the rules know, by id.
 ///

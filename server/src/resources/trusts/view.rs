@@ -11,7 +11,9 @@ use crate::args;
 use crate::authz::Reading;
 use crate::clock;
 use crate::error::Result;
+use crate::extra;
 use crate::facts::{self, EvaluatedTrust, Place, application_credentials};
+use crate::living;
 use crate::resources::keypairs::sql::{self as keypairs, BoundTo};
 use crate::resources::oauth1::access_tokens;
 use crate::store::tree::TRUSTS;
@@ -81,11 +83,15 @@ impl LineageView {
     }
 
     fn keypair(&self, k: &BoundTo) -> Value {
-        json!({
+        let mut out = json!({
             "access": k.access,
             "expires_at": k.until.to_option().map(clock::iso),
             "roles": k.roles.as_ref().map(|r| r.iter().map(|id| self.role(id)).collect::<Vec<_>>()),
-        })
+        });
+        if let Some(rules) = facts::terms::rules_to_json(&k.access_rules) {
+            extra::set(&mut out, "access_rules", rules);
+        }
+        out
     }
 
     fn link(&self, j: &EvaluatedTrust) -> Value {
@@ -94,7 +100,7 @@ impl LineageView {
         let roles: Vec<Value> = t.roles.iter().map(|id| self.role(id)).collect();
         let keypairs: Vec<Value> =
             self.keypairs.get(&t.id).into_iter().flatten().map(|k| self.keypair(k)).collect();
-        json!({
+        let mut out = json!({
             "id": t.id,
             "depth": j.chain().links().len() - 1,
             "trustor_user_id": t.trustor,
@@ -109,7 +115,9 @@ impl LineageView {
             "keypairs": keypairs,
             "state": word(j.status(), recorded),
             "reason": j.status().reason().or_else(|| recorded.map(str::to_owned)),
-        })
+        });
+        extra::add(&mut out, super::render::terms(t));
+        out
     }
 }
 
@@ -165,12 +173,18 @@ pub async fn would_end(tx: &mut Tx, id: &str) -> Result<Value> {
 async fn acting_for(tx: &mut Tx, user: &str) -> Result<Vec<String>> {
     Ok(tx
         .column(
-            "WITH RECURSIVE acting(id) AS (
-                 SELECT id FROM trust WHERE trustor_user_id = ? AND deleted_at IS NULL
+            concat!(
+                "WITH RECURSIVE acting(id) AS (
+                 SELECT t.id FROM trust t WHERE t.trustor_user_id = ? AND ",
+                living!("t"),
+                "
                  UNION
                  SELECT t.id FROM trust t JOIN acting ON t.redelegated_trust_id = acting.id
-                  WHERE t.deleted_at IS NULL)
-             SELECT id FROM acting ORDER BY id",
+                  WHERE ",
+                living!("t"),
+                ")
+             SELECT id FROM acting ORDER BY id"
+            ),
             args![Id(user)],
         )
         .await?)
@@ -183,7 +197,7 @@ async fn acting_for(tx: &mut Tx, user: &str) -> Result<Vec<String>> {
 pub async fn delegations(s: &mut Reading<'_>, user: &str) -> Result<Map<String, Value>> {
     let acting = acting_for(&mut s.tx, user).await?;
     let acts = facts::trust_ids(&mut s.tx, |q| {
-        q.id("t.trustee_user_id", Some(user)).and("t.deleted_at IS NULL", &[]).end("ORDER BY t.id");
+        q.id("t.trustee_user_id", Some(user)).and(living!("t"), &[]).end("ORDER BY t.id");
     })
     .await?;
     if acting.len() + acts.len() > BATCH {

@@ -113,6 +113,15 @@ const STEPS: &[Step] = &[
             "INSERT INTO vicar_change (slot, n, tab, k) VALUES (0, 0, '', '')",
         ],
     },
+    // Terms of trusts. What is of a program before them takes such a trust for deleted.
+    Step {
+        version: 8,
+        serves_from: 2,
+        sqlite: include_str!("0008/sqlite.sql"),
+        postgres: include_str!("0008/postgres.sql"),
+        mysql: include_str!("0008/mysql.sql"),
+        rows: &[],
+    },
 ];
 
 impl Step {
@@ -394,6 +403,7 @@ mod tests {
             "35c6938b156cfec8",
             "7cdc6f4e054a826f",
             "2c985d14a8e73df6",
+            "7b0064001848db4e",
         ];
         let now: Vec<String> = STEPS.iter().map(digest).collect();
         assert_eq!(now, frozen);

@@ -22,8 +22,8 @@ pub const OWN: &[Table] = &[
         primary_key: &["id"],
         ..Table::EMPTY
     },
-    // What a key pair made for a trust carries besides its credential. `roles` is a JSON list of
-    // role ids, null for the trust's roles; times are microseconds since 1970.
+    // What a key pair made for a trust carries besides its credential. `roles` is JSON, null for the trust's roles: see
+    // `facts/credentials.rs`. Times are microseconds since 1970.
     Table {
         name: "vicar_keypair",
         columns: &[
@@ -48,6 +48,13 @@ pub const OWN: &[Table] = &[
             bigint("ended_at").null(), varchar("reason", 32).null(), integer("uses_granted").null(),
             bigint("created_at").null(), varchar("external", 255).null(),
         ],
+        primary_key: &["trust_id"],
+        ..Table::EMPTY
+    },
+    // What narrows a trust beyond what Keystone's row can say, in JSON: see `facts/terms.rs`.
+    Table {
+        name: "vicar_trust_terms",
+        columns: &[varchar("trust_id", 64).goes_with("trust"), text("terms")],
         primary_key: &["trust_id"],
         ..Table::EMPTY
     },
