@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use vicar_rules::delegation::{Chain, ChainFacts, Presence, Trust, Until, evaluate};
 use vicar_rules::policy::{Fact, Facts, Op, Policy, Scope, Subject};
 use vicar_rules::roles::{Implications, RoleSet};
+use vicar_rules::terms::Terms;
 
 /// Links of the chain.
 const DEPTH: u32 = 4;
@@ -30,6 +31,7 @@ fn trusts() -> Vec<Trust> {
             hops: DEPTH - n,
             parent: n.checked_sub(1).map(|above| format!("trust-{above}")),
             deleted_at: None,
+            terms: Some(Terms::default()),
         })
         .collect()
 }

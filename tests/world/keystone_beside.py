@@ -680,6 +680,70 @@ def test_keypairs(b):
         c.skip('rewriting the blob on Keystone', 'Keystone does not see the row')
 
 
+def test_terms(b):
+    """Trusts with terms, which Keystone has no place for: to it they are deleted."""
+    c = b.c
+    v = next((s for s in (b.first, b.second) if s.vicar), None)
+    k = next((s for s in (b.first, b.second) if not s.vicar), None)
+    if not v or not k:
+        c.skip('terms of trusts', 'this wants both')
+        return
+    anything = [{'service': 'tiny', 'method': 'GET', 'path': '/**'},
+                {'service': 'identity', 'method': 'POST', 'path': '/**'}]
+    for what, terms in (('access rules', {'access_rules': anything}),
+                        ('a beginning', {'not_before': api.stamp(-5)}),
+                        ('a longest life of tokens', {'max_token_ttl': 600})):
+        alice, solum, heat = b.person(v, 'member'), b.person(v), b.person(v)
+        trust = trust_of(b, v, alice, solum, allow_redelegation=True,
+                         expires_at=api.stamp(1200), **terms)
+        id = trust['id']
+        token = v.api.login(solum, PW, api.trust(id))
+        # A child has its parent's terms, though it asks for none.
+        child = trust_of(b, v, alice, heat, token)
+        below = v.api.login(heat, PW, api.trust(child['id']))
+        own = {s: s.api.login(alice, PW, api.project(b.p)) for s in (v, k)}
+        pair = v.api.post('/users/%s/credentials/OS-EC2' % alice, token, {
+            'tenant_id': b.p}).want(201).body['credential']
+        signed = sign.ec2_v2(pair['access'], pair['secret'])
+        header = {'OpenStack-Identity-Access-Rules': '1.0', 'X-Subject-Token': token.id}
+        c.equal('%s: Vicar lists them, and shows their tokens to who enforces rules' % what, [
+            {t['id'] for t in v.api.get('/OS-TRUST/trusts?trustor_user_id=' + alice,
+                                        own[v]).want(200).body['trusts']},
+            v.api.call('GET', '/auth/tokens', v.admin, headers=header).status],
+            [{id, child['id']}, 200])
+        c.equal('%s: Keystone has none, and gives nothing' % what, [
+            k.api.get('/OS-TRUST/trusts?trustor_user_id=' + alice,
+                      own[k]).want(200).body['trusts'],
+            [k.api.get('/OS-TRUST/trusts/' + x, k.admin).status for x in (id, child['id'])],
+            [k.api.login_answer(who, PW, api.trust(x)).status in (401, 403, 404)
+             for who, x in ((solum, id), (heat, child['id']))],
+            [k.api.call('GET', '/auth/tokens', k.admin, headers=dict(
+                header, **{'X-Subject-Token': t.id})).status for t in (token, below)],
+            k.api.trust_answer(token, alice, heat, b.p, ['member']).status,
+            b.exchange(k, '/ec2tokens', signed).status in (401, 403, 404),
+            k.api.delete('/OS-TRUST/trusts/' + id, own[k]).status],
+            [[], [404, 404], [True, True], [404, 404], 401, True, 404])
+        c.status('%s: on Vicar all that changed nothing' % what,
+                 v.api.login_answer(heat, PW, api.trust(child['id'])), 201)
+        # What suspends a trust there, and ends it, holds here.
+        grant = '/projects/%s/users/%s/roles/%s' % (b.p, alice, b.roles['member'])
+        k.api.delete(grant, k.admin).want(204)
+        c.status('%s: its role is taken on Keystone' % what,
+                 v.api.login_answer(heat, PW, api.trust(child['id'])), 401)
+        k.api.put(grant, k.admin).want(204)
+        next_second()
+        c.status('... and given back', v.api.login_answer(heat, PW, api.trust(child['id'])), 201)
+        k.api.delete('/users/' + solum, k.admin).want(204)
+        c.status('%s: its trustee is deleted on Keystone' % what,
+                 v.api.login_answer(heat, PW, api.trust(child['id'])), 401)
+    alice, solum = b.person(v, 'member'), b.person(v)
+    trust = trust_of(b, v, alice, solum, max_token_ttl=600)
+    token = v.api.login(solum, PW, api.trust(trust['id']))
+    k.server.manage('trust_flush')
+    c.equal('keystone-manage trust_flush removes what it takes for deleted',
+            [v.api.login_answer(solum, PW, api.trust(trust['id'])).status, v.status(token)], [401, 404])
+
+
 def test_rotation(b):
     """New Fernet keys by either one's command, while both run."""
     c = b.c

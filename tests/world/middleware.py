@@ -214,7 +214,10 @@ class World:
             own=echo('own', username='svc2'),
             lean=echo('lean', include_service_catalog=False,
                       enforce_token_bind='strict', service_type='tiny'),
-            typed=echo('typed', service_type='tiny'))
+            typed=echo('typed', service_type='tiny'),
+            typed_cached=echo('typed_cached', service_type='tiny', token_cache_time=self.kept),
+            typed_memcached=echo('typed_memcached', service_type='tiny', token_cache_time=self.kept,
+                                 memcached_servers=cache))
 
         def gateway(url, name):
             path = os.path.join(folder, 'gateway-%s.conf' % name)
@@ -255,6 +258,7 @@ class World:
         relayed = Services(
             'gateways', [gateway(relay + '/v3/ec2tokens', 'relayed')],
             ec2={'app': 'echo', 'filters': [ec2, auth_token('ec2')]},
+            ec2_typed={'app': 'echo', 'filters': [ec2, auth_token('ec2_typed', service_type='tiny')]},
             old_s3=old_s3(relay))
         self.processes = [new, direct, relayed]
         for p in self.processes:
@@ -874,6 +878,74 @@ def test_ec2(w):
         ec2_request(port, f.pair, 'v4')).status_code, 200)
     w.api.patch('/users/' + f.alice, w.root(), {'user': {'enabled': False}}).want(200)
     ec2_refused(w, 'its owner is disabled', ec2_request(port, f.pair, 'v4'))
+
+
+def tiny(method, path):
+    return {'service': 'tiny', 'method': method, 'path': path}
+
+
+def identity(method, path):
+    return {'service': 'identity', 'method': method, 'path': path}
+
+
+def test_access_rules(w):
+    """Access rules of trusts and keypairs, in front of a service that knows nothing of trusts."""
+    c, f = w.c, Family(w, 'rules')
+    if not w.vicar:
+        c.skip('access rules of trusts', 'a Keystone has none')
+        return
+    login, call = f.tokens['login'], w.api
+    doors = [identity('POST', '/v3/OS-TRUST/trusts'),
+             identity('POST', '/v3/users/*/credentials/OS-EC2')]
+    more = {'allow_redelegation': True, 'access_rules': doors + [
+        tiny('GET', '/v1/things/*'), tiny('GET', '/'), tiny('POST', '/')]}
+    trust = call.trust(login, f.alice, f.bob, f.p, ['stack_owner'], **more)
+    token = w.login(f.bob, api.trust(trust['id']))
+    child = call.trust(token, f.alice, f.carl, f.p, ['stack_owner'],
+                       access_rules=[tiny('GET', '/v1/things/1')])
+    below = w.login(f.carl, api.trust(child['id']))
+    typed = ('typed', 'typed_cached', 'typed_memcached')
+    for name in typed:
+        for again in ('', ', again'):
+            c.equal('%s%s: what the rules allow, and what they do not' % (name, again),
+                    [w.call(token, name, path).status for path in (
+                        '/v1/things/1', '/v1/things/2', '/v1/others/1', '/v1/things/1/2')],
+                    [200, 200, 401, 401])
+            c.equal('... of a child, fewer', [w.call(below, name, path).status for path in (
+                '/v1/things/1', '/v1/things/2', '/')], [200, 401, 401])
+    seen = w.call(token, 'typed', '/v1/things/1').body
+    c.equal('as whom it goes through', [seen['user']['user_id'], seen['user']['trust_id']],
+            [f.alice, trust['id']])
+    c.status('a service that does not say which it is', w.call(token, path='/v1/things/1'), 401)
+    c.status('with a service token', w.call(
+        token, 'typed', '/v1/others/1', serving=w.svc_token()), 200)
+
+    def keypair(rules=None):
+        made = call.post('/users/%s/credentials/OS-EC2' % f.alice, token, {
+            'tenant_id': f.p, **({'access_rules': rules} if rules else {})})
+        made = made.want(201).body['credential']
+        return made['access'], made['secret']
+
+    port = w.ports['ec2_typed']
+    whole, posts = keypair(), keypair([tiny('POST', '/')])
+    for what, pair, want in (('with the rules of its trust', whole, [200, 200, 200]),
+                             ('with fewer', posts, [401, 200, 200])):
+        c.equal('a keypair %s, through ec2tokens' % what, [
+            send(ec2_request(port, pair, version)).status_code for version in VERSIONS], want)
+    c.equal('... at a service that does not say which it is', send(
+        ec2_request(w.ports['ec2'], whole, 'v4')).status_code, 401)
+    c.equal('... through s3tokens, where nobody would enforce them', s3_get(w, whole)[0], 403)
+    began = time.monotonic()
+    for name in typed:
+        c.status('%s: before its end' % name, w.call(token, name, '/v1/things/1'), 200)
+    call.delete('/OS-TRUST/trusts/' + trust['id'], login).want(204)
+    c.equal('it ends: without a cache at once', [
+        w.call(x, 'typed', '/v1/things/1').status for x in (token, below)], [401, 401])
+    time.sleep(max(0, began + w.kept + WHOLE + 1 - time.monotonic()))
+    for name in typed[1:]:
+        c.status('%s: after the time that it caches' % name,
+                 w.call(token, name, '/v1/things/1'), 401)
+    c.equal('its keypair', send(ec2_request(port, whole, 'v4')).status_code, 400)
 
 
 S3_VERSIONS = ('s3', 's3v4')
