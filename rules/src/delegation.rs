@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Micros;
+use crate::access_rule::Access;
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
 use crate::terms::Terms;
@@ -324,6 +325,7 @@ impl Chain {
 pub struct Evaluated {
     chain: Chain,
     status: TrustStatus,
+    is_narrowed: bool,
 }
 
 impl Evaluated {
@@ -340,6 +342,25 @@ impl Evaluated {
     /// The authority that it gives now, if any.
     pub fn live(&self) -> Option<&Authority> {
         self.status.live()
+    }
+
+    /// Whether this is what one token is worth that asked for less than its trust gives.
+    pub fn is_narrowed(&self) -> bool {
+        self.is_narrowed
+    }
+
+    /// What a token of the chain is worth that asked for less: some roles, some requests. What is made with it is below
+    /// that. Nothing when nothing is left.
+    pub fn narrowed(&self, own: &Narrower, implications: &Implications) -> Option<Self> {
+        let above = self.live()?;
+        let own = Authority {
+            roles: own.roles.as_ref().map_or_else(|| above.roles.clone(), |r| implications.closure(r)),
+            terms: Terms { access: own.access.clone(), ..Terms::default() },
+            ..above.clone()
+        };
+        let worth = above.meet(&own).filter(|a| !a.roles.is_empty())?;
+        let status = TrustStatus::Live(worth);
+        Some(Self { chain: self.chain.clone(), status, is_narrowed: true })
     }
 
     /// The chain alone, to be evaluated at another instant.
@@ -365,7 +386,7 @@ impl Evaluated {
 /// Ends come before suspensions: a dead thing is dead, whatever else is switched off.
 pub fn evaluate(chain: Chain, facts: &ChainFacts<'_>) -> Evaluated {
     let status = status(&chain, facts);
-    Evaluated { chain, status }
+    Evaluated { chain, status, is_narrowed: false }
 }
 
 fn status(chain: &Chain, facts: &ChainFacts<'_>) -> TrustStatus {
@@ -735,6 +756,47 @@ fn check_uses(ask: &TrustRequest) -> Result<(), Refusal> {
         Some(n) if n < 1 || n > i64::from(i32::MAX) => Err(Refusal::UsesNotPositive),
         Some(_) if ask.allow_redelegation && ask.count != Some(0) => Err(Refusal::UsesOnRedelegable),
         Some(_) => Ok(()),
+    }
+}
+
+/// Less than a trust gives, as somebody asks who uses it: for one token, and for what is made with that.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Narrower {
+    /// Only these of its roles, and what they imply.
+    pub roles: Option<RoleSet>,
+    /// For these requests only.
+    pub access: Access,
+    /// The life of the token, in microseconds.
+    pub life: Option<Micros>,
+}
+
+impl Narrower {
+    /// Whether the token's worth is less, apart from its end.
+    pub fn is_limited(&self) -> bool {
+        self.roles.is_some() || self.access.is_limited()
+    }
+
+    /// Whether it is less than the trust gives, in everything that it names.
+    ///
+    /// # Errors
+    ///
+    /// What is more.
+    pub fn check(&self, trust: &Evaluated, implications: &Implications) -> Result<(), Refusal> {
+        let above = trust.above()?;
+        if let Some(roles) = &self.roles {
+            let wanted = implications.closure(roles);
+            if let Some(role) = wanted.iter().find(|r| !above.roles.contains(*r)) {
+                return Err(Refusal::RoleOutsideParent(role.clone()));
+            }
+            if roles.is_empty() {
+                return Err(Refusal::NoRoles);
+            }
+        }
+        if self.access.allows_nothing() {
+            return Err(Refusal::NoAccessRules);
+        }
+        let terms = Terms { access: self.access.clone(), max_token_ttl: self.life, not_before: None };
+        terms_below(&terms, &above.terms).map(|_| ())
     }
 }
 

@@ -93,8 +93,14 @@ pub fn bind(
     if ask.access.allows_nothing() {
         return Err(Refusal::NoAccessRules);
     }
-    terms_below(&Terms { access: ask.access.clone(), ..Terms::default() }, &above.terms)?;
-    Ok(Bound { trust: Some(leaf.id.clone()), roles: ask.roles.clone(), until, access: ask.access.clone() })
+    let terms = terms_below(&Terms { access: ask.access.clone(), ..Terms::default() }, &above.terms)?;
+    let (mut roles, mut access) = (ask.roles.clone(), ask.access.clone());
+    // A keypair lives longer than the token that makes it. What that asked for less of, the keypair has less of for good.
+    if parent.is_narrowed() {
+        roles = roles.or_else(|| Some(above.roles.clone()));
+        access = terms.access;
+    }
+    Ok(Bound { trust: Some(leaf.id.clone()), roles, until, access })
 }
 
 /// What a stored keypair narrows its trust to.
@@ -294,6 +300,20 @@ mod tests {
         // Whatever a row says.
         let wider = gives(&rules(&["/b", "/c"])).expect("live");
         assert!(wider.allows("compute", "GET", "/b") && !wider.allows("compute", "GET", "/c"));
+    }
+
+    #[test]
+    fn a_keypair_of_a_narrower_token_stays_narrow() {
+        use crate::delegation::Narrower;
+        let own = Narrower { roles: Some(set(&["reader"])), access: rules(&["/b"]), life: None };
+        let token = parent(Presence::Active).narrowed(&own, &implied()).expect("something is left");
+        let of_token = |ask: &KeypairRequest| bind(ask, Some(&token), &implied(), NOW);
+        let bound = of_token(&ask()).expect("lawful");
+        assert_eq!((bound.roles(), bound.access()), (Some(&set(&["reader"])), &rules(&["/b"])));
+        let wider = KeypairRequest { roles: Some(set(&["member"])), ..ask() };
+        assert_eq!(of_token(&wider), Err(Refusal::KeypairRoleOutside("member".into())));
+        let wider = KeypairRequest { access: rules(&["/a/x"]), ..ask() };
+        assert_eq!(of_token(&wider), Err(Refusal::RuleOutsideParent("GET /a/x of compute".into())));
     }
 
     #[test]

@@ -676,3 +676,52 @@ fn terms_that_cannot_be_read_suspend() {
     let unread = Trust { terms: None, ..named("t0", w.grant(&ask()).expect("lawful")) };
     assert_eq!(w.status(&one(unread)), TrustStatus::Suspended(Suspended::Terms("t0".into())));
 }
+
+fn narrower(roles: &[&str], paths: &[&str]) -> Narrower {
+    Narrower {
+        roles: (!roles.is_empty()).then(|| set(roles)),
+        access: if paths.is_empty() { Access::default() } else { rules(paths) },
+        life: None,
+    }
+}
+
+#[test]
+fn a_token_may_ask_for_less_than_its_trust_gives() {
+    let w = World::default();
+    let chain = one(named("t0", w.grant(&only(&["/a/*", "/b"])).expect("lawful")));
+    let trust = w.evaluate(&chain);
+    let checked = |own: &Narrower| own.check(&trust, &w.implications);
+    let less = narrower(&["reader"], &["/a/x"]);
+    assert_eq!(checked(&less), Ok(()));
+    assert_eq!(checked(&narrower(&["admin"], &[])), Err(Refusal::RoleOutsideParent("admin".into())));
+    let outside = Refusal::RuleOutsideParent("GET /c of compute".into());
+    assert_eq!(checked(&narrower(&[], &["/c"])), Err(outside));
+    assert_eq!(checked(&Narrower { roles: Some(set(&[])), ..less.clone() }), Err(Refusal::NoRoles));
+    assert_eq!(checked(&Narrower { access: rules(&[]), ..less.clone() }), Err(Refusal::NoAccessRules));
+    let worth = trust.narrowed(&less, &w.implications).expect("something is left");
+    let gives = worth.live().expect("live");
+    assert!(worth.is_narrowed() && gives.le(trust.live().expect("live")));
+    assert_eq!((&gives.roles, &gives.terms.access), (&set(&["reader"]), &rules(&["/a/x"])));
+    // Whatever a token says, it is not worth more.
+    let more = trust.narrowed(&narrower(&["admin"], &["/c"]), &w.implications).expect("something is left");
+    assert!(more.live().expect("live").le(trust.live().expect("live")));
+    assert_eq!(trust.narrowed(&narrower(&["other"], &[]), &w.implications), None);
+    // What is made with it is below it.
+    let parties = w.parties("alice");
+    let ask = |roles: &[&str]| TrustRequest { trustee: "carol".into(), roles: set(roles), ..ask() };
+    let refused = redelegate(&ask(&["member"]), &worth, &parties, LIMITS).map(|g| g.trust);
+    assert_eq!(refused, Err(Refusal::RoleOutsideParent("member".into())));
+    let child = redelegate(&ask(&["reader"]), &worth, &parties, LIMITS).expect("lawful");
+    assert_eq!(child.trust().terms.clone().unwrap_or_default().access, rules(&["/a/x"]));
+}
+
+#[test]
+fn a_token_lives_no_longer_than_asked_nor_longer_than_the_trust_lets_it() {
+    let w = World::default();
+    let terms = Terms { max_token_ttl: Some(30), ..Terms::default() };
+    let chain = one(named("t0", w.grant(&TrustRequest { terms, ..ask() }).expect("lawful")));
+    let trust = w.evaluate(&chain);
+    let asked = |life| Narrower { life: Some(life), ..Narrower::default() }.check(&trust, &w.implications);
+    assert_eq!(asked(30), Ok(()));
+    assert_eq!(asked(31), Err(Refusal::LongerTokensThanParent));
+}

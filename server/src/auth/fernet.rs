@@ -1,10 +1,14 @@
 //! Token payloads, byte for byte as Keystone 30.0.0 packs them: msgpack in Fernet, one version per
 //! kind of scope.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rmpv::Value as Pack;
 use vicar_rules::Micros;
+use vicar_rules::access_rule::{Access, AccessRule};
+use vicar_rules::delegation::Narrower;
 use vicar_rules::token::UNKNOWN_METHOD;
 
 use crate::clock::SECOND;
@@ -55,6 +59,8 @@ pub enum PayloadScope {
     /// Ours: as version 3, for tokens of a keypair that is narrower than its trust. Keystone does not
     /// know the version and refuses the token; it would give it all of the trust's roles.
     Narrowed(String, String),
+    /// Ours: project, trust, and what the token asked for less of. For the same reason it has a version of its own.
+    Less(String, String, Box<Narrower>),
     /// Version 7: project, OAuth1 access token.
     AccessToken(String, String),
     /// Version 8.
@@ -67,6 +73,9 @@ pub enum PayloadScope {
 
 /// The version of [`PayloadScope::Narrowed`]; far from those that Keystone counts up.
 const NARROWED: u64 = 103;
+
+/// The version of [`PayloadScope::Less`].
+const LESS: u64 = 104;
 
 /// Longest token that is looked at. Keystone's stay below 300 characters, but for those of federated users: each
 /// group of theirs is 25 more.
@@ -143,6 +152,25 @@ fn unpack_audit(v: &Pack) -> Option<Vec<String>> {
     (1..=2).contains(&ids.len()).then_some(ids)
 }
 
+fn pack_rule(rule: &AccessRule) -> Pack {
+    Pack::Array([&rule.service, &rule.method, &rule.path].map(|text| Pack::from(text.as_str())).to_vec())
+}
+
+fn unpack_rule(v: &Pack) -> Option<AccessRule> {
+    let [service, method, path] = v.as_array()?.as_slice() else { return None };
+    let (service, method, path) = (unpack_text(service)?, unpack_text(method)?, unpack_text(path)?);
+    Some(AccessRule { service, method, path })
+}
+
+/// A list, or nothing in its place; nothing at all when it is no list of these.
+fn list<T: Ord>(v: &Pack, read: impl Fn(&Pack) -> Option<T>) -> Option<Option<BTreeSet<T>>> {
+    match v {
+        Pack::Nil => Some(None),
+        Pack::Array(all) => Some(Some(all.iter().map(read).collect::<Option<_>>()?)),
+        _ => None,
+    }
+}
+
 impl Payload {
     /// Its audit id.
     pub fn audit_id(&self) -> &str {
@@ -189,6 +217,13 @@ impl Payload {
                 let t = Pack::Binary(id_bytes(t)?);
                 vec![Pack::from(NARROWED), user, bits, pack_id(p), expires, audit, t]
             }
+            PayloadScope::Less(p, t, own) => {
+                let t = Pack::Binary(id_bytes(t)?);
+                let roles = own.roles.as_ref().map(|ids| ids.iter().map(|id| pack_id(id)).collect());
+                let rules = own.access.rules().map(|rules| rules.iter().map(pack_rule).collect());
+                let [roles, rules] = [roles, rules].map(|list| list.map_or(Pack::Nil, Pack::Array));
+                vec![Pack::from(LESS), user, bits, pack_id(p), expires, audit, t, roles, rules]
+            }
         };
         encrypted(parts, keys, self.issued)
     }
@@ -226,14 +261,23 @@ impl Payload {
                 (PayloadScope::Domain(d), 4)
             }
             2 => (PayloadScope::Project(unpack_id(parts.get(3)?)?), 4),
-            3 | NARROWED => {
+            3 | NARROWED | LESS => {
                 let t = match parts.get(6)? {
                     Pack::Binary(b) if b.len() == 16 => hex::encode(b),
                     other => unpack_text(other)?,
                 };
                 let project = unpack_id(parts.get(3)?)?;
-                let scope = if version == NARROWED { PayloadScope::Narrowed } else { PayloadScope::Trust };
-                (scope(project, t), 4)
+                let scope = match version {
+                    NARROWED => PayloadScope::Narrowed(project, t),
+                    LESS => {
+                        let roles = list(parts.get(7)?, unpack_id)?;
+                        let rules: Option<BTreeSet<_>> = list(parts.get(8)?, unpack_rule)?;
+                        let access = rules.as_ref().map_or_else(Access::default, Access::only);
+                        PayloadScope::Less(project, t, Box::new(Narrower { roles, access, life: None }))
+                    }
+                    _ => PayloadScope::Trust(project, t),
+                };
+                (scope, 4)
             }
             7 => (PayloadScope::AccessToken(unpack_id(parts.get(3)?)?, unpack_id(parts.get(4)?)?), 5),
             8 => (PayloadScope::System(unpack_text(parts.get(3)?)?), 4),
@@ -356,6 +400,15 @@ mod tests {
         }
     }
 
+    fn less() -> Narrower {
+        let rule = AccessRule { service: "compute".into(), method: "GET".into(), path: "/v2.1/*".into() };
+        Narrower {
+            roles: Some([uuid('d'), "named".to_owned()].into()),
+            access: Access::only(&[rule].into()),
+            life: None,
+        }
+    }
+
     #[test]
     fn where_a_user_came_from_survives_too() {
         let (keys, methods) = (keys(), names(&["password", "token"]));
@@ -394,6 +447,9 @@ mod tests {
             PayloadScope::Project(text()),
             PayloadScope::Trust(p(), t()),
             PayloadScope::Narrowed(p(), t()),
+            PayloadScope::Less(p(), t(), Box::default()),
+            PayloadScope::Less(p(), t(), Box::new(less())),
+            PayloadScope::Less(p(), t(), Box::new(Narrower { roles: None, ..less() })),
             PayloadScope::AccessToken(p(), t()),
             PayloadScope::AccessToken(text(), text()),
             PayloadScope::System("all".into()),
@@ -412,6 +468,7 @@ mod tests {
         }
         assert_eq!(payload(PayloadScope::Trust(p(), text())).encode(&keys, &methods), None);
         assert_eq!(payload(PayloadScope::Narrowed(p(), text())).encode(&keys, &methods), None);
+        assert_eq!(payload(PayloadScope::Less(p(), text(), Box::default())).encode(&keys, &methods), None);
     }
 
     /// Packed by Keystone 30.0.0's `OauthScopedPayload`.

@@ -1,7 +1,7 @@
 //! Issuing tokens: who is it, for which scope, and what ends the token.
 
 use vicar_rules::Micros;
-use vicar_rules::delegation::{self, Presence, Spent, Trust, Until, Use};
+use vicar_rules::delegation::{self, Narrower, Presence, Spent, Trust, Until, Use};
 use vicar_rules::token::{self, ScopeKind};
 
 use super::Parts;
@@ -73,8 +73,8 @@ pub enum ScopeRequest {
     Domain(String),
     /// The system.
     System,
-    /// A trust.
-    Trust(String),
+    /// A trust, and what of it.
+    Trust(String, Narrower),
     /// An OAuth1 access token's own, which nobody asks for.
     AccessToken {
         /// Its project.
@@ -159,7 +159,7 @@ pub fn may_rescope(allow_rescope: bool, who: &Identity, wanted: &ScopeRequest) -
         | ScopeRequest::ApplicationCredential { .. } => ScopeKind::Project,
         ScopeRequest::Domain(_) => ScopeKind::Domain,
         ScopeRequest::System => ScopeKind::System,
-        ScopeRequest::Trust(_) => ScopeKind::Trust,
+        ScopeRequest::Trust(..) => ScopeKind::Trust,
     };
     if to == ScopeKind::System && who.federated.is_some() {
         return Err(Error::Forbidden("A token of a federated user cannot be one of the system.".into()));
@@ -196,7 +196,7 @@ pub async fn issue(
         ScopeRequest::ApplicationCredential { project, id } => {
             PayloadScope::ApplicationCredential(project.clone(), id.clone())
         }
-        ScopeRequest::Trust(id) => {
+        ScopeRequest::Trust(id, own) => {
             let implications = known.implications(tx).await?;
             let trust = facts::evaluated_trust(tx, id, now, &implications).await?;
             // A dead trust is 401 for everybody, before anything else is said of it.
@@ -206,15 +206,27 @@ pub async fn issue(
             if leaf.trustee != who.user {
                 return Err(Error::Forbidden("User is not a trustee.".into()));
             }
+            if trust.status().live().is_some() {
+                own.check(&trust.evaluated, &implications)?;
+            }
             until = until.min(trust.chain().until()).min(longest(&trust, now));
+            if let Some(life) = own.life {
+                until = until.min(Until::At(now.saturating_add(life)));
+            }
             let project = leaf.project.clone().ok_or(Error::Unauthorized(Reason::NoSuchScope))?;
-            let scope = PayloadScope::Trust(project, leaf.id.clone());
+            let id = leaf.id.clone();
+            let scope = if own.is_limited() {
+                PayloadScope::Less(project, id, Box::new(Narrower { life: None, ..own.clone() }))
+            } else {
+                PayloadScope::Trust(project, id)
+            };
             known.trust = Some(trust);
             scope
         }
     };
     // A trust is the trustor's matter.
-    let federated = who.federated.filter(|_| !matches!(scope, PayloadScope::Trust(..)));
+    let federated =
+        who.federated.filter(|_| !matches!(scope, PayloadScope::Trust(..) | PayloadScope::Less(..)));
     let root = who.root_audit_id;
     let draft = Draft { user: who.user, methods: who.methods, scope, until, root, federated };
     mint(tx, parts, draft, known, now).await

@@ -169,7 +169,13 @@ impl Token {
         let links = self.trust.as_ref().map_or(0, |trust| trust.chain().links().len());
         let groups = self.payload.federated.as_ref().map_or(0, |from| from.groups.len());
         let credential = self.application_credential.as_ref().map_or(0, StoredCredential::size);
-        let access = facts::terms::size(&self.access);
+        let own = match &self.payload.scope {
+            PayloadScope::Less(_, _, own) => {
+                100 * own.roles.as_ref().map_or(0, RoleSet::len) + facts::terms::size(&own.access)
+            }
+            _ => 0,
+        };
+        let access = own + facts::terms::size(&self.access);
         2_000 + roles.sum::<usize>() + 1_000 * links + 100 * groups + credential + access
     }
 
@@ -328,7 +334,9 @@ pub async fn evaluate(
     options: ValidateOptions,
 ) -> Result<Outcome> {
     let trust_id = match &payload.scope {
-        PayloadScope::Trust(_, t) | PayloadScope::Narrowed(_, t) => Some(t.as_str()),
+        PayloadScope::Trust(_, t) | PayloadScope::Narrowed(_, t) | PayloadScope::Less(_, t, _) => {
+            Some(t.as_str())
+        }
         _ => None,
     };
     let kind = token::kind(TokenTraits {
@@ -450,7 +458,9 @@ async fn resolve(
             access_token = Some(worth.token);
             (TokenScope::Project(worth.project), worth.authority.roles)
         }
-        PayloadScope::Trust(project, id) | PayloadScope::Narrowed(project, id) => {
+        PayloadScope::Trust(project, id)
+        | PayloadScope::Narrowed(project, id)
+        | PayloadScope::Less(project, id, _) => {
             let evaluated = match known.trust {
                 Some(known) => Some(known),
                 None => facts::evaluated_trust(tx, id, now, &implications).await?,
@@ -465,6 +475,14 @@ async fn resolve(
                 return Ok(Err(if over { Reason::TrustOver } else { Reason::TrustSuspended }));
             };
             let mut own = leaf.roles.clone();
+            let mut less = None;
+            if let PayloadScope::Less(_, _, asked) = &payload.scope {
+                let narrowed = evaluated.evaluated.narrowed(asked, &implications);
+                let Some(narrowed) = narrowed else { return Ok(Err(Reason::NoRoles)) };
+                authority = narrowed.live().cloned().unwrap_or(authority);
+                own = asked.roles.clone().unwrap_or(own);
+                less = Some(EvaluatedTrust { evaluated: narrowed, ..EvaluatedTrust::clone(&evaluated) });
+            }
             if kind == Kind::Ec2 {
                 match keypair::narrow(tx, &payload, evaluated.chain(), &authority, &implications, now).await?
                 {
@@ -483,7 +501,7 @@ async fn resolve(
             let Some(project) = active(evaluated.project.clone()) else {
                 return Ok(Err(Reason::NoSuchScope));
             };
-            trust = Some(evaluated);
+            trust = Some(less.map_or(evaluated, Arc::new));
             access = authority.terms.access;
             (TokenScope::Project(project), authority.roles)
         }

@@ -322,3 +322,124 @@ fn a_trust_with_terms_counts_its_uses_and_falls_with_its_users_and_project() {
     assert_eq!(lineage(&of_project), "project deleted");
     assert_eq!(c.s.sql_text("SELECT id FROM trust WHERE deleted_at >= '9999-01-01'", args![]), None);
 }
+
+/// `user` uses `trust` and asks for less than it gives.
+fn use_less(c: &Cast, user: &str, trust: &str, with: Value) -> Answer {
+    let mut scope = json!({"id": trust});
+    for (name, value) in with.as_object().expect("an object") {
+        scope[name] = value.clone();
+    }
+    c.s.login(user, &format!("{user}-pw"), json!({"OS-TRUST:trust": scope}))
+}
+
+fn roles(answer: &Answer) -> Vec<&str> {
+    let roles = answer.body["token"]["roles"].as_array().expect("roles");
+    let mut names: Vec<&str> = roles.iter().filter_map(|role| role["name"].as_str()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn a_token_may_ask_for_less_than_its_trust_gives() {
+    let c = Cast::new();
+    with_catalog(&c);
+    let id = c.trust(json!({"allow_redelegation": true}));
+    assert_eq!(roles(&c.s.consume("bob", &id).expect(201)), ["member", "reader"]);
+    let less = json!({
+        "roles": [{"name": "reader"}], "expires_in": 30,
+        "access_rules": [rule("GET", "/v2.1/servers"), identity("POST", "/v3/OS-TRUST/trusts")],
+    });
+    let issued = use_less(&c, "bob", &id, less.clone()).expect(201);
+    assert_eq!(roles(&issued), ["reader"]);
+    assert_eq!(told(&issued), less["access_rules"]);
+    assert_eq!(issued.body["token"]["expires_at"], iso(START + 30 * SECOND));
+    let token = issued.token();
+    validate(&c, &token, false).expect(404);
+    let shown = validate(&c, &token, true).expect(200);
+    assert_eq!((roles(&shown), told(&shown)), (vec!["reader"], less["access_rules"].clone()));
+    c.s.get(&token, "/v3/auth/projects").expect(401);
+    // With fewer roles alone it is shown to everybody; what it is for ends with the trust as ever.
+    let reading = use_less(&c, "bob", &id, json!({"roles": [{"name": "reader"}]})).expect(201).token();
+    assert_eq!(roles(&c.s.validate(&reading).expect(200)), ["reader"]);
+    c.s.clock.advance(30 * SECOND);
+    validate(&c, &token, true).expect(404);
+    c.s.validate(&reading).expect(200);
+    c.s.delete(&c.s.unscoped("alice"), &format!("/v3/OS-TRUST/trusts/{id}")).expect(204);
+    c.s.validate(&reading).expect(404);
+}
+
+#[test]
+fn what_is_made_with_a_token_that_asked_for_less_is_no_more() {
+    let c = Cast::new();
+    let id = c.trust(json!({
+        "allow_redelegation": true, "roles": [{"name": "member"}, {"name": "heat_stack_owner"}],
+    }));
+    let token =
+        use_less(&c, "bob", &id, json!({"roles": [{"name": "heat_stack_owner"}]})).expect(201).token();
+    let pass = |with: Value| {
+        let mut ask = json!({"trustee_user_id": c.carol});
+        for (name, value) in with.as_object().expect("an object") {
+            ask[name] = value.clone();
+        }
+        c.s.post(&token, "/v3/OS-TRUST/trusts", c.ask(ask))
+    };
+    pass(json!({})).expect(403);
+    let made = pass(json!({"roles": [{"name": "heat_stack_owner"}]})).expect(201);
+    let child = made.body["trust"]["id"].as_str().expect("an id");
+    assert_eq!(roles(&c.s.consume("carol", child).expect(201)), ["heat_stack_owner"]);
+    let keypair = c.keypair(&token, &c.alice, json!({})).expect(201).body["credential"].clone();
+    assert_eq!(roles(&c.exchange(c.signed(&keypair)).expect(200)), ["heat_stack_owner"]);
+    c.keypair(&token, &c.alice, json!({"roles": [{"name": "member"}]})).expect(403);
+    // It is no way to another token.
+    let again = json!({"auth": {
+        "identity": {"methods": ["token"], "token": {"id": token}}, "scope": {"OS-TRUST:trust": {"id": id}},
+    }});
+    c.s.call("POST", "/v3/auth/tokens", &[], Some(again.to_string().as_bytes())).expect(403);
+    // The role that it carries is lost, and given back: it stays dead, and the wider one too.
+    let wide = c.s.consume("bob", &id).expect(201).token();
+    let admin = c.s.admin();
+    let lost = c.s.role("heat_stack_owner");
+    let grant = format!("/v3/projects/{}/users/{}/roles/{lost}", c.p, c.alice);
+    c.s.delete(&admin, &grant).expect(204);
+    c.s.put(&admin, &grant).expect(204);
+    c.s.clock.advance(SECOND);
+    c.s.validate(&token).expect(404);
+    c.s.validate(&wide).expect(404);
+}
+
+#[test]
+fn a_token_that_asks_for_more_than_its_trust_gives_is_refused_by_name() {
+    let c = Cast::new();
+    let id = c.trust(json!({"max_token_ttl": 60, "access_rules": [rule("GET", "/v2.1/**")]}));
+    let member = c.s.role("member");
+    let owner = c.s.role("heat_stack_owner");
+    for (with, status, words) in [
+        (json!({"roles": [{"name": "heat_stack_owner"}]}), 403, owner.as_str()),
+        (json!({"roles": [{"name": "no such role"}]}), 403, "no such role"),
+        (json!({"roles": [{"id": member}, {"id": "0".repeat(32)}]}), 403, "000"),
+        (json!({"roles": []}), 403, "roles"),
+        (json!({"access_rules": [rule("PUT", "/v2.1/x")]}), 403, "PUT /v2.1/x of compute"),
+        (json!({"access_rules": []}), 400, "access_rules"),
+        (json!({"access_rules": [{}]}), 400, "access_rules.0"),
+        (json!({"expires_in": 61}), 403, "max_token_ttl"),
+        (json!({"expires_in": 0}), 400, "expires_in"),
+        (json!({"expires_in": 1.0}), 400, "expires_in"),
+        (json!({"expires_in": "60"}), 400, "expires_in"),
+        (json!({"roles": "all"}), 400, "roles"),
+        (json!({"roles": [{"id": 1}]}), 400, "roles.0"),
+    ] {
+        let refused = use_less(&c, "bob", &id, with.clone());
+        assert_eq!(refused.status, status, "{with}: {}", refused.text);
+        assert!(refused.text.contains(words), "{with}: {}", refused.text);
+    }
+    let long: Vec<Value> = (0..12).map(|n| rule("GET", &format!("/v2.1/{n}{}", "a".repeat(110)))).collect();
+    let refused = use_less(&c, "bob", &id, json!({"access_rules": long})).expect(400);
+    assert!(refused.text.contains("room"), "{}", refused.text);
+    use_less(&c, "bob", &id, json!({"access_rules": long[..11]})).expect(201);
+    // The dead say nothing of what they would have refused.
+    c.s.delete(&c.s.unscoped("alice"), &format!("/v3/OS-TRUST/trusts/{id}")).expect(204);
+    use_less(&c, "bob", &id, json!({"roles": [{"name": "no such role"}]})).expect(401);
+    // What is not known is ignored, as in Keystone.
+    let plain = c.trust(json!({}));
+    assert_eq!(roles(&use_less(&c, "bob", &plain, json!({"note": 1})).expect(201)), ["member", "reader"]);
+}

@@ -1,15 +1,17 @@
 //! `/v3/auth`: login, validation, revocation, and what a token opens.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
-use vicar_rules::delegation::Until;
+use vicar_rules::access_rule::AccessRule;
+use vicar_rules::delegation::{Narrower, Until};
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::revocation::Event;
+use vicar_rules::roles::RoleSet;
 use vicar_rules::token::{Act, Kind, is_factor};
 
 use crate::app::App;
@@ -27,12 +29,15 @@ use crate::authz::{Caller, NoObject, Object, Reading, SlowWork, Writing};
 use crate::clock;
 use crate::error::{Error, RECEIPT, Result};
 use crate::extra;
+use crate::facts::terms::access_rules;
 use crate::facts::{self, Place};
 use crate::http::Request;
 use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, no_content, ok, rendered, with_header};
+use crate::http::schema::{Schema, access_rules as schema_access_rules, named_role};
 use crate::reason::Reason;
 use crate::resources::oauth1::signed_login;
 use crate::resources::projects::{Held, list_held};
+use crate::resources::roles;
 use crate::schema;
 use crate::store::{CHUNK, Tx};
 
@@ -78,15 +83,29 @@ fn scope() -> Value {
                 "required": ["all"],
                 "properties": {"all": {"enum": [true]}},
             },
-            "OS-TRUST:trust": {
-                "type": "object",
-                "required": ["id"],
-                "properties": {"id": {"type": "string"}},
-            },
+            "OS-TRUST:trust": narrower_schema(),
             "unscoped": {"type": "object"},
         },
     })
 }
+
+fn narrower_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["id"],
+        "properties": {
+            "id": {"type": "string"},
+            "roles": {"type": ["array", "null"], "maxItems": 32, "items": named_role()},
+            "access_rules": schema_access_rules(),
+            "expires_in": {
+                "type": ["integer", "null"], "minimum": 1, "maximum": 2_147_483_647, "description": "In seconds",
+            },
+        },
+    })
+}
+
+/// A trust's scope that asks for less than the trust gives.
+static NARROWER: LazyLock<Schema> = LazyLock::new(|| Schema::new(&narrower_schema()));
 
 schema!(LOGIN, {
     "type": "object",
@@ -453,7 +472,7 @@ async fn scope_request(tx: &mut crate::store::Tx, scope: Option<&Value>) -> Resu
             _ => Err(Error::field("auth.scope.system.all", "must be true")),
         },
         "OS-TRUST:trust" => match inner.get("id") {
-            Some(Value::String(id)) => Ok(ScopeRequest::Trust(id.clone())),
+            Some(Value::String(id)) => Ok(ScopeRequest::Trust(id.clone(), narrower(tx, inner).await?)),
             _ => Err(Error::field("auth.scope.OS-TRUST:trust.id", "is required and must be a string")),
         },
         "domain" => Ok(ScopeRequest::Domain(login::domain_id(tx, inner, "auth.scope.domain").await?)),
@@ -473,6 +492,54 @@ async fn scope_request(tx: &mut crate::store::Tx, scope: Option<&Value>) -> Resu
         },
     }
 }
+
+/// So many bytes of access rules are carried by a token, which has to fit into a header.
+const LONGEST_RULES: usize = 1_500;
+
+/// What a login asks for less of than its trust gives.
+async fn narrower(tx: &mut Tx, asked: &Map<String, Value>) -> Result<Narrower> {
+    // Most ask for nothing.
+    if asked.len() == 1 {
+        return Ok(Narrower::default());
+    }
+    NARROWER.check(TRUST_SCOPE, &Value::Object(asked.clone()))?;
+    let roles = match asked.get("roles") {
+        None | Some(Value::Null) => None,
+        Some(named) => Some(named_roles(tx, named).await?),
+    };
+    let access = access_rules(asked.get("access_rules").cloned());
+    let bytes = |rule: &AccessRule| rule.service.len() + rule.method.len() + rule.path.len();
+    if access.rules().iter().flatten().map(bytes).sum::<usize>() > LONGEST_RULES {
+        return Err(Error::BadRequest(format!(
+            "{TRUST_SCOPE}.access_rules: more than the {LONGEST_RULES} bytes that a token has room for"
+        )));
+    }
+    let life = match asked.get("expires_in") {
+        None | Some(Value::Null) => None,
+        // JSON Schema takes `1.0` for an integer.
+        Some(life) => Some(life.as_i64().ok_or_else(|| {
+            Error::BadRequest(format!("{TRUST_SCOPE}.expires_in: must be an integer without a fraction"))
+        })?),
+    };
+    let life = life.map(|seconds| seconds.saturating_mul(clock::SECOND));
+    Ok(Narrower { roles, access, life })
+}
+
+/// Ids of roles by id or by name. One that there is not is named as it was, and so it is none of the trust's: what
+/// becomes of the login is for the trust to say, which may be dead.
+async fn named_roles(tx: &mut Tx, named: &Value) -> Result<RoleSet> {
+    let mut out = RoleSet::new();
+    for role in named.as_array().into_iter().flatten() {
+        match roles::named::resolve(tx, Some(&json!([role]))).await {
+            Ok(ids) => out.extend(ids),
+            Err(Error::NotFound(_, name)) => drop(out.insert(name)),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(out)
+}
+
+const TRUST_SCOPE: &str = "auth.scope.OS-TRUST:trust";
 
 /// An optional string of an object; another type is the client's fault.
 fn text(map: &Map<String, Value>, name: &str, at: &str) -> Result<Option<String>> {
