@@ -82,7 +82,17 @@ fn no_escalation(w: &World) -> Verdict {
             None => w.held_at(token.user, token.place),
         };
         let narrowed = token.keypair.and_then(|k| w.keypairs[k].narrowed).map_or(ALL, |r| w.closure(r));
-        must!(within(roles, held & narrowed), "token a{n} carries more");
+        let less = token.less.as_ref().and_then(|(_, roles, _)| *roles).map_or(ALL, |r| w.closure(r));
+        must!(within(roles, held & narrowed & less), "token a{n} carries more");
+        if let (Some((_, _, asked)), Some(t)) = (&token.less, token.trust) {
+            let worth = w.worth(n).and_then(|worth| worth.live().cloned());
+            let allowed = worth.map_or(0, |a| requests(&a.terms.access));
+            must!(
+                allowed == asked & w.requests_of(t),
+                "token a{n} is good for other requests than it should"
+            );
+            must!(roles == held & less, "token a{n} carries too little");
+        }
     }
     Ok(())
 }
@@ -230,6 +240,8 @@ fn no_outliving(w: &World) -> Verdict {
             must!(expires <= end(t), "token a{n} outlives t{t}");
             let longest = w.trusts[t].longest.unwrap_or(i64::MAX);
             must!(token.expires - token.issued <= longest, "token a{n} lives longer than t{t} lets it");
+            let life = token.less.as_ref().and_then(|(own, ..)| own.life).unwrap_or(i64::MAX);
+            must!(token.expires - token.issued <= life, "token a{n} lives longer than it asked");
         }
         if let Some(k) = token.keypair {
             must!(expires <= w.keypairs[k].until, "token a{n} outlives its keypair");

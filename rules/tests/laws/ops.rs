@@ -9,7 +9,8 @@ use proptest::sample::select;
 use vicar_rules::Micros;
 use vicar_rules::access_rule::Access;
 use vicar_rules::delegation::{
-    Limits, Parties, Presence, Spent, Trust, TrustRequest, Until, Use, consume, grant, redelegate, subtree,
+    Evaluated, Limits, Narrower, Parties, Presence, Spent, Trust, TrustRequest, Until, Use, consume, grant,
+    redelegate, subtree,
 };
 use vicar_rules::keypair::{KeypairRequest, bind};
 use vicar_rules::refusal::Refusal;
@@ -53,6 +54,7 @@ impl World {
                 expires,
                 audit: String::new(),
                 chain: None,
+                less: None,
                 doomed: false,
                 lost: false,
                 unsure: false,
@@ -101,7 +103,24 @@ impl World {
         }
     }
 
-    pub fn trust_login(&mut self, trust: usize, by: usize, source: Option<usize>) -> Option<usize> {
+    pub fn trust_login(
+        &mut self,
+        trust: usize,
+        by: usize,
+        source: Option<usize>,
+        less: Option<Less>,
+    ) -> Option<usize> {
+        let less = less.map(|(roles, rules, life)| {
+            let access = rules.map_or_else(Access::default, access);
+            let requests = requests_asked(&access);
+            (Narrower { roles: roles.map(|r| set(r).clone()), access, life }, roles, requests)
+        });
+        if let Some((own, ..)) = &less
+            && let Err(refusal) = own.check(&self.evaluated[trust], &self.implications)
+        {
+            self.last.refused = Some(refusal);
+            return None;
+        }
         let source = source.filter(|s| {
             let t = &self.tokens[*s];
             t.user == by && t.kind() == Kind::Login && self.valid[*s].is_some()
@@ -117,7 +136,9 @@ impl World {
         let mut methods = vec!["password".to_owned()];
         methods.extend(source.map(|_| "token".to_owned()));
         let from_source = source.map(|s| Until::At(self.tokens[s].expires));
-        let expires = terms.token_end(self.now, self.capped(until.into_iter().chain(from_source)));
+        let life = less.as_ref().and_then(|(own, ..)| own.life).map(|life| Until::At(self.now + life));
+        let ends = until.into_iter().chain(from_source).chain(life);
+        let expires = terms.token_end(self.now, self.capped(ends));
         let speaker = self.chain(trust).speaks_for();
         Some(self.mint(Token {
             user: USERS.iter().position(|u| *u == speaker)?,
@@ -130,10 +151,31 @@ impl World {
             expires,
             audit: String::new(),
             chain: source.map(|s| self.tokens[s].audit.clone()),
+            less,
             doomed: false,
             lost: false,
             unsure: false,
         }))
+    }
+
+    /// Some roles, some requests, a shorter life: mostly less than the trust gives.
+    fn lawful_less(&self, trust: usize, [roles, rules, what, bend]: [u8; 4]) -> Less {
+        let Some(above) = self.live(trust) else { return (None, None, None) };
+        let base = mask(&above.roles);
+        let some = if roles & base == 0 { base } else { roles & base };
+        let within = rules_below(&above.terms, rules).rules().map(|_| rules);
+        let lawful = |n: &usize| access(1 << n).outside(&above.terms.access).is_none();
+        let within = within.map(|r| (0..RULES.len()).filter(lawful).fold(0, |all, n| all | (1 << n & r)));
+        match bend {
+            0..8 => (Some(roles & ALL), None, None),
+            8..16 => (None, Some(rules), None),
+            16..24 => (None, None, Some(1_000 * SECOND)),
+            _ => (
+                (what & 1 == 0).then_some(some),
+                within.filter(|_| what & 2 == 0),
+                (what & 12 == 0).then_some(2 * SECOND),
+            ),
+        }
     }
 
     pub fn exchange_keypair(&mut self, keypair: usize) -> Option<usize> {
@@ -161,6 +203,7 @@ impl World {
             expires,
             audit: String::new(),
             chain,
+            less: None,
             doomed: false,
             lost: false,
             unsure: false,
@@ -176,7 +219,7 @@ impl World {
         has.or_else(|| {
             let by = self.trusts[trust].trustee;
             // The last use of a trust ends it, and with it the token.
-            self.trust_login(trust, by, None).filter(|t| self.valid[*t].is_some())
+            self.trust_login(trust, by, None, None).filter(|t| self.valid[*t].is_some())
         })
     }
 
@@ -196,8 +239,19 @@ impl World {
         }
     }
 
-    pub fn remember(&mut self, made: Result<Trust, Refusal>, ask: &TrustRequest, under: Option<usize>) {
-        let above = under.and_then(|p| self.live(p).cloned());
+    pub fn remember(
+        &mut self,
+        made: Result<Trust, Refusal>,
+        ask: &TrustRequest,
+        under: Option<(usize, Option<usize>)>,
+    ) {
+        let (under, token) = under.map_or((None, None), |(parent, token)| (Some(parent), token));
+        // The token may have asked for less than its trust gives.
+        let above = match token {
+            Some(token) => self.worth(token).and_then(|w| w.live().cloned()),
+            None => under.and_then(|p| self.live(p).cloned()),
+        };
+        let carried = token.and_then(|t| self.tokens[t].less.as_ref()).map_or(EVERY_REQUEST, |(.., r)| *r);
         match made {
             Err(refusal) => self.last.refused = Some(refusal),
             Ok(mut row) => {
@@ -220,7 +274,7 @@ impl World {
                     spent: 0,
                     redelegable: ask.allow_redelegation && ask.count != Some(0),
                     maximum: self.limits.max_redelegation_count,
-                    requests: requests_asked(&ask.terms.access),
+                    requests: requests_asked(&ask.terms.access) & carried,
                     not_before: ask.terms.not_before,
                     longest: ask.terms.max_token_ttl,
                 });
@@ -257,15 +311,18 @@ impl World {
         if token.is_some_and(|t| !self.admitted(t, Act::Trusts)) {
             return;
         }
-        let above = &self.evaluated[parent];
+        let Some(above) = token.map_or_else(|| Some(self.evaluated[parent].clone()), |t| self.worth(t))
+        else {
+            return;
+        };
         let chain = above.chain();
         let user = token.map_or(chain.speaks_for(), |t| USERS[self.tokens[t].user]);
         let root = self.root(parent).trustor;
-        let ask = self.ask(user, self.trusts[parent].project, 0, Some(parent), wish);
+        let ask = self.ask(user, self.trusts[parent].project, 0, Some((parent, &above)), wish);
         let held = self.held(root, self.trusts[parent].project);
         let made = redelegate(
             &ask,
-            above,
+            &above,
             &Parties {
                 token_user: if wish.bend == Bend::ForeignToken { &ask.trustor } else { user },
                 trustee_exists: self.exists(&ask.trustee),
@@ -277,7 +334,7 @@ impl World {
             self.limits,
         );
         self.last.below_dead = !self.gives(parent);
-        self.remember(made.map(|g| g.trust().clone()), &ask, Some(parent));
+        self.remember(made.map(|g| g.trust().clone()), &ask, Some((parent, token)));
     }
 
     pub fn exists(&self, user: &str) -> bool {
@@ -299,13 +356,15 @@ impl World {
         trustor: &str,
         project: usize,
         held: Mask,
-        parent: Option<usize>,
+        parent: Option<(usize, &Evaluated)>,
         wish: &Wish,
     ) -> TrustRequest {
-        let above = parent.and_then(|p| self.live(p));
-        let base = match parent {
-            Some(p) => self.closure(self.trusts[p].roles),
-            None => held,
+        let above = parent.and_then(|(_, worth)| worth.live());
+        let parent = parent.map(|(p, _)| p);
+        let base = match (parent, above) {
+            (Some(_), Some(above)) => mask(&above.roles),
+            (Some(p), None) => self.closure(self.trusts[p].roles),
+            (None, _) => held,
         };
         let some = if wish.roles & base == 0 { base } else { wish.roles & base };
         let until = match wish.end % 9 {
@@ -436,12 +495,28 @@ impl World {
             (t.trust, t.user, t.place)
         };
         // With a login on a domain or the system it is for some project.
-        self.bind_for(under, owner, at.project().unwrap_or(wish.other), wish);
+        self.bind_for(under, Some(token), owner, at.project().unwrap_or(wish.other), wish);
     }
 
-    pub fn bind_for(&mut self, under: Option<usize>, owner: usize, at: usize, wish: &KeyWish) {
-        let above = under.and_then(|t| self.live(t).cloned());
-        let base = under.map_or(0, |t| self.closure(self.trusts[t].roles));
+    pub fn bind_for(
+        &mut self,
+        under: Option<usize>,
+        token: Option<usize>,
+        owner: usize,
+        at: usize,
+        wish: &KeyWish,
+    ) {
+        let on = match (under, token) {
+            (Some(_), Some(token)) => self.worth(token),
+            (Some(t), None) => Some(self.evaluated[t].clone()),
+            (None, _) => None,
+        };
+        let above = on.as_ref().and_then(|on| on.live().cloned());
+        let less = token.and_then(|t| self.tokens[t].less.clone());
+        let base = match (&less, under) {
+            (Some(_), _) => above.as_ref().map_or(0, |a| mask(&a.roles)),
+            (None, under) => under.map_or(0, |t| self.closure(self.trusts[t].roles)),
+        };
         let narrower = match wish.roles & base {
             0 => base,
             some => some,
@@ -471,15 +546,16 @@ impl World {
                 });
             }
         }
-        let on = under.map(|t| &self.evaluated[t]);
-        match bind(&ask, on, &self.implications, self.now) {
+        match bind(&ask, on.as_ref(), &self.implications, self.now) {
             Err(refusal) => self.last.refused = Some(refusal),
             Ok(bound) => {
                 let n = self.keypairs.len();
                 self.keypairs.push(Keypair {
-                    narrowed: ask.roles.as_ref().map(mask),
+                    // What its token asked for less of, it has less of for good.
+                    narrowed: ask.roles.as_ref().map(mask).or_else(|| less.as_ref().map(|_| base)),
                     until: Until::from_option(ask.until),
-                    requests: requests_asked(&ask.access),
+                    requests: requests_asked(&ask.access)
+                        & less.as_ref().map_or(EVERY_REQUEST, |(.., requests)| *requests),
                     bound,
                     under,
                     owner,
@@ -611,12 +687,13 @@ impl World {
                 self.login(*u, *p);
             }
             Op::LoginSomewhere(n) => self.login_somewhere(*n),
-            Op::TrustLogin(n, by, source) => {
+            Op::TrustLogin(n, by, source, less) => {
                 if let Some(t) = living(self, *n, 0) {
                     // Mostly the trustee; with their own token, if they have one.
                     let by = by.unwrap_or(self.trusts[t].trustee);
                     let source = source.then(|| self.tokens.iter().position(|x| x.user == by)).flatten();
-                    self.trust_login(t, by, source);
+                    let less = less.map(|less| self.lawful_less(t, less));
+                    self.trust_login(t, by, source, less);
                 }
             }
             Op::Bind(n, wish) => {
@@ -634,7 +711,7 @@ impl World {
                 // The chain may have ended after the token was looked at.
                 if let Some(t) = trust(self, *n) {
                     let (owner, at) = (self.speaks_for(t), self.trusts[t].project);
-                    self.bind_for(Some(t), owner, at, wish);
+                    self.bind_for(Some(t), None, owner, at, wish);
                     self.last.below_dead = !self.gives(t);
                 }
             }
@@ -691,6 +768,9 @@ fn rules_below(above: &Terms, rules: Mask) -> Access {
         some => access(some),
     }
 }
+
+/// What a login asks for less of: roles, rules, life.
+pub type Less = (Option<Mask>, Option<Mask>, Option<Micros>);
 
 #[derive(Debug, Clone)]
 pub struct Genesis {
@@ -820,7 +900,7 @@ pub enum Op {
     Redelegate(usize, Wish),
     Login(usize, Spot),
     LoginSomewhere(usize),
-    TrustLogin(usize, Option<usize>, bool),
+    TrustLogin(usize, Option<usize>, bool, Option<[u8; 4]>),
     Bind(usize, KeyWish),
     BindAnyway(usize, KeyWish),
     Exchange(usize),
@@ -944,8 +1024,8 @@ pub fn op() -> impl Strategy<Value = Op> {
         26 => (nth.clone(), wish()).prop_map(|(n, w)| Op::Redelegate(n, w)),
         4 => nth.clone().prop_map(Op::LoginSomewhere),
         3 => (user.clone(), spot).prop_map(|(u, p)| Op::Login(u, p)),
-        10 => (nth.clone(), prop::option::weighted(0.2, user), any::<bool>())
-            .prop_map(|(n, by, source)| Op::TrustLogin(n, by, source)),
+        10 => (nth.clone(), prop::option::weighted(0.2, user), any::<bool>(), prop::option::weighted(0.4, any::<[u8; 4]>()))
+            .prop_map(|(n, by, source, less)| Op::TrustLogin(n, by, source, less)),
         9 => (nth.clone(), key_wish()).prop_map(|(n, w)| Op::Bind(n, w)),
         2 => (nth.clone(), key_wish()).prop_map(|(n, w)| Op::BindAnyway(n, w)),
         11 => nth.clone().prop_map(Op::Exchange),

@@ -80,6 +80,12 @@ impl Reached {
             }
         }
         let minted = w.tokens.last().filter(|t| t.issued == w.now);
+        if w.valid.len() > w.valid_before.len()
+            && let Some(t) = minted.filter(|t| t.less.is_some()).and_then(|t| t.trust)
+        {
+            let deep = if w.path(t).len() > 3 { " at depth 3 or more" } else { "" };
+            self.note(format!("token of less than its trust{deep}"));
+        }
         if w.valid.len() > w.valid_before.len() {
             self.note(match minted.and_then(|t| t.keypair) {
                 Some(_) => "keypair exchanged",
@@ -215,6 +221,8 @@ pub const AT_LEAST: &[(&str, usize)] = &[
     ("a longest life of tokens", 500),
     ("a longest life of tokens at depth 3 or more", 8),
     ("keypair with access rules", 60),
+    ("token of less than its trust", 300),
+    ("token of less than its trust at depth 3 or more", 5),
     ("refused: RuleOutsideParent", 30),
     ("refused: EarlierThanParent", 4),
     ("refused: LongerTokensThanParent", 20),

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use vicar_rules::Micros;
 use vicar_rules::delegation::{
-    Authority, Chain, ChainFacts, Evaluated, Limits, Presence, Trust, TrustStatus, Until, evaluate,
+    Authority, Chain, ChainFacts, Evaluated, Limits, Narrower, Presence, Trust, TrustStatus, Until, evaluate,
 };
 use vicar_rules::keypair::{Bound, Narrowing, exchange};
 use vicar_rules::loss::{self, Carried, Carries, Lost, LostPlace, Place};
@@ -199,6 +199,8 @@ pub struct Token {
     pub expires: Micros,
     pub audit: String,
     pub chain: Option<String>,
+    /// What it asked for less of: as the rules take it, and the roles and requests.
+    pub less: Option<(Narrower, Option<Mask>, Mask)>,
     /// Something that it stands on was taken away by name after it was issued.
     pub doomed: bool,
     /// Its user lost a role that it carries, after it was issued.
@@ -373,7 +375,18 @@ impl World {
     /// The roles of a delegation, as they were asked; a login has none of its own.
     pub fn own_roles(&self, token: &Token) -> Option<Mask> {
         let narrowed = token.keypair.and_then(|k| self.keypairs[k].narrowed);
-        narrowed.or(token.trust.map(|t| self.trusts[t].roles))
+        let less = token.less.as_ref().and_then(|(_, roles, _)| *roles);
+        narrowed.or(less).or(token.trust.map(|t| self.trusts[t].roles))
+    }
+
+    /// What a trust's token is worth: what its trust gives, or less when it asked for less.
+    pub fn worth(&self, token: usize) -> Option<Evaluated> {
+        let t = &self.tokens[token];
+        let trust = &self.evaluated[t.trust?];
+        match &t.less {
+            None => Some(trust.clone()),
+            Some((own, ..)) => trust.narrowed(own, &self.implications),
+        }
     }
 
     pub fn user_on(&self, user: usize) -> bool {
@@ -476,7 +489,11 @@ impl World {
         !t.doomed
             && match (t.keypair, t.trust) {
                 (Some(k), _) => self.keypair_yields(k),
-                (None, Some(t)) => self.gives(t),
+                (None, Some(trust)) => {
+                    let less = t.less.as_ref().and_then(|(_, roles, _)| *roles);
+                    let asked = less.map_or(ALL, |r| self.closure(r));
+                    self.gives(trust) && asked & self.closure(self.trusts[trust].roles) != 0
+                }
                 (None, None) => {
                     self.user_on(t.user) && self.place_on(t.place) && self.held_at(t.user, t.place) != 0
                 }
@@ -607,8 +624,9 @@ impl World {
                 shown(Some(authority.until))?;
                 mask(&authority.roles)
             }
-            (None, Some(trust)) => {
-                let authority = self.live(trust)?;
+            (None, Some(_)) => {
+                let worth = self.worth(token)?;
+                let authority = worth.live()?;
                 shown(Some(authority.until))?;
                 mask(&authority.roles)
             }
