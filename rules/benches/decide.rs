@@ -32,6 +32,7 @@ fn trusts() -> Vec<Trust> {
             parent: n.checked_sub(1).map(|above| format!("trust-{above}")),
             deleted_at: None,
             terms: Some(Terms::default()),
+            external_id: None,
         })
         .collect()
 }

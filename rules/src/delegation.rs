@@ -13,7 +13,7 @@ use crate::Micros;
 use crate::access_rule::Access;
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
-use crate::terms::Terms;
+use crate::terms::{Login, Terms};
 
 /// An end in time. "Never" is the top of the order and not an absent value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,6 +115,9 @@ pub struct Trust {
     pub deleted_at: Option<Micros>,
     /// What narrows it besides; nothing when it has terms that cannot be read, so that it gives nothing for now.
     pub terms: Option<Terms>,
+    /// What whoever uses this link must present, so that a service that acts for many is not led to another's trust. It is
+    /// about this link alone: who uses one below has presented what that asks for.
+    pub external_id: Option<String>,
 }
 
 /// How a user or a project stands right now.
@@ -543,6 +546,8 @@ pub struct TrustRequest {
     pub count: Option<u32>,
     /// What shall narrow it besides.
     pub terms: Terms,
+    /// What whoever uses it must present.
+    pub external_id: Option<String>,
 }
 
 /// What the server's configuration limits.
@@ -667,6 +672,11 @@ pub(crate) fn terms_below(ask: &Terms, above: &Terms) -> Result<Terms, Refusal> 
     {
         return Err(Refusal::LongerTokensThanParent);
     }
+    if let (Some(own), Some(longest)) = (ask.max_login_age, above.max_login_age)
+        && own > longest
+    {
+        return Err(Refusal::OlderLoginsThanParent);
+    }
     Ok(above.meet(ask))
 }
 
@@ -695,6 +705,7 @@ fn granted(ask: &TrustRequest, until: Until, hops: u32, parent: Option<String>, 
             parent,
             deleted_at: None,
             terms: Some(terms),
+            external_id: ask.external_id.clone(),
         },
     }
 }
@@ -759,6 +770,24 @@ fn check_uses(ask: &TrustRequest) -> Result<(), Refusal> {
     }
 }
 
+/// Whether somebody may use the trust: they logged in as all links ask, and present what the last one asks for.
+///
+/// # Errors
+///
+/// What they lack.
+pub fn admit(
+    trust: &Evaluated,
+    login: Login<'_>,
+    external_id: Option<&str>,
+    now: Micros,
+) -> Result<(), Refusal> {
+    let asked = trust.chain().leaf().external_id.as_deref();
+    if asked.is_some() && asked != external_id {
+        return Err(Refusal::ExternalId);
+    }
+    trust.above()?.terms.admit(login, now)
+}
+
 /// Less than a trust gives, as somebody asks who uses it: for one token, and for what is made with that.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Narrower {
@@ -795,7 +824,7 @@ impl Narrower {
         if self.access.allows_nothing() {
             return Err(Refusal::NoAccessRules);
         }
-        let terms = Terms { access: self.access.clone(), max_token_ttl: self.life, not_before: None };
+        let terms = Terms { access: self.access.clone(), max_token_ttl: self.life, ..Terms::default() };
         terms_below(&terms, &above.terms).map(|_| ())
     }
 }

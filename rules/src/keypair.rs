@@ -192,6 +192,7 @@ mod tests {
             parent: None,
             deleted_at: None,
             terms: Some(Terms { access: rules(&["/a/*", "/b"]), ..Terms::default() }),
+            external_id: None,
         };
         Chain::assemble("t0", [trust]).expect("it is there")
     }

@@ -66,6 +66,14 @@ pub enum Refusal {
     EarlierThanParent,
     /// Its tokens would live for longer than those of the trust above.
     LongerTokensThanParent,
+    /// It would let older logins use it than the trust above.
+    OlderLoginsThanParent,
+    /// The login is older than the trust lets it be, or the server for those who make one.
+    LoginTooOld,
+    /// The login was not by this method, which the trust asks for, or the server.
+    LoginWithout(String),
+    /// The trust's external id was not presented, or another.
+    ExternalId,
     /// It would end before it begins.
     NeverBegins,
     /// A list of access rules without a rule.
@@ -119,6 +127,10 @@ impl Refusal {
             | RuleOutsideParent(_)
             | EarlierThanParent
             | LongerTokensThanParent
+            | OlderLoginsThanParent
+            | LoginTooOld
+            | LoginWithout(_)
+            | ExternalId
             | KeypairOtherProject
             | KeypairRoleOutside(_)
             | KeypairOutlives
@@ -170,6 +182,12 @@ impl std::fmt::Display for Refusal {
             }
             EarlierThanParent => f.write_str("not_before is earlier than that of a trust above"),
             LongerTokensThanParent => f.write_str("max_token_ttl is more than that of a trust above"),
+            OlderLoginsThanParent => f.write_str("max_login_age is more than that of a trust above"),
+            LoginTooOld => f.write_str("max_login_age: the login is too old; log in again"),
+            LoginWithout(method) => {
+                write!(f, "required_methods: the login was not by {method}; log in with it")
+            }
+            ExternalId => f.write_str("external_id: the trust asks for another one"),
             NeverBegins => f.write_str("not_before must be earlier than expires_at"),
             NoAccessRules => f.write_str(
                 "access_rules must name at least one rule; without the attribute nothing is limited",
@@ -240,6 +258,10 @@ mod tests {
             (RuleOutsideParent(id()), Forbidden, "access_rules: x is not covered"),
             (EarlierThanParent, Forbidden, "not_before"),
             (LongerTokensThanParent, Forbidden, "max_token_ttl"),
+            (OlderLoginsThanParent, Forbidden, "max_login_age"),
+            (LoginTooOld, Forbidden, "max_login_age"),
+            (LoginWithout(id()), Forbidden, "not by x"),
+            (ExternalId, Forbidden, "external_id"),
             (NeverBegins, Malformed, "not_before must be earlier"),
             (NoAccessRules, Malformed, "access_rules must name"),
             (RoleNotInToken(id()), Malformed, "role x is not among the roles of the token"),

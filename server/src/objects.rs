@@ -292,6 +292,9 @@ fn terms() -> Value {
         "access_rules": list(named("Rule")),
         "not_before": time(),
         "max_token_ttl": {"type": "integer", "minimum": 1, "description": "In seconds"},
+        "max_login_age": {"type": "integer", "minimum": 1, "description": "In seconds"},
+        "required_methods": list(text()),
+        "external_id": text(),
     })
 }
 

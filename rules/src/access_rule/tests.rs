@@ -122,3 +122,17 @@ fn a_narrower_list_takes_the_place_of_a_wider_one() {
     assert!(!of(&[]).allows("compute", "GET", "/b") && Access::default().allows("compute", "GET", "/b"));
     assert_eq!(of(&[]).rules(), Some(BTreeSet::new()));
 }
+
+/// Two lists are compared rule by rule: as many and as long ones as there can be, of the worst kind, are no matter.
+#[test]
+fn hostile_lists_are_compared_with_few_walks() {
+    let literals: BTreeSet<_> =
+        (0..32).map(|n| rule("compute", "GET", &format!("/{}{n:02}", "a".repeat(120)))).collect();
+    // Of two literals none covers the other, and no walk tells so.
+    let list = Access::only(&literals);
+    assert_eq!(list.rules(), Some(literals.clone()));
+    assert!(list.le(&Access::stored(literals)));
+    let patterns: BTreeSet<_> =
+        (0..32).map(|n| rule("compute", "GET", &format!("/{n:02}/{}b", "*a**".repeat(28)))).collect();
+    assert_eq!(Access::only(&patterns).meet(&list).rules(), Some(BTreeSet::new()));
+}

@@ -30,6 +30,7 @@ fn ask() -> TrustRequest {
         allow_redelegation: true,
         count: None,
         terms: Terms::default(),
+        external_id: None,
     }
 }
 

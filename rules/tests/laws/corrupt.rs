@@ -110,6 +110,7 @@ fn ruined(r: &Ruin) -> Vec<Trust> {
             parent: above.map(|a| a.id.clone()),
             deleted_at: None,
             terms: Some(Terms::default()),
+            external_id: None,
         });
     }
     let mut lost = BTreeSet::new();
@@ -132,6 +133,7 @@ fn ruined(r: &Ruin) -> Vec<Trust> {
                     access: access(*rules),
                     not_before: *not_before,
                     max_token_ttl: *max_token_ttl,
+                    ..Terms::default()
                 });
             }
             Tamper::Deleted => row.deleted_at = Some(NOW - 1),

@@ -32,11 +32,19 @@ fn terms() -> impl Strategy<Value = Terms> {
     let rules = 0..1_u8 << RULES.len();
     let lists = prop_oneof![2 => Just(Vec::new()), 3 => proptest::collection::vec(rules, 1..3)];
     let span = prop::option::of(0..3_i64);
-    (lists, span.clone(), span).prop_map(|(lists, not_before, max_token_ttl)| Terms {
+    let methods = proptest::sample::subsequence(vec!["password", "totp"], 0..=2);
+    let all = (lists, span.clone(), span.clone(), span, methods);
+    all.prop_map(|(lists, not_before, max_token_ttl, max_login_age, methods)| Terms {
         access: lists.into_iter().fold(Access::default(), |all, list| all.meet(&access(list))),
         not_before,
         max_token_ttl,
+        max_login_age,
+        required_methods: methods.into_iter().map(str::to_owned).collect(),
     })
+}
+
+fn shorter(a: Option<i64>, b: Option<i64>) -> Option<i64> {
+    a.map_or(b, |own| Some(b.map_or(own, |other| own.min(other))))
 }
 
 /// One that is below `a`, so that the laws about lower bounds have something to say.
@@ -50,9 +58,9 @@ fn lower(a: &Authority, by: &Authority) -> Authority {
         terms: Terms {
             access: a.terms.access.meet(&by.terms.access),
             not_before: a.terms.not_before.max(by.terms.not_before),
-            max_token_ttl: a.terms.max_token_ttl.map_or(by.terms.max_token_ttl, |own| {
-                Some(by.terms.max_token_ttl.map_or(own, |other| own.min(other)))
-            }),
+            max_token_ttl: shorter(a.terms.max_token_ttl, by.terms.max_token_ttl),
+            max_login_age: shorter(a.terms.max_login_age, by.terms.max_login_age),
+            required_methods: &a.terms.required_methods | &by.terms.required_methods,
         },
     }
 }

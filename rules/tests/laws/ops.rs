@@ -398,6 +398,7 @@ impl World {
             allow_redelegation,
             count,
             terms: Terms::default(),
+            external_id: None,
         };
         ask.terms = self.lawful_terms(&ask, above.map(|a| &a.terms), wish);
         match wish.bend {
@@ -483,6 +484,7 @@ impl World {
             },
             not_before: begins,
             max_token_ttl: longest.filter(|own| above.max_token_ttl.is_none_or(|longest| *own <= longest)),
+            ..Terms::default()
         }
     }
 

@@ -83,6 +83,7 @@ impl Passed {
             source: None,
             known: Known::default(),
             federated: None,
+            logged_in: None,
         }
     }
 

@@ -271,8 +271,8 @@ impl Payload {
                     NARROWED => PayloadScope::Narrowed(project, t),
                     LESS => {
                         let roles = list(parts.get(7)?, unpack_id)?;
-                        let rules: Option<BTreeSet<_>> = list(parts.get(8)?, unpack_rule)?;
-                        let access = rules.as_ref().map_or_else(Access::default, Access::only);
+                        let rules = list(parts.get(8)?, unpack_rule)?;
+                        let access = rules.map_or_else(Access::default, Access::stored);
                         PayloadScope::Less(project, t, Box::new(Narrower { roles, access, life: None }))
                     }
                     _ => PayloadScope::Trust(project, t),

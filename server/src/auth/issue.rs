@@ -2,6 +2,7 @@
 
 use vicar_rules::Micros;
 use vicar_rules::delegation::{self, Narrower, Presence, Spent, Trust, Until, Use};
+use vicar_rules::terms::Login;
 use vicar_rules::token::{self, ScopeKind};
 
 use super::Parts;
@@ -34,6 +35,8 @@ pub struct Identity {
     pub known: Known,
     /// Through which identity provider the user came, from a source token.
     pub federated: Option<Federated>,
+    /// When the login was, at the latest, that a source token comes from.
+    pub logged_in: Option<Micros>,
 }
 
 /// A token that is about to be made.
@@ -73,8 +76,8 @@ pub enum ScopeRequest {
     Domain(String),
     /// The system.
     System,
-    /// A trust, and what of it.
-    Trust(String, Narrower),
+    /// A trust, what of it, and the external id that is presented.
+    Trust(String, Narrower, Option<String>),
     /// An OAuth1 access token's own, which nobody asks for.
     AccessToken {
         /// Its project.
@@ -130,6 +133,7 @@ pub async fn from_token(
         source: Some(Source { kind: source.kind, scope: source.scope_kind() }),
         known: Known::of_caller(Some(&source)),
         federated: source.payload.federated.clone(),
+        logged_in: Some(source.login(parts.config).at),
     })
 }
 
@@ -196,7 +200,7 @@ pub async fn issue(
         ScopeRequest::ApplicationCredential { project, id } => {
             PayloadScope::ApplicationCredential(project.clone(), id.clone())
         }
-        ScopeRequest::Trust(id, own) => {
+        ScopeRequest::Trust(id, own, external_id) => {
             let implications = known.implications(tx).await?;
             let trust = facts::evaluated_trust(tx, id, now, &implications).await?;
             // A dead trust is 401 for everybody, before anything else is said of it.
@@ -207,6 +211,8 @@ pub async fn issue(
                 return Err(Error::Forbidden("User is not a trustee.".into()));
             }
             if trust.status().live().is_some() {
+                let login = Login { methods: &who.methods, at: who.logged_in.unwrap_or(now) };
+                delegation::admit(&trust.evaluated, login, external_id.as_deref(), now)?;
                 own.check(&trust.evaluated, &implications)?;
             }
             until = until.min(trust.chain().until()).min(longest(&trust, now));

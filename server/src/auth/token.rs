@@ -10,6 +10,7 @@ use vicar_rules::loss::{self, Carried, Carries};
 use vicar_rules::policy::{Scope, Subject, Trait};
 use vicar_rules::revocation::{self, Claims};
 use vicar_rules::roles::{Implications, RoleSet};
+use vicar_rules::terms::Login;
 use vicar_rules::token::{self, Kind, ScopeKind, TokenTraits};
 
 use super::Parts;
@@ -17,6 +18,7 @@ use super::application_credential::{Worth, worth};
 use super::fernet::{Payload, PayloadScope};
 use super::keypair;
 use super::oauth1;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts::application_credentials::StoredCredential;
 use crate::facts::{self, EvaluatedTrust, Place, ProjectFacts, RevocationQuery, RoleRef, UserFacts};
@@ -139,6 +141,11 @@ impl Token {
         self.trust.as_ref().map_or(&self.payload.user, |t| &t.chain().root().trustor)
     }
 
+    /// How its bearer logged in, as far as it tells.
+    pub fn login(&self, config: &Config) -> Login<'_> {
+        Login { methods: &self.payload.methods, at: logged_in(&self.payload, config) }
+    }
+
     /// Who is behind it, for the log line.
     pub fn ids(&self) -> TokenIds {
         let links = self.trust.as_ref().map(|t| t.chain().links());
@@ -182,6 +189,16 @@ impl Token {
     /// The audit id that descends through exchanges: the root's.
     pub fn root_audit_id(&self) -> &str {
         self.payload.audit_ids.last().map_or("", String::as_str)
+    }
+}
+
+/// When the login was, at the latest, that a token comes from. One that was exchanged tells of its own making only; but as an
+/// exchange never moves an end, the login was as long before the end as a login's token lives. If its end was cut, the
+/// login appears to be older than it was, never newer, unless `[token] expiration` was made shorter meanwhile.
+fn logged_in(payload: &Payload, config: &Config) -> Micros {
+    match payload.methods.iter().any(|method| method == "token") {
+        false => payload.issued,
+        true => payload.issued.min(payload.expires.saturating_sub(config.token_expiration)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::http::Method;
 use subtle::ConstantTimeEq;
 use vicar_rules::Micros;
 use vicar_rules::policy::{Scope, Subject};
@@ -14,7 +15,7 @@ use crate::auth::application_credential;
 use crate::auth::token::{Known, Token, ValidateOptions, validate};
 use crate::error::{Error, Result};
 use crate::http::Request;
-use crate::http::request::SERVICE_TOKEN;
+use crate::http::request::{AUTH_TOKEN, SERVICE_TOKEN, SUBJECT_TOKEN};
 use crate::line::Line;
 use crate::reason::Reason;
 use crate::store::Tx;
@@ -58,6 +59,13 @@ impl Caller {
     /// 401 when they do not, as keystonemiddleware does.
     pub async fn may_ask(&self, tx: &mut Tx, app: &App, request: &Request, now: Micros) -> Result<()> {
         let Some(token) = self.token() else { return Ok(()) };
+        // Whoever bears a trust's token may ask about it and end it (rule 26); that of an application credential, as in Keystone.
+        let own = request.token_header(&SUBJECT_TOKEN)?.filter(|_| token.trust.is_some());
+        let own = own.is_some() && own == request.token_header(&AUTH_TOKEN)?;
+        let is_about = [Method::DELETE, Method::HEAD].contains(&request.method);
+        if own && is_about && request.path == "/v3/auth/tokens" {
+            return Ok(());
+        }
         if application_credential::allows(tx, &app.config, token, &request.method, &request.path).await? {
             return Ok(());
         }

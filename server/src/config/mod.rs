@@ -21,12 +21,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use vicar_rules::Micros;
+use vicar_rules::terms::Terms;
 
 use self::client_certificate::ClientCertificates;
 use self::domain::DomainOptions;
 use self::front::{Cors, Health};
 use self::messaging::Messaging;
 use self::reader::{Reader, wrong};
+use crate::clock;
 use crate::peer::Proxies;
 use crate::secret::Secret;
 use crate::store::url::{self, Location, Settings};
@@ -243,6 +245,8 @@ pub struct Config {
     pub messaging: Messaging,
     /// `[revoke] expiration_buffer`
     pub revoke_buffer: Micros,
+    /// `[delegation] trust_max_login_age`, `trust_required_methods`: how whoever makes a trust must have logged in.
+    pub trust_login: Terms,
     /// `[delegation] max_trusts_per_user`: how many living trusts a user may have given (0 in the file: any number).
     pub max_trusts_per_user: Option<u32>,
     /// `[delegation] max_credentials_per_user`: how many credentials a user may have (0 in the file: any number).
@@ -409,6 +413,14 @@ impl Config {
             remembers: r.flag("cache", "enabled")?,
             retention: r.duration("delegation", "retention")?,
             reap_interval: r.duration("delegation", "reap_interval")?,
+            trust_login: Terms {
+                max_login_age: r
+                    .count("delegation", "trust_max_login_age")?
+                    .filter(|n| *n > 0)
+                    .map(|n| i64::from(n).saturating_mul(clock::SECOND)),
+                required_methods: r.list("delegation", "trust_required_methods")?.into_iter().collect(),
+                ..Terms::default()
+            },
             max_trusts_per_user: r.count("delegation", "max_trusts_per_user")?.filter(|n| *n > 0),
             max_credentials_per_user: r.count("delegation", "max_credentials_per_user")?.filter(|n| *n > 0),
             max_oauth1_tokens: r.count("delegation", "max_oauth1_tokens")?.filter(|n| *n > 0),

@@ -163,7 +163,7 @@ pub fn read_narrowing(text: Option<&str>) -> (Option<RoleSet>, Access) {
             let own =
                 both.get("roles").map(|list| if list.is_null() { Some(None) } else { roles(list).map(Some) });
             match (own, rules) {
-                (Some(Some(roles)), Some(rules)) if both.len() == 2 => (roles, Access::only(&rules)),
+                (Some(Some(roles)), Some(rules)) if both.len() == 2 => (roles, Access::stored(rules)),
                 _ => nothing(),
             }
         }

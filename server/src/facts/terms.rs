@@ -40,34 +40,51 @@ macro_rules! deleted {
 const ACCESS_RULES: &str = "access_rules";
 const NOT_BEFORE: &str = "not_before";
 const MAX_TOKEN_TTL: &str = "max_token_ttl";
+const MAX_LOGIN_AGE: &str = "max_login_age";
+const REQUIRED_METHODS: &str = "required_methods";
+const EXTERNAL_ID: &str = "external_id";
 
-/// As stored: times in microseconds since 1970, spans in microseconds.
-pub fn write(terms: &Terms) -> String {
+/// As stored: times in microseconds since 1970, spans in microseconds. Nothing when there is nothing to store, unless the trust
+/// is below one with terms, and so is to be apart too.
+pub fn write(terms: &Terms, external_id: Option<&str>, is_below: bool) -> Option<String> {
     let mut out = Map::new();
     if let Some(rules) = rules_to_json(&terms.access) {
         out.insert(ACCESS_RULES.into(), rules);
     }
-    for (name, value) in [(NOT_BEFORE, terms.not_before), (MAX_TOKEN_TTL, terms.max_token_ttl)] {
+    for (name, value) in [
+        (NOT_BEFORE, terms.not_before),
+        (MAX_TOKEN_TTL, terms.max_token_ttl),
+        (MAX_LOGIN_AGE, terms.max_login_age),
+    ] {
         if let Some(value) = value {
             out.insert(name.into(), value.into());
         }
     }
-    Value::Object(out).to_string()
+    if !terms.required_methods.is_empty() {
+        out.insert(REQUIRED_METHODS.into(), json!(terms.required_methods));
+    }
+    if let Some(id) = external_id {
+        out.insert(EXTERNAL_ID.into(), id.into());
+    }
+    (is_below || !out.is_empty()).then(|| Value::Object(out).to_string())
 }
 
-/// From the stored form; nothing when not all of it is understood.
-pub fn read(text: &str) -> Option<Terms> {
+/// From the stored form, with the external id; nothing when not all of it is understood.
+pub fn read(text: &str) -> Option<(Terms, Option<String>)> {
     let Ok(Value::Object(stored)) = serde_json::from_str(text) else { return None };
-    let mut terms = Terms::default();
+    let (mut terms, mut external_id) = (Terms::default(), None);
     for (name, value) in &stored {
         match name.as_str() {
-            ACCESS_RULES => terms.access = Access::only(&rules_of(value)?),
+            ACCESS_RULES => terms.access = Access::stored(rules_of(value)?),
             NOT_BEFORE => terms.not_before = Some(value.as_i64()?),
             MAX_TOKEN_TTL => terms.max_token_ttl = Some(value.as_i64()?),
+            MAX_LOGIN_AGE => terms.max_login_age = Some(value.as_i64()?),
+            REQUIRED_METHODS => terms.required_methods = serde_json::from_value(value.clone()).ok()?,
+            EXTERNAL_ID => external_id = Some(value.as_str()?.to_owned()),
             _ => return None,
         }
     }
-    Some(terms)
+    Some((terms, external_id))
 }
 
 /// A list of access rules, if it is one.
@@ -79,9 +96,9 @@ pub fn rules_of(list: &Value) -> Option<BTreeSet<AccessRule>> {
     list.as_array()?.iter().map(rule).collect()
 }
 
-/// The access rules of a body; without them nothing is limited.
-pub fn access_rules(given: Option<Value>) -> Access {
-    given.as_ref().and_then(rules_of).as_ref().map_or_else(Access::default, Access::only)
+/// The bytes of what some rules say.
+pub fn length(rules: &BTreeSet<AccessRule>) -> usize {
+    rules.iter().map(|rule| rule.service.len() + rule.method.len() + rule.path.len()).sum()
 }
 
 /// Access rules as clients see them and as they are stored; nothing when there are none.
@@ -110,15 +127,24 @@ mod tests {
             access: Access::only(&[rule("/a"), rule("/b/*")].into()),
             not_before: Some(1_700_000_000_000_001),
             max_token_ttl: Some(60 * SECOND),
+            max_login_age: Some(90 * SECOND),
+            required_methods: ["password".to_owned(), "totp".to_owned()].into(),
         };
         for terms in [
             whole.clone(),
-            Terms::default(),
             Terms { access: Access::default(), ..whole.clone() },
             Terms { not_before: None, max_token_ttl: None, ..whole.clone() },
+            Terms { max_login_age: None, required_methods: BTreeSet::new(), ..whole.clone() },
         ] {
-            assert_eq!(read(&write(&terms)), Some(terms));
+            for id in [None, Some("a customer")] {
+                let text = write(&terms, id, false).expect("something to store");
+                assert_eq!(read(&text), Some((terms.clone(), id.map(str::to_owned))));
+            }
         }
+        assert_eq!(write(&Terms::default(), None, false), None);
+        assert!(write(&Terms::default(), Some("x"), false).is_some());
+        let below = write(&Terms::default(), None, true).expect("something to store");
+        assert_eq!(read(&below), Some((Terms::default(), None)));
     }
 
     #[test]
@@ -130,6 +156,8 @@ mod tests {
             r#"{"not_before": "1"}"#,
             r#"{"access_rules": [{"service": "compute", "method": "GET"}]}"#,
             r#"{"access_rules": "all"}"#,
+            r#"{"required_methods": "password"}"#,
+            r#"{"external_id": 1}"#,
         ] {
             assert_eq!(read(text), None, "{text}");
         }

@@ -41,6 +41,7 @@ fn read_trust(r: &mut Row) -> Result<Trust> {
         parent: r.take()?,
         deleted_at: r.take::<Option<DateTime>>()?.map(|d| d.0),
         terms: Some(Terms::default()),
+        external_id: None,
     })
 }
 
@@ -77,7 +78,10 @@ async fn read_terms(tx: &mut Tx, trusts: &mut [Trust], at: &BTreeMap<String, usi
     q.id_in("trust_id", &have);
     for (trust, text) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
         if let Some(trust) = at.get(&trust).and_then(|i| trusts.get_mut(*i)) {
-            trust.terms = terms::read(&text);
+            (trust.terms, trust.external_id) = match terms::read(&text) {
+                Some((own, external_id)) => (Some(own), external_id),
+                None => (None, None),
+            };
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! What the API is about: one folder or file for each resource.
 
+pub mod access_rules;
 pub mod application_credentials;
 pub mod catalog;
 pub mod credentials;

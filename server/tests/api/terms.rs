@@ -443,3 +443,154 @@ fn a_token_that_asks_for_more_than_its_trust_gives_is_refused_by_name() {
     let plain = c.trust(json!({}));
     assert_eq!(roles(&use_less(&c, "bob", &plain, json!({"note": 1})).expect(201)), ["member", "reader"]);
 }
+
+/// A login of bob's by one of their tokens.
+fn by_token(c: &Cast, token: &str, scope: Value) -> Answer {
+    c.s.auth(json!({"identity": {"methods": ["token"], "token": {"id": token}}, "scope": scope}))
+}
+
+#[test]
+fn who_uses_a_trust_has_logged_in_lately() {
+    let c = Cast::new();
+    let id = c.trust(json!({"max_login_age": 60, "allow_redelegation": true}));
+    let scope = json!({"OS-TRUST:trust": {"id": id}});
+    assert_eq!(show(&c, "alice", &id)["max_login_age"], 60);
+    let old = c.s.unscoped("bob");
+    by_token(&c, &old, scope.clone()).expect(201);
+    c.s.clock.advance(30 * SECOND);
+    // An exchange makes no login younger.
+    let exchanged = by_token(&c, &old, json!("unscoped")).expect(201).token();
+    by_token(&c, &exchanged, scope.clone()).expect(201);
+    c.s.clock.advance(31 * SECOND);
+    for token in [&old, &exchanged] {
+        let refused = by_token(&c, token, scope.clone()).expect(403);
+        assert!(refused.text.contains("max_login_age"), "{}", refused.text);
+    }
+    let used = c.s.consume("bob", &id).expect(201).token();
+    // What a child lets be older is refused; what it does not say it has from its parent.
+    let pass = |age: Value| {
+        let ask = json!({"trustee_user_id": c.carol, "max_login_age": age});
+        c.s.post(&used, "/v3/OS-TRUST/trusts", c.ask(ask))
+    };
+    let refused = pass(json!(61)).expect(403);
+    assert!(refused.text.contains("max_login_age"), "{}", refused.text);
+    assert_eq!(pass(json!(59)).expect(201).body["trust"]["max_login_age"], 59);
+    assert_eq!(pass(json!(null)).expect(201).body["trust"]["max_login_age"], 60);
+}
+
+#[test]
+fn who_uses_a_trust_has_logged_in_as_it_asks() {
+    let c = Cast::with("[auth]\nmethods = password,token,totp\n");
+    let wrong = c.make(json!({"required_methods": ["retina"]})).expect(400);
+    assert!(wrong.text.contains("required_methods"), "{}", wrong.text);
+    let easy = c.trust(json!({"required_methods": ["password"], "allow_redelegation": true}));
+    let token = c.s.consume("bob", &easy).expect(201).token();
+    let id = c.trust(json!({"required_methods": ["password", "totp"]}));
+    assert_eq!(show(&c, "bob", &id)["required_methods"], json!(["password", "totp"]));
+    let refused = c.s.consume("bob", &id).expect(403);
+    assert!(refused.text.contains("totp"), "{}", refused.text);
+    // A child asks for what its parent asks for, and for more where it says so.
+    let ask = json!({"trustee_user_id": c.carol, "required_methods": ["totp"]});
+    let child = c.s.post(&token, "/v3/OS-TRUST/trusts", c.ask(ask)).expect(201);
+    assert_eq!(child.body["trust"]["required_methods"], json!(["password", "totp"]));
+}
+
+#[test]
+fn a_service_is_not_led_to_anothers_trust() {
+    let c = Cast::new();
+    let id = c.trust(json!({"external_id": "customer 7", "allow_redelegation": true}));
+    assert_eq!(show(&c, "bob", &id)["external_id"], "customer 7");
+    let present = |external_id: Value| use_less(&c, "bob", &id, json!({"external_id": external_id}));
+    for wrong in [json!(null), json!("customer 8"), json!("")] {
+        let refused = present(wrong).expect(403);
+        assert!(refused.text.contains("external_id"), "{}", refused.text);
+    }
+    c.s.consume("bob", &id).expect(403);
+    present(json!(7)).expect(400);
+    let token = present(json!("customer 7")).expect(201).token();
+    // It is between these two: who uses a child of it presents what that asks for.
+    let child = c.s.post(&token, "/v3/OS-TRUST/trusts", c.ask(json!({"trustee_user_id": c.carol})));
+    let child = child.expect(201).body["trust"].clone();
+    assert!(child.get("external_id").is_none());
+    c.s.consume("carol", child["id"].as_str().expect("an id")).expect(201);
+    // One that asks for none takes any.
+    let plain = c.trust(json!({}));
+    use_less(&c, "bob", &plain, json!({"external_id": "customer 7"})).expect(201);
+    // To others it is as if nothing had been presented; a dead one is 401 whatever is.
+    use_less(&c, "carol", &id, json!({"external_id": "customer 7"})).expect(403);
+    c.s.delete(&c.s.unscoped("alice"), &format!("/v3/OS-TRUST/trusts/{id}")).expect(204);
+    present(json!("customer 8")).expect(401);
+}
+
+#[test]
+fn an_old_token_makes_no_trust_where_the_operator_says_so() {
+    let c = Cast::with("[delegation]\ntrust_max_login_age = 300\ntrust_required_methods = password\n");
+    let old = c.s.on("alice", &c.p);
+    let make = |token: &str| c.s.post(token, "/v3/OS-TRUST/trusts", c.ask(json!({})));
+    make(&old).expect(201);
+    c.s.clock.advance(200 * SECOND);
+    let exchanged = by_token(&c, &old, json!({"project": {"id": c.p}})).expect(201).token();
+    make(&exchanged).expect(201);
+    c.s.clock.advance(101 * SECOND);
+    for token in [&old, &exchanged] {
+        let refused = make(token).expect(403);
+        assert!(refused.text.contains("max_login_age"), "{}", refused.text);
+    }
+    make(&c.s.on("alice", &c.p)).expect(201);
+    let strict = Cast::with("[delegation]\ntrust_required_methods = password, totp\n");
+    let refused = strict.make(json!({})).expect(403);
+    assert!(refused.text.contains("totp"), "{}", refused.text);
+}
+
+#[test]
+fn a_token_with_access_rules_can_be_ended_by_whoever_may() {
+    let c = Cast::new();
+    with_catalog(&c);
+    let id = c.trust(json!({"access_rules": [rule("GET", "/v2.1/servers")]}));
+    let revoke = |by: &str, token: &str| {
+        c.s.call("DELETE", "/v3/auth/tokens", &[("X-Auth-Token", by), ("X-Subject-Token", token)], None)
+    };
+    for who in ["alice", "bob", "itself", "admin"] {
+        let token = c.s.consume("bob", &id).expect(201).token();
+        let by = match who {
+            "itself" => token.clone(),
+            "admin" => c.s.admin(),
+            user => c.s.unscoped(user),
+        };
+        revoke(&by, &token).expect(204);
+        validate(&c, &token, true).expect(404);
+        c.s.clock.advance(2 * SECOND);
+    }
+    // It ends no other, and strangers end none.
+    let (token, other) = (c.s.consume("bob", &id).expect(201).token(), c.s.unscoped("bob"));
+    revoke(&token, &other).expect(401);
+    revoke(&c.s.unscoped("carol"), &token).expect(403);
+    validate(&c, &token, true).expect(200);
+}
+
+#[test]
+fn what_is_below_a_trust_with_terms_is_apart_too() {
+    let c = Cast::new();
+    let apart = |id: &str| {
+        let sql = "SELECT id FROM trust WHERE id = ? AND deleted_at >= '9999-12-31'";
+        c.s.sql_text(sql, args![id]).is_some()
+    };
+    let id = c.trust(json!({"external_id": "customer 7", "allow_redelegation": true}));
+    let token = use_less(&c, "bob", &id, json!({"external_id": "customer 7"})).expect(201).token();
+    let child = c.s.post(&token, "/v3/OS-TRUST/trusts", c.ask(json!({"trustee_user_id": c.carol})));
+    let child = child.expect(201).body["trust"]["id"].as_str().expect("an id").to_owned();
+    assert!(apart(&id) && apart(&child));
+    c.s.consume("carol", &child).expect(201);
+    assert!(!apart(&c.trust(json!({}))));
+}
+
+#[test]
+fn access_rules_are_not_longer_than_they_may_be() {
+    let c = Cast::new();
+    let rules = |n: usize| -> Vec<Value> {
+        (0..n).map(|n| rule("GET", &format!("/{n:02}{}", "a".repeat(122)))).collect()
+    };
+    c.make(json!({"access_rules": rules(15)})).expect(201);
+    let refused = c.make(json!({"access_rules": rules(16)})).expect(400);
+    assert!(refused.text.contains("access_rules"), "{}", refused.text);
+}

@@ -9,10 +9,10 @@ use vicar_rules::token::{Act, Kind};
 use crate::app::App;
 use crate::authz::{Authorized, Caller, Proposed, Reading, Session, Writing};
 use crate::error::{Error, Result};
-use crate::facts::terms::access_rules;
 use crate::http::Links;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::ids;
+use crate::resources::access_rules;
 use crate::resources::keypairs::sql::{self, Credential, PLAIN, Whose};
 use crate::resources::keypairs::{
     self, CredentialView, Draft, MARKERS, NewCredential, blob_object, refuse_markers,
@@ -129,7 +129,12 @@ async fn keypair_draft(
     let until = keypairs::http::until(&mut rest)?;
     let roles = keypairs::http::narrowing(tx, &mut rest).await?;
     rest.remove("expires_at");
-    let ask = KeypairRequest { project, roles, until, access: access_rules(rest.remove("access_rules")) };
+    let ask = KeypairRequest {
+        project,
+        roles,
+        until,
+        access: access_rules::from_body(rest.remove("access_rules").as_ref())?,
+    };
     Ok(Draft { access, blob, extra: rest, ask })
 }
 

@@ -15,11 +15,12 @@ use crate::authz::{Authorized, Caller, NoObject, Proposed, Reading, Session, Wri
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::extra;
-use crate::facts::terms::{access_rules, rules_to_json};
+use crate::facts::terms::rules_to_json;
 use crate::http::Links;
 use crate::http::request::{created, no_content, one, take_text, with_made};
 use crate::ids;
 use crate::notifications::{Action, ObjectKind};
+use crate::resources::access_rules;
 use crate::resources::roles;
 use crate::schema;
 use crate::store::Tx;
@@ -108,7 +109,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let mut body = s.body()?;
     let until = until(&mut body)?;
     let roles = narrowing(&mut s.tx, &mut body).await?;
-    let access = access_rules(body.remove("access_rules"));
+    let access = access_rules::from_body(body.remove("access_rules").as_ref())?;
     let project = take_text(&mut body, "tenant_id").unwrap_or_default();
     let mut blob = Map::new();
     blob.insert("secret".into(), ids::secret().into());

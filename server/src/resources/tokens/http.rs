@@ -6,7 +6,6 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
-use vicar_rules::access_rule::AccessRule;
 use vicar_rules::delegation::{Narrower, Until};
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::refusal::Refusal;
@@ -29,12 +28,13 @@ use crate::authz::{Caller, NoObject, Object, Reading, SlowWork, Writing};
 use crate::clock;
 use crate::error::{Error, RECEIPT, Result};
 use crate::extra;
-use crate::facts::terms::access_rules;
+use crate::facts::terms::length;
 use crate::facts::{self, Place};
 use crate::http::Request;
 use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, no_content, ok, rendered, with_header};
-use crate::http::schema::{Schema, access_rules as schema_access_rules, named_role};
+use crate::http::schema::{self, Schema, named_role};
 use crate::reason::Reason;
+use crate::resources::access_rules;
 use crate::resources::oauth1::signed_login;
 use crate::resources::projects::{Held, list_held};
 use crate::resources::roles;
@@ -96,7 +96,8 @@ fn narrower_schema() -> Value {
         "properties": {
             "id": {"type": "string"},
             "roles": {"type": ["array", "null"], "maxItems": 32, "items": named_role()},
-            "access_rules": schema_access_rules(),
+            "access_rules": schema::access_rules(),
+            "external_id": {"type": ["string", "null"]},
             "expires_in": {
                 "type": ["integer", "null"], "minimum": 1, "maximum": 2_147_483_647, "description": "In seconds",
             },
@@ -363,6 +364,7 @@ async fn identify(
             source: None,
             known: Known::default(),
             federated: None,
+            logged_in: None,
         },
     };
     let can_be_added_to = users.iter().all(|(m, _)| is_factor(m, &s.app.config.additional_primary));
@@ -472,7 +474,11 @@ async fn scope_request(tx: &mut crate::store::Tx, scope: Option<&Value>) -> Resu
             _ => Err(Error::field("auth.scope.system.all", "must be true")),
         },
         "OS-TRUST:trust" => match inner.get("id") {
-            Some(Value::String(id)) => Ok(ScopeRequest::Trust(id.clone(), narrower(tx, inner).await?)),
+            Some(Value::String(id)) => {
+                let less = narrower(tx, inner).await?;
+                let external_id = inner.get("external_id").and_then(Value::as_str).map(str::to_owned);
+                Ok(ScopeRequest::Trust(id.clone(), less, external_id))
+            }
             _ => Err(Error::field("auth.scope.OS-TRUST:trust.id", "is required and must be a string")),
         },
         "domain" => Ok(ScopeRequest::Domain(login::domain_id(tx, inner, "auth.scope.domain").await?)),
@@ -507,9 +513,8 @@ async fn narrower(tx: &mut Tx, asked: &Map<String, Value>) -> Result<Narrower> {
         None | Some(Value::Null) => None,
         Some(named) => Some(named_roles(tx, named).await?),
     };
-    let access = access_rules(asked.get("access_rules").cloned());
-    let bytes = |rule: &AccessRule| rule.service.len() + rule.method.len() + rule.path.len();
-    if access.rules().iter().flatten().map(bytes).sum::<usize>() > LONGEST_RULES {
+    let access = access_rules::from_body(asked.get("access_rules"))?;
+    if access.rules().is_some_and(|rules| length(&rules) > LONGEST_RULES) {
         return Err(Error::BadRequest(format!(
             "{TRUST_SCOPE}.access_rules: more than the {LONGEST_RULES} bytes that a token has room for"
         )));
@@ -687,7 +692,9 @@ async fn show(s: &mut Reading<'_>, op: Op) -> Result<Response> {
 /// names the first of its session alone: the first ends with all of them, one in the middle ends by itself.
 pub async fn revoke(s: &mut Writing<'_>) -> Result<Response> {
     let caller = s.caller()?;
-    let named = Named::by(s.request, 0)?;
+    let mut named = Named::by(s.request, 0)?;
+    // Nothing is shown, so nobody has to enforce anything.
+    named.options.understands_access_rules = true;
     let subject = subject(&mut s.tx, s.app, s.request, caller, s.now, &named).await?;
     let subject = s.authorize(Op::RevokeToken, subject)?;
     s.request.line.subject(subject.token.ids());

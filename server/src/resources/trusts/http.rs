@@ -1,9 +1,10 @@
 //! `/v3/OS-TRUST`: making, reading, listing and ending trusts, and seeing who acts for whom.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::response::Response;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
 use vicar_rules::delegation::{self, Parties, Presence, TrustRequest};
 use vicar_rules::policy::{Fact, Facts, Op};
@@ -13,18 +14,25 @@ use vicar_rules::terms::Terms;
 use vicar_rules::token::{Act, Kind};
 
 use super::{end, flush, render, sql, view};
+use crate::app::App;
 use crate::authz::{Caller, NoObject, Object, Proposed, Reading, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::facts::terms::access_rules;
 use crate::facts::{self, EvaluatedTrust, Place};
 use crate::http::Request;
 use crate::http::request::{created, no_content, one, take_text};
+use crate::http::schema::TEXT;
 use crate::ids;
 use crate::notifications::{Action, ObjectKind};
+use crate::resources::access_rules;
 use crate::resources::roles;
 use crate::schema;
 use crate::store::Tx;
+
+/// The schema of a span of time.
+fn seconds() -> Value {
+    json!({"type": ["integer", "null"], "minimum": 1, "maximum": 2_147_483_647, "description": "In seconds"})
+}
 
 schema!(CREATE, {
     "type": "object",
@@ -41,9 +49,12 @@ schema!(CREATE, {
         "roles": crate::http::schema::named_roles(),
         "access_rules": crate::http::schema::access_rules(),
         "not_before": {"type": ["string", "null"], "maxLength": 64},
-        "max_token_ttl": {
-            "type": ["integer", "null"], "minimum": 1, "maximum": 2_147_483_647, "description": "In seconds",
+        "max_token_ttl": seconds(),
+        "max_login_age": seconds(),
+        "required_methods": {
+            "type": ["array", "null"], "maxItems": 8, "items": {"type": "string", "minLength": 1, "maxLength": 64},
         },
+        "external_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 255, "pattern": TEXT},
     },
 });
 
@@ -68,11 +79,13 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let trustor = take_text(&mut body, "trustor_user_id").unwrap_or_default();
     let proof = s.authorize(Op::CreateTrust, Proposed(sql::NewTrust { trustor: trustor.clone() }))?;
     let terms = Terms {
-        access: access_rules(body.remove("access_rules")),
+        access: access_rules::from_body(body.remove("access_rules").as_ref())?,
         not_before: time(&mut body, "not_before")?,
-        max_token_ttl: whole(&mut body, "max_token_ttl")?
-            .map(|seconds| seconds.saturating_mul(clock::SECOND)),
+        max_token_ttl: span(&mut body, "max_token_ttl")?,
+        max_login_age: span(&mut body, "max_login_age")?,
+        required_methods: required_methods(s.app, &mut body)?,
     };
+    let external_id = take_text(&mut body, "external_id");
     for own in sql::OWN {
         body.remove(own);
     }
@@ -91,9 +104,13 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
             .map(|n| u32::try_from(n).map_err(|_| Error::field("redelegation_count", "is out of range")))
             .transpose()?,
         terms,
+        external_id,
     };
     body.remove("project_id");
     let caller = s.caller()?;
+    if let Some(token) = caller.token() {
+        s.app.config.trust_login.admit(token.login(&s.app.config), s.now)?;
+    }
     let granted = grant(&mut s.tx, s.app.config.trust, caller, &ask, s.now).await?;
     if let Some(limit) = s.app.config.max_trusts_per_user
         && sql::has_given(&mut s.tx, &granted.trust().trustor, limit, s.now).await?
@@ -107,8 +124,28 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     s.tx.writes()?;
     let made = delegation::Trust { id: ids::uuid(), ..granted.trust().clone() };
     let shown = render::to_json_with_roles(&s.request.links, &made, body.clone(), &roles);
-    sql::insert(&mut s.tx, &proof, &made.id, &granted, &body).await?;
+    let parent = caller.token().and_then(|t| t.trust.as_deref());
+    sql::insert(&mut s.tx, &proof, &made.id, &granted, &body, parent).await?;
     Ok(created("trust", shown))
+}
+
+/// An optional number of seconds.
+fn span(body: &mut Map<String, Value>, name: &str) -> Result<Option<Micros>> {
+    Ok(whole(body, name)?.map(|seconds| seconds.saturating_mul(clock::SECOND)))
+}
+
+/// Methods by which whoever uses the trust must have logged in: such that this server has.
+fn required_methods(app: &App, body: &mut Map<String, Value>) -> Result<BTreeSet<String>> {
+    let named = body.remove("required_methods");
+    let named = named.iter().filter_map(Value::as_array).flatten().filter_map(Value::as_str);
+    named
+        .map(|method| match app.config.auth_methods.iter().any(|known| known == method) {
+            true => Ok(method.to_owned()),
+            false => {
+                Err(Error::field("required_methods", "names a method that is not among `[auth] methods`"))
+            }
+        })
+        .collect()
 }
 
 /// An optional time.

@@ -62,8 +62,16 @@ pub fn terms(t: &Trust) -> Map<String, Value> {
     if let Some(from) = own.not_before {
         out.insert("not_before".into(), clock::iso(from).into());
     }
-    if let Some(longest) = own.max_token_ttl {
-        out.insert("max_token_ttl".into(), (longest / clock::SECOND).into());
+    for (name, span) in [("max_token_ttl", own.max_token_ttl), ("max_login_age", own.max_login_age)] {
+        if let Some(span) = span {
+            out.insert(name.into(), (span / clock::SECOND).into());
+        }
+    }
+    if !own.required_methods.is_empty() {
+        out.insert("required_methods".into(), json!(own.required_methods));
+    }
+    if let Some(id) = &t.external_id {
+        out.insert("external_id".into(), id.as_str().into());
     }
     out
 }

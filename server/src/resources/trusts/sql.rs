@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 use vicar_rules::Micros;
-use vicar_rules::delegation::Granted;
+use vicar_rules::delegation::{Granted, Trust};
 use vicar_rules::policy::{Fact, Facts};
+use vicar_rules::terms::Terms;
 
 use crate::args;
 use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::extra;
-use crate::facts::terms;
+use crate::facts::{EvaluatedTrust, terms};
 use crate::store::{self, CHUNK, DateTime, Id, Insert, Select, Tx, Update, Value, WriteTx};
 use crate::{deleted, living};
 
@@ -36,6 +37,7 @@ pub async fn insert(
     id: &str,
     granted: &Granted,
     extra: &Map<String, Json>,
+    parent: Option<&EvaluatedTrust>,
 ) -> Result<()> {
     let t = granted.trust();
     let until = t.until.to_option();
@@ -56,7 +58,9 @@ pub async fn insert(
             .and(concat!("(", deleted!("trust"), " OR remaining_uses = 0)"), &[]);
         tx.execute(proof, &dead).await?;
     }
-    let limited = t.terms.as_ref().filter(|own| own.is_limited());
+    let has_terms = |t: &Trust| t.external_id.is_some() || t.terms.as_ref() != Some(&Terms::default());
+    let is_below = parent.is_some_and(|parent| parent.chain().links().iter().any(has_terms));
+    let terms = t.terms.as_ref().and_then(|own| terms::write(own, t.external_id.as_deref(), is_below));
     let row = Insert::into("trust")
         .set("id", id)
         .set("trustor_user_id", &t.trustor)
@@ -69,13 +73,13 @@ pub async fn insert(
         .set("extra", Json::Object(extra.clone()).to_string())
         .set("redelegated_trust_id", &t.parent)
         .set("redelegation_count", t.hops)
-        .set("deleted_at", limited.map(|_| DateTime(terms::APART)));
+        .set("deleted_at", terms.as_ref().map(|_| DateTime(terms::APART)));
     tx.execute(proof, &row).await.map_err(|e| match e {
         store::Error::Duplicate => Error::from(vicar_rules::refusal::Refusal::Duplicate),
         other => other.into(),
     })?;
-    if let Some(own) = limited {
-        let row = Insert::into("vicar_trust_terms").set("trust_id", id).set("terms", terms::write(own));
+    if let Some(text) = terms {
+        let row = Insert::into("vicar_trust_terms").set("trust_id", id).set("terms", text);
         tx.execute(proof, &row).await?;
     }
     let roles: Vec<&String> = t.roles.iter().collect();
@@ -119,7 +123,7 @@ fn read_extra(text: Option<String>) -> Map<String, Json> {
 }
 
 /// Attributes that are the server's: a client's are ignored, and never shown.
-pub const OWN: [&str; 11] = [
+pub const OWN: [&str; 14] = [
     "id",
     "redelegated_trust_id",
     "deleted_at",
@@ -131,6 +135,9 @@ pub const OWN: [&str; 11] = [
     "access_rules",
     "not_before",
     "max_token_ttl",
+    "max_login_age",
+    "required_methods",
+    "external_id",
 ];
 
 /// What trusts were made with besides what the rules know, by id.

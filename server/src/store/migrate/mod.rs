@@ -113,7 +113,8 @@ const STEPS: &[Step] = &[
             "INSERT INTO vicar_change (slot, n, tab, k) VALUES (0, 0, '', '')",
         ],
     },
-    // Terms of trusts. What is of a program before them takes such a trust for deleted.
+    // Terms of trusts. A program before them takes such a trust for deleted, so it gives less; but its reaper removes the
+    // trust's keypairs. So none is to be made before the last of these has ended: docs/operations.md says so.
     Step {
         version: 8,
         serves_from: 2,
