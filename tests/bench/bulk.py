@@ -1,4 +1,5 @@
 """Rows into a database, a million of them in seconds, by each engine's own way of loading."""
+import itertools
 import os
 import sqlite3
 import subprocess
@@ -22,10 +23,16 @@ class Store:
         self.database, self.name, self.engine = database, name, database.kind
 
     def load(self, table, columns, rows):
-        """Inserts all rows in one transaction. `rows` may be a generator."""
+        """Inserts all rows, on servers some at a time: the triggers write each row down, and what one transaction
+        has written grows. `rows` may be a generator."""
         columns = columns.split()
         if self.engine == 'sqlite':
             return self._sqlite(table, columns, rows)
+        rows = iter(rows)
+        while some := list(itertools.islice(rows, 100_000)):
+            self._load(table, columns, some)
+
+    def _load(self, table, columns, rows):
         with tempfile.NamedTemporaryFile('w', prefix='vicar-rows-', suffix='.tsv') as f:
             for row in rows:
                 f.write('\t'.join(map(text, row)) + '\n')
