@@ -68,8 +68,15 @@ def with_driver(db, database):
     return '%s/%s' % (db.at.replace(db.at.split(':')[0], DRIVERS[db.kind], 1), database)
 
 
+# What asks no more of a database than others do, and holds on SQLite and PostgreSQL: not again on the slowest engine.
+NOT_OF_AN_ENGINE = ('discovery::', 'every_route::', 'front::', 'hardening::', 'logs::', 'metrics::',
+                    'personas::', 'policies::', 'policy::', 'stopping::')
+
+
 def suite(c, db, args):
     began = time.monotonic()
+    if db.kind == 'mariadb' and not args:
+        args = ['--', *(x for name in NOT_OF_AN_ENGINE for x in ('--skip', name))]
     done = cargo('test', '--locked', '-p', 'vicar', '--test', 'api', *args, VICAR_TEST_DATABASE=db.at + '/')
     result = re.search(r'test result: .* (\d+) passed; (\d+) failed', done.stdout)
     passed, failed = map(int, result.groups()) if result else (0, 0)

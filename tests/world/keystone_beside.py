@@ -693,7 +693,8 @@ def test_terms(b):
     for what, terms in (('access rules', {'access_rules': anything}),
                         ('a beginning', {'not_before': api.stamp(-5)}),
                         ('a longest life of tokens', {'max_token_ttl': 600}),
-                        ('a recent login', {'max_login_age': 600, 'required_methods': ['password']})):
+                        ('a recent login', {'max_login_age': 600, 'required_methods': ['password']})
+                        )[:4 if b.first.vicar else 1]:
         alice, solum, heat = b.person(v, 'member'), b.person(v), b.person(v)
         trust = trust_of(b, v, alice, solum, allow_redelegation=True,
                          expires_at=api.stamp(1200), **terms)
