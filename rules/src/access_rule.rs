@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 /// The service type of this server, as access rules name it.
 pub const IDENTITY: &str = "identity";
 
-/// What a token of an application credential may be used for.
+/// One kind of request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AccessRule {
     /// The type of the service.
@@ -187,8 +187,7 @@ impl Access {
     }
 
     /// As one list, for services that enforce one: the rules that all lists provably allow; nothing when it is not limited.
-    /// Of a lawful chain it is the last list, less
-    /// what another of its rules covers.
+    /// Of a lawful chain it is the last list.
     pub fn rules(&self) -> Option<BTreeSet<AccessRule>> {
         let all = self.lists.iter().flatten();
         self.is_limited().then(|| all.filter(|rule| self.covers(rule)).cloned().collect())
@@ -207,4 +206,4 @@ impl std::fmt::Display for AccessRule {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

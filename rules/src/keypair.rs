@@ -2,7 +2,7 @@
 
 use crate::Micros;
 use crate::access_rule::Access;
-use crate::delegation::{Authority, Evaluated, Until, terms_below};
+use crate::delegation::{Authority, Evaluated, Until};
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
 use crate::terms::Terms;
@@ -93,7 +93,7 @@ pub fn bind(
     if ask.access.allows_nothing() {
         return Err(Refusal::NoAccessRules);
     }
-    let terms = terms_below(&Terms { access: ask.access.clone(), ..Terms::default() }, &above.terms)?;
+    let terms = Terms { access: ask.access.clone(), ..Terms::default() }.below(&above.terms)?;
     let (mut roles, mut access) = (ask.roles.clone(), ask.access.clone());
     // A keypair lives longer than the token that makes it. What that asked for less of, the keypair has less of for good.
     if parent.is_narrowed() {
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    use crate::access_rule::AccessRule;
+    use crate::access_rule::tests::limited as rules;
     use crate::delegation::{Chain, ChainFacts, Presence, Trust, evaluate};
 
     const NOW: Micros = 1_000;
@@ -167,15 +167,6 @@ mod tests {
             hops: 2,
             terms: Terms { access: rules(&["/a/*", "/b"]), ..Terms::default() },
         }
-    }
-
-    fn rules(paths: &[&str]) -> Access {
-        let rule = |path: &&str| AccessRule {
-            service: "compute".into(),
-            method: "GET".into(),
-            path: (*path).to_owned(),
-        };
-        Access::only(&paths.iter().map(rule).collect())
     }
 
     fn chain() -> Chain {

@@ -60,6 +60,30 @@ impl Terms {
         *self != Self::default()
     }
 
+    /// The terms of something new below `above`: these where they are asked for, and for the rest those above.
+    ///
+    /// # Errors
+    ///
+    /// The term that is wider than the one above.
+    pub(crate) fn below(&self, above: &Self) -> Result<Self, Refusal> {
+        let is_more = |own: Option<Micros>, longest: Option<Micros>| {
+            own.is_some_and(|own| longest.is_some_and(|longest| own > longest))
+        };
+        if let Some(rule) = self.access.outside(&above.access) {
+            return Err(Refusal::RuleOutsideParent(rule.to_string()));
+        }
+        if self.not_before.is_some() && self.not_before < above.not_before {
+            return Err(Refusal::EarlierThanParent);
+        }
+        if is_more(self.max_token_ttl, above.max_token_ttl) {
+            return Err(Refusal::LongerTokensThanParent);
+        }
+        if is_more(self.max_login_age, above.max_login_age) {
+            return Err(Refusal::OlderLoginsThanParent);
+        }
+        Ok(above.meet(self))
+    }
+
     /// The end of a token that is issued now and would have ended at `end`.
     pub fn token_end(&self, now: Micros, end: Micros) -> Micros {
         self.max_token_ttl.map_or(end, |longest| end.min(now.saturating_add(longest)))

@@ -1205,6 +1205,7 @@ fn the_doctor_finds_what_is_wrong() {
         "ok    token keys: 2 keys",
         "ok    schema: Keystone 29 and 30",
         "ok    rows from the future",
+        "ok    terms of trusts",
         "ok    credentials",
     ] {
         expect(&all, 0, line);
@@ -1222,7 +1223,18 @@ fn the_doctor_finds_what_is_wrong() {
             args![DateTime(later), DateTime(later)],
         )],
     );
+    sql(
+        &s,
+        &[
+            (
+                "INSERT INTO trust (id, trustor_user_id, trustee_user_id, impersonation) VALUES ('t', 'u', 'u', ?)",
+                args![true],
+            ),
+            ("INSERT INTO vicar_trust_terms (trust_id, terms) VALUES ('t', '{}')", args![]),
+        ],
+    );
     let all = run(&s, &["doctor"]);
+    expect(&all, 1, "FAIL  terms of trusts: not looked at");
     expect(&all, 1, "warn  database, permissions");
     expect(&all, 1, "warn  token keys, permissions");
     expect(&all, 1, "FAIL  rows from the future: 1 revocations");

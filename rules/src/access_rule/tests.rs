@@ -2,8 +2,18 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn rule(service: &str, method: &str, path: &str) -> AccessRule {
+pub(crate) fn rule(service: &str, method: &str, path: &str) -> AccessRule {
     AccessRule { service: service.into(), method: method.into(), path: path.into() }
+}
+
+/// Rules for reading these paths of compute.
+pub(crate) fn gets(paths: &[&str]) -> BTreeSet<AccessRule> {
+    paths.iter().map(|path| rule("compute", "GET", path)).collect()
+}
+
+/// The same as a limit.
+pub(crate) fn limited(paths: &[&str]) -> Access {
+    Access::only(&gets(paths))
 }
 
 #[test]
@@ -106,9 +116,7 @@ proptest! {
 
 #[test]
 fn a_narrower_list_takes_the_place_of_a_wider_one() {
-    let of = |paths: &[&str]| {
-        Access::only(&paths.iter().map(|path| rule("compute", "GET", path)).collect::<BTreeSet<_>>())
-    };
+    let of = limited;
     let (wide, narrow) = (of(&["/a/*", "/b"]), of(&["/a/x"]));
     assert_eq!(wide.meet(&narrow), narrow);
     assert!(narrow.le(&wide) && !wide.le(&narrow));

@@ -1,17 +1,10 @@
 use super::*;
+use crate::access_rule::tests::{gets as rules, rule};
 
 const NOW: Micros = 1_000;
 
 fn set(roles: &[&str]) -> RoleSet {
     roles.iter().map(|r| (*r).to_owned()).collect()
-}
-
-fn rule(service: &str, method: &str, path: &str) -> AccessRule {
-    AccessRule { service: service.into(), method: method.into(), path: path.into() }
-}
-
-fn rules(paths: &[&str]) -> BTreeSet<AccessRule> {
-    paths.iter().map(|path| rule("compute", "GET", path)).collect()
 }
 
 /// member → reader

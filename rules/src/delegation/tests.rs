@@ -2,7 +2,8 @@
 //! `tests/laws/`.
 
 use super::*;
-use crate::access_rule::{Access, AccessRule};
+use crate::access_rule::Access;
+use crate::access_rule::tests::limited as rules;
 
 const NOW: Micros = 1_000;
 const LIMITS: Limits = Limits { allow_redelegation: true, max_redelegation_count: 3 };
@@ -582,15 +583,6 @@ fn a_status_has_a_word_and_a_reason() {
         assert_eq!((status.word(), status.reason().as_deref()), (word, reason));
         assert_eq!(status.ended(), matches!(status, TrustStatus::Ended(_)));
     }
-}
-
-fn rules(paths: &[&str]) -> Access {
-    let rule = |path: &&str| AccessRule {
-        service: "compute".into(),
-        method: "GET".into(),
-        path: (*path).to_owned(),
-    };
-    Access::only(&paths.iter().map(rule).collect())
 }
 
 fn only(paths: &[&str]) -> TrustRequest {

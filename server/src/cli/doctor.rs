@@ -251,8 +251,32 @@ async fn contents(
     }
     let now = installation::clock().now();
     clock(r, config, &mut tx, now).await?;
+    terms(r, &mut tx).await?;
     credentials(r, config, &mut tx).await?;
     delegations(r, config, &mut tx, now).await
+}
+
+/// A trust with terms whose row says that nobody deleted it: somebody wrote that by hand. It is a trust without terms then, to
+/// a Keystone too.
+async fn terms(r: &mut Report, tx: &mut Tx) -> Result<(), Failure> {
+    let lost: Vec<String> = tx
+        .column(
+            "SELECT t.id FROM vicar_trust_terms x JOIN trust t ON t.id = x.trust_id
+              WHERE t.deleted_at IS NULL ORDER BY t.id LIMIT 10",
+            &[],
+        )
+        .await?;
+    r.judge(
+        lost.is_empty(),
+        Verdict::Fail,
+        "terms of trusts",
+        "none is lost",
+        format_args!(
+            "not looked at, as somebody has set `deleted_at` to null: {}. Delete these trusts",
+            lost.join(", ")
+        ),
+    );
+    Ok(())
 }
 
 async fn clock(r: &mut Report, config: &Config, tx: &mut Tx, now: Micros) -> Result<(), Failure> {

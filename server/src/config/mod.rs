@@ -17,6 +17,7 @@ mod reader;
 mod remote_user;
 mod substitute;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -333,6 +334,7 @@ impl Config {
         let public_endpoint = r.public_endpoint()?;
         let fernet_keys = r.path("fernet_tokens", "key_repository")?;
         let receipt_keys = r.text("fernet_receipts", "key_repository")?.map(PathBuf::from);
+        let auth_methods = r.list("auth", "methods")?;
         Ok(Self {
             database,
             receipt_keys: receipt_keys.unwrap_or_else(|| fernet_keys.clone()),
@@ -360,7 +362,6 @@ impl Config {
                 max_redelegation_count: u32::try_from(r.number("trust", "max_redelegation_count")?)
                     .unwrap_or(0),
             },
-            auth_methods: r.list("auth", "methods")?,
             oauth2_authn_methods: r.list("oauth2", "oauth2_authn_methods")?,
             oauth2_mapping: r.text("oauth2", "oauth2_cert_dn_mapping_id")?.unwrap_or_default(),
             client_certificates: r.client_certificates()?,
@@ -413,14 +414,8 @@ impl Config {
             remembers: r.flag("cache", "enabled")?,
             retention: r.duration("delegation", "retention")?,
             reap_interval: r.duration("delegation", "reap_interval")?,
-            trust_login: Terms {
-                max_login_age: r
-                    .count("delegation", "trust_max_login_age")?
-                    .filter(|n| *n > 0)
-                    .map(|n| i64::from(n).saturating_mul(clock::SECOND)),
-                required_methods: r.list("delegation", "trust_required_methods")?.into_iter().collect(),
-                ..Terms::default()
-            },
+            trust_login: r.trust_login(&auth_methods)?,
+            auth_methods,
             max_trusts_per_user: r.count("delegation", "max_trusts_per_user")?.filter(|n| *n > 0),
             max_credentials_per_user: r.count("delegation", "max_credentials_per_user")?.filter(|n| *n > 0),
             max_oauth1_tokens: r.count("delegation", "max_oauth1_tokens")?.filter(|n| *n > 0),
@@ -430,6 +425,21 @@ impl Config {
 }
 
 impl Reader<'_> {
+    /// How whoever makes a trust must have logged in: by methods that there are, or nobody could make one.
+    fn trust_login(&self, methods: &[String]) -> Result<Terms> {
+        let (section, name) = ("delegation", "trust_required_methods");
+        let required: BTreeSet<String> = self.list(section, name)?.into_iter().collect();
+        if let Some(unknown) = required.iter().find(|method| !methods.contains(method)) {
+            return wrong(section, name, format_args!("{unknown} is not among [auth] methods"));
+        }
+        let age = self.count(section, "trust_max_login_age")?.filter(|seconds| *seconds > 0);
+        Ok(Terms {
+            max_login_age: age.map(|seconds| i64::from(seconds).saturating_mul(clock::SECOND)),
+            required_methods: required,
+            ..Terms::default()
+        })
+    }
+
     fn list_limits(&self) -> Result<ListLimits> {
         // As in Keystone, 0 is none.
         let of = |section| Ok(self.count(section, "list_limit")?.filter(|n| *n > 0));
@@ -565,6 +575,18 @@ mod tests {
     use super::options::Kind;
     use super::*;
     use crate::clock::SECOND;
+
+    #[test]
+    fn who_makes_a_trust_is_asked_for_methods_that_there_are() {
+        let read = |text: &str| Config::from_text(text, Path::new("/data")).map(|c| c.trust_login);
+        let some = "[auth]\nmethods = password,totp\n[delegation]\ntrust_required_methods = ";
+        let login = read(&format!("{some}password, totp\ntrust_max_login_age = 60\n")).expect("reads");
+        assert_eq!(login.max_login_age, Some(60 * SECOND));
+        assert_eq!(login.required_methods.into_iter().collect::<Vec<_>>(), ["password", "totp"]);
+        let wrong = read(&format!("{some}password, retina\n")).expect_err("nobody could log in so");
+        assert!(wrong.to_string().contains("trust_required_methods: retina"), "{wrong}");
+        assert_eq!(read("[delegation]\ntrust_max_login_age = 0\n").expect("reads"), Terms::default());
+    }
 
     #[test]
     fn reads_what_oslo_writes() {

@@ -537,7 +537,9 @@ fn an_old_token_makes_no_trust_where_the_operator_says_so() {
         assert!(refused.text.contains("max_login_age"), "{}", refused.text);
     }
     make(&c.s.on("alice", &c.p)).expect(201);
-    let strict = Cast::with("[delegation]\ntrust_required_methods = password, totp\n");
+    let strict = Cast::with(
+        "[auth]\nmethods = password,token,totp\n[delegation]\ntrust_required_methods = password, totp\n",
+    );
     let refused = strict.make(json!({})).expect(403);
     assert!(refused.text.contains("totp"), "{}", refused.text);
 }

@@ -1,18 +1,18 @@
 //! `/v3/auth`: login, validation, revocation, and what a token opens.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
-use vicar_rules::delegation::{Narrower, Until};
+use vicar_rules::delegation::Until;
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::revocation::Event;
-use vicar_rules::roles::RoleSet;
 use vicar_rules::token::{Act, Kind, is_factor};
 
+use super::scope::{self, domain, reference};
 use crate::app::App;
 use crate::auth::application_credential;
 use crate::auth::external::{self, Remote, Shown};
@@ -28,16 +28,12 @@ use crate::authz::{Caller, NoObject, Object, Reading, SlowWork, Writing};
 use crate::clock;
 use crate::error::{Error, RECEIPT, Result};
 use crate::extra;
-use crate::facts::terms::length;
 use crate::facts::{self, Place};
 use crate::http::Request;
 use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, no_content, ok, rendered, with_header};
-use crate::http::schema::{self, Schema, named_role};
 use crate::reason::Reason;
-use crate::resources::access_rules;
 use crate::resources::oauth1::signed_login;
 use crate::resources::projects::{Held, list_held};
-use crate::resources::roles;
 use crate::schema;
 use crate::store::{CHUNK, Tx};
 
@@ -46,18 +42,6 @@ const ACCESS_RULES: HeaderName = HeaderName::from_static("openstack-identity-acc
 
 // The body of a login is read step by step, since some of what is wrong with it is a 401. These are for readers;
 // the tests compare them with every login that they make.
-fn reference(and: &Value) -> Value {
-    let mut properties = json!({"id": {"type": "string"}, "name": {"type": "string"}});
-    if let (Some(all), Value::Object(more)) = (properties.as_object_mut(), and) {
-        all.extend(more.clone());
-    }
-    json!({"type": "object", "properties": properties})
-}
-
-fn domain() -> Value {
-    json!({"domain": reference(&json!({}))})
-}
-
 /// A user with what proves them.
 fn user(proof: &str) -> Value {
     let mut known = domain();
@@ -71,42 +55,6 @@ fn credential() -> Value {
     let owner = reference(&domain());
     reference(&json!({"secret": {"type": ["string", "null"]}, "user": owner}))
 }
-
-fn scope() -> Value {
-    json!({
-        "type": ["object", "string", "null"],
-        "properties": {
-            "project": reference(&domain()),
-            "domain": reference(&json!({})),
-            "system": {
-                "type": "object",
-                "required": ["all"],
-                "properties": {"all": {"enum": [true]}},
-            },
-            "OS-TRUST:trust": narrower_schema(),
-            "unscoped": {"type": "object"},
-        },
-    })
-}
-
-fn narrower_schema() -> Value {
-    json!({
-        "type": "object",
-        "required": ["id"],
-        "properties": {
-            "id": {"type": "string"},
-            "roles": {"type": ["array", "null"], "maxItems": 32, "items": named_role()},
-            "access_rules": schema::access_rules(),
-            "external_id": {"type": ["string", "null"]},
-            "expires_in": {
-                "type": ["integer", "null"], "minimum": 1, "maximum": 2_147_483_647, "description": "In seconds",
-            },
-        },
-    })
-}
-
-/// A trust's scope that asks for less than the trust gives.
-static NARROWER: LazyLock<Schema> = LazyLock::new(|| Schema::new(&narrower_schema()));
 
 schema!(LOGIN, {
     "type": "object",
@@ -138,7 +86,7 @@ schema!(LOGIN, {
                 "kerberos": {"type": "object"},
             },
         },
-        "scope": scope(),
+        "scope": scope::schema(),
     },
 });
 schema!(ISSUE_QUERY, {"type": "object", "properties": {"nocatalog": {"type": "string"}}});
@@ -199,7 +147,7 @@ pub async fn log_in(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result
     }
     let wanted = match &proofs.credential {
         Some(credential) => Ok(credential.scope()),
-        None => scope_request(&mut s.tx, scope.as_ref()).await,
+        None => scope::read(&mut s.tx, scope.as_ref()).await,
     };
     let wanted = match wanted {
         // Its own scope, whatever the body asks for.
@@ -442,116 +390,6 @@ fn data(identity: &mut Map<String, Value>, method: &str) -> Result<Map<String, V
     match identity.remove(method) {
         Some(Value::Object(map)) => Ok(map),
         _ => Err(Error::BadRequest(format!("auth.identity.{method}: is required and must be an object"))),
-    }
-}
-
-/// What the body asks for, with names resolved.
-async fn scope_request(tx: &mut crate::store::Tx, scope: Option<&Value>) -> Result<ScopeRequest> {
-    let map = match scope {
-        None | Some(Value::Null) => return Ok(ScopeRequest::Default),
-        Some(Value::String(s)) if s == "unscoped" => return Ok(ScopeRequest::Unscoped),
-        Some(Value::Object(map)) => map,
-        Some(_) => return Err(Error::field("auth.scope", "must be an object")),
-    };
-    let kinds = ["project", "domain", "OS-TRUST:trust", "system", "unscoped"];
-    let mut named = kinds.iter().filter(|k| map.contains_key(**k));
-    let (Some(kind), None) = (named.next(), named.next()) else {
-        return Err(Error::field(
-            "auth.scope",
-            "must name exactly one of project, domain, OS-TRUST:trust, system, unscoped",
-        ));
-    };
-    let inner = match &map[*kind] {
-        Value::Object(o) => o,
-        _ => {
-            return Err(Error::BadRequest(format!("auth.scope.{kind}: must be an object")));
-        }
-    };
-    match *kind {
-        "unscoped" => Ok(ScopeRequest::Unscoped),
-        "system" => match inner.get("all") {
-            Some(Value::Bool(true)) => Ok(ScopeRequest::System),
-            _ => Err(Error::field("auth.scope.system.all", "must be true")),
-        },
-        "OS-TRUST:trust" => match inner.get("id") {
-            Some(Value::String(id)) => {
-                let less = narrower(tx, inner).await?;
-                let external_id = inner.get("external_id").and_then(Value::as_str).map(str::to_owned);
-                Ok(ScopeRequest::Trust(id.clone(), less, external_id))
-            }
-            _ => Err(Error::field("auth.scope.OS-TRUST:trust.id", "is required and must be a string")),
-        },
-        "domain" => Ok(ScopeRequest::Domain(login::domain_id(tx, inner, "auth.scope.domain").await?)),
-        _ => match (text(inner, "id", "auth.scope.project")?, text(inner, "name", "auth.scope.project")?) {
-            (Some(id), _) => Ok(ScopeRequest::Project(id)),
-            (None, Some(name)) => {
-                let domain = match inner.get("domain") {
-                    Some(Value::Object(d)) => login::domain_id(tx, d, "auth.scope.project.domain").await?,
-                    _ => {
-                        return Err(Error::field("auth.scope.project.domain", "is required with a name"));
-                    }
-                };
-                let found = facts::project_named(tx, &name, &domain).await?;
-                Ok(ScopeRequest::Project(found.ok_or(Error::Unauthorized(Reason::NoSuchScope))?.id))
-            }
-            (None, None) => Err(Error::field("auth.scope.project", "needs an id or a name")),
-        },
-    }
-}
-
-/// So many bytes of access rules are carried by a token, which has to fit into a header.
-const LONGEST_RULES: usize = 1_500;
-
-/// What a login asks for less of than its trust gives.
-async fn narrower(tx: &mut Tx, asked: &Map<String, Value>) -> Result<Narrower> {
-    // Most ask for nothing.
-    if asked.len() == 1 {
-        return Ok(Narrower::default());
-    }
-    NARROWER.check(TRUST_SCOPE, &Value::Object(asked.clone()))?;
-    let roles = match asked.get("roles") {
-        None | Some(Value::Null) => None,
-        Some(named) => Some(named_roles(tx, named).await?),
-    };
-    let access = access_rules::from_body(asked.get("access_rules"))?;
-    if access.rules().is_some_and(|rules| length(&rules) > LONGEST_RULES) {
-        return Err(Error::BadRequest(format!(
-            "{TRUST_SCOPE}.access_rules: more than the {LONGEST_RULES} bytes that a token has room for"
-        )));
-    }
-    let life = match asked.get("expires_in") {
-        None | Some(Value::Null) => None,
-        // JSON Schema takes `1.0` for an integer.
-        Some(life) => Some(life.as_i64().ok_or_else(|| {
-            Error::BadRequest(format!("{TRUST_SCOPE}.expires_in: must be an integer without a fraction"))
-        })?),
-    };
-    let life = life.map(|seconds| seconds.saturating_mul(clock::SECOND));
-    Ok(Narrower { roles, access, life })
-}
-
-/// Ids of roles by id or by name. One that there is not is named as it was, and so it is none of the trust's: what
-/// becomes of the login is for the trust to say, which may be dead.
-async fn named_roles(tx: &mut Tx, named: &Value) -> Result<RoleSet> {
-    let mut out = RoleSet::new();
-    for role in named.as_array().into_iter().flatten() {
-        match roles::named::resolve(tx, Some(&json!([role]))).await {
-            Ok(ids) => out.extend(ids),
-            Err(Error::NotFound(_, name)) => drop(out.insert(name)),
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(out)
-}
-
-const TRUST_SCOPE: &str = "auth.scope.OS-TRUST:trust";
-
-/// An optional string of an object; another type is the client's fault.
-fn text(map: &Map<String, Value>, name: &str, at: &str) -> Result<Option<String>> {
-    match map.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(s)) => Ok(Some(s.clone())),
-        Some(_) => Err(Error::BadRequest(format!("{at}.{name}: must be a string"))),
     }
 }
 

@@ -3,3 +3,4 @@
 pub mod exchange;
 pub mod http;
 pub mod oauth2;
+mod scope;

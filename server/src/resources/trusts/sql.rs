@@ -58,7 +58,7 @@ pub async fn insert(
             .and(concat!("(", deleted!("trust"), " OR remaining_uses = 0)"), &[]);
         tx.execute(proof, &dead).await?;
     }
-    let has_terms = |t: &Trust| t.external_id.is_some() || t.terms.as_ref() != Some(&Terms::default());
+    let has_terms = |t: &Trust| t.external_id.is_some() || t.terms.as_ref().is_none_or(Terms::is_limited);
     let is_below = parent.is_some_and(|parent| parent.chain().links().iter().any(has_terms));
     let terms = t.terms.as_ref().and_then(|own| terms::write(own, t.external_id.as_deref(), is_below));
     let row = Insert::into("trust")
