@@ -427,6 +427,9 @@ class Scene:
                     body.update(allow_redelegation=True, redelegation_count=CHILDREN - n)
                 elif counted:
                     body['remaining_uses'] = 3
+                if a is not self.there and self.chance(0.25):
+                    body.update(max_token_ttl=900, access_rules=[
+                        {'service': 'identity', 'method': m, 'path': '/**'} for m in ('GET', 'POST')])
                 r = a.post('/OS-TRUST/trusts', held.id, {'trust': body})
                 if r.status != 201:
                     return r
@@ -713,6 +716,8 @@ class Scene:
             "UPDATE project SET parent_id = '%s' WHERE id = '%s'" % (domain, project),
             "UPDATE project SET domain_id = '%s' WHERE id = '%s'" % (domain, project),
             "UPDATE role SET description = '%s' WHERE id = '%s'" % (fresh('r'), role),
+            "UPDATE vicar_trust_terms SET terms = '{\"max_token_ttl\": %d}' WHERE trust_id = '%s'" % (
+                self.rng.randrange(10**8, 10**9), trust),
             "UPDATE role SET name = '%s' WHERE id = '%s' AND name <> 'member' AND name <> 'reader'" % (
                 fresh('r'), role),
             "INSERT INTO role_option (role_id, option_id, option_value) VALUES ('%s', 'IMMU', 'false')" % role,
@@ -797,6 +802,7 @@ class Scene:
         return 6 * [
             with_user, "DELETE FROM application_credential WHERE id = '%s'" % credential,
             'DELETE FROM "user" WHERE id = \'%s\'' % user, "DELETE FROM trust WHERE id = '%s'" % trust,
+            "DELETE FROM vicar_trust_terms WHERE trust_id = '%s'" % trust,
             "DELETE FROM local_user WHERE user_id = '%s'" % user,
             "DELETE FROM role WHERE id = '%s'" % self.any(self.roles[2:]),
             "DELETE FROM project WHERE id = '%s'" % project,
