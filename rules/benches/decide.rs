@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use vicar_rules::delegation::{Chain, ChainFacts, Presence, Trust, Until, evaluate};
+use vicar_rules::origin::Origin;
 use vicar_rules::policy::{Fact, Facts, Op, Policy, Scope, Subject};
 use vicar_rules::roles::{Implications, RoleSet};
 use vicar_rules::terms::Terms;
@@ -33,6 +34,9 @@ fn trusts() -> Vec<Trust> {
             deleted_at: None,
             terms: Some(Terms::default()),
             external_id: None,
+            origin: Origin::default(),
+            suspension: None,
+            adoption: None,
         })
         .collect()
 }

@@ -10,14 +10,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Micros;
+use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
 use crate::terms::Terms;
 
+mod adopting;
 mod making;
+mod pausing;
 mod using;
 
+pub use adopting::{Adoption, Adopts, Name, adopt};
 pub use making::{Granted, Limits, Parties, TrustRequest, grant, redelegate};
+pub use pausing::{Part, Resumes, Standing, Suspends, Suspension, resume, suspend};
 pub use using::{Narrower, Spent, Use, admit, consume};
 
 /// An end in time. "Never" is the top of the order and not an absent value.
@@ -123,6 +128,12 @@ pub struct Trust {
     /// What whoever uses this link must present, so that a service that acts for many is not led to another's trust. It is
     /// about this link alone: who uses one below has presented what that asks for.
     pub external_id: Option<String>,
+    /// What this link says of the beginning of the chain.
+    pub origin: Origin,
+    /// Whether somebody has suspended it.
+    pub suspension: Option<Suspension>,
+    /// That somebody has taken it over: it rests on their roles, and the trustor is a name. It counts for the first link of a chain alone.
+    pub adoption: Option<Adoption>,
 }
 
 /// How a user or a project stands right now.
@@ -145,7 +156,7 @@ pub struct ChainFacts<'a> {
     pub now: Micros,
     /// The implied-role relation.
     pub implications: &'a Implications,
-    /// Effective roles of the root trustor on the chain's project (domain-specific ones included).
+    /// Effective roles of the chain's holder on its project (domain-specific ones included).
     pub root_roles: &'a RoleSet,
     /// Every trustor and trustee of the chain; one that is not in it does not exist.
     pub agents: &'a BTreeMap<String, Presence>,
@@ -194,6 +205,8 @@ pub enum Suspended {
     Early(String),
     /// The terms of this link cannot be read: they are those of a newer version, or lost.
     Terms(String),
+    /// Somebody has suspended this link.
+    Held(String),
 }
 
 /// What a trust is worth at an instant.
@@ -231,6 +244,7 @@ impl TrustStatus {
             Self::Suspended(Suspended::Role(id)) => format!("role {id} is not held"),
             Self::Suspended(Suspended::Early(id)) => format!("trust {id} gives nothing yet"),
             Self::Suspended(Suspended::Terms(id)) => format!("the terms of trust {id} cannot be read"),
+            Self::Suspended(Suspended::Held(id)) => format!("trust {id} was suspended"),
             Self::Ended(Ended::Broken(b)) => match b {
                 Broken::AncestorEnded(id) => format!("trust {id} above it ended"),
                 Broken::AncestorMissing(id) => format!("trust {id} above it is gone"),
@@ -294,7 +308,7 @@ impl Chain {
         &self.links
     }
 
-    /// The first link; its trustor is whose authority it all is.
+    /// The first link.
     #[expect(clippy::indexing_slicing, reason = "`assemble` makes no chain without a link")]
     pub fn root(&self) -> &Trust {
         &self.links[0]
@@ -306,20 +320,59 @@ impl Chain {
         &self.links[self.links.len() - 1]
     }
 
-    /// Whether `user` is the trustor of any link. They see and end all below their own.
-    pub fn has_trustor(&self, user: &str) -> bool {
-        self.links.iter().any(|t| t.trustor == user)
+    /// Whose authority it all is: the first trustor, or whoever has adopted the first trust.
+    pub fn holder(&self) -> &str {
+        let root = self.root();
+        root.adoption.as_ref().map_or(&root.trustor, |adoption| &adoption.by)
     }
 
-    /// Every user of the chain, each once.
+    /// Whether `user` is the trustor of any link, or the holder. They see and end all below their own.
+    pub fn has_trustor(&self, user: &str) -> bool {
+        self.delegators().any(|delegator| delegator == user)
+    }
+
+    /// Every trustor of the chain and its holder: those of [`Self::has_trustor`].
+    pub fn delegators(&self) -> impl Iterator<Item = &str> {
+        self.links.iter().map(|t| t.trustor.as_str()).chain([self.holder()])
+    }
+
+    /// Every user that the chain rests on, each once. A trustor who is no more than a name, since the first trust was adopted,
+    /// is none of them.
     pub fn agents(&self) -> BTreeSet<&str> {
-        self.links.iter().flat_map(|t| [t.trustor.as_str(), t.trustee.as_str()]).collect()
+        let mut agents = BTreeSet::from([self.holder()]);
+        let mut is_name = self.root().adoption.is_some();
+        for link in &self.links {
+            if !is_name {
+                agents.insert(&link.trustor);
+            }
+            agents.insert(&link.trustee);
+            // Below a link that impersonates the trustor is the same name.
+            is_name &= link.impersonation;
+        }
+        agents
+    }
+
+    /// The user whom it names and does not rest on: the first trustor, after an adoption.
+    pub fn named(&self) -> Option<&str> {
+        let name = self.root().trustor.as_str();
+        (!self.agents().contains(name)).then_some(name)
     }
 
     /// The user that a token of this chain speaks for: the trustor when it impersonates.
     pub fn speaks_for(&self) -> &str {
         let leaf = self.leaf();
         if leaf.impersonation { &leaf.trustor } else { &leaf.trustee }
+    }
+
+    /// To whom keypairs of its last link belong: whom a token speaks for, or the holder where that is a name.
+    pub fn keypair_owner(&self) -> &str {
+        let speaks_for = self.speaks_for();
+        if self.named() == Some(speaks_for) { self.holder() } else { speaks_for }
+    }
+
+    /// What is said of its beginning: by the first link that says it, whatever those below say.
+    pub fn origin(&self) -> Origin {
+        self.links.iter().fold(Origin::default(), |above, link| above.or(&link.origin))
     }
 
     /// The earliest end along the chain.
@@ -334,6 +387,7 @@ pub struct Evaluated {
     chain: Chain,
     status: TrustStatus,
     is_narrowed: bool,
+    origin: Origin,
 }
 
 impl Evaluated {
@@ -357,18 +411,30 @@ impl Evaluated {
         self.is_narrowed
     }
 
+    /// What is said of its beginning.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     /// What a token of the chain is worth that asked for less: some roles, some requests. What is made with it is below
     /// that. Nothing when nothing is left.
-    pub fn narrowed(&self, own: &Narrower, implications: &Implications) -> Option<Self> {
+    pub fn narrowed(&self, narrower: &Narrower, implications: &Implications) -> Option<Self> {
         let above = self.live()?;
+        let roles = narrower.roles.as_ref();
         let own = Authority {
-            roles: own.roles.as_ref().map_or_else(|| above.roles.clone(), |r| implications.closure(r)),
-            terms: Terms { access: own.access.clone(), ..Terms::default() },
+            roles: roles.map_or_else(|| above.roles.clone(), |r| implications.closure(r)),
+            terms: Terms { access: narrower.access.clone(), ..Terms::default() },
             ..above.clone()
         };
         let worth = above.meet(&own).filter(|a| !a.roles.is_empty())?;
         let status = TrustStatus::Live(worth);
-        Some(Self { chain: self.chain.clone(), status, is_narrowed: true })
+        let is_narrowed = self.is_narrowed || narrower.is_limited();
+        Some(Self {
+            chain: self.chain.clone(),
+            status,
+            is_narrowed,
+            origin: self.origin.or(&narrower.origin),
+        })
     }
 
     /// The chain alone, to be evaluated at another instant.
@@ -394,7 +460,8 @@ impl Evaluated {
 /// Ends come before suspensions: a dead thing is dead, whatever else is switched off.
 pub fn evaluate(chain: Chain, facts: &ChainFacts<'_>) -> Evaluated {
     let status = status(&chain, facts);
-    Evaluated { chain, status, is_narrowed: false }
+    let origin = chain.origin();
+    Evaluated { chain, status, is_narrowed: false, origin }
 }
 
 fn status(chain: &Chain, facts: &ChainFacts<'_>) -> TrustStatus {
@@ -510,6 +577,9 @@ fn suspended(chain: &Chain, facts: &ChainFacts<'_>) -> Option<Suspended> {
         }
     }
     for link in chain.links() {
+        if link.suspension.is_some() {
+            return Some(Suspended::Held(link.id.clone()));
+        }
         match &link.terms {
             None => return Some(Suspended::Terms(link.id.clone())),
             Some(terms) if terms.is_early(facts.now) => return Some(Suspended::Early(link.id.clone())),

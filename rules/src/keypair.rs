@@ -3,6 +3,7 @@
 use crate::Micros;
 use crate::access_rule::Access;
 use crate::delegation::{Authority, Evaluated, Until};
+use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
 use crate::terms::Terms;
@@ -27,6 +28,7 @@ pub struct Bound {
     roles: Option<RoleSet>,
     until: Until,
     access: Access,
+    origin: Origin,
 }
 
 impl Bound {
@@ -49,6 +51,11 @@ impl Bound {
     pub fn access(&self) -> &Access {
         &self.access
     }
+
+    /// What the token that made it said of the beginning, and its trust does not.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
 }
 
 /// Binds a new keypair to what the presented token stands on (rule 38): a trust's chain, or nothing for
@@ -68,7 +75,8 @@ pub fn bind(
         return if ask.roles.is_some() || ask.until.is_some() || ask.access.is_limited() {
             Err(Refusal::NarrowingNeedsTrust)
         } else {
-            Ok(Bound { trust: None, roles: None, until: Until::Never, access: Access::default() })
+            let (access, origin) = (Access::default(), Origin::default());
+            Ok(Bound { trust: None, roles: None, until: Until::Never, access, origin })
         };
     };
     let above = parent.above()?;
@@ -100,7 +108,9 @@ pub fn bind(
         roles = roles.or_else(|| Some(above.roles.clone()));
         access = terms.access;
     }
-    Ok(Bound { trust: Some(leaf.id.clone()), roles, until, access })
+    let of_trust = parent.chain().origin();
+    let origin = if *parent.origin() == of_trust { Origin::default() } else { parent.origin().clone() };
+    Ok(Bound { trust: Some(leaf.id.clone()), roles, until, access, origin })
 }
 
 /// What a stored keypair narrows its trust to.
@@ -184,6 +194,9 @@ mod tests {
             deleted_at: None,
             terms: Some(Terms { access: rules(&["/a/*", "/b"]), ..Terms::default() }),
             external_id: None,
+            origin: Origin::default(),
+            suspension: None,
+            adoption: None,
         };
         Chain::assemble("t0", [trust]).expect("it is there")
     }
@@ -297,11 +310,13 @@ mod tests {
     #[test]
     fn a_keypair_of_a_narrower_token_stays_narrow() {
         use crate::delegation::Narrower;
-        let own = Narrower { roles: Some(set(&["reader"])), access: rules(&["/b"]), life: None };
+        let origin = Origin { source_identity: Some("alice".into()), ..Origin::default() };
+        let own = Narrower { roles: Some(set(&["reader"])), access: rules(&["/b"]), life: None, origin };
         let token = parent(Presence::Active).narrowed(&own, &implied()).expect("something is left");
         let of_token = |ask: &KeypairRequest| bind(ask, Some(&token), &implied(), NOW);
         let bound = of_token(&ask()).expect("lawful");
         assert_eq!((bound.roles(), bound.access()), (Some(&set(&["reader"])), &rules(&["/b"])));
+        assert_eq!(bound.origin().source_identity.as_deref(), Some("alice"));
         let wider = KeypairRequest { roles: Some(set(&["member"])), ..ask() };
         assert_eq!(of_token(&wider), Err(Refusal::KeypairRoleOutside("member".into())));
         let wider = KeypairRequest { access: rules(&["/a/x"]), ..ask() };

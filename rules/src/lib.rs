@@ -8,6 +8,7 @@
 //! | What may a trust give away, and what is it worth now? | [`delegation`] |
 //! | What else can narrow a delegation? | [`terms`] |
 //! | Which requests may a delegation be used for? | [`access_rule`] |
+//! | What is said of the beginning of a chain? | [`origin`] |
 //! | What is an OAuth1 access token worth now? | [`access_token`] |
 //! | What does a keypair born from a token carry? | [`keypair`] |
 //! | What may an application credential carry, and what is it worth now? | [`application_credential`] |
@@ -27,6 +28,7 @@ pub mod delegation;
 pub mod keypair;
 pub mod loss;
 pub mod mapping;
+pub mod origin;
 pub mod policy;
 pub mod refusal;
 pub mod revocation;

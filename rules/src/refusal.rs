@@ -74,6 +74,18 @@ pub enum Refusal {
     LoginWithout(String),
     /// The trust's external id was not presented, or another.
     ExternalId,
+    /// What is said of the beginning of the chain is said otherwise already.
+    OriginIsSet(&'static str),
+    /// A trust that is below another is adopted with that one, whose id this is.
+    NotTheFirst(String),
+    /// Who adopts a trust does not hold this role of it on its project.
+    RoleNotOfAdopter(String),
+    /// A trust is adopted by its own trustee.
+    AdoptedByTrustee,
+    /// Somebody acts on a trust in a part that its chain does not have.
+    NoPartInChain,
+    /// A trust is suspended by somebody further up than whoever would resume it.
+    SuspendedAbove,
     /// It would end before it begins.
     NeverBegins,
     /// A list of access rules without a rule.
@@ -131,6 +143,12 @@ impl Refusal {
             | LoginTooOld
             | LoginWithout(_)
             | ExternalId
+            | OriginIsSet(_)
+            | NotTheFirst(_)
+            | RoleNotOfAdopter(_)
+            | AdoptedByTrustee
+            | NoPartInChain
+            | SuspendedAbove
             | KeypairOtherProject
             | KeypairRoleOutside(_)
             | KeypairOutlives
@@ -188,6 +206,19 @@ impl std::fmt::Display for Refusal {
                 write!(f, "required_methods: the login was not by {method}; log in with it")
             }
             ExternalId => f.write_str("external_id: the trust asks for another one"),
+            OriginIsSet(what) => write!(
+                f,
+                "{what}: a trust above says something else, or the trust itself; it is never changed"
+            ),
+            NotTheFirst(id) => write!(f, "the trust is below trust {id}: adopt that one"),
+            RoleNotOfAdopter(id) => {
+                write!(f, "role {id} of the trust is not held on its project by whoever adopts it")
+            }
+            AdoptedByTrustee => f.write_str("a trustee cannot adopt the trust by which they act"),
+            NoPartInChain => f.write_str("the trust is neither yours nor below one of yours"),
+            SuspendedAbove => f.write_str(
+                "somebody further up has suspended the trust: they resume it, or somebody above them",
+            ),
             NeverBegins => f.write_str("not_before must be earlier than expires_at"),
             NoAccessRules => f.write_str(
                 "access_rules must name at least one rule; without the attribute nothing is limited",
@@ -262,6 +293,12 @@ mod tests {
             (LoginTooOld, Forbidden, "max_login_age"),
             (LoginWithout(id()), Forbidden, "not by x"),
             (ExternalId, Forbidden, "external_id"),
+            (OriginIsSet("labels"), Forbidden, "labels: a trust above says"),
+            (NotTheFirst(id()), Forbidden, "below trust x"),
+            (RoleNotOfAdopter(id()), Forbidden, "role x of the trust"),
+            (AdoptedByTrustee, Forbidden, "a trustee cannot adopt"),
+            (NoPartInChain, Forbidden, "neither yours"),
+            (SuspendedAbove, Forbidden, "further up"),
             (NeverBegins, Malformed, "not_before must be earlier"),
             (NoAccessRules, Malformed, "access_rules must name"),
             (RoleNotInToken(id()), Malformed, "role x is not among the roles of the token"),

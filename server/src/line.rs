@@ -38,6 +38,8 @@ pub struct TokenIds {
     pub project: Option<String>,
     /// `alice>solum(t1) alice>heat(t2)`: trustor, trustee and trust of each link, root first.
     pub chain: Option<String>,
+    /// What is said of the beginning of the chain.
+    pub origin: Option<String>,
     /// Whose doing it is: the trustee of the last link for a delegated token, otherwise its user.
     pub actor: String,
 }
@@ -107,6 +109,8 @@ pub struct Fields {
     pub project: Option<String>,
     /// Who acts for whom.
     pub chain: Option<String>,
+    /// What is said of the beginning of the chain.
+    pub origin: Option<String>,
     /// Audit ids of the token that the call is about.
     pub subject: Option<String>,
     /// Whose doing it is.
@@ -145,6 +149,7 @@ impl Line {
         f.audit_ids = Some(token.audit_ids);
         f.project = token.project;
         f.chain = token.chain;
+        f.origin = token.origin;
         f.actor = Some(token.actor);
     }
 
@@ -158,6 +163,7 @@ impl Line {
         let mut f = self.lock();
         f.subject = Some(token.audit_ids);
         f.chain = f.chain.take().or(token.chain);
+        f.origin = f.origin.take().or(token.origin);
         f.actor.get_or_insert(token.actor);
     }
 
@@ -240,6 +246,7 @@ impl Line {
         Fields {
             audit_ids: short(f.audit_ids),
             chain: short(f.chain),
+            origin: short(f.origin),
             subject: short(f.subject),
             ended: short(f.ended),
             tried: if f.reason.is_some() { f.tried.cut() } else { Tried::default() },

@@ -66,6 +66,8 @@ pub static OBJECTS: &[Object] = objects! {
     TrustsToEnd [would_end] = would_end();
     Lineage [lineage] = closed(json!({"trust_id": text(), "ancestors": list(named("Delegation")), "trust": named("Delegation"), "subtree": list(named("Delegation"))}), json!({}));
     Delegations [delegations] = delegations();
+    PlaceDelegation [delegations] at "/v3/projects/{project_id}/delegations" = place_delegation();
+    DomainDelegation [delegations] at "/v3/domains/{domain_id}/delegations" = place_delegation();
     Credential [credential credentials] = credential();
     Keypair [credential credentials] at "/v3/users/{user_id}/credentials/OS-EC2" = keypair();
 
@@ -108,6 +110,9 @@ pub static OBJECTS: &[Object] = objects! {
     NamedRole [] = closed(json!({"id": text(), "name": text_or_null()}), json!({}));
     DomainReference [] = closed(json!({"id": text(), "name": text_or_null()}), json!({}));
     Delegation [] = delegation();
+    // RFC 8693, section 4.1.
+    Actor [] = closed(json!({"sub": text()}), json!({"act": named("Actor")}));
+    ChainLink [] = chain_link();
     Rule [] = closed(rule(), json!({}));
 };
 
@@ -241,7 +246,10 @@ fn token() -> Value {
             "trustee_user": user_id(),
             "impersonation": flag(),
         }),
-        json!({"redelegated_trust_id": text(), "redelegation_count": count_or_null(), "chain": list(link)}),
+        merged(
+            json!({"redelegated_trust_id": text(), "redelegation_count": count_or_null(), "chain": list(link)}),
+            origin(),
+        ),
     );
     let application_credential = closed(
         json!({"id": text(), "name": text(), "restricted": flag()}),
@@ -264,6 +272,8 @@ fn token() -> Value {
             "roles": list(closed(json!({"id": text(), "name": text()}), whole)),
             "catalog": list(named("CatalogService")),
             "OS-TRUST:trust": trust,
+            "act": named("Actor"),
+            "delegation_chain": list(named("ChainLink")),
             "application_credential": application_credential,
             "OS-OAUTH1": closed(json!({"access_token_id": text(), "consumer_id": text()}), json!({})),
             "oauth2_credential": closed(json!({"x5t#S256": text()}), json!({})),
@@ -296,6 +306,23 @@ fn terms() -> Value {
         "required_methods": list(text()),
         "external_id": text(),
     })
+}
+
+/// What only some trusts have.
+fn more() -> Value {
+    let suspension = json!({"suspended_at": time(), "user_id": text(), "reason": text()});
+    let adoption = json!({"user_id": text(), "adopted_at": time()});
+    let acts = json!({
+        "suspension": closed(suspension, json!({})),
+        "adopted_by": closed(adoption, json!({})),
+    });
+    merged(terms(), merged(origin(), acts))
+}
+
+/// What is said of the beginning of a chain.
+fn origin() -> Value {
+    let labels = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    json!({"source_identity": text(), "labels": labels})
 }
 
 fn access_rule() -> Value {
@@ -426,7 +453,30 @@ fn trust() -> Value {
             "allow_redelegation": flag(),
             "links": named("SelfLink"),
         }),
-        merged(json!({"roles": list(named("Role")), "roles_links": closed(links, json!({}))}), terms()),
+        merged(json!({"roles": list(named("Role")), "roles_links": closed(links, json!({}))}), more()),
+    )
+}
+
+/// A link of the chain that a token comes by.
+fn chain_link() -> Value {
+    closed(
+        json!({
+            "trust_id": text(),
+            "delegator": text(),
+            "delegatee": text(),
+            "impersonation": flag(),
+            "roles": list(text()),
+            "expires_at": time_or_null(),
+            "redelegation_count": count_or_null(),
+        }),
+        json!({
+            "adopted_by": text(),
+            "access_rules": list(named("Rule")),
+            "not_before": time(),
+            "max_token_ttl": {"type": "integer", "minimum": 1, "description": "In seconds"},
+            "max_login_age": {"type": "integer", "minimum": 1, "description": "In seconds"},
+            "required_methods": list(text()),
+        }),
     )
 }
 
@@ -468,8 +518,14 @@ fn delegation() -> Value {
             "state": text(),
             "reason": text_or_null(),
         }),
-        terms(),
+        more(),
     )
+}
+
+/// One of those on a project: each has a type, and what things of the type have.
+fn place_delegation() -> Value {
+    let types = ["trust", "application_credential", "keypair"];
+    object(json!({"id": text(), "type": {"enum": types}, "project_id": text_or_null()}), json!({}))
 }
 
 fn delegations() -> Value {
@@ -477,6 +533,7 @@ fn delegations() -> Value {
     let credential = json!({
         "id": text(),
         "name": text(),
+        "user_id": text(),
         "project_id": text_or_null(),
         "roles": list(closed(json!({"id": text()}), json!({}))),
         "expires_at": time_or_null(),

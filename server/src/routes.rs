@@ -30,12 +30,13 @@ use crate::resources::oauth1::consumers::Consumer;
 use crate::resources::oauth1::{self, access_tokens, request_tokens};
 use crate::resources::pki;
 use crate::resources::policies::{Policy, associations};
+use crate::resources::projects::http as projects;
 use crate::resources::projects::tags;
 use crate::resources::roles::{Role, implied};
 use crate::resources::tokens::{exchange, http as tokens, oauth2};
+use crate::resources::trusts::{acts, http as trusts, places};
 use crate::resources::users::http as users;
 use crate::resources::{credentials, domains::http as domains, keypairs::http as keypairs};
-use crate::resources::{projects::http as projects, trusts::http as trusts};
 use crate::routes;
 
 /// The public listener's router.
@@ -135,7 +136,7 @@ pub static ROUTES: &[Route] = routes! {
     POST   "/v3/users" [CreateUser]: write users::create, body user = users::CREATE, answers 201 user;
     GET    "/v3/users/{user_id}" [GetUser]: read users::get, home "user", answers 200 user;
     PATCH  "/v3/users/{user_id}" [UpdateUser]: write users::update, body user = users::UPDATE, answers 200 user;
-    DELETE "/v3/users/{user_id}" [DeleteUser]: write users::delete, answers 204;
+    DELETE "/v3/users/{user_id}" [DeleteUser]: write users::delete, query users::DELETE_QUERY, answers 204;
     POST   "/v3/users/{user_id}/password" [ChangePassword] optional: write users::change_password, body user = users::PASSWORD, home "user_change_password", answers 204;
     GET    "/v3/users/{user_id}/groups" [ListGroupsForUser]: read users::groups, query users::GROUPS_QUERY, home "user_groups", answers 200 [groups];
     GET    "/v3/groups" [ListGroups]: read resource::list::<Group>, query resource::query_schema::<Group>(), home "groups", answers 200 [groups];
@@ -208,11 +209,17 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/OS-TRUST/trusts" [ListTrusts, ListTrustsForTrustor, ListTrustsForTrustee]: read trusts::list, query trusts::QUERY, home "trusts" of "OS-TRUST", answers 200 [trusts];
     POST   "/v3/OS-TRUST/trusts" [CreateTrust]: write trusts::create, body trust = trusts::CREATE, answers 201 trust;
     GET    "/v3/OS-TRUST/trusts/{trust_id}" [GetTrust]: read trusts::get, home "trust" of "OS-TRUST", answers 200 trust;
-    DELETE "/v3/OS-TRUST/trusts/{trust_id}" [DeleteTrust, RenounceTrust]: write trusts::delete, query trusts::DELETE_QUERY, answers 204 | 200 would_end;
+    DELETE "/v3/OS-TRUST/trusts/{trust_id}" [DeleteTrust, RenounceTrust, EndTrustOnProject]: write trusts::delete, query trusts::DELETE_QUERY, answers 204 | 200 would_end;
     GET    "/v3/OS-TRUST/trusts/{trust_id}/roles" [ListRolesForTrust]: read trusts::roles, home "trust_roles" of "OS-TRUST", answers 200 [roles];
     GET    "/v3/OS-TRUST/trusts/{trust_id}/roles/{role_id}" [GetRoleForTrust]: read trusts::role, home "trust_role" of "OS-TRUST", answers 200 role;
     GET    "/v3/OS-TRUST/trusts/{trust_id}/lineage" [GetTrustLineage]: read trusts::lineage, answers 200 lineage;
+    POST   "/v3/OS-TRUST/trusts/{trust_id}/suspend" [SuspendTrust]: write acts::suspend, body suspension = acts::SUSPENSION, answers 200 trust;
+    POST   "/v3/OS-TRUST/trusts/{trust_id}/resume" [ResumeTrust]: write acts::resume, answers 200 trust;
+    POST   "/v3/OS-TRUST/trusts/{trust_id}/adopt" [AdoptTrust]: write acts::adopt, answers 200 trust;
+    DELETE "/v3/OS-TRUST/trusts/{trust_id}/tokens" [EndTrustTokens]: write acts::end_tokens, query acts::TOKENS_QUERY, answers 204;
     GET    "/v3/users/{user_id}/delegations" [ListUserDelegations]: read trusts::delegations, answers 200 delegations;
+    GET    "/v3/projects/{project_id}/delegations" [ListProjectDelegations]: read places::of_project, answers 200 [delegations];
+    GET    "/v3/domains/{domain_id}/delegations" [ListDomainDelegations]: read places::of_domain, answers 200 [delegations];
     GET    "/v3/credentials" [ListCredentials, GetCredential]: read credentials::list, query credentials::QUERY, home "credentials", answers 200 [credentials];
     POST   "/v3/credentials" [CreateCredential, Ec2CreateCredential]: write credentials::create, body credential = credentials::CREATE, answers 201 credential;
     GET    "/v3/credentials/{credential_id}" [GetCredential]: read credentials::get, home "credential", answers 200 credential;

@@ -49,6 +49,10 @@ events! {
     MemberRemove, "member.remove", "a user left a group";
     TrustCreate, "trust.create", "a trust was made";
     TrustEnd, "trust.end", "a trust was ended, with all below it; `ended` lists them";
+    TrustSuspend, "trust.suspend", "a trust was suspended, and its tokens ended with those of all below it";
+    TrustResume, "trust.resume", "a suspended trust was resumed";
+    TrustAdopt, "trust.adopt", "a trust rests on the roles of whoever asked for it from now on";
+    TrustTokensEnd, "trust.end-tokens", "the tokens of a trust and of all below it were ended";
     TrustReap, "trust.reap", "the server itself ended trusts whose time, uses or foundations were over, with what is below; `detail` lists those";
     CredentialCreate, "credential.create", "a credential was made, which may be a keypair";
     CredentialUpdate, "credential.update", "a credential was changed";
@@ -175,6 +179,8 @@ pub struct Record<'a> {
     pub project: Option<&'a str>,
     /// Who acts for whom.
     pub chain: Option<&'a str>,
+    /// What is said of the beginning of the chain.
+    pub origin: Option<&'a str>,
     /// Audit ids of the caller's token.
     pub audit_ids: Option<&'a str>,
     /// Audit ids of the token that was issued or revoked.
@@ -213,6 +219,7 @@ pub fn write(r: &Record<'_>) {
         actor = r.actor,
         project = r.project,
         chain = r.chain,
+        origin = r.origin,
         audit_ids = r.audit_ids,
         subject = r.subject,
         tried_user = r.tried_user,

@@ -2,6 +2,7 @@
 
 use super::{Evaluated, Presence, Trust, Until};
 use crate::Micros;
+use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
 use crate::terms::Terms;
@@ -31,6 +32,8 @@ pub struct TrustRequest {
     pub terms: Terms,
     /// What whoever uses it must present.
     pub external_id: Option<String>,
+    /// What is said of the beginning of it all.
+    pub origin: Origin,
 }
 
 /// What the server's configuration limits.
@@ -84,7 +87,7 @@ pub fn grant(ask: &TrustRequest, parties: &Parties<'_>, limits: Limits) -> Resul
         other => Until::from_option(other),
     };
     check_terms(&ask.terms, until)?;
-    Ok(granted(ask, until, hops, None, ask.terms.clone()))
+    Ok(granted(ask, until, hops, None, (ask.terms.clone(), ask.origin.clone())))
 }
 
 /// Makes a child below the last trust of `parent` (rules 30 to 35), which is the chain of the presented
@@ -102,6 +105,7 @@ pub fn redelegate(
     // First of all: below what is dead, whatever else is wrong does not matter.
     let above = parent.above()?;
     let chain = parent.chain();
+    let said = parent.origin();
     let parent = chain.leaf();
     if ask.trustor != parties.token_user || ask.trustor != chain.speaks_for() {
         return Err(Refusal::NotTheTrustor);
@@ -135,7 +139,8 @@ pub fn redelegate(
     // What it has no term of its own for is as above.
     let terms = ask.terms.below(&above.terms)?;
     check_terms(&terms, until)?;
-    Ok(granted(ask, until, hops, Some(parent.id.clone()), terms))
+    let origin = ask.origin.below(said)?;
+    Ok(granted(ask, until, hops, Some(parent.id.clone()), (terms, origin)))
 }
 
 fn check_terms(terms: &Terms, until: Until) -> Result<(), Refusal> {
@@ -148,7 +153,13 @@ fn check_terms(terms: &Terms, until: Until) -> Result<(), Refusal> {
     }
 }
 
-fn granted(ask: &TrustRequest, until: Until, hops: u32, parent: Option<String>, terms: Terms) -> Granted {
+fn granted(
+    ask: &TrustRequest,
+    until: Until,
+    hops: u32,
+    parent: Option<String>,
+    (terms, origin): (Terms, Origin),
+) -> Granted {
     Granted {
         trust: Trust {
             id: String::new(),
@@ -164,6 +175,9 @@ fn granted(ask: &TrustRequest, until: Until, hops: u32, parent: Option<String>, 
             deleted_at: None,
             terms: Some(terms),
             external_id: ask.external_id.clone(),
+            origin,
+            suspension: None,
+            adoption: None,
         },
     }
 }

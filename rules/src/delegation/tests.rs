@@ -32,6 +32,7 @@ fn ask() -> TrustRequest {
         count: None,
         terms: Terms::default(),
         external_id: None,
+        origin: Origin::default(),
     }
 }
 
@@ -674,7 +675,7 @@ fn narrower(roles: &[&str], paths: &[&str]) -> Narrower {
     Narrower {
         roles: (!roles.is_empty()).then(|| set(roles)),
         access: if paths.is_empty() { Access::default() } else { rules(paths) },
-        life: None,
+        ..Narrower::default()
     }
 }
 
@@ -717,4 +718,137 @@ fn a_token_lives_no_longer_than_asked_nor_longer_than_the_trust_lets_it() {
     let asked = |life| Narrower { life: Some(life), ..Narrower::default() }.check(&trust, &w.implications);
     assert_eq!(asked(30), Ok(()));
     assert_eq!(asked(31), Err(Refusal::LongerTokensThanParent));
+}
+
+fn said(who: &str) -> Origin {
+    Origin { source_identity: Some(who.into()), ..Origin::default() }
+}
+
+#[test]
+fn what_is_said_of_the_beginning_is_copied_down_and_never_changed() {
+    let w = World::default();
+    let of = |who: &str| TrustRequest { origin: said(who), ..child() };
+    let chain = root(&TrustRequest { origin: said("alice"), ..ask() });
+    assert_eq!(w.redelegate(&child(), &chain).map(|t| t.origin), Ok(said("alice")));
+    assert_eq!(w.redelegate(&of("bob"), &chain), Err(Refusal::OriginIsSet("source_identity")));
+    // Whoever says it first says it for all below, also with one token only.
+    let chain = root(&ask());
+    assert_eq!(w.redelegate(&of("bob"), &chain).map(|t| t.origin), Ok(said("bob")));
+    let token = Narrower { origin: said("bob"), ..Narrower::default() };
+    let worth = w.evaluate(&chain).narrowed(&token, &w.implications).expect("something is left");
+    assert!(!worth.is_narrowed() && worth.live() == w.evaluate(&chain).live());
+    let of_token = redelegate(&child(), &worth, &w.parties("alice"), LIMITS).map(|g| g.trust.origin);
+    assert_eq!(of_token, Ok(said("bob")));
+    let other = redelegate(&of("carol"), &worth, &w.parties("alice"), LIMITS);
+    assert_eq!(other, Err(Refusal::OriginIsSet("source_identity")));
+    assert_eq!(token.check(&worth, &w.implications), Ok(()));
+    let other = Narrower { origin: said("carol"), ..Narrower::default() };
+    assert_eq!(other.check(&worth, &w.implications), Err(Refusal::OriginIsSet("source_identity")));
+    // What a row says otherwise is not what the chain says.
+    let rows = [("t0", "alice", None), ("t1", "bob", Some("t0"))].map(|(id, who, parent)| Trust {
+        origin: said(who),
+        parent: parent.map(str::to_owned),
+        ..named(id, w.grant(&ask()).expect("lawful"))
+    });
+    assert_eq!(Chain::assemble("t1", rows).expect("it is there").origin(), said("alice"));
+}
+
+/// A chain of two whose links were suspended by these, and the part's attempt to resume the last.
+fn suspended_by(part: Part<'_>) -> Chain {
+    let w = World::default();
+    let suspends = suspend(&w.evaluate(&pair()), part, "somebody", "why", NOW).expect("a part");
+    let suspension = suspends.map(|s| s.suspension().clone());
+    let links = pair().links().to_vec();
+    let rows =
+        links.into_iter().map(|t| Trust { suspension: suspension.clone().filter(|_| t.id == "t1"), ..t });
+    Chain::assemble("t1", rows).expect("it is there")
+}
+
+#[test]
+fn whoever_may_end_a_trust_suspends_it_and_nobody_below_them_resumes_it() {
+    let w = World::default();
+    let parts = [Part::Outside, Part::Trustor("alice"), Part::Bearer("t0"), Part::Bearer("t1")];
+    for (n, by) in parts.into_iter().enumerate() {
+        let chain = suspended_by(by);
+        assert_eq!(w.status(&chain), TrustStatus::Suspended(Suspended::Held("t1".into())));
+        let held = w.evaluate(&chain);
+        for (m, other) in parts.into_iter().enumerate() {
+            let may = m <= n;
+            assert_eq!(
+                resume(&held, other).map(|r| r.is_some()).ok(),
+                may.then_some(true),
+                "{by:?}, {other:?}"
+            );
+            // Further up it is taken over.
+            let again = suspend(&held, other, "other", "why", NOW).map(|s| s.is_some());
+            assert_eq!(again, Ok(m < n), "{by:?}, {other:?}");
+        }
+    }
+    let live = w.evaluate(&pair());
+    assert_eq!(resume(&live, Part::Outside), Ok(None));
+    for stranger in [Part::Trustor("dave"), Part::Bearer("t9")] {
+        assert_eq!(suspend(&live, stranger, "dave", "why", NOW), Err(Refusal::NoPartInChain));
+        assert_eq!(resume(&live, stranger), Err(Refusal::NoPartInChain));
+    }
+}
+
+#[test]
+fn what_is_below_a_suspended_trust_gives_nothing() {
+    let w = World::default();
+    let suspension = suspend(&w.evaluate(&root(&ask())), Part::Outside, "o", "why", NOW).expect("a part");
+    let suspension = suspension.map(|s| s.suspension().clone());
+    let links = pair().links().to_vec();
+    let rows =
+        links.into_iter().map(|t| Trust { suspension: suspension.clone().filter(|_| t.id == "t0"), ..t });
+    let chain = Chain::assemble("t1", rows).expect("it is there");
+    let status = w.status(&chain);
+    assert_eq!(status, TrustStatus::Suspended(Suspended::Held("t0".into())));
+    assert_eq!(status.reason().as_deref(), Some("trust t0 was suspended"));
+}
+
+fn adoption(by: &str) -> Adoption {
+    let trustor = Name { name: "Alice".into(), domain_id: "d".into(), domain_name: "D".into() };
+    Adoption { by: by.to_owned(), at: NOW, trustor }
+}
+
+/// A chain of two, whose first trust was adopted.
+fn adopted(by: &str) -> Chain {
+    let links = pair().links().to_vec();
+    let rows = links.into_iter().map(|t| Trust { adoption: (t.id == "t0").then(|| adoption(by)), ..t });
+    Chain::assemble("t1", rows).expect("it is there")
+}
+
+#[test]
+fn whoever_holds_the_roles_adopts_a_first_trust_unless_they_are_its_trustee() {
+    let w = World::default();
+    let (first, below) = (root(&ask()), pair());
+    let adopt = |chain: &Chain, who: &str, held: &[&str]| adopt(chain, who, &set(held), &w.implications);
+    assert_eq!(
+        adopt(&first, "dave", &["member", "reader"]).map(|a| a.adopter().to_owned()),
+        Ok("dave".into())
+    );
+    assert_eq!(adopt(&first, "dave", &["member"]), Err(Refusal::RoleNotOfAdopter("reader".into())));
+    assert_eq!(adopt(&first, "bob", &["member", "reader"]), Err(Refusal::AdoptedByTrustee));
+    assert_eq!(adopt(&below, "dave", &["member", "reader"]), Err(Refusal::NotTheFirst("t0".into())));
+}
+
+#[test]
+fn an_adopted_chain_rests_on_its_adopter_and_keeps_its_name() {
+    let chain = adopted("dave");
+    assert_eq!((chain.holder(), chain.speaks_for(), chain.named()), ("dave", "alice", Some("alice")));
+    assert_eq!(chain.agents(), ["bob", "carol", "dave"].into());
+    assert!(chain.has_trustor("dave") && chain.has_trustor("alice"));
+    assert_eq!(chain.standing(Part::Trustor("dave")), Some(Standing(1)));
+    // Whatever becomes of Alice, and nothing without Dave.
+    for gone in [Presence::Disabled, Presence::Missing] {
+        let w = World { away: vec![("alice", gone)], ..World::default() };
+        assert!(w.evaluate(&chain).live().is_some());
+    }
+    let w = World { away: vec![("dave", Presence::Missing)], ..World::default() };
+    assert_eq!(w.status(&chain), TrustStatus::Ended(Ended::Broken(Broken::AgentGone("dave".into()))));
+    // Where Alice has a part of her own she counts.
+    let back = Trust { trustee: "alice".into(), ..chain.leaf().clone() };
+    let rows = [chain.root().clone(), back];
+    let chain = Chain::assemble("t1", rows).expect("it is there");
+    assert_eq!((chain.named(), chain.agents().contains("alice")), (None, true));
 }

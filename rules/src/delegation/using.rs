@@ -3,6 +3,7 @@
 use super::{Evaluated, Trust};
 use crate::Micros;
 use crate::access_rule::Access;
+use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
 use crate::terms::{Login, Terms};
@@ -34,6 +35,8 @@ pub struct Narrower {
     pub access: Access,
     /// The life of the token, in microseconds.
     pub life: Option<Micros>,
+    /// What is said of the beginning of the chain, where the trust says nothing.
+    pub origin: Origin,
 }
 
 impl Narrower {
@@ -61,6 +64,7 @@ impl Narrower {
         if self.access.allows_nothing() {
             return Err(Refusal::NoAccessRules);
         }
+        self.origin.below(trust.origin())?;
         let terms = Terms { access: self.access.clone(), max_token_ttl: self.life, ..Terms::default() };
         terms.below(&above.terms).map(|_| ())
     }

@@ -82,6 +82,8 @@ facts! {
     TrustTrustor, "target.trust.trustor_user_id";
     TrustTrustee, "target.trust.trustee_user_id";
     TrustProject, "target.trust.project_id";
+    // Ours: the domain of its project.
+    TrustProjectDomain, "target.trust.project_domain_id";
     TrustImpersonation, "target.trust.impersonation";
     TrustParent, "target.trust.redelegated_trust_id";
     EndpointId, "target.endpoint.id";

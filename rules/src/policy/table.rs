@@ -62,6 +62,14 @@ pub const NAMED: &[(&str, &str)] = &[
     ("keypair_delegator", "user_id:%(target.credential.delegators)s"),
     ("trustor", "user_id:%(target.trust.trustor_user_id)s"),
     ("trustee", "user_id:%(target.trust.trustee_user_id)s"),
+    (
+        "trust_manager",
+        "role:manager and (project_id:%(target.trust.project_id)s or domain_id:%(target.trust.project_domain_id)s)",
+    ),
+    (
+        "trust_reader",
+        "role:reader and (project_id:%(target.trust.project_id)s or domain_id:%(target.trust.project_domain_id)s)",
+    ),
     ("project_domain", "domain_id:%(target.project.domain_id)s"),
     ("project_itself", "project_id:%(target.project.id)s"),
     ("role_of_domain", "domain_id:%(target.role.domain_id)s or None:%(target.role.domain_id)s"),
@@ -181,7 +189,14 @@ operations! {
     DeleteUser, "identity:delete_user", "sdp", "rule:admin_required or (role:manager and token.domain.id:%(target.user.domain_id)s)";
     RevokeTokensForUser, "identity:revoke_tokens_for_user", "sdp", "rule:admin_or_owner";
     RenounceTrust, "vicar:renounce_trust", "p", "rule:trustee";
-    GetTrustLineage, "vicar:get_trust_lineage", "sp", "rule:admin_required or rule:system_reader or rule:trustor or rule:trustee";
+    GetTrustLineage, "vicar:get_trust_lineage", "sdp", "rule:admin_required or rule:system_reader or rule:trustor or rule:trustee or rule:trust_reader";
+    EndTrustOnProject, "vicar:end_trust_on_project", "dp", "rule:trust_manager";
+    SuspendTrust, "vicar:suspend_trust", "sdp", "rule:admin_required or rule:trustor or rule:trust_manager";
+    ResumeTrust, "vicar:resume_trust", "sdp", "rule:admin_required or rule:trustor or rule:trust_manager";
+    EndTrustTokens, "vicar:end_trust_tokens", "sdp", "rule:admin_required or rule:trustor or rule:trust_manager";
+    AdoptTrust, "vicar:adopt_trust", "p", "project_id:%(target.trust.project_id)s";
+    ListProjectDelegations, "vicar:list_project_delegations", "sdp", "rule:admin_required or rule:system_reader or (role:reader and (rule:project_itself or rule:project_domain))";
+    ListDomainDelegations, "vicar:list_domain_delegations", "sdp", "rule:admin_required or rule:system_reader or (role:reader and domain_id:%(target.domain.id)s)";
     ListUserDelegations, "vicar:list_user_delegations", "sp", "rule:admin_required or rule:system_reader or rule:owner";
     ChangePassword, "vicar:change_password", "", "@";
     ListRevokeEvents, "identity:list_revoke_events", "sp", "rule:service_or_admin";

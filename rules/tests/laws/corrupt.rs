@@ -11,6 +11,7 @@ use proptest::test_runner::{TestCaseError, TestRunner};
 use vicar_rules::Micros;
 use vicar_rules::delegation::{Chain, ChainFacts, Presence, Trust, TrustStatus, Until, evaluate, subtree};
 use vicar_rules::keypair::{Narrowing, exchange};
+use vicar_rules::origin::Origin;
 use vicar_rules::terms::Terms;
 
 use crate::names::*;
@@ -111,6 +112,9 @@ fn ruined(r: &Ruin) -> Vec<Trust> {
             deleted_at: None,
             terms: Some(Terms::default()),
             external_id: None,
+            origin: Origin::default(),
+            suspension: None,
+            adoption: None,
         });
     }
     let mut lost = BTreeSet::new();
@@ -237,7 +241,7 @@ fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
             must!(within(told.fold(0, |all, mask| all | mask), allowed), "{} tells more", leaf.id);
             must!(link.project.as_deref() == Some(a.project.as_str()), "{} is elsewhere", link.id);
             must!(link.deleted_at.is_none() && link.remaining_uses != Some(0), "{} has ended", link.id);
-            for user in [&link.trustor, &link.trustee] {
+            for user in chain.agents() {
                 must!(agents.get(user) == Some(&Presence::Active), "{user} of {} is not active", link.id);
             }
         }

@@ -24,6 +24,9 @@ pub const LAWS: &[(&str, Law)] = &[
     ("bounded_depth", bounded_depth),
     ("death_is_a_subtree", death_is_a_subtree),
     ("suspended_is_not_dead", suspended_is_not_dead),
+    ("nobody_resumes_what_was_suspended_above_them", nobody_resumes_what_was_suspended_above_them),
+    ("what_is_adopted_rests_on_the_adopter", what_is_adopted_rests_on_the_adopter),
+    ("the_origin_is_said_once", the_origin_is_said_once),
     ("taken_tokens_stay_dead", taken_tokens_stay_dead),
     ("a_loss_is_final", a_loss_is_final),
     ("nothing_else_ends_a_token", nothing_else_ends_a_token),
@@ -47,7 +50,7 @@ fn no_escalation(w: &World) -> Verdict {
             continue;
         };
         let roles = mask(&a.roles);
-        let held = w.held(w.root(t).trustor, link.project);
+        let held = w.held(w.root(t).holder, link.project);
         must!(within(roles, held), "t{t} gives more than the root holds");
         let allowed = requests(&a.terms.access);
         for above in w.path(t) {
@@ -143,7 +146,7 @@ fn what_is_made_is_below_what_made_it(w: &World) -> Verdict {
         must!(!row.until.passed(w.now), "t{t} was born dead");
         must!(link.roles != 0, "t{t} delegates nothing");
         must!(
-            within(w.closure(link.roles), w.held(w.root(*t).trustor, link.project)),
+            within(w.closure(link.roles), w.held(w.root(*t).holder, link.project)),
             "t{t} was made of roles that are not held"
         );
         must!(link.under.is_some() == above.is_some(), "t{t} was made below what gives nothing");
@@ -359,6 +362,9 @@ fn suspended_is_not_dead(w: &World) -> Verdict {
                 TrustStatus::Suspended(Suspended::Early(id)) => {
                     w.path(t).into_iter().any(|x| w.trusts[x].row.id == *id && begins(w, x) > Some(w.now))
                 }
+                TrustStatus::Suspended(Suspended::Held(id)) => {
+                    w.path(t).into_iter().any(|x| w.trusts[x].row.id == *id && w.trusts[x].held.is_some())
+                }
                 // Rows that the rules made can be read.
                 TrustStatus::Suspended(Suspended::Terms(_)) => false,
                 TrustStatus::Live(_) | TrustStatus::Ended(_) => false,
@@ -379,6 +385,51 @@ fn suspended_is_not_dead(w: &World) -> Verdict {
             !token.trust.is_some_and(|t| w.withheld(t)) || w.valid[n].is_none(),
             "token a{n} is valid while its chain is suspended"
         );
+    }
+    Ok(())
+}
+
+/// A trust is suspended and resumed by whoever has a part in its chain from above, and stays suspended while somebody further up
+/// wants it to be.
+fn nobody_resumes_what_was_suspended_above_them(w: &World) -> Verdict {
+    if let Some((due, done)) = w.last.paused {
+        must!(due == done, "a suspension, or the end of one, was due: {due}, and done: {done}");
+    }
+    Ok(())
+}
+
+/// Who adopts a trust holds its roles and is not its trustee; from then on it is worth what they hold. The name stays.
+fn what_is_adopted_rests_on_the_adopter(w: &World) -> Verdict {
+    if let Some((t, due, done)) = w.last.adopted {
+        must!(due == done, "the adoption of t{t} was due: {due}, and done: {done}");
+        let link = &w.trusts[t];
+        must!(!done || link.row.trustor == USERS[link.trustor], "t{t} shows another name");
+    }
+    for t in 0..w.trusts.len() {
+        let chain = w.chain(t);
+        must!(chain.holder() == USERS[w.root(t).holder], "t{t} rests on {}", chain.holder());
+        let mut agents: BTreeSet<usize> = w.path(t).into_iter().filter_map(|x| w.trustor_of(x)).collect();
+        agents.extend(w.path(t).into_iter().map(|x| w.trusts[x].trustee));
+        agents.insert(w.root(t).holder);
+        must!(
+            chain.agents() == agents.iter().map(|u| USERS[*u]).collect(),
+            "t{t} is wrong about whom it rests on"
+        );
+        let name = w.root(t).trustor;
+        must!(
+            chain.named() == (!agents.contains(&name)).then_some(USERS[name]),
+            "t{t} is wrong about its name"
+        );
+    }
+    Ok(())
+}
+
+/// What is said of the beginning of a chain is said by the first who says it, and never changed below.
+fn the_origin_is_said_once(w: &World) -> Verdict {
+    for t in 0..w.trusts.len() {
+        must!(*w.evaluated[t].origin() == w.said(t), "t{t} tells another origin");
+        // It is copied down, so that each row tells it by itself.
+        must!(w.trusts[t].row.origin == w.said(t), "the row of t{t} tells another origin");
     }
     Ok(())
 }
@@ -551,7 +602,8 @@ fn the_bearer_stays_in_his_lane(w: &World) -> Verdict {
 fn owners_see_all(w: &World) -> Verdict {
     use policy::Op::{DeleteTrust, GetTrust, GetTrustLineage, RenounceTrust};
     for t in 0..w.trusts.len() {
-        let owners: BTreeSet<usize> = w.path(t).into_iter().map(|x| w.trusts[x].trustor).collect();
+        let mut owners: BTreeSet<usize> = w.path(t).into_iter().map(|x| w.trusts[x].trustor).collect();
+        owners.insert(w.root(t).holder);
         for (u, name) in USERS.iter().enumerate() {
             must!(
                 w.chain(t).has_trustor(name) == owners.contains(&u),
@@ -564,6 +616,7 @@ fn owners_see_all(w: &World) -> Verdict {
         let chain = w.chain(t);
         let facts = policy::Facts::none()
             .with_all(Fact::TrustTrustor, chain.links().iter().map(|l| l.trustor.as_str()))
+            .with(Fact::TrustTrustor, chain.holder())
             .with(Fact::TrustTrustee, chain.leaf().trustee.as_str());
         for (u, name) in USERS.iter().enumerate() {
             let subject = Subject::new(*name, Vec::new(), Scope::Unscoped);
@@ -602,8 +655,8 @@ fn a_dead_thing_is_ended(w: &World) -> Verdict {
             Ended::Broken(Broken::AgentGone(id)) => {
                 USERS.contains(&id.as_str()) && !w.exists(id) && {
                     let is = |x: usize| {
-                        let row = &w.trusts[x].row;
-                        row.trustor == *id || row.trustee == *id
+                        let trustor = w.trustor_of(x).unwrap_or(w.root(x).holder);
+                        USERS[trustor] == *id || w.trusts[x].row.trustee == *id
                     };
                     w.path(t).into_iter().any(is)
                 }

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use vicar_rules::Micros;
 use vicar_rules::access_rule::{Access, AccessRule};
+use vicar_rules::origin::Origin;
 use vicar_rules::policy::Policy;
 use vicar_rules::roles::{Implications, RoleSet};
 
@@ -67,6 +68,12 @@ pub fn stand_for(rules: Mask) -> Mask {
 pub fn requests(access: &Access) -> Mask {
     let allowed = |n: &usize| access.allows("compute", "GET", REQUESTS[*n]);
     (0..REQUESTS.len()).filter(allowed).fold(0, |all, n| all | 1 << n)
+}
+
+/// What somebody says of the beginning of a chain: who, and now and then more.
+pub fn origin(n: usize) -> Origin {
+    let labels = (n % 2 == 1).then(|| ("n".to_owned(), n.to_string()));
+    Origin { source_identity: Some(n.to_string()), labels: labels.into_iter().collect() }
 }
 
 pub fn within(inner: Mask, outer: Mask) -> bool {

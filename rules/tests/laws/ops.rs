@@ -9,10 +9,11 @@ use proptest::sample::select;
 use vicar_rules::Micros;
 use vicar_rules::access_rule::Access;
 use vicar_rules::delegation::{
-    Evaluated, Limits, Narrower, Parties, Presence, Spent, Trust, TrustRequest, Until, Use, consume, grant,
-    redelegate, subtree,
+    Adoption, Evaluated, Limits, Name, Narrower, Part, Parties, Presence, Spent, Trust, TrustRequest, Until,
+    Use, adopt, consume, grant, redelegate, resume, subtree, suspend,
 };
 use vicar_rules::keypair::{KeypairRequest, bind};
+use vicar_rules::origin::Origin;
 use vicar_rules::refusal::Refusal;
 use vicar_rules::roles::RoleSet;
 use vicar_rules::terms::Terms;
@@ -113,7 +114,8 @@ impl World {
         let less = less.map(|(roles, rules, life)| {
             let access = rules.map_or_else(Access::default, access);
             let requests = requests_asked(&access);
-            (Narrower { roles: roles.map(|r| set(r).clone()), access, life }, roles, requests)
+            let roles_asked = roles.map(|r| set(r).clone());
+            (Narrower { roles: roles_asked, access, life, ..Narrower::default() }, roles, requests)
         });
         if let Some((own, ..)) = &less
             && let Err(refusal) = own.check(&self.evaluated[trust], &self.implications)
@@ -277,6 +279,9 @@ impl World {
                     requests: requests_asked(&ask.terms.access) & carried,
                     not_before: ask.terms.not_before,
                     longest: ask.terms.max_token_ttl,
+                    said: ask.origin.clone(),
+                    holder: user(&ask.trustor),
+                    held: None,
                 });
                 self.last.made = Some((n, above));
                 self.stale = true;
@@ -317,7 +322,7 @@ impl World {
         };
         let chain = above.chain();
         let user = token.map_or(chain.speaks_for(), |t| USERS[self.tokens[t].user]);
-        let root = self.root(parent).trustor;
+        let root = self.root(parent).holder;
         let ask = self.ask(user, self.trusts[parent].project, 0, Some((parent, &above)), wish);
         let held = self.held(root, self.trusts[parent].project);
         let made = redelegate(
@@ -399,8 +404,14 @@ impl World {
             count,
             terms: Terms::default(),
             external_id: None,
+            origin: Origin::default(),
         };
         ask.terms = self.lawful_terms(&ask, above.map(|a| &a.terms), wish);
+        // Mostly nothing, or what was said above.
+        if wish.terms.is_multiple_of(8) {
+            let said = parent.map(|p| self.said(p)).filter(|said| !said.is_empty());
+            ask.origin = said.unwrap_or_else(|| origin(wish.other));
+        }
         match wish.bend {
             Bend::No => {}
             Bend::ForeignTrustor | Bend::ForeignToken => {
@@ -417,7 +428,7 @@ impl World {
             Bend::OtherProject => ask.project = Some(PROJECTS[wish.other % 3].to_owned()),
             Bend::AnyRoles => ask.roles = set(wish.roles).clone(),
             Bend::RootRoles => {
-                let root = parent.map_or(held, |p| self.held(self.root(p).trustor, project));
+                let root = parent.map_or(held, |p| self.held(self.root(p).holder, project));
                 ask.roles = set(root).clone();
             }
             Bend::Uses(n) => {
@@ -456,6 +467,7 @@ impl World {
                 ask.terms.not_before = Some(self.now + 500_000 * SECOND);
             }
             Bend::LongerTokens => ask.terms.max_token_ttl = Some(1_000 * SECOND),
+            Bend::OtherOrigin => ask.origin = origin(wish.other),
         }
         ask
     }
@@ -515,6 +527,8 @@ impl World {
         };
         let above = on.as_ref().and_then(|on| on.live().cloned());
         let less = token.and_then(|t| self.tokens[t].less.clone());
+        // A shorter life is no less for what is made.
+        let less = less.filter(|(own, roles, _)| roles.is_some() || own.access.is_limited());
         let base = match (&less, under) {
             (Some(_), _) => above.as_ref().map_or(0, |a| mask(&a.roles)),
             (None, under) => under.map_or(0, |t| self.closure(self.trusts[t].roles)),
@@ -569,6 +583,89 @@ impl World {
                     deleted: false,
                 });
                 self.last.bound = Some((n, above));
+            }
+        }
+    }
+
+    /// A part that somebody has in a chain: nobody's of it, a user's, or a bearer's of one of its links. With its user and how far from
+    /// the top it is, by the world's own count.
+    fn part(&self, trust: usize, by: usize) -> (Part<'_>, &'static str, Option<u32>) {
+        let path = self.path(trust);
+        match by % 3 {
+            0 => (Part::Outside, USERS[by / 3 % USERS.len()], Some(0)),
+            1 => {
+                let user = by / 3 % USERS.len();
+                let first = path.iter().position(|t| self.trusts[*t].trustor == user);
+                let first = if self.root(trust).holder == user { Some(0) } else { first };
+                (Part::Trustor(USERS[user]), USERS[user], first.map(|n| n as u32 + 1))
+            }
+            _ => {
+                let link = by / 3 % path.len();
+                let own = &self.trusts[path[link]];
+                (Part::Bearer(&own.row.id), USERS[own.trustee], Some(link as u32 + 2))
+            }
+        }
+    }
+
+    fn suspend(&mut self, trust: usize, by: usize) {
+        let (part, user, rank) = self.part(trust, by);
+        let due = rank.is_some_and(|rank| self.trusts[trust].held.is_none_or(|old| rank < old));
+        match suspend(&self.evaluated[trust], part, user, "why", self.now) {
+            Ok(done) => {
+                self.last.paused = Some((due, done.is_some()));
+                if let Some(done) = done {
+                    self.trusts[trust].row.suspension = Some(done.suspension().clone());
+                    self.trusts[trust].held = rank;
+                    self.take(Taken::Trust(trust));
+                    self.stale = true;
+                }
+            }
+            Err(refusal) => {
+                self.last.paused = Some((due, false));
+                self.last.refused = Some(refusal);
+            }
+        }
+    }
+
+    fn resume(&mut self, trust: usize, by: usize) {
+        let (part, _, rank) = self.part(trust, by);
+        let due = rank.is_some_and(|rank| self.trusts[trust].held.is_some_and(|old| rank <= old));
+        match resume(&self.evaluated[trust], part) {
+            Ok(done) => {
+                self.last.paused = Some((due, done.is_some()));
+                if done.is_some() {
+                    self.trusts[trust].row.suspension = None;
+                    self.trusts[trust].held = None;
+                    self.stale = true;
+                }
+            }
+            Err(refusal) => {
+                self.last.paused = Some((due, false));
+                self.last.refused = Some(refusal);
+            }
+        }
+    }
+
+    /// Somebody takes over a trust that lives or is suspended. The server asks for a login of theirs, so they are there.
+    fn adopt(&mut self, trust: usize, by: usize) {
+        let by = by % USERS.len();
+        if self.users[by] != State::On {
+            return;
+        }
+        let link = &self.trusts[trust];
+        let held = self.held(by, link.project);
+        let due = link.under.is_none() && link.trustee != by && within(self.closure(link.roles), held);
+        match adopt(self.chain(trust), USERS[by], set(held), &self.implications) {
+            Ok(done) => {
+                self.last.adopted = Some((trust, due, true));
+                self.trusts[trust].row.adoption = Some(adopted_by(done.adopter(), self.now));
+                self.trusts[trust].holder = by;
+                self.take(Taken::Trust(trust));
+                self.stale = true;
+            }
+            Err(refusal) => {
+                self.last.adopted = Some((trust, due, false));
+                self.last.refused = Some(refusal);
             }
         }
     }
@@ -732,6 +829,27 @@ impl World {
                     self.delete_trust(t, *thorough);
                 }
             }
+            Op::Suspend(n, by) => {
+                if let Some(t) = living(self, *n, 0) {
+                    self.suspend(t, *by);
+                }
+            }
+            Op::Resume(n, by) => {
+                let held: Vec<usize> =
+                    (0..self.trusts.len()).filter(|t| self.trusts[*t].held.is_some()).collect();
+                if let Some(t) = held.get(n % held.len().max(1)) {
+                    self.resume(*t, *by);
+                }
+            }
+            Op::Adopt(n, by) => {
+                let lasting: Vec<usize> = (0..self.trusts.len()).filter(|t| !self.dead(*t)).collect();
+                // Often the first one of the longest chain.
+                let longest = lasting.iter().max_by_key(|t| self.path(**t).len()).map(|t| self.path(*t)[0]);
+                let some = lasting.get(n / 2 % lasting.len().max(1)).copied();
+                if let Some(t) = if n % 2 == 0 { longest } else { some } {
+                    self.adopt(t, *by);
+                }
+            }
             Op::DeleteKeypair(n) => {
                 if !self.keypairs.is_empty() {
                     let k = n % self.keypairs.len();
@@ -811,6 +929,7 @@ pub enum Bend {
     BeginsEarlier,
     BeginsNever,
     LongerTokens,
+    OtherOrigin,
 }
 
 pub const BENDS: &[Bend] = &[
@@ -843,6 +962,7 @@ pub const BENDS: &[Bend] = &[
     Bend::BeginsEarlier,
     Bend::BeginsNever,
     Bend::LongerTokens,
+    Bend::OtherOrigin,
 ];
 
 #[derive(Debug, Clone)]
@@ -908,6 +1028,10 @@ pub enum Op {
     Exchange(usize),
     Race(usize),
     DeleteTrust(usize, bool),
+    /// By which part: see [`World::part`].
+    Suspend(usize, usize),
+    Resume(usize, usize),
+    Adopt(usize, usize),
     DeleteKeypair(usize),
     RevokeToken(usize),
     Act(usize, Act),
@@ -1033,8 +1157,16 @@ pub fn op() -> impl Strategy<Value = Op> {
         11 => nth.clone().prop_map(Op::Exchange),
         1 => nth.clone().prop_map(Op::Race),
         3 => (nth.clone(), any::<bool>()).prop_map(|(n, all)| Op::DeleteTrust(n, all)),
+        5 => (nth.clone(), 0..60_usize).prop_map(|(n, by)| Op::Suspend(n, by)),
+        5 => (nth.clone(), 0..60_usize).prop_map(|(n, by)| Op::Resume(n, by)),
+        3 => (nth.clone(), 0..USERS.len()).prop_map(|(n, by)| Op::Adopt(n, by)),
         2 => nth.clone().prop_map(Op::DeleteKeypair),
         1 => nth.clone().prop_map(Op::RevokeToken),
         3 => (nth, select(ACTS)).prop_map(|(n, act)| Op::Act(n, act)),
     ]
+}
+
+fn adopted_by(by: &str, at: Micros) -> Adoption {
+    let trustor = Name { name: "Alice".into(), domain_id: "d0".into(), domain_name: "D".into() };
+    Adoption { by: by.to_owned(), at, trustor }
 }

@@ -52,6 +52,33 @@ impl Reached {
                 self.note(format!("a longest life of tokens{deep}"));
             }
         }
+        if let Some((t, _)) = &w.last.made
+            && !w.trusts[*t].said.is_empty()
+        {
+            let deep = if w.path(*t).len() > 3 { " at depth 3 or more" } else { "" };
+            self.note(format!("an origin{deep}"));
+        }
+        match w.last.paused {
+            Some((true, _)) => self.note("suspended or resumed by somebody"),
+            Some((false, _)) => self.note("suspended or resumed by somebody in vain"),
+            None => {}
+        }
+        if let Some((t, _, done)) = w.last.adopted {
+            self.note(if done { "adopted" } else { "adopted in vain" });
+            if done && (0..w.trusts.len()).any(|x| w.path(x).len() > 3 && w.below(t, x) && !w.dead(x)) {
+                self.note("adopted with depth 3 or more below");
+            }
+        }
+        let named = |t: &usize| w.trustor_of(*t).is_none() && w.users[w.trusts[*t].trustor] == State::Gone;
+        if (0..w.trusts.len()).any(|t| named(&t) && w.live(t).is_some()) {
+            self.note("alive in the name of a deleted user");
+        }
+        for t in (0..w.trusts.len()).filter(|t| w.path(*t).len() > 3) {
+            if w.path(t).into_iter().any(|x| w.trusts[x].held.is_some()) && !w.dead(t) {
+                self.note("suspended by somebody at depth 3 or more");
+                break;
+            }
+        }
         if let Some((k, _)) = &w.last.bound {
             let key = &w.keypairs[*k];
             if key.requests != EVERY_REQUEST {
@@ -216,6 +243,21 @@ pub const AT_LEAST: &[(&str, usize)] = &[
     ("refused: ParentNotLive", 50),
     ("access rules", 500),
     ("access rules at depth 3 or more", 8),
+    ("an origin", 300),
+    ("an origin at depth 3 or more", 5),
+    ("suspended or resumed by somebody", 300),
+    ("suspended or resumed by somebody in vain", 300),
+    ("suspended by somebody at depth 3 or more", 30),
+    ("adopted", 100),
+    ("adopted in vain", 100),
+    ("adopted with depth 3 or more below", 2),
+    ("alive in the name of a deleted user", 10),
+    ("refused: OriginIsSet", 10),
+    ("refused: NoPartInChain", 50),
+    ("refused: SuspendedAbove", 30),
+    ("refused: NotTheFirst", 20),
+    ("refused: RoleNotOfAdopter", 20),
+    ("refused: AdoptedByTrustee", 10),
     ("a beginning", 300),
     ("a beginning at depth 3 or more", 2),
     ("a longest life of tokens", 500),

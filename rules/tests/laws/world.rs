@@ -13,6 +13,7 @@ use vicar_rules::delegation::{
 };
 use vicar_rules::keypair::{Bound, Narrowing, exchange};
 use vicar_rules::loss::{self, Carried, Carries, Lost, LostPlace, Place};
+use vicar_rules::origin::Origin;
 use vicar_rules::refusal::Refusal;
 use vicar_rules::revocation::{Claims, Event, ends};
 use vicar_rules::roles::{Implications, RoleSet};
@@ -171,6 +172,12 @@ pub struct Link {
     /// From when, and the longest life of its tokens, as asked.
     pub not_before: Option<Micros>,
     pub longest: Option<Micros>,
+    /// What was said of the beginning when it was made.
+    pub said: Origin,
+    /// Whose roles it rests on, if it is a first one.
+    pub holder: usize,
+    /// How far from the top they were who suspended it.
+    pub held: Option<u32>,
 }
 
 pub struct Keypair {
@@ -250,6 +257,10 @@ pub struct Last {
     pub below_dead: bool,
     /// Uses that should have succeeded or failed, and whether they did.
     pub uses: Vec<(usize, bool, bool)>,
+    /// Whether a suspension or its end was due, and whether it was done.
+    pub paused: Option<(bool, bool)>,
+    /// The same of an adoption, with the trust.
+    pub adopted: Option<(usize, bool, bool)>,
     pub deleted_trust: Option<usize>,
     pub deleted_keypair: Option<usize>,
     /// Something that an EC2 token was allowed.
@@ -369,7 +380,7 @@ impl World {
 
     /// Whose roles a token rests on.
     pub fn holder(&self, token: &Token) -> usize {
-        token.trust.map_or(token.user, |t| self.root(t).trustor)
+        token.trust.map_or(token.user, |t| self.root(t).holder)
     }
 
     /// The roles of a delegation, as they were asked; a login has none of its own.
@@ -417,12 +428,29 @@ impl World {
         self.path(other).contains(&trust)
     }
 
+    /// The trustor whom it rests on: none where it only names the first one of the chain, as that was adopted.
+    pub fn trustor_of(&self, trust: usize) -> Option<usize> {
+        let path = self.path(trust);
+        let root = self.root(trust);
+        let above = &path[..path.len() - 1];
+        let is_name = root.row.adoption.is_some() && above.iter().all(|t| self.trusts[*t].imp);
+        (!is_name).then_some(self.trusts[trust].trustor)
+    }
+
+    /// What the first one said who said anything.
+    pub fn said(&self, trust: usize) -> Origin {
+        let path = self.path(trust);
+        let who = path.iter().find_map(|t| self.trusts[*t].said.source_identity.clone());
+        let labels = path.iter().map(|t| &self.trusts[*t].said.labels).find(|labels| !labels.is_empty());
+        Origin { source_identity: who, labels: labels.cloned().unwrap_or_default() }
+    }
+
     pub fn dead_itself(&self, trust: usize) -> bool {
         let t = &self.trusts[trust];
         t.row.deleted_at.is_some()
             || t.row.until.to_option().is_some_and(|at| at <= self.now)
             || t.uses == Some(t.spent)
-            || self.users[t.trustor] == State::Gone
+            || self.users[self.trustor_of(trust).unwrap_or(self.root(trust).holder)] == State::Gone
             || self.users[t.trustee] == State::Gone
             || self.projects[t.project] == State::Gone
     }
@@ -438,12 +466,14 @@ impl World {
 
     /// Something of a chain is switched off or has not begun, or a delegated role is not held.
     pub fn withheld(&self, trust: usize) -> bool {
-        let mut above = self.held(self.root(trust).trustor, self.trusts[trust].project);
+        let mut above = self.held(self.root(trust).holder, self.trusts[trust].project);
         for t in self.path(trust) {
+            let trustor = self.trustor_of(t).unwrap_or(self.root(trust).holder);
             let t = &self.trusts[t];
             let own = self.closure(t.roles);
             if t.not_before.is_some_and(|from| self.now < from)
-                || !self.user_on(t.trustor)
+                || t.held.is_some()
+                || !self.user_on(trustor)
                 || !self.user_on(t.trustee)
                 || !self.project_on(t.project)
                 || !within(own, above)
@@ -502,9 +532,11 @@ impl World {
 
     /// Who takes part in a token.
     pub fn parties_of(&self, token: &Token) -> BTreeSet<usize> {
-        let mut users = BTreeSet::from([token.user]);
-        for t in token.trust.map(|t| self.path(t)).unwrap_or_default() {
-            users.extend([self.trusts[t].trustor, self.trusts[t].trustee]);
+        let Some(trust) = token.trust else { return BTreeSet::from([token.user]) };
+        let mut users = BTreeSet::from([self.root(trust).holder]);
+        for t in self.path(trust) {
+            users.extend(self.trustor_of(t));
+            users.insert(self.trusts[t].trustee);
         }
         users
     }
@@ -537,7 +569,7 @@ impl World {
     }
 
     pub fn evaluate(&self, chain: Chain, project: usize) -> Evaluated {
-        let root = USERS.iter().position(|u| *u == chain.root().trustor);
+        let root = USERS.iter().position(|u| *u == chain.holder());
         let roles = root.map_or(0, |r| self.held(r, project));
         evaluate(
             chain,

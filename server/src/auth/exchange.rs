@@ -9,6 +9,7 @@ use serde_json::Value;
 use vicar_rules::Micros;
 use vicar_rules::access_rule::Access;
 use vicar_rules::delegation::Until;
+use vicar_rules::origin::Origin;
 use vicar_rules::signature::{self, DerivedKey, S3Request, SignatureVersion, SignedRequest};
 use vicar_rules::token::EC2_METHOD;
 
@@ -202,6 +203,7 @@ async fn read(tx: &mut Tx, keys: &Keys, signed: &Signed, line: &Line) -> Result<
             roles: None,
             until: Until::Never,
             access_rules: Access::default(),
+            origin: Origin::default(),
             creator: None,
         });
     }
@@ -242,7 +244,7 @@ pub async fn exchange(
             let trust = facts::evaluated_trust(tx, &b.trust_id, now, &implications).await?;
             let trust = trust.ok_or(Error::Unauthorized(Reason::TrustOver))?;
             let leaf = trust.chain().leaf();
-            if leaf.project.as_ref() != Some(&project) || trust.chain().speaks_for() != c.user_id {
+            if leaf.project.as_ref() != Some(&project) || trust.chain().keypair_owner() != c.user_id {
                 return Err(Error::Unauthorized(Reason::TrustOver));
             }
             user.clone_from(&leaf.trustee);

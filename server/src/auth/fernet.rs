@@ -9,6 +9,7 @@ use rmpv::Value as Pack;
 use vicar_rules::Micros;
 use vicar_rules::access_rule::{Access, AccessRule};
 use vicar_rules::delegation::Narrower;
+use vicar_rules::origin::Origin;
 use vicar_rules::token::UNKNOWN_METHOD;
 
 use crate::clock::SECOND;
@@ -222,7 +223,8 @@ impl Payload {
                 let roles = own.roles.as_ref().map(|ids| ids.iter().map(|id| pack_id(id)).collect());
                 let rules = own.access.rules().map(|rules| rules.iter().map(pack_rule).collect());
                 let [roles, rules] = [roles, rules].map(|list| list.map_or(Pack::Nil, Pack::Array));
-                vec![Pack::from(LESS), user, bits, pack_id(p), expires, audit, t, roles, rules]
+                let origin = pack_origin(&own.origin);
+                vec![Pack::from(LESS), user, bits, pack_id(p), expires, audit, t, roles, rules, origin]
             }
         };
         encrypted(parts, keys, self.issued)
@@ -273,7 +275,13 @@ impl Payload {
                         let roles = list(parts.get(7)?, unpack_id)?;
                         let rules = list(parts.get(8)?, unpack_rule)?;
                         let access = rules.map_or_else(Access::default, Access::stored);
-                        PayloadScope::Less(project, t, Box::new(Narrower { roles, access, life: None }))
+                        // An earlier version of this had none.
+                        let origin = parts.get(9).map_or(Some(Origin::default()), unpack_origin)?;
+                        PayloadScope::Less(
+                            project,
+                            t,
+                            Box::new(Narrower { roles, access, life: None, origin }),
+                        )
                     }
                     _ => PayloadScope::Trust(project, t),
                 };
@@ -300,6 +308,19 @@ impl Payload {
             federated,
         })
     }
+}
+
+fn pack_origin(origin: &Origin) -> Pack {
+    let who = origin.source_identity.as_deref().map_or(Pack::Nil, Pack::from);
+    let label = |(name, value): (&String, &String)| (Pack::from(name.as_str()), Pack::from(value.as_str()));
+    Pack::Array(vec![who, Pack::Map(origin.labels.iter().map(label).collect())])
+}
+
+fn unpack_origin(v: &Pack) -> Option<Origin> {
+    let [who, labels] = v.as_array()?.as_slice() else { return None };
+    let source_identity = if who.is_nil() { None } else { Some(unpack_text(who)?) };
+    let label = |(name, value): &(Pack, Pack)| Some((unpack_text(name)?, unpack_text(value)?));
+    Some(Origin { source_identity, labels: labels.as_map()?.iter().map(label).collect::<Option<_>>()? })
 }
 
 impl Federated {
@@ -406,6 +427,10 @@ mod tests {
             roles: Some([uuid('d'), "named".to_owned()].into()),
             access: Access::only(&[rule].into()),
             life: None,
+            origin: Origin {
+                source_identity: Some("alice".into()),
+                labels: [("stack".to_owned(), "s1".to_owned())].into(),
+            },
         }
     }
 
@@ -450,6 +475,7 @@ mod tests {
             PayloadScope::Less(p(), t(), Box::default()),
             PayloadScope::Less(p(), t(), Box::new(less())),
             PayloadScope::Less(p(), t(), Box::new(Narrower { roles: None, ..less() })),
+            PayloadScope::Less(p(), t(), Box::new(Narrower { origin: Origin::default(), ..less() })),
             PayloadScope::AccessToken(p(), t()),
             PayloadScope::AccessToken(text(), text()),
             PayloadScope::System("all".into()),

@@ -221,7 +221,9 @@ pub async fn issue(
             }
             let project = leaf.project.clone().ok_or(Error::Unauthorized(Reason::NoSuchScope))?;
             let id = leaf.id.clone();
-            let scope = if own.is_limited() {
+            // What the trust says itself needs no place in the token.
+            let says = trust.evaluated.origin().or(&own.origin) != *trust.evaluated.origin();
+            let scope = if own.is_limited() || says {
                 PayloadScope::Less(project, id, Box::new(Narrower { life: None, ..own.clone() }))
             } else {
                 PayloadScope::Trust(project, id)

@@ -8,13 +8,13 @@ use sha2::{Digest, Sha256};
 use vicar_rules::Micros;
 use vicar_rules::delegation::{Authority, Chain, Until};
 use vicar_rules::keypair::{self, Narrowing};
-use vicar_rules::roles::{Implications, RoleSet};
+use vicar_rules::roles::Implications;
 
 use super::fernet::Payload;
 use crate::args;
 use crate::crypto::keys::Keys;
 use crate::error::Result;
-use crate::facts::credentials::{Credential, PLAIN, read_narrowing};
+use crate::facts::credentials::{Credential, Own, PLAIN, read_own};
 use crate::store::{Id, Tx};
 
 /// The audit chain of all tokens that a keypair is exchanged for. Derived from the keypair, so that one
@@ -47,7 +47,7 @@ pub fn blob_object(text: &str) -> Option<Map<String, Value>> {
 }
 
 /// What a token of a trust's keypair is worth: the trust's authority, narrowed as the keypair is, and the
-/// roles that it is narrowed to. Nothing when the keypair is gone. Which keypair it was follows from the audit chain.
+/// what the keypair has of its own. Nothing when it is gone. Which keypair it was follows from the audit chain.
 ///
 /// # Errors
 /// When the database fails.
@@ -58,7 +58,7 @@ pub async fn narrow(
     authority: &Authority,
     implications: &Implications,
     now: Micros,
-) -> Result<Option<(Authority, Option<RoleSet>)>> {
+) -> Result<Option<(Authority, Own)>> {
     let Some(root) = payload.audit_ids.get(1) else { return Ok(None) };
     let bound = tx
         .first(
@@ -69,8 +69,9 @@ pub async fn narrow(
         )
         .await?;
     let Some((roles, until)) = bound else { return Ok(None) };
-    let (roles, access) = read_narrowing(roles.as_deref());
-    let own = Narrowing { roles: roles.as_ref(), until: Until::from_option(until), access: &access };
-    let narrowed = keypair::exchange(authority, own, implications, now);
-    Ok(narrowed.map(|authority| (authority, roles)))
+    let own = read_own(roles.as_deref());
+    let until = Until::from_option(until);
+    let narrowing = Narrowing { roles: own.roles.as_ref(), until, access: &own.access_rules };
+    let narrowed = keypair::exchange(authority, narrowing, implications, now);
+    Ok(narrowed.map(|authority| (authority, own)))
 }

@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use vicar_rules::Micros;
+use vicar_rules::delegation::{Chain, Trust};
 
 use super::fernet::PayloadScope;
 use super::token::{Token, TokenScope};
@@ -133,6 +134,36 @@ fn limited(token: &Token) -> Option<Value> {
     Some(shown)
 }
 
+/// Who acts by a chain, and who did before them: nested, as RFC 8693 has it in section 4.1.
+fn actors(chain: &Chain) -> Value {
+    let nest = |before: Option<Value>, link: &Trust| {
+        let mut actor = json!({"sub": link.trustee});
+        if let Some(before) = before {
+            extra::set(&mut actor, "act", before);
+        }
+        Some(actor)
+    };
+    chain.links().iter().fold(None, nest).unwrap_or_default()
+}
+
+/// A link of a chain with what it lets whoever uses it do.
+fn link(t: &Trust) -> Value {
+    let mut out = json!({
+        "trust_id": t.id,
+        "delegator": t.trustor,
+        "delegatee": t.trustee,
+        "impersonation": t.impersonation,
+        "roles": t.roles,
+        "expires_at": t.until.to_option().map(clock::iso),
+        "redelegation_count": t.hops,
+    });
+    if let Some(adoption) = &t.adoption {
+        extra::set(&mut out, "adopted_by", adoption.by.as_str());
+    }
+    extra::add(&mut out, facts::terms::shown(t.terms.as_ref()));
+    out
+}
+
 /// The `token` object, with the catalog unless it is not wanted.
 pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: bool) -> Result<Shown> {
     let mut out = Map::new();
@@ -181,7 +212,10 @@ pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: b
             extra::set(&mut trust, "redelegation_count", leaf.hops);
             extra::set(&mut trust, "chain", chain);
         }
+        extra::add(&mut trust, facts::origin::to_json(&token.origin));
         out.insert("OS-TRUST:trust".into(), trust);
+        out.insert("act".into(), actors(judged.chain()));
+        out.insert("delegation_chain".into(), judged.chain().links().iter().map(link).collect());
     }
     match &token.scope {
         TokenScope::Unscoped => {}

@@ -7,6 +7,7 @@ use vicar_rules::access_rule::Access;
 use vicar_rules::access_token::AccessToken;
 use vicar_rules::delegation::Presence;
 use vicar_rules::loss::{self, Carried, Carries};
+use vicar_rules::origin::Origin;
 use vicar_rules::policy::{Scope, Subject, Trait};
 use vicar_rules::revocation::{self, Claims};
 use vicar_rules::roles::{Implications, RoleSet};
@@ -61,6 +62,8 @@ pub struct Token {
     pub access_token: Option<AccessToken>,
     /// The requests that it is good for.
     pub access: Access,
+    /// What is said of the beginning of its chain.
+    pub origin: Origin,
     /// The implied-role relation, for what else is judged in the same transaction.
     pub implications: Arc<Implications>,
     /// Made when it is first asked for.
@@ -138,7 +141,7 @@ impl Token {
 
     /// Whose roles it rests on: for a trust's token those of the first trustor.
     pub fn holder(&self) -> &str {
-        self.trust.as_ref().map_or(&self.payload.user, |t| &t.chain().root().trustor)
+        self.trust.as_ref().map_or(&self.payload.user, |t| t.chain().holder())
     }
 
     /// How its bearer logged in, as far as it tells.
@@ -166,6 +169,7 @@ impl Token {
             audit_ids: self.payload.audit_ids.join(" "),
             project: self.project().map(|p| p.id.clone()),
             chain,
+            origin: facts::origin::in_words(&self.origin),
             actor: last.map_or(&self.user.id, |link| &link.trustee).clone(),
         }
     }
@@ -178,11 +182,13 @@ impl Token {
         let credential = self.application_credential.as_ref().map_or(0, StoredCredential::size);
         let own = match &self.payload.scope {
             PayloadScope::Less(_, _, own) => {
-                100 * own.roles.as_ref().map_or(0, RoleSet::len) + facts::terms::size(&own.access)
+                100 * own.roles.as_ref().map_or(0, RoleSet::len)
+                    + facts::terms::size(&own.access)
+                    + facts::origin::size(&own.origin)
             }
             _ => 0,
         };
-        let access = own + facts::terms::size(&self.access);
+        let access = own + facts::terms::size(&self.access) + facts::origin::size(&self.origin);
         2_000 + roles.sum::<usize>() + 1_000 * links + 100 * groups + credential + access
     }
 
@@ -416,6 +422,7 @@ async fn resolve(
     let mut trust = None;
     let mut owner = None;
     let mut access = Access::default();
+    let mut origin = Origin::default();
     let mut carries = Carries::All;
     if let Some(from) = &payload.federated
         && !facts::federation::has_provider(tx, &from.provider).await?
@@ -492,20 +499,23 @@ async fn resolve(
                 return Ok(Err(if over { Reason::TrustOver } else { Reason::TrustSuspended }));
             };
             let mut own = leaf.roles.clone();
+            origin.clone_from(evaluated.evaluated.origin());
             let mut less = None;
             if let PayloadScope::Less(_, _, asked) = &payload.scope {
                 let narrowed = evaluated.evaluated.narrowed(asked, &implications);
                 let Some(narrowed) = narrowed else { return Ok(Err(Reason::NoRoles)) };
                 authority = narrowed.live().cloned().unwrap_or(authority);
                 own = asked.roles.clone().unwrap_or(own);
+                origin.clone_from(narrowed.origin());
                 less = Some(EvaluatedTrust { evaluated: narrowed, ..EvaluatedTrust::clone(&evaluated) });
             }
             if kind == Kind::Ec2 {
                 match keypair::narrow(tx, &payload, evaluated.chain(), &authority, &implications, now).await?
                 {
-                    Some((narrowed, roles)) => {
+                    Some((narrowed, keypair)) => {
                         authority = narrowed;
-                        own = roles.unwrap_or(own);
+                        own = keypair.roles.unwrap_or(own);
+                        origin = origin.or(&keypair.origin);
                     }
                     None => return Ok(Err(Reason::CredentialOver)),
                 }
@@ -548,6 +558,7 @@ async fn resolve(
         application_credential,
         access_token,
         access,
+        origin,
         implications,
         subject: OnceLock::new(),
     };
@@ -585,16 +596,17 @@ async fn revoked_at(tx: &mut Tx, token: &Token, carries: Carries, is_new: bool) 
 
 /// The latest revocation event that ends the token, if there is one.
 async fn ended_by_event(tx: &mut Tx, token: &Token, is_new: bool) -> Result<Option<Micros>> {
-    let mut users = vec![token.user.id.as_str()];
-    let mut domains = vec![token.user.domain_id.as_str()];
     let mut trusts = Vec::new();
-    if let Some(judged) = &token.trust {
-        users.extend(judged.chain().agents());
-        domains.extend(judged.users.values().map(|u| u.domain_id.as_str()));
-        trusts.extend(judged.chain().links().iter().map(|t| t.id.as_str()));
-    }
-    users.sort_unstable();
-    users.dedup();
+    // What becomes of a user who is only named is nothing to the chain.
+    let (users, mut domains): (Vec<&str>, Vec<&str>) = match &token.trust {
+        None => (vec![&token.user.id], vec![&token.user.domain_id]),
+        Some(judged) => {
+            trusts.extend(judged.chain().links().iter().map(|t| t.id.as_str()));
+            let agents = judged.chain().agents();
+            let known = agents.iter().filter_map(|id| judged.users.get(*id)).map(|u| u.domain_id.as_str());
+            (agents.iter().copied().collect(), known.collect())
+        }
+    };
     let domain_scope = match &token.scope {
         TokenScope::Domain(d) => Some(d.id.as_str()),
         _ => None,

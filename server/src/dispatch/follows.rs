@@ -95,7 +95,11 @@ pub(super) fn of(op: Op) -> Follows {
         Op::DeleteService => both(Event::CatalogChange, Gone(ObjectKind::Service)),
         Op::RevokeToken => logged(Event::TokenRevoke),
         Op::CreateTrust => both(Event::TrustCreate, Made(ObjectKind::Trust)),
-        Op::DeleteTrust | Op::RenounceTrust => both(Event::TrustEnd, ByHandler),
+        Op::DeleteTrust | Op::RenounceTrust | Op::EndTrustOnProject => both(Event::TrustEnd, ByHandler),
+        Op::SuspendTrust => both(Event::TrustSuspend, ByHandler),
+        Op::ResumeTrust => both(Event::TrustResume, ByHandler),
+        Op::AdoptTrust => both(Event::TrustAdopt, ByHandler),
+        Op::EndTrustTokens => logged(Event::TrustTokensEnd),
         Op::CreateUser => both(Event::UserCreate, Made(ObjectKind::User)),
         Op::UpdateUser => both(Event::UserUpdate, Changed(ObjectKind::User)),
         Op::DeleteUser => both(Event::UserDelete, ByHandler),
@@ -218,6 +222,8 @@ pub(super) fn of(op: Op) -> Follows {
         | Op::GetUser
         | Op::ListUsers
         | Op::GetTrustLineage
+        | Op::ListProjectDelegations
+        | Op::ListDomainDelegations
         | Op::ListUserDelegations
         | Op::ListRevokeEvents
         | Op::GetLimitModel

@@ -1,13 +1,15 @@
 //! Credentials and keypairs as stored, and what a trust's keypair is bound to.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
 use vicar_rules::access_rule::Access;
 use vicar_rules::delegation::Until;
+use vicar_rules::origin::Origin;
 use vicar_rules::roles::RoleSet;
 
-use super::terms;
+use super::{origin, terms};
 use crate::args;
+use crate::extra;
 use crate::store::{CHUNK, Id, Insert, Proof, Result, Row, Select, Tx, WriteTx};
 
 /// A credential's type for keypairs that follow their owner's roles, as Keystone has it.
@@ -58,6 +60,8 @@ pub struct BoundTo {
     pub until: Until,
     /// The requests that it is limited to.
     pub access_rules: Access,
+    /// What the token that made it said of the beginning of it all, and its trust does not.
+    pub origin: Origin,
     /// The audit id of the token that made it.
     pub creator: Option<String>,
 }
@@ -102,13 +106,14 @@ fn read(r: &mut Row) -> Result<Credential> {
     let until: Option<Micros> = r.take()?;
     let creator: Option<String> = r.take()?;
     if let (Some(trust_id), Some(access)) = (trust, access) {
-        let (roles, access_rules) = read_narrowing(roles.as_deref());
+        let Own { roles, access_rules, origin } = read_own(roles.as_deref());
         c.bound = Some(BoundTo {
             trust_id,
             access,
             roles,
             until: Until::from_option(until),
             access_rules,
+            origin,
             creator,
         });
     }
@@ -150,33 +155,61 @@ pub async fn of_trusts(tx: &mut Tx, trusts: &[&str]) -> Result<Vec<BoundTo>> {
     Ok(out)
 }
 
-/// What a keypair is narrowed to, as stored: a list of role ids, or an object when it is limited to access rules, so that a program
-/// that does not know these finds no roles. What cannot be read gives nothing rather than everything.
-pub fn read_narrowing(text: Option<&str>) -> (Option<RoleSet>, Access) {
-    let Some(text) = text else { return (None, Access::default()) };
-    let nothing = || (Some(RoleSet::new()), Access::default());
-    let roles = |list: &Value| serde_json::from_value::<RoleSet>(list.clone()).ok();
-    match serde_json::from_str(text) {
-        Ok(list @ Value::Array(_)) => roles(&list).map_or_else(nothing, |own| (Some(own), Access::default())),
-        Ok(Value::Object(both)) => {
-            let rules = both.get("access_rules").and_then(terms::rules_of);
-            let own =
-                both.get("roles").map(|list| if list.is_null() { Some(None) } else { roles(list).map(Some) });
-            match (own, rules) {
-                (Some(Some(roles)), Some(rules)) if both.len() == 2 => (roles, Access::stored(rules)),
-                _ => nothing(),
-            }
-        }
-        _ => nothing(),
-    }
+/// What a keypair has of its own besides its end, as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Own {
+    /// The roles that it is narrowed to.
+    pub roles: Option<RoleSet>,
+    /// The requests that it is limited to.
+    pub access_rules: Access,
+    /// What it says of the beginning of it all.
+    pub origin: Origin,
 }
 
-/// The stored form of what a keypair is narrowed to.
-fn write_narrowing(b: &BoundTo) -> Option<String> {
-    let stored = match terms::rules_to_json(&b.access_rules) {
-        Some(rules) => json!({"roles": b.roles, "access_rules": rules}),
-        None => json!(b.roles.as_ref()?),
+/// Reads a list of role ids, or an object when there is more than roles, so that a program that does not know of that finds no roles.
+/// What cannot be read gives nothing rather than everything.
+pub fn read_own(text: Option<&str>) -> Own {
+    let Some(text) = text else { return Own::default() };
+    let own = match serde_json::from_str(text) {
+        Ok(list @ Value::Array(_)) => {
+            serde_json::from_value(list).ok().map(|roles| Own { roles, ..Own::default() })
+        }
+        Ok(Value::Object(all)) => read_object(&all),
+        _ => None,
     };
+    own.unwrap_or_else(|| Own { roles: Some(RoleSet::new()), ..Own::default() })
+}
+
+fn read_object(all: &Map<String, Value>) -> Option<Own> {
+    let mut own = Own { roles: serde_json::from_value(all.get(ROLES)?.clone()).ok()?, ..Own::default() };
+    for (name, value) in all {
+        match name.as_str() {
+            ROLES => {}
+            ACCESS_RULES => own.access_rules = Access::stored(terms::rules_of(value)?),
+            ORIGIN => own.origin = origin::read(value.as_object()?),
+            _ => return None,
+        }
+    }
+    (all.len() > 1).then_some(own)
+}
+
+const ROLES: &str = "roles";
+const ACCESS_RULES: &str = "access_rules";
+const ORIGIN: &str = "origin";
+
+/// The stored form of what a keypair has of its own.
+fn write_own(b: &BoundTo) -> Option<String> {
+    let rules = terms::rules_to_json(&b.access_rules);
+    if rules.is_none() && b.origin.is_empty() {
+        return Some(json!(b.roles.as_ref()?).to_string());
+    }
+    let mut stored = json!({ROLES: b.roles});
+    if let Some(rules) = rules {
+        extra::set(&mut stored, ACCESS_RULES, rules);
+    }
+    if !b.origin.is_empty() {
+        extra::set(&mut stored, ORIGIN, origin::to_json(&b.origin));
+    }
     Some(stored.to_string())
 }
 
@@ -204,7 +237,7 @@ pub async fn record(
         .set("access", &b.access)
         .set("trust_id", &b.trust_id)
         .set("audit_chain_id", audit_chain)
-        .set("roles", write_narrowing(b))
+        .set("roles", write_own(b))
         .set("expires_at", b.until.to_option())
         .set("created_at", now)
         .set("creator_audit_id", &b.creator);
@@ -219,23 +252,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_keypair_is_narrowed_to_is_read_as_it_was_written() {
+    fn what_a_keypair_has_of_its_own_is_read_as_it_was_written() {
         let roles = || Some(RoleSet::from(["r".to_owned(), "s".to_owned()]));
         let rule = AccessRule { service: "compute".into(), method: "GET".into(), path: "/a/*".into() };
         let rules = || Access::only(&[rule.clone()].into());
-        for (roles, access_rules) in
-            [(None, Access::default()), (roles(), Access::default()), (None, rules()), (roles(), rules())]
-        {
-            let bound = BoundTo {
-                trust_id: "t".into(),
-                access: "a".into(),
-                roles: roles.clone(),
-                until: Until::Never,
-                access_rules: access_rules.clone(),
-                creator: None,
-            };
-            let text = write_narrowing(&bound);
-            assert_eq!(read_narrowing(text.as_deref()), (roles, access_rules));
+        let said = || Origin { source_identity: Some("alice".into()), ..Origin::default() };
+        for roles in [None, roles()] {
+            for access_rules in [Access::default(), rules()] {
+                for origin in [Origin::default(), said()] {
+                    let own = Own { roles: roles.clone(), access_rules: access_rules.clone(), origin };
+                    let bound = BoundTo {
+                        trust_id: "t".into(),
+                        access: "a".into(),
+                        roles: own.roles.clone(),
+                        until: Until::Never,
+                        access_rules: own.access_rules.clone(),
+                        origin: own.origin.clone(),
+                        creator: None,
+                    };
+                    assert_eq!(read_own(write_own(&bound).as_deref()), own);
+                }
+            }
         }
     }
 
@@ -253,7 +290,7 @@ mod tests {
             format!(r#"{{"roles": null, "access_rules": {rules}, "only_on_mondays": true}}"#),
             r#"{"roles": null, "access_rules": [{"service": "s"}]}"#.into(),
         ] {
-            assert_eq!(read_narrowing(Some(&text)).0, Some(RoleSet::new()), "{text}");
+            assert_eq!(read_own(Some(&text)).roles, Some(RoleSet::new()), "{text}");
         }
     }
 }

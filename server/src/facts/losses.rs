@@ -12,7 +12,6 @@ use super::revocations::record_events;
 use crate::args;
 use crate::clock::{self, SECOND};
 use crate::ids;
-use crate::living;
 use crate::store::{CHUNK, Id, Insert, Proof, Result, Row, Select, Tx, WriteTx};
 
 /// What some users held before a change that can take roles from them.
@@ -132,7 +131,8 @@ async fn below_own_trusts(
     for part in users.chunks(CHUNK) {
         let mut q = Select::new("SELECT t.id, t.trustor_user_id, t.project_id FROM trust t");
         q.and("t.redelegated_trust_id IS NULL AND t.redelegation_count > 0", &[])
-            .and(living!("t"), &[])
+            // Those with terms are deleted to a Keystone anyway.
+            .and("t.deleted_at IS NULL", &[])
             .and("t.project_id IS NOT NULL", &[])
             .id_in("t.trustor_user_id", part.iter().copied());
         level.extend(q.map(tx, |r| Ok((r.take()?, (r.take()?, r.take()?)))).await?);
@@ -144,7 +144,7 @@ async fn below_own_trusts(
         let ids: Vec<&str> = level.keys().map(String::as_str).collect();
         for part in ids.chunks(CHUNK) {
             let mut q = Select::new("SELECT c.id, c.redelegated_trust_id FROM trust c");
-            q.and(living!("c"), &[]).id_in("c.redelegated_trust_id", part.iter().copied());
+            q.and("c.deleted_at IS NULL", &[]).id_in("c.redelegated_trust_id", part.iter().copied());
             for (id, parent) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
                 if let Some(root) = level.get(&parent).filter(|_| seen.insert(id.clone())) {
                     out.entry(root.clone()).or_default().push(id.clone());

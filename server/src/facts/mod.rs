@@ -14,6 +14,7 @@ pub mod federation;
 mod holdings;
 mod losses;
 pub mod options;
+pub mod origin;
 pub mod projects;
 pub mod revocations;
 pub mod roles;
@@ -25,7 +26,7 @@ use vicar_rules::delegation::Presence;
 
 pub use losses::{Holders, RoleLossGuard, holders_of, losers_among, lost_at};
 pub use projects::{ProjectFacts, domain, domain_named, project, project_named, projects};
-pub use revocations::{RevocationQuery, events, events_since, revoke, revoke_trusts};
+pub use revocations::{RevocationQuery, events, events_since, revoke, revoke_trusts, revoke_trusts_before};
 pub use roles::{
     NO_DOMAIN, Place, RoleRef, domains_of_roles, effective_roles, implications, roles_of_groups, token_roles,
 };

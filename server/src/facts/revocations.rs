@@ -7,7 +7,6 @@ use vicar_rules::revocation::Event;
 
 use crate::args;
 use crate::clock;
-use crate::living;
 pub use crate::store::revocations::RevocationQuery;
 use crate::store::revocations::{COLUMNS, query, shared};
 use crate::store::{
@@ -36,6 +35,24 @@ pub async fn revoke(tx: &mut WriteTx, proof: &impl Proof, event: Event) -> Resul
 pub fn revoke_trusts(tx: &mut WriteTx, proof: &impl Proof, trusts: &[String]) -> Result<()> {
     let of = |trust: &String| Event { trust: Some(trust.clone()), ..Event::default() };
     record_events(tx, proof, &trusts.iter().map(of).collect::<Vec<_>>())
+}
+
+/// Records a revocation of each of these trusts, for tokens that were issued until an instant.
+///
+/// # Errors
+/// When the database fails.
+pub async fn revoke_trusts_before(
+    tx: &mut WriteTx,
+    proof: &impl Proof,
+    trusts: &[String],
+    before: Micros,
+) -> Result<()> {
+    let of = |trust: &String| Event { trust: Some(trust.clone()), ..Event::default() };
+    let events: Vec<Event> = trusts.iter().map(of).collect();
+    for some in events.chunks(AT_ONCE) {
+        tx.execute(proof, &insert_events(some, before)).await?;
+    }
+    Ok(())
 }
 
 /// Leaves events for the instant of the commit, just as they are.
@@ -74,7 +91,8 @@ async fn below_the_concerned(tx: &mut Tx, event: &Event) -> Result<BTreeSet<Stri
             "SELECT c.id, c.trustor_user_id, c.trustee_user_id
                FROM trust t JOIN trust c ON c.redelegated_trust_id = t.id",
         );
-        q.and(living!("c"), &[]).and(condition, args);
+        // Those with terms are deleted to a Keystone anyway.
+        q.and("c.deleted_at IS NULL", &[]).and(condition, args);
         q.id("c.project_id", event.project.as_deref());
         q
     };

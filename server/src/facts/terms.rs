@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
 use vicar_rules::access_rule::{Access, AccessRule};
+use vicar_rules::delegation::{Adoption, Name, Standing, Suspension, Trust};
 use vicar_rules::terms::Terms;
 
-use crate::clock::SECOND;
+use crate::clock::{self, SECOND};
 
 /// When a living trust with terms was deleted, as its row has it for Keystones: the last day of the year 9999.
 pub const APART: Micros = 253_402_214_400 * SECOND;
@@ -43,11 +44,15 @@ const MAX_TOKEN_TTL: &str = "max_token_ttl";
 const MAX_LOGIN_AGE: &str = "max_login_age";
 const REQUIRED_METHODS: &str = "required_methods";
 const EXTERNAL_ID: &str = "external_id";
+const SUSPENSION: &str = "suspension";
+const ADOPTION: &str = "adoption";
 
-/// As stored: times in microseconds since 1970, spans in microseconds. Nothing when there is nothing to store, unless the trust
-/// is below one with terms, and so is to be apart too.
-pub fn write(terms: &Terms, external_id: Option<&str>, is_below: bool) -> Option<String> {
+/// What is stored of a trust beyond what its row can say, with times in microseconds since 1970 and spans in microseconds. Nothing when
+/// there is nothing to store, unless the trust is below one of which there is, and so is to be apart too.
+pub fn write(trust: &Trust, is_below: bool) -> Option<String> {
     let mut out = Map::new();
+    let none = Terms::default();
+    let terms = trust.terms.as_ref().unwrap_or(&none);
     if let Some(rules) = rules_to_json(&terms.access) {
         out.insert(ACCESS_RULES.into(), rules);
     }
@@ -63,16 +68,28 @@ pub fn write(terms: &Terms, external_id: Option<&str>, is_below: bool) -> Option
     if !terms.required_methods.is_empty() {
         out.insert(REQUIRED_METHODS.into(), json!(terms.required_methods));
     }
-    if let Some(id) = external_id {
-        out.insert(EXTERNAL_ID.into(), id.into());
+    if let Some(id) = &trust.external_id {
+        out.insert(EXTERNAL_ID.into(), id.as_str().into());
+    }
+    if let Some(s) = &trust.suspension {
+        let stored = json!({"at": s.at, "by": s.by, "standing": s.standing.0, "reason": s.reason});
+        out.insert(SUSPENSION.into(), stored);
+    }
+    if let Some(a) = &trust.adoption {
+        let name = &a.trustor;
+        let stored = json!({
+            "at": a.at, "by": a.by, "name": name.name,
+            "domain_id": name.domain_id, "domain_name": name.domain_name,
+        });
+        out.insert(ADOPTION.into(), stored);
     }
     (is_below || !out.is_empty()).then(|| Value::Object(out).to_string())
 }
 
-/// From the stored form, with the external id; nothing when not all of it is understood.
-pub fn read(text: &str) -> Option<(Terms, Option<String>)> {
+/// Reads the stored form into a trust; `None` when not all of it is understood.
+pub fn read(text: &str, trust: &mut Trust) -> Option<()> {
     let Ok(Value::Object(stored)) = serde_json::from_str(text) else { return None };
-    let (mut terms, mut external_id) = (Terms::default(), None);
+    let mut terms = Terms::default();
     for (name, value) in &stored {
         match name.as_str() {
             ACCESS_RULES => terms.access = Access::stored(rules_of(value)?),
@@ -80,11 +97,52 @@ pub fn read(text: &str) -> Option<(Terms, Option<String>)> {
             MAX_TOKEN_TTL => terms.max_token_ttl = Some(value.as_i64()?),
             MAX_LOGIN_AGE => terms.max_login_age = Some(value.as_i64()?),
             REQUIRED_METHODS => terms.required_methods = serde_json::from_value(value.clone()).ok()?,
-            EXTERNAL_ID => external_id = Some(value.as_str()?.to_owned()),
+            EXTERNAL_ID => trust.external_id = Some(value.as_str()?.to_owned()),
+            SUSPENSION => trust.suspension = Some(suspension(value)?),
+            ADOPTION => trust.adoption = Some(adoption(value)?),
             _ => return None,
         }
     }
-    Some((terms, external_id))
+    trust.terms = Some(terms);
+    Some(())
+}
+
+fn suspension(stored: &Value) -> Option<Suspension> {
+    let text = |name: &str| stored[name].as_str().map(str::to_owned);
+    Some(Suspension {
+        at: stored["at"].as_i64()?,
+        by: text("by")?,
+        standing: Standing(stored["standing"].as_u64()?.try_into().ok()?),
+        reason: text("reason")?,
+    })
+}
+
+fn adoption(stored: &Value) -> Option<Adoption> {
+    let text = |name: &str| stored[name].as_str().map(str::to_owned);
+    let trustor =
+        Name { name: text("name")?, domain_id: text("domain_id")?, domain_name: text("domain_name")? };
+    Some(Adoption { at: stored["at"].as_i64()?, by: text("by")?, trustor })
+}
+
+/// Terms as clients see them: those that there are, without the external id.
+pub fn shown(terms: Option<&Terms>) -> Map<String, Value> {
+    let mut out = Map::new();
+    let Some(own) = terms else { return out };
+    if let Some(rules) = rules_to_json(&own.access) {
+        out.insert(ACCESS_RULES.into(), rules);
+    }
+    if let Some(from) = own.not_before {
+        out.insert(NOT_BEFORE.into(), clock::iso(from).into());
+    }
+    for (name, span) in [(MAX_TOKEN_TTL, own.max_token_ttl), (MAX_LOGIN_AGE, own.max_login_age)] {
+        if let Some(span) = span {
+            out.insert(name.into(), (span / SECOND).into());
+        }
+    }
+    if !own.required_methods.is_empty() {
+        out.insert(REQUIRED_METHODS.into(), json!(own.required_methods));
+    }
+    out
 }
 
 /// A list of access rules, if it is one.
@@ -117,34 +175,79 @@ pub fn size(access: &Access) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use vicar_rules::delegation::Until;
+    use vicar_rules::origin::Origin;
+
     use super::*;
+
+    fn trust() -> Trust {
+        Trust {
+            id: "t".into(),
+            trustor: "alice".into(),
+            trustee: "bob".into(),
+            project: None,
+            impersonation: true,
+            roles: BTreeSet::new(),
+            until: Until::Never,
+            remaining_uses: None,
+            hops: 0,
+            parent: None,
+            deleted_at: None,
+            terms: Some(Terms::default()),
+            external_id: None,
+            origin: Origin::default(),
+            suspension: None,
+            adoption: None,
+        }
+    }
 
     #[test]
     fn terms_are_read_as_they_were_written() {
         let rule =
             |path: &str| AccessRule { service: "compute".into(), method: "GET".into(), path: path.into() };
-        let whole = Terms {
+        let terms = Terms {
             access: Access::only(&[rule("/a"), rule("/b/*")].into()),
             not_before: Some(1_700_000_000_000_001),
             max_token_ttl: Some(60 * SECOND),
             max_login_age: Some(90 * SECOND),
             required_methods: ["password".to_owned(), "totp".to_owned()].into(),
         };
-        for terms in [
+        let suspension =
+            Suspension { at: 7, by: "carol".into(), standing: Standing(2), reason: "\"why\"".into() };
+        let trustor = Name { name: "Alice".into(), domain_id: "d".into(), domain_name: "D".into() };
+        let adoption = Adoption { by: "dave".into(), at: 8, trustor };
+        let whole = Trust {
+            terms: Some(terms.clone()),
+            external_id: Some("a customer".into()),
+            suspension: Some(suspension),
+            adoption: Some(adoption),
+            ..trust()
+        };
+        let with = |terms: Terms| Trust { terms: Some(terms), ..whole.clone() };
+        for trust in [
             whole.clone(),
-            Terms { access: Access::default(), ..whole.clone() },
-            Terms { not_before: None, max_token_ttl: None, ..whole.clone() },
-            Terms { max_login_age: None, required_methods: BTreeSet::new(), ..whole.clone() },
+            with(Terms { access: Access::default(), ..terms.clone() }),
+            with(Terms { not_before: None, max_token_ttl: None, ..terms.clone() }),
+            with(Terms { max_login_age: None, required_methods: BTreeSet::new(), ..terms.clone() }),
+            Trust { external_id: None, suspension: None, ..whole.clone() },
+            Trust { terms: trust().terms, adoption: None, ..whole.clone() },
         ] {
-            for id in [None, Some("a customer")] {
-                let text = write(&terms, id, false).expect("something to store");
-                assert_eq!(read(&text), Some((terms.clone(), id.map(str::to_owned))));
-            }
+            let text = write(&trust, false).expect("something to store");
+            let bare = || self::trust();
+            let mut found = bare();
+            assert_eq!((read(&text, &mut found), &found), (Some(()), &trust), "{text}");
         }
-        assert_eq!(write(&Terms::default(), None, false), None);
-        assert!(write(&Terms::default(), Some("x"), false).is_some());
-        let below = write(&Terms::default(), None, true).expect("something to store");
-        assert_eq!(read(&below), Some((Terms::default(), None)));
+        assert_eq!(write(&trust(), false), None);
+        for some in [
+            Trust { external_id: whole.external_id.clone(), ..trust() },
+            Trust { suspension: whole.suspension.clone(), ..trust() },
+            Trust { adoption: whole.adoption.clone(), ..trust() },
+        ] {
+            assert!(write(&some, false).is_some());
+        }
+        let below = write(&trust(), true).expect("something to store");
+        let mut found = trust();
+        assert_eq!((read(&below, &mut found), found), (Some(()), trust()));
     }
 
     #[test]
@@ -158,8 +261,11 @@ mod tests {
             r#"{"access_rules": "all"}"#,
             r#"{"required_methods": "password"}"#,
             r#"{"external_id": 1}"#,
+            r#"{"suspension": {"at": 1, "by": "carol", "standing": -1, "reason": ""}}"#,
+            r#"{"suspension": {"at": 1}}"#,
+            r#"{"adoption": {"at": 1, "by": "dave"}}"#,
         ] {
-            assert_eq!(read(text), None, "{text}");
+            assert_eq!(read(text, &mut trust()), None, "{text}");
         }
     }
 

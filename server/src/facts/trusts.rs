@@ -11,7 +11,7 @@ use vicar_rules::terms::Terms;
 
 use super::holdings::Holdings;
 use super::users::users;
-use super::{Place, ProjectFacts, UserFacts, effective_roles, implications, projects, terms};
+use super::{Place, ProjectFacts, UserFacts, effective_roles, implications, origin, projects, terms};
 use crate::args;
 use crate::store::memory::AnswerKey;
 use crate::store::tree::TRUSTS;
@@ -19,7 +19,7 @@ use crate::store::{CHUNK, DateTime, Id, Result, Row, Select, Tx};
 
 const TRUST: &str = "t.id, t.trustor_user_id, t.trustee_user_id, t.project_id, t.impersonation,
      COALESCE(t.expires_at_int, 0), t.expires_at, t.remaining_uses, t.redelegation_count,
-     t.redelegated_trust_id, t.deleted_at";
+     t.redelegated_trust_id, t.deleted_at, t.extra";
 
 fn read_trust(r: &mut Row) -> Result<Trust> {
     let (id, trustor, trustee) = (r.take()?, r.take()?, r.take()?);
@@ -42,6 +42,9 @@ fn read_trust(r: &mut Row) -> Result<Trust> {
         deleted_at: r.take::<Option<DateTime>>()?.map(|d| d.0),
         terms: Some(Terms::default()),
         external_id: None,
+        origin: origin::of_column(r.take::<Option<String>>()?.as_deref()),
+        suspension: None,
+        adoption: None,
     })
 }
 
@@ -76,10 +79,8 @@ async fn read_terms(tx: &mut Tx, trusts: &mut [Trust], at: &BTreeMap<String, usi
     q.id_in("trust_id", &have);
     for (trust, text) in q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await? {
         if let Some(trust) = at.get(&trust).and_then(|i| trusts.get_mut(*i)) {
-            (trust.terms, trust.external_id) = match terms::read(&text) {
-                Some((own, external_id)) => (Some(own), external_id),
-                None => (None, None),
-            };
+            // Without terms it gives nothing; what was read before the part that is not understood does no harm.
+            let _ = terms::read(&text, trust);
         }
     }
     Ok(())
@@ -211,7 +212,9 @@ pub async fn evaluated_trust(
         tx.holds_until(authority.until.to_option().unwrap_or(Micros::MAX));
         let links = trust.chain().links();
         let rules = links.iter().flat_map(|link| &link.terms).map(|own| terms::size(&own.access));
+        let said = links.iter().map(|link| origin::size(&link.origin));
         let size = 1_000 * links.len()
+            + said.sum::<usize>()
             + 300 * authority.roles.len()
             + rules.sum::<usize>()
             + terms::size(&authority.terms.access);
@@ -238,7 +241,7 @@ pub async fn evaluate_all(
         .into_iter()
         .map(|chain| {
             let project = chain.leaf().project.as_ref().and_then(|id| projects.get(id).cloned());
-            let key = (chain.root().trustor.clone(), chain.leaf().project.clone().unwrap_or_default());
+            let key = (chain.holder().to_owned(), chain.leaf().project.clone().unwrap_or_default());
             let facts = ChainFacts {
                 now,
                 implications,
@@ -248,23 +251,39 @@ pub async fn evaluate_all(
             };
             let evaluated = delegation::evaluate(chain, &facts);
             let agents = evaluated.chain().agents().into_iter().filter_map(|id| users.get_key_value(id));
-            let users = agents.map(|(id, u)| (id.clone(), u.clone())).collect();
+            let mut users: BTreeMap<_, _> = agents.map(|(id, u)| (id.clone(), u.clone())).collect();
+            users.extend(named(evaluated.chain()).map(|user| (user.id.clone(), user)));
             EvaluatedTrust { evaluated, users, project }
         })
         .collect())
 }
 
+/// The user whom an adopted chain names, as they were shown when it was adopted: they may be deleted.
+fn named(chain: &Chain) -> Option<UserFacts> {
+    let id = chain.named()?;
+    let name = &chain.root().adoption.as_ref()?.trustor;
+    Some(UserFacts {
+        id: id.to_owned(),
+        name: name.name.clone(),
+        domain_id: name.domain_id.clone(),
+        domain_name: name.domain_name.clone(),
+        presence: Presence::Active,
+        default_project_id: None,
+        password_expires_at: None,
+    })
+}
+
 /// So many pairs of a user and a project are looked up one by one; more, all together.
 const FEW: usize = 2;
 
-/// What the users at the roots of some chains hold on the projects, by user and project.
+/// What the holders of some chains hold on the projects, by user and project.
 async fn root_roles(
     tx: &mut Tx,
     chains: &[Chain],
     implications: &Implications,
 ) -> Result<BTreeMap<(String, String), RoleSet>> {
     let pairs: BTreeSet<(String, String)> =
-        chains.iter().filter_map(|c| Some((c.root().trustor.clone(), c.leaf().project.clone()?))).collect();
+        chains.iter().filter_map(|c| Some((c.holder().to_owned(), c.leaf().project.clone()?))).collect();
     held_on(tx, pairs, implications).await
 }
 

@@ -315,7 +315,7 @@ mod tests {
             ("user", user),
             ("group", group),
             ("role", role),
-            ("trust", "trust trust_role vicar_trust_state vicar_trust_terms"),
+            ("trust", "trust trust_role vicar_adoption vicar_trust_state vicar_trust_terms"),
             ("credential", "credential vicar_keypair"),
             ("domain", "assignment config_register id_mapping limit sensitive_config whitelisted_config"),
             ("region", "policy_association region"),

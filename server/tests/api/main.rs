@@ -5,6 +5,7 @@
 
 mod support;
 
+mod acts;
 mod application_credentials;
 mod assignments;
 mod cascade;

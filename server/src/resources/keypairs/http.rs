@@ -140,7 +140,8 @@ fn authorize<T>(
     let found = s.authorize(op, found)?;
     // Whoever may do it to any keypair need not name the owner; tempest's clean-up does not.
     let is_anybodys = s.allows_any(op)?;
-    if found.credential.user_id != user && found.trustee() != Some(user) && !is_anybodys {
+    let is_named = found.trust.as_ref().is_some_and(|t| t.chain().speaks_for() == user);
+    if found.credential.user_id != user && found.trustee() != Some(user) && !is_named && !is_anybodys {
         return Err(Error::NotPermitted("the credential belongs to another user"));
     }
     Ok(found)

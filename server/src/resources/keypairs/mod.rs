@@ -124,10 +124,9 @@ impl CredentialView {
         let facts = self.own_facts().with(Fact::CredentialUser, &self.credential.user_id);
         Ok(match &self.trust {
             None => facts,
-            Some(trust) => facts.with(Fact::CredentialDelegators, &trust.chain().leaf().trustee).with_all(
-                Fact::CredentialDelegators,
-                trust.chain().links().iter().map(|t| t.trustor.as_str()),
-            ),
+            Some(trust) => facts
+                .with(Fact::CredentialDelegators, &trust.chain().leaf().trustee)
+                .with_all(Fact::CredentialDelegators, trust.chain().delegators()),
         })
     }
 
@@ -223,15 +222,17 @@ pub async fn create(
     if caller.kind() == Kind::Trust && caller.user_id() != user_id {
         return Err(Refusal::DelegatedToken("make keypairs for another user").into());
     }
-    if facts::user(tx, user_id).await?.is_none() {
+    // Evaluated with the token, in this very transaction.
+    let trust = caller.token().and_then(|t| t.trust.as_ref());
+    // Whom an adopted chain names may be deleted: its keypairs are the adopter's.
+    let owner = trust.map_or(user_id.as_str(), |t| t.chain().keypair_owner()).to_owned();
+    if facts::user(tx, &owner).await?.is_none() {
         return Err(Error::NotFound("user", user_id.clone()));
     }
     if facts::project(tx, &draft.ask.project).await?.is_none() {
         return Err(Error::NotFound("project", draft.ask.project));
     }
     let implications = caller.implications(tx).await?;
-    // Evaluated with the token, in this very transaction.
-    let trust = caller.token().and_then(|t| t.trust.as_ref());
     let bound = keypair::bind(&draft.ask, trust.map(|t| &t.evaluated), &implications, now)?;
     let mut blob = draft.blob;
     blob.insert("access".into(), draft.access.clone().into());
@@ -241,6 +242,7 @@ pub async fn create(
         roles: bound.roles().cloned(),
         until: bound.until(),
         access_rules: bound.access().clone(),
+        origin: bound.origin().clone(),
         creator: caller.token().and_then(|t| t.payload.audit_ids.first().cloned()),
     });
     if let Some(b) = &bound {
@@ -250,7 +252,7 @@ pub async fn create(
     let (encrypted_blob, key_hash) = encrypt(app, kind, &Value::Object(blob).to_string())?;
     let id = credential_id(&draft.access);
     let credential = Credential {
-        user_id: user_id.clone(),
+        user_id: owner,
         project_id: Some(draft.ask.project),
         kind: kind.to_owned(),
         extra: Some(Value::Object(draft.extra).to_string()),
@@ -292,14 +294,14 @@ async fn insert(
     now: Micros,
 ) -> Result<()> {
     if let Some(limit) = app.config.credential_user_limit
-        && sql::count_of_user(tx, &proof.user_id).await? >= limit.into()
+        && sql::count_of_user(tx, &credential.user_id).await? >= limit.into()
     {
         return Err(Error::Forbidden(format!(
             "Unable to create additional credentials, maximum of {limit} already exceeded for user."
         )));
     }
     if let Some(limit) = app.config.max_credentials_per_user
-        && sql::count_of_user(tx, &proof.user_id).await? >= limit.into()
+        && sql::count_of_user(tx, &credential.user_id).await? >= limit.into()
     {
         return Err(Error::Forbidden(format!(
             "The user has {limit} credentials, and may have no more ([delegation] max_credentials_per_user)."

@@ -2,14 +2,14 @@
 
 use vicar_rules::Micros;
 
-use super::{CredentialView, NewCredential};
+use super::{CredentialView, NewCredential, credential_id};
 use crate::args;
 use crate::authz::{Authorized, Proposed, System};
 use crate::error::{Error, Result};
 pub use crate::facts::credentials::{BOUND, BoundTo, Credential, PLAIN, find, get, of_trusts};
 use crate::facts::credentials::{RecordsBinding, record};
 use crate::store::{
-    self, Batch, Delete, Id, Insert, Proof, Select, Tx, Update, Value, WriteTx, cascade, placeholders,
+    self, Batch, CHUNK, Delete, Id, Insert, Proof, Select, Tx, Update, Value, WriteTx, cascade, placeholders,
 };
 
 impl RecordsBinding for Authorized<Proposed<NewCredential>> {}
@@ -52,12 +52,14 @@ pub async fn ids(
             "WITH RECURSIVE mine(id) AS (
                  SELECT id FROM trust WHERE trustor_user_id = ? OR trustee_user_id = ?
                  UNION
+                 SELECT trust_id FROM vicar_adoption WHERE user_id = ?
+                 UNION
                  SELECT t.id FROM trust t JOIN mine ON t.redelegated_trust_id = mine.id)
              SELECT c.id FROM (
                  SELECT id FROM credential WHERE user_id = ?
                  UNION
                  SELECT k.credential_id FROM mine CROSS JOIN vicar_keypair k WHERE k.trust_id = mine.id) c",
-            args![Id(user), Id(user), Id(user)],
+            args![Id(user), Id(user), Id(user), Id(user)],
         ),
     };
     build(&mut q);
@@ -75,7 +77,8 @@ pub async fn count_of_user(tx: &mut Tx, user: &str) -> Result<i64> {
     Ok(n.unwrap_or(0))
 }
 
-/// Writes a credential of the user whom the proof names. A keypair's binding is written with it.
+/// Writes a credential of the user whom the proof names; that of an adopted trust is the adopter's. A keypair's binding is written with
+/// it.
 ///
 /// # Errors
 /// 409 when there is one with its id, otherwise when the database fails.
@@ -88,7 +91,7 @@ pub async fn insert(
 ) -> Result<()> {
     let row = Insert::into("credential")
         .set("id", &c.id)
-        .set("user_id", &proof.user_id)
+        .set("user_id", &c.user_id)
         .set("project_id", &c.project_id)
         .set("type", &c.kind)
         .set("extra", &c.extra)
@@ -137,6 +140,25 @@ impl EndsKeypairs for System {}
 /// When the database fails.
 pub async fn delete(tx: &mut WriteTx, proof: &impl EndsKeypairs, id: &str) -> Result<()> {
     Ok(cascade::delete(tx, proof, "credential", id).await?)
+}
+
+/// Makes the keypairs that are bound to these trusts somebody else's.
+///
+/// # Errors
+/// When the database fails.
+pub async fn give_of_trusts(
+    tx: &mut WriteTx,
+    proof: &impl EndsKeypairs,
+    trusts: &[&str],
+    owner: &str,
+) -> Result<()> {
+    let ids: Vec<String> =
+        of_trusts(tx, trusts).await?.iter().map(|bound| credential_id(&bound.access)).collect();
+    for some in ids.chunks(CHUNK) {
+        let row = Update::of("credential").set("user_id", owner).key_in("id", some);
+        tx.execute(proof, &row).await?;
+    }
+    Ok(())
 }
 
 /// Deletes every keypair that is bound to one of these trusts.

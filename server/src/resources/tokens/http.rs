@@ -448,7 +448,7 @@ impl Object for Subject {
         if let Some(trust) = &token.trust {
             facts = facts
                 .with(Fact::TokenUser, &trust.chain().leaf().trustee)
-                .with_all(Fact::TokenUser, trust.chain().links().iter().map(|t| t.trustor.as_str()));
+                .with_all(Fact::TokenUser, trust.chain().delegators());
         }
         Ok(facts
             .with(Fact::UserDomain, &token.user.domain_id)

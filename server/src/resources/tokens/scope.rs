@@ -61,6 +61,8 @@ fn trust_schema() -> Value {
             "roles": {"type": ["array", "null"], "maxItems": 32, "items": named_role()},
             "access_rules": schema::access_rules(),
             "external_id": {"type": ["string", "null"]},
+            "source_identity": facts::origin::source_identity(),
+            "labels": facts::origin::labels(),
             "expires_in": {
                 "type": ["integer", "null"], "minimum": 1, "maximum": 2_147_483_647, "description": "In seconds",
             },
@@ -156,7 +158,7 @@ async fn narrower(tx: &mut Tx, asked: &Map<String, Value>) -> Result<Narrower> {
         })?),
     };
     let life = life.map(|seconds| seconds.saturating_mul(clock::SECOND));
-    Ok(Narrower { roles, access, life })
+    Ok(Narrower { roles, access, life, origin: facts::origin::read(asked) })
 }
 
 /// Ids of roles by id or by name. One that there is not is named as it was, and so it is none of the trust's: what

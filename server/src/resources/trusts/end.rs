@@ -113,10 +113,20 @@ async fn all_where(
 /// # Errors
 /// When the database fails.
 pub async fn user_gone(tx: &mut WriteTx, proof: &impl EndsTrusts, user: &str, now: Micros) -> Result<()> {
-    let takes_part = |q: &mut Select| {
-        q.and("(t.trustor_user_id = ? OR t.trustee_user_id = ?)", args![Id(user), Id(user)]);
+    let is_trustee = |q: &mut Select| {
+        q.id("t.trustee_user_id", Some(user));
     };
-    all_where(tx, proof, takes_part, EndReason::AgentGone, now).await
+    // Where they are no more than a name, as it was adopted, they take no part.
+    let is_trustor = |q: &mut Select| {
+        q.id("t.trustor_user_id", Some(user))
+            .and("NOT EXISTS (SELECT 1 FROM vicar_adoption a WHERE a.trust_id = t.id)", &[]);
+    };
+    let is_adopter = |q: &mut Select| {
+        q.and("t.id IN (SELECT a.trust_id FROM vicar_adoption a WHERE a.user_id = ?)", args![Id(user)]);
+    };
+    all_where(tx, proof, is_trustee, EndReason::AgentGone, now).await?;
+    all_where(tx, proof, is_trustor, EndReason::AgentGone, now).await?;
+    all_where(tx, proof, is_adopter, EndReason::AgentGone, now).await
 }
 
 /// A project is about to be deleted: ends every trust on it.

@@ -40,7 +40,8 @@ const BROKEN: &str = concat!(
           AND t.trustor_user_id = CASE WHEN p.impersonation = ? THEN p.trustor_user_id ELSE p.trustee_user_id END
     ) IS NULL)
     OR (SELECT 1 FROM project x WHERE x.id = t.project_id) IS NULL
-    OR (SELECT 1 FROM \"user\" x WHERE x.id = t.trustor_user_id) IS NULL
+    OR (SELECT 1 FROM \"user\" x WHERE x.id = COALESCE(
+        (SELECT a.user_id FROM vicar_adoption a WHERE a.trust_id = t.id), t.trustor_user_id)) IS NULL
     OR (SELECT 1 FROM \"user\" x WHERE x.id = t.trustee_user_id) IS NULL)"
 );
 
@@ -136,6 +137,8 @@ pub enum Search {
     States,
     /// Trusts that are not stored, by the terms that they had.
     Terms,
+    /// Trusts that are not stored, by who had adopted them.
+    Adoptions,
     /// Keypairs of trusts that are deleted or not stored, and those whose credential is not.
     Keypairs,
     /// Credentials of keypairs of which nothing says whose trust's they are.
@@ -158,7 +161,8 @@ const ROWS: usize = 1000;
 
 impl Search {
     /// What hangs on no trust any more.
-    pub const REST: [Self; 5] = [Self::Roles, Self::States, Self::Terms, Self::Keypairs, Self::Credentials];
+    pub const REST: [Self; 6] =
+        [Self::Roles, Self::States, Self::Terms, Self::Adoptions, Self::Keypairs, Self::Credentials];
 
     /// The table that is looked through, and its key.
     fn table(&self) -> (&'static str, &'static str) {
@@ -167,6 +171,7 @@ impl Search {
             Self::Roles => ("trust_role r", "r.trust_id"),
             Self::States => ("vicar_trust_state r", "r.trust_id"),
             Self::Terms => ("vicar_trust_terms r", "r.trust_id"),
+            Self::Adoptions => ("vicar_adoption r", "r.trust_id"),
             Self::Keypairs => ("vicar_keypair k", "k.credential_id"),
             Self::Credentials => ("credential c", "c.id"),
         }
@@ -195,7 +200,7 @@ impl Search {
                 q.and(living!("t"), &[]).and(&over, args![*now, DateTime(*now), true, true]);
             }
             Self::Ended(..) => drop(q.and(deleted!("t"), &[])),
-            Self::Roles | Self::States | Self::Terms => {
+            Self::Roles | Self::States | Self::Terms | Self::Adoptions => {
                 q.and("(SELECT 1 FROM trust t WHERE t.id = r.trust_id) IS NULL", &[]);
             }
             Self::Keypairs => {
@@ -292,6 +297,7 @@ impl Search {
             Self::Roles => remove_rows(tx, by, "trust_role", found).await,
             Self::States => remove_rows(tx, by, "vicar_trust_state", found).await,
             Self::Terms => remove_rows(tx, by, "vicar_trust_terms", found).await,
+            Self::Adoptions => remove_rows(tx, by, "vicar_adoption", found).await,
             Self::Keypairs | Self::Credentials => remove_orphaned_keypairs(tx, by, found).await,
         }
     }

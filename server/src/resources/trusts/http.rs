@@ -18,10 +18,10 @@ use crate::app::App;
 use crate::authz::{Caller, NoObject, Object, Proposed, Reading, Writing};
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::facts::{self, EvaluatedTrust, Place};
-use crate::http::Request;
+use crate::facts::{self, EvaluatedTrust, Place, origin};
 use crate::http::request::{created, no_content, one, take_text};
 use crate::http::schema::TEXT;
+use crate::http::{Links, Request};
 use crate::ids;
 use crate::notifications::{Action, ObjectKind};
 use crate::resources::access_rules;
@@ -55,6 +55,8 @@ schema!(CREATE, {
             "type": ["array", "null"], "maxItems": 8, "items": {"type": "string", "minLength": 1, "maxLength": 64},
         },
         "external_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 255, "pattern": TEXT},
+        "source_identity": crate::facts::origin::source_identity(),
+        "labels": crate::facts::origin::labels(),
     },
 });
 
@@ -86,6 +88,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
         required_methods: required_methods(s.app, &mut body)?,
     };
     let external_id = take_text(&mut body, "external_id");
+    let origin = origin::read(&body);
     for own in sql::OWN {
         body.remove(own);
     }
@@ -105,6 +108,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
             .transpose()?,
         terms,
         external_id,
+        origin,
     };
     body.remove("project_id");
     let caller = s.caller()?;
@@ -177,7 +181,7 @@ async fn grant(
     let implications = caller.implications(tx).await?;
     // The caller was authenticated in this transaction, and the trust evaluated with it.
     let parent = caller.token().and_then(|t| t.trust.as_ref());
-    let root = parent.map_or(ask.trustor.as_str(), |t| &t.chain().root().trustor);
+    let root = parent.map_or(ask.trustor.as_str(), |t| t.chain().holder());
     let (project, root_roles) = match &ask.project {
         None => (Presence::Missing, RoleSet::new()),
         Some(id) => (
@@ -205,10 +209,10 @@ impl Object for EvaluatedTrust {
     fn facts(&self, caller: &Caller) -> Result<Facts> {
         let chain = self.chain();
         let mut facts = Facts::none()
-            .with_all(Fact::TrustTrustor, chain.links().iter().map(|t| t.trustor.as_str()))
+            .with_all(Fact::TrustTrustor, chain.delegators())
             .with(Fact::TrustId, &chain.leaf().id)
             .with(Fact::TrustTrustee, &chain.leaf().trustee)
-            .with_opt(Fact::TrustProject, chain.leaf().project.as_deref())
+            .and(place(self))
             .with_flag(Fact::TrustImpersonation, chain.leaf().impersonation)
             .with_opt(Fact::TrustParent, chain.leaf().parent.as_deref());
         if caller.kind() == Kind::Trust {
@@ -220,6 +224,14 @@ impl Object for EvaluatedTrust {
         }
         Ok(facts)
     }
+}
+
+/// Where a trust is.
+pub fn place(trust: &EvaluatedTrust) -> Facts {
+    let project = trust.project.as_ref();
+    Facts::none()
+        .with_opt(Fact::TrustProject, trust.chain().leaf().project.as_deref())
+        .with_opt(Fact::TrustProjectDomain, project.and_then(|project| project.domain_id.as_deref()))
 }
 
 /// Whether the trust is the caller's own, or below it.
@@ -237,7 +249,12 @@ async fn load(caller: &Caller, tx: &mut Tx, request: &Request, now: Micros) -> R
 }
 
 /// The same, but a dead one is not there.
-async fn load_living(caller: &Caller, tx: &mut Tx, request: &Request, now: Micros) -> Result<EvaluatedTrust> {
+pub async fn load_living(
+    caller: &Caller,
+    tx: &mut Tx,
+    request: &Request,
+    now: Micros,
+) -> Result<EvaluatedTrust> {
     let trust = load(caller, tx, request, now).await?;
     if trust.status().ended() {
         return Err(Error::NotFound("trust", trust.chain().leaf().id.clone()));
@@ -250,10 +267,17 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
     let trust = load_living(s.caller()?, &mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::GetTrust, trust)?;
-    let leaf = trust.chain().leaf();
-    let extra = sql::extras(&mut s.tx, &[&leaf.id]).await?.remove(&leaf.id).unwrap_or_default();
-    let roles = render::roles(&mut s.tx, &leaf.roles).await?;
-    Ok(one("trust", render::to_json_with_roles(&s.request.links, leaf, extra, &roles)))
+    Ok(one("trust", shown(&mut s.tx, &s.request.links, trust.chain().leaf()).await?))
+}
+
+/// A trust as clients see it, whole.
+///
+/// # Errors
+/// When the database fails.
+pub async fn shown(tx: &mut Tx, links: &Links, trust: &delegation::Trust) -> Result<Value> {
+    let extra = sql::extras(tx, &[&trust.id]).await?.remove(&trust.id).unwrap_or_default();
+    let roles = render::roles(tx, &trust.roles).await?;
+    Ok(render::to_json_with_roles(links, trust, extra, &roles))
 }
 
 /// `GET /v3/OS-TRUST/trusts/{id}/roles`
@@ -353,6 +377,10 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     let trust = match s.authorize(Op::DeleteTrust, trust.clone()) {
         Err(Error::Forbidden(_) | Error::NotPermitted(_)) if renounce => {
             s.authorize(Op::RenounceTrust, trust)?
+        }
+        // Keystone's rule knows no managers.
+        Err(refused @ Error::NotPermitted(_)) => {
+            s.authorize(Op::EndTrustOnProject, trust).map_err(|_| refused)?
         }
         other => other?,
     };

@@ -1,8 +1,11 @@
 //! Trusts: making, reading and ending them.
 
+pub mod acts;
+pub mod apart;
 pub mod end;
 pub mod flush;
 pub mod http;
+pub mod places;
 pub mod render;
 pub mod sql;
 pub mod view;

@@ -6,7 +6,7 @@ use vicar_rules::roles::RoleSet;
 
 use crate::clock;
 use crate::error::Result;
-use crate::facts::terms;
+use crate::facts::{origin, terms};
 use crate::http::Links;
 use crate::resource::Record;
 use crate::resources::roles::Role;
@@ -48,30 +48,23 @@ pub fn to_json(links: &Links, t: &Trust, extra: Map<String, Value>) -> Map<Strin
     if let Value::Object(own) = own {
         out.extend(own);
     }
-    out.extend(terms(t));
+    out.extend(more(t));
     out
 }
 
-/// The terms of a trust, those that it has.
-pub fn terms(t: &Trust) -> Map<String, Value> {
-    let mut out = Map::new();
-    let Some(own) = &t.terms else { return out };
-    if let Some(rules) = terms::rules_to_json(&own.access) {
-        out.insert("access_rules".into(), rules);
-    }
-    if let Some(from) = own.not_before {
-        out.insert("not_before".into(), clock::iso(from).into());
-    }
-    for (name, span) in [("max_token_ttl", own.max_token_ttl), ("max_login_age", own.max_login_age)] {
-        if let Some(span) = span {
-            out.insert(name.into(), (span / clock::SECOND).into());
-        }
-    }
-    if !own.required_methods.is_empty() {
-        out.insert("required_methods".into(), json!(own.required_methods));
-    }
+/// What only some trusts have: terms, an origin, that they are suspended or were adopted.
+pub fn more(t: &Trust) -> Map<String, Value> {
+    let mut out = terms::shown(t.terms.as_ref());
     if let Some(id) = &t.external_id {
         out.insert("external_id".into(), id.as_str().into());
+    }
+    out.extend(origin::to_json(&t.origin));
+    if let Some(s) = &t.suspension {
+        let shown = json!({"suspended_at": clock::iso(s.at), "user_id": s.by, "reason": s.reason});
+        out.insert("suspension".into(), shown);
+    }
+    if let Some(a) = &t.adoption {
+        out.insert("adopted_by".into(), json!({"user_id": a.by, "adopted_at": clock::iso(a.at)}));
     }
     out
 }

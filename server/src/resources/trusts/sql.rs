@@ -13,7 +13,7 @@ use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::extra;
-use crate::facts::{EvaluatedTrust, terms};
+use crate::facts::{EvaluatedTrust, origin, terms};
 use crate::store::{self, CHUNK, DateTime, Id, Insert, Select, Tx, Update, Value, WriteTx};
 use crate::{deleted, living};
 
@@ -58,9 +58,10 @@ pub async fn insert(
             .and(concat!("(", deleted!("trust"), " OR remaining_uses = 0)"), &[]);
         tx.execute(proof, &dead).await?;
     }
-    let has_terms = |t: &Trust| t.external_id.is_some() || t.terms.as_ref().is_none_or(Terms::is_limited);
-    let is_below = parent.is_some_and(|parent| parent.chain().links().iter().any(has_terms));
-    let terms = t.terms.as_ref().and_then(|own| terms::write(own, t.external_id.as_deref(), is_below));
+    let is_below = parent.is_some_and(|parent| parent.chain().links().iter().any(is_apart));
+    let terms = terms::write(t, is_below);
+    let mut extra = extra.clone();
+    extra.extend(origin::to_json(&t.origin));
     let row = Insert::into("trust")
         .set("id", id)
         .set("trustor_user_id", &t.trustor)
@@ -70,7 +71,7 @@ pub async fn insert(
         .set("expires_at", until.map(DateTime))
         .set("expires_at_int", until)
         .set("remaining_uses", t.remaining_uses)
-        .set("extra", Json::Object(extra.clone()).to_string())
+        .set("extra", Json::Object(extra).to_string())
         .set("redelegated_trust_id", &t.parent)
         .set("redelegation_count", t.hops)
         .set("deleted_at", terms.as_ref().map(|_| DateTime(terms::APART)));
@@ -82,6 +83,12 @@ pub async fn insert(
         let row = Insert::into("vicar_trust_terms").set("trust_id", id).set("terms", text);
         tx.execute(proof, &row).await?;
     }
+    // The same name below one that was adopted.
+    if let Some(above) = parent.map(|parent| parent.chain()).filter(|above| above.named() == Some(&t.trustor))
+    {
+        let row = Insert::into("vicar_adoption").set("trust_id", id).set("user_id", above.holder());
+        tx.execute(proof, &row).await?;
+    }
     let roles: Vec<&String> = t.roles.iter().collect();
     for some in roles.chunks(CHUNK / 2) {
         let rows = some.iter().fold(Insert::into("trust_role"), |rows, role| {
@@ -90,6 +97,14 @@ pub async fn insert(
         tx.execute(proof, &rows).await?;
     }
     Ok(())
+}
+
+/// Whether something is recorded of a trust that a Keystone does not know, so that it is deleted there.
+pub fn is_apart(t: &Trust) -> bool {
+    t.external_id.is_some()
+        || t.suspension.is_some()
+        || t.adoption.is_some()
+        || t.terms.as_ref().is_none_or(Terms::is_limited)
 }
 
 /// Whether a user has given so many living trusts. Those below a trust of theirs count for whoever passed it on.
@@ -113,6 +128,24 @@ pub async fn has_given(tx: &mut Tx, trustor: &str, limit: u32, now: Micros) -> R
     Ok(tx.exists(&living, args![Id(trustor), now]).await?)
 }
 
+/// The first trusts that rest on a user: of which they are the trustor, unless somebody has adopted them, and those that they adopted.
+///
+/// # Errors
+/// When the database fails.
+pub async fn resting_on(tx: &mut Tx, user: &str) -> Result<Vec<String>> {
+    let sql = concat!(
+        "SELECT t.id FROM trust t
+          WHERE t.redelegated_trust_id IS NULL AND t.trustor_user_id = ? AND ",
+        living!("t"),
+        " AND NOT EXISTS (SELECT 1 FROM vicar_adoption a WHERE a.trust_id = t.id)
+         UNION
+         SELECT t.id FROM vicar_adoption a JOIN trust t ON t.id = a.trust_id
+          WHERE t.redelegated_trust_id IS NULL AND a.user_id = ? AND ",
+        living!("t")
+    );
+    Ok(tx.column(sql, args![Id(user), Id(user)]).await?)
+}
+
 /// Reads an `extra` column of a trust. Attributes that are the server's are not taken from it.
 fn read_extra(text: Option<String>) -> Map<String, Json> {
     let mut extra = extra::read(text);
@@ -123,7 +156,7 @@ fn read_extra(text: Option<String>) -> Map<String, Json> {
 }
 
 /// Attributes that are the server's: a client's are ignored, and never shown.
-pub const OWN: [&str; 14] = [
+pub const OWN: [&str; 18] = [
     "id",
     "redelegated_trust_id",
     "deleted_at",
@@ -138,6 +171,10 @@ pub const OWN: [&str; 14] = [
     "max_login_age",
     "required_methods",
     "external_id",
+    "source_identity",
+    "labels",
+    "suspension",
+    "adopted_by",
 ];
 
 /// What trusts were made with besides what the rules know, by id.

@@ -12,7 +12,8 @@ use crate::authz::Reading;
 use crate::clock;
 use crate::error::Result;
 use crate::extra;
-use crate::facts::{self, EvaluatedTrust, Place, application_credentials};
+use crate::facts::application_credentials::{self, StoredCredential};
+use crate::facts::{self, EvaluatedTrust, Place};
 use crate::living;
 use crate::resources::keypairs::sql::{self as keypairs, BoundTo};
 use crate::resources::oauth1::access_tokens;
@@ -116,7 +117,7 @@ impl LineageView {
             "state": word(j.status(), recorded),
             "reason": j.status().reason().or_else(|| recorded.map(str::to_owned)),
         });
-        extra::add(&mut out, super::render::terms(t));
+        extra::add(&mut out, super::render::more(t));
         out
     }
 }
@@ -143,6 +144,17 @@ pub async fn lineage(s: &mut Reading<'_>, of: &EvaluatedTrust) -> Result<Value> 
         "trust": view.link(of),
         "subtree": show(&below),
     }))
+}
+
+/// Those of some trusts that have not ended, as trees show them.
+///
+/// # Errors
+/// When the database fails; as [`crate::authz::Session::take_long`].
+pub async fn living(s: &mut Reading<'_>, ids: &[String]) -> Result<Vec<Value>> {
+    let all = evaluate(s, ids).await?;
+    let living: Vec<&EvaluatedTrust> = all.iter().filter(|j| !j.status().ended()).collect();
+    let view = LineageView::over(&mut s.tx, &living).await?;
+    Ok(living.into_iter().map(|j| view.link(j)).collect())
 }
 
 /// What a deletion would end.
@@ -179,13 +191,17 @@ async fn acting_for(tx: &mut Tx, user: &str) -> Result<Vec<String>> {
                 living!("t"),
                 "
                  UNION
+                 SELECT t.id FROM vicar_adoption a JOIN trust t ON t.id = a.trust_id WHERE a.user_id = ? AND ",
+                living!("t"),
+                "
+                 UNION
                  SELECT t.id FROM trust t JOIN acting ON t.redelegated_trust_id = acting.id
                   WHERE ",
                 living!("t"),
                 ")
              SELECT id FROM acting ORDER BY id"
             ),
-            args![Id(user)],
+            args![Id(user), Id(user)],
         )
         .await?)
 }
@@ -236,13 +252,25 @@ async fn application_credentials(s: &mut Reading<'_>, user: &str) -> Result<Vec<
     if all.len() > BATCH {
         s.take_long().await?;
     }
+    of_credentials(s, &all).await
+}
+
+/// The same of application credentials of several users.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_credentials(s: &mut Reading<'_>, all: &[StoredCredential]) -> Result<Vec<Value>> {
     let implications = s.caller()?.implications(&mut s.tx).await?;
-    let owner = facts::user(&mut s.tx, user).await?.map_or(Presence::Missing, |u| u.presence);
-    let mut places: BTreeMap<Option<String>, (Presence, RoleSet)> = BTreeMap::new();
+    let mut places: BTreeMap<(&str, Option<&str>), (Presence, RoleSet)> = BTreeMap::new();
+    let owners: BTreeSet<&str> = all.iter().map(|stored| stored.credential.user.as_str()).collect();
+    let owners = facts::users::users(&mut s.tx, owners).await?;
     let mut out = Vec::new();
-    for stored in &all {
+    for stored in all {
         let own = &stored.credential;
-        if !places.contains_key(&own.project) {
+        let user = own.user.as_str();
+        let owner = owners.get(user).map_or(Presence::Missing, |u| u.presence);
+        let place = (user, own.project.as_deref());
+        if !places.contains_key(&place) {
             let (project, held) = match &own.project {
                 None => (Presence::Missing, RoleSet::new()),
                 Some(id) => (
@@ -250,16 +278,16 @@ async fn application_credentials(s: &mut Reading<'_>, user: &str) -> Result<Vec<
                     facts::effective_roles(&mut s.tx, user, Place::Project(id), &implications).await?,
                 ),
             };
-            places.insert(own.project.clone(), (project, held));
+            places.insert(place, (project, held));
         }
-        let (project, held) =
-            places.get(&own.project).cloned().unwrap_or((Presence::Missing, RoleSet::new()));
+        let (project, held) = places.get(&place).cloned().unwrap_or((Presence::Missing, RoleSet::new()));
         let facts = CredentialFacts { now: s.now, held: &held, user: owner, project };
         let status = evaluate_credential(own, &facts);
         let roles: Vec<Value> = own.roles.iter().map(|id| json!({"id": id})).collect();
         out.push(json!({
             "id": own.id,
             "name": stored.name,
+            "user_id": own.user,
             "project_id": own.project,
             "roles": roles,
             "expires_at": own.until.to_option().map(clock::iso),

@@ -27,6 +27,7 @@ use crate::notifications::{Action, ObjectKind};
 use crate::reason::Reason;
 use crate::resource::{self, Record};
 use crate::resources::groups::{self, Group};
+use crate::resources::trusts;
 use crate::schema;
 use crate::security::Event;
 use crate::store::{Id, Select, Tx, WriteTx};
@@ -127,6 +128,12 @@ schema!(MEMBERS_QUERY, {
         "name": {"type": "string"},
         "enabled": {"type": "string"},
         "password_expires_at": ends_schema(),
+    },
+});
+schema!(DELETE_QUERY, {
+    "type": "object",
+    "properties": {
+        "hand_over_to": {"type": "string", "description": "A user who takes over what the user has delegated"},
     },
 });
 schema!(GROUPS_QUERY, {"type": "object", "properties": {"name": {"type": "string"}}});
@@ -483,6 +490,17 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     let id = s.param("user_id")?;
     let user = sql::get(&mut s.tx, id).await?;
     let user = s.authorize_found(Op::DeleteUser, user, || no_user(id))?;
+    if let Some(heir) = s.query()?.get("hand_over_to") {
+        let to = sql::get(&mut s.tx, heir).await?.filter(|to| to.id != user.id);
+        let to = to.ok_or_else(|| Error::field("hand_over_to", "must be the id of another user"))?;
+        // It is put on their account, so whoever does it may do this to them, too.
+        let to = s.authorize(Op::DeleteUser, to)?;
+        if !to.is_enabled() {
+            return Err(Error::field("hand_over_to", "must be the id of a user who is enabled"));
+        }
+        let adopted = trusts::acts::hand_over(&mut s.tx, &user, &user.id, &to.id, s.now).await?;
+        s.tell_followed(ObjectKind::Trust, Action::Updated, adopted);
+    }
     let with_them = sql::delete(&mut s.tx, &user, &user.id, s.now).await?;
     s.tell_gone(with_them);
     s.tell(ObjectKind::User, Action::Deleted, &user.id);

@@ -123,6 +123,15 @@ const STEPS: &[Step] = &[
         mysql: include_str!("0008/mysql.sql"),
         rows: &[],
     },
+    // Trusts that were adopted. A program before it cannot read what is recorded of them with the terms, so there they are suspended.
+    Step {
+        version: 9,
+        serves_from: 2,
+        sqlite: include_str!("0009/sqlite.sql"),
+        postgres: include_str!("0009/postgres.sql"),
+        mysql: include_str!("0009/mysql.sql"),
+        rows: &[],
+    },
 ];
 
 impl Step {

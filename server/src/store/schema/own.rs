@@ -58,6 +58,17 @@ pub const OWN: &[Table] = &[
         primary_key: &["trust_id"],
         ..Table::EMPTY
     },
+    // Trusts that rest on somebody else than the trustor whom their rows name: the adopted and those below in the same name.
+    Table {
+        name: "vicar_adoption",
+        columns: &[
+            varchar("trust_id", 64).goes_with("trust"),
+            varchar("user_id", 64).by_rules("user", "the trust ends with them"),
+        ],
+        primary_key: &["trust_id"],
+        indexes: &[index("ix_vicar_adoption_user_id", &["user_id"])],
+        ..Table::EMPTY
+    },
     // Fingerprints of signed requests already seen, each until it could no longer be replayed.
     Table {
         name: "vicar_replay",
