@@ -7,6 +7,12 @@ use std::collections::BTreeMap;
 
 use crate::refusal::Refusal;
 
+/// The longest source identity, name of a label and value of one, in characters.
+pub const LONGEST: usize = 64;
+
+/// So many labels there may be.
+pub const MOST_LABELS: usize = 8;
+
 /// What is said of the beginning of a chain. Nothing by default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Origin {

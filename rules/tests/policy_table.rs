@@ -70,8 +70,9 @@ fn facts(op: Op) -> Facts {
             .with_all(Fact::CredentialDelegators, ["ancestor", "trustor", "trustee"])
     };
     let new_credential = || none().with(Fact::PathUser, "owner").with(Fact::CredentialUser, "owner");
+    let place = || none().with(Fact::TrustProject, "p").with(Fact::TrustProjectDomain, "d");
     let trust =
-        || none().with_all(Fact::TrustTrustor, ["ancestor", "trustor"]).with(Fact::TrustTrustee, "trustee");
+        || place().with_all(Fact::TrustTrustor, ["ancestor", "trustor"]).with(Fact::TrustTrustee, "trustee");
     match op {
         GetAuthCatalog | GetAuthProjects | GetAuthDomains | GetAuthSystem => none(),
         GetCredential | UpdateCredential | DeleteCredential => keypair(),
@@ -143,6 +144,10 @@ fn facts(op: Op) -> Facts {
         ListRolesForTrust | GetRoleForTrust | DeleteTrust | GetTrust | RenounceTrust | GetTrustLineage => {
             trust()
         }
+        EndTrustOnProject | SuspendTrust | ResumeTrust | EndTrustTokens => trust(),
+        AdoptTrust => place(),
+        ListProjectDelegations => project(),
+        ListDomainDelegations => none().with(Fact::DomainId, "d"),
         GetUser | CreateUser | UpdateUser | DeleteUser | RevokeTokensForUser => user(),
         ListUsers => in_domain(),
         GetApplicationCredential

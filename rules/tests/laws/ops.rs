@@ -587,8 +587,8 @@ impl World {
         }
     }
 
-    /// A part that somebody has in a chain: nobody's of it, a user's, or a bearer's of one of its links. With its user and how far from
-    /// the top it is, by the world's own count.
+    /// A part that somebody has in a chain: from outside, as a trustor, or as the bearer of one of its links. With the user and how
+    /// far from the top it is, by the world's own count.
     fn part(&self, trust: usize, by: usize) -> (Part<'_>, &'static str, Option<u32>) {
         let path = self.path(trust);
         match by % 3 {

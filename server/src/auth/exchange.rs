@@ -435,6 +435,7 @@ mod tests {
                     roles: None,
                     until: Until::Never,
                     access_rules: Access::default(),
+                    origin: Origin::default(),
                     creator: None,
                 }),
             },

@@ -224,6 +224,8 @@ mod tests {
             "OS-FEDERATION",
             "OS-OAUTH1",
             "OS-OAUTH2",
+            // The end of a trust's tokens, as that of others.
+            "OS-TRUST",
             "auth",
             "credentials",
             "domains",

@@ -2,36 +2,12 @@
 //! where a Keystone keeps it too.
 
 use serde_json::{Map, Value, json};
-use vicar_rules::origin::Origin;
-
-use crate::http::schema::PRINTABLE;
+use vicar_rules::origin::{LONGEST, MOST_LABELS, Origin};
 
 /// The names of the attributes.
 pub const NAMES: [&str; 2] = [SOURCE_IDENTITY, LABELS];
 const SOURCE_IDENTITY: &str = "source_identity";
 const LABELS: &str = "labels";
-
-/// The longest source identity, name of a label and value of one, in characters.
-pub const LONGEST: usize = 64;
-
-/// So many labels there may be.
-pub const MOST_LABELS: usize = 8;
-
-/// The schema of a source identity in a body.
-pub fn source_identity() -> Value {
-    json!({"type": ["string", "null"], "minLength": 1, "maxLength": LONGEST, "pattern": PRINTABLE})
-}
-
-/// The schema of labels in a body.
-pub fn labels() -> Value {
-    let text = json!({"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": PRINTABLE});
-    json!({
-        "type": ["object", "null"],
-        "maxProperties": MOST_LABELS,
-        "propertyNames": text,
-        "additionalProperties": text,
-    })
-}
 
 /// What a body says, which fits the schema, or a stored trust, which need not: then it says nothing.
 pub fn read(attributes: &Map<String, Value>) -> Origin {

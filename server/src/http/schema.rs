@@ -3,6 +3,7 @@
 use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
+use vicar_rules::origin::{LONGEST, MOST_LABELS};
 
 use crate::error::{Error, Result};
 
@@ -10,7 +11,6 @@ use crate::error::{Error, Result};
 pub const NAME: &str = r"^[^\u0000]*[^\s\u0000][^\u0000]*$";
 /// Any string that every engine stores.
 pub const TEXT: &str = r"^[^\u0000]*$";
-
 /// What a string looks like that appears in log lines: without control characters.
 pub const PRINTABLE: &str = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$";
 /// An id of a domain or project, as Keystone makes and accepts them.
@@ -133,6 +133,23 @@ pub fn access_rules() -> Value {
         "additionalProperties": false,
     });
     serde_json::json!({"type": ["array", "null"], "maxItems": MOST_RULES, "items": rule})
+}
+
+/// The schema of the source identity of a chain.
+pub fn source_identity() -> Value {
+    serde_json::json!({"type": ["string", "null"], "minLength": 1, "maxLength": LONGEST, "pattern": PRINTABLE})
+}
+
+/// The schema of the labels of a chain.
+pub fn labels() -> Value {
+    let text =
+        serde_json::json!({"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": PRINTABLE});
+    serde_json::json!({
+        "type": ["object", "null"],
+        "maxProperties": MOST_LABELS,
+        "propertyNames": text,
+        "additionalProperties": text,
+    })
 }
 
 /// The schema of a truth value in a query.

@@ -496,7 +496,7 @@ fn whoever_is_below_an_adopted_trust_without_impersonation_has_a_part_of_their_o
     c.s.delete(&c.s.admin(), &format!("/v3/users/{}", c.alice)).expect(204);
     let login = c.s.consume("dave", &third).expect(201);
     assert_eq!(login.body["token"]["user"]["id"], c.dave.as_str());
-    // Bob passed it on in his own name: with him it ends.
+    // Bob passed it on under the name of Bob: it ends with that user.
     c.s.delete(&c.s.admin(), &format!("/v3/users/{}", c.bob)).expect(204);
     c.s.consume("carol", &second).expect(401);
     c.s.validate(&login.token()).expect(404);

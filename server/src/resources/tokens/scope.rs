@@ -61,8 +61,8 @@ fn trust_schema() -> Value {
             "roles": {"type": ["array", "null"], "maxItems": 32, "items": named_role()},
             "access_rules": schema::access_rules(),
             "external_id": {"type": ["string", "null"]},
-            "source_identity": facts::origin::source_identity(),
-            "labels": facts::origin::labels(),
+            "source_identity": schema::source_identity(),
+            "labels": schema::labels(),
             "expires_in": {
                 "type": ["integer", "null"], "minimum": 1, "maximum": 2_147_483_647, "description": "In seconds",
             },

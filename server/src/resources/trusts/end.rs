@@ -126,7 +126,9 @@ pub async fn user_gone(tx: &mut WriteTx, proof: &impl EndsTrusts, user: &str, no
     };
     all_where(tx, proof, is_trustee, EndReason::AgentGone, now).await?;
     all_where(tx, proof, is_trustor, EndReason::AgentGone, now).await?;
-    all_where(tx, proof, is_adopter, EndReason::AgentGone, now).await
+    all_where(tx, proof, is_adopter, EndReason::AgentGone, now).await?;
+    tx.execute(proof, &Delete::from("vicar_adoption").key("user_id", user)).await?;
+    Ok(())
 }
 
 /// A project is about to be deleted: ends every trust on it.

@@ -55,8 +55,8 @@ schema!(CREATE, {
             "type": ["array", "null"], "maxItems": 8, "items": {"type": "string", "minLength": 1, "maxLength": 64},
         },
         "external_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 255, "pattern": TEXT},
-        "source_identity": crate::facts::origin::source_identity(),
-        "labels": crate::facts::origin::labels(),
+        "source_identity": crate::http::schema::source_identity(),
+        "labels": crate::http::schema::labels(),
     },
 });
 

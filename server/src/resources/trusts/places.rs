@@ -89,27 +89,26 @@ async fn list(s: &mut Reading<'_>, there: &str, id: &str) -> Result<Response> {
             found.iter().filter(|(_, is)| is == what).map(|(id, _)| id.clone()).collect()
         };
         let mut shown: BTreeMap<String, Value> = BTreeMap::new();
-        let mut show = |what: &str, item: Value| {
-            let mut item = item;
+        let mut show = |what: &str, id: &str, mut item: Value| {
             extra::set(&mut item, "type", what);
-            shown.insert(item["id"].as_str().unwrap_or_default().to_owned(), item);
+            shown.insert(id.to_owned(), item);
         };
-        for item in view::living(s, &these(TRUST)).await? {
-            show(TRUST, item);
+        for (id, item) in view::living(s, &these(TRUST)).await? {
+            show(TRUST, &id, item);
         }
         let stored = application_credentials::find(&mut s.tx, |q| {
             q.id_in("c.id", these(CREDENTIAL));
         })
         .await?;
-        for item in view::of_credentials(s, &stored).await? {
-            show(CREDENTIAL, item);
+        for (c, item) in stored.iter().zip(view::of_credentials(s, &stored).await?) {
+            show(CREDENTIAL, &c.credential.id, item);
         }
         let plain = keypairs::find(&mut s.tx, |q| {
             q.id_in("c.id", these(KEYPAIR));
         })
         .await?;
         for c in plain {
-            show(KEYPAIR, json!({"id": c.id, "user_id": c.user_id, "project_id": c.project_id}));
+            show(KEYPAIR, &c.id, json!({"id": c.id, "user_id": c.user_id, "project_id": c.project_id}));
         }
         for (id, _) in &found {
             if let Some(item) = shown.remove(id) {

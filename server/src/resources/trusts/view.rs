@@ -1,5 +1,6 @@
 //! Trees of delegations as their owners see them. Reading never depends on liveness.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
@@ -146,15 +147,15 @@ pub async fn lineage(s: &mut Reading<'_>, of: &EvaluatedTrust) -> Result<Value> 
     }))
 }
 
-/// Those of some trusts that have not ended, as trees show them.
+/// Those of some trusts that have not ended, by id, as trees show them.
 ///
 /// # Errors
 /// When the database fails; as [`crate::authz::Session::take_long`].
-pub async fn living(s: &mut Reading<'_>, ids: &[String]) -> Result<Vec<Value>> {
+pub async fn living(s: &mut Reading<'_>, ids: &[String]) -> Result<Vec<(String, Value)>> {
     let all = evaluate(s, ids).await?;
     let living: Vec<&EvaluatedTrust> = all.iter().filter(|j| !j.status().ended()).collect();
     let view = LineageView::over(&mut s.tx, &living).await?;
-    Ok(living.into_iter().map(|j| view.link(j)).collect())
+    Ok(living.into_iter().map(|j| (j.chain().leaf().id.clone(), view.link(j))).collect())
 }
 
 /// What a deletion would end.
@@ -270,15 +271,14 @@ pub async fn of_credentials(s: &mut Reading<'_>, all: &[StoredCredential]) -> Re
         let user = own.user.as_str();
         let owner = owners.get(user).map_or(Presence::Missing, |u| u.presence);
         let place = (user, own.project.as_deref());
-        if !places.contains_key(&place) {
-            let (project, held) = match &own.project {
+        if let Entry::Vacant(unknown) = places.entry(place) {
+            unknown.insert(match &own.project {
                 None => (Presence::Missing, RoleSet::new()),
                 Some(id) => (
                     facts::project(&mut s.tx, id).await?.map_or(Presence::Missing, |p| p.presence),
                     facts::effective_roles(&mut s.tx, user, Place::Project(id), &implications).await?,
                 ),
-            };
-            places.insert(place, (project, held));
+            });
         }
         let (project, held) = places.get(&place).cloned().unwrap_or((Presence::Missing, RoleSet::new()));
         let facts = CredentialFacts { now: s.now, held: &held, user: owner, project };
