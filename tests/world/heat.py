@@ -3,7 +3,7 @@
 
     heat.py                 sets up docs/heat.md with a Vicar and plays every scenario
     heat.py --keystone      the same with a Keystone 30.0.0, as far as it must hold there
-    heat.py --only NAME...  some of: deferred instance chain keypair faults
+    heat.py --only NAME...  some of: deferred instance chain keypair succession faults
 
 Each scenario has an owner and a project of its own, asserts on both sides, in Heat and in the identity
 server, and leaves the identity server as it found it. At the end: what each of them called how often,
@@ -176,13 +176,13 @@ class Stack:
 
 
 class Owner:
-    """A user with a project, who may own stacks."""
+    """A user with a project, their own or another's, who may own stacks."""
 
-    def __init__(self, world, name):
+    def __init__(self, world, name, project=None):
         self.world, self.name = world, name
         self.password = 'password-of-%s-%s' % (name, uuid.uuid4().hex)
         identity, admin = world.identity, world.admin
-        self.project = identity.make(admin, 'project', name='project-of-' + name)
+        self.project = project or identity.make(admin, 'project', name='project-of-' + name)
         self.id = identity.make(admin, 'user', name=name, password=self.password,
                                 domain_id='default')
         world.people[self.id] = name
@@ -614,6 +614,49 @@ def keypair(w):
         heat_of(owner, stack).deleted()
 
 
+def succession(w):
+    """gina leaves and is deleted; her stack scales on, by the same trust, which a colleague took over."""
+    c = w.c
+    if not w.vicar:
+        c.skip('succession', 'a Keystone has none')
+        return
+    gina = Owner(w, 'gina')
+    hank = Owner(w, 'hank', gina.project)
+    with w.leaves_nothing():
+        stack = gina.heat().create('succession', template(GROUP, **GROUP_OUTPUTS))
+        stack.reaches('CREATE_COMPLETE')
+        grow = stack.output('grow_url')
+        trust = gina.trusts()[0]['id']
+        w.identity.delete('/users/%s?hand_over_to=%s' % (gina.id, hank.id), w.admin).want(204)
+        c.status('she is deleted', w.identity.get('/users/' + gina.id, w.admin), 404)
+        time.sleep(1.1)                   # tokens of the second of an end are ended
+        status, text = fetch(grow)
+        c.ok("the policy's signed URL is taken", status == 200, text[:300])
+        his = heat_of(hank, stack)
+        his.has_size(2)
+        c.ok('and the group has grown, without her', True)
+        shown = w.identity.get('/OS-TRUST/trusts/' + trust, w.admin).want(200).body['trust']
+        c.equal('by the same trust, in her name, resting on him',
+                [shown['trustor_user_id'], shown['adopted_by']['user_id'],
+                 [t['id'] for t in gina.trusts()]], [gina.id, hank.id, [trust]])
+        seen = w.identity.get('/users/%s/delegations' % hank.id, hank.login()).want(200).body['delegations']
+        c.equal('which he sees', [t['id'] for t in seen['acting_for_user']], [trust])
+        c.status('he suspends it', w.identity.post('/OS-TRUST/trusts/%s/suspend' % trust, hank.login(), {
+            'suspension': {'reason': 'a look at it'}}), 200)
+        mark = w.engine_log()
+        fetch(grow)
+        w.refused_in_engine('while it is suspended', mark)
+        c.status('and resumes it', w.identity.post('/OS-TRUST/trusts/%s/resume' % trust, hank.login()), 200)
+        time.sleep(1.1)
+        status, text = fetch(grow)
+        c.ok('the policy is taken again', status == 200, text[:300])
+        his = heat_of(hank, stack)
+        his.has_size(3)
+        c.ok('and the group grows on', True)
+        his.deleted()
+        c.ok('the stack is deleted, and the trust with it', until('the trust is gone', lambda: not gina.trusts()))
+
+
 def faults(w):
     """What Heat meets when a delegation, its people or the identity server fail."""
     c = w.c
@@ -760,7 +803,7 @@ def expired(w, owner):
 
 
 SCENARIOS = {'deferred': deferred, 'instance': instance, 'chain': chain, 'keypair': keypair,
-             'faults': faults}
+             'succession': succession, 'faults': faults}
 
 
 def main():

@@ -109,8 +109,10 @@ def normal(body):
     body = json.loads(json.dumps(body))
     trust = body.get('OS-TRUST:trust')
     if trust:
-        for extra in ('redelegated_trust_id', 'redelegation_count', 'chain'):
+        for extra in ('redelegated_trust_id', 'redelegation_count', 'chain', 'source_identity', 'labels'):
             trust.pop(extra, None)
+        for extra in ('act', 'delegation_chain'):
+            body.pop(extra, None)
     if 'roles' in body:
         body['roles'].sort(key=lambda r: r['id'])
     for s in body.get('catalog', []):
@@ -744,6 +746,62 @@ def test_terms(b):
     k.server.manage('trust_flush')
     c.equal('keystone-manage trust_flush removes what it takes for deleted',
             [v.api.login_answer(solum, PW, api.trust(trust['id'])).status, v.status(token)], [401, 404])
+
+
+def test_acts(b):
+    """Trusts that are suspended or adopted: to a Keystone they are deleted, and come back when they are resumed."""
+    c = b.c
+    v = next((s for s in (b.first, b.second) if s.vicar), None)
+    k = next((s for s in (b.first, b.second) if not s.vicar), None)
+    if not v or not k:
+        c.skip('acts on trusts', 'this wants both')
+        return
+    alice, solum, heat, erin = b.person(v, 'member'), b.person(v), b.person(v), b.person(v, 'member')
+    said = {'source_identity': 'a pipeline', 'labels': {'run': '7'}}
+    trust = trust_of(b, v, alice, solum, allow_redelegation=True, **said)['id']
+    child = trust_of(b, v, alice, heat, v.api.login(solum, PW, api.trust(trust)))['id']
+
+    def gives(side):
+        return [side.api.login_answer(who, PW, api.trust(x)).status for who, x in ((solum, trust), (heat, child))]
+
+    def own(side, who=alice):
+        return side.api.login(who, PW, api.project(b.p))
+
+    def act(what, token, body=None):
+        return v.api.post('/OS-TRUST/trusts/%s/%s' % (trust, what), token, body)
+
+    shown = k.api.get('/OS-TRUST/trusts/' + child, own(k)).want(200).body['trust']
+    c.equal('a Keystone shows what is said of the origin', {n: shown.get(n) for n in said}, said)
+    c.equal('both give the trust and the one below', [gives(v), gives(k)], [[201, 201]] * 2)
+    tokens = [s.api.login(heat, PW, api.trust(child)) for s in (v, k)]
+    act('suspend', own(v), {'suspension': {'reason': 'a look at it'}}).want(200)
+    refused = [status in (401, 403, 404) for s in (v, k) for status in gives(s)]
+    c.equal('suspended: neither gives anything', refused, [True] * 4)
+    c.equal('suspended: the tokens of both are dead on both',
+            [s.status(t) for s in (v, k) for t in tokens], [404] * 4)
+    c.status('suspended: a Keystone has it no more', k.api.get('/OS-TRUST/trusts/' + trust, k.admin), 404)
+    act('resume', own(v)).want(200)
+    next_second()
+    c.equal('resumed: both give it again', [gives(v), gives(k)], [[201, 201]] * 2)
+    c.equal('resumed: tokens of before stay dead', [s.status(t) for s in (v, k) for t in tokens], [404] * 4)
+    v.api.delete('/OS-TRUST/trusts/%s/tokens' % trust, own(v)).want(204)
+    token = k.api.login(heat, PW, api.trust(child))
+    next_second()
+    late = k.api.login(heat, PW, api.trust(child))
+    v.api.delete('/OS-TRUST/trusts/%s/tokens' % trust, own(v)).want(204)
+    c.equal('the end of its tokens holds on both', [s.status(t) for s in (v, k) for t in (token, late)], [404] * 4)
+    next_second()
+    act('adopt', own(v, erin)).want(200)
+    next_second()
+    c.equal('adopted: it gives here, and not on a Keystone',
+            [gives(v), [status in (401, 403, 404) for status in gives(k)]], [[201, 201], [True, True]])
+    token = v.api.login(heat, PW, api.trust(child))
+    k.api.delete('/users/' + alice, k.admin).want(204)
+    c.equal('adopted: its trustor is deleted on Keystone, and it goes on',
+            [gives(v), v.status(token)], [[201, 201], 200])
+    c.status('adopted: a Keystone shows no token of it', k.api.validate(k.admin, token), 404)
+    k.api.delete('/users/' + erin, k.admin).want(204)
+    c.equal('adopted: its adopter is deleted on Keystone, and it ends', [gives(v), v.status(token)], [[401, 401], 404])
 
 
 def test_rotation(b):

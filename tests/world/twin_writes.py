@@ -525,7 +525,7 @@ class Scene:
             return self.raw()
         name, a = self.where()
         make = self.any([self.w_user, self.w_user, self.w_project, self.w_grant, self.w_grant, self.w_grant,
-                         self.w_member, self.w_role, self.w_trust, self.w_trust, self.w_revoke, self.w_keypair,
+                         self.w_member, self.w_role, self.w_trust, self.w_trust, self.w_act, self.w_revoke, self.w_keypair,
                          self.w_catalog, self.w_catalog, self.w_delete, self.w_federation])
         method, path, body, more = make(a)
         if method is None:
@@ -600,6 +600,22 @@ class Scene:
             self.keep(Token(r, 'chain'))
         return 'POST', '/auth/tokens', {'auth': {'identity': {'methods': ['token'], 'token': {'id': base.id}},
                                                  'scope': api.trust(trust.id)}}, {'then': then}
+
+    def w_act(self, a):
+        """What is done to a trust besides its end; a Keystone has no routes for it."""
+        if not self.trusts or a is self.there:
+            return None, None, None, None
+        trust = self.any(self.trusts)
+        own = self.token_of(trust.trustor, ('project', 'unscoped', 'group', 'rescoped'))
+        by = {'token': own.id if own else self.admin}
+        colleague = self.token_of(None, ('project', 'group', 'inherited'))
+        path = '/OS-TRUST/trusts/%s/' % trust.id
+        return self.any([
+            ('POST', path + 'suspend', {'suspension': {'reason': fresh('why')}}, by),
+            ('POST', path + 'resume', None, by), ('POST', path + 'resume', None, {}),
+            ('DELETE', path + 'tokens', None, by),
+            ('POST', path + 'adopt', None, {'token': colleague.id if colleague else self.admin}),
+        ])
 
     def w_revoke(self, a):
         if self.chance(0.15) and a is not self.there:

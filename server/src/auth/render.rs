@@ -146,6 +146,18 @@ fn actors(chain: &Chain) -> Value {
     chain.links().iter().fold(None, nest).unwrap_or_default()
 }
 
+/// Who acts by a chain, and all of it.
+fn acting(chain: &Chain) -> [(String, Value); 2] {
+    [("act".into(), actors(chain)), ("delegation_chain".into(), chain.links().iter().map(link).collect())]
+}
+
+/// What those who keep an audit trail are told of a token of a trust; nothing of others.
+pub fn delegation(token: &Token) -> Option<Map<String, Value>> {
+    let mut out = facts::origin::to_json(&token.origin);
+    out.extend(acting(token.trust.as_ref()?.chain()));
+    Some(out)
+}
+
 /// A link of a chain with what it lets whoever uses it do.
 fn link(t: &Trust) -> Value {
     let mut out = json!({
@@ -214,8 +226,7 @@ pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: b
         }
         extra::add(&mut trust, facts::origin::to_json(&token.origin));
         out.insert("OS-TRUST:trust".into(), trust);
-        out.insert("act".into(), actors(judged.chain()));
-        out.insert("delegation_chain".into(), judged.chain().links().iter().map(link).collect());
+        out.extend(acting(judged.chain()));
     }
     match &token.scope {
         TokenScope::Unscoped => {}

@@ -3,12 +3,14 @@
 use axum::http::HeaderName;
 use axum::http::header::USER_AGENT;
 use axum::response::Response;
+use serde_json::Value;
 use vicar_rules::policy::Scope;
 
 use super::events;
 use super::follows::{self, Tells};
 use super::route::{Auth, Route};
 use crate::app::App;
+use crate::auth::render;
 use crate::authz::{Caller, Told};
 use crate::error::Error;
 use crate::http::Request;
@@ -151,6 +153,7 @@ impl Done<'_> {
         if let Some(token) = self.caller.and_then(Caller::token) {
             initiator.user = Some(token.user.id.clone());
             initiator.name = Some(token.user.name.clone());
+            initiator.delegation = render::delegation(token).map(Value::Object);
             match &token.subject().scope {
                 Scope::Project { id, .. } => initiator.project = Some(id.clone()),
                 Scope::Domain(id) => initiator.domain = Some(id.clone()),

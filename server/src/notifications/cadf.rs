@@ -106,10 +106,19 @@ pub fn event(notice: &Notice, observer: Option<&str>) -> Value {
     if let Some(reason) = &notice.reason {
         put(&mut event, "reason", json!({"reasonType": reason.text, "reasonCode": reason.code.to_string()}));
     }
-    if let Some(hash) = &notice.password_hash {
-        let attachment =
-            json!({"typeURI": "mime:text/plain", "content": hash, "name": "partial_password_hash"});
-        put(&mut event, "attachments", vec![attachment]);
+    let hash = notice
+        .password_hash
+        .as_ref()
+        .map(|hash| json!({"typeURI": "mime:text/plain", "content": hash, "name": "partial_password_hash"}));
+    // A Keystone tells the user alone, whom a trust may name.
+    let delegation = notice
+        .initiator
+        .as_ref()
+        .and_then(|of| of.delegation.as_ref())
+        .map(|chain| json!({"typeURI": "mime:application/json", "content": chain, "name": "delegation"}));
+    let attachments: Vec<Value> = hash.into_iter().chain(delegation).collect();
+    if !attachments.is_empty() {
+        put(&mut event, "attachments", attachments);
     }
     match &notice.what {
         What::Object { id, .. } => put(&mut event, "resource_info", id.as_str()),

@@ -1,5 +1,6 @@
 //! What is told: one thing that was done, by whom.
 
+use serde_json::Value;
 use vicar_rules::Micros;
 
 use crate::config::messaging::Format;
@@ -165,6 +166,8 @@ pub struct Initiator {
     pub address: Option<String>,
     /// What the client says that it is.
     pub agent: String,
+    /// Who acts for whom, of a token of a trust.
+    pub delegation: Option<Value>,
 }
 
 /// One thing that was done.

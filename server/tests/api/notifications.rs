@@ -43,6 +43,32 @@ fn what_is_done_is_told_with_who_did_it() {
 }
 
 #[test]
+fn what_a_trusts_token_does_is_told_with_who_acts() {
+    let mut t = Teller::with("", "");
+    let (s, admin) = (&t.s, t.admin.clone());
+    let (alice, bob, p) = (s.user("alice"), s.user("bob"), s.project("P"));
+    s.grant(&alice, &p, "member");
+    let ask = json!({"trust": {"trustor_user_id": alice, "trustee_user_id": bob, "project_id": p,
+        "impersonation": true, "roles": [{"name": "member"}], "source_identity": "a job"}});
+    let trust = id(&s.post(&s.on("alice", &p), "/v3/OS-TRUST/trusts", ask).expect(201), "trust");
+    let token = s.consume("bob", &trust).expect(201).token();
+    s.delete(&token, &format!("/v3/OS-TRUST/trusts/{trust}")).expect(204);
+    s.delete(&admin, &format!("/v3/users/{bob}")).expect(204);
+    let told = t.told();
+    let of = |event: &str| {
+        told.iter().rfind(|e| e["event_type"] == event).unwrap_or_else(|| panic!("{event}: {told:?}"))
+    };
+    let ended = &of("identity.OS-TRUST:trust.deleted")["payload"];
+    assert_eq!(ended["initiator"]["user_id"], alice.as_str(), "as a Keystone tells it");
+    let attached = &ended["attachments"][0];
+    assert_eq!(attached["name"], "delegation");
+    let content = &attached["content"];
+    assert_eq!((&content["act"], &content["source_identity"]), (&json!({"sub": bob}), &json!("a job")));
+    assert_eq!(content["delegation_chain"][0]["trust_id"], trust.as_str());
+    assert!(of("identity.user.deleted")["payload"].get("attachments").is_none());
+}
+
+#[test]
 fn what_is_refused_or_only_asked_is_not_told() {
     let mut t = Teller::with("", "");
     let (s, admin) = (&t.s, t.admin.as_str());
