@@ -615,7 +615,7 @@ def keypair(w):
 
 
 def succession(w):
-    """gina leaves and is deleted; her stack scales on, by the same trust, which a colleague took over."""
+    """gina leaves and is deleted; the stack scales on, by the same trust, which a colleague took over."""
     c = w.c
     if not w.vicar:
         c.skip('succession', 'a Keystone has none')
@@ -628,20 +628,20 @@ def succession(w):
         grow = stack.output('grow_url')
         trust = gina.trusts()[0]['id']
         w.identity.delete('/users/%s?hand_over_to=%s' % (gina.id, hank.id), w.admin).want(204)
-        c.status('she is deleted', w.identity.get('/users/' + gina.id, w.admin), 404)
+        c.status('gina is deleted', w.identity.get('/users/' + gina.id, w.admin), 404)
         time.sleep(1.1)                   # tokens of the second of an end are ended
         status, text = fetch(grow)
         c.ok("the policy's signed URL is taken", status == 200, text[:300])
-        his = heat_of(hank, stack)
-        his.has_size(2)
-        c.ok('and the group has grown, without her', True)
+        again = heat_of(hank, stack)
+        again.has_size(2)
+        c.ok('and the group has grown, without gina', True)
         shown = w.identity.get('/OS-TRUST/trusts/' + trust, w.admin).want(200).body['trust']
-        c.equal('by the same trust, in her name, resting on him',
+        c.equal('by the same trust, in the name of gina, resting on hank',
                 [shown['trustor_user_id'], shown['adopted_by']['user_id'],
                  [t['id'] for t in gina.trusts()]], [gina.id, hank.id, [trust]])
         seen = w.identity.get('/users/%s/delegations' % hank.id, hank.login()).want(200).body['delegations']
-        c.equal('which he sees', [t['id'] for t in seen['acting_for_user']], [trust])
-        c.status('he suspends it', w.identity.post('/OS-TRUST/trusts/%s/suspend' % trust, hank.login(), {
+        c.equal('which hank sees', [t['id'] for t in seen['acting_for_user']], [trust])
+        c.status('and suspends', w.identity.post('/OS-TRUST/trusts/%s/suspend' % trust, hank.login(), {
             'suspension': {'reason': 'a look at it'}}), 200)
         mark = w.engine_log()
         fetch(grow)
@@ -650,10 +650,10 @@ def succession(w):
         time.sleep(1.1)
         status, text = fetch(grow)
         c.ok('the policy is taken again', status == 200, text[:300])
-        his = heat_of(hank, stack)
-        his.has_size(3)
+        again = heat_of(hank, stack)
+        again.has_size(3)
         c.ok('and the group grows on', True)
-        his.deleted()
+        again.deleted()
         c.ok('the stack is deleted, and the trust with it', until('the trust is gone', lambda: not gina.trusts()))
 
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::Method;
+use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 use vicar_rules::Micros;
 use vicar_rules::policy::{Scope, Subject};
@@ -12,6 +13,7 @@ use vicar_rules::token::{Act, Kind};
 
 use crate::app::App;
 use crate::auth::application_credential;
+use crate::auth::render;
 use crate::auth::token::{Known, Token, ValidateOptions, validate};
 use crate::error::{Error, Result};
 use crate::http::Request;
@@ -95,7 +97,12 @@ impl Caller {
         self.shared_token().map(|token| &**token)
     }
 
-    /// The same, to be kept.
+    /// Who acts for whom, for those who keep an audit trail; nothing but of a token of a trust.
+    pub fn delegation(&self) -> Option<Map<String, Value>> {
+        self.token().and_then(render::delegation)
+    }
+
+    /// The token, to be kept.
     pub fn shared_token(&self) -> Option<&Arc<Token>> {
         match &self.0 {
             Who::Bearer(token) => Some(token),

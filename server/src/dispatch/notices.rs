@@ -10,7 +10,6 @@ use super::events;
 use super::follows::{self, Tells};
 use super::route::{Auth, Route};
 use crate::app::App;
-use crate::auth::render;
 use crate::authz::{Caller, Told};
 use crate::error::Error;
 use crate::http::Request;
@@ -153,7 +152,7 @@ impl Done<'_> {
         if let Some(token) = self.caller.and_then(Caller::token) {
             initiator.user = Some(token.user.id.clone());
             initiator.name = Some(token.user.name.clone());
-            initiator.delegation = render::delegation(token).map(Value::Object);
+            initiator.delegation = self.caller.and_then(Caller::delegation).map(Value::Object);
             match &token.subject().scope {
                 Scope::Project { id, .. } => initiator.project = Some(id.clone()),
                 Scope::Domain(id) => initiator.domain = Some(id.clone()),
