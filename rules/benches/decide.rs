@@ -37,6 +37,7 @@ fn trusts() -> Vec<Trust> {
             origin: Origin::default(),
             suspension: None,
             adoption: None,
+            credential: None,
         })
         .collect()
 }
@@ -53,6 +54,7 @@ fn chain(n: u32) -> Option<()> {
         root_roles: &root_roles,
         agents: &agents,
         project: Presence::Active,
+        credential: None,
     };
     let (leaf, rows) = (format!("trust-{}", DEPTH - 1), trusts());
     for _ in 0..n {

@@ -26,6 +26,19 @@ pub struct ApplicationCredential {
     pub unrestricted: bool,
     /// What its tokens may be used for; nothing when that is not limited.
     pub access_rules: Option<BTreeSet<AccessRule>>,
+    /// What its tokens may delegate by trusts; nothing when they may not.
+    pub may_delegate: Option<MayDelegate>,
+}
+
+/// What the tokens of an application credential may delegate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MayDelegate {
+    /// To whom.
+    pub trustees: BTreeSet<String>,
+    /// Which of its roles.
+    pub roles: RoleSet,
+    /// How many redelegations may follow.
+    pub max_depth: u32,
 }
 
 /// The facts of this instant that an application credential is judged by.
@@ -83,6 +96,27 @@ pub fn evaluate(credential: &ApplicationCredential, facts: &CredentialFacts<'_>)
     }
 }
 
+/// What an application credential may delegate at `facts.now`: what it is worth, met with what it was allowed. As of a trust, all of
+/// its roles that it may delegate are delegated or none. It has ended when it may delegate nothing.
+pub fn delegable(
+    credential: &ApplicationCredential,
+    implications: &Implications,
+    facts: &CredentialFacts<'_>,
+) -> TrustStatus {
+    let gone = || TrustStatus::Ended(Ended::Broken(Broken::CredentialGone(credential.id.clone())));
+    let Some(may) = &credential.may_delegate else { return gone() };
+    match evaluate(credential, facts) {
+        TrustStatus::Live(worth) => {
+            let roles = implications.closure(&may.roles);
+            let own = Authority { roles, hops: may.max_depth, ..worth.clone() };
+            // A credential itself makes none that follow.
+            let worth = Authority { hops: u32::MAX, ..worth };
+            worth.meet(&own).map_or_else(gone, TrustStatus::Live)
+        }
+        other => other,
+    }
+}
+
 /// What a caller asks of a new application credential. Roles are ids already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialRequest {
@@ -94,6 +128,8 @@ pub struct CredentialRequest {
     pub unrestricted: bool,
     /// What its tokens may be used for; an empty set limits nothing.
     pub access_rules: BTreeSet<AccessRule>,
+    /// What its tokens may delegate by trusts. No role named is all of them.
+    pub may_delegate: Option<MayDelegate>,
 }
 
 /// An application credential that passed the rules; only [`grant`] makes one.
@@ -103,9 +139,15 @@ pub struct GrantedCredential {
     until: Until,
     unrestricted: bool,
     access_rules: BTreeSet<AccessRule>,
+    may_delegate: Option<MayDelegate>,
 }
 
 impl GrantedCredential {
+    /// What its tokens may delegate by trusts; nothing when they may not.
+    pub fn may_delegate(&self) -> Option<&MayDelegate> {
+        self.may_delegate.as_ref()
+    }
+
     /// Its roles, with what they imply.
     pub fn roles(&self) -> &RoleSet {
         &self.roles
@@ -177,7 +219,20 @@ pub fn grant(
             ask.access_rules.clone()
         }
     };
-    Ok(GrantedCredential { roles, until, unrestricted: ask.unrestricted, access_rules })
+    let may_delegate = match &ask.may_delegate {
+        None => None,
+        // What automation has may not let more automation delegate.
+        Some(_) if parent.is_some() => return Err(Refusal::MayNotLetDelegate),
+        Some(may) if may.roles.is_empty() => Some(MayDelegate { roles: roles.clone(), ..may.clone() }),
+        Some(may) => {
+            let wanted = implications.closure(&may.roles);
+            match wanted.iter().find(|role| !roles.contains(*role)) {
+                Some(role) => return Err(Refusal::RoleOfCredential(role.clone())),
+                None => Some(may.clone()),
+            }
+        }
+    };
+    Ok(GrantedCredential { roles, until, unrestricted: ask.unrestricted, access_rules, may_delegate })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ mod pausing;
 mod using;
 
 pub use adopting::{Adoption, Adopts, Name, adopt};
-pub use making::{Granted, Limits, Parties, TrustRequest, grant, redelegate};
+pub use making::{Granted, Limits, Parties, TrustRequest, grant, grant_by_credential, redelegate};
 pub use pausing::{Part, Resumes, Standing, Suspends, Suspension, resume, suspend};
 pub use using::{Narrower, Spent, Use, admit, consume};
 
@@ -134,6 +134,8 @@ pub struct Trust {
     pub suspension: Option<Suspension>,
     /// That somebody has taken it over: it rests on their roles, and the trustor is a name. It counts for the first link of a chain alone.
     pub adoption: Option<Adoption>,
+    /// The application credential whose token made it, if one did: it ends with that. It counts for the first link of a chain alone.
+    pub credential: Option<String>,
 }
 
 /// How a user or a project stands right now.
@@ -162,6 +164,9 @@ pub struct ChainFacts<'a> {
     pub agents: &'a BTreeMap<String, Presence>,
     /// The chain's project.
     pub project: Presence,
+    /// What the application credential may delegate now that made the first link; nothing when it is gone. It is asked for only where
+    /// one did.
+    pub credential: Option<&'a TrustStatus>,
 }
 
 /// How a trust ended. Final.
@@ -188,6 +193,8 @@ pub enum Broken {
     AgentGone(String),
     /// The project was deleted, or the trust never had one.
     ProjectGone,
+    /// The application credential that made it has ended, or may delegate no more; its id.
+    CredentialGone(String),
     /// The rows contradict the rules (a child wider than its parent, a circle); the link's id.
     Unlawful(String),
 }
@@ -207,6 +214,8 @@ pub enum Suspended {
     Terms(String),
     /// Somebody has suspended this link.
     Held(String),
+    /// The application credential that made it gives nothing for now; its id.
+    Credential(String),
 }
 
 /// What a trust is worth at an instant.
@@ -245,11 +254,15 @@ impl TrustStatus {
             Self::Suspended(Suspended::Early(id)) => format!("trust {id} gives nothing yet"),
             Self::Suspended(Suspended::Terms(id)) => format!("the terms of trust {id} cannot be read"),
             Self::Suspended(Suspended::Held(id)) => format!("trust {id} was suspended"),
+            Self::Suspended(Suspended::Credential(id)) => {
+                format!("application credential {id} gives nothing now")
+            }
             Self::Ended(Ended::Broken(b)) => match b {
                 Broken::AncestorEnded(id) => format!("trust {id} above it ended"),
                 Broken::AncestorMissing(id) => format!("trust {id} above it is gone"),
                 Broken::AgentGone(id) => format!("user {id} is gone"),
                 Broken::ProjectGone => "the project is gone".into(),
+                Broken::CredentialGone(id) => format!("application credential {id} is gone"),
                 Broken::Unlawful(id) => format!("trust {id} contradicts the trust above it"),
             },
         })
@@ -486,10 +499,23 @@ fn status(chain: &Chain, facts: &ChainFacts<'_>) -> TrustStatus {
     match authority {
         Some(mut a) => {
             a.roles.retain(|r| facts.root_roles.contains(r));
-            TrustStatus::Live(a)
+            // Whatever its rows say, it is no more than the credential that made it.
+            match above_root(chain, facts) {
+                None => TrustStatus::Live(a),
+                Some(above) => above.meet(&a).map_or_else(
+                    || TrustStatus::Ended(Ended::Broken(Broken::Unlawful(chain.root().id.clone()))),
+                    TrustStatus::Live,
+                ),
+            }
         }
         None => TrustStatus::Ended(Ended::Broken(Broken::ProjectGone)),
     }
+}
+
+/// What the first link was made with, when that was an application credential.
+fn above_root<'a>(chain: &Chain, facts: &ChainFacts<'a>) -> Option<&'a Authority> {
+    chain.root().credential.as_ref()?;
+    facts.credential.and_then(TrustStatus::live)
 }
 
 /// What one link gives on its own.
@@ -540,7 +566,12 @@ fn ended(chain: &Chain, facts: &ChainFacts<'_>) -> Option<Ended> {
     if leaf.project.is_none() || facts.project == Presence::Missing {
         return broken(Broken::ProjectGone);
     }
-    None
+    match &chain.root().credential {
+        Some(id) if facts.credential.is_none_or(TrustStatus::ended) => {
+            broken(Broken::CredentialGone(id.clone()))
+        }
+        Some(_) | None => None,
+    }
 }
 
 /// The link's own end, whatever is above it.
@@ -586,8 +617,14 @@ fn suspended(chain: &Chain, facts: &ChainFacts<'_>) -> Option<Suspended> {
             Some(_) => {}
         }
     }
-    // roles(child) ⊆ roles(parent) ⊆ … ⊆ roles that the root trustor holds now.
     let mut above = facts.root_roles.clone();
+    if let Some(id) = &chain.root().credential {
+        match above_root(chain, facts) {
+            Some(credential) => above.retain(|role| credential.roles.contains(role)),
+            None => return Some(Suspended::Credential(id.clone())),
+        }
+    }
+    // roles(child) ⊆ roles(parent) ⊆ … ⊆ roles that the root trustor holds now.
     for link in chain.links() {
         let own = facts.implications.closure(&link.roles);
         if let Some(lost) = own.iter().find(|r| !above.contains(*r)) {

@@ -197,6 +197,7 @@ mod tests {
             origin: Origin::default(),
             suspension: None,
             adoption: None,
+            credential: None,
         };
         Chain::assemble("t0", [trust]).expect("it is there")
     }
@@ -214,6 +215,7 @@ mod tests {
             root_roles: &authority().roles,
             agents: &agents,
             project: Presence::Active,
+            credential: None,
         };
         evaluate(chain(), &facts)
     }

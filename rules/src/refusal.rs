@@ -76,6 +76,16 @@ pub enum Refusal {
     ExternalId,
     /// What is said of the beginning of the chain is said otherwise already.
     OriginIsSet(&'static str),
+    /// An application credential lets nobody else be trustee than those that it names.
+    TrusteeOfCredential,
+    /// A trust asks for a role that the application credential which makes it may not delegate.
+    RoleOfCredential(String),
+    /// A trust would outlive the application credential that makes it.
+    OutlivesCredential,
+    /// A trust that an application credential made cannot be adopted.
+    CredentialsTrust,
+    /// Only a login lets an application credential delegate.
+    MayNotLetDelegate,
     /// A trust that is below another is adopted with that one, whose id this is.
     NotTheFirst(String),
     /// Who adopts a trust does not hold this role of it on its project.
@@ -144,6 +154,11 @@ impl Refusal {
             | LoginWithout(_)
             | ExternalId
             | OriginIsSet(_)
+            | TrusteeOfCredential
+            | RoleOfCredential(_)
+            | OutlivesCredential
+            | CredentialsTrust
+            | MayNotLetDelegate
             | NotTheFirst(_)
             | RoleNotOfAdopter(_)
             | AdoptedByTrustee
@@ -210,6 +225,22 @@ impl std::fmt::Display for Refusal {
                 f,
                 "{what}: a trust above says something else, or the trust itself; it is never changed"
             ),
+            TrusteeOfCredential => f.write_str(
+                "trustee_user_id is not among the trustees of the application credential of this token",
+            ),
+            RoleOfCredential(id) => write!(
+                f,
+                "role {id} is not among those that the application credential of this token may delegate"
+            ),
+            OutlivesCredential => {
+                f.write_str("expires_at is later than that of the application credential of this token")
+            }
+            CredentialsTrust => {
+                f.write_str("the trust was made by an application credential, and ends with it")
+            }
+            MayNotLetDelegate => {
+                f.write_str("may_delegate: only a login lets an application credential delegate")
+            }
             NotTheFirst(id) => write!(f, "the trust is below trust {id}: adopt that one"),
             RoleNotOfAdopter(id) => {
                 write!(f, "role {id} of the trust is not held on its project by whoever adopts it")
@@ -294,6 +325,11 @@ mod tests {
             (LoginWithout(id()), Forbidden, "not by x"),
             (ExternalId, Forbidden, "external_id"),
             (OriginIsSet("labels"), Forbidden, "labels: a trust above says"),
+            (TrusteeOfCredential, Forbidden, "trustee_user_id"),
+            (RoleOfCredential(id()), Forbidden, "role x"),
+            (OutlivesCredential, Forbidden, "expires_at"),
+            (CredentialsTrust, Forbidden, "ends with it"),
+            (MayNotLetDelegate, Forbidden, "may_delegate"),
             (NotTheFirst(id()), Forbidden, "below trust x"),
             (RoleNotOfAdopter(id()), Forbidden, "role x of the trust"),
             (AdoptedByTrustee, Forbidden, "a trustee cannot adopt"),

@@ -315,6 +315,7 @@ fn more() -> Value {
     let acts = json!({
         "suspension": closed(suspension, json!({})),
         "adopted_by": closed(adoption, json!({})),
+        "application_credential_id": text(),
     });
     merged(terms(), merged(origin(), acts))
 }
@@ -331,6 +332,9 @@ fn access_rule() -> Value {
 
 fn application_credential() -> Value {
     let role = object(json!({"id": text(), "name": text(), "domain_id": text_or_null()}), json!({}));
+    let roles = list(closed(json!({"id": text()}), json!({})));
+    let may = json!({"trustees": list(text()), "roles": roles, "max_depth": {"type": "integer"}});
+    let may_delegate = closed(may, json!({}));
     closed(
         json!({
             "id": text(),
@@ -346,7 +350,7 @@ fn application_credential() -> Value {
             "links": named("SelfLink"),
         }),
         // The secret is shown once, to who makes it.
-        json!({"secret": text(), "access_rules": list(named("AccessRule"))}),
+        json!({"secret": text(), "access_rules": list(named("AccessRule")), "may_delegate": may_delegate}),
     )
 }
 
@@ -471,6 +475,7 @@ fn chain_link() -> Value {
         }),
         json!({
             "adopted_by": text(),
+            "application_credential_id": text(),
             "access_rules": list(named("Rule")),
             "not_before": time(),
             "max_token_ttl": {"type": "integer", "minimum": 1, "description": "In seconds"},

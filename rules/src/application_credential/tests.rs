@@ -21,6 +21,7 @@ fn credential() -> ApplicationCredential {
         until: Until::At(NOW + 50),
         unrestricted: true,
         access_rules: None,
+        may_delegate: None,
     }
 }
 
@@ -68,6 +69,7 @@ fn ask() -> CredentialRequest {
         until: None,
         unrestricted: false,
         access_rules: BTreeSet::new(),
+        may_delegate: None,
     }
 }
 
@@ -163,4 +165,38 @@ fn only_an_unrestricted_one_makes_another() {
         let made = of(&CredentialRequest { unrestricted, ..ask() }, Some(&credential())).expect("lawful");
         assert_eq!(made.unrestricted(), unrestricted);
     }
+}
+
+fn may_delegate(roles: &[&str]) -> MayDelegate {
+    MayDelegate { trustees: ["bob".to_owned()].into(), roles: set(roles), max_depth: 2 }
+}
+
+#[test]
+fn only_a_login_lets_one_delegate_and_only_what_it_has() {
+    let asks = |roles: &[&str]| CredentialRequest { may_delegate: Some(may_delegate(roles)), ..ask() };
+    let granted = |roles: &[&str], parent| of(&asks(roles), parent).map(|g| g.may_delegate().cloned());
+    assert_eq!(granted(&["reader"], None), Ok(Some(may_delegate(&["reader"]))));
+    assert_eq!(granted(&[], None), Ok(Some(may_delegate(&["member", "reader"]))));
+    assert_eq!(granted(&["admin"], None), Err(Refusal::RoleOfCredential("admin".into())));
+    assert_eq!(granted(&["reader"], Some(&credential())), Err(Refusal::MayNotLetDelegate));
+    assert_eq!(of(&ask(), None).map(|g| g.may_delegate().cloned()), Ok(None));
+}
+
+#[test]
+fn it_may_delegate_what_it_is_worth_of_what_it_was_allowed() {
+    let one = ApplicationCredential { may_delegate: Some(may_delegate(&["member"])), ..credential() };
+    let delegable = |one: &ApplicationCredential, held: &[&str], now| {
+        let held = set(held);
+        let (user, project) = (Presence::Active, Presence::Active);
+        super::delegable(one, &implied(), &CredentialFacts { now, held: &held, user, project })
+    };
+    let status = delegable(&one, &["member", "reader", "admin"], NOW);
+    let authority = status.live().expect("live");
+    assert_eq!((&authority.roles, authority.hops), (&set(&["member", "reader"]), 2));
+    assert_eq!((authority.until, authority.impersonate), (one.until, true));
+    assert_eq!(delegable(&one, &["reader"], NOW).live().map(|a| a.roles.clone()), Some(set(&["reader"])));
+    assert!(matches!(delegable(&one, &[], NOW), TrustStatus::Suspended(Suspended::Role(_))));
+    assert_eq!(delegable(&one, &["member"], NOW + 50), TrustStatus::Ended(Ended::Expired));
+    let gone = TrustStatus::Ended(Ended::Broken(Broken::CredentialGone("c".into())));
+    assert_eq!(delegable(&credential(), &["member"], NOW), gone);
 }

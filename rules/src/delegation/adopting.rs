@@ -54,6 +54,10 @@ pub fn adopt(
     if chain.leaf().parent.is_some() {
         return Err(Refusal::NotTheFirst(chain.root().id.clone()));
     }
+    // It is the credential's, and ends with that.
+    if chain.leaf().credential.is_some() {
+        return Err(Refusal::CredentialsTrust);
+    }
     // They could go on for themselves in somebody else's name.
     if chain.leaf().trustee == adopter {
         return Err(Refusal::AdoptedByTrustee);

@@ -1,7 +1,8 @@
 //! What may be given away: the rules that say no when a trust is made, and the only makers of one.
 
-use super::{Evaluated, Presence, Trust, Until};
+use super::{Authority, Evaluated, Presence, Trust, Until};
 use crate::Micros;
+use crate::application_credential::ApplicationCredential;
 use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
@@ -88,6 +89,50 @@ pub fn grant(ask: &TrustRequest, parties: &Parties<'_>, limits: Limits) -> Resul
     };
     check_terms(&ask.terms, until)?;
     Ok(granted(ask, until, hops, None, (ask.terms.clone(), ask.origin.clone())))
+}
+
+/// Makes a root trust with the token of an application credential that may delegate: no more than `above`, which is what the credential
+/// may delegate now, and for one of its trustees. The trust ends with the credential.
+///
+/// # Errors
+///
+/// The first rule that forbids it.
+pub fn grant_by_credential(
+    ask: &TrustRequest,
+    credential: &ApplicationCredential,
+    above: &Authority,
+    parties: &Parties<'_>,
+    limits: Limits,
+) -> Result<Granted, Refusal> {
+    let Some(may) = credential.may_delegate.as_ref().filter(|_| credential.user == parties.token_user) else {
+        return Err(Refusal::DelegatedToken("manage trusts"));
+    };
+    if ask.project.as_deref() != Some(&above.project) {
+        return Err(Refusal::OtherProject);
+    }
+    if !may.trustees.contains(&ask.trustee) {
+        return Err(Refusal::TrusteeOfCredential);
+    }
+    let asked = TrustRequest {
+        until: ask.until.or(above.until.to_option()),
+        // Nothing said is as much as it may.
+        count: ask.count.or(ask.allow_redelegation.then(|| limits.max_redelegation_count.min(above.hops))),
+        terms: ask.terms.below(&above.terms)?,
+        ..ask.clone()
+    };
+    let mut granted = grant(&asked, parties, limits)?;
+    let wanted = parties.implications.closure(&ask.roles);
+    if let Some(role) = wanted.iter().find(|role| !above.roles.contains(*role)) {
+        return Err(Refusal::RoleOfCredential(role.clone()));
+    }
+    if granted.trust.until > above.until {
+        return Err(Refusal::OutlivesCredential);
+    }
+    if granted.trust.hops > above.hops {
+        return Err(Refusal::DepthAboveMaximum { asked: granted.trust.hops, maximum: above.hops });
+    }
+    granted.trust.credential = Some(credential.id.clone());
+    Ok(granted)
 }
 
 /// Makes a child below the last trust of `parent` (rules 30 to 35), which is the chain of the presented
@@ -178,6 +223,7 @@ fn granted(
             origin,
             suspension: None,
             adoption: None,
+            credential: None,
         },
     }
 }

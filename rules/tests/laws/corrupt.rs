@@ -115,6 +115,7 @@ fn ruined(r: &Ruin) -> Vec<Trust> {
             origin: Origin::default(),
             suspension: None,
             adoption: None,
+            credential: None,
         });
     }
     let mut lost = BTreeSet::new();
@@ -185,6 +186,7 @@ fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
         root_roles: set(r.root_roles),
         agents: &agents,
         project: r.project,
+        credential: None,
     };
     for leaf in &rows {
         let chain = Chain::assemble(&leaf.id, rows.iter().cloned()).expect("the leaf is there");

@@ -8,9 +8,13 @@ use proptest::prelude::*;
 use vicar_rules::Micros;
 use vicar_rules::access_rule::{AccessRule, path_matches};
 use vicar_rules::application_credential::{
-    ApplicationCredential, CredentialFacts, CredentialRequest, evaluate, grant,
+    ApplicationCredential, CredentialFacts, CredentialRequest, MayDelegate, delegable, evaluate, grant,
 };
-use vicar_rules::delegation::{Authority, Presence, Until};
+use vicar_rules::delegation::{
+    self, Authority, Broken, Chain, ChainFacts, Ended, Limits, Parties, Presence, TrustRequest, TrustStatus,
+    Until,
+};
+use vicar_rules::origin::Origin;
 use vicar_rules::token::{Act, Kind, Switches, may, with_credential};
 
 use crate::config;
@@ -119,6 +123,7 @@ impl World {
             until: step.until.map(|t| self.now + t - 20),
             unrestricted: step.unrestricted,
             access_rules: step.rules.clone(),
+            may_delegate: None,
         };
         let implications = implications(&self.pairs);
         let held = set(close(&self.pairs, self.held)).clone();
@@ -143,6 +148,7 @@ impl World {
                 until: granted.until(),
                 unrestricted: granted.unrestricted(),
                 access_rules: (!rules.is_empty()).then_some(rules),
+                may_delegate: None,
             },
         });
         Ok(())
@@ -214,6 +220,102 @@ proptest! {
         prop_assert_eq!(path_matches(&joined(&segments), &joined(&path)), fits(&segments, &path));
     }
 
+    /// A credential delegates, now and with other facts: never more than it may, and nothing without it.
+    #[test]
+    fn what_a_credential_delegates_is_never_more_than_it_may(
+        pairs in vec((0..ROLES.len(), 0..ROLES.len()), 0..3),
+        [held, later, roles, may, asked] in proptest::array::uniform5(0..=ALL),
+        depths in (0..4_u32, prop::option::of(0..4_u32)),
+        ends in (prop::option::of(1_001..1_020_i64), prop::option::of(1_001..1_020_i64)),
+        rules in (vec(rule(), 0..3), vec(rule(), 0..3)),
+        trustee in 1..3_usize,
+        imp in any::<bool>(),
+        gone in prop::bool::weighted(0.2),
+        now in 1_000..1_020_i64,
+    ) {
+        let pairs: BTreeSet<_> = pairs.into_iter().collect();
+        let implications = implications(&pairs);
+        let holds = |roles: Mask| set(close(&pairs, roles)).clone();
+        let row = ApplicationCredential {
+            id: "c".into(),
+            user: USERS[0].to_owned(),
+            project: Some(PROJECTS[0].to_owned()),
+            roles: holds(roles),
+            until: Until::from_option(ends.0),
+            unrestricted: false,
+            access_rules: (!rules.0.is_empty()).then(|| rules.0.iter().cloned().collect()),
+            may_delegate: Some(MayDelegate {
+                trustees: [USERS[1].to_owned()].into(),
+                roles: set(may & close(&pairs, roles)).clone(),
+                max_depth: depths.0,
+            }),
+        };
+        let may_now = |held: &_, now| {
+            let (user, project) = (Presence::Active, Presence::Active);
+            delegable(&row, &implications, &CredentialFacts { now, held, user, project })
+        };
+        let held = holds(held);
+        let before = may_now(&held, 1_000);
+        let Some(above) = before.live() else { return Ok(()) };
+        let ask = TrustRequest {
+            trustor: USERS[0].to_owned(),
+            trustee: USERS[trustee].to_owned(),
+            project: Some(PROJECTS[0].to_owned()),
+            impersonation: imp,
+            roles: set(asked).clone(),
+            until: ends.1,
+            uses: None,
+            allow_redelegation: depths.1.is_some(),
+            count: depths.1,
+            terms: vicar_rules::terms::Terms {
+                access: if rules.1.is_empty() { Default::default() } else { vicar_rules::access_rule::Access::only(&rules.1.iter().cloned().collect()) },
+                ..Default::default()
+            },
+            external_id: None,
+            origin: Origin::default(),
+        };
+        let parties = Parties {
+            token_user: USERS[0],
+            trustee_exists: true,
+            project: Presence::Active,
+            root_roles: &held,
+            implications: &implications,
+            now: 1_000,
+        };
+        let limits = Limits { allow_redelegation: true, max_redelegation_count: 3 };
+        let Ok(granted) = delegation::grant_by_credential(&ask, &row, above, &parties, limits) else {
+            return Ok(());
+        };
+        let trust = delegation::Trust { id: "t".into(), ..granted.trust().clone() };
+        prop_assert_eq!(trust.trustee.as_str(), USERS[1], "to somebody else");
+        prop_assert!(trust.until <= above.until && trust.hops <= depths.0);
+        prop_assert!(implications.closure(&trust.roles).is_subset(&above.roles));
+        // Whatever is held later, and whenever.
+        let later = holds(later);
+        let may_later = may_now(&later, now);
+        let agents = [(USERS[0].to_owned(), Presence::Active), (USERS[1].to_owned(), Presence::Active)].into();
+        let facts = ChainFacts {
+            now,
+            implications: &implications,
+            root_roles: &later,
+            agents: &agents,
+            project: Presence::Active,
+            credential: (!gone).then_some(&may_later),
+        };
+        let chain = Chain::assemble("t", [trust]).expect("it is there");
+        let worth = delegation::evaluate(chain, &facts);
+        match worth.status() {
+            TrustStatus::Live(a) => {
+                prop_assert!(!gone);
+                prop_assert!(may_later.live().is_some_and(|above| a.le(above)), "{a:?} is above {may_later:?}");
+            }
+            TrustStatus::Ended(Ended::Broken(Broken::CredentialGone(_))) => {
+                prop_assert!(gone || may_later.ended());
+            }
+            TrustStatus::Ended(_) | TrustStatus::Suspended(_) => {}
+        }
+    }
+
     #[test]
     fn a_credential_is_below_its_owner(held in 0..=ALL, roles in 1..=ALL, until in prop::option::of(990..1_010_i64)) {
         let row = ApplicationCredential {
@@ -224,6 +326,7 @@ proptest! {
             until: Until::from_option(until),
             unrestricted: false,
             access_rules: None,
+            may_delegate: None,
         };
         for user in [Presence::Active, Presence::Disabled, Presence::DomainDisabled, Presence::Missing] {
             for project in [Presence::Active, Presence::Disabled, Presence::DomainDisabled, Presence::Missing] {

@@ -365,8 +365,8 @@ fn suspended_is_not_dead(w: &World) -> Verdict {
                 TrustStatus::Suspended(Suspended::Held(id)) => {
                     w.path(t).into_iter().any(|x| w.trusts[x].row.id == *id && w.trusts[x].held.is_some())
                 }
-                // Rows that the rules made can be read.
-                TrustStatus::Suspended(Suspended::Terms(_)) => false,
+                // Rows that the rules made can be read; application credentials have laws of their own.
+                TrustStatus::Suspended(Suspended::Terms(_) | Suspended::Credential(_)) => false,
                 TrustStatus::Live(_) | TrustStatus::Ended(_) => false,
             };
             must!(true_reason, "t{t} is suspended, not {said:?}");
@@ -663,7 +663,9 @@ fn a_dead_thing_is_ended(w: &World) -> Verdict {
             }
             Ended::Broken(Broken::ProjectGone) => w.projects[w.trusts[t].project] == State::Gone,
             // Rows that the rules made never contradict the rules.
-            Ended::Broken(Broken::AncestorMissing(_) | Broken::Unlawful(_)) => false,
+            Ended::Broken(Broken::AncestorMissing(_) | Broken::Unlawful(_) | Broken::CredentialGone(_)) => {
+                false
+            }
         };
         must!(true_reason, "t{t} did not end as {how:?}");
         must!(

@@ -579,6 +579,7 @@ impl World {
                 root_roles: set(roles),
                 agents: &self.agents,
                 project: self.project_presence(project),
+                credential: None,
             },
         )
     }

@@ -182,7 +182,11 @@ pub async fn worth(
         TrustStatus::Suspended(Suspended::Agent(_)) => Err(Reason::TokenUser),
         TrustStatus::Suspended(Suspended::Project) => Err(Reason::NoSuchScope),
         TrustStatus::Suspended(
-            Suspended::Role(_) | Suspended::Early(_) | Suspended::Terms(_) | Suspended::Held(_),
+            Suspended::Role(_)
+            | Suspended::Early(_)
+            | Suspended::Terms(_)
+            | Suspended::Held(_)
+            | Suspended::Credential(_),
         ) => Err(Reason::NoRoles),
         TrustStatus::Ended(_) => Err(Reason::CredentialOver),
     })

@@ -299,7 +299,11 @@ pub async fn worth(
         (TrustStatus::Suspended(Suspended::Project) | TrustStatus::Live(_), _) => Err(Reason::NoSuchScope),
         (
             TrustStatus::Suspended(
-                Suspended::Role(_) | Suspended::Early(_) | Suspended::Terms(_) | Suspended::Held(_),
+                Suspended::Role(_)
+                | Suspended::Early(_)
+                | Suspended::Terms(_)
+                | Suspended::Held(_)
+                | Suspended::Credential(_),
             ),
             _,
         ) => Err(Reason::NoRoles),

@@ -169,6 +169,9 @@ fn link(t: &Trust) -> Value {
         "expires_at": t.until.to_option().map(clock::iso),
         "redelegation_count": t.hops,
     });
+    if let Some(id) = &t.credential {
+        extra::set(&mut out, "application_credential_id", id.as_str());
+    }
     if let Some(adoption) = &t.adoption {
         extra::set(&mut out, "adopted_by", adoption.by.as_str());
     }

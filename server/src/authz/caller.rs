@@ -6,6 +6,7 @@ use axum::http::Method;
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 use vicar_rules::Micros;
+use vicar_rules::application_credential::ApplicationCredential;
 use vicar_rules::policy::{Scope, Subject};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::roles::Implications;
@@ -102,6 +103,12 @@ impl Caller {
         self.token().and_then(render::delegation)
     }
 
+    /// The application credential of a token that may delegate, and sees and ends what it delegated.
+    pub fn delegating_credential(&self) -> Option<&ApplicationCredential> {
+        let own = &self.token()?.application_credential.as_ref()?.credential;
+        own.may_delegate.as_ref().map(|_| own)
+    }
+
     /// The token, to be kept.
     pub fn shared_token(&self) -> Option<&Arc<Token>> {
         match &self.0 {
@@ -171,6 +178,8 @@ impl Caller {
 
     /// Whether a token of this kind may do this at all.
     pub fn may(&self, app: &App, act: Act) -> Result<(), Refusal> {
-        vicar_rules::token::may(self.kind(), act, app.switches())
+        let mut switches = app.switches();
+        switches.application_credential_trusts |= self.delegating_credential().is_some();
+        vicar_rules::token::may(self.kind(), act, switches)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use vicar_rules::access_rule::AccessRule;
-use vicar_rules::application_credential::ApplicationCredential;
+use vicar_rules::application_credential::{ApplicationCredential, MayDelegate};
 use vicar_rules::delegation::Until;
 use vicar_rules::roles::RoleSet;
 
@@ -37,6 +37,11 @@ impl StoredCredential {
             + self.description.as_ref().map_or(0, String::len)
             + self.access_rules.iter().map(rule).sum::<usize>()
             + 100 * self.credential.roles.len()
+            + self
+                .credential
+                .may_delegate
+                .as_ref()
+                .map_or(0, |may| 100 * (may.roles.len() + may.trustees.len()))
     }
 }
 
@@ -64,8 +69,8 @@ impl StoredRule {
 
 const CREDENTIALS: &str =
     "SELECT c.internal_id, c.id, c.name, c.description, c.user_id, c.project_id, c.expires_at,
-        c.unrestricted
-   FROM application_credential c";
+        c.unrestricted, m.terms
+   FROM application_credential c LEFT JOIN vicar_may_delegate m ON m.application_credential_id = c.id";
 
 fn read(r: &mut Row) -> Result<StoredCredential> {
     let (internal, id, name, description) = (r.take()?, r.take()?, r.take()?, r.take()?);
@@ -79,8 +84,27 @@ fn read(r: &mut Row) -> Result<StoredCredential> {
         until: Until::from_option(until),
         unrestricted: unrestricted == Some(true),
         access_rules: None,
+        may_delegate: r.take::<Option<String>>()?.map(|text| read_may_delegate(&text)),
     };
     Ok(StoredCredential { internal, name, description, unrestricted, access_rules: Vec::new(), credential })
+}
+
+/// What an application credential may delegate, from the stored form. What cannot be read gives nothing for now, and ends nothing.
+fn read_may_delegate(text: &str) -> MayDelegate {
+    let read = || {
+        let stored: Value = serde_json::from_str(text).ok()?;
+        let object = stored.as_object().filter(|all| all.len() == 3)?;
+        let list = |name: &str| serde_json::from_value::<BTreeSet<String>>(object.get(name)?.clone()).ok();
+        let max_depth = object.get("max_depth")?.as_u64()?.try_into().ok()?;
+        Some(MayDelegate { trustees: list("trustees")?, roles: list("roles")?, max_depth })
+    };
+    let nothing = || MayDelegate { trustees: BTreeSet::new(), roles: RoleSet::new(), max_depth: 0 };
+    read().unwrap_or_else(nothing)
+}
+
+/// The stored form.
+pub fn write_may_delegate(may: &MayDelegate) -> String {
+    json!({"trustees": may.trustees, "roles": may.roles, "max_depth": may.max_depth}).to_string()
 }
 
 const RULES: &str = "SELECT a.id, a.external_id, a.user_id, a.service, a.path, a.method FROM access_rule a";
@@ -203,6 +227,18 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn what_it_may_delegate_is_read_as_it_was_written() {
+        let set = |all: &[&str]| all.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
+        let may = MayDelegate { trustees: set(&["bob"]), roles: set(&["r", "s"]), max_depth: 2 };
+        assert_eq!(read_may_delegate(&write_may_delegate(&may)), may);
+        for text in ["", "{}", "[]", r#"{"trustees": ["bob"], "roles": ["r"], "max_depth": -1}"#] {
+            assert!(read_may_delegate(text).trustees.is_empty(), "{text}");
+        }
+        let more = r#"{"trustees": ["bob"], "roles": ["r"], "max_depth": 0, "moon": 1}"#;
+        assert!(read_may_delegate(more).roles.is_empty());
+    }
+
     /// What is remembered of it is bounded by what it says that it takes.
     #[test]
     fn what_a_client_makes_long_is_counted() {
@@ -229,6 +265,7 @@ mod tests {
                 until: Until::Never,
                 unrestricted: false,
                 access_rules: Some(BTreeSet::from([rule.clone()])),
+                may_delegate: None,
             },
         };
         let empty = stored(0, 0).size();

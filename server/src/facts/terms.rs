@@ -46,6 +46,7 @@ const REQUIRED_METHODS: &str = "required_methods";
 const EXTERNAL_ID: &str = "external_id";
 const SUSPENSION: &str = "suspension";
 const ADOPTION: &str = "adoption";
+const CREDENTIAL: &str = "application_credential";
 
 /// What is stored of a trust beyond what its row can say, with times in microseconds since 1970 and spans in microseconds. Nothing when
 /// there is nothing to store, unless the trust is below one of which there is, and so is to be apart too.
@@ -83,6 +84,9 @@ pub fn write(trust: &Trust, is_below: bool) -> Option<String> {
         });
         out.insert(ADOPTION.into(), stored);
     }
+    if let Some(id) = &trust.credential {
+        out.insert(CREDENTIAL.into(), id.as_str().into());
+    }
     (is_below || !out.is_empty()).then(|| Value::Object(out).to_string())
 }
 
@@ -100,6 +104,7 @@ pub fn read(text: &str, trust: &mut Trust) -> Option<()> {
             EXTERNAL_ID => trust.external_id = Some(value.as_str()?.to_owned()),
             SUSPENSION => trust.suspension = Some(suspension(value)?),
             ADOPTION => trust.adoption = Some(adoption(value)?),
+            CREDENTIAL => trust.credential = Some(value.as_str()?.to_owned()),
             _ => return None,
         }
     }
@@ -198,6 +203,7 @@ mod tests {
             origin: Origin::default(),
             suspension: None,
             adoption: None,
+            credential: None,
         }
     }
 
@@ -221,6 +227,7 @@ mod tests {
             external_id: Some("a customer".into()),
             suspension: Some(suspension),
             adoption: Some(adoption),
+            credential: Some("c".into()),
             ..trust()
         };
         let with = |terms: Terms| Trust { terms: Some(terms), ..whole.clone() };
@@ -242,6 +249,7 @@ mod tests {
             Trust { external_id: whole.external_id.clone(), ..trust() },
             Trust { suspension: whole.suspension.clone(), ..trust() },
             Trust { adoption: whole.adoption.clone(), ..trust() },
+            Trust { credential: whole.credential.clone(), ..trust() },
         ] {
             assert!(write(&some, false).is_some());
         }

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use vicar_rules::Micros;
+use vicar_rules::application_credential::{CredentialFacts, delegable};
 use vicar_rules::delegation::{self, Chain, ChainFacts, Evaluated, Presence, Trust, TrustStatus, Until};
 use vicar_rules::loss::{self, LostPlace};
 use vicar_rules::roles::{Implications, RoleSet};
 use vicar_rules::terms::Terms;
 
+use super::application_credentials::{self, StoredCredential};
 use super::holdings::Holdings;
 use super::users::users;
 use super::{Place, ProjectFacts, UserFacts, effective_roles, implications, origin, projects, terms};
@@ -45,6 +47,7 @@ fn read_trust(r: &mut Row) -> Result<Trust> {
         origin: origin::of_column(r.take::<Option<String>>()?.as_deref()),
         suspension: None,
         adoption: None,
+        credential: None,
     })
 }
 
@@ -237,17 +240,27 @@ pub async fn evaluate_all(
     let projects = projects(tx, on).await?;
     let held = root_roles(tx, &chains, implications).await?;
     let nothing = RoleSet::new();
+    let credentials = credentials(tx, &chains).await?;
+    let may_delegate = |chain: &Chain, held: &RoleSet, project| {
+        let stored = credentials.get(chain.root().credential.as_deref()?)?;
+        let user = agents.get(&stored.credential.user).copied().unwrap_or(Presence::Missing);
+        Some(delegable(&stored.credential, implications, &CredentialFacts { now, held, user, project }))
+    };
     Ok(chains
         .into_iter()
         .map(|chain| {
             let project = chain.leaf().project.as_ref().and_then(|id| projects.get(id).cloned());
             let key = (chain.holder().to_owned(), chain.leaf().project.clone().unwrap_or_default());
+            let root_roles = held.get(&key).unwrap_or(&nothing);
+            let presence = project.as_ref().map_or(Presence::Missing, |p| p.presence);
+            let credential = may_delegate(&chain, root_roles, presence);
             let facts = ChainFacts {
                 now,
                 implications,
-                root_roles: held.get(&key).unwrap_or(&nothing),
+                root_roles,
                 agents: &agents,
-                project: project.as_ref().map_or(Presence::Missing, |p| p.presence),
+                project: presence,
+                credential: credential.as_ref(),
             };
             let evaluated = delegation::evaluate(chain, &facts);
             let agents = evaluated.chain().agents().into_iter().filter_map(|id| users.get_key_value(id));
@@ -256,6 +269,20 @@ pub async fn evaluate_all(
             EvaluatedTrust { evaluated, users, project }
         })
         .collect())
+}
+
+/// The application credentials that made the first trusts of some chains, by id.
+async fn credentials(tx: &mut Tx, chains: &[Chain]) -> Result<BTreeMap<String, StoredCredential>> {
+    let ids: BTreeSet<&str> = chains.iter().filter_map(|c| c.root().credential.as_deref()).collect();
+    let mut out = BTreeMap::new();
+    for part in ids.into_iter().collect::<Vec<_>>().chunks(CHUNK) {
+        let found = application_credentials::find(tx, |q| {
+            q.id_in("c.id", part.iter().copied());
+        })
+        .await?;
+        out.extend(found.into_iter().map(|stored| (stored.credential.id.clone(), stored)));
+    }
+    Ok(out)
 }
 
 /// The user whom an adopted chain names, as they were shown when it was adopted: they may be deleted.

@@ -12,6 +12,7 @@ mod cascade;
 mod catalog;
 mod concurrency;
 mod database;
+mod delegating;
 mod deletions;
 mod discovery;
 mod domain_config;

@@ -417,7 +417,9 @@ impl Tally {
             }
             TrustStatus::Suspended(_) => self.suspended += 1,
             TrustStatus::Ended(Ended::Broken(why)) => match why {
-                Broken::AncestorEnded(_) | Broken::AncestorMissing(_) => self.below_ended += 1,
+                Broken::AncestorEnded(_) | Broken::AncestorMissing(_) | Broken::CredentialGone(_) => {
+                    self.below_ended += 1;
+                }
                 Broken::AgentGone(_) => self.without_user += 1,
                 Broken::ProjectGone => self.without_project += 1,
                 Broken::Unlawful(_) => self.unlawful += 1,

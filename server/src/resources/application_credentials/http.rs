@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use axum::response::Response;
 use serde_json::{Value, json};
 use vicar_rules::access_rule::AccessRule;
-use vicar_rules::application_credential::{CredentialRequest, grant};
+use vicar_rules::application_credential::{CredentialRequest, MayDelegate, grant};
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::revocation::Event;
 use vicar_rules::roles::RoleSet;
@@ -24,8 +24,10 @@ use crate::http::Links;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::http::schema::{self, NAME, TEXT};
 use crate::ids;
+use crate::notifications::{Action, ObjectKind};
 use crate::resource::Record;
 use crate::resources::roles::{self, Role};
+use crate::resources::trusts::end;
 use crate::schema;
 use crate::store::{Select, Tx, WriteTx};
 
@@ -57,6 +59,19 @@ schema!(CREATE, {
                 "type": "object",
                 "properties": access_rule(),
             },
+        },
+        "may_delegate": {
+            "type": ["object", "null"],
+            "required": ["trustees"],
+            "properties": {
+                "trustees": {
+                    "type": "array", "minItems": 1, "maxItems": 32,
+                    "items": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": TEXT},
+                },
+                "roles": {"type": ["array", "null"], "maxItems": 32, "items": schema::named_role()},
+                "max_depth": {"type": ["integer", "null"], "minimum": 0, "maximum": 1000},
+            },
+            "additionalProperties": false,
         },
         // The server says these.
         "id": {"type": "string"},
@@ -97,11 +112,13 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     };
     let rules = Rules::resolve(&mut s.tx, &owner.user_id, body.remove("access_rules")).await?;
     let unrestricted = body.get("unrestricted").and_then(Value::as_bool);
+    let may_delegate = may_delegate(&mut s.tx, body.get("may_delegate")).await?;
     let ask = CredentialRequest {
         roles,
         until,
         unrestricted: unrestricted == Some(true),
         access_rules: rules.wanted(),
+        may_delegate,
     };
     let token_roles: RoleSet = token.roles.iter().map(|role| role.id.clone()).collect();
     let parent = token.application_credential.as_ref();
@@ -161,6 +178,26 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let mut shown = shown(&mut s.tx, links, &made).await?;
     extra::set(&mut shown, "secret", secret);
     Ok(created("application_credential", shown))
+}
+
+/// What a body lets the credential delegate.
+async fn may_delegate(tx: &mut Tx, given: Option<&Value>) -> Result<Option<MayDelegate>> {
+    let Some(given) = given.and_then(Value::as_object) else { return Ok(None) };
+    let trustees = given.get("trustees").and_then(Value::as_array).into_iter().flatten();
+    let trustees: BTreeSet<String> = trustees.filter_map(Value::as_str).map(str::to_owned).collect();
+    let known = facts::users::users(tx, trustees.iter().map(String::as_str)).await?;
+    if let Some(unknown) = trustees.iter().find(|id| !known.contains_key(*id)) {
+        return Err(Error::NotFound("user", unknown.clone()));
+    }
+    let max_depth = match given.get("max_depth") {
+        None | Some(Value::Null) => 0,
+        // JSON Schema takes `1.0` for an integer.
+        Some(depth) => depth
+            .as_u64()
+            .and_then(|depth| depth.try_into().ok())
+            .ok_or_else(|| Error::field("may_delegate.max_depth", "must be an integer without a fraction"))?,
+    };
+    Ok(Some(MayDelegate { trustees, roles: roles::named::resolve(tx, given.get("roles")).await?, max_depth }))
 }
 
 /// An access rule of a body.
@@ -327,7 +364,10 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     let id = s.param("application_credential_id")?;
     let found = application_credentials::get(&mut s.tx, id).await?;
     let found = authorize(s, Op::DeleteApplicationCredential, found)?;
+    let ended = end::credential_gone(&mut s.tx, &found, &found.credential.id, s.now).await?;
+    s.request.line.ended(&ended);
     sql::delete(&mut s.tx, &found).await?;
+    s.tell_followed(ObjectKind::Trust, Action::Deleted, ended);
     let event = Event { audit_chain: Some(audit_chain(&found.credential.id)), ..Event::default() };
     facts::revoke(&mut s.tx, &found, event).await?;
     Ok(no_content())

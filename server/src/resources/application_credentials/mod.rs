@@ -6,12 +6,14 @@ pub mod sql;
 use serde_json::{Value, json};
 use vicar_rules::policy::{Fact, Facts};
 
-use crate::authz::{Caller, Object, Proposed};
+use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::clock;
 use crate::error::Result;
 use crate::extra;
 use crate::facts::application_credentials::{StoredCredential, StoredRule};
 use crate::http::Links;
+use crate::resources::keypairs::EndsKeypairs;
+use crate::resources::trusts::end::EndsTrusts;
 
 /// An application credential that is to be made: whose it will be.
 #[derive(Debug, Clone)]
@@ -32,6 +34,10 @@ impl Object for StoredCredential {
         Ok(Facts::none().with(Fact::PathUser, &self.credential.user))
     }
 }
+
+// The trusts that it made end with it.
+impl EndsTrusts for Authorized<StoredCredential> {}
+impl EndsKeypairs for Authorized<StoredCredential> {}
 
 impl Object for StoredRule {
     fn facts(&self, _caller: &Caller) -> Result<Facts> {
@@ -57,6 +63,11 @@ fn to_json(stored: &StoredCredential, roles: &[Value], links: &Links) -> Value {
         "unrestricted": stored.unrestricted,
         "links": {"self": links.of(&["users", &own.user, "application_credentials", &own.id])},
     });
+    if let Some(may) = &own.may_delegate {
+        let roles: Vec<Value> = may.roles.iter().map(|id| json!({"id": id})).collect();
+        let shown = json!({"trustees": may.trustees, "roles": roles, "max_depth": may.max_depth});
+        extra::set(&mut out, "may_delegate", shown);
+    }
     if let Some(map) = out.as_object_mut().filter(|_| !stored.access_rules.is_empty()) {
         map.insert("access_rules".into(), stored.access_rules.iter().map(StoredRule::to_json).collect());
     }

@@ -8,7 +8,7 @@ use super::NewCredential;
 use crate::args;
 use crate::authz::{Authorized, Proposed};
 use crate::error::{Error, Result};
-use crate::facts::application_credentials::{StoredCredential, StoredRule};
+use crate::facts::application_credentials::{StoredCredential, StoredRule, write_may_delegate};
 use crate::store::{self, Delete, Id, Insert, Tx, WriteTx};
 
 /// How many application credentials a user has.
@@ -80,6 +80,12 @@ pub async fn insert(
         rows.row().set("application_credential_id", internal).set("role_id", role)
     });
     tx.execute(proof, &roles).await?;
+    if let Some(may) = granted.may_delegate() {
+        let row = Insert::into("vicar_may_delegate")
+            .set("application_credential_id", new.id)
+            .set("terms", write_may_delegate(may));
+        tx.execute(proof, &row).await?;
+    }
     Ok(internal)
 }
 
@@ -134,6 +140,8 @@ pub async fn delete(tx: &mut WriteTx, proof: &Authorized<StoredCredential>) -> R
         let rows = Delete::from(table).key("application_credential_id", proof.internal);
         tx.execute(proof, &rows).await?;
     }
+    let may = Delete::from("vicar_may_delegate").key("application_credential_id", &proof.credential.id);
+    tx.execute(proof, &may).await?;
     let row = Delete::from("application_credential").key("internal_id", proof.internal);
     tx.execute(proof, &row).await?;
     Ok(())

@@ -43,10 +43,20 @@ fn part<'a>(s: &Writing<'_>, op: Op, caller: &'a Caller, trust: &EvaluatedTrust)
     Ok(if outside { Part::Outside } else { Part::Trustor(caller.user_id()) })
 }
 
+/// Who suspends and resumes: a login, or a bearer of the chain. An application credential is the trustor's, and would resume what they
+/// have suspended.
+fn pausing<'r>(s: &Writing<'r>) -> Result<&'r Caller> {
+    let caller = s.caller()?;
+    match caller.kind() {
+        Kind::Login | Kind::Trust => Ok(caller),
+        _ => Err(Refusal::DelegatedToken("suspend or resume trusts").into()),
+    }
+}
+
 /// `POST /v3/OS-TRUST/trusts/{id}/suspend`
 pub async fn suspend(s: &mut Writing<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
-    let caller = s.caller()?;
+    let caller = pausing(s)?;
     let trust = load_living(caller, &mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::SuspendTrust, trust)?;
     let reason = take_text(&mut s.body()?, "reason").unwrap_or_default();
@@ -61,7 +71,7 @@ pub async fn suspend(s: &mut Writing<'_>) -> Result<Response> {
 /// `POST /v3/OS-TRUST/trusts/{id}/resume`
 pub async fn resume(s: &mut Writing<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
-    let caller = s.caller()?;
+    let caller = pausing(s)?;
     let trust = load_living(caller, &mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::ResumeTrust, trust)?;
     let part = part(s, Op::ResumeTrust, caller, &trust)?;

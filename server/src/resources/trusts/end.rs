@@ -29,6 +29,8 @@ pub enum EndReason {
     AgentGone,
     /// Its project was deleted.
     ProjectGone,
+    /// The application credential that made it was deleted.
+    CredentialGone,
 }
 
 impl EndReason {
@@ -42,6 +44,7 @@ impl EndReason {
             Self::Broken => "broken",
             Self::AgentGone => "user deleted",
             Self::ProjectGone => "project deleted",
+            Self::CredentialGone => "credential deleted",
         }
     }
 }
@@ -129,6 +132,30 @@ pub async fn user_gone(tx: &mut WriteTx, proof: &impl EndsTrusts, user: &str, no
     all_where(tx, proof, is_adopter, EndReason::AgentGone, now).await?;
     tx.execute(proof, &Delete::from("vicar_adoption").key("user_id", user)).await?;
     Ok(())
+}
+
+/// An application credential is about to be deleted: ends every trust that it made. Returns the ids of all that ended.
+///
+/// # Errors
+/// When the database fails.
+pub async fn credential_gone(
+    tx: &mut WriteTx,
+    proof: &impl EndsTrusts,
+    credential: &str,
+    now: Micros,
+) -> Result<Vec<String>> {
+    let made = facts::trust_ids(tx, |q| {
+        q.and(living!("t"), &[]).and(
+            "t.id IN (SELECT b.trust_id FROM vicar_trust_credential b WHERE b.application_credential_id = ?)",
+            args![Id(credential)],
+        );
+    })
+    .await?;
+    let mut ended = Vec::new();
+    for trust in made {
+        ended.extend(subtree(tx, proof, &trust, EndReason::CredentialGone, now).await?);
+    }
+    Ok(ended)
 }
 
 /// A project is about to be deleted: ends every trust on it.

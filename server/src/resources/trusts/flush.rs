@@ -42,6 +42,8 @@ const BROKEN: &str = concat!(
     OR (SELECT 1 FROM project x WHERE x.id = t.project_id) IS NULL
     OR (SELECT 1 FROM \"user\" x WHERE x.id = COALESCE(
         (SELECT a.user_id FROM vicar_adoption a WHERE a.trust_id = t.id), t.trustor_user_id)) IS NULL
+    OR EXISTS (SELECT 1 FROM vicar_trust_credential b WHERE b.trust_id = t.id AND NOT EXISTS (
+        SELECT 1 FROM application_credential c WHERE c.id = b.application_credential_id))
     OR (SELECT 1 FROM \"user\" x WHERE x.id = t.trustee_user_id) IS NULL)"
 );
 
@@ -139,6 +141,8 @@ pub enum Search {
     Terms,
     /// Trusts that are not stored, by who had adopted them.
     Adoptions,
+    /// Trusts that are not stored, by the application credentials that had made them.
+    Credentialed,
     /// Keypairs of trusts that are deleted or not stored, and those whose credential is not.
     Keypairs,
     /// Credentials of keypairs of which nothing says whose trust's they are.
@@ -161,8 +165,15 @@ const ROWS: usize = 1000;
 
 impl Search {
     /// What hangs on no trust any more.
-    pub const REST: [Self; 6] =
-        [Self::Roles, Self::States, Self::Terms, Self::Adoptions, Self::Keypairs, Self::Credentials];
+    pub const REST: [Self; 7] = [
+        Self::Roles,
+        Self::States,
+        Self::Terms,
+        Self::Adoptions,
+        Self::Credentialed,
+        Self::Keypairs,
+        Self::Credentials,
+    ];
 
     /// The table that is looked through, and its key.
     fn table(&self) -> (&'static str, &'static str) {
@@ -172,6 +183,7 @@ impl Search {
             Self::States => ("vicar_trust_state r", "r.trust_id"),
             Self::Terms => ("vicar_trust_terms r", "r.trust_id"),
             Self::Adoptions => ("vicar_adoption r", "r.trust_id"),
+            Self::Credentialed => ("vicar_trust_credential r", "r.trust_id"),
             Self::Keypairs => ("vicar_keypair k", "k.credential_id"),
             Self::Credentials => ("credential c", "c.id"),
         }
@@ -200,7 +212,7 @@ impl Search {
                 q.and(living!("t"), &[]).and(&over, args![*now, DateTime(*now), true, true]);
             }
             Self::Ended(..) => drop(q.and(deleted!("t"), &[])),
-            Self::Roles | Self::States | Self::Terms | Self::Adoptions => {
+            Self::Roles | Self::States | Self::Terms | Self::Adoptions | Self::Credentialed => {
                 q.and("(SELECT 1 FROM trust t WHERE t.id = r.trust_id) IS NULL", &[]);
             }
             Self::Keypairs => {
@@ -298,6 +310,7 @@ impl Search {
             Self::States => remove_rows(tx, by, "vicar_trust_state", found).await,
             Self::Terms => remove_rows(tx, by, "vicar_trust_terms", found).await,
             Self::Adoptions => remove_rows(tx, by, "vicar_adoption", found).await,
+            Self::Credentialed => remove_rows(tx, by, "vicar_trust_credential", found).await,
             Self::Keypairs | Self::Credentials => remove_orphaned_keypairs(tx, by, found).await,
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
+use vicar_rules::application_credential::{CredentialFacts, delegable};
 use vicar_rules::delegation::{self, Parties, Presence, TrustRequest};
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::refusal::Refusal;
@@ -198,7 +199,17 @@ async fn grant(
         now,
     };
     Ok(match parent {
-        None => delegation::grant(ask, &parties, limits)?,
+        None => match caller.delegating_credential() {
+            None => delegation::grant(ask, &parties, limits)?,
+            Some(own) => {
+                // Its token was judged in this transaction: its owner is there, and so is its project.
+                let (user, project) = (Presence::Active, parties.project);
+                let facts = CredentialFacts { now, held: &root_roles, user, project };
+                let may = delegable(own, &implications, &facts);
+                let above = may.live().ok_or_else(|| Refusal::ParentNotLive(may.word().to_owned()))?;
+                delegation::grant_by_credential(ask, own, above, &parties, limits)?
+            }
+        },
         Some(t) => delegation::redelegate(ask, &t.evaluated, &parties, limits)?,
     })
 }
@@ -222,6 +233,11 @@ impl Object for EvaluatedTrust {
             // Its own link may be ended by the bearer, with impersonation or without.
             facts = facts.with(Fact::TrustTrustor, caller.user_id());
         }
+        if let Some(own) = caller.delegating_credential()
+            && chain.root().credential.as_ref() != Some(&own.id)
+        {
+            return Err(Refusal::DelegatedToken("see or manage trusts that it did not make").into());
+        }
         Ok(facts)
     }
 }
@@ -238,6 +254,14 @@ pub fn place(trust: &EvaluatedTrust) -> Facts {
 fn is_own_or_below(caller: &Caller, trust: &EvaluatedTrust) -> bool {
     let own = caller.token().and_then(|t| t.trust_id());
     own.is_some_and(|own| trust.chain().links().iter().any(|t| t.id == own))
+}
+
+/// Whether a list shows it to the caller: a bearer sees their chain, an application credential what it made.
+fn is_in_lane(caller: &Caller, trust: &EvaluatedTrust) -> bool {
+    match caller.delegating_credential() {
+        Some(own) => trust.chain().root().credential.as_ref() == Some(&own.id),
+        None => caller.kind() != Kind::Trust || is_own_or_below(caller, trust),
+    }
 }
 
 /// The trust that a path names, dead or alive.
@@ -352,7 +376,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
                 "live" => !trust.status().ended(),
                 other => word == other,
             };
-            if shown && (caller.kind() != Kind::Trust || is_own_or_below(caller, trust)) {
+            if shown && is_in_lane(caller, trust) {
                 let mut item = render::to_json(s.links(), leaf, extras.remove(&leaf.id).unwrap_or_default());
                 if state != "live" {
                     item.insert("state".into(), word.into());
@@ -411,7 +435,8 @@ pub async fn lineage(s: &mut Reading<'_>) -> Result<Response> {
 /// `GET /v3/users/{id}/delegations`: everything that acts for this user, and for whom they act.
 pub async fn delegations(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
-    if s.caller()?.kind() == Kind::Trust {
+    let caller = s.caller()?;
+    if caller.kind() == Kind::Trust || caller.delegating_credential().is_some() {
         return Err(Refusal::DelegatedToken("see delegations outside its own chain").into());
     }
     s.authorize(Op::ListUserDelegations, NoObject)?;

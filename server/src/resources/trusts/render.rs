@@ -63,6 +63,9 @@ pub fn more(t: &Trust) -> Map<String, Value> {
         let shown = json!({"suspended_at": clock::iso(s.at), "user_id": s.by, "reason": s.reason});
         out.insert("suspension".into(), shown);
     }
+    if let Some(id) = &t.credential {
+        out.insert("application_credential_id".into(), id.as_str().into());
+    }
     if let Some(a) = &t.adoption {
         out.insert("adopted_by".into(), json!({"user_id": a.by, "adopted_at": clock::iso(a.at)}));
     }

@@ -89,6 +89,12 @@ pub async fn insert(
         let row = Insert::into("vicar_adoption").set("trust_id", id).set("user_id", above.holder());
         tx.execute(proof, &row).await?;
     }
+    if let Some(credential) = &t.credential {
+        let row = Insert::into("vicar_trust_credential")
+            .set("trust_id", id)
+            .set("application_credential_id", credential);
+        tx.execute(proof, &row).await?;
+    }
     let roles: Vec<&String> = t.roles.iter().collect();
     for some in roles.chunks(CHUNK / 2) {
         let rows = some.iter().fold(Insert::into("trust_role"), |rows, role| {
@@ -104,6 +110,7 @@ pub fn is_apart(t: &Trust) -> bool {
     t.external_id.is_some()
         || t.suspension.is_some()
         || t.adoption.is_some()
+        || t.credential.is_some()
         || t.terms.as_ref().is_none_or(Terms::is_limited)
 }
 
@@ -156,7 +163,7 @@ fn read_extra(text: Option<String>) -> Map<String, Json> {
 }
 
 /// Attributes that are the server's: a client's are ignored, and never shown.
-pub const OWN: [&str; 18] = [
+pub const OWN: [&str; 19] = [
     "id",
     "redelegated_trust_id",
     "deleted_at",
@@ -175,6 +182,7 @@ pub const OWN: [&str; 18] = [
     "labels",
     "suspension",
     "adopted_by",
+    "application_credential_id",
 ];
 
 /// What trusts were made with besides what the rules know, by id.

@@ -69,6 +69,28 @@ pub const OWN: &[Table] = &[
         indexes: &[index("ix_vicar_adoption_user_id", &["user_id"])],
         ..Table::EMPTY
     },
+    // What the tokens of an application credential may delegate by trusts, in JSON: see `facts/application_credentials.rs`.
+    Table {
+        name: "vicar_may_delegate",
+        columns: &[
+            varchar("application_credential_id", 64).goes_with("application_credential"),
+            text("terms"),
+        ],
+        primary_key: &["application_credential_id"],
+        ..Table::EMPTY
+    },
+    // Trusts that an application credential made.
+    Table {
+        name: "vicar_trust_credential",
+        columns: &[
+            varchar("trust_id", 64).goes_with("trust"),
+            varchar("application_credential_id", 64)
+                .kept("application_credential", "the trust ends with it, and stays for a while"),
+        ],
+        primary_key: &["trust_id"],
+        indexes: &[index("ix_vicar_trust_credential_credential", &["application_credential_id"])],
+        ..Table::EMPTY
+    },
     // Fingerprints of signed requests already seen, each until it could no longer be replayed.
     Table {
         name: "vicar_replay",
