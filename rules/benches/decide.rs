@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::ExitCode;
 
+use vicar_rules::ceiling::Ceilings;
 use vicar_rules::delegation::{Chain, ChainFacts, Presence, Trust, Until, evaluate};
 use vicar_rules::policy::{Fact, Facts, Op, Policy, Scope, Subject};
 use vicar_rules::roles::{Implications, RoleSet};
@@ -49,6 +50,7 @@ fn chain(n: u32) -> Option<()> {
         root_roles: &root_roles,
         agents: &agents,
         project: Presence::Active,
+        ceilings: &Ceilings::default(),
     };
     let (leaf, rows) = (format!("trust-{}", DEPTH - 1), trusts());
     for _ in 0..n {

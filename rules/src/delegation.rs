@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Micros;
+use crate::ceiling::{Above, Ceilings};
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
 use crate::terms::Terms;
@@ -65,6 +66,8 @@ pub struct Authority {
     pub impersonate: bool,
     /// How many further links may follow.
     pub hops: u32,
+    /// Whether its EC2 keypairs give anything.
+    pub keypairs: bool,
     /// What narrows it besides.
     pub terms: Terms,
 }
@@ -78,6 +81,7 @@ impl Authority {
             project: self.project.clone(),
             impersonate: self.impersonate && other.impersonate,
             hops: self.hops.min(other.hops),
+            keypairs: self.keypairs && other.keypairs,
             terms: self.terms.meet(&other.terms),
         })
     }
@@ -89,6 +93,7 @@ impl Authority {
             && self.project == other.project
             && self.impersonate <= other.impersonate
             && self.hops <= other.hops
+            && self.keypairs <= other.keypairs
             && self.terms.le(&other.terms)
     }
 }
@@ -151,6 +156,8 @@ pub struct ChainFacts<'a> {
     pub agents: &'a BTreeMap<String, Presence>,
     /// The chain's project.
     pub project: Presence,
+    /// The ceilings that hold for the chain.
+    pub ceilings: &'a Ceilings,
 }
 
 /// How a trust ended. Final.
@@ -194,6 +201,8 @@ pub enum Suspended {
     Early(String),
     /// The terms of this link cannot be read: they are those of a newer version, or lost.
     Terms(String),
+    /// This link is above a ceiling that holds for what exists.
+    Ceiling(String, Above),
 }
 
 /// What a trust is worth at an instant.
@@ -231,6 +240,9 @@ impl TrustStatus {
             Self::Suspended(Suspended::Role(id)) => format!("role {id} is not held"),
             Self::Suspended(Suspended::Early(id)) => format!("trust {id} gives nothing yet"),
             Self::Suspended(Suspended::Terms(id)) => format!("the terms of trust {id} cannot be read"),
+            Self::Suspended(Suspended::Ceiling(id, above)) => {
+                format!("trust {id} is above a ceiling: {above}")
+            }
             Self::Ended(Ended::Broken(b)) => match b {
                 Broken::AncestorEnded(id) => format!("trust {id} above it ended"),
                 Broken::AncestorMissing(id) => format!("trust {id} above it is gone"),
@@ -419,6 +431,7 @@ fn status(chain: &Chain, facts: &ChainFacts<'_>) -> TrustStatus {
     match authority {
         Some(mut a) => {
             a.roles.retain(|r| facts.root_roles.contains(r));
+            a.keypairs = facts.ceilings.let_keypairs(chain);
             TrustStatus::Live(a)
         }
         None => TrustStatus::Ended(Ended::Broken(Broken::ProjectGone)),
@@ -433,6 +446,7 @@ fn authority_of(link: &Trust, implications: &Implications) -> Authority {
         project: link.project.clone().unwrap_or_default(),
         impersonate: link.impersonation,
         hops: link.hops,
+        keypairs: true,
         terms: link.terms.clone().unwrap_or_default(),
     }
 }
@@ -515,6 +529,9 @@ fn suspended(chain: &Chain, facts: &ChainFacts<'_>) -> Option<Suspended> {
             Some(terms) if terms.is_early(facts.now) => return Some(Suspended::Early(link.id.clone())),
             Some(_) => {}
         }
+    }
+    if let Some((id, above)) = facts.ceilings.suspends(chain, facts.implications, facts.now) {
+        return Some(Suspended::Ceiling(id, above));
     }
     // roles(child) ⊆ roles(parent) ⊆ … ⊆ roles that the root trustor holds now.
     let mut above = facts.root_roles.clone();

@@ -66,6 +66,8 @@ pub static OBJECTS: &[Object] = objects! {
     TrustsToEnd [would_end] = would_end();
     Lineage [lineage] = closed(json!({"trust_id": text(), "ancestors": list(named("Delegation")), "trust": named("Delegation"), "subtree": list(named("Delegation"))}), json!({}));
     Delegations [delegations] = delegations();
+    DelegationPolicy [delegation_policy] = delegation_policy();
+    TrustService [service services] at "/v3/OS-TRUST/services" = trust_service();
     Credential [credential credentials] = credential();
     Keypair [credential credentials] at "/v3/users/{user_id}/credentials/OS-EC2" = keypair();
 
@@ -503,6 +505,44 @@ fn delegations() -> Value {
         }),
         json!({}),
     )
+}
+
+/// The limits of a ceiling that all holders can have.
+fn limits() -> Value {
+    json!({
+        "max_lifetime": count_or_null(),
+        "max_depth": count_or_null(),
+        "never_roles": list(named("NamedRole")),
+        "impersonation": flag(),
+        "expiry_required": flag(),
+        "keypairs": flag(),
+        "applies_to_existing": flag(),
+    })
+}
+
+fn trust_service() -> Value {
+    let own = json!({
+        "id": text(), "name": text_or_null(), "description": text_or_null(), "unreadable": flag(),
+    });
+    closed(merged(own, limits()), json!({}))
+}
+
+fn delegation_policy() -> Value {
+    let users = || json!({"type": ["array", "null"], "items": closed(json!({"id": text()}), json!({}))});
+    let holders = || list(closed(json!({"kind": text(), "id": text()}), json!({})));
+    let limit = |value: Value| closed(json!({"value": value, "from": holders()}), json!({}));
+    let effective = json!({
+        "max_lifetime": limit(count_or_null()),
+        "max_depth": limit(count_or_null()),
+        "never_roles": limit(list(named("NamedRole"))),
+        "allowed_trustees": limit(users()),
+        "impersonation": limit(flag()),
+        "expiry_required": limit(flag()),
+        "keypairs": limit(flag()),
+        "unreadable": holders(),
+    });
+    let own = json!({"allowed_trustees": users(), "effective": closed(effective, json!({}))});
+    closed(merged(own, limits()), json!({}))
 }
 
 fn credential() -> Value {

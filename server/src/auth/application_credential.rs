@@ -181,9 +181,9 @@ pub async fn worth(
         TrustStatus::Live(authority) => Ok(Worth { stored, authority }),
         TrustStatus::Suspended(Suspended::Agent(_)) => Err(Reason::TokenUser),
         TrustStatus::Suspended(Suspended::Project) => Err(Reason::NoSuchScope),
-        TrustStatus::Suspended(Suspended::Role(_) | Suspended::Early(_) | Suspended::Terms(_)) => {
-            Err(Reason::NoRoles)
-        }
+        TrustStatus::Suspended(
+            Suspended::Role(_) | Suspended::Early(_) | Suspended::Terms(_) | Suspended::Ceiling(..),
+        ) => Err(Reason::NoRoles),
         TrustStatus::Ended(_) => Err(Reason::CredentialOver),
     })
 }

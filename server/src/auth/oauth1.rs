@@ -297,9 +297,12 @@ pub async fn worth(
         (TrustStatus::Live(authority), Some(project)) => Ok(Worth { token: found.token, project, authority }),
         (TrustStatus::Suspended(Suspended::Agent(_)), _) => Err(Reason::TokenUser),
         (TrustStatus::Suspended(Suspended::Project) | TrustStatus::Live(_), _) => Err(Reason::NoSuchScope),
-        (TrustStatus::Suspended(Suspended::Role(_) | Suspended::Early(_) | Suspended::Terms(_)), _) => {
-            Err(Reason::NoRoles)
-        }
+        (
+            TrustStatus::Suspended(
+                Suspended::Role(_) | Suspended::Early(_) | Suspended::Terms(_) | Suspended::Ceiling(..),
+            ),
+            _,
+        ) => Err(Reason::NoRoles),
         (TrustStatus::Ended(_), _) => Err(Reason::CredentialOver),
     })
 }

@@ -96,6 +96,10 @@ pub(super) fn of(op: Op) -> Follows {
         Op::RevokeToken => logged(Event::TokenRevoke),
         Op::CreateTrust => both(Event::TrustCreate, Made(ObjectKind::Trust)),
         Op::DeleteTrust | Op::RenounceTrust => both(Event::TrustEnd, ByHandler),
+        Op::SetDomainDelegationPolicy
+        | Op::SetProjectDelegationPolicy
+        | Op::SetUserDelegationPolicy
+        | Op::SetTrustService => both(Event::CeilingChange, ByHandler),
         Op::CreateUser => both(Event::UserCreate, Made(ObjectKind::User)),
         Op::UpdateUser => both(Event::UserUpdate, Changed(ObjectKind::User)),
         Op::DeleteUser => both(Event::UserDelete, ByHandler),
@@ -219,6 +223,10 @@ pub(super) fn of(op: Op) -> Follows {
         | Op::ListUsers
         | Op::GetTrustLineage
         | Op::ListUserDelegations
+        | Op::GetDomainDelegationPolicy
+        | Op::GetProjectDelegationPolicy
+        | Op::GetUserDelegationPolicy
+        | Op::ListTrustServices
         | Op::ListRevokeEvents
         | Op::GetLimitModel
         | Op::GetLimit

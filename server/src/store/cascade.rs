@@ -306,7 +306,8 @@ mod tests {
         let user = "access_rule access_token application_credential application_credential_access_rule \
                     application_credential_role assignment credential expiring_user_group_membership \
                     federated_user id_mapping local_user nonlocal_user password request_token \
-                    system_assignment user user_group_membership user_option vicar_keypair";
+                    system_assignment user user_group_membership user_option vicar_delegation_policy \
+                    vicar_keypair";
         let group = "assignment expiring_user_group_membership group id_mapping system_assignment \
                      user_group_membership";
         let role = "application_credential application_credential_access_rule application_credential_role \
@@ -343,6 +344,7 @@ mod tests {
                 "project_option",
                 "project_tag",
                 "request_token",
+                "vicar_delegation_policy",
                 "vicar_keypair",
             ]
         );
