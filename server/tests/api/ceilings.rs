@@ -338,7 +338,12 @@ fn a_link_at_any_depth_is_within_the_ceilings() {
             "allowed_trustees of user",
             json!({"trustee_user_id": c.carol}),
         ),
-        ("domains/default".into(), json!({"expiry_required": true}), "expiry_required", later),
+        (
+            "domains/default".into(),
+            json!({"expiry_required": true}),
+            "expiry_required",
+            json!({"expires_at": iso(START + 200 * SECOND)}),
+        ),
     ] {
         ceiling(&c, &of, limit);
         refused(fourth(json!({})), words);
