@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::ExitCode;
 
+use vicar_rules::ceiling::Ceilings;
 use vicar_rules::delegation::{Chain, ChainFacts, Presence, Trust, Until, evaluate};
 use vicar_rules::origin::Origin;
 use vicar_rules::policy::{Fact, Facts, Op, Policy, Scope, Subject};
@@ -55,6 +56,7 @@ fn chain(n: u32) -> Option<()> {
         agents: &agents,
         project: Presence::Active,
         credential: None,
+        ceilings: &Ceilings::default(),
     };
     let (leaf, rows) = (format!("trust-{}", DEPTH - 1), trusts());
     for _ in 0..n {

@@ -81,6 +81,7 @@ pub fn evaluate(token: &AccessToken, facts: &Facts<'_>) -> TrustStatus {
         impersonate: true,
         // A leaf is a leaf.
         hops: 0,
+        keypairs: true,
         terms: Terms::default(),
     };
     let authorized = authority(token.until, facts.implications.closure(&token.roles));

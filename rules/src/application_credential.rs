@@ -83,6 +83,7 @@ pub fn evaluate(credential: &ApplicationCredential, facts: &CredentialFacts<'_>)
         // It acts as its owner.
         impersonate: true,
         hops,
+        keypairs: true,
         terms: Terms { access, ..Terms::default() },
     };
     let owners = authority(Until::Never, facts.held, u32::MAX, Access::default());

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Micros;
+use crate::ceiling::{Above, Ceilings};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
@@ -70,6 +71,8 @@ pub struct Authority {
     pub impersonate: bool,
     /// How many further links may follow.
     pub hops: u32,
+    /// Whether its EC2 keypairs give anything.
+    pub keypairs: bool,
     /// What narrows it besides.
     pub terms: Terms,
 }
@@ -83,6 +86,7 @@ impl Authority {
             project: self.project.clone(),
             impersonate: self.impersonate && other.impersonate,
             hops: self.hops.min(other.hops),
+            keypairs: self.keypairs && other.keypairs,
             terms: self.terms.meet(&other.terms),
         })
     }
@@ -94,6 +98,7 @@ impl Authority {
             && self.project == other.project
             && self.impersonate <= other.impersonate
             && self.hops <= other.hops
+            && self.keypairs <= other.keypairs
             && self.terms.le(&other.terms)
     }
 }
@@ -167,6 +172,8 @@ pub struct ChainFacts<'a> {
     /// What the application credential may delegate now that made the first link; nothing when it is gone. It is asked for only where
     /// one did.
     pub credential: Option<&'a TrustStatus>,
+    /// The ceilings that hold for the chain.
+    pub ceilings: &'a Ceilings,
 }
 
 /// How a trust ended. Final.
@@ -216,6 +223,8 @@ pub enum Suspended {
     Held(String),
     /// The application credential that made it gives nothing for now; its id.
     Credential(String),
+    /// This link is above a ceiling that holds for what exists.
+    Ceiling(String, Above),
 }
 
 /// What a trust is worth at an instant.
@@ -256,6 +265,9 @@ impl TrustStatus {
             Self::Suspended(Suspended::Held(id)) => format!("trust {id} was suspended"),
             Self::Suspended(Suspended::Credential(id)) => {
                 format!("application credential {id} gives nothing now")
+            }
+            Self::Suspended(Suspended::Ceiling(id, above)) => {
+                format!("trust {id} is above a ceiling: {above}")
             }
             Self::Ended(Ended::Broken(b)) => match b {
                 Broken::AncestorEnded(id) => format!("trust {id} above it ended"),
@@ -499,6 +511,7 @@ fn status(chain: &Chain, facts: &ChainFacts<'_>) -> TrustStatus {
     match authority {
         Some(mut a) => {
             a.roles.retain(|r| facts.root_roles.contains(r));
+            a.keypairs = facts.ceilings.let_keypairs(chain);
             // Whatever its rows say, it is no more than the credential that made it.
             match above_root(chain, facts) {
                 None => TrustStatus::Live(a),
@@ -526,6 +539,7 @@ fn authority_of(link: &Trust, implications: &Implications) -> Authority {
         project: link.project.clone().unwrap_or_default(),
         impersonate: link.impersonation,
         hops: link.hops,
+        keypairs: true,
         terms: link.terms.clone().unwrap_or_default(),
     }
 }
@@ -616,6 +630,9 @@ fn suspended(chain: &Chain, facts: &ChainFacts<'_>) -> Option<Suspended> {
             Some(terms) if terms.is_early(facts.now) => return Some(Suspended::Early(link.id.clone())),
             Some(_) => {}
         }
+    }
+    if let Some((id, above)) = facts.ceilings.suspends(chain, facts.implications, facts.now) {
+        return Some(Suspended::Ceiling(id, above));
     }
     let mut above = facts.root_roles.clone();
     if let Some(id) = &chain.root().credential {

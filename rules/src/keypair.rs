@@ -2,6 +2,7 @@
 
 use crate::Micros;
 use crate::access_rule::Access;
+use crate::ceiling::{Ceilings, Delegated};
 use crate::delegation::{Authority, Evaluated, Until};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
@@ -59,7 +60,8 @@ impl Bound {
 }
 
 /// Binds a new keypair to what the presented token stands on (rule 38): a trust's chain, or nothing for
-/// a plain login, whose keypair follows its owner's current roles.
+/// a plain login, whose keypair follows its owner's current roles. Ceilings are for what is delegated: a trust's keypair is held
+/// against those of its chain as if it were a link that is made now.
 ///
 /// # Errors
 ///
@@ -68,6 +70,7 @@ pub fn bind(
     ask: &KeypairRequest,
     parent: Option<&Evaluated>,
     implications: &Implications,
+    ceilings: &Ceilings,
     now: Micros,
 ) -> Result<Bound, Refusal> {
     let Some(parent) = parent else {
@@ -110,6 +113,13 @@ pub fn bind(
     }
     let of_trust = parent.chain().origin();
     let origin = if *parent.origin() == of_trust { Origin::default() } else { parent.origin().clone() };
+    let what = Delegated {
+        roles: &roles.as_ref().map_or_else(|| above.roles.clone(), |roles| implications.closure(roles)),
+        until: until.min(above.until),
+        impersonation: above.impersonate,
+        link: None,
+    };
+    ceilings.check(Some(parent.chain()), what, now)?;
     Ok(Bound { trust: Some(leaf.id.clone()), roles, until, access, origin })
 }
 
@@ -125,7 +135,7 @@ pub struct Narrowing<'a> {
 }
 
 /// What an exchange of a trust's keypair yields now: the trust's worth, met with the keypair's own
-/// narrowing. Nothing when the keypair's time is over or no role is left.
+/// narrowing. Nothing when the keypair's time is over, a ceiling lets keypairs give nothing, or no role is left.
 pub fn exchange(
     authority: &Authority,
     own: Narrowing<'_>,
@@ -133,7 +143,7 @@ pub fn exchange(
     now: Micros,
 ) -> Option<Authority> {
     let Narrowing { roles, until, access } = own;
-    if until.passed(now) {
+    if until.passed(now) || !authority.keypairs {
         return None;
     }
     let own = Authority {
@@ -143,6 +153,7 @@ pub fn exchange(
         impersonate: authority.impersonate,
         // A leaf is a leaf: a keypair creates nothing.
         hops: 0,
+        keypairs: authority.keypairs,
         terms: Terms { access: access.clone(), ..Terms::default() },
     };
     authority.meet(&own).filter(|a| !a.roles.is_empty())
@@ -175,6 +186,7 @@ mod tests {
             project: "p".into(),
             impersonate: true,
             hops: 2,
+            keypairs: true,
             terms: Terms { access: rules(&["/a/*", "/b"]), ..Terms::default() },
         }
     }
@@ -216,6 +228,7 @@ mod tests {
             agents: &agents,
             project: Presence::Active,
             credential: None,
+            ceilings: &Ceilings::default(),
         };
         evaluate(chain(), &facts)
     }
@@ -223,7 +236,7 @@ mod tests {
     fn bind_to_trust(ask: &KeypairRequest) -> Result<Bound, Refusal> {
         let live = parent(Presence::Active);
         assert_eq!(live.live(), Some(&authority()));
-        bind(ask, Some(&live), &implied(), NOW)
+        bind(ask, Some(&live), &implied(), &Ceilings::default(), NOW)
     }
 
     fn yields(roles: Option<&RoleSet>, until: Until) -> Option<Authority> {
@@ -233,7 +246,7 @@ mod tests {
 
     #[test]
     fn rule_38_a_logins_keypair_is_bound_to_no_trust_and_not_narrowed() {
-        let bound = bind(&ask(), None, &implied(), NOW).expect("lawful");
+        let bound = bind(&ask(), None, &implied(), &Ceilings::default(), NOW).expect("lawful");
         assert_eq!(bound.trust(), None);
         assert_eq!((bound.roles(), bound.until()), (None, Until::Never));
     }
@@ -244,7 +257,10 @@ mod tests {
         let until = KeypairRequest { until: Some(NOW + 5), ..ask() };
         let access = KeypairRequest { access: rules(&["/b"]), ..ask() };
         for ask in [roles, until, access] {
-            assert_eq!(bind(&ask, None, &implied(), NOW), Err(Refusal::NarrowingNeedsTrust));
+            assert_eq!(
+                bind(&ask, None, &implied(), &Ceilings::default(), NOW),
+                Err(Refusal::NarrowingNeedsTrust)
+            );
         }
     }
 
@@ -265,7 +281,7 @@ mod tests {
         let off = parent(Presence::Disabled);
         let elsewhere = KeypairRequest { project: "q".into(), ..ask() };
         for ask in [ask(), elsewhere] {
-            let refusal = bind(&ask, Some(&off), &implied(), NOW).expect_err("refused");
+            let refusal = bind(&ask, Some(&off), &implied(), &Ceilings::default(), NOW).expect_err("refused");
             assert!(matches!(refusal, Refusal::ParentNotLive(_)));
             assert_eq!(refusal.class(), crate::refusal::Class::Absent);
         }
@@ -315,7 +331,7 @@ mod tests {
         let origin = Origin { source_identity: Some("alice".into()), ..Origin::default() };
         let own = Narrower { roles: Some(set(&["reader"])), access: rules(&["/b"]), life: None, origin };
         let token = parent(Presence::Active).narrowed(&own, &implied()).expect("something is left");
-        let of_token = |ask: &KeypairRequest| bind(ask, Some(&token), &implied(), NOW);
+        let of_token = |ask: &KeypairRequest| bind(ask, Some(&token), &implied(), &Ceilings::default(), NOW);
         let bound = of_token(&ask()).expect("lawful");
         assert_eq!((bound.roles(), bound.access()), (Some(&set(&["reader"])), &rules(&["/b"])));
         assert_eq!(bound.origin().source_identity.as_deref(), Some("alice"));
@@ -323,6 +339,36 @@ mod tests {
         assert_eq!(of_token(&wider), Err(Refusal::KeypairRoleOutside("member".into())));
         let wider = KeypairRequest { access: rules(&["/a/x"]), ..ask() };
         assert_eq!(of_token(&wider), Err(Refusal::RuleOutsideParent("GET /a/x of compute".into())));
+    }
+
+    #[test]
+    fn a_keypair_is_within_the_ceilings_of_its_chain() {
+        use crate::ceiling::{Above, Ceiling, Holder, Limit};
+        let holder = || Holder::Project("p".into());
+        let live = parent(Presence::Active);
+        let bound = |ask: &KeypairRequest, ceiling: Ceiling| {
+            let ceilings = Ceilings { levels: vec![(holder(), Some(ceiling))], ..Ceilings::default() };
+            bind(ask, Some(&live), &implied(), &ceilings, NOW).map(|_| ())
+        };
+        let refused = |limit| Err(Refusal::AboveCeiling(Above { limit, holder: holder() }));
+        let none = Ceiling::default();
+        let off = Ceiling { keypairs: false, ..none.clone() };
+        assert_eq!(bound(&ask(), off.clone()), refused(Limit::Keypairs));
+        // Without roles or an end of its own it has the trust's.
+        let never = Ceiling { never_roles: set(&["reader"]), ..none.clone() };
+        assert_eq!(bound(&ask(), never.clone()), refused(Limit::Role("reader".into())));
+        let heat = KeypairRequest { roles: Some(set(&["heat_stack_user"])), ..ask() };
+        assert_eq!(bound(&heat, never), Ok(()));
+        let life = Ceiling { max_life: Some(20), ..none.clone() };
+        assert_eq!(bound(&ask(), life.clone()), refused(Limit::Life(20)));
+        assert_eq!(bound(&KeypairRequest { until: Some(NOW + 20), ..ask() }, life), Ok(()));
+        assert_eq!(bound(&ask(), Ceiling { impersonation: false, ..none }), refused(Limit::Impersonation));
+        // One of a login is its owner's own.
+        let ceilings = Ceilings { levels: vec![(holder(), Some(off))], ..Ceilings::default() };
+        assert!(bind(&ask(), None, &implied(), &ceilings, NOW).is_ok());
+        let quiet = Authority { keypairs: false, ..authority() };
+        let own = Narrowing { roles: None, until: Until::Never, access: &Access::default() };
+        assert_eq!(exchange(&quiet, own, &implied(), NOW), None);
     }
 
     #[test]

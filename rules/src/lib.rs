@@ -24,6 +24,7 @@
 pub mod access_rule;
 pub mod access_token;
 pub mod application_credential;
+pub mod ceiling;
 pub mod delegation;
 pub mod keypair;
 pub mod loss;

@@ -1,5 +1,7 @@
 //! Named refusals: one variant for each rule that can say no.
 
+use crate::ceiling::Above;
+
 /// How a refusal is answered. The server turns it into a status code; rules know no HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -100,6 +102,10 @@ pub enum Refusal {
     NeverBegins,
     /// A list of access rules without a rule.
     NoAccessRules,
+    /// A domain, a project, a user or the trustee lets less be delegated.
+    AboveCeiling(Above),
+    /// Trusts are for registered trustees only, by `[delegation] trustees`.
+    TrusteeNotRegistered(String),
     /// The parent, or one of its ancestors, is dead or suspended.
     ParentNotLive(String),
     /// Rule 13: the same trust lives already.
@@ -164,6 +170,8 @@ impl Refusal {
             | AdoptedByTrustee
             | NoPartInChain
             | SuspendedAbove
+            | AboveCeiling(_)
+            | TrusteeNotRegistered(_)
             | KeypairOtherProject
             | KeypairRoleOutside(_)
             | KeypairOutlives
@@ -254,6 +262,10 @@ impl std::fmt::Display for Refusal {
             NoAccessRules => f.write_str(
                 "access_rules must name at least one rule; without the attribute nothing is limited",
             ),
+            AboveCeiling(above) => above.fmt(f),
+            TrusteeNotRegistered(id) => {
+                write!(f, "trustee_user_id: {id} is not among the registered trustees")
+            }
             ParentNotLive(why) => write!(f, "the trust of this token gives nothing: {why}"),
             Duplicate => f.write_str("the same trust exists already"),
             KeypairOtherProject => f.write_str("tenant_id must be the project of the delegation"),
@@ -282,6 +294,8 @@ impl std::fmt::Display for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::ceiling::{Holder, Limit};
 
     #[test]
     fn a_refusal_says_what_is_wrong_and_how_it_is_answered() {
@@ -337,6 +351,8 @@ mod tests {
             (SuspendedAbove, Forbidden, "further up"),
             (NeverBegins, Malformed, "not_before must be earlier"),
             (NoAccessRules, Malformed, "access_rules must name"),
+            (AboveCeiling(Above { limit: Limit::End, holder: Holder::User(id()) }), Forbidden, "user x"),
+            (TrusteeNotRegistered(id()), Forbidden, "trustee_user_id: x"),
             (RoleNotInToken(id()), Malformed, "role x is not among the roles of the token"),
             (RoleNotOfOwner(id()), Malformed, "does not hold role x"),
             (CredentialOutlives, Forbidden, "expires_at"),

@@ -129,6 +129,8 @@ pub enum Act {
     Password,
     /// Ending all tokens of a user.
     RevokeAll,
+    /// Saying how much may be delegated.
+    Ceilings,
 }
 
 /// Switches that move single cells of the table.
@@ -140,7 +142,8 @@ pub struct Switches {
     pub application_credential_trusts: bool,
 }
 
-/// What an operation is besides itself, whatever its policy says: these decide who logs in as whom, for good.
+/// What an operation is besides itself, whatever its policy says: these decide who logs in as whom, for good, or what a delegated
+/// token could never let itself have.
 pub fn needs(op: Op) -> Option<Act> {
     match op {
         Op::CreateIdentityProvider
@@ -155,6 +158,10 @@ pub fn needs(op: Op) -> Option<Act> {
         | Op::CreateDomainConfig
         | Op::UpdateDomainConfig
         | Op::DeleteDomainConfig => Some(Act::Password),
+        Op::SetDomainDelegationPolicy
+        | Op::SetProjectDelegationPolicy
+        | Op::SetUserDelegationPolicy
+        | Op::SetTrustService => Some(Act::Ceilings),
         _ => None,
     }
 }
@@ -178,12 +185,15 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
             Act::OtherDelegations => no("manage other kinds of delegation"),
             Act::Password => no("set a password or change how a user logs in"),
             Act::RevokeAll => no("end all tokens of a user"),
+            Act::Ceilings => no("say how much may be delegated"),
         },
         // A leaf is a leaf: services may validate it, here it does nothing.
         Kind::Ec2 => match act {
             Act::Use | Act::Trusts | Act::Keypairs | Act::OtherCredentials => no("use the identity service"),
             Act::ApplicationCredentials | Act::ReadApplicationCredentials => no("use the identity service"),
-            Act::OtherDelegations | Act::Password | Act::RevokeAll => no("use the identity service"),
+            Act::OtherDelegations | Act::Password | Act::RevokeAll | Act::Ceilings => {
+                no("use the identity service")
+            }
             Act::Rescope => no("create another token"),
         },
         Kind::ApplicationCredential | Kind::UnrestrictedApplicationCredential => match act {
@@ -198,6 +208,7 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
             Act::OtherDelegations => no("manage other kinds of delegation"),
             Act::Password => no("set a password or change how a user logs in"),
             Act::RevokeAll => no("end all tokens of a user"),
+            Act::Ceilings => no("say how much may be delegated"),
         },
         // As a Keystone treats one of a certificate, whose methods are unknown to it: exchanged, it would be bound no more.
         Kind::OAuth1 | Kind::Certificate | Kind::Unreviewed => match act {
@@ -211,6 +222,7 @@ pub fn may(kind: Kind, act: Act, switches: Switches) -> Result<(), Refusal> {
             Act::OtherDelegations => no("manage other kinds of delegation"),
             Act::Password => no("set a password or change how a user logs in"),
             Act::RevokeAll => no("end all tokens of a user"),
+            Act::Ceilings => no("say how much may be delegated"),
         },
     }
 }
@@ -378,24 +390,25 @@ mod tests {
             Act::RevokeAll,
             Act::ApplicationCredentials,
             Act::ReadApplicationCredentials,
+            Act::Ceilings,
         ];
         let may_all = |kind, switches| all.map(|act| may(kind, act, switches).is_ok());
         let off = Switches::default();
         let refuse = Switches { refuse_ec2_keys: true, ..off };
         let escalate = Switches { application_credential_trusts: true, ..off };
         let (y, n) = (true, false);
-        let none = [y, n, n, n, n, n, n, n, n, n];
-        let trust = [y, y, n, y, n, n, n, n, n, n];
-        let restricted = [y, n, n, n, n, n, n, n, n, y];
-        let unrestricted = [y, n, n, n, n, n, n, n, y, y];
-        let with_trusts = |mut cells: [bool; 10]| {
+        let none = [y, n, n, n, n, n, n, n, n, n, n];
+        let trust = [y, y, n, y, n, n, n, n, n, n, n];
+        let restricted = [y, n, n, n, n, n, n, n, n, y, n];
+        let unrestricted = [y, n, n, n, n, n, n, n, y, y, n];
+        let with_trusts = |mut cells: [bool; 11]| {
             cells[1] = y;
             cells
         };
         for (kind, cells, refused, escalated) in [
-            (Kind::Login, [y; 10], [y; 10], [y; 10]),
-            (Kind::Trust, trust, [y, y, n, n, n, n, n, n, n, n], trust),
-            (Kind::Ec2, [n; 10], [n; 10], [n; 10]),
+            (Kind::Login, [y; 11], [y; 11], [y; 11]),
+            (Kind::Trust, trust, [y, y, n, n, n, n, n, n, n, n, n], trust),
+            (Kind::Ec2, [n; 11], [n; 11], [n; 11]),
             (Kind::ApplicationCredential, restricted, restricted, with_trusts(restricted)),
             (Kind::UnrestrictedApplicationCredential, unrestricted, unrestricted, with_trusts(unrestricted)),
             (Kind::OAuth1, none, none, none),

@@ -68,6 +68,8 @@ pub static OBJECTS: &[Object] = objects! {
     Delegations [delegations] = delegations();
     PlaceDelegation [delegations] at "/v3/projects/{project_id}/delegations" = place_delegation();
     DomainDelegation [delegations] at "/v3/domains/{domain_id}/delegations" = place_delegation();
+    DelegationPolicy [delegation_policy] = delegation_policy();
+    TrustService [service services] at "/v3/OS-TRUST/services" = trust_service();
     Credential [credential credentials] = credential();
     Keypair [credential credentials] at "/v3/users/{user_id}/credentials/OS-EC2" = keypair();
 
@@ -565,6 +567,44 @@ fn delegations() -> Value {
         }),
         json!({}),
     )
+}
+
+/// The limits of a ceiling that all holders can have.
+fn limits() -> Value {
+    json!({
+        "max_lifetime": count_or_null(),
+        "max_depth": count_or_null(),
+        "never_roles": list(named("NamedRole")),
+        "impersonation": flag(),
+        "expiry_required": flag(),
+        "keypairs": flag(),
+        "applies_to_existing": flag(),
+    })
+}
+
+fn trust_service() -> Value {
+    let own = json!({
+        "id": text(), "name": text_or_null(), "description": text_or_null(), "unreadable": flag(),
+    });
+    closed(merged(own, limits()), json!({}))
+}
+
+fn delegation_policy() -> Value {
+    let users = || json!({"type": ["array", "null"], "items": closed(json!({"id": text()}), json!({}))});
+    let holders = || list(closed(json!({"kind": text(), "id": text()}), json!({})));
+    let limit = |value: Value| closed(json!({"value": value, "from": holders()}), json!({}));
+    let effective = json!({
+        "max_lifetime": limit(count_or_null()),
+        "max_depth": limit(count_or_null()),
+        "never_roles": limit(list(named("NamedRole"))),
+        "allowed_trustees": limit(users()),
+        "impersonation": limit(flag()),
+        "expiry_required": limit(flag()),
+        "keypairs": limit(flag()),
+        "unreadable": holders(),
+    });
+    let own = json!({"allowed_trustees": users(), "effective": closed(effective, json!({}))});
+    closed(merged(own, limits()), json!({}))
 }
 
 fn credential() -> Value {

@@ -85,6 +85,7 @@ events! {
     DomainUpdate, "domain.update", "a domain was changed";
     DomainDelete, "domain.delete", "a domain was deleted, with all in it";
     CatalogChange, "catalog.change", "a region, service or endpoint, or what projects see of them, was made, changed or deleted";
+    CeilingChange, "ceiling.change", "how much may be delegated by a domain, a project, a user or to a trustee was changed";
     PolicyStore, "policy.store", "a policy that services can fetch, or for which endpoints it is, was made, changed or deleted";
     FederationChange, "federation.change", "an identity provider, protocol, mapping or service provider was made, changed or deleted";
     Start, "server.start", "the server serves";

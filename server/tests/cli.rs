@@ -1206,6 +1206,7 @@ fn the_doctor_finds_what_is_wrong() {
         "ok    schema: Keystone 29 and 30",
         "ok    rows from the future",
         "ok    terms of trusts",
+        "ok    delegation policies: 0",
         "ok    credentials",
     ] {
         expect(&all, 0, line);
@@ -1231,10 +1232,19 @@ fn the_doctor_finds_what_is_wrong() {
                 args![true],
             ),
             ("INSERT INTO vicar_trust_terms (trust_id, terms) VALUES ('t', '{}')", args![]),
+            (
+                "INSERT INTO vicar_delegation_policy (holder_id, kind, policy) VALUES ('d', 'domain', '{\"newer\": 1}')",
+                args![],
+            ),
         ],
     );
     let all = run(&s, &["doctor"]);
     expect(&all, 1, "FAIL  terms of trusts: not looked at");
+    expect(
+        &all,
+        1,
+        "FAIL  delegation policies: cannot be read, so that nothing can be delegated below these: domain d",
+    );
     expect(&all, 1, "warn  database, permissions");
     expect(&all, 1, "warn  token keys, permissions");
     expect(&all, 1, "FAIL  rows from the future: 1 revocations");

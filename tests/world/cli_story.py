@@ -334,3 +334,11 @@ def _trusts(w, o):
         r = w.exchange('/ec2tokens', sign.ec2_v2(pair['access'], pair['secret']))
         c.equal('nor does its keypair', r.status_code, 401)
         o.fails('ec2 credentials show', pair['access'], cloud='alice')
+        policy = '%s/projects/%s/delegation_policy' % (w.url, w.ids['p'])
+        w.admin_session.put(policy, json={'delegation_policy': {'expiry_required': True, 'max_depth': 0}})
+        ask = ['trust create --impersonate --project', w.ids['p'], '--role', w.ids['member'],
+               w.ids['alice'], w.ids['heat']]
+        o.fails(*ask, cloud='alice', saying='expires_at: expiry_required is set for project %s' % w.ids['p'])
+        t = o.show('trust create --impersonate --expiration 2099-01-01T00:00:00 --project', *ask[1:], cloud='alice')
+        o('trust delete', t['id'], cloud='alice')
+        w.admin_session.delete(policy)

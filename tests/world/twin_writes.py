@@ -734,6 +734,12 @@ class Scene:
             "UPDATE role SET description = '%s' WHERE id = '%s'" % (fresh('r'), role),
             "UPDATE vicar_trust_terms SET terms = '{\"max_token_ttl\": %d}' WHERE trust_id = '%s'" % (
                 self.rng.randrange(10**8, 10**9), trust),
+            "INSERT INTO vicar_delegation_policy (holder_id, kind, policy) VALUES ('%s', '%s', '%s')" % (
+                *self.any([(project, 'project'), (domain, 'domain'), (user, 'user'), (user, 'trustee')]),
+                self.any(['{"max_depth": 0, "applies_to_existing": true}', '{"impersonation": false}',
+                          '{"keypairs": false, "applies_to_existing": true}', '{"newer": 1}'])),
+            "DELETE FROM vicar_delegation_policy WHERE holder_id = '%s'" % self.any([project, domain, user]),
+            'DELETE FROM vicar_delegation_policy',
             "UPDATE role SET name = '%s' WHERE id = '%s' AND name <> 'member' AND name <> 'reader'" % (
                 fresh('r'), role),
             "INSERT INTO role_option (role_id, option_id, option_value) VALUES ('%s', 'IMMU', 'false')" % role,

@@ -3,6 +3,7 @@
 
 use super::Chain;
 use crate::Micros;
+use crate::ceiling::{Ceilings, Delegated, depth_below};
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
 
@@ -40,7 +41,7 @@ impl Adopts {
 }
 
 /// Lets `adopter`, who holds these effective roles on the trust's project, take over the trust that the chain consists of. It may be
-/// suspended: that its trustor left is the reason for most.
+/// suspended: that its trustor left is the reason for most. It is within the `ceilings` of the place and the adopter, as a new one is.
 ///
 /// # Errors
 ///
@@ -50,6 +51,8 @@ pub fn adopt(
     adopter: &str,
     held: &RoleSet,
     implications: &Implications,
+    ceilings: &Ceilings,
+    now: Micros,
 ) -> Result<Adopts, Refusal> {
     if chain.leaf().parent.is_some() {
         return Err(Refusal::NotTheFirst(chain.root().id.clone()));
@@ -63,8 +66,16 @@ pub fn adopt(
         return Err(Refusal::AdoptedByTrustee);
     }
     let wanted = implications.closure(&chain.leaf().roles);
-    match wanted.iter().find(|role| !held.contains(*role)) {
-        Some(role) => Err(Refusal::RoleNotOfAdopter(role.clone())),
-        None => Ok(Adopts(adopter.to_owned())),
+    if let Some(role) = wanted.iter().find(|role| !held.contains(*role)) {
+        return Err(Refusal::RoleNotOfAdopter(role.clone()));
     }
+    let leaf = chain.leaf();
+    let what = Delegated {
+        roles: &wanted,
+        until: leaf.until,
+        impersonation: leaf.impersonation,
+        link: Some((&leaf.trustee, depth_below(None))),
+    };
+    ceilings.check(None, what, now)?;
+    Ok(Adopts(adopter.to_owned()))
 }

@@ -1,8 +1,9 @@
 //! What may be given away: the rules that say no when a trust is made, and the only makers of one.
 
-use super::{Authority, Evaluated, Presence, Trust, Until};
+use super::{Authority, Chain, Evaluated, Presence, Trust, Until};
 use crate::Micros;
 use crate::application_credential::ApplicationCredential;
+use crate::ceiling::{Ceilings, Delegated, depth_below};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
@@ -59,6 +60,8 @@ pub struct Parties<'a> {
     pub root_roles: &'a RoleSet,
     /// The implied-role relation.
     pub implications: &'a Implications,
+    /// The ceilings that hold for it, the trustee's among them.
+    pub ceilings: &'a Ceilings,
     /// The instant.
     pub now: Micros,
 }
@@ -81,13 +84,14 @@ impl Granted {
 pub fn grant(ask: &TrustRequest, parties: &Parties<'_>, limits: Limits) -> Result<Granted, Refusal> {
     check_shape(ask, parties)?;
     check_project(ask, parties)?;
-    let hops = asked_hops(ask, limits, None)?;
+    let hops = asked_hops(ask, parties, limits, None)?;
     check_uses(ask)?;
     let until = match ask.until {
         Some(t) if t <= parties.now => return Err(Refusal::ExpiryPast),
         other => Until::from_option(other),
     };
     check_terms(&ask.terms, until)?;
+    check_ceilings(ask, None, until, parties)?;
     Ok(granted(ask, until, hops, None, (ask.terms.clone(), ask.origin.clone())))
 }
 
@@ -115,11 +119,12 @@ pub fn grant_by_credential(
     }
     let asked = TrustRequest {
         until: ask.until.or(above.until.to_option()),
-        // Nothing said is as much as it may.
-        count: ask.count.or(ask.allow_redelegation.then(|| limits.max_redelegation_count.min(above.hops))),
         terms: ask.terms.below(&above.terms)?,
         ..ask.clone()
     };
+    // Nothing said is as much as it may.
+    let most = if ask.count.is_none() { above.hops } else { u32::MAX };
+    let limits = Limits { max_redelegation_count: limits.max_redelegation_count.min(most), ..limits };
     let mut granted = grant(&asked, parties, limits)?;
     let wanted = parties.implications.closure(&ask.roles);
     if let Some(role) = wanted.iter().find(|role| !above.roles.contains(*role)) {
@@ -166,7 +171,7 @@ pub fn redelegate(
     }
     // The maximum was applied when the parent was made; lowering it later breaks no living chain.
     let possible = parent.hops.checked_sub(1).ok_or(Refusal::DepthExhausted)?;
-    let hops = asked_hops(ask, limits, Some(possible))?;
+    let hops = asked_hops(ask, parties, limits, Some((chain, possible)))?;
     check_uses(ask)?;
     // Rule 33: a child may not outlive its parent. Without an end of its own it has the parent's.
     let until = match ask.until {
@@ -185,7 +190,23 @@ pub fn redelegate(
     let terms = ask.terms.below(&above.terms)?;
     check_terms(&terms, until)?;
     let origin = ask.origin.below(said)?;
+    check_ceilings(ask, Some(chain), until, parties)?;
     Ok(granted(ask, until, hops, Some(parent.id.clone()), (terms, origin)))
+}
+
+fn check_ceilings(
+    ask: &TrustRequest,
+    above: Option<&Chain>,
+    until: Until,
+    parties: &Parties<'_>,
+) -> Result<(), Refusal> {
+    let what = Delegated {
+        roles: &parties.implications.closure(&ask.roles),
+        until,
+        impersonation: ask.impersonation,
+        link: Some((&ask.trustee, depth_below(above))),
+    };
+    parties.ceilings.check(above, what, parties.now)
 }
 
 fn check_terms(terms: &Terms, until: Until) -> Result<(), Refusal> {
@@ -258,23 +279,36 @@ fn check_project(ask: &TrustRequest, parties: &Parties<'_>) -> Result<(), Refusa
 }
 
 /// The redelegations that the new link may have: `below` a parent one fewer than the parent, at a root
-/// the maximum.
-fn asked_hops(ask: &TrustRequest, limits: Limits, below: Option<u32>) -> Result<u32, Refusal> {
+/// the maximum; and no more than ceilings leave.
+fn asked_hops(
+    ask: &TrustRequest,
+    parties: &Parties<'_>,
+    limits: Limits,
+    below: Option<(&Chain, u32)>,
+) -> Result<u32, Refusal> {
     if !ask.allow_redelegation || ask.count == Some(0) {
         return Ok(0);
     }
     if !limits.allow_redelegation {
         return Err(Refusal::RedelegationOff);
     }
-    match (below, ask.count) {
-        (None, None) => Ok(limits.max_redelegation_count),
+    let maximum = match (below, ask.count) {
         (None, Some(n)) if n > limits.max_redelegation_count => {
-            Err(Refusal::DepthAboveMaximum { asked: n, maximum: limits.max_redelegation_count })
+            return Err(Refusal::DepthAboveMaximum { asked: n, maximum: limits.max_redelegation_count });
         }
-        (None, Some(n)) => Ok(n),
-        (Some(possible), None) => Ok(possible),
-        (Some(possible), Some(n)) if n == possible => Ok(n),
-        (Some(possible), Some(_)) => Err(Refusal::DepthStated { possible }),
+        (None, _) => limits.max_redelegation_count,
+        (Some((_, possible)), _) => possible,
+    };
+    let (most, ceiling) = match parties.ceilings.room(below.map(|(chain, _)| chain), &ask.trustee) {
+        Some((left, above)) if left < maximum => (left, Some(above)),
+        _ => (maximum, None),
+    };
+    match (ask.count, ceiling) {
+        // What is not stated is the most that there can be.
+        (None, _) => Ok(most),
+        (Some(n), _) if n == most || (below.is_none() && n < most) => Ok(n),
+        (Some(n), Some(above)) if n > most && n <= maximum => Err(Refusal::AboveCeiling(above)),
+        (Some(_), _) => Err(Refusal::DepthStated { possible: most }),
     }
 }
 

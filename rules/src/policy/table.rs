@@ -199,6 +199,14 @@ operations! {
     ListDomainDelegations, "vicar:list_domain_delegations", "sdp", "rule:admin_required or rule:system_reader or (role:reader and domain_id:%(target.domain.id)s)";
     ListUserDelegations, "vicar:list_user_delegations", "sp", "rule:admin_required or rule:system_reader or rule:owner";
     ChangePassword, "vicar:change_password", "", "@";
+    GetDomainDelegationPolicy, "vicar:get_domain_delegation_policy", "sdp", "rule:admin_required or rule:system_reader or (role:reader and domain_id:%(target.domain.id)s)";
+    SetDomainDelegationPolicy, "vicar:set_domain_delegation_policy", "sp", "rule:admin_required";
+    GetProjectDelegationPolicy, "vicar:get_project_delegation_policy", "sdp", "rule:admin_required or rule:system_reader or (role:reader and (rule:project_domain or rule:project_itself))";
+    SetProjectDelegationPolicy, "vicar:set_project_delegation_policy", "sdp", "rule:admin_required or (role:manager and rule:project_domain)";
+    GetUserDelegationPolicy, "vicar:get_user_delegation_policy", "sdp", "rule:admin_required or rule:system_reader or (role:reader and domain_id:%(target.user.domain_id)s) or user_id:%(target.user.id)s";
+    SetUserDelegationPolicy, "vicar:set_user_delegation_policy", "sdp", "rule:admin_required or (role:manager and token.domain.id:%(target.user.domain_id)s)";
+    ListTrustServices, "vicar:list_trust_services", "", "@";
+    SetTrustService, "vicar:set_trust_service", "sp", "rule:admin_required";
     ListRevokeEvents, "identity:list_revoke_events", "sp", "rule:service_or_admin";
     GetLimitModel, "identity:get_limit_model", "sdp", "@";
     GetLimit, "identity:get_limit", "sdp", "rule:admin_required or rule:system_reader or domain_id:%(target.limit.domain.id)s or domain_id:%(target.limit.project.domain_id)s or project_id:%(target.limit.project_id)s";

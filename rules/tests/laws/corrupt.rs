@@ -9,6 +9,7 @@ use proptest::sample::select;
 use proptest::test_runner::{TestCaseError, TestRunner};
 
 use vicar_rules::Micros;
+use vicar_rules::ceiling::Ceilings;
 use vicar_rules::delegation::{Chain, ChainFacts, Presence, Trust, TrustStatus, Until, evaluate, subtree};
 use vicar_rules::keypair::{Narrowing, exchange};
 use vicar_rules::origin::Origin;
@@ -187,6 +188,7 @@ fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
         agents: &agents,
         project: r.project,
         credential: None,
+        ceilings: &Ceilings::default(),
     };
     for leaf in &rows {
         let chain = Chain::assemble(&leaf.id, rows.iter().cloned()).expect("the leaf is there");

@@ -10,6 +10,7 @@ use vicar_rules::access_rule::{AccessRule, path_matches};
 use vicar_rules::application_credential::{
     ApplicationCredential, CredentialFacts, CredentialRequest, MayDelegate, delegable, evaluate, grant,
 };
+use vicar_rules::ceiling::Ceilings;
 use vicar_rules::delegation::{
     self, Authority, Broken, Chain, ChainFacts, Ended, Limits, Parties, Presence, TrustRequest, TrustStatus,
     Until,
@@ -280,6 +281,7 @@ proptest! {
             project: Presence::Active,
             root_roles: &held,
             implications: &implications,
+            ceilings: &Ceilings::default(),
             now: 1_000,
         };
         let limits = Limits { allow_redelegation: true, max_redelegation_count: 3 };
@@ -300,6 +302,7 @@ proptest! {
             root_roles: &later,
             agents: &agents,
             project: Presence::Active,
+            ceilings: &Ceilings::default(),
             credential: (!gone).then_some(&may_later),
         };
         let chain = Chain::assemble("t", [trust]).expect("it is there");

@@ -1,8 +1,9 @@
-//! Authority is a meet-semilattice.
+//! Authority is a meet-semilattice, and so are ceilings.
 
 use proptest::prelude::*;
 
 use vicar_rules::access_rule::Access;
+use vicar_rules::ceiling::{Ceiling, Delegated};
 use vicar_rules::delegation::{Authority, Until};
 use vicar_rules::terms::Terms;
 
@@ -14,16 +15,17 @@ fn authority() -> impl Strategy<Value = Authority> {
         prop::option::of(0..3_i64),
         0..8_u8,
         prop_oneof![4 => Just(0_usize), 1 => Just(1)],
-        any::<bool>(),
+        any::<[bool; 2]>(),
         0..3_u32,
         terms(),
     )
-        .prop_map(|(until, roles, project, impersonate, hops, terms)| Authority {
+        .prop_map(|(until, roles, project, [impersonate, keypairs], hops, terms)| Authority {
             until: Until::from_option(until),
             roles: set(roles).clone(),
             project: PROJECTS[project].to_owned(),
             impersonate,
             hops,
+            keypairs,
             terms,
         })
 }
@@ -43,6 +45,23 @@ fn terms() -> impl Strategy<Value = Terms> {
     })
 }
 
+fn ceiling() -> impl Strategy<Value = Ceiling> {
+    let trustees = prop::option::of(proptest::sample::subsequence(USERS[..3].to_vec(), 0..=3));
+    let all = (prop::option::of(0..5_i64), prop::option::of(0..3_u32), 0..8_u8, trustees, any::<[bool; 4]>());
+    all.prop_map(|(max_life, max_depth, never, trustees, [impersonation, end_required, keypairs, old])| {
+        Ceiling {
+            max_life,
+            max_depth,
+            never_roles: set(never).clone(),
+            trustees: trustees.map(|users| users.into_iter().map(str::to_owned).collect()),
+            impersonation,
+            end_required,
+            keypairs,
+            applies_to_existing: old,
+        }
+    })
+}
+
 fn shorter(a: Option<i64>, b: Option<i64>) -> Option<i64> {
     a.map_or(b, |own| Some(b.map_or(own, |other| own.min(other))))
 }
@@ -55,6 +74,7 @@ fn lower(a: &Authority, by: &Authority) -> Authority {
         roles: a.roles.intersection(&by.roles).cloned().collect(),
         impersonate: a.impersonate && by.impersonate,
         hops: a.hops.min(by.hops),
+        keypairs: a.keypairs && by.keypairs,
         terms: Terms {
             access: a.terms.access.meet(&by.terms.access),
             not_before: a.terms.not_before.max(by.terms.not_before),
@@ -102,5 +122,39 @@ proptest! {
             None => prop_assert!(!(c.le(&a) && c.le(&b)) && a.project != b.project),
         }
         prop_assert_eq!(a.le(&b), a.meet(&b) == Some(a.clone()));
+    }
+
+    #[test]
+    fn ceilings_are_ordered_and_meet_in_the_greatest_lower_bound(
+        a in ceiling(), b in ceiling(), c in ceiling()
+    ) {
+        prop_assert!(a.le(&a) && (!(a.le(&b) && b.le(&a)) || a == b) && (!(a.le(&b) && b.le(&c)) || a.le(&c)));
+        let m = a.meet(&b);
+        prop_assert!(m == b.meet(&a) && a.meet(&a) == a && m.meet(&c) == a.meet(&b.meet(&c)));
+        prop_assert!(m.le(&a) && m.le(&b) && a.le(&Ceiling::default()));
+        for c in [c.clone(), a.meet(&c), m.meet(&c)] {
+            prop_assert_eq!(c.le(&a) && c.le(&b), c.le(&m));
+        }
+        prop_assert_eq!(a.le(&b), m == a);
+    }
+
+    #[test]
+    fn within_some_ceilings_is_within_their_meet(
+        a in ceiling(), b in ceiling(), until in prop::option::of(0..9_i64), roles in 0..8_u8,
+        imp in any::<bool>(), link in prop::option::of((0..3_usize, 0..4_u32))
+    ) {
+        let what = Delegated {
+            roles: set(roles),
+            until: Until::from_option(until),
+            impersonation: imp,
+            link: link.map(|(trustee, depth)| (USERS[trustee], depth)),
+        };
+        let within = |c: &Ceiling| c.exceeded(what, 3).is_none();
+        prop_assert_eq!(within(&a) && within(&b), within(&a.meet(&b)));
+        prop_assert!(!a.le(&b) || !within(&a) || within(&b));
+        // What is narrower in everything is within it too, and so is the same thing later.
+        prop_assert!(!within(&a) || a.exceeded(what, 4).is_none());
+        let narrower = Delegated { impersonation: false, roles: set(roles & 0b101), ..what };
+        prop_assert!(!within(&a) || a.exceeded(narrower, 3).is_none());
     }
 }

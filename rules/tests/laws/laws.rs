@@ -22,6 +22,7 @@ pub const LAWS: &[(&str, Law)] = &[
     ("no_outliving", no_outliving),
     ("no_upgrade", no_upgrade),
     ("bounded_depth", bounded_depth),
+    ("no_link_is_above_a_ceiling", no_link_is_above_a_ceiling),
     ("death_is_a_subtree", death_is_a_subtree),
     ("suspended_is_not_dead", suspended_is_not_dead),
     ("nobody_resumes_what_was_suspended_above_them", nobody_resumes_what_was_suspended_above_them),
@@ -166,6 +167,7 @@ fn what_is_made_is_below_what_made_it(w: &World) -> Verdict {
             project: PROJECTS[link.project].to_owned(),
             impersonate: row.impersonation,
             hops: row.hops,
+            keypairs: above.as_ref().is_none_or(|a| a.keypairs),
             terms,
         };
         must!(
@@ -294,6 +296,38 @@ fn bounded_depth(w: &World) -> Verdict {
     Ok(())
 }
 
+/// "Ceilings": what is made is within all that hold for it, and so is what gives something within those that are for what
+/// exists.
+fn no_link_is_above_a_ceiling(w: &World) -> Verdict {
+    if let Some((t, _)) = w.last.made {
+        let path = w.path(t);
+        let n = path.len() - 1;
+        let made = w.made(&path, n);
+        for roof in w.roofs_of(&path, n) {
+            must!(!roof.is_below(&made, w.now), "t{t} was made above {roof:?}");
+            let deepest = n + w.trusts[t].row.hops as usize;
+            must!(roof.depth.is_none_or(|d| deepest <= d as usize), "t{t} may be redelegated above {roof:?}");
+        }
+    }
+    if let Some((k, Some(above))) = &w.last.bound {
+        let key = &w.keypairs[*k];
+        let path = key.under.map(|t| w.path(t)).unwrap_or_default();
+        let roles = key.narrowed.map_or(mask(&above.roles), |roles| w.closure(roles));
+        let made = Made { roles, until: key.until.min(above.until), imp: above.impersonate, link: None };
+        for roof in w.roofs_of(&path, path.len() - 1) {
+            must!(!roof.is_below(&made, w.now), "k{k} was made above {roof:?}");
+        }
+    }
+    for t in 0..w.trusts.len() {
+        must!(w.live(t).is_none() || w.above_a_roof(t).is_none(), "t{t} gives something above a ceiling");
+    }
+    for (k, key) in w.keypairs.iter().enumerate() {
+        let off = key.under.is_some_and(|t| w.keypairs_are_off(t));
+        must!(!off || w.yields[k].is_none(), "keypair k{k} yields something above a ceiling");
+    }
+    Ok(())
+}
+
 /// "Death is a subtree. When a trust ends for whatever reason (deleted, expired, used up, its
 /// project or one of its agents deleted), every descendant trust, every keypair born from any of
 /// them, and every token from any of these is dead in the same instant, in one transaction, whoever
@@ -367,6 +401,9 @@ fn suspended_is_not_dead(w: &World) -> Verdict {
                 }
                 // Rows that the rules made can be read; application credentials have laws of their own.
                 TrustStatus::Suspended(Suspended::Terms(_) | Suspended::Credential(_)) => false,
+                TrustStatus::Suspended(Suspended::Ceiling(id, _)) => {
+                    w.above_a_roof(t).is_some_and(|x| w.trusts[x].row.id == *id)
+                }
                 TrustStatus::Live(_) | TrustStatus::Ended(_) => false,
             };
             must!(true_reason, "t{t} is suspended, not {said:?}");
@@ -565,8 +602,14 @@ fn provenance_is_the_servers(w: &World) -> Verdict {
 /// read, and end, its own link and what it made below; never Alice's other trusts, her passwords,
 /// her sessions, her other credentials."
 fn the_bearer_stays_in_his_lane(w: &World) -> Verdict {
-    const CLOSED: &[Act] =
-        &[Act::Rescope, Act::OtherCredentials, Act::OtherDelegations, Act::Password, Act::RevokeAll];
+    const CLOSED: &[Act] = &[
+        Act::Rescope,
+        Act::OtherCredentials,
+        Act::OtherDelegations,
+        Act::Password,
+        Act::RevokeAll,
+        Act::Ceilings,
+    ];
     for (n, token) in w.tokens.iter().enumerate() {
         let (Some(t), None) = (token.trust, token.keypair) else {
             continue;

@@ -49,7 +49,7 @@ use world::World;
 /// What a law says: nothing, or why it does not hold.
 type Verdict = Result<(), String>;
 
-const STEPS: usize = 150_000;
+const STEPS: usize = 240_000;
 
 /// The seed of all random choices, unless `PROPTEST_RNG_SEED` gives another.
 const SEED: u64 = 2_026;

@@ -294,6 +294,7 @@ impl World {
         let ask = self.ask(USERS[trustor], project, held, None, wish);
         // The ask may name another project than the one that it was made for.
         let held = Self::named(&ask).map_or(0, |p| self.held(trustor, p));
+        let ceilings = Self::named(&ask).map(|p| self.ceilings(trustor, p)).unwrap_or_default();
         let made = grant(
             &ask,
             &Parties {
@@ -302,6 +303,7 @@ impl World {
                 project: self.presence_of(&ask),
                 root_roles: set(held),
                 implications: &self.implications,
+                ceilings: &ceilings,
                 now: self.now,
             },
             self.limits,
@@ -325,6 +327,7 @@ impl World {
         let root = self.root(parent).holder;
         let ask = self.ask(user, self.trusts[parent].project, 0, Some((parent, &above)), wish);
         let held = self.held(root, self.trusts[parent].project);
+        let ceilings = self.ceilings(root, self.trusts[parent].project);
         let made = redelegate(
             &ask,
             &above,
@@ -334,6 +337,7 @@ impl World {
                 project: self.presence_of(&ask),
                 root_roles: set(held),
                 implications: &self.implications,
+                ceilings: &ceilings,
                 now: self.now,
             },
             self.limits,
@@ -562,7 +566,9 @@ impl World {
                 });
             }
         }
-        match bind(&ask, on.as_ref(), &self.implications, self.now) {
+        let root = under.map_or(owner, |t| self.root(t).holder);
+        let ceilings = self.ceilings(root, at);
+        match bind(&ask, on.as_ref(), &self.implications, &ceilings, self.now) {
             Err(refusal) => self.last.refused = Some(refusal),
             Ok(bound) => {
                 let n = self.keypairs.len();
@@ -654,8 +660,13 @@ impl World {
         }
         let link = &self.trusts[trust];
         let held = self.held(by, link.project);
-        let due = link.under.is_none() && link.trustee != by && within(self.closure(link.roles), held);
-        match adopt(self.chain(trust), USERS[by], set(held), &self.implications) {
+        let ceilings = self.ceilings(by, link.project);
+        let due = link.under.is_none() && link.trustee != by && within(self.closure(link.roles), held) && {
+            let made = self.made(&[trust], 0);
+            let roofs = self.roofs_over(by, link.project, &[link.trustee]);
+            !roofs.into_iter().any(|roof| roof.is_below(&made, self.now))
+        };
+        match adopt(self.chain(trust), USERS[by], set(held), &self.implications, &ceilings, self.now) {
             Ok(done) => {
                 self.last.adopted = Some((trust, due, true));
                 self.trusts[trust].row.adoption = Some(adopted_by(done.adopter(), self.now));
@@ -718,6 +729,13 @@ impl World {
             Op::Wait(how) => self.now += how,
             Op::Limit(allow, max) => {
                 self.limits = Limits { allow_redelegation: *allow, max_redelegation_count: *max }
+            }
+            Op::Roof(n, roof) => self.roofs[*n] = Some(roof.clone()),
+            Op::NoRoof(n) => {
+                let set: Vec<usize> = (0..ROOFS).filter(|n| self.roofs[*n].is_some()).collect();
+                if let Some(n) = set.get(n % set.len().max(1)) {
+                    self.roofs[*n] = None;
+                }
             }
             Op::Give(actor, target, r) => {
                 self.grants[*actor][target.index()] |= 1 << r & !self.deleted_roles;
@@ -1005,6 +1023,8 @@ pub struct KeyWish {
 pub enum Op {
     Wait(Micros),
     Limit(bool, u32),
+    Roof(usize, Roof),
+    NoRoof(usize),
     Give(usize, Target, usize),
     Take(usize, Target, usize),
     TakeSome(&'static str, usize),
@@ -1052,6 +1072,7 @@ pub const ACTS: &[Act] = &[
     Act::OtherDelegations,
     Act::Password,
     Act::RevokeAll,
+    Act::Ceilings,
 ];
 
 pub fn genesis() -> impl Strategy<Value = Genesis> {
@@ -1112,6 +1133,27 @@ pub fn key_wish() -> impl Strategy<Value = KeyWish> {
     )
 }
 
+/// A roof that limits one thing, or two.
+pub fn roof() -> impl Strategy<Value = Roof> {
+    let what = proptest::sample::subsequence(vec![0, 1, 2, 3, 4, 5, 6], 1..=2);
+    let life = select(&[4 * SECOND, 60 * SECOND, 900 * SECOND][..]);
+    (what, life, 0..3_u32, 0..ROLES.len(), any::<u8>(), any::<bool>()).prop_map(
+        |(what, life, depth, role, users, existing)| {
+            let has = |n: i32| what.contains(&n);
+            Roof {
+                life: has(0).then_some(life),
+                depth: has(1).then_some(depth),
+                never: if has(2) { 1 << role } else { 0 },
+                trustees: has(3).then_some(users),
+                own_name_only: has(4),
+                end: has(5),
+                no_keypairs: has(6),
+                existing,
+            }
+        },
+    )
+}
+
 pub fn op() -> impl Strategy<Value = Op> {
     let (user, project, role) = (0..USERS.len(), 0..PROJECTS.len(), 0..ROLES.len());
     // Most trusts come from Alice, who has most to give.
@@ -1130,6 +1172,8 @@ pub fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         12 => wait.prop_map(Op::Wait),
         2 => (prop::bool::weighted(0.8), 1..5_u32).prop_map(|(a, m)| Op::Limit(a, m)),
+        3 => (0..ROOFS, roof()).prop_map(|(n, roof)| Op::Roof(n, roof)),
+        5 => nth.clone().prop_map(Op::NoRoof),
         7 => (actor.clone(), target.clone(), role.clone()).prop_map(|(a, t, r)| Op::Give(a, t, r)),
         2 => (actor, target, role.clone()).prop_map(|(a, t, r)| Op::Take(a, t, r)),
         6 => (select(GRANTS), nth.clone()).prop_map(|(kind, n)| Op::TakeSome(kind, n)),

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use vicar_rules::delegation::TrustStatus;
+use vicar_rules::delegation::{Suspended, TrustStatus};
+use vicar_rules::refusal::Refusal;
 use vicar_rules::token::Kind;
 
 use crate::names::*;
@@ -94,6 +95,10 @@ impl Reached {
             let name = format!("{refusal:?}");
             let name = name.split(['(', ' ']).next().unwrap_or_default();
             self.note(format!("refused: {name}"));
+            if let Refusal::AboveCeiling(above) = refusal {
+                let name = format!("{:?}", above.limit);
+                self.note(format!("above a ceiling: {}", name.split('(').next().unwrap_or_default()));
+            }
         }
         for (t, due, _) in &w.last.uses {
             let counted = w.trusts[*t].uses.is_some();
@@ -124,7 +129,15 @@ impl Reached {
         {
             self.note("deleted with descendants");
         }
-        for (before, after) in w.statuses_before.iter().zip(&w.evaluated) {
+        for (t, (before, after)) in w.statuses_before.iter().zip(&w.evaluated).enumerate() {
+            let by_ceiling = |s: &TrustStatus| matches!(s, TrustStatus::Suspended(Suspended::Ceiling(..)));
+            let deep = if w.path(t).len() > 3 { " at depth 3 or more" } else { "" };
+            if before.live().is_some() && by_ceiling(after.status()) {
+                self.note(format!("suspended by a ceiling{deep}"));
+            }
+            if by_ceiling(before) && after.live().is_some() {
+                self.note(format!("revived from below a ceiling{deep}"));
+            }
             match (before, after.status()) {
                 (TrustStatus::Live(_), TrustStatus::Suspended(_)) => self.note("suspended"),
                 (TrustStatus::Suspended(_), TrustStatus::Live(_)) => self.note("revived"),
@@ -153,6 +166,13 @@ impl Reached {
             } else if w.now < token.expires + WINDOW {
                 self.note(format!("expired {name} not shown"));
             }
+        }
+        let comes_back = |n: &usize| w.valid_before.get(*n) == Some(&None) && w.valid[*n].is_some();
+        let was_above = |t: usize| {
+            matches!(w.statuses_before.get(t), Some(TrustStatus::Suspended(Suspended::Ceiling(..))))
+        };
+        if (0..w.tokens.len()).filter(comes_back).any(|n| w.tokens[n].trust.is_some_and(was_above)) {
+            self.note("token good again below a loosened ceiling");
         }
         let given_again =
             |t: &Token| t.lost && t.trust.is_none() && t.expires > w.now && w.held_at(t.user, t.place) != 0;
@@ -252,7 +272,7 @@ pub const AT_LEAST: &[(&str, usize)] = &[
     ("adopted in vain", 100),
     ("adopted with depth 3 or more below", 2),
     ("alive in the name of a deleted user", 10),
-    ("refused: OriginIsSet", 10),
+    ("refused: OriginIsSet", 4),
     ("refused: NoPartInChain", 50),
     ("refused: SuspendedAbove", 30),
     ("refused: NotTheFirst", 20),
@@ -270,6 +290,17 @@ pub const AT_LEAST: &[(&str, usize)] = &[
     ("refused: LongerTokensThanParent", 20),
     ("refused: NeverBegins", 20),
     ("refused: NoAccessRules", 6),
+    ("suspended by a ceiling", 100),
+    ("suspended by a ceiling at depth 3 or more", 1),
+    ("revived from below a ceiling", 25),
+    ("token good again below a loosened ceiling", 6),
+    ("above a ceiling: Life", 40),
+    ("above a ceiling: Depth", 10),
+    ("above a ceiling: Role", 25),
+    ("above a ceiling: Trustee", 25),
+    ("above a ceiling: Impersonation", 20),
+    ("above a ceiling: End", 30),
+    ("above a ceiling: Keypairs", 10),
     ("refused: KeypairOtherProject", 30),
     ("refused: KeypairRoleOutside", 30),
     ("refused: KeypairOutlives", 30),

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use vicar_rules::Micros;
+use vicar_rules::ceiling::{Ceiling, Ceilings, Holder};
 use vicar_rules::delegation::{
     Authority, Chain, ChainFacts, Evaluated, Limits, Narrower, Presence, Trust, TrustStatus, Until, evaluate,
 };
@@ -280,10 +281,69 @@ pub enum Fate {
     Ended,
 }
 
+/// A ceiling as the world knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roof {
+    pub life: Option<Micros>,
+    pub depth: Option<u32>,
+    pub never: Mask,
+    /// Users by their bits.
+    pub trustees: Option<u8>,
+    pub own_name_only: bool,
+    pub end: bool,
+    pub no_keypairs: bool,
+    pub existing: bool,
+}
+
+/// Who can have one: domains, projects, users, and users as trustees.
+pub const ROOFS: usize = DOMAINS.len() + PROJECTS.len() + 2 * USERS.len();
+
+/// Something that was delegated, as roofs see it.
+pub struct Made {
+    pub roles: Mask,
+    pub until: Until,
+    pub imp: bool,
+    /// Trustee and links above; none of a keypair.
+    pub link: Option<(usize, usize)>,
+}
+
+impl Roof {
+    pub fn is_below(&self, made: &Made, now: Micros) -> bool {
+        let too_long = |life: Micros| made.until.to_option().is_none_or(|end| end - now > life);
+        self.life.is_some_and(too_long)
+            || (self.end && made.until == Until::Never)
+            || made.roles & self.never != 0
+            || (made.imp && self.own_name_only)
+            || match made.link {
+                Some((trustee, depth)) => {
+                    self.trustees.is_some_and(|may| may >> trustee & 1 == 0)
+                        || self.depth.is_some_and(|deepest| depth > deepest as usize)
+                }
+                None => self.no_keypairs,
+            }
+    }
+
+    fn ceiling(&self) -> Ceiling {
+        let users =
+            |bits: u8| (0..USERS.len()).filter(move |u| bits >> u & 1 == 1).map(|u| USERS[u].to_owned());
+        Ceiling {
+            max_life: self.life,
+            max_depth: self.depth,
+            never_roles: set(self.never).clone(),
+            trustees: self.trustees.map(|bits| users(bits).collect()),
+            impersonation: !self.own_name_only,
+            end_required: self.end,
+            keypairs: !self.no_keypairs,
+            applies_to_existing: self.existing,
+        }
+    }
+}
+
 pub struct World {
     pub now: Micros,
     pub step: usize,
     pub limits: Limits,
+    pub roofs: [Option<Roof>; ROOFS],
     pub users: [State; USERS.len()],
     pub projects: [State; PROJECTS.len()],
     pub domains: [bool; DOMAINS.len()],
@@ -321,6 +381,7 @@ impl World {
             now: 1_000 * SECOND,
             step: 0,
             limits: Limits { allow_redelegation: true, max_redelegation_count: 3 },
+            roofs: [const { None }; ROOFS],
             users: [State::On; USERS.len()],
             projects: [State::On; PROJECTS.len()],
             domains: [true; DOMAINS.len()],
@@ -466,6 +527,9 @@ impl World {
 
     /// Something of a chain is switched off or has not begun, or a delegated role is not held.
     pub fn withheld(&self, trust: usize) -> bool {
+        if self.above_a_roof(trust).is_some() {
+            return true;
+        }
         let mut above = self.held(self.root(trust).holder, self.trusts[trust].project);
         for t in self.path(trust) {
             let trustor = self.trustor_of(t).unwrap_or(self.root(trust).holder);
@@ -485,6 +549,85 @@ impl World {
         false
     }
 
+    /// The roofs over what a root trustor lets these trustees have on a project.
+    pub fn roofs_over(&self, root: usize, project: usize, trustees: &[usize]) -> Vec<&Roof> {
+        let mut over = vec![domain_of(project), domain_of(root)];
+        let projects = DOMAINS.len();
+        over.extend(Some(project).into_iter().chain(parent_of(project)).map(|p| projects + p));
+        let users = projects + PROJECTS.len();
+        over.push(users + root);
+        over.extend(trustees.iter().map(|u| users + USERS.len() + u));
+        over.into_iter().filter_map(|n| self.roofs[n].as_ref()).collect()
+    }
+
+    /// The same over the nth link of a chain.
+    pub fn roofs_of(&self, path: &[usize], n: usize) -> Vec<&Roof> {
+        let root = &self.trusts[path[0]];
+        let trustees: Vec<usize> = path[..=n].iter().map(|t| self.trusts[*t].trustee).collect();
+        self.roofs_over(root.holder, root.project, &trustees)
+    }
+
+    /// A link as roofs see it.
+    pub fn made(&self, path: &[usize], n: usize) -> Made {
+        let link = &self.trusts[path[n]];
+        Made {
+            roles: self.closure(link.roles),
+            until: link.row.until,
+            imp: link.imp,
+            link: Some((link.trustee, n)),
+        }
+    }
+
+    /// A link of the chain that is above a roof which is for what exists, too.
+    pub fn above_a_roof(&self, trust: usize) -> Option<usize> {
+        if self.roofs.iter().flatten().all(|roof| !roof.existing) {
+            return None;
+        }
+        let path = self.path(trust);
+        let above = |n: &usize| {
+            let made = self.made(&path, *n);
+            self.roofs_of(&path, *n).into_iter().any(|roof| roof.existing && roof.is_below(&made, self.now))
+        };
+        (0..path.len()).find(above).map(|n| path[n])
+    }
+
+    /// Whether keypairs of the trust yield nothing because of a roof.
+    pub fn keypairs_are_off(&self, trust: usize) -> bool {
+        let path = self.path(trust);
+        self.roofs_of(&path, path.len() - 1).into_iter().any(|roof| roof.existing && roof.no_keypairs)
+    }
+
+    /// What the rules are given of all this.
+    pub fn ceilings(&self, root: usize, project: usize) -> Ceilings {
+        let mut ceilings = Ceilings::default();
+        let mut numbered = self.roofs.iter().enumerate();
+        if self.roofs.iter().all(Option::is_none) {
+            return ceilings;
+        }
+        let mut next = |count: usize| -> Vec<(usize, Ceiling)> {
+            let some = numbered.by_ref().take(count).enumerate();
+            some.filter_map(|(n, (_, roof))| Some((n, roof.as_ref()?.ceiling()))).collect()
+        };
+        for (d, ceiling) in next(DOMAINS.len()) {
+            if d == domain_of(project) || d == domain_of(root) {
+                ceilings.levels.push((Holder::Domain(DOMAINS[d].to_owned()), Some(ceiling)));
+            }
+        }
+        for (p, ceiling) in next(PROJECTS.len()) {
+            if p == project || parent_of(project) == Some(p) {
+                ceilings.levels.push((Holder::Project(PROJECTS[p].to_owned()), Some(ceiling)));
+            }
+        }
+        for (u, ceiling) in next(USERS.len()) {
+            if u == root {
+                ceilings.levels.push((Holder::User(USERS[u].to_owned()), Some(ceiling)));
+            }
+        }
+        let trustees = next(USERS.len()).into_iter();
+        ceilings.trustees = trustees.map(|(u, ceiling)| (USERS[u].to_owned(), Some(ceiling))).collect();
+        ceilings
+    }
+
     pub fn gives(&self, trust: usize) -> bool {
         !self.dead(trust) && !self.withheld(trust)
     }
@@ -501,7 +644,9 @@ impl World {
             && match k.under {
                 Some(t) => {
                     let narrowed = k.narrowed.map_or(ALL, |r| self.closure(r));
-                    self.gives(t) && narrowed & self.closure(self.trusts[t].roles) != 0
+                    self.gives(t)
+                        && !self.keypairs_are_off(t)
+                        && narrowed & self.closure(self.trusts[t].roles) != 0
                 }
                 None => {
                     self.user_on(k.owner) && self.project_on(k.project) && self.held(k.owner, k.project) != 0
@@ -571,6 +716,7 @@ impl World {
     pub fn evaluate(&self, chain: Chain, project: usize) -> Evaluated {
         let root = USERS.iter().position(|u| *u == chain.holder());
         let roles = root.map_or(0, |r| self.held(r, project));
+        let ceilings = root.map(|r| self.ceilings(r, project)).unwrap_or_default();
         evaluate(
             chain,
             &ChainFacts {
@@ -580,6 +726,7 @@ impl World {
                 agents: &self.agents,
                 project: self.project_presence(project),
                 credential: None,
+                ceilings: &ceilings,
             },
         )
     }
@@ -636,6 +783,7 @@ impl World {
                     project: PROJECTS[k.project].to_owned(),
                     impersonate: false,
                     hops: 0,
+                    keypairs: true,
                     terms: Terms::default(),
                 };
                 (self.user_on(k.owner) && self.project_on(k.project))

@@ -186,7 +186,8 @@ pub async fn worth(
             | Suspended::Early(_)
             | Suspended::Terms(_)
             | Suspended::Held(_)
-            | Suspended::Credential(_),
+            | Suspended::Credential(_)
+            | Suspended::Ceiling(..),
         ) => Err(Reason::NoRoles),
         TrustStatus::Ended(_) => Err(Reason::CredentialOver),
     })

@@ -303,7 +303,8 @@ pub async fn worth(
                 | Suspended::Early(_)
                 | Suspended::Terms(_)
                 | Suspended::Held(_)
-                | Suspended::Credential(_),
+                | Suspended::Credential(_)
+                | Suspended::Ceiling(..),
             ),
             _,
         ) => Err(Reason::NoRoles),

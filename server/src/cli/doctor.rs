@@ -18,6 +18,7 @@ use crate::config::foreign::{self, Effect};
 use crate::config::{Config, Ini};
 use crate::crypto::keys::KeyRing;
 use crate::deleted;
+use crate::facts::ceilings as stored_ceilings;
 use crate::policy_file;
 use crate::resources::trusts::flush;
 use crate::store::url::Location;
@@ -252,6 +253,7 @@ async fn contents(
     let now = installation::clock().now();
     clock(r, config, &mut tx, now).await?;
     terms(r, &mut tx).await?;
+    ceilings(r, &mut tx).await?;
     credentials(r, config, &mut tx).await?;
     delegations(r, config, &mut tx, now).await
 }
@@ -274,6 +276,26 @@ async fn terms(r: &mut Report, tx: &mut Tx) -> Result<(), Failure> {
         format_args!(
             "not looked at, as somebody has set `deleted_at` to null: {}. Delete these trusts",
             lost.join(", ")
+        ),
+    );
+    Ok(())
+}
+
+/// A delegation policy that is of a newer version, or spoilt: nothing can be delegated below it.
+async fn ceilings(r: &mut Report, tx: &mut Tx) -> Result<(), Failure> {
+    let sql =
+        "SELECT p.kind, p.holder_id, p.policy FROM vicar_delegation_policy p ORDER BY p.kind, p.holder_id";
+    let all: Vec<[String; 3]> = tx.map(sql, &[], |r| Ok([r.take()?, r.take()?, r.take()?])).await?;
+    let unread = all.iter().filter(|[.., policy]| stored_ceilings::read(policy).is_none());
+    let unread: Vec<String> = unread.map(|[kind, id, _]| format!("{kind} {id}")).take(10).collect();
+    r.judge(
+        unread.is_empty(),
+        Verdict::Fail,
+        "delegation policies",
+        format_args!("{}", all.len()),
+        format_args!(
+            "cannot be read, so that nothing can be delegated below these: {}. Set them anew, or start the version that wrote them",
+            unread.join(", ")
         ),
     );
     Ok(())

@@ -248,6 +248,8 @@ pub struct Config {
     pub revoke_buffer: Micros,
     /// `[delegation] trust_max_login_age`, `trust_required_methods`: how whoever makes a trust must have logged in.
     pub trust_login: Terms,
+    /// `[delegation] trustees`: whether new trusts are for registered trustees only.
+    pub registered_trustees_only: bool,
     /// `[delegation] max_trusts_per_user`: how many living trusts a user may have given (0 in the file: any number).
     pub max_trusts_per_user: Option<u32>,
     /// `[delegation] max_credentials_per_user`: how many credentials a user may have (0 in the file: any number).
@@ -416,6 +418,7 @@ impl Config {
             reap_interval: r.duration("delegation", "reap_interval")?,
             trust_login: r.trust_login(&auth_methods)?,
             auth_methods,
+            registered_trustees_only: r.text("delegation", "trustees")?.as_deref() == Some("registered"),
             max_trusts_per_user: r.count("delegation", "max_trusts_per_user")?.filter(|n| *n > 0),
             max_credentials_per_user: r.count("delegation", "max_credentials_per_user")?.filter(|n| *n > 0),
             max_oauth1_tokens: r.count("delegation", "max_oauth1_tokens")?.filter(|n| *n > 0),

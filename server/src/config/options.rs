@@ -154,6 +154,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("delegation", "reap_interval", Seconds(60), "the pause between rounds of the reaper; 0: never; ours"),
     opt("delegation", "trust_max_login_age", Count(None), "whoever makes a trust has logged in at most so many seconds ago; 0: any time ago; ours"),
     opt("delegation", "trust_required_methods", List(""), "methods that whoever makes a trust has logged in by, all of them; ours"),
+    opt("delegation", "trustees", Choice(&["anybody", "registered"]), "`registered`: new trusts are only for the trustees that `/v3/OS-TRUST/services` lists; ours"),
     opt("delegation", "max_trusts_per_user", Count(Some(10_000)), "how many living trusts a user may have given; 0: any number; ours"),
     opt("delegation", "max_credentials_per_user", Count(Some(10_000)), "how many credentials of all types, keypairs among them, a user may have, and how many application credentials and access rules each; 0: any number; ours"),
     opt("delegation", "max_oauth1_tokens", Count(Some(1_000)), "how many OAuth1 request tokens a consumer, and access tokens a user, may have; 0: any number; ours"),

@@ -100,6 +100,10 @@ pub(super) fn of(op: Op) -> Follows {
         Op::ResumeTrust => both(Event::TrustResume, ByHandler),
         Op::AdoptTrust => both(Event::TrustAdopt, ByHandler),
         Op::EndTrustTokens => logged(Event::TrustTokensEnd),
+        Op::SetDomainDelegationPolicy
+        | Op::SetProjectDelegationPolicy
+        | Op::SetUserDelegationPolicy
+        | Op::SetTrustService => both(Event::CeilingChange, ByHandler),
         Op::CreateUser => both(Event::UserCreate, Made(ObjectKind::User)),
         Op::UpdateUser => both(Event::UserUpdate, Changed(ObjectKind::User)),
         Op::DeleteUser => both(Event::UserDelete, ByHandler),
@@ -225,6 +229,10 @@ pub(super) fn of(op: Op) -> Follows {
         | Op::ListProjectDelegations
         | Op::ListDomainDelegations
         | Op::ListUserDelegations
+        | Op::GetDomainDelegationPolicy
+        | Op::GetProjectDelegationPolicy
+        | Op::GetUserDelegationPolicy
+        | Op::ListTrustServices
         | Op::ListRevokeEvents
         | Op::GetLimitModel
         | Op::GetLimit

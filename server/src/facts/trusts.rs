@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use vicar_rules::Micros;
 use vicar_rules::application_credential::{CredentialFacts, delegable};
+use vicar_rules::ceiling::Ceilings;
 use vicar_rules::delegation::{self, Chain, ChainFacts, Evaluated, Presence, Trust, TrustStatus, Until};
 use vicar_rules::loss::{self, LostPlace};
 use vicar_rules::roles::{Implications, RoleSet};
 use vicar_rules::terms::Terms;
 
 use super::application_credentials::{self, StoredCredential};
+use super::ceilings;
 use super::holdings::Holdings;
 use super::users::users;
 use super::{Place, ProjectFacts, UserFacts, effective_roles, implications, origin, projects, terms};
@@ -226,9 +228,40 @@ pub async fn evaluated_trust(
     Ok(found)
 }
 
+/// Whether ceilings are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Under {
+    Ceilings,
+    /// A Keystone's store that is looked at has none.
+    Nothing,
+}
+
 /// Evaluates chains at one instant; what they share is read once.
 pub async fn evaluate_all(
     tx: &mut Tx,
+    chains: Vec<Chain>,
+    now: Micros,
+    implications: &Implications,
+) -> Result<Vec<EvaluatedTrust>> {
+    evaluate_under(tx, Under::Ceilings, chains, now, implications).await
+}
+
+/// The same in a Keystone's store, where none of our tables is.
+///
+/// # Errors
+/// When the database fails.
+pub async fn evaluate_keystones(
+    tx: &mut Tx,
+    chains: Vec<Chain>,
+    now: Micros,
+    implications: &Implications,
+) -> Result<Vec<EvaluatedTrust>> {
+    evaluate_under(tx, Under::Nothing, chains, now, implications).await
+}
+
+async fn evaluate_under(
+    tx: &mut Tx,
+    under: Under,
     chains: Vec<Chain>,
     now: Micros,
     implications: &Implications,
@@ -239,6 +272,10 @@ pub async fn evaluate_all(
     let on: BTreeSet<&str> = chains.iter().filter_map(|c| c.leaf().project.as_deref()).collect();
     let projects = projects(tx, on).await?;
     let held = root_roles(tx, &chains, implications).await?;
+    let known = match under {
+        Under::Ceilings => ceilings::Known::load(tx, projects.values(), users.values()).await?,
+        Under::Nothing => ceilings::Known::default(),
+    };
     let nothing = RoleSet::new();
     let credentials = credentials(tx, &chains).await?;
     let may_delegate = |chain: &Chain, held: &RoleSet, project| {
@@ -254,6 +291,7 @@ pub async fn evaluate_all(
             let root_roles = held.get(&key).unwrap_or(&nothing);
             let presence = project.as_ref().map_or(Presence::Missing, |p| p.presence);
             let credential = may_delegate(&chain, root_roles, presence);
+            let ceilings: Ceilings = known.holding(project.as_ref(), users.get(chain.holder()));
             let facts = ChainFacts {
                 now,
                 implications,
@@ -261,6 +299,7 @@ pub async fn evaluate_all(
                 agents: &agents,
                 project: presence,
                 credential: credential.as_ref(),
+                ceilings: &ceilings,
             };
             let evaluated = delegation::evaluate(chain, &facts);
             let agents = evaluated.chain().agents().into_iter().filter_map(|id| users.get_key_value(id));

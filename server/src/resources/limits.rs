@@ -1,10 +1,11 @@
 //! `/v3/registered_limits` and `/v3/limits`: what each project may use of a resource by default, and what some
-//! may instead. Services ask for them and count; here they are only kept.
+//! may instead. Services ask for them and count; those of the identity service itself are enforced here ([`check_room`]).
 
 use std::collections::BTreeMap;
 
 use axum::response::Response;
 use serde_json::{Map, Value, json};
+use vicar_rules::Micros;
 use vicar_rules::policy::{Fact, Facts, Op, Scope};
 
 use crate::args;
@@ -13,6 +14,7 @@ use crate::config::LimitModel;
 use crate::error::{Error, Result};
 use crate::http::request::one;
 use crate::http::schema;
+use crate::living;
 use crate::resource::{Field, Look, Order, Plain, Record, Resource};
 use crate::resources::catalog::{regions, services::Service};
 use crate::store::{CHUNK, Id, Row, Select, Tx};
@@ -346,6 +348,81 @@ pub async fn of_projects(tx: &mut Tx, projects: &[&str]) -> Result<BTreeMap<Stri
         }
     }
     Ok(found)
+}
+
+/// What the identity service counts of its own, by project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// Living trusts, of whatever depth.
+    Trusts,
+    /// Living EC2 keypairs, of logins and of trusts.
+    Keypairs,
+    /// Living application credentials.
+    ApplicationCredentials,
+}
+
+impl Counted {
+    /// The `resource_name` of its limits, and the words for several.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Trusts => ("trust", "living trusts"),
+            Self::Keypairs => ("keypair", "living keypairs"),
+            Self::ApplicationCredentials => ("application_credential", "living application credentials"),
+        }
+    }
+
+    /// The rows of a project that live at an instant; for few of them an index tells, without their rows.
+    fn rows(self) -> [String; 2] {
+        let (all, living) = match self {
+            Self::Trusts => (
+                "t.id FROM trust t WHERE t.project_id = ?",
+                concat!(
+                    living!("t"),
+                    " AND (t.remaining_uses IS NULL OR t.remaining_uses > 0)
+                      AND (COALESCE(t.expires_at_int, 0) = 0 OR t.expires_at_int > ?)"
+                ),
+            ),
+            Self::Keypairs => (
+                "c.id FROM credential c LEFT JOIN vicar_keypair k ON k.credential_id = c.id
+                  WHERE c.project_id = ?",
+                "(c.type = 'ec2' OR k.credential_id IS NOT NULL) AND (k.expires_at IS NULL OR k.expires_at > ?)",
+            ),
+            Self::ApplicationCredentials => (
+                "a.id FROM application_credential a WHERE a.project_id = ?",
+                "(a.expires_at IS NULL OR a.expires_at > ?)",
+            ),
+        };
+        [format!("SELECT {all}"), format!("SELECT {all} AND {living}")]
+    }
+}
+
+/// Checks that a project may have one more. Its own limit counts, else the registered one; of several services of the type
+/// `identity`, or regions, the lowest. Without any nothing is counted.
+///
+/// # Errors
+/// 403 when it has as many as it may.
+pub async fn check_room(tx: &mut Tx, project: &str, what: Counted, now: Micros) -> Result<()> {
+    let (resource, words) = what.words();
+    let sql = "SELECT COALESCE(l.resource_limit, r.default_limit)
+                 FROM registered_limit r JOIN service s ON s.id = r.service_id
+                 LEFT JOIN \"limit\" l ON l.registered_limit_id = r.id AND (l.project_id = ? OR l.domain_id = ?)
+                WHERE s.type = 'identity' AND r.resource_name = ?";
+    let limits: Vec<i64> = tx.column(sql, args![Id(project), Id(project), Id(resource)]).await?;
+    // A negative one is none.
+    let Some(limit) = limits.into_iter().filter(|limit| *limit >= 0).min() else { return Ok(()) };
+    let is_full = match limit.checked_sub(1).filter(|rest| *rest >= 0) {
+        None => true,
+        Some(rest) => {
+            let [all, living] = what.rows().map(|rows| format!("{rows} LIMIT 1 OFFSET {rest}"));
+            tx.exists(&all, args![Id(project)]).await? && tx.exists(&living, args![Id(project), now]).await?
+        }
+    };
+    match is_full {
+        false => Ok(()),
+        true => Err(Error::Forbidden(format!(
+            "The project has {limit} {words}, and may have no more (limit of the identity service on {resource})."
+        ))),
+    }
 }
 
 /// `GET /v3/limits/model`

@@ -4,6 +4,7 @@ pub mod access_rules;
 pub mod application_credentials;
 pub mod catalog;
 pub mod credentials;
+pub mod delegation_policies;
 pub mod domain_config;
 pub mod domains;
 pub mod endpoint_filter;

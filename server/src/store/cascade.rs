@@ -306,16 +306,20 @@ mod tests {
         let user = "access_rule access_token application_credential application_credential_access_rule \
                     application_credential_role assignment credential expiring_user_group_membership \
                     federated_user id_mapping local_user nonlocal_user password request_token \
-                    system_assignment user user_group_membership user_option vicar_keypair";
+                    system_assignment user user_group_membership user_option vicar_delegation_policy \
+                    vicar_keypair vicar_may_delegate";
         let group = "assignment expiring_user_group_membership group id_mapping system_assignment \
                      user_group_membership";
         let role = "application_credential application_credential_access_rule application_credential_role \
-                    assignment implied_role role role_option system_assignment";
+                    assignment implied_role role role_option system_assignment vicar_may_delegate";
         for (table, falls) in [
             ("user", user),
             ("group", group),
             ("role", role),
-            ("trust", "trust trust_role vicar_adoption vicar_trust_state vicar_trust_terms"),
+            (
+                "trust",
+                "trust trust_role vicar_adoption vicar_trust_credential vicar_trust_state vicar_trust_terms",
+            ),
             ("credential", "credential vicar_keypair"),
             ("domain", "assignment config_register id_mapping limit sensitive_config whitelisted_config"),
             ("region", "policy_association region"),
@@ -343,7 +347,9 @@ mod tests {
                 "project_option",
                 "project_tag",
                 "request_token",
+                "vicar_delegation_policy",
                 "vicar_keypair",
+                "vicar_may_delegate",
             ]
         );
     }
@@ -406,11 +412,11 @@ mod tests {
         tx.statement(&sql, &values).await.expect(&sql);
     }
 
-    /// Values that make a reference's condition true: the words are in it.
+    /// Values that make a reference's condition true: the column and the words are in it.
     fn chosen(reference: &Reference) -> Vec<(&'static str, Value)> {
         let Some(when) = reference.when else { return Vec::new() };
-        assert!(when.starts_with("type "), "{when}");
-        vec![("type", when.split('\'').nth(1).expect("a word").into())]
+        let (column, _) = when.split_once(' ').expect("a column");
+        vec![(column, when.split('\'').nth(1).expect("a word").into())]
     }
 
     /// Every reference to everything, by two rows: one to what is deleted, one to another.

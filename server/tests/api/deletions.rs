@@ -83,7 +83,9 @@ fn add(s: &Server, (table, column, reference): &Named) {
             (name, _) if name == column.name => key(c),
             // A project is below its domain.
             ("parent_id", _) if (table.name, column.name) == ("project", "domain_id") => "x".into(),
-            ("type", _) if word.is_some() => word.unwrap_or_default().into(),
+            (name, _) if reference.when.is_some_and(|when| when.starts_with(name)) => {
+                word.unwrap_or_default().into()
+            }
             ("id" | "name", _) if word.is_none() => "child".into(),
             ("is_domain" | "impersonation", _) => false.into(),
             (_, Type::Boolean) => true.into(),

@@ -10,6 +10,7 @@ mod application_credentials;
 mod assignments;
 mod cascade;
 mod catalog;
+mod ceilings;
 mod concurrency;
 mod database;
 mod delegating;

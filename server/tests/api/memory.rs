@@ -220,6 +220,20 @@ impl Three {
                 change("UPDATE trust SET deleted_at = NULL WHERE trustee_user_id = ?", args![id(&c.bob)]),
             ],
             [
+                change(
+                    "INSERT INTO vicar_delegation_policy (holder_id, kind, policy) VALUES (?, 'project', ?)",
+                    args![&c.p, r#"{"max_depth": 0, "applies_to_existing": true}"#],
+                ),
+                change("DELETE FROM vicar_delegation_policy WHERE holder_id = ?", args![id(&c.p)]),
+            ],
+            [
+                change(
+                    "INSERT INTO vicar_delegation_policy (holder_id, kind, policy) VALUES (?, 'user', ?)",
+                    args![&c.alice, r#"{"keypairs": false, "applies_to_existing": true}"#],
+                ),
+                change("DELETE FROM vicar_delegation_policy WHERE kind = 'user'", args![]),
+            ],
+            [
                 change("UPDATE vicar_keypair SET roles = '[]' WHERE access <> ''", args![]),
                 change("UPDATE vicar_keypair SET roles = NULL WHERE access <> ''", args![]),
             ],

@@ -137,11 +137,11 @@ fn a_writer_holds_up_others_for_few_statements() {
     let one_ends = said(&c, "a trust ends", || end(&lonely));
     let many_end = said(&c, "a trust ends with two below it", || end(&first));
     for (what, said, reads, writes) in [
-        ("made", made, 15, 3),
-        ("passed on", passed_on, 19, 2),
-        ("consumed", consumed, 18, 1),
-        ("ended", one_ends, 16, 6),
-        ("ended with those below", many_end, 16, 6),
+        ("made", made, 17, 3),
+        ("passed on", passed_on, 22, 2),
+        ("consumed", consumed, 19, 1),
+        ("ended", one_ends, 17, 6),
+        ("ended with those below", many_end, 17, 6),
     ] {
         let mut turns = said.split(|sql| sql == "BEGIN");
         let turn = turns.next_back().expect("the writer's");

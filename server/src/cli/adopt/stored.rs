@@ -441,7 +441,7 @@ async fn tally(tx: &mut Tx, config: &Config, now: Micros) -> Result<Tally> {
     for batch in ids.chunks(BATCH) {
         let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
         let chains = facts::chains(tx, &batch).await?;
-        for trust in facts::evaluate_all(tx, chains, now, &implications).await? {
+        for trust in facts::evaluate_keystones(tx, chains, now, &implications).await? {
             tally.add(&trust, config);
         }
     }

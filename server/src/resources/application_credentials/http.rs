@@ -26,6 +26,7 @@ use crate::http::schema::{self, NAME, TEXT};
 use crate::ids;
 use crate::notifications::{Action, ObjectKind};
 use crate::resource::Record;
+use crate::resources::limits::{self, Counted};
 use crate::resources::roles::{self, Role};
 use crate::resources::trusts::end;
 use crate::schema;
@@ -143,6 +144,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
              ([delegation] max_credentials_per_user)."
         )));
     }
+    limits::check_room(&mut s.tx, &project, Counted::ApplicationCredentials, s.now).await?;
     let secret = match take_text(&mut body, "secret").filter(|secret| !secret.is_empty()) {
         Some(given) if given.len() > LONGEST_SECRET => {
             return Err(Error::field(

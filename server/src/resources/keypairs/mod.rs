@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
+use vicar_rules::ceiling::Ceilings;
 use vicar_rules::keypair::{self, KeypairRequest};
 use vicar_rules::policy::{Fact, Facts};
 use vicar_rules::refusal::Refusal;
@@ -19,6 +20,7 @@ pub use crate::auth::keypair::{blob_object, credential_id, decrypt};
 use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::error::{Error, Result};
 use crate::facts::{self, EvaluatedTrust};
+use crate::resources::limits::{self, Counted};
 use crate::store::{Tx, WriteTx};
 use sql::{BOUND, BoundTo, Credential, PLAIN};
 
@@ -229,11 +231,17 @@ pub async fn create(
     if facts::user(tx, &owner).await?.is_none() {
         return Err(Error::NotFound("user", user_id.clone()));
     }
-    if facts::project(tx, &draft.ask.project).await?.is_none() {
+    let Some(project) = facts::project(tx, &draft.ask.project).await? else {
         return Err(Error::NotFound("project", draft.ask.project));
-    }
+    };
     let implications = caller.implications(tx).await?;
-    let bound = keypair::bind(&draft.ask, trust.map(|t| &t.evaluated), &implications, now)?;
+    let root = trust.map_or(user_id.as_str(), |t| t.chain().holder());
+    let ceilings = match trust {
+        Some(_) => facts::ceilings::over_new(tx, trust, Some(&project), root, None).await?,
+        None => Ceilings::default(),
+    };
+    let bound = keypair::bind(&draft.ask, trust.map(|t| &t.evaluated), &implications, &ceilings, now)?;
+    limits::check_room(tx, &project.id, Counted::Keypairs, now).await?;
     let mut blob = draft.blob;
     blob.insert("access".into(), draft.access.clone().into());
     let bound = bound.trust().map(|trust| BoundTo {

@@ -1,6 +1,6 @@
 //! Roles as bodies name them: by id or by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use vicar_rules::roles::RoleSet;
@@ -31,6 +31,21 @@ pub async fn resolve(tx: &mut Tx, named: Option<&Value>) -> Result<RoleSet> {
         }
     }
     Ok(out)
+}
+
+/// The names of the roles with these ids, where they are there.
+///
+/// # Errors
+/// When the database fails.
+pub async fn names(tx: &mut Tx, of: BTreeSet<&String>) -> Result<BTreeMap<String, String>> {
+    let of: Vec<&String> = of.into_iter().collect();
+    let mut found = BTreeMap::new();
+    for part in of.chunks(CHUNK) {
+        let mut q = Select::new("SELECT id, name FROM role");
+        q.id_in("id", part.iter().copied());
+        found.extend(q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await?);
+    }
+    Ok(found)
 }
 
 /// Ids of the roles with these names; more than one for a name that domains have for their own.

@@ -158,7 +158,9 @@ pub async fn take_over(
         Some(project) => facts::effective_roles(tx, adopter, Place::Project(project), &implications).await?,
         None => Default::default(),
     };
-    let done = delegation::adopt(trust.chain(), adopter, &held, &implications)?;
+    let trustee = trust.users.get(&trust.chain().leaf().trustee);
+    let ceilings = facts::ceilings::over_new(tx, None, trust.project.as_ref(), adopter, trustee).await?;
+    let done = delegation::adopt(trust.chain(), adopter, &held, &implications, &ceilings, now)?;
     apart::adopt(tx, proof, trust, &done, now).await
 }
 

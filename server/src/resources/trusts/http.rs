@@ -7,6 +7,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
 use vicar_rules::application_credential::{CredentialFacts, delegable};
+use vicar_rules::ceiling::Ceilings;
 use vicar_rules::delegation::{self, Parties, Presence, TrustRequest};
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::refusal::Refusal;
@@ -18,6 +19,7 @@ use super::{end, flush, render, sql, view};
 use crate::app::App;
 use crate::authz::{Caller, NoObject, Object, Proposed, Reading, Writing};
 use crate::clock;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts::{self, EvaluatedTrust, Place, origin};
 use crate::http::request::{created, no_content, one, take_text};
@@ -26,6 +28,7 @@ use crate::http::{Links, Request};
 use crate::ids;
 use crate::notifications::{Action, ObjectKind};
 use crate::resources::access_rules;
+use crate::resources::limits::{self, Counted};
 use crate::resources::roles;
 use crate::schema;
 use crate::store::Tx;
@@ -116,13 +119,16 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     if let Some(token) = caller.token() {
         s.app.config.trust_login.admit(token.login(&s.app.config), s.now)?;
     }
-    let granted = grant(&mut s.tx, s.app.config.trust, caller, &ask, s.now).await?;
+    let granted = grant(&mut s.tx, &s.app.config, caller, &ask, s.now).await?;
     if let Some(limit) = s.app.config.max_trusts_per_user
         && sql::has_given(&mut s.tx, &granted.trust().trustor, limit, s.now).await?
     {
         return Err(Error::Forbidden(format!(
             "The trustor has given {limit} living trusts, and may give no more ([delegation] max_trusts_per_user)."
         )));
+    }
+    if let Some(project) = &granted.trust().project {
+        limits::check_room(&mut s.tx, project, Counted::Trusts, s.now).await?;
     }
     // Read before the first write, and in the rehearsal too: so they are remembered when it is the writer's turn.
     let roles = render::roles(&mut s.tx, &granted.trust().roles).await?;
@@ -174,7 +180,7 @@ fn whole(body: &mut Map<String, Value>, name: &str) -> Result<Option<i64>> {
 /// Gathers the facts and asks the rules. The parent is that of the presented token, never the body's.
 async fn grant(
     tx: &mut Tx,
-    limits: delegation::Limits,
+    config: &Config,
     caller: &Caller,
     ask: &TrustRequest,
     now: Micros,
@@ -184,33 +190,36 @@ async fn grant(
     let parent = caller.token().and_then(|t| t.trust.as_ref());
     let root = parent.map_or(ask.trustor.as_str(), |t| t.chain().holder());
     let (project, root_roles) = match &ask.project {
-        None => (Presence::Missing, RoleSet::new()),
+        None => (None, RoleSet::new()),
         Some(id) => (
-            facts::project(tx, id).await?.map_or(Presence::Missing, |p| p.presence),
+            facts::project(tx, id).await?,
             facts::effective_roles(tx, root, Place::Project(id), &implications).await?,
         ),
     };
+    let trustee = facts::user(tx, &ask.trustee).await?;
+    let ceilings = facts::ceilings::over_new(tx, parent, project.as_ref(), root, trustee.as_ref()).await?;
     let parties = Parties {
         token_user: caller.user_id(),
-        trustee_exists: facts::user(tx, &ask.trustee).await?.is_some(),
-        project,
+        trustee_exists: trustee.is_some(),
+        project: project.map_or(Presence::Missing, |p| p.presence),
+        ceilings: &Ceilings { registered_only: config.registered_trustees_only, ..ceilings },
         root_roles: &root_roles,
         implications: &implications,
         now,
     };
     Ok(match parent {
         None => match caller.delegating_credential() {
-            None => delegation::grant(ask, &parties, limits)?,
+            None => delegation::grant(ask, &parties, config.trust)?,
             Some(own) => {
                 // Its token was judged in this transaction: its owner is there, and so is its project.
                 let (user, project) = (Presence::Active, parties.project);
                 let facts = CredentialFacts { now, held: &root_roles, user, project };
                 let may = delegable(own, &implications, &facts);
                 let above = may.live().ok_or_else(|| Refusal::ParentNotLive(may.word().to_owned()))?;
-                delegation::grant_by_credential(ask, own, above, &parties, limits)?
+                delegation::grant_by_credential(ask, own, above, &parties, config.trust)?
             }
         },
-        Some(t) => delegation::redelegate(ask, &t.evaluated, &parties, limits)?,
+        Some(t) => delegation::redelegate(ask, &t.evaluated, &parties, config.trust)?,
     })
 }
 

@@ -18,8 +18,9 @@ use crate::facts::{self, EvaluatedTrust, Place};
 use crate::living;
 use crate::resources::keypairs::sql::{self as keypairs, BoundTo};
 use crate::resources::oauth1::access_tokens;
+use crate::resources::roles::named;
 use crate::store::tree::TRUSTS;
-use crate::store::{CHUNK, Id, Select, Tx};
+use crate::store::{Id, Tx};
 
 /// So many trusts are evaluated at once; others' requests are served in between.
 const BATCH: usize = 200;
@@ -47,18 +48,6 @@ pub fn word<'a>(status: &TrustStatus, recorded: Option<&'a str>) -> &'a str {
     }
 }
 
-/// The names of some roles.
-async fn role_names(tx: &mut Tx, of: BTreeSet<&String>) -> Result<BTreeMap<String, String>> {
-    let of: Vec<&String> = of.into_iter().collect();
-    let mut found = BTreeMap::new();
-    for part in of.chunks(CHUNK) {
-        let mut q = Select::new("SELECT id, name FROM role");
-        q.id_in("id", part.iter().copied());
-        found.extend(q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await?);
-    }
-    Ok(found)
-}
-
 /// One link as a tree shows it.
 struct LineageView {
     roles: BTreeMap<String, String>,
@@ -76,7 +65,7 @@ impl LineageView {
         }
         let of_trusts = trusts.iter().flat_map(|j| &j.chain().leaf().roles);
         let of_keypairs = by_trust.values().flatten().filter_map(|k| k.roles.as_ref()).flatten();
-        let roles = role_names(tx, of_trusts.chain(of_keypairs).collect()).await?;
+        let roles = named::names(tx, of_trusts.chain(of_keypairs).collect()).await?;
         Ok(Self { roles, reasons: super::sql::reasons(tx, &ids).await?, keypairs: by_trust })
     }
 

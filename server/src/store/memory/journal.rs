@@ -118,6 +118,9 @@ pub(super) const JOURNALED: &[Journaled] = &[
     journaled("vicar_keypair", &[key("c", "credential_id"), key("t", "trust_id")]),
     journaled("vicar_trust_terms", &[key("t", "trust_id")]),
     journaled("vicar_may_delegate", &[key("x", "application_credential_id")]),
+    journaled("registered_limit", &[]),
+    journaled("limit", &[]),
+    journaled("vicar_delegation_policy", &[key("d", "holder_id")]),
     journaled("vicar_role_loss", &[key("l", "user_id")]),
 ];
 

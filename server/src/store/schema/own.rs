@@ -91,6 +91,19 @@ pub const OWN: &[Table] = &[
         indexes: &[index("ix_vicar_trust_credential_credential", &["application_credential_id"])],
         ..Table::EMPTY
     },
+    // How much a domain, a project or a user lets be delegated, and to a registered trustee (`kind`), in JSON: see
+    // `facts/ceilings.rs`.
+    Table {
+        name: "vicar_delegation_policy",
+        columns: &[
+            varchar("holder_id", 64)
+                .goes_with("user").when("kind IN ('user', 'trustee')")
+                .goes_with("project").when("kind IN ('project', 'domain')"),
+            varchar("kind", 16), text("policy"),
+        ],
+        primary_key: &["holder_id", "kind"],
+        ..Table::EMPTY
+    },
     // Fingerprints of signed requests already seen, each until it could no longer be replayed.
     Table {
         name: "vicar_replay",
