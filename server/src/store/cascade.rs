@@ -306,17 +306,17 @@ mod tests {
         let user = "access_rule access_token application_credential application_credential_access_rule \
                     application_credential_role assignment credential expiring_user_group_membership \
                     federated_user id_mapping local_user nonlocal_user password request_token \
-                    system_assignment user user_group_membership user_option vicar_keypair";
+                    system_assignment user user_group_membership user_option vicar_keypair vicar_use";
         let group = "assignment expiring_user_group_membership group id_mapping system_assignment \
                      user_group_membership";
         let role = "application_credential application_credential_access_rule application_credential_role \
-                    assignment implied_role role role_option system_assignment";
+                    assignment implied_role role role_option system_assignment vicar_use";
         for (table, falls) in [
             ("user", user),
             ("group", group),
             ("role", role),
-            ("trust", "trust trust_role vicar_trust_state vicar_trust_terms"),
-            ("credential", "credential vicar_keypair"),
+            ("trust", "trust trust_role vicar_trust_state vicar_trust_terms vicar_use"),
+            ("credential", "credential vicar_keypair vicar_use"),
             ("domain", "assignment config_register id_mapping limit sensitive_config whitelisted_config"),
             ("region", "policy_association region"),
             ("service", "endpoint policy_association project_endpoint service"),
@@ -344,6 +344,7 @@ mod tests {
                 "project_tag",
                 "request_token",
                 "vicar_keypair",
+                "vicar_use",
             ]
         );
     }

@@ -9,6 +9,7 @@ use crate::args;
 use crate::authz::{Authorized, Proposed};
 use crate::error::{Error, Result};
 use crate::facts::application_credentials::{StoredCredential, StoredRule};
+use crate::facts::evidence::{self, Evidence, Kind};
 use crate::store::{self, Delete, Id, Insert, Tx, WriteTx};
 
 /// How many application credentials a user has.
@@ -55,6 +56,7 @@ pub async fn insert(
     proof: &Authorized<Proposed<NewCredential>>,
     new: &New<'_>,
     granted: &GrantedCredential,
+    made: &Evidence,
 ) -> Result<i64> {
     let row = Insert::into("application_credential")
         .set("id", new.id)
@@ -80,6 +82,7 @@ pub async fn insert(
         rows.row().set("application_credential_id", internal).set("role_id", role)
     });
     tx.execute(proof, &roles).await?;
+    tx.execute(proof, &made.row(Kind::ApplicationCredential, new.id)).await?;
     Ok(internal)
 }
 
@@ -134,6 +137,10 @@ pub async fn delete(tx: &mut WriteTx, proof: &Authorized<StoredCredential>) -> R
         let rows = Delete::from(table).key("application_credential_id", proof.internal);
         tx.execute(proof, &rows).await?;
     }
+    let seen = Delete::from(evidence::TABLE)
+        .key("id", &proof.credential.id)
+        .key("type", Kind::ApplicationCredential.word());
+    tx.execute(proof, &seen).await?;
     let row = Delete::from("application_credential").key("internal_id", proof.internal);
     tx.execute(proof, &row).await?;
     Ok(())

@@ -5,4 +5,5 @@ pub mod flush;
 pub mod http;
 pub mod render;
 pub mod sql;
+pub mod unused;
 pub mod view;

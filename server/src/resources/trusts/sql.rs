@@ -13,6 +13,7 @@ use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::extra;
+use crate::facts::evidence::{self, Evidence, Kind};
 use crate::facts::{EvaluatedTrust, terms};
 use crate::store::{self, CHUNK, DateTime, Id, Insert, Select, Tx, Update, Value, WriteTx};
 use crate::{deleted, living};
@@ -38,6 +39,7 @@ pub async fn insert(
     granted: &Granted,
     extra: &Map<String, Json>,
     parent: Option<&EvaluatedTrust>,
+    made: &Evidence,
 ) -> Result<()> {
     let t = granted.trust();
     let until = t.until.to_option();
@@ -78,6 +80,7 @@ pub async fn insert(
         store::Error::Duplicate => Error::from(vicar_rules::refusal::Refusal::Duplicate),
         other => other.into(),
     })?;
+    tx.execute(proof, &made.row(Kind::Trust, id)).await?;
     if let Some(text) = terms {
         let row = Insert::into("vicar_trust_terms").set("trust_id", id).set("terms", text);
         tx.execute(proof, &row).await?;
@@ -123,7 +126,7 @@ fn read_extra(text: Option<String>) -> Map<String, Json> {
 }
 
 /// Attributes that are the server's: a client's are ignored, and never shown.
-pub const OWN: [&str; 14] = [
+pub const OWN: [&str; 15] = [
     "id",
     "redelegated_trust_id",
     "deleted_at",
@@ -138,6 +141,7 @@ pub const OWN: [&str; 14] = [
     "max_login_age",
     "required_methods",
     "external_id",
+    evidence::ATTRIBUTE,
 ];
 
 /// What trusts were made with besides what the rules know, by id.

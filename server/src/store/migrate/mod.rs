@@ -123,6 +123,15 @@ const STEPS: &[Step] = &[
         mysql: include_str!("0008/mysql.sql"),
         rows: &[],
     },
+    // When delegations were made and used, and what is known of the keypairs of trusts already.
+    Step {
+        version: 9,
+        serves_from: 2,
+        sqlite: include_str!("0009/sqlite.sql"),
+        postgres: include_str!("0009/postgres.sql"),
+        mysql: include_str!("0009/mysql.sql"),
+        rows: &[include_str!("0009/keypairs.sql")],
+    },
 ];
 
 impl Step {
