@@ -414,6 +414,7 @@ mod tests {
             "7cdc6f4e054a826f",
             "2c985d14a8e73df6",
             "7b0064001848db4e",
+            "4200ce017c18dd4f",
         ];
         let now: Vec<String> = STEPS.iter().map(digest).collect();
         assert_eq!(now, frozen);
