@@ -187,7 +187,7 @@ fn who_validates_is_told_and_the_bearer_is_not() {
     let (svc, admin) = (c.svc(), c.s.admin());
     // The second answer of each is remembered.
     for (n, (method, caller, name)) in
-        [("GET", &svc, "svc"), ("GET", &svc, "svc"), ("HEAD", &admin, "admin"), ("HEAD", &svc, "svc")]
+        [("GET", &svc, "svc"), ("GET", &svc, "svc"), ("HEAD", &admin, "admin"), ("GET", &svc, "svc")]
             .into_iter()
             .enumerate()
     {
