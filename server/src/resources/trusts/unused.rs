@@ -43,7 +43,7 @@ pub async fn page(
     let mut q = Select::new(&format!("SELECT x.id FROM {} x", kind.table()));
     match kind {
         Kind::Trust => q.and(living!("x"), &[]),
-        Kind::Keypair => q.is_in("x.type", [PLAIN, BOUND]),
+        Kind::Keypair => q.id_in("x.type", [PLAIN, BOUND]),
         Kind::ApplicationCredential => q.and("(x.expires_at IS NULL OR x.expires_at > ?)", args![now]),
     };
     unused(&mut q, kind, "x.id", since);
