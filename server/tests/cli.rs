@@ -1182,7 +1182,7 @@ fn trust_unused_lists_what_lives_and_nobody_uses_and_changes_nothing() {
         let text = |one: &Value, name: &str| one[name].as_str().expect("text").to_owned();
         found(more).iter().map(|one| format!("{} {}", text(one, "type"), text(one, "id"))).collect()
     };
-    // What is over is nobody's concern, and of the plain keypair nothing is known.
+    // What is over is not listed, and of the plain keypair nothing is known.
     let unused = ["trust live", "keypair plain", "application_credential robot"];
     assert_eq!(named(&[]), unused);
     assert_eq!(named(&["--since", "90d"]), unused);
