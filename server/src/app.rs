@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Ec2Keys};
 use crate::crypto::keys::KeyRing;
 use crate::crypto::passwords::Passwords;
+use crate::evidence::Uses;
 use crate::metrics::Metrics;
 use crate::notifications::Notifications;
 use crate::policy_file::{self, Loaded};
@@ -39,6 +40,8 @@ pub struct App {
     pub passwords: Passwords,
     /// Failed logins that are not written yet.
     pub failures: Failures,
+    /// Uses of delegations that are not written yet.
+    pub uses: Uses,
     /// Places for long reads. Half of the threads at most are busy with them, so that the others serve what is
     /// short; see docs/decisions/0006-engines.md.
     pub long_reads: Arc<Queue>,
@@ -116,6 +119,7 @@ impl App {
             long_reads: Queue::new(places, places * WAITING_LONG_READS),
             unsent: Arc::default(),
             failures: Failures::default(),
+            uses: Uses::new(config.evidence_interval > 0),
             rules,
             store: store
                 .with_clock(clock.clone(), config.compliance.disable_user_account_days_inactive)

@@ -14,6 +14,7 @@ pub mod config;
 pub mod crypto;
 pub mod dispatch;
 pub mod error;
+pub mod evidence;
 pub mod extra;
 pub mod facts;
 pub mod http;

@@ -115,6 +115,7 @@ pub static OBJECTS: &[Object] = objects! {
     // RFC 8693, section 4.1.
     Actor [] = closed(json!({"sub": text()}), json!({"act": named("Actor")}));
     ChainLink [] = chain_link();
+    Evidence [] = evidence();
     Rule [] = closed(rule(), json!({}));
 };
 
@@ -349,6 +350,7 @@ fn application_credential() -> Value {
             "expires_at": bare_time_or_null(),
             // Null when it was not said.
             "unrestricted": {"type": ["boolean", "null"]},
+            "evidence": named("Evidence"),
             "links": named("SelfLink"),
         }),
         // The secret is shown once, to who makes it.
@@ -457,6 +459,7 @@ fn trust() -> Value {
             "redelegated_trust_id": text_or_null(),
             "redelegation_count": count_or_null(),
             "allow_redelegation": flag(),
+            "evidence": named("Evidence"),
             "links": named("SelfLink"),
         }),
         merged(json!({"roles": list(named("Role")), "roles_links": closed(links, json!({}))}), more()),
@@ -505,7 +508,7 @@ fn would_end() -> Value {
 fn delegation() -> Value {
     let roles = json!({"type": ["array", "null"], "items": named("NamedRole")});
     let keypair = closed(
-        json!({"access": text(), "expires_at": time_or_null(), "roles": roles}),
+        json!({"access": text(), "expires_at": time_or_null(), "roles": roles, "evidence": named("Evidence")}),
         json!({"access_rules": list(named("Rule"))}),
     );
     closed(
@@ -522,6 +525,7 @@ fn delegation() -> Value {
             "redelegated_trust_id": text_or_null(),
             "redelegation_count": count_or_null(),
             "keypairs": list(keypair),
+            "evidence": named("Evidence"),
             "state": text(),
             "reason": text_or_null(),
         }),
@@ -535,8 +539,27 @@ fn place_delegation() -> Value {
     object(json!({"id": text(), "type": {"enum": types}, "project_id": text_or_null()}), json!({}))
 }
 
+/// When it was made and by which token, and who used it; null is not known.
+fn evidence() -> Value {
+    let mut by = closed(json!({"id": text(), "name": text_or_null()}), json!({}));
+    extra::set(&mut by, "type", json!(["object", "null"]));
+    closed(
+        json!({
+            "created_at": time_or_null(),
+            "created_by": {"type": ["array", "null"], "items": text(), "description": "Audit ids of the token"},
+            "last_used_at": time_or_null(),
+            "use_count": count_or_null(),
+            "last_validated_at": time_or_null(),
+            "last_validated_by": by,
+        }),
+        json!({}),
+    )
+}
+
 fn delegations() -> Value {
-    let keypair = closed(json!({"credential_id": text(), "project_id": text_or_null()}), json!({}));
+    let keypair =
+        json!({"credential_id": text(), "project_id": text_or_null(), "evidence": named("Evidence")});
+    let keypair = closed(keypair, json!({}));
     let credential = json!({
         "id": text(),
         "name": text(),
@@ -545,6 +568,7 @@ fn delegations() -> Value {
         "roles": list(closed(json!({"id": text()}), json!({}))),
         "expires_at": time_or_null(),
         "unrestricted": flag(),
+        "evidence": named("Evidence"),
         "state": text(),
         "reason": text_or_null(),
     });
@@ -617,7 +641,8 @@ fn credential() -> Value {
             "blob": text_or_null(),
             "links": named("SelfLink"),
         }),
-        json!({}),
+        // Of a keypair.
+        json!({"evidence": named("Evidence")}),
     )
 }
 
@@ -629,6 +654,7 @@ fn keypair() -> Value {
             "tenant_id": text_or_null(),
             "access": text(),
             "trust_id": text_or_null(),
+            "evidence": named("Evidence"),
             "links": named("SelfLink"),
         }),
         json!({

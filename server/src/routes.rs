@@ -237,7 +237,7 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/credentials/{credential_id}" [GetCredential]: read credentials::get, home "credential", answers 200 credential;
     PATCH  "/v3/credentials/{credential_id}" [UpdateCredential]: write credentials::update, body credential = credentials::UPDATE, answers 200 credential;
     DELETE "/v3/credentials/{credential_id}" [DeleteCredential]: write credentials::delete, answers 204;
-    GET    "/v3/users/{user_id}/credentials/OS-EC2" [Ec2ListCredentials]: read keypairs::list, home "user_credentials" of "OS-EC2", answers 200 [credentials];
+    GET    "/v3/users/{user_id}/credentials/OS-EC2" [Ec2ListCredentials]: read keypairs::list, query keypairs::QUERY, home "user_credentials" of "OS-EC2", answers 200 [credentials];
     POST   "/v3/users/{user_id}/credentials/OS-EC2" [Ec2CreateCredential]: write keypairs::create, body = keypairs::CREATE, answers 201 credential;
     GET    "/v3/users/{user_id}/credentials/OS-EC2/{credential_id}" [Ec2GetCredential]: read keypairs::get, home "user_credential" of "OS-EC2", answers 200 credential;
     DELETE "/v3/users/{user_id}/credentials/OS-EC2/{credential_id}" [Ec2DeleteCredential]: write keypairs::delete, answers 204;

@@ -11,6 +11,8 @@ pub enum System {
     CommandLine,
     /// The reaper ends what is over by its own terms.
     Reaper,
+    /// What was noted of the use of delegations is written.
+    Evidence,
     /// The consequence of a login: a use of a counted trust, a counted failure, the day of the last login.
     Login,
     /// A consumer signed for what it gets (OAuth1).

@@ -1151,6 +1151,94 @@ fn trust_flush_removes_ended_trusts_with_all_that_speaks_of_them() {
 }
 
 #[test]
+fn trust_unused_lists_what_lives_and_nobody_uses_and_changes_nothing() {
+    let s = graveyard("");
+    let now = Clock::system().now();
+    let day = 86_400 * SECOND;
+    let credential = "INSERT INTO application_credential (internal_id, id, name, secret_hash, user_id, project_id, expires_at)
+                      VALUES (?, ?, ?, 'h', 'alice', 'p', ?)";
+    let seen = "INSERT INTO vicar_use (id, type, created_at, last_used_at, use_count) VALUES (?, ?, ?, ?, ?)";
+    sql(
+        &s,
+        &[
+            (credential, args![1i64, "robot", "robot", vicar::store::Value::Null]),
+            (credential, args![2i64, "over", "over", now - day]),
+            (seen, args!["live", "trust", now - 200 * day, now - 100 * day, 7i64]),
+            (seen, args!["live", "keypair", now - 200 * day, now - 10 * day, 3i64]),
+            (seen, args!["robot", "application_credential", now - 95 * day, vicar::store::Value::Null, 0i64]),
+        ],
+    );
+    let before = contents(&s.0);
+    let list = |more: &[&str]| {
+        let done = run(&s, &[&["trust", "unused"], more].concat());
+        expect(&done, 0, "");
+        String::from_utf8(done.stdout).expect("text")
+    };
+    let found = |more: &[&str]| {
+        let told: Value = serde_json::from_str(&list(&[more, &["--json"]].concat())).expect("JSON");
+        told["unused"].as_array().expect("a list").clone()
+    };
+    let named = |more: &[&str]| -> Vec<String> {
+        let text = |one: &Value, name: &str| one[name].as_str().expect("text").to_owned();
+        found(more).iter().map(|one| format!("{} {}", text(one, "type"), text(one, "id"))).collect()
+    };
+    // What is over is not listed, and of the plain keypair nothing is known.
+    let unused = ["trust live", "keypair plain", "application_credential robot"];
+    assert_eq!(named(&[]), unused);
+    assert_eq!(named(&["--since", "90d"]), unused);
+    assert_eq!(named(&["--since", "99d"]), ["trust live", "keypair plain"]);
+    assert_eq!(named(&["--since", "101d"]), ["keypair plain"]);
+    let at = vicar::clock::iso(now - 5 * day);
+    assert_eq!(named(&["--since", &at]).len(), 4);
+    let trust = &found(&[])[0];
+    assert_eq!((&trust["trustor_user_id"], &trust["trustee_user_id"]), (&json!("alice"), &json!("live")));
+    assert_eq!((&trust["project_id"], &trust["use_count"]), (&json!("p"), &json!(7)));
+    let lines = list(&[]);
+    let line = lines.lines().find(|line| line.starts_with("trust ")).expect("a line");
+    let cells: Vec<&str> = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+    assert_eq!(cells, ["trust", "live", "alice", "live", "p", "200 d", "100 d"]);
+    assert!(lines.contains("95 d") && lines.contains("never") && lines.contains("unknown"), "{lines}");
+    assert!(lines.contains("3 that were neither used nor made since 20"), "{lines}");
+    expect(&run(&s, &["trust", "unused", "--since", "lately"]), 2, "not a span like 90d");
+    assert_eq!(contents(&s.0), before);
+}
+
+#[test]
+fn a_stop_writes_who_used_delegations() {
+    let s = Scratch::new();
+    let config = s.config("");
+    let mut server = serve(&s, &["--config-file", &config], &[("VICAR_BOOTSTRAP_PASSWORD", "pw")]);
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let post = |path: &str, token: &str, body: Value| {
+        let request = agent.post(format!("{}{path}", server.url)).header("X-Auth-Token", token);
+        let mut answer = request.send(body.to_string().as_bytes()).expect("an answer");
+        assert_eq!(answer.status().as_u16(), 201);
+        let token = answer.headers().get("x-subject-token").map(|t| t.to_str().expect("text").to_owned());
+        let body: Value = answer.body_mut().read_to_string().expect("text").parse().expect("JSON");
+        (token.unwrap_or_default(), body)
+    };
+    let (token, admin) = post(
+        "/auth/tokens",
+        "",
+        json!({"auth": {
+        "identity": {"methods": ["password"], "password": {"user": {
+            "name": "admin", "domain": {"id": "default"}, "password": "pw"}}},
+        "scope": {"project": {"name": "admin", "domain": {"id": "default"}}}}}),
+    );
+    let user = admin["token"]["user"]["id"].as_str().expect("an id");
+    let path = format!("/users/{user}/application_credentials");
+    let (_, made) = post(&path, &token, json!({"application_credential": {"name": "a"}}));
+    let own = &made["application_credential"];
+    let login = json!({"auth": {"identity": {"methods": ["application_credential"],
+        "application_credential": {"id": own["id"], "secret": own["secret"]}}}});
+    for _ in 0..2 {
+        post("/auth/tokens", "", login.clone());
+    }
+    assert_eq!(server.signal("-TERM"), 0);
+    assert_eq!(count(&s, "SELECT use_count FROM vicar_use WHERE type = 'application_credential'"), 2);
+}
+
+#[test]
 fn credential_keys_rotate_only_when_nothing_gets_lost() {
     let s = Scratch::new();
     s.config("");

@@ -270,7 +270,7 @@ class World:
 @pytest.fixture(scope='module')
 def w(checks, options):
     kind = server.Keystone if options.keystone else server.Vicar
-    settings = {'identity': {'password_hash_rounds': 4},
+    settings = {'identity': {'password_hash_rounds': 4}, 'delegation': {'evidence_interval': 1},
                 'token': {'expiration': SHORT, 'allow_expired_window': 600}}
     harness.env_bin('gateways', 'python')
     with contextlib.ExitStack() as stack:
@@ -420,6 +420,17 @@ def test_scopes(w):
             c.equal('... and the whole chain for who asks', [
                 x['trust_id'] for x in seen['token']['token']['OS-TRUST:trust']['chain']],
                 [f.trust, f.child, f.leaf])
+    if w.vicar:
+        # The service that validated is the last one that the evidence of the trust tells of, once that is written.
+        path, end = '/OS-TRUST/trusts/' + f.leaf, time.monotonic() + 60
+        service = {'id': w.svc, 'name': 'svc'}
+
+        def last():
+            w.call(t['leaf'])
+            return w.api.get(path, w.root()).want(200).body['trust']['evidence']['last_validated_by']
+        while (seen := last()) != service and time.monotonic() < end:
+            time.sleep(0.1)
+        c.equal('the leaf trust tells which service validated last', seen, service)
     forged = w.call(t['trust'], headers={'X-Roles': 'admin', 'X-User-Id': 'x',
                                          'X-Service-Roles': 'service'}).body['headers']
     c.equal('headers that the client made up are not believed',

@@ -64,7 +64,8 @@ pub enum Signed {
 }
 
 impl Signed {
-    fn access(&self) -> &str {
+    /// The access id of its keypair.
+    pub fn access(&self) -> &str {
         match self {
             Self::Ec2(r) => &r.access,
             Self::S3(r) => &r.access,

@@ -22,6 +22,7 @@ use super::oauth1;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts::application_credentials::StoredCredential;
+use crate::facts::evidence;
 use crate::facts::{self, EvaluatedTrust, Place, ProjectFacts, RevocationQuery, RoleRef, UserFacts};
 use crate::line::{Line, TokenIds, Tried};
 use crate::reason::Reason;
@@ -137,6 +138,18 @@ impl Token {
                 .with_flag(Trait::ApplicationCredentialRestricted, !stored.credential.unrestricted),
             None => subject,
         }
+    }
+
+    /// The delegations that it is of, for their evidence: each trust of its chain, its application credential, and its keypair,
+    /// which it tells by the audit chain.
+    pub fn delegations(&self) -> impl Iterator<Item = (evidence::Kind, &str)> {
+        let links = self.trust.iter().flat_map(|trust| trust.chain().links());
+        let trusts = links.map(|trust| (evidence::Kind::Trust, trust.id.as_str()));
+        let credential = self.application_credential.iter().map(|stored| stored.credential.id.as_str());
+        let credential = credential.map(|id| (evidence::Kind::ApplicationCredential, id));
+        let chain = if self.kind == Kind::Ec2 { self.payload.audit_ids.get(1) } else { None };
+        let keypair = chain.map(|chain| (evidence::Kind::Keypair, chain.as_str()));
+        trusts.chain(credential).chain(keypair)
     }
 
     /// Whose roles it rests on: for a trust's token those of the first trustor.

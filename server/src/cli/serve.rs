@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::header;
@@ -9,7 +10,7 @@ use axum::routing::get;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::EXIT_CODES;
 use super::clouds::Change;
@@ -33,10 +34,13 @@ use crate::metrics::About;
 use crate::security::{self, Event, Outcome};
 use crate::store::migrate;
 use crate::store::schema::Dialect;
-use crate::{notify, reaper, routes};
+use crate::{evidence, notify, reaper, routes};
 
 /// Where the metrics are when nothing is said.
 pub(super) const METRICS: &str = "127.0.0.1:9100";
+
+/// So long a server that stops writes who used delegations.
+const LAST_WRITE: Duration = Duration::from_secs(5);
 
 /// Where the API is when nothing is said.
 const LISTEN: &str = "127.0.0.1:5000";
@@ -207,6 +211,9 @@ impl Serve {
         app.metrics.watch_queues(app.passwords.gauges(), &app.long_reads.gauges);
         let learning = tokio::spawn(learn_hashes(Arc::clone(&app)));
         let reaper = tokio::spawn(reaper::forever(Arc::clone(&app)));
+        let pause = Duration::from_micros(app.config.evidence_interval.try_into().unwrap_or(0));
+        let (finish, finished) = oneshot::channel();
+        let writing = tokio::spawn(evidence::forever(app.uses.clone(), app.store.clone(), pause, finished));
         let monitor = monitor.map(|listener| {
             let limits = Limits::monitoring(descriptors);
             let router = monitoring(Arc::clone(&app));
@@ -235,6 +242,10 @@ impl Serve {
         alive.abort();
         if let Some(monitor) = monitor {
             monitor.abort();
+        }
+        let _ = finish.send(());
+        if tokio::time::timeout(LAST_WRITE, writing).await.is_err() {
+            tracing::warn!("who used delegations last could not be written in time");
         }
         if let Some(telling) = telling {
             app.notifications.finish(telling).await;

@@ -267,6 +267,8 @@ pub struct Config {
     pub remembers: bool,
     /// `[delegation] reap_interval`: the pause between rounds of the reaper; 0 is never.
     pub reap_interval: Micros,
+    /// `[delegation] evidence_interval`: the pause between writes of what was seen of the use of delegations; 0: nothing is noted.
+    pub evidence_interval: Micros,
     /// Words in values that are not understood: parameters of the connection, kinds of health checks.
     pub unknown: Vec<String>,
 }
@@ -416,6 +418,7 @@ impl Config {
             remembers: r.flag("cache", "enabled")?,
             retention: r.duration("delegation", "retention")?,
             reap_interval: r.duration("delegation", "reap_interval")?,
+            evidence_interval: r.duration("delegation", "evidence_interval")?,
             trust_login: r.trust_login(&auth_methods)?,
             auth_methods,
             registered_trustees_only: r.text("delegation", "trustees")?.as_deref() == Some("registered"),

@@ -11,6 +11,7 @@ pub mod credentials;
 pub mod domain_options;
 pub mod endpoint_filter;
 pub mod endpoint_url;
+pub mod evidence;
 pub mod federation;
 mod holdings;
 mod losses;

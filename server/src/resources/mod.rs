@@ -20,4 +20,5 @@ pub mod projects;
 pub mod roles;
 pub mod tokens;
 pub mod trusts;
+pub mod unused_since;
 pub mod users;

@@ -307,20 +307,21 @@ mod tests {
                     application_credential_role assignment credential expiring_user_group_membership \
                     federated_user id_mapping local_user nonlocal_user password request_token \
                     system_assignment user user_group_membership user_option vicar_delegation_policy \
-                    vicar_keypair vicar_may_delegate";
+                    vicar_keypair vicar_may_delegate vicar_use";
         let group = "assignment expiring_user_group_membership group id_mapping system_assignment \
                      user_group_membership";
         let role = "application_credential application_credential_access_rule application_credential_role \
-                    assignment implied_role role role_option system_assignment vicar_may_delegate";
+                    assignment implied_role role role_option system_assignment vicar_may_delegate vicar_use";
         for (table, falls) in [
             ("user", user),
             ("group", group),
             ("role", role),
             (
                 "trust",
-                "trust trust_role vicar_adoption vicar_trust_credential vicar_trust_state vicar_trust_terms",
+                "trust trust_role vicar_adoption vicar_trust_credential vicar_trust_state vicar_trust_terms \
+                 vicar_use",
             ),
-            ("credential", "credential vicar_keypair"),
+            ("credential", "credential vicar_keypair vicar_use"),
             ("domain", "assignment config_register id_mapping limit sensitive_config whitelisted_config"),
             ("region", "policy_association region"),
             ("service", "endpoint policy_association project_endpoint service"),
@@ -350,6 +351,7 @@ mod tests {
                 "vicar_delegation_policy",
                 "vicar_keypair",
                 "vicar_may_delegate",
+                "vicar_use",
             ]
         );
     }

@@ -108,7 +108,7 @@ pub struct Column {
     /// How its strings are compared.
     pub compared: Comparison,
     /// What its values name.
-    pub references: [Option<Reference>; 2],
+    pub references: [Option<Reference>; 3],
 }
 
 /// How two strings of a column are the same.
@@ -245,13 +245,14 @@ impl Column {
         self
     }
 
-    /// Adds what the column names. A third reference does not compile.
+    /// Adds what the column names. A fourth reference does not compile.
     const fn refers(mut self, table: &'static str, on_delete: OnDelete) -> Column {
         let new = Some(Reference { table, column: "id", when: None, on_delete });
         self.references = match self.references {
-            [None, _] => [new, None],
-            [first, None] => [first, new],
-            [Some(_), Some(_)] => panic!("a column has two references at most"),
+            [None, ..] => [new, None, None],
+            [first, None, _] => [first, new, None],
+            [first, second, None] => [first, second, new],
+            [Some(_), Some(_), Some(_)] => panic!("a column has three references at most"),
         };
         self
     }
@@ -293,8 +294,8 @@ impl Column {
 
     const fn last_reference(&mut self) -> Option<&mut Reference> {
         match &mut self.references {
-            [_, Some(last)] | [Some(last), None] => Some(last),
-            [None, None] => None,
+            [_, _, Some(last)] | [_, Some(last), None] | [Some(last), None, None] => Some(last),
+            [None, None, None] => None,
         }
     }
 
@@ -367,7 +368,14 @@ impl Index {
 }
 
 const fn column(name: &'static str, ty: Type) -> Column {
-    Column { name, ty, nullable: false, default: None, compared: Comparison::Bytes, references: [None, None] }
+    Column {
+        name,
+        ty,
+        nullable: false,
+        default: None,
+        compared: Comparison::Bytes,
+        references: [None, None, None],
+    }
 }
 
 const fn varchar(name: &'static str, length: u16) -> Column {

@@ -32,6 +32,11 @@ impl Batch {
         Self { from: Start::Only(id), rows: 1 }
     }
 
+    /// Whether it is [`Batch::only`].
+    pub fn is_one(&self) -> bool {
+        matches!(self.from, Start::Only(_))
+    }
+
     /// How many rows it has at most; with fewer, there are no more after them.
     pub fn rows(&self) -> usize {
         self.rows

@@ -21,6 +21,7 @@ mod domains;
 mod endpoint_filter;
 mod engines;
 mod every_route;
+mod evidence;
 mod federation;
 mod front;
 mod grants;

@@ -117,6 +117,7 @@ fn no_command_takes_what_it_may_not_see_for_missing() {
         &["bootstrap", "--bootstrap-password", "pw"],
         &["keys", "migrate"],
         &["trust", "flush"],
+        &["trust", "unused"],
     ] {
         let output = as_nobody(&s, args);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -181,7 +181,7 @@ fn a_refused_first_start_leaves_an_empty_keystone_as_it_was() {
 }
 
 /// Each command that opens a database, with arguments.
-const COMMANDS: [&[&str]; 9] = [
+const COMMANDS: [&[&str]; 10] = [
     &START,
     &["bootstrap", "--bootstrap-password", "pw"],
     &["db", "sync"],
@@ -190,6 +190,7 @@ const COMMANDS: [&[&str]; 9] = [
     &["keys", "rotate", "--credential"],
     &["keys", "migrate"],
     &["trust", "flush"],
+    &["trust", "unused"],
     &["doctor"],
 ];
 
@@ -200,6 +201,7 @@ fn every_refused_command_leaves_a_keystone_as_it_was() {
         &["keys", "rotate", "--credential"][..],
         &["keys", "migrate"],
         &["trust", "flush"],
+        &["trust", "unused"],
         &["db", "version"],
     ] {
         refused(&s, looks, 5, "`vicar db sync` brings it there");

@@ -19,6 +19,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::extra;
 use crate::facts::application_credentials::{self, StoredCredential, StoredRule};
+use crate::facts::evidence::{self, Evidence, Evidences, Kind};
 use crate::facts::{self, Place};
 use crate::http::Links;
 use crate::http::request::{created, no_content, one, take_text};
@@ -29,6 +30,7 @@ use crate::resource::Record;
 use crate::resources::limits::{self, Counted};
 use crate::resources::roles::{self, Role};
 use crate::resources::trusts::end;
+use crate::resources::unused_since;
 use crate::schema;
 use crate::store::{Select, Tx, WriteTx};
 
@@ -81,7 +83,10 @@ schema!(CREATE, {
     },
     "additionalProperties": false,
 });
-schema!(QUERY, {"type": "object", "properties": {"name": {"type": "string"}}});
+schema!(QUERY, {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "unused_since": unused_since::schema()},
+});
 schema!(RULES_QUERY, {
     "type": "object",
     "properties": {
@@ -166,7 +171,8 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
         project: &project,
         unrestricted,
     };
-    let internal = sql::insert(&mut s.tx, &owner, &new, &granted).await?;
+    let made = Evidence::new(Some(&token.payload.audit_ids), None, s.now);
+    let internal = sql::insert(&mut s.tx, &owner, &new, &granted, &made).await?;
     // What a credential is limited to is that of its parent, when nothing else was asked.
     let rules = match parent.filter(|_| rules.0.is_empty()) {
         Some(parent) => Rules(parent.access_rules.iter().cloned().map(Named::Stored).collect()),
@@ -316,7 +322,9 @@ async fn role_objects(tx: &mut Tx, links: &Links, all: &[StoredCredential]) -> R
 
 async fn shown(tx: &mut Tx, links: &Links, stored: &StoredCredential) -> Result<Value> {
     let roles = role_objects(tx, links, std::slice::from_ref(stored)).await?;
-    Ok(to_json(stored, &roles, links))
+    let id = &stored.credential.id;
+    let evidence = Evidences::of(tx, Kind::ApplicationCredential, [id]).await?.to_json(id);
+    Ok(to_json(stored, &roles, evidence, links))
 }
 
 /// The application credential that a path names, with the right to do `op` to it.
@@ -345,16 +353,27 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::ListApplicationCredentials, NoObject)?;
     s.may(Act::ReadApplicationCredentials)?;
     let (user, query, links) = (s.param("user_id")?, s.query()?, s.links());
+    let unused_since = unused_since::of(query)?;
     let mut paging = s.paging(&["name"], &[])?;
     while let Some(batch) = s.next_batch(&mut paging).await? {
         let found = application_credentials::find(&mut s.tx, |q| {
-            q.id("c.user_id", Some(user)).eq("c.name", query.get("name")).batch("c.id", &batch);
+            q.id("c.user_id", Some(user)).eq("c.name", query.get("name"));
+            if let Some(since) = unused_since.filter(|_| !batch.is_one()) {
+                evidence::unused(q, Kind::ApplicationCredential, "c.id", since);
+            }
+            q.batch("c.id", &batch);
         })
         .await?;
         paging.read(&batch, found.len(), found.last().map(|c| c.credential.id.as_str()));
         let roles = role_objects(&mut s.tx, links, &found).await?;
+        let ids = found.iter().map(|stored| &stored.credential.id);
+        let evidence = Evidences::of(&mut s.tx, Kind::ApplicationCredential, ids).await?;
         for stored in &found {
-            paging.push(to_json(stored, &roles, links));
+            // Who looks for what is unused looks for what could be used.
+            if unused_since.is_none() || batch.is_one() || !stored.credential.until.passed(s.now) {
+                let evidence = evidence.to_json(&stored.credential.id);
+                paging.push(to_json(stored, &roles, evidence, links));
+            }
         }
     }
     Ok(s.page("application_credentials", paging))

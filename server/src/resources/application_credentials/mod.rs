@@ -11,6 +11,7 @@ use crate::clock;
 use crate::error::Result;
 use crate::extra;
 use crate::facts::application_credentials::{StoredCredential, StoredRule};
+use crate::facts::evidence::ATTRIBUTE;
 use crate::http::Links;
 use crate::resources::keypairs::EndsKeypairs;
 use crate::resources::trusts::end::EndsTrusts;
@@ -46,7 +47,7 @@ impl Object for StoredRule {
 }
 
 /// An application credential as clients see it, without its secret. `roles` are those of all that are shown.
-fn to_json(stored: &StoredCredential, roles: &[Value], links: &Links) -> Value {
+fn to_json(stored: &StoredCredential, roles: &[Value], evidence: Value, links: &Links) -> Value {
     let own = &stored.credential;
     let roles: Vec<&Value> =
         roles.iter().filter(|role| role["id"].as_str().is_some_and(|id| own.roles.contains(id))).collect();
@@ -68,6 +69,7 @@ fn to_json(stored: &StoredCredential, roles: &[Value], links: &Links) -> Value {
         let shown = json!({"trustees": may.trustees, "roles": roles, "max_depth": may.max_depth});
         extra::set(&mut out, "may_delegate", shown);
     }
+    extra::set(&mut out, ATTRIBUTE, evidence);
     if let Some(map) = out.as_object_mut().filter(|_| !stored.access_rules.is_empty()) {
         map.insert("access_rules".into(), stored.access_rules.iter().map(StoredRule::to_json).collect());
     }

@@ -9,6 +9,7 @@ use crate::args;
 use crate::authz::{Authorized, Proposed};
 use crate::error::{Error, Result};
 use crate::facts::application_credentials::{StoredCredential, StoredRule, write_may_delegate};
+use crate::facts::evidence::{self, Evidence, Kind};
 use crate::store::{self, Delete, Id, Insert, Tx, WriteTx};
 
 /// How many application credentials a user has.
@@ -55,6 +56,7 @@ pub async fn insert(
     proof: &Authorized<Proposed<NewCredential>>,
     new: &New<'_>,
     granted: &GrantedCredential,
+    made: &Evidence,
 ) -> Result<i64> {
     let row = Insert::into("application_credential")
         .set("id", new.id)
@@ -86,6 +88,7 @@ pub async fn insert(
             .set("terms", write_may_delegate(may));
         tx.execute(proof, &row).await?;
     }
+    tx.execute(proof, &made.row(Kind::ApplicationCredential, new.id)).await?;
     Ok(internal)
 }
 
@@ -142,6 +145,10 @@ pub async fn delete(tx: &mut WriteTx, proof: &Authorized<StoredCredential>) -> R
     }
     let may = Delete::from("vicar_may_delegate").key("application_credential_id", &proof.credential.id);
     tx.execute(proof, &may).await?;
+    let seen = Delete::from(evidence::TABLE)
+        .key("id", &proof.credential.id)
+        .key("type", Kind::ApplicationCredential.word());
+    tx.execute(proof, &seen).await?;
     let row = Delete::from("application_credential").key("internal_id", proof.internal);
     tx.execute(proof, &row).await?;
     Ok(())

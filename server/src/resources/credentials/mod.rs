@@ -9,14 +9,15 @@ use vicar_rules::token::{Act, Kind};
 use crate::app::App;
 use crate::authz::{Authorized, Caller, Proposed, Reading, Session, Writing};
 use crate::error::{Error, Result};
+use crate::facts::evidence;
 use crate::http::Links;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::ids;
-use crate::resources::access_rules;
 use crate::resources::keypairs::sql::{self, Credential, PLAIN, Whose};
 use crate::resources::keypairs::{
     self, CredentialView, Draft, MARKERS, NewCredential, blob_object, refuse_markers,
 };
+use crate::resources::{access_rules, unused_since};
 use crate::schema;
 use crate::store::Tx;
 
@@ -47,7 +48,9 @@ schema!(UPDATE, {
 
 schema!(QUERY, {
     "type": "object",
-    "properties": {"user_id": {"type": "string"}, "type": {"type": "string"}},
+    "properties": {
+        "user_id": {"type": "string"}, "type": {"type": "string"}, "unused_since": unused_since::schema(),
+    },
 });
 
 /// What a token must be good for to touch a credential of this type.
@@ -71,6 +74,9 @@ fn to_json(view: &CredentialView, app: &App, caller: &Caller, links: &Links) -> 
     if let Value::Object(own) = own {
         out.extend(own);
     }
+    if c.is_keypair() {
+        out.insert(evidence::ATTRIBUTE.into(), view.evidence.clone());
+    }
     Ok(Value::Object(out))
 }
 
@@ -91,6 +97,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let project_id = take_text(&mut body, "project_id");
     let (app, now) = (s.app, s.now);
     let made = if is_keypair {
+        body.remove(evidence::ATTRIBUTE);
         // The sibling route asks for more than reading too; both ask the same. It knows no domain scope,
         // but the administrator of a domain makes keypairs here, as Heat's does for its stack users.
         let owner = s.authorize_beside(Op::Ec2CreateCredential, new)?;
@@ -169,10 +176,15 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let owner = query.get("user_id");
     // Only what the caller can have a part in; whether they have is asked of each.
     let whose = if sees_all { Whose::All } else { Whose::Part(caller.user_id()) };
+    // Of keypairs alone it is known when they were used.
+    let unused_since = unused_since::of(query)?;
     let mut paging = s.paging(&[], &["user_id", "type"])?;
     while let Some(batch) = s.next_batch(&mut paging).await? {
         let ids = sql::ids(&mut s.tx, whose, &batch, |q| {
             q.id("c.user_id", owner.filter(|_| sees_all));
+            if let Some(since) = unused_since.filter(|_| !batch.is_one()) {
+                evidence::unused(q, evidence::Kind::Keypair, "c.id", since);
+            }
         })
         .await?;
         paging.read(&batch, ids.len(), ids.last().map(String::as_str));
@@ -184,6 +196,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
         })
         .await?;
         found.retain(|c| caller.may(s.app, act_on(c.is_keypair())).is_ok());
+        found.retain(|c| unused_since.is_none() || c.is_keypair());
         for view in keypairs::with_trusts(&mut s.tx, found, s.now).await? {
             // What is out of reach for the caller's token is not listed.
             let Ok(facts) = view.facts_for(caller) else { continue };

@@ -15,13 +15,13 @@ use crate::authz::{Authorized, Caller, NoObject, Proposed, Reading, Session, Wri
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::extra;
+use crate::facts::evidence;
 use crate::facts::terms::rules_to_json;
 use crate::http::Links;
 use crate::http::request::{created, no_content, one, take_text, with_made};
 use crate::ids;
 use crate::notifications::{Action, ObjectKind};
-use crate::resources::access_rules;
-use crate::resources::roles;
+use crate::resources::{access_rules, roles, unused_since};
 use crate::schema;
 use crate::store::Tx;
 
@@ -39,6 +39,8 @@ schema!(CREATE, {
         "access_token_id": {"type": "null"},
     },
 });
+
+schema!(QUERY, {"type": "object", "properties": {"unused_since": unused_since::schema()}});
 
 /// An optional end in a body.
 ///
@@ -79,6 +81,7 @@ fn to_json(view: &CredentialView, app: &App, caller: &Caller, links: &Links, und
         "access": access,
         "secret": blob.get("secret"),
         "trust_id": c.bound.as_ref().map(|b| b.trust_id.as_str()).or_else(|| blob.get("trust_id")?.as_str()),
+        "evidence": view.evidence,
         "links": {"self": links.of(&["users", under, "credentials", "OS-EC2", access])},
     });
     if blob.get("secret").is_none()
@@ -163,9 +166,15 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     s.authorize(Op::Ec2ListCredentials, NoObject)?;
     let (user, caller) = (s.param("user_id")?, s.caller()?);
     let own = caller.token().and_then(|t| t.trust_id()).filter(|_| caller.kind() == Kind::Trust);
+    let unused_since = unused_since::of(s.query()?)?;
     let mut paging = s.paging(&[], &[])?;
     while let Some(batch) = s.next_batch(&mut paging).await? {
-        let ids = sql::ids(&mut s.tx, sql::Whose::Keypairs(user), &batch, |_| {}).await?;
+        let ids = sql::ids(&mut s.tx, sql::Whose::Keypairs(user), &batch, |q| {
+            if let Some(since) = unused_since.filter(|_| !batch.is_one()) {
+                evidence::unused(q, evidence::Kind::Keypair, "c.id", since);
+            }
+        })
+        .await?;
         paging.read(&batch, ids.len(), ids.last().map(String::as_str));
         let found = sql::find(&mut s.tx, |q| {
             q.id_in("c.id", &ids).id_in("c.type", [sql::PLAIN, sql::BOUND]);

@@ -12,13 +12,14 @@ use vicar_rules::keypair::{self, KeypairRequest};
 use vicar_rules::policy::{Fact, Facts};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::revocation::Event;
-use vicar_rules::token::Kind;
+use vicar_rules::token;
 
 use crate::app::App;
 use crate::auth::keypair::audit_chain;
 pub use crate::auth::keypair::{blob_object, credential_id, decrypt};
 use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::error::{Error, Result};
+use crate::facts::evidence::{Evidence, Evidences, Kind};
 use crate::facts::{self, EvaluatedTrust};
 use crate::resources::limits::{self, Counted};
 use crate::store::{Tx, WriteTx};
@@ -89,6 +90,8 @@ pub struct CredentialView {
     /// The trust that a keypair is bound to, with its worth at the instant of the request; none when its row
     /// is gone.
     trust: Option<EvaluatedTrust>,
+    /// The evidence of a keypair's use, as clients see it; of other credentials null.
+    pub evidence: Value,
 }
 
 impl CredentialView {
@@ -114,7 +117,7 @@ impl CredentialView {
     /// # Errors
     /// The refusal when it is out of reach for the caller's token.
     pub fn facts_for(&self, caller: &Caller) -> Result<Facts, Refusal> {
-        if caller.kind() == Kind::Trust {
+        if caller.kind() == token::Kind::Trust {
             let own = caller.token().and_then(|t| t.trust_id());
             return match &self.credential.bound {
                 Some(b) if own == Some(b.trust_id.as_str()) => {
@@ -150,7 +153,7 @@ impl CredentialView {
         if own.is_some() && own == b.creator.as_ref() {
             return true;
         }
-        caller.kind() == Kind::Login
+        caller.kind() == token::Kind::Login
             && (caller.user_id() == self.credential.user_id || Some(caller.user_id()) == self.trustee())
     }
 
@@ -176,7 +179,7 @@ impl Object for CredentialView {
     }
 }
 
-/// Adds to each credential the trust that it is bound to. What they share is read once.
+/// Adds to each credential the trust that it is bound to, and the evidence of its use. What they share is read once.
 ///
 /// # Errors
 /// When the database fails.
@@ -190,9 +193,13 @@ pub async fn with_trusts(tx: &mut Tx, all: Vec<Credential>, now: Micros) -> Resu
         let evaluated = facts::evaluate_all(tx, chains, now, &implications).await?;
         trusts.extend(evaluated.into_iter().map(|t| (t.chain().leaf().id.clone(), t)));
     }
+    let keypairs = all.iter().filter(|c| c.is_keypair()).map(|c| &c.id);
+    let evidence = Evidences::of(tx, Kind::Keypair, keypairs).await?;
     let view = |credential: Credential| {
         let trust = credential.bound.as_ref().and_then(|b| trusts.get(&b.trust_id).cloned());
-        CredentialView { credential, trust }
+        let is_keypair = credential.is_keypair();
+        let evidence = if is_keypair { evidence.to_json(&credential.id) } else { Value::Null };
+        CredentialView { credential, trust, evidence }
     };
     Ok(all.into_iter().map(view).collect())
 }
@@ -221,7 +228,7 @@ pub async fn create(
 ) -> Result<CredentialView> {
     let user_id = &proof.user_id;
     // A trust's bearer makes keypairs for the one whom they speak for, on either route.
-    if caller.kind() == Kind::Trust && caller.user_id() != user_id {
+    if caller.kind() == token::Kind::Trust && caller.user_id() != user_id {
         return Err(Refusal::DelegatedToken("make keypairs for another user").into());
     }
     // Evaluated with the token, in this very transaction.
@@ -269,11 +276,13 @@ pub async fn create(
         bound,
         id,
     };
+    let audit_ids = caller.token().map(|token| &*token.payload.audit_ids);
     let view = CredentialView {
+        evidence: Evidence::new(audit_ids, None, now).to_json(None),
         trust: trust.filter(|_| credential.bound.is_some()).map(|t| EvaluatedTrust::clone(t)),
         credential,
     };
-    insert(tx, proof, app, &view.credential, now).await?;
+    insert(tx, proof, app, &view.credential, audit_ids, now).await?;
     Ok(view)
 }
 
@@ -288,8 +297,8 @@ pub async fn create_other(
     credential: Credential,
     now: Micros,
 ) -> Result<CredentialView> {
-    insert(tx, proof, app, &credential, now).await?;
-    Ok(CredentialView { credential, trust: None })
+    insert(tx, proof, app, &credential, None, now).await?;
+    Ok(CredentialView { credential, trust: None, evidence: Value::Null })
 }
 
 /// Stores a credential, unless its owner has as many as `[credential] user_limit` or our own ceiling allows. As in Keystone, all
@@ -299,6 +308,7 @@ async fn insert(
     proof: &Authorized<Proposed<NewCredential>>,
     app: &App,
     credential: &Credential,
+    audit_ids: Option<&[String]>,
     now: Micros,
 ) -> Result<()> {
     if let Some(limit) = app.config.credential_user_limit
@@ -315,7 +325,7 @@ async fn insert(
             "The user has {limit} credentials, and may have no more ([delegation] max_credentials_per_user)."
         )));
     }
-    sql::insert(tx, proof, credential, &audit_chain(&credential.id), now).await
+    sql::insert(tx, proof, credential, audit_ids, now).await
 }
 
 /// Deletes a credential. Of a keypair the trust stays, and the tokens end.

@@ -4,10 +4,12 @@ use vicar_rules::Micros;
 
 use super::{CredentialView, NewCredential, credential_id};
 use crate::args;
+use crate::auth::keypair::audit_chain;
 use crate::authz::{Authorized, Proposed, System};
 use crate::error::{Error, Result};
 pub use crate::facts::credentials::{BOUND, BoundTo, Credential, PLAIN, find, get, of_trusts};
 use crate::facts::credentials::{RecordsBinding, record};
+use crate::facts::evidence::{self, Evidence, Kind};
 use crate::store::{
     self, Batch, CHUNK, Delete, Id, Insert, Proof, Select, Tx, Update, Value, WriteTx, cascade, placeholders,
 };
@@ -86,7 +88,7 @@ pub async fn insert(
     tx: &mut WriteTx,
     proof: &Authorized<Proposed<NewCredential>>,
     c: &Credential,
-    audit_chain: &str,
+    audit_ids: Option<&[String]>,
     now: Micros,
 ) -> Result<()> {
     let row = Insert::into("credential")
@@ -103,8 +105,13 @@ pub async fn insert(
     })?;
     // What a keypair of the same access id was bound to, when a Keystone deleted that one.
     tx.execute(proof, &Delete::from("vicar_keypair").key("credential_id", &c.id)).await?;
+    if c.is_keypair() {
+        tx.execute(proof, &Delete::from(evidence::TABLE).key("id", &c.id)).await?;
+        let made = Evidence::new(audit_ids, Some(audit_chain(&c.id)), now);
+        tx.execute(proof, &made.row(Kind::Keypair, &c.id)).await?;
+    }
     if let Some(b) = &c.bound {
-        record(tx, proof, &c.id, b, audit_chain, now).await?;
+        record(tx, proof, &c.id, b, &audit_chain(&c.id), now).await?;
     }
     Ok(())
 }
@@ -176,6 +183,7 @@ pub async fn delete_of_trusts(
         placeholders(ids.len())
     );
     tx.execute(proof, &Delete::from("credential").and(&bound, &ids)).await?;
+    tx.execute(proof, &Delete::from(evidence::TABLE).and(&bound, &ids)).await?;
     tx.execute(proof, &Delete::from("vicar_keypair").key_in("trust_id", ids)).await?;
     Ok(())
 }

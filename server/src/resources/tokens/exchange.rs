@@ -9,8 +9,9 @@ use vicar_rules::policy::Op;
 use vicar_rules::signature::{S3Request, SignedRequest};
 use vicar_rules::token::EC2_METHOD;
 
-use super::http::enforces_access_rules;
+use super::http::{enforces_access_rules, note_uses};
 use crate::auth::exchange::{BAD_SIGNATURE, Signed, exchange};
+use crate::auth::keypair::credential_id;
 use crate::auth::render::render;
 use crate::auth::token::Known;
 use crate::authz::{NoObject, Writing};
@@ -79,6 +80,7 @@ async fn answer(s: &mut Writing<'_>, signed: &Signed, enforces: bool) -> Result<
     }
     s.request.line.subject(token.ids());
     let shown = render(&mut s.tx, &s.app.config, &token, true).await?;
+    note_uses(s, &token, Some(&credential_id(signed.access())));
     s.after_commit(|metrics| {
         metrics.tokens_issued.inc();
     });

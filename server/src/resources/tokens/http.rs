@@ -28,7 +28,7 @@ use crate::authz::{Caller, NoObject, Object, Reading, SlowWork, Writing};
 use crate::clock;
 use crate::error::{Error, RECEIPT, Result};
 use crate::extra;
-use crate::facts::{self, Place};
+use crate::facts::{self, Place, evidence};
 use crate::http::Request;
 use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, no_content, ok, rendered, with_header};
 use crate::reason::Reason;
@@ -165,10 +165,33 @@ pub async fn log_in(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result
     let (text, token) = issue::issue(&mut s.tx, s.app.auth(), who, &wanted, s.now).await?;
     proofs.record(s, rehash).await?;
     s.request.line.subject(token.ids());
+    note_uses(s, &token, None);
     s.after_commit(|metrics| {
         metrics.tokens_issued.inc();
     });
     Ok(LoggedIn::Whole(text, Box::new(token)))
+}
+
+/// Notes, for the time after the commit, that the delegations of a token were used to get it; `exchanged` is the id of the keypair
+/// that it was exchanged for, and the one who validated it is the caller then.
+pub fn note_uses(s: &mut Writing<'_>, token: &Token, exchanged: Option<&str>) {
+    let used: Vec<(evidence::Kind, String)> =
+        token.delegations().map(|(kind, key)| (kind, key.to_owned())).collect();
+    if used.is_empty() {
+        return;
+    }
+    let keypair = exchanged.map(str::to_owned);
+    let asker = s.caller().ok().and_then(Caller::token).filter(|_| exchanged.is_some());
+    let asker = asker.map(|asker| asker.user.id.clone());
+    let (uses, now) = (s.app.uses.clone(), s.now);
+    s.after_commit(move |_| {
+        for (kind, key) in used {
+            uses.used(kind, &key, keypair.as_deref().filter(|_| kind == evidence::Kind::Keypair), now);
+            if let Some(asker) = &asker {
+                uses.validated(kind, &key, asker, now);
+            }
+        }
+    });
 }
 
 /// What was proven by methods that somebody has to be told of once the login is through.
@@ -523,6 +546,13 @@ async fn show(s: &mut Reading<'_>, op: Op) -> Result<Response> {
             body
         }
     };
+    if let Some(asker) =
+        caller.token().filter(|own| own.payload.audit_id() != subject.token.payload.audit_id())
+    {
+        for (kind, key) in subject.token.delegations() {
+            s.app.uses.validated(kind, key, &asker.user.id, s.now);
+        }
+    }
     Ok(with_header(rendered(StatusCode::OK, body), SUBJECT_TOKEN, &subject.text))
 }
 

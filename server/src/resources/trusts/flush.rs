@@ -4,13 +4,15 @@
 //! Queries look for candidates only. What is ended is ended because the rules say that it is over, and what is
 //! removed is looked at by itself before: a query that a database answers wrongly must cost nobody a trust.
 
+use std::collections::BTreeSet;
+
 use vicar_rules::Micros;
 use vicar_rules::delegation::{Ended, TrustStatus};
 
 use super::end::{self, EndReason};
 use crate::args;
 use crate::error::Result;
-use crate::facts;
+use crate::facts::{self, evidence::Kind};
 use crate::resources::keypairs;
 use crate::store::{CHUNK, DateTime, Delete, Id, Select, Tx, Value, WriteTx, cascade};
 use crate::system::System;
@@ -147,6 +149,8 @@ pub enum Search {
     Keypairs,
     /// Credentials of keypairs of which nothing says whose trust's they are.
     Credentials,
+    /// Trusts, keypairs and application credentials that are not stored, by the evidence of their use.
+    Uses,
 }
 
 /// What was found in a part of a table.
@@ -165,7 +169,7 @@ const ROWS: usize = 1000;
 
 impl Search {
     /// What hangs on no trust any more.
-    pub const REST: [Self; 7] = [
+    pub const REST: [Self; 8] = [
         Self::Roles,
         Self::States,
         Self::Terms,
@@ -173,6 +177,7 @@ impl Search {
         Self::Credentialed,
         Self::Keypairs,
         Self::Credentials,
+        Self::Uses,
     ];
 
     /// The table that is looked through, and its key.
@@ -186,6 +191,7 @@ impl Search {
             Self::Credentialed => ("vicar_trust_credential r", "r.trust_id"),
             Self::Keypairs => ("vicar_keypair k", "k.credential_id"),
             Self::Credentials => ("credential c", "c.id"),
+            Self::Uses => ("vicar_use r", "r.id"),
         }
     }
 
@@ -229,6 +235,16 @@ impl Search {
             Self::Credentials => {
                 q.id("c.type", Some(keypairs::sql::BOUND));
                 q.and("(SELECT 1 FROM vicar_keypair k WHERE k.credential_id = c.id) IS NULL", &[]);
+            }
+            Self::Uses => {
+                for kind in Kind::ALL {
+                    let is_there = format!(
+                        "(SELECT 1 FROM {} x WHERE x.id = r.id AND r.type = '{}') IS NULL",
+                        kind.table(),
+                        kind.word()
+                    );
+                    q.and(&is_there, &[]);
+                }
             }
         }
         self.narrow(&mut q);
@@ -312,6 +328,7 @@ impl Search {
             Self::Adoptions => remove_rows(tx, by, "vicar_adoption", found).await,
             Self::Credentialed => remove_rows(tx, by, "vicar_trust_credential", found).await,
             Self::Keypairs | Self::Credentials => remove_orphaned_keypairs(tx, by, found).await,
+            Self::Uses => remove_uses(tx, by, found).await,
         }
     }
 }
@@ -347,6 +364,17 @@ async fn remove_orphaned_keypairs(tx: &mut WriteTx, by: &System, ids: &[String])
         }
     }
     Ok(removed)
+}
+
+/// Removes the evidence of what is not stored. No keypair is removed by that.
+async fn remove_uses(tx: &mut WriteTx, by: &System, ids: &[String]) -> Result<usize> {
+    for kind in Kind::ALL {
+        let mut q = Select::new(&format!("SELECT x.id FROM {} x", kind.table()));
+        let there: BTreeSet<String> = q.id_in("x.id", ids).map(tx, |r| r.take()).await?.into_iter().collect();
+        let gone = ids.iter().filter(|id| !there.contains(*id));
+        tx.execute(by, &Delete::from("vicar_use").key("type", kind.word()).key_in("id", gone)).await?;
+    }
+    Ok(0)
 }
 
 /// Which rows of trusts are meant.

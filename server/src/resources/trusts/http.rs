@@ -21,6 +21,7 @@ use crate::authz::{Caller, NoObject, Object, Proposed, Reading, Writing};
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::facts::evidence::{self, Evidence, Evidences};
 use crate::facts::{self, EvaluatedTrust, Place, origin};
 use crate::http::request::{created, no_content, one, take_text};
 use crate::http::schema::TEXT;
@@ -29,7 +30,7 @@ use crate::ids;
 use crate::notifications::{Action, ObjectKind};
 use crate::resources::access_rules;
 use crate::resources::limits::{self, Counted};
-use crate::resources::roles;
+use crate::resources::{roles, unused_since};
 use crate::schema;
 use crate::store::Tx;
 
@@ -70,6 +71,7 @@ schema!(QUERY, {
         "trustor_user_id": {"type": "string"},
         "trustee_user_id": {"type": "string"},
         "state": {"type": "string", "description": format!("One of {}", STATES.join(", "))},
+        "unused_since": unused_since::schema(),
     },
 });
 
@@ -134,9 +136,12 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let roles = render::roles(&mut s.tx, &granted.trust().roles).await?;
     s.tx.writes()?;
     let made = delegation::Trust { id: ids::uuid(), ..granted.trust().clone() };
-    let shown = render::to_json_with_roles(&s.request.links, &made, body.clone(), &roles);
-    let parent = caller.token().and_then(|t| t.trust.as_deref());
-    sql::insert(&mut s.tx, &proof, &made.id, &granted, &body, parent).await?;
+    let token = caller.token();
+    let evidence = Evidence::new(token.map(|t| &*t.payload.audit_ids), None, s.now);
+    let known = (body.clone(), evidence.to_json(None));
+    let shown = render::to_json_with_roles(&s.request.links, &made, known, &roles);
+    let parent = token.and_then(|t| t.trust.as_deref());
+    sql::insert(&mut s.tx, &proof, &made.id, &granted, &body, parent, &evidence).await?;
     Ok(created("trust", shown))
 }
 
@@ -310,7 +315,8 @@ pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
 pub async fn shown(tx: &mut Tx, links: &Links, trust: &delegation::Trust) -> Result<Value> {
     let extra = sql::extras(tx, &[&trust.id]).await?.remove(&trust.id).unwrap_or_default();
     let roles = render::roles(tx, &trust.roles).await?;
-    Ok(render::to_json_with_roles(links, trust, extra, &roles))
+    let evidence = Evidences::of(tx, evidence::Kind::Trust, [&trust.id]).await?.to_json(&trust.id);
+    Ok(render::to_json_with_roles(links, trust, (extra, evidence), &roles))
 }
 
 /// `GET /v3/OS-TRUST/trusts/{id}/roles`
@@ -360,6 +366,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
             "must be one of live, suspended, expired, exhausted, broken, deleted, all",
         ));
     }
+    let unused_since = unused_since::of(query)?;
     let now = s.now;
     let implications = s.caller()?.implications(&mut s.tx).await?;
     let mut paging = s.paging(&[], &[])?;
@@ -367,6 +374,9 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
         let ids = facts::trust_ids(&mut s.tx, |q| {
             q.id("t.trustor_user_id", trustor).id("t.trustee_user_id", trustee);
             flush::in_state(q, state, now);
+            if let Some(since) = unused_since.filter(|_| !batch.is_one()) {
+                evidence::unused(q, evidence::Kind::Trust, "t.id", since);
+            }
             q.batch("t.id", &batch);
         })
         .await?;
@@ -376,6 +386,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
         let evaluated = facts::evaluate_all(&mut s.tx, chains, now, &implications).await?;
         let reasons = sql::reasons(&mut s.tx, &ids).await?;
         let mut extras = sql::extras(&mut s.tx, &ids).await?;
+        let evidence = Evidences::of(&mut s.tx, evidence::Kind::Trust, &ids).await?;
         for trust in &evaluated {
             let leaf = trust.chain().leaf();
             let word = view::word(trust.status(), reasons.get(&leaf.id).map(String::as_str));
@@ -386,7 +397,8 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
                 other => word == other,
             };
             if shown && is_in_lane(caller, trust) {
-                let mut item = render::to_json(s.links(), leaf, extras.remove(&leaf.id).unwrap_or_default());
+                let extra = extras.remove(&leaf.id).unwrap_or_default();
+                let mut item = render::to_json(s.links(), leaf, extra, evidence.to_json(&leaf.id));
                 if state != "live" {
                     item.insert("state".into(), word.into());
                 }

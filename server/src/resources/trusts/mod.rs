@@ -8,4 +8,5 @@ pub mod http;
 pub mod places;
 pub mod render;
 pub mod sql;
+pub mod unused;
 pub mod view;

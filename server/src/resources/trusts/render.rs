@@ -6,6 +6,7 @@ use vicar_rules::roles::RoleSet;
 
 use crate::clock;
 use crate::error::Result;
+use crate::facts::evidence::ATTRIBUTE;
 use crate::facts::{origin, terms};
 use crate::http::Links;
 use crate::resource::Record;
@@ -29,7 +30,7 @@ pub fn role_objects(links: &Links, roles: &[Record<Role>]) -> Vec<Value> {
 }
 
 /// A trust as clients see it, without its roles.
-pub fn to_json(links: &Links, t: &Trust, extra: Map<String, Value>) -> Map<String, Value> {
+pub fn to_json(links: &Links, t: &Trust, extra: Map<String, Value>, evidence: Value) -> Map<String, Value> {
     let mut out = extra;
     let own = json!({
         "id": t.id,
@@ -49,6 +50,7 @@ pub fn to_json(links: &Links, t: &Trust, extra: Map<String, Value>) -> Map<Strin
         out.extend(own);
     }
     out.extend(more(t));
+    out.insert(ATTRIBUTE.into(), evidence);
     out
 }
 
@@ -76,10 +78,10 @@ pub fn more(t: &Trust) -> Map<String, Value> {
 pub fn to_json_with_roles(
     links: &Links,
     t: &Trust,
-    extra: Map<String, Value>,
+    (extra, evidence): (Map<String, Value>, Value),
     roles: &[Record<Role>],
 ) -> Value {
-    let mut out = to_json(links, t, extra);
+    let mut out = to_json(links, t, extra, evidence);
     out.insert("roles".into(), role_objects(links, roles).into());
     let own = links.of(&["OS-TRUST", "trusts", &t.id, "roles"]);
     out.insert("roles_links".into(), json!({"self": own, "next": null, "previous": null}));

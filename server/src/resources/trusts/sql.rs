@@ -13,6 +13,7 @@ use crate::authz::{Authorized, Caller, Object, Proposed};
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::extra;
+use crate::facts::evidence::{self, Evidence, Kind};
 use crate::facts::{EvaluatedTrust, origin, terms};
 use crate::store::{self, CHUNK, DateTime, Id, Insert, Select, Tx, Update, Value, WriteTx};
 use crate::{deleted, living};
@@ -38,6 +39,7 @@ pub async fn insert(
     granted: &Granted,
     extra: &Map<String, Json>,
     parent: Option<&EvaluatedTrust>,
+    made: &Evidence,
 ) -> Result<()> {
     let t = granted.trust();
     let until = t.until.to_option();
@@ -79,6 +81,7 @@ pub async fn insert(
         store::Error::Duplicate => Error::from(vicar_rules::refusal::Refusal::Duplicate),
         other => other.into(),
     })?;
+    tx.execute(proof, &made.row(Kind::Trust, id)).await?;
     if let Some(text) = terms {
         let row = Insert::into("vicar_trust_terms").set("trust_id", id).set("terms", text);
         tx.execute(proof, &row).await?;
@@ -163,7 +166,7 @@ fn read_extra(text: Option<String>) -> Map<String, Json> {
 }
 
 /// Attributes that are the server's: a client's are ignored, and never shown.
-pub const OWN: [&str; 19] = [
+pub const OWN: [&str; 20] = [
     "id",
     "redelegated_trust_id",
     "deleted_at",
@@ -183,6 +186,7 @@ pub const OWN: [&str; 19] = [
     "suspension",
     "adopted_by",
     "application_credential_id",
+    evidence::ATTRIBUTE,
 ];
 
 /// What trusts were made with besides what the rules know, by id.

@@ -9,11 +9,13 @@ use vicar_rules::delegation::{Presence, Trust, TrustStatus};
 use vicar_rules::roles::RoleSet;
 
 use crate::args;
+use crate::auth::keypair::credential_id;
 use crate::authz::Reading;
 use crate::clock;
 use crate::error::Result;
 use crate::extra;
 use crate::facts::application_credentials::{self, StoredCredential};
+use crate::facts::evidence::{Evidences, Kind};
 use crate::facts::{self, EvaluatedTrust, Place};
 use crate::living;
 use crate::resources::keypairs::sql::{self as keypairs, BoundTo};
@@ -54,6 +56,8 @@ struct LineageView {
     reasons: BTreeMap<String, String>,
     /// By trust.
     keypairs: BTreeMap<String, Vec<BoundTo>>,
+    evidence: Evidences,
+    of_keypairs: Evidences,
 }
 
 impl LineageView {
@@ -66,7 +70,14 @@ impl LineageView {
         let of_trusts = trusts.iter().flat_map(|j| &j.chain().leaf().roles);
         let of_keypairs = by_trust.values().flatten().filter_map(|k| k.roles.as_ref()).flatten();
         let roles = named::names(tx, of_trusts.chain(of_keypairs).collect()).await?;
-        Ok(Self { roles, reasons: super::sql::reasons(tx, &ids).await?, keypairs: by_trust })
+        let keypairs = by_trust.values().flatten().map(|k| credential_id(&k.access));
+        Ok(Self {
+            roles,
+            reasons: super::sql::reasons(tx, &ids).await?,
+            evidence: Evidences::of(tx, Kind::Trust, &ids).await?,
+            of_keypairs: Evidences::of(tx, Kind::Keypair, keypairs).await?,
+            keypairs: by_trust,
+        })
     }
 
     fn role(&self, id: &String) -> Value {
@@ -78,6 +89,7 @@ impl LineageView {
             "access": k.access,
             "expires_at": k.until.to_option().map(clock::iso),
             "roles": k.roles.as_ref().map(|r| r.iter().map(|id| self.role(id)).collect::<Vec<_>>()),
+            "evidence": self.of_keypairs.to_json(&credential_id(&k.access)),
         });
         if let Some(rules) = facts::terms::rules_to_json(&k.access_rules) {
             extra::set(&mut out, "access_rules", rules);
@@ -104,6 +116,7 @@ impl LineageView {
             "redelegated_trust_id": t.parent,
             "redelegation_count": t.hops,
             "keypairs": keypairs,
+            "evidence": self.evidence.to_json(&t.id),
             "state": word(j.status(), recorded),
             "reason": j.status().reason().or_else(|| recorded.map(str::to_owned)),
         });
@@ -225,8 +238,9 @@ pub async fn delegations(s: &mut Reading<'_>, user: &str) -> Result<Map<String, 
     let show = |all: &[EvaluatedTrust]| Value::from(all.iter().map(|j| view.link(j)).collect::<Vec<_>>());
     out.insert("acting_for_user".into(), show(&acting));
     out.insert("user_acts_for".into(), show(&acts));
-    let plain: Vec<Value> =
-        own.iter().map(|c| json!({"credential_id": c.id, "project_id": c.project_id})).collect();
+    let evidence = Evidences::of(&mut s.tx, Kind::Keypair, own.iter().map(|c| &c.id)).await?;
+    let plain = |c: &keypairs::Credential| json!({"credential_id": c.id, "project_id": c.project_id, "evidence": evidence.to_json(&c.id)});
+    let plain: Vec<Value> = own.iter().map(plain).collect();
     out.insert("keypairs".into(), plain.into());
     out.insert("application_credentials".into(), application_credentials.into());
     out.insert("access_tokens".into(), access_tokens::delegations(s, user).await?.into());
@@ -254,6 +268,8 @@ pub async fn of_credentials(s: &mut Reading<'_>, all: &[StoredCredential]) -> Re
     let mut places: BTreeMap<(&str, Option<&str>), (Presence, RoleSet)> = BTreeMap::new();
     let owners: BTreeSet<&str> = all.iter().map(|stored| stored.credential.user.as_str()).collect();
     let owners = facts::users::users(&mut s.tx, owners).await?;
+    let ids = all.iter().map(|stored| &stored.credential.id);
+    let evidence = Evidences::of(&mut s.tx, Kind::ApplicationCredential, ids).await?;
     let mut out = Vec::new();
     for stored in all {
         let own = &stored.credential;
@@ -281,6 +297,7 @@ pub async fn of_credentials(s: &mut Reading<'_>, all: &[StoredCredential]) -> Re
             "roles": roles,
             "expires_at": own.until.to_option().map(clock::iso),
             "unrestricted": own.unrestricted,
+            "evidence": evidence.to_json(&own.id),
             "state": status.word(),
             "reason": status.reason(),
         }));

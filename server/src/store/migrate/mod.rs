@@ -143,6 +143,15 @@ const STEPS: &[Step] = &[
         mysql: include_str!("0010/mysql.sql"),
         rows: &[],
     },
+    // When delegations were made and used, and what is known of the keypairs of trusts already.
+    Step {
+        version: 11,
+        serves_from: 2,
+        sqlite: include_str!("0011/sqlite.sql"),
+        postgres: include_str!("0011/postgres.sql"),
+        mysql: include_str!("0011/mysql.sql"),
+        rows: &[include_str!("0011/keypairs.sql")],
+    },
 ];
 
 impl Step {
@@ -427,6 +436,7 @@ mod tests {
             "7b0064001848db4e",
             "4d05d75dcb9fd313",
             "724ddc72adbf20ab",
+            "4200ce017c18dd4f",
         ];
         let now: Vec<String> = STEPS.iter().map(digest).collect();
         assert_eq!(now, frozen);

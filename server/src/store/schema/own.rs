@@ -104,6 +104,25 @@ pub const OWN: &[Table] = &[
         primary_key: &["holder_id", "kind"],
         ..Table::EMPTY
     },
+    // When a trust, keypair or application credential was made and by which token, and who used it: see `facts/evidence.rs`.
+    // What is null is not known. `created_by` are audit ids with spaces in between, `audit_chain_id` is a keypair's, from which
+    // its tokens tell it. No decision reads it, so it is not in the journal.
+    Table {
+        name: "vicar_use",
+        columns: &[
+            varchar("id", 64)
+                .goes_with("trust").when("type = 'trust'")
+                .goes_with("credential").when("type = 'keypair'")
+                .goes_with("application_credential").when("type = 'application_credential'"),
+            varchar("type", 32),
+            bigint("created_at").null(), varchar("created_by", 255).null(), varchar("audit_chain_id", 32).null(),
+            bigint("last_used_at").null(), bigint("use_count").null(),
+            bigint("validated_at").null(), varchar("validated_by", 64).null(),
+        ],
+        primary_key: &["id", "type"],
+        indexes: &[index("ix_vicar_use_audit_chain_id", &["audit_chain_id"])],
+        ..Table::EMPTY
+    },
     // Fingerprints of signed requests already seen, each until it could no longer be replayed.
     Table {
         name: "vicar_replay",

@@ -203,6 +203,11 @@ impl Server {
         }
     }
 
+    /// Writes who used delegations, as the server does now and then.
+    pub fn write_uses(&self) {
+        self.runtime.block_on(self.app.uses.write(&self.app.store)).expect("writes");
+    }
+
     /// Which engine the tests run on, if it is not SQLite.
     pub fn engine(&self) -> Option<Dialect> {
         self.database.as_ref().map(|_| self.app.store.dialect())
