@@ -150,7 +150,7 @@ fn a_delegating_credential_sees_and_ends_what_it_made_and_nothing_else() {
         c.s.delete(&own, &format!("{}/tokens", path(other))).expect(403);
     }
     let list = c.s.get(&own, &format!("/v3/OS-TRUST/trusts?trustor_user_id={}", c.alice)).expect(200);
-    assert_eq!(ids(&list, "trusts"), [made.clone()]);
+    assert_eq!(ids(&list, "trusts"), std::slice::from_ref(&made));
     for closed in [format!("/v3/users/{}/delegations", c.alice), format!("/v3/projects/{}/delegations", c.p)]
     {
         c.s.get(&own, &closed).expect(403);
