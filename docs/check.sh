@@ -14,7 +14,7 @@ known=$(grep -rhoE 'fn [a-z0-9_]+' rules/tests rules/src server/tests server/src
 exists() { grep -qxF "$1" <<< "$known"; }
 while read -r name; do
   look "docs/delegation.md names the test $name, which is not there" exists "$name"
-done < <(grep '^|' docs/delegation.md | grep -oE '`[a-z0-9]+(_[a-z0-9]+){2,}`' | tr -d '`' | grep -vE '^(trustor_user_id|trustee_user_id|max_token_ttl|max_login_age|applies_to_existing|last_used_at|last_validated_at|last_validated_by)$' | sort -u)
+done < <(grep '^|' docs/delegation.md | grep -oE '`[a-z0-9]+(_[a-z0-9]+){2,}`' | tr -d '`' | grep -vE '^(trustor_user_id|trustee_user_id|max_token_ttl|max_login_age|applies_to_existing|application_credential_id|last_used_at|last_validated_at|last_validated_by)$' | sort -u)
 while read -r rule; do
   look "docs/delegation.md: rule $rule names no test" false
 done < <(sed -nE 's/^\| ([0-9]+) \|.*TEST\?.*/\1/p' docs/delegation.md)

@@ -84,6 +84,36 @@ def test_keystoneclient_and_keystoneauth(w):
     c.equal('a token of a deleted one', w.validate(access.auth_token), 404)
 
 
+def test_one_that_may_delegate(w):
+    """Automation makes trusts with a credential that may, by keystoneclient as it is; they end with the credential."""
+    c = w.c
+    if not w.vicar:
+        c.skip('may_delegate', 'a Keystone has none')
+        return
+    path = '/users/%s/application_credentials' % w.ids['alice']
+    may = {'trustees': [w.ids['solum']], 'roles': [{'name': 'member'}]}
+    answer = w.session('alice', project=w.ids['p']).post(w.url + path, json={'application_credential': {
+        'name': w.name('stacks'), 'may_delegate': may}})
+    made = answer.json()['application_credential']
+    c.equal('keystoneclient shows it', w.alice.application_credentials.get(made['id']).may_delegate['trustees'],
+            [w.ids['solum']])
+    stacks = w.client(session(w, application_credential_id=made['id'], application_credential_secret=made['secret']))
+
+    def trust(**more):
+        return stacks.trusts.create(**dict({
+            'trustee_user': w.ids['solum'], 'trustor_user': w.ids['alice'], 'role_names': ['member'],
+            'project': w.ids['p'], 'impersonation': True}, **more))
+
+    own = trust()
+    c.equal('it sees what it made', [t.id for t in stacks.trusts.list(trustor_user=w.ids['alice'])], [own.id])
+    c.raises('another trustee', lambda: trust(trustee_user=w.ids['alice']), ka.Forbidden)
+    access = w.access(w.session('solum', trust=own.id))
+    c.equal('the trustee acts for alice', (access.user_id, sorted(access.role_names)),
+            (w.ids['alice'], ['member', 'reader']))
+    w.alice.application_credentials.delete(made['id'])
+    c.equal('it ends with the credential', w.validate(access.auth_token), 404)
+
+
 def test_oauth2_client_credentials(w):
     """keystoneauth's v3oauth2clientcredential: the application credential is an OAuth 2.0 client."""
     c = w.c

@@ -140,8 +140,8 @@ fn a_writer_holds_up_others_for_few_statements() {
         ("made", made, 17, 4),
         ("passed on", passed_on, 22, 3),
         ("consumed", consumed, 19, 1),
-        ("ended", one_ends, 17, 7),
-        ("ended with those below", many_end, 17, 7),
+        ("ended", one_ends, 18, 4),
+        ("ended with those below", many_end, 18, 4),
     ] {
         let mut turns = said.split(|sql| sql == "BEGIN");
         let turn = turns.next_back().expect("the writer's");

@@ -10,9 +10,7 @@ use crate::error::{Error, Result};
 pub use crate::facts::credentials::{BOUND, BoundTo, Credential, PLAIN, find, get, of_trusts};
 use crate::facts::credentials::{RecordsBinding, record};
 use crate::facts::evidence::{self, Evidence, Kind};
-use crate::store::{
-    self, Batch, CHUNK, Delete, Id, Insert, Proof, Select, Tx, Update, Value, WriteTx, cascade, placeholders,
-};
+use crate::store::{self, Batch, CHUNK, Delete, Id, Insert, Proof, Select, Tx, Update, WriteTx, cascade};
 
 impl RecordsBinding for Authorized<Proposed<NewCredential>> {}
 
@@ -168,22 +166,31 @@ pub async fn give_of_trusts(
     Ok(())
 }
 
-/// Deletes every keypair that is bound to one of these trusts.
+/// The keypairs that are bound to one of these trusts, by the ids of their credentials.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn delete_of_trusts(
-    tx: &mut WriteTx,
-    proof: &impl EndsKeypairs,
-    trusts: &[impl AsRef<str>],
-) -> Result<()> {
-    let ids: Vec<Value> = trusts.iter().map(|id| Id(id.as_ref()).into()).collect();
-    let bound = format!(
-        "id IN (SELECT credential_id FROM vicar_keypair WHERE trust_id IN ({}))",
-        placeholders(ids.len())
-    );
-    tx.execute(proof, &Delete::from("credential").and(&bound, &ids)).await?;
-    tx.execute(proof, &Delete::from(evidence::TABLE).and(&bound, &ids)).await?;
-    tx.execute(proof, &Delete::from("vicar_keypair").key_in("trust_id", ids)).await?;
+pub async fn ids_of_trusts(tx: &mut Tx, trusts: &[String]) -> Result<Vec<String>> {
+    let mut ids = Vec::new();
+    for some in trusts.chunks(CHUNK) {
+        let mut bound = Select::new("SELECT credential_id FROM vicar_keypair");
+        bound.id_in("trust_id", some);
+        ids.extend(bound.map(tx, |r| r.take::<String>()).await?);
+    }
+    Ok(ids)
+}
+
+/// Deletes keypairs of trusts. They were looked up before: for a deletion by what a query finds, MariaDB reads all credentials.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete_bound(tx: &mut WriteTx, proof: &impl EndsKeypairs, ids: &[String]) -> Result<()> {
+    for some in ids.chunks(CHUNK) {
+        tx.execute(proof, &Delete::from("credential").key_in("id", some)).await?;
+        let seen =
+            Delete::from(evidence::TABLE).key_in("id", some).key("type", evidence::Kind::Keypair.word());
+        tx.execute(proof, &seen).await?;
+        tx.execute(proof, &Delete::from("vicar_keypair").key_in("credential_id", some)).await?;
+    }
     Ok(())
 }

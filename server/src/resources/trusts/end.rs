@@ -77,6 +77,7 @@ pub async fn subtree(
         .filter(|t| t.deleted_at.is_none())
         .map(|t| t.id)
         .collect();
+    let bound = keypairs::sql::ids_of_trusts(tx, &all).await?;
     for some in all.chunks(AT_ONCE) {
         let deleted = Update::of("trust").set("deleted_at", DateTime(now)).key_in("id", some);
         tx.execute(proof, &deleted).await?;
@@ -86,8 +87,8 @@ pub async fn subtree(
             rows.row().set("trust_id", id).set("ended_at", now).set("reason", reason)
         });
         tx.execute(proof, &states).await?;
-        keypairs::sql::delete_of_trusts(tx, proof, some).await?;
     }
+    keypairs::sql::delete_bound(tx, proof, &bound).await?;
     facts::revoke_trusts(tx, proof, &all)?;
     Ok(all)
 }

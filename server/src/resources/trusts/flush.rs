@@ -429,7 +429,8 @@ async fn purge_those(
 }
 
 async fn remove(tx: &mut WriteTx, by: &System, id: &str) -> Result<()> {
-    keypairs::sql::delete_of_trusts(tx, by, &[id]).await?;
+    let bound = keypairs::sql::ids_of_trusts(tx, &[id.to_owned()]).await?;
+    keypairs::sql::delete_bound(tx, by, &bound).await?;
     Ok(cascade::delete(tx, by, "trust", id).await?)
 }
 
