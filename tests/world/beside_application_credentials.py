@@ -25,7 +25,7 @@ def login(side, made, **more):
 
 def bare(made):
     """Without what is shown once, and the link, which leads nowhere on a Keystone."""
-    out = {k: v for k, v in made.items() if k not in ('secret', 'links')}
+    out = {k: v for k, v in made.items() if k not in ('secret', 'links', 'evidence')}
     out['roles'] = sorted(out['roles'], key=lambda r: r['id'])
     return out
 
