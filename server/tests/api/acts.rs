@@ -390,7 +390,10 @@ fn a_colleague_adopts_a_trust_and_it_outlives_its_trustor() {
     c.s.clock.advance(SECOND);
     let while_there = c.s.consume("dave", &third).expect(201).token();
     c.s.delete(&c.s.admin(), &format!("/v3/users/{}", c.alice)).expect(204);
-    // Alice is gone; her name stays, as services look at it.
+    // Alice is gone; her name stays, as services look at it. Nothing of it is over.
+    let sweep = || c.s.runtime.block_on(vicar::reaper::sweep(&c.s.app)).expect("sweeps");
+    sweep();
+    assert_eq!(c.s.app.metrics.dead_trusts.get(), 0);
     c.s.validate(&while_there).expect(200);
     let login = c.s.consume("dave", &third).expect(201);
     let token = &login.body["token"];

@@ -129,6 +129,10 @@ fn what_a_credential_made_sleeps_and_dies_with_what_the_credential_rests_on() {
     c.s.get(&c.s.unscoped("alice"), &path(&trust)).expect(404);
     let tree = c.s.get(&c.s.unscoped("alice"), &format!("{}/lineage", path(&trust))).expect(200);
     let told = &tree.body["lineage"]["trust"];
+    // The server notices, and ends it for good.
+    c.s.runtime.block_on(vicar::reaper::sweep(&c.s.app)).expect("sweeps");
+    let reason = "SELECT reason FROM vicar_trust_state WHERE trust_id = ?";
+    assert_eq!(c.s.sql_text(reason, args![&trust]).as_deref(), Some("broken"));
     let words = format!("application credential {credential} is gone");
     assert_eq!((&told["state"], &told["reason"]), (&json!("broken"), &json!(words)));
 }

@@ -29,7 +29,7 @@ const EXPIRED: &str = "((COALESCE(t.expires_at_int, 0) <> 0 AND t.expires_at_int
 /// part in it. The same as the rules call broken, for one link.
 ///
 /// Each row is looked for by its key: of `NOT EXISTS` or a join, PostgreSQL would make a table of all users or trusts
-/// in memory for each part that is read.
+/// in memory for each part that is read. Only a trust that is apart (`facts/terms.rs`) was adopted, or made by a credential.
 const BROKEN: &str = concat!(
     "(
     (t.redelegated_trust_id IS NOT NULL AND (SELECT 1 FROM trust p
@@ -42,10 +42,10 @@ const BROKEN: &str = concat!(
           AND t.trustor_user_id = CASE WHEN p.impersonation = ? THEN p.trustor_user_id ELSE p.trustee_user_id END
     ) IS NULL)
     OR (SELECT 1 FROM project x WHERE x.id = t.project_id) IS NULL
-    OR (SELECT 1 FROM \"user\" x WHERE x.id = COALESCE(
-        (SELECT a.user_id FROM vicar_adoption a WHERE a.trust_id = t.id), t.trustor_user_id)) IS NULL
-    OR EXISTS (SELECT 1 FROM vicar_trust_credential b WHERE b.trust_id = t.id AND NOT EXISTS (
-        SELECT 1 FROM application_credential c WHERE c.id = b.application_credential_id))
+    OR (SELECT 1 FROM \"user\" x WHERE x.id = CASE WHEN t.deleted_at IS NULL THEN t.trustor_user_id ELSE COALESCE(
+        (SELECT a.user_id FROM vicar_adoption a WHERE a.trust_id = t.id), t.trustor_user_id) END) IS NULL
+    OR (t.deleted_at IS NOT NULL AND EXISTS (SELECT 1 FROM vicar_trust_credential b WHERE b.trust_id = t.id AND NOT EXISTS (
+        SELECT 1 FROM application_credential c WHERE c.id = b.application_credential_id)))
     OR (SELECT 1 FROM \"user\" x WHERE x.id = t.trustee_user_id) IS NULL)"
 );
 
