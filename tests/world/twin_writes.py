@@ -525,7 +525,8 @@ class Scene:
             return self.raw()
         name, a = self.where()
         make = self.any([self.w_user, self.w_user, self.w_project, self.w_grant, self.w_grant, self.w_grant,
-                         self.w_member, self.w_role, self.w_trust, self.w_trust, self.w_act, self.w_revoke, self.w_keypair,
+                         self.w_member, self.w_role, self.w_trust, self.w_trust, self.w_act, self.w_revoke,
+                         self.w_keypair,
                          self.w_catalog, self.w_catalog, self.w_delete, self.w_federation])
         method, path, body, more = make(a)
         if method is None:
