@@ -153,8 +153,10 @@ impl CredentialView {
         if own.is_some() && own == b.creator.as_ref() {
             return true;
         }
-        caller.kind() == token::Kind::Login
-            && (caller.user_id() == self.credential.user_id || Some(caller.user_id()) == self.trustee())
+        // Who has adopted a trust owns keypairs that act in another name.
+        let speaks_for = self.trust.as_ref().map(|t| t.chain().speaks_for());
+        let user = Some(caller.user_id());
+        caller.kind() == token::Kind::Login && (user == speaks_for || user == self.trustee())
     }
 
     /// The blob as this caller may see it; nothing when no key fits.

@@ -493,6 +493,9 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     if let Some(heir) = s.query()?.get("hand_over_to") {
         let to = sql::get(&mut s.tx, heir).await?.filter(|to| to.id != user.id);
         let to = to.ok_or_else(|| Error::field("hand_over_to", "must be the id of another user"))?;
+        if s.caller()?.kind() != Kind::Login {
+            return Err(Refusal::DelegatedToken("hand over trusts").into());
+        }
         // It is put on their account, so whoever does it may do this to them, too.
         let to = s.authorize(Op::DeleteUser, to)?;
         if !to.is_enabled() {
