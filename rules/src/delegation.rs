@@ -21,7 +21,7 @@ mod making;
 mod pausing;
 mod using;
 
-pub use adopting::{Adoption, Adopts, Name, adopt};
+pub use adopting::{Adoption, Adopts, Name, Succession, adopt};
 pub use making::{Granted, Limits, Parties, TrustRequest, grant, grant_by_credential, redelegate};
 pub use pausing::{Part, Resumes, Standing, Suspends, Suspension, resume, suspend};
 pub use using::{Narrower, Spent, Use, admit, consume};
@@ -389,10 +389,19 @@ impl Chain {
         if leaf.impersonation { &leaf.trustor } else { &leaf.trustee }
     }
 
+    /// Whether its tokens are in the first trustor's name, by impersonation all along.
+    pub fn is_in_one_name(&self) -> bool {
+        self.links.iter().all(|link| link.impersonation)
+    }
+
+    /// Whether they are, and it rests on somebody else.
+    pub fn shows_name(&self) -> bool {
+        self.root().adoption.is_some() && self.is_in_one_name()
+    }
+
     /// To whom keypairs of its last link belong: whom a token speaks for, or the holder where that is a name.
     pub fn keypair_owner(&self) -> &str {
-        let speaks_for = self.speaks_for();
-        if self.named() == Some(speaks_for) { self.holder() } else { speaks_for }
+        if self.shows_name() { self.holder() } else { self.speaks_for() }
     }
 
     /// What is said of its beginning: by the first link that says it, whatever those below say.

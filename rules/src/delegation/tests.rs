@@ -782,7 +782,8 @@ fn suspended_by(part: Part<'_>) -> Chain {
 #[test]
 fn whoever_may_end_a_trust_suspends_it_and_nobody_below_them_resumes_it() {
     let w = World::default();
-    let parts = [Part::Outside, Part::Trustor("alice"), Part::Bearer("t0"), Part::Bearer("t1")];
+    let parts =
+        [Part::Administrator, Part::Manager, Part::Trustor("alice"), Part::Bearer("t0"), Part::Bearer("t1")];
     for (n, by) in parts.into_iter().enumerate() {
         let chain = suspended_by(by);
         assert_eq!(w.status(&chain), TrustStatus::Suspended(Suspended::Held("t1".into())));
@@ -800,7 +801,7 @@ fn whoever_may_end_a_trust_suspends_it_and_nobody_below_them_resumes_it() {
         }
     }
     let live = w.evaluate(&pair());
-    assert_eq!(resume(&live, Part::Outside), Ok(None));
+    assert_eq!(resume(&live, Part::Administrator), Ok(None));
     for stranger in [Part::Trustor("dave"), Part::Bearer("t9")] {
         assert_eq!(suspend(&live, stranger, "dave", "why", NOW), Err(Refusal::NoPartInChain));
         assert_eq!(resume(&live, stranger), Err(Refusal::NoPartInChain));
@@ -810,7 +811,8 @@ fn whoever_may_end_a_trust_suspends_it_and_nobody_below_them_resumes_it() {
 #[test]
 fn what_is_below_a_suspended_trust_gives_nothing() {
     let w = World::default();
-    let suspension = suspend(&w.evaluate(&root(&ask())), Part::Outside, "o", "why", NOW).expect("a part");
+    let suspension =
+        suspend(&w.evaluate(&root(&ask())), Part::Administrator, "o", "why", NOW).expect("a part");
     let suspension = suspension.map(|s| s.suspension().clone());
     let links = pair().links().to_vec();
     let rows =
@@ -833,26 +835,86 @@ fn adopted(by: &str) -> Chain {
     Chain::assemble("t1", rows).expect("it is there")
 }
 
+/// Dave takes over by himself what Alice has left behind, but for what `change` says.
+fn succession<'a>(w: &'a World, held: &'a RoleSet, none: &'a RoleSet) -> Succession<'a> {
+    Succession {
+        adopter: "dave",
+        held,
+        is_decided: false,
+        holder: Presence::Active,
+        holder_roles: none,
+        implications: &w.implications,
+        ceilings: &w.ceilings,
+        now: NOW,
+    }
+}
+
 #[test]
-fn whoever_holds_the_roles_adopts_a_first_trust_unless_they_are_its_trustee() {
+fn whoever_holds_the_roles_adopts_a_first_trust_unless_they_act_by_it() {
     let w = World::default();
     let (first, below) = (root(&ask()), pair());
-    let adopt = |chain: &Chain, who: &str, held: &[&str]| {
-        adopt(chain, who, &set(held), &w.implications, &w.ceilings, NOW)
-    };
-    assert_eq!(
-        adopt(&first, "dave", &["member", "reader"]).map(|a| a.adopter().to_owned()),
-        Ok("dave".into())
-    );
-    assert_eq!(adopt(&first, "dave", &["member"]), Err(Refusal::RoleNotOfAdopter("reader".into())));
-    assert_eq!(adopt(&first, "bob", &["member", "reader"]), Err(Refusal::AdoptedByTrustee));
-    assert_eq!(adopt(&below, "dave", &["member", "reader"]), Err(Refusal::NotTheFirst("t0".into())));
-    // It is as if they made it.
+    let (held, less, none) = (set(&["member", "reader"]), set(&["member"]), set(&[]));
+    let dave = || succession(&w, &held, &none);
+    let who = |chain: &Chain, by: Succession<'_>| adopt(chain, [], &by).map(|a| a.adopter().to_owned());
+    assert_eq!(who(&first, dave()), Ok("dave".into()));
+    let lacks = Refusal::RoleNotOfAdopter("reader".into());
+    assert_eq!(who(&first, Succession { held: &less, ..dave() }), Err(lacks));
+    assert_eq!(who(&first, Succession { adopter: "bob", ..dave() }), Err(Refusal::AdoptedByTrustee));
+    assert_eq!(who(&below, dave()), Err(Refusal::NotTheFirst("t0".into())));
+    // Nor by what is below, in the same name.
+    let carol = Succession { adopter: "carol", ..dave() };
+    assert_eq!(adopt(&first, [&below], &carol), Err(Refusal::AdoptedByTrustee));
+    let own_name = two(&ask(), &TrustRequest { impersonation: false, ..child() });
+    assert!(adopt(&first, [&own_name], &carol).is_ok());
+    // And nobody passes it on to its adopter afterwards.
+    let chain = adopted("carol");
+    let (top, third) = (Chain::assemble("t0", [chain.root().clone()]), child());
+    let top = top.expect("it is there");
+    assert_eq!(w.redelegate(&third, &top), Err(Refusal::AdoptedByTrustee));
+    assert!(w.redelegate(&TrustRequest { impersonation: false, ..third }, &top).is_ok());
+}
+
+#[test]
+fn what_its_holder_stands_for_or_somebody_suspended_is_adopted_by_who_decides_about_the_place() {
+    let w = World::default();
+    let (held, none) = (set(&["member", "reader"]), set(&[]));
+    let there = Succession { holder_roles: &held, ..succession(&w, &held, &none) };
+    let first = root(&ask());
+    assert_eq!(adopt(&first, [], &there), Err(Refusal::HolderIsThere));
+    for holder in [Presence::Disabled, Presence::DomainDisabled] {
+        assert!(adopt(&first, [], &Succession { holder, ..there }).is_ok());
+    }
+    assert!(adopt(&first, [], &Succession { is_decided: true, ..there }).is_ok());
+    let suspension =
+        suspend(&w.evaluate(&first), Part::Trustor("alice"), "alice", "why", NOW).expect("a part");
+    let held_up = Trust { suspension: suspension.map(|s| s.suspension().clone()), ..first.root().clone() };
+    let left = succession(&w, &held, &none);
+    assert_eq!(adopt(&one(held_up.clone()), [], &left), Err(Refusal::SuspendedAbove));
+    assert!(adopt(&one(held_up), [], &Succession { is_decided: true, ..left }).is_ok());
+}
+
+#[test]
+fn what_is_adopted_is_within_the_ceilings_at_any_depth() {
     let holder = || Holder::User("dave".into());
-    let strict = under(holder(), Ceiling { impersonation: false, ..Ceiling::default() });
+    let (held, none) = (set(&["member", "reader"]), set(&[]));
+    let adopts = |ceiling: Ceiling, below: &[&Chain]| {
+        let w = under(holder(), ceiling);
+        adopt(&root(&ask()), below.iter().copied(), &succession(&w, &held, &none)).map(|_| ())
+    };
+    let refused = |limit| Err(refusal(limit, holder()));
+    let none = Ceiling::default;
+    assert_eq!(adopts(Ceiling { impersonation: false, ..none() }, &[]), refused(Limit::Impersonation));
+    // As it was made with three more.
+    assert_eq!(adopts(Ceiling { max_depth: Some(2), ..none() }, &[]), refused(Limit::Depth(2)));
+    assert_eq!(adopts(Ceiling { max_depth: Some(3), ..none() }, &[&pair()]), Ok(()));
+    let only_bob = Ceiling { trustees: Some(set(&["bob"])), ..none() };
+    assert_eq!(adopts(only_bob.clone(), &[]), Ok(()));
+    assert_eq!(adopts(only_bob, &[&pair()]), refused(Limit::Trustee("carol".into())));
+    let w = World { ceilings: Ceilings { registered_only: true, ..Ceilings::default() }, ..World::default() };
+    let unknown = Refusal::TrusteeNotRegistered("bob".into());
     let held = set(&["member", "reader"]);
-    let refused = super::adopt(&first, "dave", &held, &w.implications, &strict.ceilings, NOW);
-    assert_eq!(refused, Err(refusal(Limit::Impersonation, holder())));
+    let none = set(&[]);
+    assert_eq!(adopt(&root(&ask()), [], &succession(&w, &held, &none)), Err(unknown));
 }
 
 #[test]
@@ -861,7 +923,9 @@ fn an_adopted_chain_rests_on_its_adopter_and_keeps_its_name() {
     assert_eq!((chain.holder(), chain.speaks_for(), chain.named()), ("dave", "alice", Some("alice")));
     assert_eq!(chain.agents(), ["bob", "carol", "dave"].into());
     assert!(chain.has_trustor("dave") && chain.has_trustor("alice"));
-    assert_eq!(chain.standing(Part::Trustor("dave")), Some(Standing(1)));
+    assert_eq!(chain.standing(Part::Trustor("dave")), Some(Standing(2)));
+    // A name stops what is done in it, and decides nothing more.
+    assert_eq!(chain.standing(Part::Trustor("alice")), Some(Standing(u32::MAX)));
     // Whatever becomes of Alice, and nothing without Dave.
     for gone in [Presence::Disabled, Presence::Missing] {
         let w = World { away: vec![("alice", gone)], ..World::default() };
@@ -920,8 +984,8 @@ fn an_application_credential_delegates_what_it_was_allowed_and_no_more() {
     // It is the credential's: nobody else's to take over.
     let chain = one(named("t0", trust));
     let held = set(&["member", "reader"]);
-    let refused = adopt(&chain, "dave", &held, &w.implications, &w.ceilings, NOW);
-    assert_eq!(refused, Err(Refusal::CredentialsTrust));
+    let none = set(&[]);
+    assert_eq!(adopt(&chain, [], &succession(&w, &held, &none)), Err(Refusal::CredentialsTrust));
 }
 
 #[test]
