@@ -145,7 +145,7 @@ fn facts(op: Op) -> Facts {
             trust()
         }
         EndTrustOnProject | SuspendTrust | ResumeTrust | EndTrustTokens => trust(),
-        AdoptTrust => place(),
+        AdoptTrust | AdoptAnyTrust => place(),
         ListProjectDelegations => project(),
         ListDomainDelegations => none().with(Fact::DomainId, "d"),
         GetUser | CreateUser | UpdateUser | DeleteUser | RevokeTokensForUser => user(),

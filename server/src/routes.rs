@@ -215,7 +215,7 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/OS-TRUST/trusts/{trust_id}/lineage" [GetTrustLineage]: read trusts::lineage, answers 200 lineage;
     POST   "/v3/OS-TRUST/trusts/{trust_id}/suspend" [SuspendTrust]: write acts::suspend, body suspension = acts::SUSPENSION, answers 200 trust;
     POST   "/v3/OS-TRUST/trusts/{trust_id}/resume" [ResumeTrust]: write acts::resume, answers 200 trust;
-    POST   "/v3/OS-TRUST/trusts/{trust_id}/adopt" [AdoptTrust]: write acts::adopt, answers 200 trust;
+    POST   "/v3/OS-TRUST/trusts/{trust_id}/adopt" [AdoptTrust, AdoptAnyTrust]: write acts::adopt, answers 200 trust;
     DELETE "/v3/OS-TRUST/trusts/{trust_id}/tokens" [EndTrustTokens]: write acts::end_tokens, query acts::TOKENS_QUERY, answers 204;
     GET    "/v3/users/{user_id}/delegations" [ListUserDelegations]: read trusts::delegations, answers 200 delegations;
     GET    "/v3/projects/{project_id}/delegations" [ListProjectDelegations]: read places::of_project, answers 200 [delegations];

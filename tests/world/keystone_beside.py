@@ -756,7 +756,8 @@ def test_acts(b):
     if not v or not k:
         c.skip('acts on trusts', 'this wants both')
         return
-    alice, solum, heat, erin = b.person(v, 'member'), b.person(v), b.person(v), b.person(v, 'member')
+    alice, solum, heat = b.person(v, 'member'), b.person(v), b.person(v)
+    erin = b.person(v, 'member', 'manager')  # who decides about the trusts of others
     said = {'source_identity': 'a pipeline', 'labels': {'run': '7'}}
     trust = trust_of(b, v, alice, solum, allow_redelegation=True, **said)['id']
     child = trust_of(b, v, alice, heat, v.api.login(solum, PW, api.trust(trust)))['id']

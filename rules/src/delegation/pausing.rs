@@ -31,7 +31,7 @@ impl Chain {
             Part::Administrator => Some(Standing(0)),
             Part::Manager => Some(Standing(1)),
             Part::Trustor(user) if user == self.holder() => Some(Standing(2)),
-            // Who is no more than a name may stop what is done in it, and nobody has to ask them.
+            // No more than a name: they may stop what is done in it, and nobody has to ask them.
             Part::Trustor(user) if Some(user) == self.named() => Some(Standing(u32::MAX)),
             Part::Trustor(user) => at(self.links().iter().position(|t| t.trustor == user), 2),
             // Who bears a trust is its trustee, or a program of theirs: below its trustor.

@@ -195,6 +195,7 @@ operations! {
     ResumeTrust, "vicar:resume_trust", "sdp", "rule:admin_required or rule:trustor or rule:trust_manager";
     EndTrustTokens, "vicar:end_trust_tokens", "sdp", "rule:admin_required or rule:trustor or rule:trust_manager";
     AdoptTrust, "vicar:adopt_trust", "p", "project_id:%(target.trust.project_id)s";
+    AdoptAnyTrust, "vicar:adopt_any_trust", "sdp", "rule:admin_required or rule:trust_manager";
     ListProjectDelegations, "vicar:list_project_delegations", "sdp", "rule:admin_required or rule:system_reader or (role:reader and (rule:project_itself or rule:project_domain))";
     ListDomainDelegations, "vicar:list_domain_delegations", "sdp", "rule:admin_required or rule:system_reader or (role:reader and domain_id:%(target.domain.id)s)";
     ListUserDelegations, "vicar:list_user_delegations", "sp", "rule:admin_required or rule:system_reader or rule:owner";

@@ -182,7 +182,7 @@ impl Token {
             audit_ids: self.payload.audit_ids.join(" "),
             project: self.project().map(|p| p.id.clone()),
             chain,
-            origin: facts::origin::in_words(&self.origin),
+            origin: facts::origin::in_a_line(&self.origin),
             actor: last.map_or(&self.user.id, |link| &link.trustee).clone(),
         }
     }

@@ -92,7 +92,7 @@ enum Command {
     /// Mappings: who somebody is here whom an identity provider describes
     #[command(subcommand)]
     Mapping(mapping::Command),
-    /// Trusts that are over, and delegations that nobody uses
+    /// Ended and expired trusts, and delegations that nobody uses
     #[command(subcommand)]
     Trust(trust::Trust),
     /// Make manual pages or completions, for packages
