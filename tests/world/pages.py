@@ -187,8 +187,9 @@ class Stage:
         self.member = self.call('GET', '/roles?name=member', self.admin)['roles'][0]['id']
 
     def call(self, method, path, token=None, body=None, whole=False):
-        request = urllib.request.Request(self.v.url + path, method=method, data=json.dumps(body).encode() if body else None,
-                                         headers={'Content-Type': 'application/json', 'X-Auth-Token': token or ''})
+        headers = {'Content-Type': 'application/json', 'X-Auth-Token': token or ''}
+        data = json.dumps(body).encode() if body else None
+        request = urllib.request.Request(self.v.url + path, method=method, data=data, headers=headers)
         with urllib.request.urlopen(request, timeout=60) as answer:
             text = answer.read()
             return answer.headers if whole else json.loads(text or '{}')
@@ -209,7 +210,10 @@ class Stage:
         env['DEMO'] = demo = self.make('project', 'demo')
         for name in ('ALICE', 'ERIN'):
             self.call('PUT', '/projects/%s/users/%s/roles/%s' % (demo, env[name], self.member), self.admin)
-        login = lambda name, scope: self.login({'id': env[name], 'password': 'pw'}, scope)
+
+        def login(name, scope):
+            return self.login({'id': env[name], 'password': 'pw'}, scope)
+
         env['ADMIN_TOKEN'] = self.admin
         env['ALICES_TOKEN'] = login('ALICE', {'project': {'id': demo}})
         env['ERINS_TOKEN'] = login('ERIN', {'project': {'id': demo}})

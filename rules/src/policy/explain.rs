@@ -48,7 +48,7 @@ impl Policy {
             None
         };
         let mut judge = Judge::new(self, subject, facts, answers);
-        let mut rule = judge.reason_of_rule(row.name, &mut Vec::new(), &mut MOST_REASONS.clone());
+        let mut rule = judge.reason_of_rule(row.name, &mut Vec::new(), &mut { MOST_REASONS });
         if self.refusing.contains(row.name) {
             rule.holds = None;
             "something in it is not understood, so it allows nothing".clone_into(&mut rule.because);
