@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -335,8 +336,11 @@ impl Stage {
     fn path(&self, pattern: &str, choose: &mut Choices<'_>) -> String {
         let one = |part: &str| match part.strip_prefix('{').and_then(|p| p.strip_suffix('}')) {
             None => part.to_owned(),
-            Some("idp_id") => self.id("identity_provider", choose),
-            Some(name) => self.id(name.strip_suffix("_id").unwrap_or(name), choose),
+            Some(name) => {
+                let kind = name.strip_suffix("_id").unwrap_or(name);
+                let id = self.id(if kind == "idp" { "identity_provider" } else { kind }, choose);
+                utf8_percent_encode(&id, NON_ALPHANUMERIC).to_string()
+            }
         };
         pattern.split('/').map(one).collect::<Vec<_>>().join("/")
     }
