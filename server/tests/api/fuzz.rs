@@ -563,11 +563,14 @@ fn add(counter: &Cell<u64>) {
     counter.set(counter.get() + 1);
 }
 
-/// What a schema finds wrong, as the path of the field.
+/// The name of the field that a schema finds wrong.
 fn wrong_at(schema: &Schema, given: &Value) -> Option<String> {
     let found = schema.check("", given).err()?.to_string();
     let path = found.strip_prefix("Invalid input for ").unwrap_or(&found);
-    Some(path.split(':').next().unwrap_or_default().trim_start_matches('.').to_owned())
+    let path = path.split(':').next().unwrap_or_default();
+    // A place in a list has no name.
+    let names = path.split('.').filter(|part| part.parse::<usize>().is_err());
+    names.last().map(str::to_owned)
 }
 
 fn body(on: &Stage, sent: &Sent, answered: &Answered) -> Result<(), TestCaseError> {
@@ -600,7 +603,7 @@ fn body(on: &Stage, sent: &Sent, answered: &Answered) -> Result<(), TestCaseErro
     if status == 400 {
         add(&answered.wrong);
         prop_assert!(!told.is_empty(), "{} {}: {}", method, path, answer.text);
-        // What the schema refuses is named by the field's path.
+        // What the schema refuses is named.
         let read: Option<Value> = serde_json::from_slice(&text).ok();
         let given = read.as_ref().map(|read| declared.member.map_or(read, |name| &read[name]));
         if let Some(wrong) = given.filter(|given| given.is_object()).and_then(|given| wrong_at(schema, given))
