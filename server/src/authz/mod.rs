@@ -11,6 +11,6 @@ pub use authorized::{Authorized, NoObject, Object, Proposed};
 pub use caller::Caller;
 use question::question;
 pub use session::{Declared, Reading, Session, Told, Writing};
-pub use watch::{Asked, is_watched, watch};
+pub use watch::{Asked, Watched, is_watched, watch};
 
 pub use crate::system::System;

@@ -302,7 +302,8 @@ impl Explain {
             .header("Content-Type", "application/json")
             .body(Body::from(body))
             .map_err(|e| Failure::Usage(format!("{method} {path}: {e}")))?;
-        let (answer, asked) = watch(routes::public(Arc::clone(app)).oneshot(request)).await;
+        let (answer, watched) = watch(routes::public(Arc::clone(app)).oneshot(request)).await;
+        let asked = watched.asked;
         let Ok(answer) = answer;
         let status = answer.status();
         let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap_or_default();

@@ -114,6 +114,31 @@ impl Route {
     }
 }
 
+/// The route that serves a path, and the variable parts as they are written. Where several fit, what is written out in a path goes
+/// before what varies.
+pub fn find<'a>(
+    routes: &'static [Route],
+    method: &Method,
+    path: &'a str,
+) -> Option<(&'static Route, Vec<(&'static str, &'a str)>)> {
+    let asked: Vec<&str> = path.split('/').collect();
+    let fits = |route: &&Route| {
+        let own: Vec<&str> = route.path.split('/').collect();
+        let same = |(own, asked): (&&str, &&str)| own == asked || own.starts_with('{') && !asked.is_empty();
+        own.len() == asked.len() && own.iter().zip(&asked).all(same)
+    };
+    let written_out =
+        |route: &&Route| route.path.split('/').map(|part| !part.starts_with('{')).collect::<Vec<_>>();
+    let on_path = routes.iter().filter(fits).map(|route| written_out(&route)).max()?;
+    let mut here = routes.iter().filter(fits).filter(|route| written_out(route) == on_path);
+    let own = here.clone().find(|route| route.method == *method);
+    let route = own.or_else(|| here.find(|route| *method == Method::HEAD && route.method == Method::GET))?;
+    let parts = route.path.split('/').zip(asked);
+    let params =
+        parts.filter_map(|(name, part)| Some((name.strip_prefix('{')?.strip_suffix('}')?, part))).collect();
+    Some((route, params))
+}
+
 impl std::fmt::Debug for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.method, self.path)
