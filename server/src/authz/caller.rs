@@ -70,7 +70,8 @@ impl Caller {
             return Ok(());
         }
         // A delegated token asks why about itself alone.
-        if self.kind() != Kind::Login && request.method == Method::POST && request.path == "/v3/auth/explain" {
+        if self.kind() != Kind::Login && request.method == Method::POST && request.path == "/v3/auth/explain"
+        {
             return Ok(());
         }
         if application_credential::allows(tx, &app.config, token, &request.method, &request.path).await? {

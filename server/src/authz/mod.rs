@@ -6,6 +6,7 @@ mod question;
 mod session;
 mod watch;
 
+pub use crate::auth::lockout::Epoch;
 pub use crate::auth::slow::SlowWork;
 pub use authorized::{Authorized, NoObject, Object, Proposed};
 pub use caller::Caller;

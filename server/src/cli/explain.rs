@@ -124,7 +124,7 @@ fn methods<'a>(routes: &[&'a Route]) -> Vec<&'a str> {
 }
 
 /// `GET /v3/users`, or a path alone.
-fn method_and_path(text: &str) -> Option<(Option<&str>, &str)> {
+pub(super) fn method_and_path(text: &str) -> Option<(Option<&str>, &str)> {
     match text.split_once(' ') {
         Some((method, path)) if path.starts_with('/') => Some((Some(method), path)),
         _ => text.starts_with('/').then_some((None, text)),
@@ -329,7 +329,7 @@ async fn authenticate(app: &App, text: &str) -> Result<Caller, Failure> {
 }
 
 /// `NAME=VALUE`, several times.
-fn pairs(all: &[String]) -> Result<Vec<(&str, &str)>, Failure> {
+pub(super) fn pairs(all: &[String]) -> Result<Vec<(&str, &str)>, Failure> {
     let pair = |text: &'_ String| -> Result<(usize, usize), Failure> {
         text.find('=')
             .map(|at| (at, at + 1))

@@ -244,7 +244,7 @@ pub(super) fn body(desk: Desk<'_>, subject: &Subject, act: &Act, trustee: &str) 
     }))
 }
 
-/// The smallest trust that there is: of a second, in nobody's name.
+/// The smallest trust that there is: of a second, without impersonation.
 fn trust(desk: Desk<'_>, subject: &Subject, act: &Act, (project, trustee): (String, &str)) -> Result<Value> {
     let token = subject.token();
     let on_token = token.and_then(Token::project).is_some_and(|own| own.id == project);

@@ -67,6 +67,7 @@ pub async fn answer(s: &mut Reading<'_>, routes: &'static [Route]) -> Result<Res
         is_operator,
         presents: s.request.token_header(&AUTH_TOKEN)?,
         links: s.links(),
+        line: &s.request.line,
     };
     // All in one snapshot, and never two connections at once.
     let tx = std::mem::replace(&mut s.tx, s.app.store.read_later());

@@ -22,6 +22,7 @@ use crate::authz::{Caller, SlowWork};
 use crate::dispatch::{Route, Stage};
 use crate::error::Result;
 use crate::http::Links;
+use crate::line::Line;
 use crate::store::Tx;
 use step::Words;
 
@@ -50,7 +51,7 @@ pub struct Question {
     pub target: Target,
 }
 
-/// Who asks, and by which rules it is answered.
+/// The asker, and the rules by which they are answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Desk<'a> {
     /// All routes.
@@ -65,6 +66,8 @@ pub struct Desk<'a> {
     pub presents: Option<&'a str>,
     /// What links begin with.
     pub links: &'a Links,
+    /// The log line of the question.
+    pub line: &'a Line,
 }
 
 impl Desk<'_> {

@@ -82,6 +82,7 @@ async fn of_token(desk: Desk<'_>, tx: &mut Tx, text: &str, words: &mut Words) ->
             if !is_theirs && !desk.is_operator {
                 return Err(no_token());
             }
+            desk.line.subject(token.ids());
             let caller = Caller::with(token);
             alive(desk, tx, caller, Some(text.to_owned()), words).await.map(Some)
         }
