@@ -289,7 +289,11 @@ fn each_link_says_which_roles_it_passes_on_and_which_it_takes_away() {
     let chain = two(&ask(), &TrustRequest { roles: set(&["reader"]), ..child() });
     let none = RoleSet::new();
     let says = |world: &World| {
-        world.passes(&chain).into_iter().map(|p| (p.trust, p.passes, p.withholds, p.lacks)).collect::<Vec<_>>()
+        world
+            .passes(&chain)
+            .into_iter()
+            .map(|p| (p.trust, p.passes, p.withholds, p.lacks))
+            .collect::<Vec<_>>()
     };
     let first = |passes: &[&str], withholds: &[&str], lacks: &[&str]| {
         ("t0".to_owned(), set(passes), set(withholds), set(lacks))

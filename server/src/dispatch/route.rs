@@ -216,3 +216,28 @@ macro_rules! routes {
     (@shape [$name:ident]) => { $crate::dispatch::Shape::Page(stringify!($name)) };
     (@shape [$name:ident whole]) => { $crate::dispatch::Shape::Whole(stringify!($name)) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes::ROUTES;
+
+    #[test]
+    fn every_route_is_found_by_its_path() {
+        for route in ROUTES {
+            let path = route.params().fold(route.path.to_owned(), |path, name| {
+                path.replace(&format!("{{{name}}}"), &format!("x-{name}"))
+            });
+            let (found, params) = find(ROUTES, &route.method, &path).expect("it is there");
+            assert_eq!((found.method.clone(), found.path), (route.method.clone(), route.path));
+            assert!(params.iter().all(|(name, value)| *value == format!("x-{name}")), "{path}: {params:?}");
+            assert_eq!(params.len(), route.params().count());
+        }
+        let at = |method, path| find(ROUTES, &method, path).map(|(route, _)| route.path);
+        assert_eq!(at(Method::HEAD, "/v3/users/x"), Some("/v3/users/{user_id}"));
+        assert_eq!(at(Method::GET, "/v3/limits/model"), Some("/v3/limits/model"));
+        assert_eq!(at(Method::PUT, "/v3/users/x"), None);
+        assert_eq!(at(Method::GET, "/v3/users//projects"), None);
+        assert_eq!(at(Method::GET, "/v4"), None);
+    }
+}

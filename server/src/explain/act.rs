@@ -120,6 +120,9 @@ pub(super) fn find(desk: Desk<'_>, subject: &Subject, question: &Question) -> Re
         }
         Ask::Nothing => return Err(wrong("operation", "is required")),
     };
+    if act.written.is_some() && !act.query.is_empty() && !subject.is_held && !desk.is_operator {
+        return Err(wrong("path", "may have a query when the question is about your own token alone"));
+    }
     match act.route.auth {
         Auth::Required => Ok(act),
         Auth::Login if act.route.path == TOKENS && subject.text.is_some() => Ok(act),

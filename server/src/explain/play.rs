@@ -5,7 +5,8 @@ use axum::body::Bytes;
 use axum::http::{Method, Request as HttpRequest, header};
 use vicar_rules::policy::{Decision, Facts};
 use vicar_rules::refusal::Refusal;
-use vicar_rules::token::needs;
+use vicar_rules::roles::RoleSet;
+use vicar_rules::token::{Kind, needs};
 
 use super::Desk;
 use super::act::{self, Act, TRUSTEE};
@@ -14,7 +15,7 @@ use super::subject::{Subject, gives_nothing};
 use crate::authz::{Caller, SlowWork, Watched};
 use crate::dispatch::{End, Route, Shape, rehearse};
 use crate::error::{Error, Result};
-use crate::facts;
+use crate::facts::{self, Place};
 use crate::http::Request;
 use crate::http::request::{AUTH_TOKEN, Read, SUBJECT_TOKEN};
 use crate::ids;
@@ -43,17 +44,22 @@ pub(super) async fn play(
     words: &mut Words,
 ) -> Result<(Tx, bool)> {
     let mut unseen = Vec::new();
-    // What a trust lets its trustee see may be more than the asker may.
-    if !subject.is_held && !desk.is_operator {
-        (tx, unseen) = all_unseen(desk, tx, slow, subject, &act).await?;
+    // What a trust lets its trustee see may be more than the asker may; and what a body names may be found out by what it leads to.
+    if !desk.is_operator {
+        let first = if subject.is_held { Which::InBody } else { Which::All };
+        (tx, unseen) = all_unseen(desk, tx, slow, subject, &act, first).await?;
     }
     let mut played = None;
     if unseen.is_empty() {
         let done;
         (tx, done) = once(desk, tx, slow, subject, &act).await?;
-        let is_refused = matches!(&done.end, End::Refused(e) if is_of_authority(e));
+        // What is wrong with a request may depend on what is there, too.
+        let is_refused = match &done.end {
+            End::Served => false,
+            End::Refused(e) => is_of_authority(e) || !policy_allows(&done),
+        };
         if is_refused && subject.is_held && !desk.is_operator {
-            (tx, unseen) = all_unseen(desk, tx, slow, subject, &act).await?;
+            (tx, unseen) = all_unseen(desk, tx, slow, subject, &act, Which::All).await?;
         }
         played = Some(done);
     }
@@ -116,7 +122,7 @@ async fn conclude(
     words: &mut Words,
 ) -> Result<(Tx, bool)> {
     let request = format!("{} {}", act.method, act.uri());
-    let policy_allows = played.watched.asked.iter().any(|a| a.explanation.decision == Decision::Allowed);
+    let policy_allows = policy_allows(played);
     let allowed = match &played.end {
         End::Served => true,
         End::Refused(e) if played.is_trustee_open && e.message().starts_with(TRUSTEE) => true,
@@ -141,6 +147,11 @@ async fn conclude(
         words.say("request", Some(true), format!("{request} is allowed"));
     }
     Ok((tx, allowed))
+}
+
+/// Whether the policy has allowed something of it.
+fn policy_allows(played: &Played) -> bool {
+    played.watched.asked.iter().any(|asked| asked.explanation.decision == Decision::Allowed)
 }
 
 /// Whether somebody is refused, and not only their request.
@@ -276,6 +287,14 @@ fn request(
     Request::new(read, encoded)
 }
 
+/// Which ids are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    /// Those that are in no path.
+    InBody,
+}
+
 /// The ids that the asker may not see, by nothing that they have.
 async fn all_unseen(
     desk: Desk<'_>,
@@ -283,11 +302,12 @@ async fn all_unseen(
     slow: &mut SlowWork,
     subject: &Subject,
     act: &Act,
+    which: Which,
 ) -> Result<(Tx, Vec<String>)> {
     let mut unseen = Vec::new();
     let askers: Vec<&Caller> =
         desk.asker.into_iter().chain(Some(&subject.caller).filter(|_| subject.is_held)).collect();
-    for (name, id) in act.named() {
+    for (name, id) in act.named().filter(|(name, _)| which == Which::All || act.target.contains_key(*name)) {
         let mut seen = false;
         for asker in &askers {
             if !seen {
@@ -327,31 +347,72 @@ async fn is_trustee_seen(
     Ok((tx, false))
 }
 
+/// The roles that a user holds in a place.
+async fn held(tx: &mut Tx, user: &Caller, place: Place<'_>) -> Result<RoleSet> {
+    let implications = user.implications(tx).await?;
+    Ok(facts::effective_roles(tx, user.user_id(), place, &implications).await?)
+}
+
 /// Whether somebody may see an object: it is their own, or a request that reads it is served.
 async fn is_seen(
     desk: Desk<'_>,
-    tx: Tx,
+    mut tx: Tx,
     slow: &mut SlowWork,
     (asker, subject): (&Caller, &Subject),
     act: &Act,
     name: &str,
     id: &str,
 ) -> Result<(Tx, bool)> {
+    let kind = kind_of(name);
     let token = asker.token();
-    let is_own = match name {
+    let own_project = token.and_then(|t| t.project()).map(|project| project.id.as_str());
+    let is_login = asker.kind() == Kind::Login;
+    let seen = match kind {
         "user_id" => asker.user_id() == id,
-        "project_id" => token.and_then(|t| t.project()).is_some_and(|project| project.id == id),
-        "role_id" => token.is_some_and(|t| t.roles.iter().any(|role| role.id == id)),
+        "role_id" if token.is_some_and(|t| t.roles.iter().any(|role| role.id == id)) => true,
+        // On the project that the request is about.
+        "role_id" if is_login => match act.target.get("project_id") {
+            Some(project) => held(&mut tx, asker, Place::Project(project)).await?.contains(id),
+            None => false,
+        },
+        "project_id" if own_project == Some(id) => true,
+        // They find it among those that they can get a token for.
+        "project_id" if is_login => !held(&mut tx, asker, Place::Project(id)).await?.is_empty(),
+        "domain_id" if is_login => !held(&mut tx, asker, Place::Domain(id)).await?.is_empty(),
         _ => false,
     };
-    if is_own {
+    if seen {
         return Ok((tx, true));
     }
-    let all: Vec<(&str, &str)> = act.named().collect();
-    match reads(desk.routes, act.route, name, &all) {
-        Some(path) => can_get(desk, tx, slow, (asker, subject), path, &all).await,
-        None => Ok((tx, false)),
-    }
+    let known = [(kind, id)];
+    let path = match kind {
+        "user_id" => "/v3/users/{user_id}",
+        "project_id" => "/v3/projects/{project_id}",
+        "domain_id" => "/v3/domains/{domain_id}",
+        "role_id" => "/v3/roles/{role_id}",
+        "trust_id" => "/v3/OS-TRUST/trusts/{trust_id}/lineage",
+        _ => {
+            let all: Vec<(&str, &str)> = act.named().collect();
+            return match reads(desk.routes, act.route, name, &all) {
+                Some(path) => can_get(desk, tx, slow, (asker, subject), path, &all).await,
+                None => Ok((tx, false)),
+            };
+        }
+    };
+    can_get(desk, tx, slow, (asker, subject), path, &known).await
+}
+
+/// What an id of this name is of: of several names of one kind of object, the first.
+fn kind_of(name: &str) -> &str {
+    let kinds = [
+        ("user_id", "user_id"),
+        ("project_id", "project_id"),
+        ("parent_id", "project_id"),
+        ("domain_id", "domain_id"),
+        ("role_id", "role_id"),
+        ("trust_id", "trust_id"),
+    ];
+    kinds.iter().find(|(end, _)| name.ends_with(end)).map_or(name, |(_, kind)| *kind)
 }
 
 /// The path that shows an object of this name: the played one or one above it, else the shortest.
@@ -361,9 +422,6 @@ fn reads(
     name: &str,
     known: &[(&str, &str)],
 ) -> Option<&'static str> {
-    if name == "trust_id" {
-        return Some("/v3/OS-TRUST/trusts/{trust_id}/lineage");
-    }
     let last = format!("/{{{name}}}");
     let fits = |route: &&Route| {
         route.method == Method::GET
