@@ -43,45 +43,52 @@ pub(super) async fn play(
     act: Act,
     words: &mut Words,
 ) -> Result<(Tx, bool)> {
-    let mut unseen = Vec::new();
     // What a trust lets its trustee see may be more than the asker may; and what a body names may be found out by what it leads to.
+    let mut unseen = Vec::new();
     if !desk.is_operator {
         let first = if subject.is_held { Which::InBody } else { Which::All };
         (tx, unseen) = all_unseen(desk, tx, slow, subject, &act, first).await?;
     }
-    let mut played = None;
-    if unseen.is_empty() {
-        let done;
-        (tx, done) = once(desk, tx, slow, subject, &act).await?;
-        // What is wrong with a request may depend on what is there, too.
-        let is_refused = match &done.end {
-            End::Served => false,
-            End::Refused(e) => is_of_authority(e) || !policy_allows(&done),
-        };
-        if is_refused && subject.is_held && !desk.is_operator {
-            (tx, unseen) = all_unseen(desk, tx, slow, subject, &act, Which::All).await?;
-        }
-        played = Some(done);
-    }
     if !unseen.is_empty() {
-        let other = act.with_others(&unseen, ids::uuid);
-        let done;
-        (tx, done) = once(desk, tx, slow, subject, &other).await?;
-        tell(desk, subject, &other, &done, Shown::Nothing, words);
-        let text = format!(
-            "{} {}: it is not allowed on this object, or there is none of that id, or it is not for you to see",
-            act.method, act.route.path
-        );
-        words.say("target", Some(false), text);
-        return Ok((tx, false));
+        return unknown(desk, tx, slow, subject, (&act, &unseen), words).await;
     }
-    let Some(played) = played else { return Ok((tx, false)) };
+    let played;
+    (tx, played) = once(desk, tx, slow, subject, &act).await?;
+    if subject.is_held && !desk.is_operator {
+        (tx, unseen) = all_unseen(desk, tx, slow, subject, &act, Which::All).await?;
+    }
+    // What is wrong with a request may depend on what is there, too.
+    let is_refused = match &played.end {
+        End::Served => false,
+        End::Refused(e) => is_of_authority(e) || !policy_allows(&played),
+    };
+    if is_refused && !unseen.is_empty() {
+        return unknown(desk, tx, slow, subject, (&act, &unseen), words).await;
+    }
     let is_list = act.route.answers.iter().any(|a| matches!(a.shape, Shape::Page(_) | Shape::Whole(_)));
-    let shown = if desk.is_operator || !is_list { Shown::All } else { Shown::Checks };
-    tell(desk, subject, &act, &played, shown, words);
-    let allowed;
-    (tx, allowed) = conclude(desk, tx, subject, &act, &played, words).await?;
-    Ok((tx, allowed))
+    let hides = !desk.is_operator && (is_list || !unseen.is_empty());
+    tell(desk, subject, &act, &played, if hides { Shown::Checks } else { Shown::All }, words);
+    conclude(desk, tx, subject, &act, &played, words).await
+}
+
+/// What is said where the asker does not see some of the objects: what would be said if nobody had those ids.
+async fn unknown(
+    desk: Desk<'_>,
+    tx: Tx,
+    slow: &mut SlowWork,
+    subject: &Subject,
+    (act, unseen): (&Act, &[String]),
+    words: &mut Words,
+) -> Result<(Tx, bool)> {
+    let other = act.with_others(unseen, ids::uuid);
+    let (tx, played) = once(desk, tx, slow, subject, &other).await?;
+    tell(desk, subject, &other, &played, Shown::Nothing, words);
+    let text = format!(
+        "{} {}: it is not allowed on this object, or there is none of that id, or it is not for you to see",
+        act.method, act.route.path
+    );
+    words.say("target", Some(false), text);
+    Ok((tx, false))
 }
 
 /// How much is told of what was compared.
