@@ -174,9 +174,12 @@ fn of_operation(
     let value = |name: &str| target.get(name).map(String::as_str).or_else(|| own(name));
     let all = || desk.routes.iter().filter(|route| route.declared.ops.contains(&operation.op));
     let filled = |route: &&Route| route.params().all(|name| value(name).is_some());
-    let named = |route: &&Route| route.params().filter(|name| target.contains_key(*name)).count();
-    // Of those that name as much the first one.
-    let route = all().filter(filled).rev_max(named).ok_or_else(|| match all().next() {
+    // Those that ask for it first, and of them those that name the most.
+    let fits = |route: &&Route| {
+        let named = route.params().filter(|name| target.contains_key(*name)).count();
+        (route.declared.ops.first() == Some(&operation.op), named)
+    };
+    let route = all().filter(filled).first_max(fits).ok_or_else(|| match all().next() {
         None => wrong("operation", "no route asks for it"),
         Some(route) => {
             let lacking: Vec<&str> = route.params().filter(|name| value(name).is_none()).collect();
@@ -209,8 +212,8 @@ fn of_operation(
 }
 
 /// The first of those with the most.
-trait RevMax: Iterator + Sized {
-    fn rev_max(self, by: impl Fn(&Self::Item) -> usize) -> Option<Self::Item> {
+trait FirstMax: Iterator + Sized {
+    fn first_max<K: Ord>(self, by: impl Fn(&Self::Item) -> K) -> Option<Self::Item> {
         self.fold(None, |best, one| match best {
             Some(best) if by(&best) >= by(&one) => Some(best),
             _ => Some(one),
@@ -218,7 +221,7 @@ trait RevMax: Iterator + Sized {
     }
 }
 
-impl<I: Iterator> RevMax for I {}
+impl<I: Iterator> FirstMax for I {}
 
 /// A body for the request: the least that it takes, with the ids of the target.
 ///

@@ -295,7 +295,7 @@ fn it_says_which_link_took_a_role_and_what_ends_or_pauses_a_trust() {
 
 #[test]
 fn the_conditions_of_a_trust_are_looked_at_for_who_would_use_it() {
-    let c = Cast::new();
+    let c = Cast::with("[auth]\nmethods = password,token,totp\n");
     let bob = c.s.unscoped("bob");
     let may_use = |token: &str, trust: &str, with: Value| {
         let mut target = json!({"trust_id": trust});
@@ -376,7 +376,8 @@ fn a_stranger_does_not_learn_what_exists() {
     let c = Cast::new();
     let admin = c.s.admin();
     let trust = c.trust(json!({"allow_redelegation": true}));
-    let (role, group) = (c.s.role("member"), c.s.group("crew", "default", &[&c.alice]));
+    // One that they do not hold themselves.
+    let (role, group) = (c.s.role("heat_stack_owner"), c.s.group("crew", "default", &[&c.alice]));
     let keypair = c.keypair(&c.s.on("alice", &c.p), &c.alice, json!({})).expect(201);
     let access = keypair.body["credential"]["access"].as_str().expect("an id").to_owned();
     let stranger = c.s.user("mallory");
