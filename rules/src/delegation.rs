@@ -17,11 +17,13 @@ use crate::roles::{Implications, RoleSet};
 use crate::terms::Terms;
 
 mod adopting;
+mod explaining;
 mod making;
 mod pausing;
 mod using;
 
 pub use adopting::{Adoption, Adopts, Name, Succession, adopt};
+pub use explaining::{Passes, passes};
 pub use making::{Granted, Limits, Parties, TrustRequest, grant, grant_by_credential, redelegate};
 pub use pausing::{Part, Resumes, Standing, Suspends, Suspension, resume, suspend};
 pub use using::{Narrower, Spent, Use, admit, consume};
@@ -643,20 +645,13 @@ fn suspended(chain: &Chain, facts: &ChainFacts<'_>) -> Option<Suspended> {
     if let Some((id, above)) = facts.ceilings.suspends(chain, facts.implications, facts.now) {
         return Some(Suspended::Ceiling(id, above));
     }
-    let mut above = facts.root_roles.clone();
-    if let Some(id) = &chain.root().credential {
-        match above_root(chain, facts) {
-            Some(credential) => above.retain(|role| credential.roles.contains(role)),
-            None => return Some(Suspended::Credential(id.clone())),
-        }
-    }
-    // roles(child) ⊆ roles(parent) ⊆ … ⊆ roles that the root trustor holds now.
-    for link in chain.links() {
-        let own = facts.implications.closure(&link.roles);
-        if let Some(lost) = own.iter().find(|r| !above.contains(*r)) {
+    let Some(handings) = explaining::handings(chain, facts) else {
+        return Some(Suspended::Credential(chain.root().credential.clone().unwrap_or_default()));
+    };
+    for handing in handings {
+        if let Some(lost) = handing.lacks() {
             return Some(Suspended::Role(lost.clone()));
         }
-        above = own;
     }
     None
 }

@@ -159,7 +159,7 @@ fn facts(op: Op) -> Facts {
         GetDomainDelegationPolicy | SetDomainDelegationPolicy => none().with(Fact::DomainId, "d"),
         GetProjectDelegationPolicy | SetProjectDelegationPolicy => project(),
         GetUserDelegationPolicy | SetUserDelegationPolicy | SetTrustService => user(),
-        ListTrustServices => none(),
+        ListTrustServices | ExplainOthers => none(),
         ListRevokeEvents => none(),
         GetConsumer | ListConsumers | CreateConsumer | UpdateConsumer | DeleteConsumer => none(),
         AuthorizeRequestToken => none(),

@@ -15,6 +15,7 @@ pub mod crypto;
 pub mod dispatch;
 pub mod error;
 pub mod evidence;
+pub mod explain;
 pub mod extra;
 pub mod facts;
 pub mod http;

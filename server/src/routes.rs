@@ -8,9 +8,11 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
+use crate::authz::Reading;
 use crate::dispatch::discovery::Documents;
 use crate::dispatch::{self, Route};
 use crate::error::Result;
+use crate::explain::http as explain;
 use crate::http::Request;
 use crate::objects::OBJECTS;
 use crate::operations::ABOUT;
@@ -60,6 +62,11 @@ fn openapi(_: &Request) -> Result<Response> {
     Ok(([(header::CONTENT_TYPE, "application/json")], OPENAPI.clone()).into_response())
 }
 
+/// `POST /v3/auth/explain`
+async fn why(s: &mut Reading<'_>) -> Result<Response> {
+    explain::answer(s, ROUTES).await
+}
+
 /// The public listener's routes.
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = routes! {
@@ -72,6 +79,7 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/auth/tokens" [ValidateToken]: read tokens::validate, query tokens::VALIDATE_QUERY, header "X-Subject-Token", answers 200 token + "X-Subject-Token";
     HEAD   "/v3/auth/tokens" [CheckToken]: read tokens::check, query tokens::VALIDATE_QUERY, header "X-Subject-Token", answers 200 token + "X-Subject-Token";
     DELETE "/v3/auth/tokens" [RevokeToken]: write tokens::revoke, query tokens::REVOKE_QUERY, header "X-Subject-Token", answers 204;
+    POST   "/v3/auth/explain" [ExplainOthers]: read why, body explain = explain::EXPLAIN, answers 200 explanation;
     GET    "/v3/auth/catalog" [GetAuthCatalog]: read tokens::catalog, home "auth_catalog", answers 200 [catalog whole];
     GET    "/v3/auth/projects" [GetAuthProjects]: read tokens::projects, home "auth_projects", answers 200 [projects];
     GET    "/v3/auth/domains" [GetAuthDomains]: read tokens::domains, home "auth_domains", answers 200 [domains];

@@ -102,18 +102,42 @@ impl World {
         for (user, presence) in &self.away {
             agents.insert((*user).to_owned(), *presence);
         }
-        evaluate(
-            chain.clone(),
-            &ChainFacts {
-                now: self.now,
-                implications: &self.implications,
-                root_roles: &self.roles,
-                agents: &agents,
-                project: self.project,
-                credential,
-                ceilings: &self.ceilings,
-            },
-        )
+        let facts = ChainFacts {
+            now: self.now,
+            implications: &self.implications,
+            root_roles: &self.roles,
+            agents: &agents,
+            project: self.project,
+            credential,
+            ceilings: &self.ceilings,
+        };
+        let evaluated = evaluate(chain.clone(), &facts);
+        // What is said of each link comes to what the chain is worth.
+        let links = passes(chain, &facts);
+        let lacking = links.iter().find_map(|link| link.lacks.first());
+        match evaluated.status() {
+            TrustStatus::Live(authority) => {
+                assert_eq!(lacking, None);
+                assert_eq!(links.last().map(|link| &link.passes), Some(&authority.roles));
+            }
+            TrustStatus::Suspended(Suspended::Role(role)) => assert_eq!(lacking, Some(role)),
+            TrustStatus::Suspended(Suspended::Credential(_)) => assert_eq!(links, []),
+            TrustStatus::Suspended(_) | TrustStatus::Ended(_) => {}
+        }
+        evaluated
+    }
+
+    fn passes(&self, chain: &Chain) -> Vec<Passes> {
+        let facts = ChainFacts {
+            now: self.now,
+            implications: &self.implications,
+            root_roles: &self.roles,
+            agents: &BTreeMap::new(),
+            project: self.project,
+            credential: None,
+            ceilings: &self.ceilings,
+        };
+        passes(chain, &facts)
     }
 
     /// With a token of the chain, so under the name that it speaks for.
@@ -262,6 +286,26 @@ fn rule_23_a_role_that_the_root_lost_suspends_the_whole_chain() {
     for chain in [root(&ask()), pair()] {
         assert_eq!(lost.status(&chain), TrustStatus::Suspended(Suspended::Role("member".into())));
     }
+}
+
+#[test]
+fn each_link_says_which_roles_it_passes_on_and_which_it_takes_away() {
+    let chain = two(&ask(), &TrustRequest { roles: set(&["reader"]), ..child() });
+    let none = RoleSet::new();
+    let says = |world: &World| {
+        world
+            .passes(&chain)
+            .into_iter()
+            .map(|p| (p.trust, p.passes, p.withholds, p.lacks))
+            .collect::<Vec<_>>()
+    };
+    let first = |passes: &[&str], withholds: &[&str], lacks: &[&str]| {
+        ("t0".to_owned(), set(passes), set(withholds), set(lacks))
+    };
+    let second = || ("t1".to_owned(), set(&["reader"]), set(&["member"]), none.clone());
+    assert_eq!(says(&World::default()), [first(&["member", "reader"], &["admin"], &[]), second()]);
+    let lost = World { roles: set(&["reader"]), ..World::default() };
+    assert_eq!(says(&lost), [first(&["reader"], &[], &["member"]), second()]);
 }
 
 #[test]

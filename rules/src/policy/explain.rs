@@ -293,6 +293,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_decides_is_shipped_or_an_operators_own() {
+        let policy = Policy::with_overrides([("service_role", "role:helper"), ("identity:get_user", "@")]);
+        assert!(policy.is_overridden("service_role") && !policy.is_overridden("owner"));
+        // By itself, and through other rules.
+        assert!(!policy.is_shipped(Op::GetUser) && !policy.is_shipped(Op::Ec2tokensValidate));
+        assert!(policy.is_shipped(Op::DeleteUser) && policy.is_shipped(Op::ListRegions));
+    }
+
     /// The explanation of each shipped rule comes to what the policy decides.
     #[test]
     fn explanations_and_decisions_agree() {

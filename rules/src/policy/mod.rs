@@ -181,6 +181,28 @@ impl Policy {
             .collect()
     }
 
+    /// Whether a rule is an operator's own.
+    pub fn is_overridden(&self, name: &str) -> bool {
+        self.overrides.contains_key(name)
+    }
+
+    /// Whether nothing of what decides an operation is an operator's own: neither its rule nor one that it refers to.
+    pub fn is_shipped(&self, op: Op) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut todo = vec![op.row().name];
+        while let Some(name) = todo.pop() {
+            let Some(check) = self.checks.get(name) else { continue };
+            if seen.insert(name) {
+                check.visit(&mut |part| {
+                    if let Check::Rule(to) = part {
+                        todo.extend(resolve(&self.checks, &self.default_rule, to));
+                    }
+                });
+            }
+        }
+        !seen.iter().any(|name| self.is_overridden(name))
+    }
+
     /// The names in a check that no rule has.
     fn missing<'a>(&'a self, check: &'a Check) -> BTreeSet<&'a str> {
         let mut missing = BTreeSet::new();

@@ -208,6 +208,7 @@ operations! {
     SetUserDelegationPolicy, "vicar:set_user_delegation_policy", "sdp", "rule:admin_required or (role:manager and token.domain.id:%(target.user.domain_id)s)";
     ListTrustServices, "vicar:list_trust_services", "", "@";
     SetTrustService, "vicar:set_trust_service", "sp", "rule:admin_required";
+    ExplainOthers, "vicar:explain_others", "sp", "rule:admin_required";
     ListRevokeEvents, "identity:list_revoke_events", "sp", "rule:service_or_admin";
     GetLimitModel, "identity:get_limit_model", "sdp", "@";
     GetLimit, "identity:get_limit", "sdp", "rule:admin_required or rule:system_reader or domain_id:%(target.limit.domain.id)s or domain_id:%(target.limit.project.domain_id)s or project_id:%(target.limit.project_id)s";

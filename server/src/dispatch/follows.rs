@@ -233,6 +233,7 @@ pub(super) fn of(op: Op) -> Follows {
         | Op::GetProjectDelegationPolicy
         | Op::GetUserDelegationPolicy
         | Op::ListTrustServices
+        | Op::ExplainOthers
         | Op::ListRevokeEvents
         | Op::GetLimitModel
         | Op::GetLimit

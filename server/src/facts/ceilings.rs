@@ -6,9 +6,10 @@ use serde_json::{Map, Value, json};
 use vicar_rules::ceiling::{Ceiling, Ceilings, Holder};
 
 use super::{ProjectFacts, UserFacts, roles};
+use crate::args;
 use crate::clock::SECOND;
 use crate::extra;
-use crate::store::{CHUNK, Result, Select, Tx};
+use crate::store::{CHUNK, Id, Result, Select, Tx};
 
 /// Whose a stored ceiling is, besides the id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -231,6 +232,15 @@ impl Known {
         out.trustees = trustees.map(|((_, id), ceiling)| (id.clone(), ceiling.clone())).collect();
         out
     }
+}
+
+/// Whether a user is a registered trustee.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_registered(tx: &mut Tx, user: &str) -> Result<bool> {
+    let sql = "SELECT 1 FROM vicar_delegation_policy WHERE kind = ? AND holder_id = ?";
+    tx.exists(sql, args![Id(Kind::Trustee.word()), Id(user)]).await
 }
 
 /// The ceilings that hold for something new: on a project, resting on a user, for all `others` who take part in it.

@@ -316,7 +316,9 @@ fn every_route_asks_for_what_it_declares() {
 }
 
 /// What is asked for where a refusal does not say it.
-const UNSAID: [(&str, &str); 3] = [
+const UNSAID: [(&str, &str); 4] = [
+    // It says whether others' are explained; one's own are to everybody.
+    ("POST /v3/auth/explain", "vicar:explain_others"),
     // The list leaves out what the policy refuses.
     ("GET /v3/credentials", "identity:get_credential"),
     // After Keystone's own rule, whose refusal is the answer.

@@ -26,6 +26,7 @@ mod endpoint_filter;
 mod engines;
 mod every_route;
 mod evidence;
+mod explain;
 mod federation;
 mod front;
 mod fuzz;
