@@ -65,6 +65,7 @@ const PARTS: &[(&str, &str)] = &[
     ("config", include_str!("../config/mod.rs")),
     ("crypto", include_str!("../crypto/mod.rs")),
     ("dispatch", include_str!("../dispatch/mod.rs")),
+    ("explain", include_str!("../explain/mod.rs")),
     ("facts", include_str!("../facts/mod.rs")),
     ("http", include_str!("../http/mod.rs")),
     ("notifications", include_str!("../notifications/mod.rs")),
