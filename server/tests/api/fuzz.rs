@@ -569,8 +569,7 @@ fn wrong_at(schema: &Schema, given: &Value) -> Option<String> {
     let path = found.strip_prefix("Invalid input for ").unwrap_or(&found);
     let path = path.split(':').next().unwrap_or_default();
     // A place in a list has no name.
-    let names = path.split('.').filter(|part| part.parse::<usize>().is_err());
-    names.last().map(str::to_owned)
+    path.split('.').rfind(|part| part.parse::<usize>().is_err()).map(str::to_owned)
 }
 
 fn body(on: &Stage, sent: &Sent, answered: &Answered) -> Result<(), TestCaseError> {
