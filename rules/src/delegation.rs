@@ -366,17 +366,17 @@ impl Chain {
     /// Every user that the chain rests on, each once. A trustor who is no more than a name, since the first trust was adopted,
     /// is none of them.
     pub fn agents(&self) -> BTreeSet<&str> {
-        let mut agents = BTreeSet::from([self.holder()]);
-        let mut is_name = self.root().adoption.is_some();
-        for link in &self.links {
-            if !is_name {
-                agents.insert(&link.trustor);
-            }
-            agents.insert(&link.trustee);
-            // Below a link that impersonates the trustor is the same name.
-            is_name &= link.impersonation;
-        }
-        agents
+        let trustees = self.links.iter().map(|link| link.trustee.as_str());
+        self.trustors().flatten().chain(trustees).chain([self.holder()]).collect()
+    }
+
+    /// The trustor of each link, root first; nothing where that is no more than a name, since the first trust was adopted.
+    fn trustors(&self) -> impl Iterator<Item = Option<&str>> {
+        let is_adopted = self.root().adoption.is_some();
+        // Below links that impersonate the trustor is the same name.
+        let named = self.links.iter().take_while(|link| link.impersonation).count();
+        let named = if is_adopted { named.saturating_add(1) } else { 0 };
+        self.links.iter().enumerate().map(move |(n, link)| (n >= named).then_some(link.trustor.as_str()))
     }
 
     /// The user whom it names and does not rest on: the first trustor, after an adoption.

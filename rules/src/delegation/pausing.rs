@@ -32,8 +32,8 @@ impl Chain {
             Part::Manager => Some(Standing(1)),
             Part::Trustor(user) if user == self.holder() => Some(Standing(2)),
             // No more than a name: they may stop what is done in it, and nobody has to ask them.
-            Part::Trustor(user) if Some(user) == self.named() => Some(Standing(u32::MAX)),
-            Part::Trustor(user) => at(self.links().iter().position(|t| t.trustor == user), 2),
+            Part::Trustor(user) => at(self.trustors().position(|trustor| trustor == Some(user)), 2)
+                .or_else(|| self.has_trustor(user).then_some(Standing(u32::MAX))),
             // Who bears a trust is its trustee, or a program of theirs: below its trustor.
             Part::Bearer(trust) => at(self.links().iter().position(|t| t.id == trust), 3),
         }

@@ -602,11 +602,12 @@ impl World {
             1 => (Part::Manager, USERS[by / 4 % USERS.len()], Some(1)),
             2 => {
                 let user = by / 4 % USERS.len();
-                let first = path.iter().position(|t| self.trusts[*t].trustor == user).map(|n| n as u32 + 2);
+                let first = path.iter().position(|t| self.trustor_of(*t) == Some(user)).map(|n| n as u32 + 2);
                 let rank = match user {
                     _ if self.root(trust).holder == user => Some(2),
-                    _ if self.is_name(trust, user) => Some(u32::MAX),
-                    _ => first,
+                    // A trustor whom it does not rest on is a name.
+                    _ if path.iter().any(|t| self.trusts[*t].trustor == user) => first.or(Some(u32::MAX)),
+                    _ => None,
                 };
                 (Part::Trustor(USERS[user]), USERS[user], rank)
             }
@@ -688,8 +689,6 @@ impl World {
             && (is_decided || (is_left && link.held.is_none()))
             && !below.iter().any(|t| is_in_one_name(t) && self.trusts[*t].trustee == by)
             && !below.iter().chain([&trust]).any(is_above_a_roof);
-        let named: Vec<usize> =
-            (0..self.trusts.len()).filter(|t| self.below(trust, *t) && is_in_one_name(t)).collect();
         let ceilings = self.ceilings(by, link.project);
         let succession = Succession {
             adopter: USERS[by],
@@ -707,9 +706,9 @@ impl World {
                 self.last.adopted = Some((trust, due, true));
                 self.trusts[trust].row.adoption = Some(adopted_by(done.adopter(), self.now));
                 self.trusts[trust].holder = by;
-                // Whoever had their secrets had them of somebody else.
-                for keypair in &mut self.keypairs {
-                    keypair.deleted |= keypair.under.is_some_and(|t| named.contains(&t));
+                for k in 0..self.keypairs.len() {
+                    let is_below = self.keypairs[k].under.is_some_and(|t| self.below(trust, t));
+                    self.keypairs[k].deleted |= is_below;
                 }
                 self.take(Taken::Trust(trust));
                 self.stale = true;

@@ -498,14 +498,6 @@ impl World {
         (!is_name).then_some(self.trusts[trust].trustor)
     }
 
-    /// Whether the chain names this user, and does not rest on them.
-    pub fn is_name(&self, trust: usize, user: usize) -> bool {
-        let path = self.path(trust);
-        user == self.root(trust).trustor
-            && user != self.root(trust).holder
-            && path.iter().all(|t| self.trusts[*t].trustee != user && self.trustor_of(*t) != Some(user))
-    }
-
     /// What the first one said who said anything.
     pub fn said(&self, trust: usize) -> Origin {
         let path = self.path(trust);

@@ -92,6 +92,11 @@ impl Act {
         self.route.declared.body.is_some() && !matches!(self.route.path, TOKENS | TRUSTS | KEYPAIRS)
     }
 
+    /// Whether what is missing is an object that the path names.
+    pub(super) fn path_names(&self, missing: &Error) -> bool {
+        matches!(missing, Error::NotFound(_, id) if self.params.iter().any(|(_, named)| named == id))
+    }
+
     /// Whether it makes a trust.
     pub(super) fn is_trust(&self) -> bool {
         self.route.path == TRUSTS && self.method == Method::POST

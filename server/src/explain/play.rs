@@ -11,7 +11,7 @@ use vicar_rules::token::{Kind, needs};
 use super::Desk;
 use super::act::{self, Act, TRUSTEE};
 use super::step::{Detail, Words};
-use super::subject::{Subject, gives_nothing};
+use super::subject::{Subject, gives_nothing, may_name};
 use crate::authz::{Caller, SlowWork, Watched};
 use crate::dispatch::{End, Route, Shape, rehearse};
 use crate::error::{Error, Result};
@@ -43,6 +43,9 @@ pub(super) async fn play(
     act: Act,
     words: &mut Words,
 ) -> Result<(Tx, bool)> {
+    if let Some(text) = act.target.get("token") {
+        may_name(desk, &mut tx, text).await?;
+    }
     // What a trust lets its trustee see may be more than the asker may; and what a body names may be found out by what it leads to.
     let mut unseen = Vec::new();
     if !desk.is_operator {
@@ -133,8 +136,9 @@ async fn conclude(
     let allowed = match &played.end {
         End::Served => true,
         End::Refused(e) if played.is_trustee_open && e.message().starts_with(TRUSTEE) => true,
-        End::Refused(Error::NotFound(..) | Error::NotFoundBecause(_))
-            if act.has_made_up_body() && policy_allows =>
+        // What is missing is of the made-up body, unless it is what the path names.
+        End::Refused(e @ (Error::NotFound(..) | Error::NotFoundBecause(_)))
+            if act.has_made_up_body() && policy_allows && !act.path_names(e) =>
         {
             true
         }

@@ -70,23 +70,43 @@ pub(super) async fn find(
     }
 }
 
-async fn of_token(desk: Desk<'_>, tx: &mut Tx, text: &str, words: &mut Words) -> Result<Option<Subject>> {
+/// Checks that a question may name a token: who is no operator asks about their own alone, and a delegated token about itself.
+///
+/// # Errors
+/// 404, the same for whatever is not theirs and for what is no token.
+pub(super) async fn may_name(desk: Desk<'_>, tx: &mut Tx, text: &str) -> Result<()> {
+    if desk.is_operator || desk.presents == Some(text) {
+        return Ok(());
+    }
+    let is_login = desk.asker.is_some_and(|asker| asker.kind() == Kind::Login);
+    match validate(desk, tx, text).await? {
+        Ok(token) if is_login && is_theirs(desk, &token) => Ok(()),
+        _ => Err(no_token("target")),
+    }
+}
+
+async fn validate(desk: Desk<'_>, tx: &mut Tx, text: &str) -> Result<std::result::Result<Arc<Token>, Dead>> {
     let options = ValidateOptions { window: 0, understands_access_rules: true };
-    let auth = desk.stage.app.auth();
-    let found = token::validate(tx, auth, text, Known::default(), desk.now(), options).await?;
+    token::validate(tx, desk.stage.app.auth(), text, Known::default(), desk.now(), options).await
+}
+
+/// Whether the token is the asker's, or speaks for them.
+fn is_theirs(desk: Desk<'_>, token: &Token) -> bool {
     let asker = desk.asker.map(Caller::user_id);
-    match found {
+    asker == Some(token.payload.user.as_str()) || asker == Some(token.user.id.as_str())
+}
+
+async fn of_token(desk: Desk<'_>, tx: &mut Tx, text: &str, words: &mut Words) -> Result<Option<Subject>> {
+    match validate(desk, tx, text).await? {
         Ok(token) => {
-            let is_theirs =
-                asker == Some(token.payload.user.as_str()) || asker == Some(token.user.id.as_str());
-            if !is_theirs && !desk.is_operator {
-                return Err(no_token());
+            if !desk.is_operator && !is_theirs(desk, &token) {
+                return Err(no_token("subject"));
             }
             desk.line.subject(token.ids());
             let caller = Caller::with(token);
             alive(desk, tx, caller, Some(text.to_owned()), words).await.map(Some)
         }
-        Err(_) if !desk.is_operator => Err(no_token()),
+        Err(_) if !desk.is_operator => Err(no_token("subject")),
         Err(dead) => {
             say_dead(desk, tx, text, &dead, words).await?;
             Ok(None)
@@ -347,6 +367,6 @@ pub(super) fn gives_nothing(status: &TrustStatus) -> Option<String> {
 }
 
 /// The one answer for whatever is no token of the asker's.
-fn no_token() -> Error {
-    Error::NotFoundBecause("explain.subject.token: there is no such token, or it is not yours.".into())
+fn no_token(of: &str) -> Error {
+    Error::NotFoundBecause(format!("explain.{of}.token: there is no such token, or it is not yours."))
 }

@@ -568,6 +568,48 @@ fn who_is_no_more_than_a_name_stops_what_is_done_in_it_and_decides_nothing_more(
 }
 
 #[test]
+fn a_former_trustor_resumes_nothing_as_a_trustee_of_their_own_name_either() {
+    let c = Cast::new();
+    member(&c, "erin");
+    let first = c.trust(json!({"allow_redelegation": true}));
+    let back = c.below("bob", &first, &c.alice, true);
+    enable(&c, &c.alice, false);
+    adopt(&c, &c.s.on("erin", &c.p), &first).expect(200);
+    enable(&c, &c.alice, true);
+    c.s.clock.advance(SECOND);
+    suspend(&c, &c.s.unscoped("erin"), &back).expect(200);
+    is_refused(&resume(&c, &c.s.unscoped("alice"), &back), "somebody further up has suspended");
+    c.s.consume("alice", &back).expect(401);
+}
+
+#[test]
+fn whoever_may_not_see_the_secret_of_a_trusts_keypair_does_not_write_another_one() {
+    let c = Cast::new();
+    member(&c, "erin");
+    let first = c.trust(json!({}));
+    let keypair = |token: &str| c.keypair(token, &c.alice, json!({})).expect(201).body["credential"].clone();
+    let write = |token: &str, keypair: &Value| {
+        let bound = c.s.sql_text("SELECT credential_id FROM vicar_keypair WHERE trust_id = ?", args![&first]);
+        let path = format!("/v3/credentials/{}", bound.expect("it is bound"));
+        let blob = json!({"access": keypair["access"], "trust_id": first, "secret": "another"}).to_string();
+        c.s.patch(token, &path, json!({"credential": {"blob": blob}}))
+    };
+    // Alice owns it, and it acts in the name of Alice.
+    let own = keypair(&c.s.consume("bob", &first).expect(201).token());
+    write(&c.s.on("alice", &c.p), &own).expect(200);
+    enable(&c, &c.alice, false);
+    adopt(&c, &c.s.on("erin", &c.p), &first).expect(200);
+    enable(&c, &c.alice, true);
+    c.s.clock.advance(SECOND);
+    // Erin owns it, and it acts in the name of Alice.
+    let fresh = keypair(&c.s.consume("bob", &first).expect(201).token());
+    for token in [c.s.on("erin", &c.p), c.s.on("alice", &c.p), c.s.admin()] {
+        write(&token, &fresh).expect(403);
+    }
+    c.exchange(c.signed(&fresh)).expect(200);
+}
+
+#[test]
 fn what_is_adopted_is_within_the_ceilings_at_any_depth() {
     let c = Cast::new();
     let erin = member(&c, "erin");
@@ -594,9 +636,13 @@ fn whoever_is_below_an_adopted_trust_without_impersonation_has_a_part_of_their_o
     let c = Cast::new();
     member(&c, "erin");
     let [first, second, third] = c.chain_with(false);
+    let before = c.s.consume("dave", &third).expect(201).token();
+    let keypair = c.keypair(&before, &c.dave, json!({})).expect(201).body["credential"].clone();
     enable(&c, &c.alice, false);
     adopt(&c, &c.s.on("erin", &c.p), &first).expect(200);
     c.s.clock.advance(SECOND);
+    // Keypairs are made anew, within the ceilings that hold now.
+    c.exchange(c.signed(&keypair)).expect(401);
     c.s.delete(&c.s.admin(), &format!("/v3/users/{}", c.alice)).expect(204);
     let login = c.s.consume("dave", &third).expect(201);
     assert_eq!(login.body["token"]["user"]["id"], c.dave.as_str());

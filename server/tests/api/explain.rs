@@ -455,6 +455,14 @@ fn a_stranger_does_not_learn_what_exists() {
         let of = |text: &str| json!({"subject": {"token": text}});
         assert_same(&c, &token, of, &admin, "gAAAAABnonsense");
         assert_same(&c, &token, of, &dead, "gAAAAABnonsense");
+        for method in ["GET", "HEAD", "DELETE"] {
+            let of =
+                |text: &str| json!({"method": method, "path": "/v3/auth/tokens", "target": {"token": text}});
+            assert_same(&c, &token, of, &admin, "gAAAAABnonsense");
+            assert_same(&c, &token, of, &dead, "gAAAAABnonsense");
+        }
+        let of = |text: &str| operation("identity:revoke_token", "token")(text);
+        assert_same(&c, &token, of, &dead, "gAAAAABnonsense");
     }
     // A trust that may be used by somebody else is not there either, and neither is its trustee's name.
     let mallory = c.s.on("mallory", &elsewhere);
@@ -538,6 +546,31 @@ fn who_may_ask_about_whom() {
     c.s.delete(&admin, &format!("/v3/users/{}/tokens", c.carol)).expect(204);
     let revoked = told(&c, &admin, json!({"subject": {"token": gone}}));
     says(&revoked, "token", &format!("a revocation of the tokens of user {}", c.carol));
+}
+
+#[test]
+fn what_is_not_there_is_changed_by_nobody() {
+    let c = Cast::new();
+    let admin = c.s.admin();
+    for (method, path) in [
+        ("PATCH", "/v3/users/ID"),
+        ("PATCH", "/v3/projects/ID"),
+        ("PATCH", "/v3/groups/ID"),
+        ("PATCH", "/v3/credentials/ID"),
+        ("PATCH", "/v3/limits/ID"),
+        ("PATCH", "/v3/endpoints/ID"),
+        ("PUT", "/v3/projects/ID/delegation_policy"),
+        ("PUT", "/v3/users/ID/delegation_policy"),
+        ("PUT", "/v3/OS-TRUST/services/ID"),
+        ("PUT", "/v3/domains/ID/config"),
+        ("PUT", "/v3/projects/ID/tags"),
+    ] {
+        let path = path.replace("ID", "0123456789abcdef0123456789abcdef");
+        assert!(!is_allowed(&c, &admin, json!({"method": method, "path": path})), "{method} {path}");
+    }
+    for (path, id) in [("/v3/users/", &c.alice), ("/v3/projects/", &c.p)] {
+        assert!(is_allowed(&c, &admin, json!({"method": "PATCH", "path": format!("{path}{id}")})));
+    }
 }
 
 #[test]

@@ -179,4 +179,6 @@ fn an_adopted_chain_rests_on_its_adopter_and_keeps_its_name() {
     let rows = [chain.root().clone(), back];
     let chain = Chain::assemble("t1", rows).expect("it is there");
     assert_eq!((chain.named(), chain.agents().contains("alice")), (None, true));
+    // As a trustee, by a token of that trust; as a trustor Alice is still no more than a name.
+    assert_eq!(chain.standing(Part::Trustor("alice")), Some(Standing(u32::MAX)));
 }

@@ -148,7 +148,7 @@ impl CredentialView {
 
     /// Whether this caller may see the secret. Of a trust's keypair: whoever created it and, with their own
     /// login, its owner and the trust's trustee; never a trust token that did not create it.
-    fn shows_secret(&self, caller: &Caller) -> bool {
+    pub fn shows_secret(&self, caller: &Caller) -> bool {
         let Some(b) = &self.credential.bound else { return true };
         let own = caller.token().and_then(|t| t.payload.audit_ids.first());
         if own.is_some() && own == b.creator.as_ref() {

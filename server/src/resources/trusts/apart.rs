@@ -48,8 +48,8 @@ pub async fn resume(
     rewrite(tx, proof, trust.chain(), &all, |trust| trust.suspension = None).await
 }
 
-/// Records that a trust rests on somebody else, and ends all tokens of the trust and of what is below it, and the keypairs that act in
-/// the trustor's name: the trustor may know their secrets.
+/// Records that a trust rests on somebody else, and ends all tokens and keypairs of the trust and of what is below it: the trustor may
+/// know secrets of theirs, and new ones are made within the ceilings that hold now.
 ///
 /// # Errors
 /// As [`suspend`].
@@ -83,7 +83,8 @@ pub async fn adopt(
             }
         }
     }
-    let keypairs = keypairs::sql::ids_of_trusts(tx, &named).await?;
+    let ids: Vec<String> = all.iter().map(|trust| trust.id.clone()).collect();
+    let keypairs = keypairs::sql::ids_of_trusts(tx, &ids).await?;
     rewrite(tx, proof, trust.chain(), &all, |trust| trust.adoption = Some(adoption)).await?;
     for some in owned.chunks(AT_ONCE) {
         tx.execute(proof, &Delete::from("vicar_adoption").key_in("trust_id", some.iter().copied())).await?;
