@@ -17,6 +17,7 @@
 //! | Which tokens end with a role that is taken away? | [`loss`] |
 //! | Who may call an operation? | [`policy`] |
 //! | Who is somebody here whom an identity provider describes? | [`mapping`] |
+//! | Which user, groups and grants follow when they arrive? | [`arrival`] |
 //! | Which roles follow from which? | [`roles`] |
 //! | Is this signed request genuine? | [`signature`] |
 //! | How is a refusal named? | [`refusal`] |
@@ -24,6 +25,7 @@
 pub mod access_rule;
 pub mod access_token;
 pub mod application_credential;
+pub mod arrival;
 pub mod ceiling;
 pub mod delegation;
 pub mod keypair;

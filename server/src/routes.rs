@@ -35,7 +35,7 @@ use crate::resources::pki;
 use crate::resources::policies::{Policy, associations};
 use crate::resources::projects::{Domain, Project, http as projects, tags};
 use crate::resources::roles::{Role, implied};
-use crate::resources::tokens::{exchange, http as tokens, oauth2};
+use crate::resources::tokens::{exchange, federated, http as tokens, oauth2};
 use crate::resources::trusts::{acts, http as trusts, places};
 use crate::resources::users::{http as users, sql::User};
 use crate::resources::{credentials, domains::http as domains, keypairs::http as keypairs};
@@ -339,6 +339,8 @@ pub static ROUTES: &[Route] = routes! {
     PUT    "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}" [CreateProtocol]: write protocols::create, body protocol = protocols::CREATE, answers 201 protocol;
     PATCH  "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}" [UpdateProtocol]: write protocols::update, body protocol = protocols::UPDATE, answers 200 protocol;
     DELETE "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}" [DeleteProtocol]: write protocols::delete, answers 204;
+    GET    "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/auth" [] login: write federated::auth, home "identity_provider_protocol_auth" of "OS-FEDERATION", answers 201 token + "X-Subject-Token";
+    POST   "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/auth" [] login: write federated::auth, answers 201 token + "X-Subject-Token";
     GET    "/v3/OS-FEDERATION/mappings" [ListMappings]: read mappings::list, home "mappings" of "OS-FEDERATION", answers 200 [mappings];
     GET    "/v3/OS-FEDERATION/mappings/{mapping_id}" [GetMapping]: read mappings::get, home "mapping" of "OS-FEDERATION", answers 200 mapping;
     PUT    "/v3/OS-FEDERATION/mappings/{mapping_id}" [CreateMapping]: write mappings::create, body mapping = mappings::BODY, answers 201 mapping;

@@ -23,3 +23,9 @@ pub enum System {
 
 impl Proof for System {}
 impl Unattended for System {}
+
+/// What the operator's mapping provides for who logs in, before it is stored.
+#[derive(Debug)]
+pub struct Provided<T>(pub T);
+
+impl<T: Sync> Proof for Provided<T> {}

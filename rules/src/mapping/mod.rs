@@ -12,6 +12,7 @@ mod literal;
 pub mod pattern;
 mod template;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -91,6 +92,24 @@ impl Test {
 }
 
 impl Mapping {
+    /// Reads the `rules` of a document.
+    ///
+    /// # Errors
+    /// As [`Mapping::parse`].
+    pub fn of_rules(rules: Value, version: Version) -> Result<Self, Malformed> {
+        Self::parse(&Map::from_iter([("rules".to_owned(), rules)]), version)
+    }
+
+    /// The attributes that its rules ask for.
+    pub fn attributes(&self) -> BTreeSet<&str> {
+        self.rules.iter().flat_map(|rule| &rule.remote).map(|r| r.attribute.as_str()).collect()
+    }
+
+    /// The version by which it is evaluated.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
     /// The same rules, evaluated as those of another version.
     pub fn evaluated_as(self, version: Version) -> Self {
         Self { version, ..self }

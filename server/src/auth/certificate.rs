@@ -9,7 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use vicar_rules::Micros;
-use vicar_rules::mapping::{Mapped, Mapping, Version};
+use vicar_rules::mapping::{Mapping, Version};
 use vicar_rules::token::CERTIFICATE_METHOD;
 use x509_cert::Certificate;
 use x509_cert::attr::AttributeTypeAndValue;
@@ -20,7 +20,7 @@ use x509_cert::name::Name;
 use super::Parts;
 use super::issue::{Identity, ScopeRequest};
 use super::login::{self, Account};
-use super::slow::SlowWork;
+use super::slow::{Said, SlowWork};
 use super::token::Known;
 use crate::error::{Error, Result};
 use crate::facts::{self, UserFacts};
@@ -63,9 +63,10 @@ pub async fn login(
     let project = project.ok_or(failed(Reason::NoSuchScope))?;
     let stored = facts::federation::mapping(tx, &parts.config.oauth2_mapping).await?;
     let (rules, version) = stored.ok_or(failed(Reason::WrongCertificate))?;
-    let mapped = slow.map(Said { rules, version, attributes })?.ok_or(failed(Reason::WrongCertificate))?;
+    let said = said(rules, &version, attributes).ok_or(failed(Reason::WrongCertificate))?;
+    let mapped = slow.map(said)?.ok_or(failed(Reason::WrongCertificate))?;
     let email = facts::email(tx, &user.id).await?;
-    if !is_of(&mapped, &user, email.as_deref()) {
+    if !is_of(&mapped.user, &user, email.as_deref()) {
         return Err(failed(Reason::WrongCertificate));
     }
     let account = login::account(tx, &user.id).await?;
@@ -104,27 +105,12 @@ impl Passed {
     }
 }
 
-/// The attributes of a certificate, and the mapping that names its user.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Said {
-    rules: Value,
-    version: String,
-    attributes: BTreeMap<String, String>,
-}
-
-impl Said {
-    /// The user of whom the mapping says that it is they, if it says so of anybody.
-    pub(super) fn user(self) -> Option<Map<String, Value>> {
-        map(self.rules, &self.version, &self.attributes).map(|mapped| mapped.user)
-    }
-}
-
 /// What the rules say of somebody with these attributes. A Keystone evaluates them as those of version 1.0, whatever
 /// version they are of.
-fn map(rules: Value, version: &str, attributes: &BTreeMap<String, String>) -> Option<Mapped> {
+fn said(rules: Value, version: &str, attributes: BTreeMap<String, String>) -> Option<Said> {
     let version = Version::named(version).unwrap_or(Version::V1);
-    let document = Map::from_iter([("rules".to_owned(), rules)]);
-    Mapping::parse(&document, version).ok()?.evaluated_as(Version::V1).evaluate(attributes).ok()
+    let mapping = Mapping::of_rules(rules, version).ok()?.evaluated_as(Version::V1);
+    Some(Said { mapping, attributes })
 }
 
 /// Whether a user is the one that a mapping says: all that it says of them has to be so, and it has to say who they are.

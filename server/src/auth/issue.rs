@@ -147,11 +147,14 @@ async fn check_federated(tx: &mut Tx, from: &Federated) -> Result<()> {
     if leads_in { Ok(()) } else { Err(Error::Unauthorized(Reason::ProviderGone)) }
 }
 
-/// Whether this identity may get a token for that scope. Only a source token limits it.
+/// Whether this identity may get a token for that scope. Only a source token and an identity provider limit it.
 ///
 /// # Errors
 /// 403 when it may not.
 pub fn may_rescope(allow_rescope: bool, who: &Identity, wanted: &ScopeRequest) -> Result<()> {
+    if *wanted == ScopeRequest::System && who.federated.is_some() {
+        return Err(Error::Forbidden("A token of a federated user cannot be one of the system.".into()));
+    }
     let Some(source) = who.source else {
         return Ok(());
     };
@@ -165,9 +168,6 @@ pub fn may_rescope(allow_rescope: bool, who: &Identity, wanted: &ScopeRequest) -
         ScopeRequest::System => ScopeKind::System,
         ScopeRequest::Trust(..) => ScopeKind::Trust,
     };
-    if to == ScopeKind::System && who.federated.is_some() {
-        return Err(Error::Forbidden("A token of a federated user cannot be one of the system.".into()));
-    }
     Ok(token::rescope(source.kind, source.scope, to, allow_rescope)?)
 }
 

@@ -165,7 +165,7 @@ pub(super) async fn succeeded(
 ///
 /// # Errors
 /// When the database fails.
-pub(super) async fn seen(tx: &mut WriteTx, parts: Parts<'_>, account: &Account, now: Micros) -> Result<()> {
+pub async fn seen(tx: &mut WriteTx, parts: Parts<'_>, account: &Account, now: Micros) -> Result<()> {
     let today = clock::date(now);
     let counts_days = parts.config.compliance.disable_user_account_days_inactive.is_some();
     if counts_days && account.last_active.as_ref().is_none_or(|d| d.0 != today) {

@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod exchange;
 pub mod external;
 pub mod factors;
+pub mod federated;
 pub mod fernet;
 pub mod issue;
 pub mod keypair;

@@ -4,11 +4,11 @@
 //! is done, and the handler runs again from its beginning and finds the result. What the work rested on, a
 //! stored hash, is part of the question: when it has changed meanwhile, the question is another one.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::{Map, Value};
+use vicar_rules::mapping::{Mapped, Mapping};
 
-use super::certificate::Said;
 use crate::crypto::passwords::Passwords;
 use crate::error::{Error, Result};
 use crate::ids;
@@ -16,7 +16,7 @@ use crate::queue::Origin;
 use crate::remote::{self, Remote};
 
 /// A question whose answer takes long.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 enum Question {
     /// The hash of a new password.
     Hash(String),
@@ -24,8 +24,22 @@ enum Question {
     HashAnew(String),
     /// Whether a password fits a stored hash, or none.
     Verify(String, Option<String>),
-    /// Whom a mapping makes of what a certificate says.
+    /// Whom a mapping makes of what is said of somebody.
     Map(Box<Said>),
+}
+
+/// What is said of somebody, and the mapping by which it is read.
+#[derive(Clone, PartialEq)]
+pub(super) struct Said {
+    pub(super) mapping: Mapping,
+    pub(super) attributes: BTreeMap<String, String>,
+}
+
+impl Said {
+    /// What the mapping makes of it, if it makes anything.
+    pub(super) fn mapped(&self) -> Option<Mapped> {
+        self.mapping.evaluate(&self.attributes).ok()
+    }
 }
 
 #[derive(Clone)]
@@ -33,7 +47,7 @@ enum Answer {
     Hash(String),
     NotNow,
     Fits(bool),
-    Mapped(Option<Map<String, Value>>),
+    Mapped(Option<Box<Mapped>>),
 }
 
 /// Questions and answers of one request.
@@ -120,13 +134,13 @@ impl SlowWork {
         }
     }
 
-    /// What a mapping says of somebody with a certificate, if it says anything. Its regular expressions are compiled.
+    /// What a mapping makes of what is said of somebody, if it makes anything. Its regular expressions are compiled.
     ///
     /// # Errors
     /// [`Error::Pending`] until it is evaluated.
-    pub(super) fn map(&mut self, said: Said) -> Result<Option<Map<String, Value>>> {
+    pub(super) fn map(&mut self, said: Said) -> Result<Option<Mapped>> {
         match self.ask(Question::Map(Box::new(said)))? {
-            Answer::Mapped(user) => Ok(user),
+            Answer::Mapped(mapped) => Ok(mapped.map(|mapped| *mapped)),
             _ => Err(Error::Internal("a mapping was asked for".into())),
         }
     }
@@ -177,8 +191,8 @@ impl SlowWork {
             }
             Question::Map(said) => {
                 let said = said.clone();
-                let mapped = tokio::task::spawn_blocking(move || said.user()).await;
-                Answer::Mapped(mapped.map_err(|e| Error::Internal(e.to_string()))?)
+                let mapped = tokio::task::spawn_blocking(move || said.mapped()).await;
+                Answer::Mapped(mapped.map_err(|e| Error::Internal(e.to_string()))?.map(Box::new))
             }
         };
         self.answered.push((question, answer));

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::federation::REMOTE_ID;
 use super::{Config, Ini, known, options};
 use crate::oslo;
 
@@ -88,8 +89,6 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("DEFAULT", "secure_proxy_ssl_header", Always, Todo("it is not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with")),
     ("oslo_middleware", "*", Always, Nothing),
     ("federation", "trusted_dashboard", Always, Refused("federation", "single sign-on is not served here: who logs in through an identity provider cannot")),
-    // A section may also have the name of a protocol.
-    ("*", "remote_id_attribute", Always, Refused("federation", "nobody logs in through an identity provider here")),
     ("saml", "idp_entity_id", Always, Differs("no assertions are made here for other Keystones")),
     ("database", "slave_connection", Always, Differs("everything is read where it is written")),
     ("database", "mysql_sql_mode", Unless(&["traditional"]), Differs("every connection here is in TRADITIONAL mode")),
@@ -110,7 +109,6 @@ const OTHERS: &[(&str, &str)] = &[
     ("ldap", "*"),
     ("kvs", "*"),
     ("signing", "*"),
-    ("*", "remote_id_attribute"),
     ("oslo_policy", "enforce_scope"),
     ("os_inherit", "enabled"),
     ("endpoint_policy", "enabled"),
@@ -178,7 +176,8 @@ pub enum Standing {
 
 /// Where an option with a value stands.
 pub fn standing(section: &str, name: &str, value: &str) -> Standing {
-    if options::find(section, name).is_some() {
+    // A section may also have the name of a protocol.
+    if options::find(section, name).is_some() || name == REMOTE_ID {
         return Standing::Read;
     }
     let other = || OTHERS.iter().any(|(s, o)| fits(s, section) && fits(o, name));
@@ -475,7 +474,7 @@ mod tests {
         assert!(matches!(effect("DEFAULT", "strict_password_check", "false"), Differs(_)));
         assert_eq!(effect("oslo_policy", "enforce_scope", "Yes"), Nothing);
         assert!(matches!(effect("oslo_policy", "enforce_scope", "no"), Differs(_)));
-        assert!(matches!(effect("openid", "remote_id_attribute", "HTTP_OIDC_ISS"), Refused("federation", _)));
+        assert_eq!(standing("openid", "remote_id_attribute", "HTTP_OIDC_ISS"), Standing::Read);
     }
 
     #[test]

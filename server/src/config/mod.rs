@@ -6,6 +6,7 @@
 pub mod client_certificate;
 mod compliance;
 pub mod domain;
+pub mod federation;
 pub mod foreign;
 pub mod front;
 mod ini;
@@ -26,6 +27,7 @@ use vicar_rules::terms::Terms;
 
 use self::client_certificate::ClientCertificates;
 use self::domain::DomainOptions;
+use self::federation::Federation;
 use self::front::{Cors, Health};
 use self::messaging::Messaging;
 use self::reader::{Reader, wrong};
@@ -210,6 +212,8 @@ pub struct Config {
     pub stored_domain_options: bool,
     /// `list_limit` of `[DEFAULT]` and of the sections that have one.
     pub list_limits: ListLimits,
+    /// Logins through identity providers.
+    pub federation: Federation,
     /// `[federation] attribute_mapping_default_schema_version`
     pub mapping_version: vicar_rules::mapping::Version,
     /// `[federation] default_authorization_ttl`
@@ -397,6 +401,7 @@ impl Config {
             stored_domain_options: r.flag("identity", "domain_configurations_from_database")?
                 && r.flag("identity", "domain_specific_drivers_enabled")?,
             list_limits: r.list_limits()?,
+            federation: r.federation(&auth_methods)?,
             mapping_version: r
                 .text("federation", "attribute_mapping_default_schema_version")?
                 .and_then(|name| vicar_rules::mapping::Version::named(&name))

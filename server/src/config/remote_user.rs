@@ -21,7 +21,7 @@ pub struct RemoteUser {
 }
 
 /// Headers that have a meaning already, or that any browser sends.
-const TAKEN: &[&str] =
+pub(super) const TAKEN: &[&str] =
     &["authorization", "cookie", "host", "x-auth-token", "x-subject-token", "content-type"];
 
 impl Reader<'_> {

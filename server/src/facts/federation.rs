@@ -40,6 +40,52 @@ pub async fn has_mapping(tx: &mut Tx, provider: &str, protocol: &str) -> Result<
     tx.exists(sql, args![Id(provider), Id(protocol)]).await
 }
 
+/// A protocol of an identity provider, as far as who comes by it depends on it.
+#[derive(Debug, Clone)]
+pub struct Way {
+    /// The provider's id.
+    pub provider: String,
+    /// Whether the provider is enabled.
+    pub enabled: bool,
+    /// The domain of the provider's users.
+    pub domain: String,
+    /// The protocol's id; nothing if the provider has no such protocol.
+    pub protocol: Option<String>,
+    /// The id of its mapping.
+    pub mapping: Option<String>,
+    /// The attribute with the provider's own id.
+    pub remote_id: Option<String>,
+    /// By which names the provider calls itself.
+    pub remote_ids: Vec<String>,
+}
+
+/// The way in by a protocol of a provider; nothing if there is no such provider.
+///
+/// # Errors
+/// When the database fails.
+pub async fn way(tx: &mut Tx, provider: &str, protocol: &str) -> Result<Option<Way>> {
+    let sql = "SELECT i.id, i.enabled, i.domain_id, p.id, p.mapping_id, p.remote_id_attribute
+                 FROM identity_provider i LEFT JOIN federation_protocol p ON p.idp_id = i.id AND p.id = ?
+                WHERE i.id = ?";
+    let found = tx
+        .first(sql, args![Id(protocol), Id(provider)], |r| {
+            Ok(Way {
+                provider: r.take()?,
+                enabled: r.take()?,
+                domain: r.take()?,
+                protocol: r.take()?,
+                mapping: r.take()?,
+                remote_id: r.take()?,
+                remote_ids: Vec::new(),
+            })
+        })
+        .await?;
+    let Some(mut way) = found else { return Ok(None) };
+    let sql = "SELECT remote_id FROM idp_remote_ids WHERE idp_id = ?";
+    way.remote_ids = tx.column(sql, args![Id(provider)]).await?;
+    Ok(Some(way))
+}
+
 /// The rules in the column of a mapping: JSON, which is a string in JSON.
 pub fn mapping_rules(column: &str) -> Value {
     match serde_json::from_str(column).unwrap_or_default() {

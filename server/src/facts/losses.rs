@@ -8,7 +8,7 @@ use vicar_rules::revocation::Event;
 use vicar_rules::roles::RoleSet;
 
 use super::holdings::Holdings;
-use super::revocations::record_events;
+use super::revocations::{events_before, record_events};
 use crate::args;
 use crate::clock::{self, SECOND};
 use crate::ids;
@@ -49,6 +49,30 @@ impl RoleLossGuard {
     /// # Errors
     /// When the database fails.
     pub async fn finish(self, tx: &mut WriteTx, proof: &impl Proof) -> Result<()> {
+        let (records, events) = self.lost(tx).await?;
+        record_events(tx, proof, &events)?;
+        for some in records.chunks(AT_ONCE) {
+            let some = some.to_vec();
+            tx.at_commit(proof, move |instant| insert(&some, instant))?;
+        }
+        Ok(())
+    }
+
+    /// The same for tokens that were issued until an instant.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn finish_before(self, tx: &mut WriteTx, proof: &impl Proof, before: Micros) -> Result<()> {
+        let (records, events) = self.lost(tx).await?;
+        events_before(tx, proof, &events, before).await?;
+        for some in records.chunks(AT_ONCE) {
+            tx.execute(proof, &insert(some, before)).await?;
+        }
+        Ok(())
+    }
+
+    /// What was lost, and how a Keystone is told of it.
+    async fn lost(&self, tx: &mut Tx) -> Result<(Vec<Lost>, Vec<Event>)> {
         let after = Holdings::load(tx, &self.users).await?;
         let act = ids::uuid();
         let mut records = Vec::new();
@@ -59,12 +83,7 @@ impl RoleLossGuard {
         let of_users: Vec<Lost> =
             records.iter().filter(|record| !self.groups.contains(&record.user)).cloned().collect();
         let events = keystone_events(tx, &of_users, &after).await?;
-        record_events(tx, proof, &events)?;
-        for some in records.chunks(AT_ONCE) {
-            let some = some.to_vec();
-            tx.at_commit(proof, move |instant| insert(&some, instant))?;
-        }
-        Ok(())
+        Ok((records, events))
     }
 
     fn lost_by(&self, user: &str, after: &Holdings, act: &str) -> Vec<Lost> {

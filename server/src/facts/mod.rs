@@ -28,7 +28,9 @@ use vicar_rules::delegation::Presence;
 
 pub use losses::{Holders, RoleLossGuard, holders_of, losers_among, lost_at};
 pub use projects::{ProjectFacts, domain, domain_named, project, project_named, projects};
-pub use revocations::{RevocationQuery, events, events_since, revoke, revoke_trusts, revoke_trusts_before};
+pub use revocations::{
+    RevocationQuery, events, events_since, revoke, revoke_before, revoke_trusts, revoke_trusts_before,
+};
 pub use roles::{
     NO_DOMAIN, Place, RoleRef, domains_of_roles, effective_roles, implications, roles_of_groups, token_roles,
 };

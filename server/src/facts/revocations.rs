@@ -49,6 +49,27 @@ pub async fn revoke_trusts_before(
 ) -> Result<()> {
     let of = |trust: &String| Event { trust: Some(trust.clone()), ..Event::default() };
     let events: Vec<Event> = trusts.iter().map(of).collect();
+    events_before(tx, proof, &events, before).await
+}
+
+/// Records a revocation for tokens that were issued until an instant.
+///
+/// # Errors
+/// When the database fails.
+pub async fn revoke_before(tx: &mut WriteTx, proof: &impl Proof, event: Event, before: Micros) -> Result<()> {
+    let of_trusts = below_the_concerned(tx, &event).await?;
+    let mut events = vec![event];
+    events.extend(of_trusts.into_iter().map(|trust| Event { trust: Some(trust), ..Event::default() }));
+    events_before(tx, proof, &events, before).await
+}
+
+/// Records events just as they are, for tokens that were issued until an instant.
+pub(super) async fn events_before(
+    tx: &mut WriteTx,
+    proof: &impl Proof,
+    events: &[Event],
+    before: Micros,
+) -> Result<()> {
     for some in events.chunks(AT_ONCE) {
         tx.execute(proof, &insert_events(some, before)).await?;
     }

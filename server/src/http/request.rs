@@ -205,6 +205,34 @@ impl Request {
         }
     }
 
+    /// The attribute of this name in the headers of a front server, which begin in one of these ways (in small letters): the
+    /// header of its name; or, of a name like `HTTP_OIDC_ISS`, the header that WSGI would show so, `OIDC-iss`. As there, a
+    /// header with an underscore is none of these, since a client could send it beside the front server's.
+    ///
+    /// # Errors
+    /// 400 for more than one, as one of them may be the client's.
+    pub fn told_attribute(&self, from: &Proxies, starts: &[String], name: &str) -> Result<Option<String>> {
+        let header = match name.strip_prefix("HTTP_") {
+            Some(rest) => rest.to_ascii_lowercase().replace('_', "-"),
+            None => name.to_ascii_lowercase(),
+        };
+        if !self.comes_from(from) || !starts.iter().any(|start| header.starts_with(start.as_str())) {
+            return Ok(None);
+        }
+        let mut all = self.headers.get_all(&header).iter();
+        let Some(first) = all.next() else { return Ok(None) };
+        if all.next().is_some() {
+            return Err(Error::BadRequest(format!("{header}: the header appears more than once")));
+        }
+        // Identity providers say UTF-8, and front servers may say Latin-1.
+        let text = match std::str::from_utf8(first.as_bytes()) {
+            Ok(text) => text.to_owned(),
+            Err(_) => first.as_bytes().iter().map(|byte| char::from(*byte)).collect(),
+        };
+        // What Apache says of a variable that is not there.
+        Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty() && text != "(null)"))
+    }
+
     /// Whether there is a body at all.
     pub fn has_body(&self) -> bool {
         !self.body.is_empty()

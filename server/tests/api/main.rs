@@ -28,6 +28,7 @@ mod every_route;
 mod evidence;
 mod explain;
 mod federation;
+mod federation_login;
 mod front;
 mod fuzz;
 mod grants;

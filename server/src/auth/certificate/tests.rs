@@ -99,24 +99,25 @@ fn rules() -> Value {
 #[test]
 fn a_mapping_says_whose_a_certificate_is() {
     let attributes = attributes(&ann()).expect("reads");
-    let said = map(rules(), "1.0", &attributes).expect("maps").user;
+    let map = |rules: Value, version: &str| said(rules, version, attributes.clone())?.mapped();
+    let said = map(rules(), "1.0").expect("maps").user;
     assert_eq!(
         Value::Object(said),
         json!({"name": "ann", "id": "0123456789abcdef0123456789abcdef", "email": "ann@example.org",
             "domain": {"name": "Dr", "id": "org"}, "type": "ephemeral"})
     );
     let other = rules().to_string().replace("root.example.org", "another.example.org");
-    assert_eq!(map(serde_json::from_str(&other).expect("JSON"), "1.0", &attributes), None);
-    assert_eq!(map(Value::Null, "1.0", &attributes), None);
+    assert_eq!(map(serde_json::from_str(&other).expect("JSON"), "1.0"), None);
+    assert_eq!(map(Value::Null, "1.0"), None);
     // Of whatever version it is, a Keystone evaluates it as one of 1.0: the domain beside the user is not the user's.
     let later = json!([{
         "local": [{"user": {"name": "{0}"}, "domain": {"id": "elsewhere"},
             "projects": [{"name": "p", "domain": {"id": "d"}, "roles": [{"name": "r"}]}]}],
         "remote": [{"type": "SSL_CLIENT_SUBJECT_DN_CN"}],
     }]);
-    let said = map(later.clone(), "2.0", &attributes).expect("maps").user;
+    let said = map(later.clone(), "2.0").expect("maps").user;
     assert_eq!(Value::Object(said), json!({"name": "ann", "type": "ephemeral"}));
-    assert_eq!(map(later, "1.0", &attributes), None, "no mapping of that version");
+    assert_eq!(map(later, "1.0"), None, "no mapping of that version");
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! `/v3/OS-FEDERATION`: identity providers, their protocols, mappings, and service providers. They are kept, and count
-//! for the users and tokens that came from them; nobody logs in through them here.
+//! `/v3/OS-FEDERATION`: identity providers, their protocols, mappings, and service providers. And who comes
+//! through them.
 
+pub mod arrivals;
 pub mod identity_providers;
 pub mod mappings;
 pub mod protocols;

@@ -20,6 +20,7 @@ use crate::resources::roles::Role;
 use crate::resources::trusts::end::EndsTrusts;
 use crate::resources::{trusts, users};
 use crate::store::{self, Id, Proof, Tx, WriteTx};
+use crate::system::Provided;
 
 /// Proofs that cover the creation of a project or a domain, with the new object.
 pub trait CreatesProject: Proof {
@@ -36,6 +37,12 @@ impl CreatesProject for Authorized<Proposed<Project>> {
 impl CreatesProject for Authorized<Proposed<Domain>> {
     fn project(&self) -> &Project {
         self
+    }
+}
+
+impl CreatesProject for Provided<Project> {
+    fn project(&self) -> &Project {
+        &self.0
     }
 }
 

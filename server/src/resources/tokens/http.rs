@@ -16,6 +16,8 @@ use super::scope::{self, domain, reference};
 use crate::app::App;
 use crate::auth::application_credential;
 use crate::auth::external::{self, Remote, Shown};
+use crate::auth::federated;
+use crate::auth::fernet::Federated;
 use crate::auth::issue::{self, Identity, ScopeRequest, may_rescope};
 use crate::auth::lockout::Epoch;
 use crate::auth::login::{self, Login, Passed};
@@ -31,7 +33,9 @@ use crate::extra;
 use crate::facts::{self, Place, evidence};
 use crate::http::Request;
 use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, no_content, ok, rendered, with_header};
+use crate::line::Tried;
 use crate::reason::Reason;
+use crate::resources::federation::arrivals::{self, Arrived};
 use crate::resources::oauth1::signed_login;
 use crate::resources::projects::{Held, list_held};
 use crate::schema;
@@ -81,6 +85,15 @@ schema!(LOGIN, {
                     "type": "object",
                     "required": ["id"],
                     "properties": {"id": {"type": "string"}},
+                },
+                "mapped": {
+                    "type": "object",
+                    "description": "Who came through an identity provider. Other methods of the kind, `openid` or `saml2`, have the same",
+                    "properties": {
+                        "identity_provider": {"type": "string"},
+                        "protocol": {"type": "string"},
+                        "id": {"type": "string", "description": "A token, to be exchanged for another"},
+                    },
                 },
                 "external": {"type": "object"},
                 "kerberos": {"type": "object"},
@@ -204,6 +217,8 @@ struct Proofs {
     credential: Option<application_credential::Passed>,
     /// An OAuth1 access token whose consumer signed.
     access_token: Option<oauth1::Passed>,
+    /// Who came through an identity provider.
+    arrived: Option<Arrived>,
 }
 
 impl Proofs {
@@ -217,6 +232,9 @@ impl Proofs {
         }
         if let Some(shown) = &self.shown {
             shown.record(&mut s.tx, s.app.auth(), s.now).await?;
+        }
+        if let Some(arrived) = &self.arrived {
+            arrived.record(s).await?;
         }
         Ok(())
     }
@@ -251,6 +269,7 @@ async fn identify(
     // Whom each method proved.
     let mut users: Vec<(String, String)> = Vec::new();
     let mut text = None;
+    let (mut is_theirs, mut came_from) = (false, None);
     if remote.is_some() && s.app.config.auth_methods.iter().any(|m| m == "external") {
         let shown =
             external::shown(&mut s.tx, s.app.auth(), remote.as_ref(), "external", &s.request.line).await;
@@ -319,8 +338,29 @@ async fn identify(
                     return Err(Error::field("auth.identity.token.id", "is required and must be a string"));
                 }
             },
+            _ if s.app.config.federation.methods.contains(&method) => {
+                let mut data = data(&mut identity, &method)?;
+                match data.remove("id") {
+                    Some(Value::String(id)) => (text, is_theirs) = (Some(id), true),
+                    Some(_) => {
+                        return Err(Error::BadRequest(format!(
+                            "auth.identity.{method}.id: must be a string"
+                        )));
+                    }
+                    None => {
+                        let (arrived, from) = arrive(s, &method, data, remote.as_ref()).await?;
+                        users.push((method, arrived.user.clone()));
+                        proofs.arrived = Some(arrived);
+                        came_from = from;
+                    }
+                }
+            }
             _ => return Err(UNSUPPORTED),
         }
+    }
+    // A token has come from somewhere already.
+    if text.is_some() && proofs.arrived.is_some() {
+        return Err(UNSUPPORTED);
     }
     let mut who = match &text {
         Some(text) => issue::from_token(&mut s.tx, s.app.auth(), text, &s.request.line, s.now).await?,
@@ -338,6 +378,13 @@ async fn identify(
             logged_in: None,
         },
     };
+    if came_from.is_some() {
+        who.federated = came_from;
+    }
+    // By these methods a token of those is exchanged who came so.
+    if is_theirs && who.federated.is_none() {
+        return Err(UNSUPPORTED);
+    }
     let can_be_added_to = users.iter().all(|(m, _)| is_factor(m, &s.app.config.additional_primary));
     for (method, user) in users {
         if user != who.user {
@@ -362,6 +409,34 @@ async fn identify(
         }
     }
     Ok((who, proofs))
+}
+
+/// Receives who comes through the identity provider that a login names, as a front server says of them.
+async fn arrive(
+    s: &mut Writing<'_>,
+    method: &str,
+    mut data: Map<String, Value>,
+    remote: Option<&Remote>,
+) -> Result<(Arrived, Option<Federated>)> {
+    let mut part = |name: &str| match data.remove(name) {
+        Some(Value::String(text)) => Ok(text),
+        _ => {
+            Err(Error::BadRequest(format!("auth.identity.{method}.{name}: is required and must be a string")))
+        }
+    };
+    let (provider, protocol) = (part("identity_provider")?, part("protocol")?);
+    let user = remote.map(|remote| remote.user.as_str());
+    let (request, told) = (s.request, &s.app.config.federation);
+    let of = |name: &str| match (name, user) {
+        ("REMOTE_USER", Some(user)) => Ok(Some(user.to_owned())),
+        _ => request.told_attribute(&told.from, &told.headers, name),
+    };
+    let at = (provider.as_str(), protocol.as_str());
+    let comer = federated::comer(&mut s.tx, s.app.auth(), s.slow, at, user, of).await?;
+    let arrived = arrivals::receive(s, &comer).await?;
+    s.request.line.tried(Tried { user: Some(arrived.user.clone()), ..Tried::default() });
+    let groups = arrived.groups.clone();
+    Ok((arrived, groups.map(|groups| Federated { provider, protocol, groups })))
 }
 
 /// What a method needs that counts failures.

@@ -109,6 +109,11 @@ impl Server {
         Self::run(self.app.config.clone(), self.clock.clone(), None)
     }
 
+    /// The same with another configuration.
+    pub fn replica_with(&self, config: Config) -> Self {
+        Self::run(config, self.clock.clone(), None)
+    }
+
     /// The same, which remembers nothing.
     pub fn twin(&self) -> Self {
         Self::run(Config { remembers: false, ..self.app.config.clone() }, self.clock.clone(), None)

@@ -1,0 +1,97 @@
+//! Users who come through an identity provider: what is said of them, and whom the mapping of their way makes of it. Who
+//! says it is decided where requests arrive; here the word is taken. Nothing is stored here.
+
+use std::collections::BTreeMap;
+
+use vicar_rules::arrival::{self, Arrival};
+use vicar_rules::mapping::{Mapping, Version};
+
+use super::Parts;
+use super::slow::{Said, SlowWork};
+use crate::error::{Error, Result};
+use crate::facts::federation::{self, Way};
+use crate::reason::Reason;
+use crate::store::Tx;
+
+/// Groups in the token of a federated user: so many fit into the header of a request.
+const MOST_GROUPS: usize = 200;
+
+/// Somebody at the door.
+#[derive(Debug)]
+pub struct Comer {
+    /// By which protocol of which provider.
+    pub way: Way,
+    /// The protocol's id.
+    pub protocol: String,
+    /// Whom the mapping makes of them.
+    pub arrival: Arrival,
+    /// Whether the mapping alone decides what they hold on projects.
+    pub decides_alone: bool,
+}
+
+/// The way in by a protocol of a provider.
+///
+/// # Errors
+/// 404 if there is none, 403 if the provider is disabled.
+pub async fn way(tx: &mut Tx, provider: &str, protocol: &str) -> Result<Way> {
+    let no_provider = || Error::NotFound("Identity Provider", provider.to_owned());
+    let way = federation::way(tx, provider, protocol).await?.ok_or_else(no_provider)?;
+    if !way.enabled {
+        return Err(Error::Forbidden(format!("Identity Provider {provider} is disabled")));
+    }
+    if way.protocol.is_none() {
+        return Err(Error::NotFoundBecause(format!(
+            "Could not find federated protocol {protocol} for Identity Provider: {provider}."
+        )));
+    }
+    Ok(way)
+}
+
+/// Who comes, by what is said of them; `told` gives an attribute by its name.
+///
+/// # Errors
+/// 401 when it is nobody, 403 when it is not the provider who says so, 404 when the way leads nowhere, [`Error::Pending`]
+/// until the mapping is evaluated.
+pub async fn comer(
+    tx: &mut Tx,
+    parts: Parts<'_>,
+    slow: &mut SlowWork,
+    (provider, protocol): (&str, &str),
+    remote_user: Option<&str>,
+    told: impl Fn(&str) -> Result<Option<String>>,
+) -> Result<Comer> {
+    let nobody = || Error::Unauthorized(Reason::NotMapped);
+    let options = &parts.config.federation;
+    let way = way(tx, provider, protocol).await?;
+    let of = |name: &str| if name.starts_with(&options.attributes) { told(name) } else { Ok(None) };
+    let named = way.remote_id.as_deref().filter(|name| !name.is_empty());
+    if let Some(name) = named.or_else(|| options.remote_id(protocol))
+        && !way.remote_ids.is_empty()
+    {
+        let says = of(name)?.ok_or_else(nobody)?;
+        if !way.remote_ids.contains(&says) {
+            return Err(Error::Forbidden(
+                "Incoming identity provider identifier not included among the accepted identifiers.".into(),
+            ));
+        }
+    }
+    let id = way.mapping.as_deref().unwrap_or_default();
+    let stored = federation::mapping(tx, id).await?;
+    let (rules, version) = stored.ok_or_else(|| Error::NotFound("mapping", id.to_owned()))?;
+    let version = Version::named(&version).unwrap_or(Version::V1);
+    let mapping = Mapping::of_rules(rules, version).map_err(|_| nobody())?;
+    let mut attributes = BTreeMap::new();
+    for name in mapping.attributes() {
+        if let Some(value) = of(name)? {
+            attributes.insert(name.to_owned(), value);
+        }
+    }
+    let mapped = slow.map(Said { mapping, attributes })?.ok_or_else(nobody)?;
+    let arrival = arrival::arrival(&mapped, remote_user).map_err(|_| nobody())?;
+    if arrival.group_ids.len() + arrival.groups.len() > MOST_GROUPS {
+        return Err(Error::Forbidden(format!(
+            "The mapping says more than the {MOST_GROUPS} groups that a token has room for."
+        )));
+    }
+    Ok(Comer { way, protocol: protocol.to_owned(), arrival, decides_alone: version >= Version::V3 })
+}
