@@ -10,6 +10,7 @@ use super::Parts;
 use super::slow::{Said, SlowWork};
 use crate::error::{Error, Result};
 use crate::facts::federation::{self, Way};
+use crate::line::{Line, Tried};
 use crate::reason::Reason;
 use crate::store::Tx;
 
@@ -45,6 +46,11 @@ pub async fn way(tx: &mut Tx, provider: &str, protocol: &str) -> Result<Way> {
         )));
     }
     Ok(way)
+}
+
+/// Notes for the log who has come.
+pub fn note(line: &Line, user: &str) {
+    line.tried(Tried { user: Some(user.to_owned()), ..Tried::default() });
 }
 
 /// Who comes, by what is said of them; `told` gives an attribute by its name.

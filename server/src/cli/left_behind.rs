@@ -16,6 +16,8 @@ struct Left {
     text: &'static str,
     /// The option without which it has no effect.
     only_with: Option<(&'static str, &'static str)>,
+    /// The options with one of which it works here.
+    unless: &'static [(&'static str, &'static str)],
     /// Whether it can be made here too, so that it is no surprise once this program has served the database.
     is_made_here: bool,
 }
@@ -24,8 +26,9 @@ const LEFT: [Left; 2] = [
     Left {
         name: "federation",
         sql: "SELECT DISTINCT idp_id FROM federation_protocol ORDER BY idp_id",
-        text: "identity providers are stored, and who logs in through one cannot do so here",
+        text: "identity providers are stored, and who logs in through one cannot do so here before `[vicar] assertion_headers` says how a front server hands on what they say",
         only_with: None,
+        unless: &[("vicar", "assertion_headers")],
         is_made_here: true,
     },
     Left {
@@ -33,6 +36,7 @@ const LEFT: [Left; 2] = [
         sql: "SELECT DISTINCT domain_id FROM whitelisted_config WHERE \"group\" = 'identity' AND \"option\" = 'driver' AND value <> '\"sql\"' ORDER BY domain_id",
         text: "in stored configurations of domains `[identity] driver` is another than `sql`, and their users cannot log in here",
         only_with: Some(("identity", "domain_configurations_from_database")),
+        unless: &[],
         is_made_here: false,
     },
 ];
@@ -63,7 +67,8 @@ pub(super) async fn found(
         let counts = left
             .only_with
             .is_none_or(|(section, option)| ini.value(section, option).and_then(oslo::boolean) == Some(true));
-        if !counts || accept.has(left.name) {
+        let works = left.unless.iter().any(|(section, option)| ini.value(section, option).is_some());
+        if !counts || works || accept.has(left.name) {
             continue;
         }
         let ids: Vec<String> = tx.column(left.sql, &[]).await?;

@@ -22,7 +22,7 @@ fn reason(answer: &Answer) -> &str {
 #[test]
 fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
     let c = Cast::with(
-        "[auth]\nmethods = password,token,application_credential,ec2credential,totp,external\n\
+        "[auth]\nmethods = password,token,application_credential,ec2credential,totp,external,mapped\n\
          [security_compliance]\nlockout_failure_attempts = 2\nlockout_duration = 60\n\
          [credential]\nrefuse_replay = true\n\
          [vicar]\nclient_certificate_header = X-Cert\ntrusted_proxies = 127.0.0.1\n",
@@ -128,6 +128,16 @@ fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
         tried,
     );
     refused(s.auth(mfa::identity(&[("external", json!({}))])), 401, Reason::NoRemoteUser, None);
+    s.sql_run(
+        "INSERT INTO identity_provider (id, enabled, domain_id) VALUES ('idp', ?, 'default')",
+        &[true.into()],
+    );
+    let rules = json!([{"local": [{"user": {"name": "{0}"}}], "remote": [{"type": "x"}]}]).to_string();
+    let mapping = "INSERT INTO mapping (id, rules, schema_version) VALUES ('m', ?, '1.0')";
+    s.sql_run(mapping, &[json!(rules).to_string().into()]);
+    s.sql_run("INSERT INTO federation_protocol (id, idp_id, mapping_id) VALUES ('mapped', 'idp', 'm')", &[]);
+    let mapped = json!({"identity_provider": "idp", "protocol": "mapped"});
+    refused(s.auth(mfa::identity(&[("mapped", mapped)])), 401, Reason::NotMapped, None);
 
     refused(s.auth(json!({"identity": {"methods": ["retina"]}})), 401, Reason::NoSuchMethod, None);
     refused(s.auth(json!({"identity": {"methods": []}})), 401, Reason::NoSuchMethod, None);

@@ -249,13 +249,13 @@ async fn users(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
     }
     mapped(r, tx).await?;
     let federated = count(tx, "SELECT COUNT(DISTINCT user_id) FROM federated_user", &[]).await?;
-    r.none_or(Verdict::Fail, "federated users", federated, "they cannot log in here; their tokens are good. Keep the Keystone for their logins, or give them passwords");
+    r.none_or(Verdict::Fail, "federated users", federated, "they log in here once `[vicar] assertion_headers` says how a front server hands on what their provider says; their tokens are good");
     let passing = count(tx, "SELECT COUNT(*) FROM expiring_user_group_membership", &[]).await?;
     r.none_or(
         Verdict::Differs,
         "memberships by federation",
         passing,
-        "they count until they expire; the Keystone renews them, when who has them logs in there",
+        "they count until they expire; a login renews them, here or there",
     );
     second_factor(r, tx, config).await
 }
@@ -305,19 +305,19 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
         "identity providers",
         "SELECT COUNT(*) FROM identity_provider",
         Verdict::Fail,
-        "they are served, and nobody logs in through them here; where one has a protocol, the first start takes --accept federation",
+        "who logs in through them does so by a front server that `[vicar] assertion_headers` is about; where one has a protocol, the first start takes that or --accept federation",
     ),
     (
         "mappings",
         "SELECT COUNT(*) FROM mapping",
         Verdict::Differs,
-        "they are served, and no login uses them here",
+        "logins use them once `[vicar] assertion_headers` is set",
     ),
     (
         "federation protocols",
         "SELECT COUNT(*) FROM federation_protocol",
         Verdict::Differs,
-        "they are served, and no login uses them here",
+        "logins use them once `[vicar] assertion_headers` is set",
     ),
     (
         "service providers",

@@ -33,7 +33,6 @@ use crate::extra;
 use crate::facts::{self, Place, evidence};
 use crate::http::Request;
 use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, no_content, ok, rendered, with_header};
-use crate::line::Tried;
 use crate::reason::Reason;
 use crate::resources::federation::arrivals::{self, Arrived};
 use crate::resources::oauth1::signed_login;
@@ -434,7 +433,7 @@ async fn arrive(
     let at = (provider.as_str(), protocol.as_str());
     let comer = federated::comer(&mut s.tx, s.app.auth(), s.slow, at, user, of).await?;
     let arrived = arrivals::receive(s, &comer).await?;
-    s.request.line.tried(Tried { user: Some(arrived.user.clone()), ..Tried::default() });
+    federated::note(&s.request.line, &arrived.user);
     let groups = arrived.groups.clone();
     Ok((arrived, groups.map(|groups| Federated { provider, protocol, groups })))
 }
