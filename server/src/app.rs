@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use vicar_rules::token::Switches;
 
+use crate::auth::slow::Workers;
 use crate::auth::{self, lockout::Failures};
 use crate::clock::Clock;
 use crate::config::{Config, Ec2Keys};
@@ -12,6 +13,7 @@ use crate::crypto::passwords::Passwords;
 use crate::evidence::Uses;
 use crate::metrics::Metrics;
 use crate::notifications::Notifications;
+use crate::oidc::Providers;
 use crate::policy_file::{self, Loaded};
 use crate::queue::Queue;
 use crate::remote::Remote;
@@ -38,6 +40,8 @@ pub struct App {
     rules: RwLock<Arc<Rules>>,
     /// Password hashing off the async threads.
     pub passwords: Passwords,
+    /// Identity providers that are asked about the tokens that they give.
+    pub providers: Providers,
     /// Failed logins that are not written yet.
     pub failures: Failures,
     /// Uses of delegations that are not written yet.
@@ -113,6 +117,7 @@ impl App {
             receipt_keys,
             credential_keys: KeyRing::new(config.credential_keys.clone(), true),
             passwords: Passwords::new(&config),
+            providers: Providers::new(&config.oidc)?,
             notifications: Notifications::new(&config.messaging, metrics.notifications.clone()),
             metrics,
             traces: Traces::default(),
@@ -127,6 +132,12 @@ impl App {
             config,
             clock,
         }))
+    }
+
+    /// What slow work is done with.
+    pub fn workers<'a>(&'a self, rules: &'a Rules) -> Workers<'a> {
+        let now = self.clock.now();
+        Workers { passwords: &self.passwords, remote: &rules.remote, providers: &self.providers, now }
     }
 
     /// The rules of this moment. A request takes them once, and keeps them.

@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod notifications;
 pub mod notify;
 pub mod objects;
+pub mod oidc;
 pub mod operations;
 mod oslo;
 mod pattern;

@@ -42,6 +42,7 @@ reasons! {
     ReceiptOver, "receipt-over", "the receipt's time is over, or all that its user had was revoked since";
     NoRemoteUser, "no-remote-user", "no front server that is believed names a user who is there";
     NotMapped, "not-mapped", "the mapping makes nobody of what an identity provider says, or no front server that is believed says anything";
+    NotTheProviders, "not-the-providers", "a token that an identity provider shall have given is none of its, not for this service, or over";
     WrongCertificate, "wrong-certificate", "by the mapping of `[oauth2] oauth2_cert_dn_mapping_id` the client's certificate is not that user's, or there is no such mapping";
     NoSuchMethod, "no-such-method", "no method is named, or one that this server does not have";
     OtherUser, "other-user", "two methods prove two users, or an OAuth1 access token is not that user's";

@@ -34,7 +34,7 @@ pub struct Comer {
 ///
 /// # Errors
 /// 404 if there is none, 403 if the provider is disabled.
-pub async fn way(tx: &mut Tx, provider: &str, protocol: &str) -> Result<Way> {
+pub async fn way(tx: &mut Tx, (provider, protocol): (&str, &str)) -> Result<Way> {
     let no_provider = || Error::NotFound("Identity Provider", provider.to_owned());
     let way = federation::way(tx, provider, protocol).await?.ok_or_else(no_provider)?;
     if !way.enabled {
@@ -56,22 +56,22 @@ pub fn note(line: &Line, user: &str) {
 /// Who comes, by what is said of them; `told` gives an attribute by its name.
 ///
 /// # Errors
-/// 401 when it is nobody, 403 when it is not the provider who says so, 404 when the way leads nowhere, [`Error::Pending`]
+/// 401 when it is nobody, 403 when it is not the provider who says so, 404 without a mapping, [`Error::Pending`]
 /// until the mapping is evaluated.
 pub async fn comer(
     tx: &mut Tx,
     parts: Parts<'_>,
     slow: &mut SlowWork,
-    (provider, protocol): (&str, &str),
+    way: Way,
     remote_user: Option<&str>,
     told: impl Fn(&str) -> Result<Option<String>>,
 ) -> Result<Comer> {
     let nobody = || Error::Unauthorized(Reason::NotMapped);
     let options = &parts.config.federation;
-    let way = way(tx, provider, protocol).await?;
+    let protocol = way.protocol.clone().unwrap_or_default();
     let of = |name: &str| if name.starts_with(&options.attributes) { told(name) } else { Ok(None) };
     let named = way.remote_id.as_deref().filter(|name| !name.is_empty());
-    if let Some(name) = named.or_else(|| options.remote_id(protocol))
+    if let Some(name) = named.or_else(|| options.remote_id(&protocol))
         && !way.remote_ids.is_empty()
     {
         let says = of(name)?.ok_or_else(nobody)?;
@@ -99,5 +99,5 @@ pub async fn comer(
             "The mapping says more than the {MOST_GROUPS} groups that a token has room for."
         )));
     }
-    Ok(Comer { way, protocol: protocol.to_owned(), arrival, decides_alone: version >= Version::V3 })
+    Ok(Comer { way, protocol, arrival, decides_alone: version >= Version::V3 })
 }

@@ -1,4 +1,4 @@
-//! Slow work of a request: password hashes, mappings, and questions to other servers. It is done between two runs of a handler, while nothing is held.
+//! Slow work of a request: password hashes, mappings, tokens of identity providers, and questions to other servers. It is done between two runs of a handler, while nothing is held.
 //!
 //! A handler asks for a result. Where it is not there yet, the handler ends with [`Error::Pending`]; the work
 //! is done, and the handler runs again from its beginning and finds the result. What the work rested on, a
@@ -7,12 +7,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use vicar_rules::Micros;
 use vicar_rules::mapping::{Mapped, Mapping};
 
 use crate::crypto::passwords::Passwords;
 use crate::error::{Error, Result};
 use crate::ids;
+use crate::oidc::{Attributes, Providers, Refusal};
 use crate::queue::Origin;
+use crate::reason::Reason;
 use crate::remote::{self, Remote};
 
 /// A question whose answer takes long.
@@ -26,6 +29,21 @@ enum Question {
     Verify(String, Option<String>),
     /// Whom a mapping makes of what is said of somebody.
     Map(Box<Said>),
+    /// What a provider, by a protocol of it, says of the bearer of a token.
+    Bearer([String; 3]),
+}
+
+/// What work is done with, and the instant at which it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Workers<'a> {
+    /// For hashes.
+    pub passwords: &'a Passwords,
+    /// For questions of the policy.
+    pub remote: &'a Remote,
+    /// For tokens of identity providers.
+    pub providers: &'a Providers,
+    /// The instant.
+    pub now: Micros,
 }
 
 /// What is said of somebody, and the mapping by which it is read.
@@ -48,6 +66,7 @@ enum Answer {
     NotNow,
     Fits(bool),
     Mapped(Option<Box<Mapped>>),
+    Bearer(std::result::Result<Attributes, Refusal>),
 }
 
 /// Questions and answers of one request.
@@ -145,6 +164,22 @@ impl SlowWork {
         }
     }
 
+    /// What a provider says of the bearer of a token, by one of its protocols.
+    ///
+    /// # Errors
+    /// 401 when the token is none of its, 503 when that cannot be told; [`Error::Pending`] until it is known.
+    pub fn bearer(&mut self, (provider, protocol): (&str, &str), token: &str) -> Result<Attributes> {
+        let question = [provider, protocol, token].map(str::to_owned);
+        match self.ask(Question::Bearer(question))? {
+            Answer::Bearer(Ok(said)) => Ok(said),
+            Answer::Bearer(Err(Refusal::NotTheirs)) => Err(Error::Unauthorized(Reason::NotTheProviders)),
+            Answer::Bearer(Err(Refusal::Unknown(seconds))) => {
+                Err(Error::Unavailable(format!("identity provider {provider} cannot be asked"), seconds))
+            }
+            _ => Err(Error::Internal("a token of a provider was asked about".into())),
+        }
+    }
+
     /// What another server said; nothing when it is not asked yet, and nothing in something when it did not say.
     pub fn told(&self, question: &remote::Question) -> Option<Option<bool>> {
         let asked = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,7 +200,8 @@ impl SlowWork {
     ///
     /// # Errors
     /// 400 for a password that cannot be hashed, 503 when too many wait.
-    pub async fn perform(&mut self, passwords: &Passwords, remote: &Remote) -> Result<()> {
+    pub async fn perform(&mut self, with: Workers<'_>) -> Result<()> {
+        let Workers { passwords, remote, providers, now } = with;
         let asked = self.policy.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(question) = asked.open.take() {
             let answer = remote.ask(&question).await;
@@ -189,6 +225,9 @@ impl SlowWork {
                 let origin = Origin::here(&self.claimed);
                 Answer::Fits(passwords.verify_from(origin, password, hash.as_deref()).await?)
             }
+            Question::Bearer([provider, protocol, token]) => {
+                Answer::Bearer(providers.bearer((provider, protocol), token, now).await)
+            }
             Question::Map(said) => {
                 let said = said.clone();
                 let mapped = tokio::task::spawn_blocking(move || said.mapped()).await;
@@ -211,17 +250,19 @@ mod tests {
         let config = Config::from_text(text, std::path::Path::new("/d")).expect("reads");
         let passwords = Passwords::new(&config);
         let remote = Remote::new(&config.policy.remote, false).expect("nothing is read");
+        let providers = Providers::new(&[]).expect("none");
+        let with = Workers { passwords: &passwords, remote: &remote, providers: &providers, now: 0 };
         let mut slow = SlowWork::default();
         assert!(matches!(slow.hash_anew("secret"), Err(Error::Pending)));
-        slow.perform(&passwords, &remote).await.expect("done");
+        slow.perform(with).await.expect("done");
         let hash = slow.hash_anew("secret").expect("answered").expect("a hash");
         assert!(passwords.is_current(&hash));
         // bcrypt does not take it.
         let long = "x".repeat(100);
         assert!(matches!(slow.hash_anew(&long), Err(Error::Pending)));
-        slow.perform(&passwords, &remote).await.expect("done");
+        slow.perform(with).await.expect("done");
         assert_eq!(slow.hash_anew(&long).expect("answered"), None);
         assert!(matches!(slow.hash(&long), Err(Error::Pending)));
-        assert!(matches!(slow.perform(&passwords, &remote).await, Err(Error::BadRequest(_))));
+        assert!(matches!(slow.perform(with).await, Err(Error::BadRequest(_))));
     }
 }

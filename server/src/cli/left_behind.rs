@@ -26,9 +26,9 @@ const LEFT: [Left; 2] = [
     Left {
         name: "federation",
         sql: "SELECT DISTINCT idp_id FROM federation_protocol ORDER BY idp_id",
-        text: "identity providers are stored, and who logs in through one cannot do so here before `[vicar] assertion_headers` says how a front server hands on what they say",
+        text: "identity providers are stored, and who logs in through one cannot do so here before `[vicar] assertion_headers` or `[oidc.NAME]` says how",
         only_with: None,
-        unless: &[("vicar", "assertion_headers")],
+        unless: &[("vicar", "assertion_headers"), ("oidc", "issuer")],
         is_made_here: true,
     },
     Left {
@@ -67,7 +67,13 @@ pub(super) async fn found(
         let counts = left
             .only_with
             .is_none_or(|(section, option)| ini.value(section, option).and_then(oslo::boolean) == Some(true));
-        let works = left.unless.iter().any(|(section, option)| ini.value(section, option).is_some());
+        let works = ini.names().any(|named| {
+            left.unless.iter().any(|(section, option)| {
+                named.1 == *option
+                    && (named.0 == *section
+                        || named.0.strip_prefix(section).is_some_and(|rest| rest.starts_with('.')))
+            })
+        });
         if !counts || works || accept.has(left.name) {
             continue;
         }

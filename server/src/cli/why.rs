@@ -72,7 +72,7 @@ impl Why {
             };
             match explain(desk, app.store.read().await?, &mut slow, &question).await {
                 Ok((_, told)) => break told,
-                Err(Error::Pending) => slow.perform(&app.passwords, &rules.remote).await?,
+                Err(Error::Pending) => slow.perform(app.workers(&rules)).await?,
                 // A token would be one of this second, which something has ended.
                 Err(Error::RevokedThisSecond) => tokio::time::sleep(Duration::from_secs(1)).await,
                 Err(Error::BadRequest(text)) => return Err(Failure::Usage(text.replace("explain.", ""))),

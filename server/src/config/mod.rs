@@ -12,6 +12,7 @@ pub mod front;
 mod ini;
 pub mod known;
 pub mod messaging;
+pub mod oidc;
 pub mod options;
 mod policy;
 mod reader;
@@ -30,6 +31,7 @@ use self::domain::DomainOptions;
 use self::federation::Federation;
 use self::front::{Cors, Health};
 use self::messaging::Messaging;
+use self::oidc::Oidc;
 use self::reader::{Reader, wrong};
 use crate::clock;
 use crate::peer::Proxies;
@@ -212,6 +214,8 @@ pub struct Config {
     pub stored_domain_options: bool,
     /// `list_limit` of `[DEFAULT]` and of the sections that have one.
     pub list_limits: ListLimits,
+    /// Providers of OpenID Connect that are asked by this server itself.
+    pub oidc: Vec<Oidc>,
     /// Logins through identity providers.
     pub federation: Federation,
     /// `[federation] attribute_mapping_default_schema_version`
@@ -401,6 +405,7 @@ impl Config {
             stored_domain_options: r.flag("identity", "domain_configurations_from_database")?
                 && r.flag("identity", "domain_specific_drivers_enabled")?,
             list_limits: r.list_limits()?,
+            oidc: r.oidc()?,
             federation: r.federation(&auth_methods)?,
             mapping_version: r
                 .text("federation", "attribute_mapping_default_schema_version")?

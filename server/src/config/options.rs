@@ -91,9 +91,12 @@ const fn opt(section: &'static str, name: &'static str, kind: Kind, doc: &'stati
     Opt { section, name, kind, doc, change: Change::Restart }
 }
 
-/// The row of an option. Sections like `[cors.dashboard]` have those of `[cors]`.
+/// The row of an option. Sections like `[cors.dashboard]` have those of `[cors]`, and those like `[oidc.campus]` those of `[oidc]`.
 pub fn find(section: &str, name: &str) -> Option<&'static Opt> {
-    let section = if section.starts_with("cors.") { "cors" } else { section };
+    let section = match section.split_once('.') {
+        Some((above @ ("cors" | "oidc"), _)) => above,
+        _ => section,
+    };
     OPTIONS.iter().find(|o| o.section == section && o.name == name)
 }
 
@@ -228,6 +231,14 @@ pub const OPTIONS: &[Opt] = &[
     opt("healthcheck", "detailed", Flag(false), "whether answers have the time, the platform and the files' names"),
     opt("healthcheck", "allowed_source_ranges", List(""), "networks of the clients for whom health checks are there; unset: everybody"),
     opt("healthcheck", "ignore_proxied_requests", Flag(false), "whether health checks are not there for requests with a proxy's headers"),
+    opt("oidc", "issuer", Text(None), "in a section like `[oidc.campus]`, which has the id of an identity provider as its name: the provider's URL, as its tokens have it in `iss`; see [federation.md](federation.md#openid-connect); ours"),
+    opt("oidc", "protocol", Text(Some("openid")), "the protocol of that identity provider by which its users come; ours"),
+    opt("oidc", "audience", List(""), "for whom a token has to be: one of these has to be in its `aud`; needed; ours"),
+    opt("oidc", "claim_prefix", Text(Some("OIDC-")), "how the names of attributes begin that mappings see for claims; ours"),
+    opt("oidc", "cafile", Text(None), "who vouches for the provider's certificate, if not whom the system trusts; ours"),
+    opt("oidc", "timeout", Seconds(5), "for each call to the provider, 60 s at most; ours"),
+    opt("oidc", "clock_skew", Seconds(60), "by how much the provider's clock may be wrong, 300 s at most; ours"),
+    opt("oidc", "metadata_lifetime", Seconds(3600), "how long the provider's metadata and keys are good while it does not answer; it is asked again after half of it, and when a token names a key that is not among them; ours"),
     opt("cors", "allowed_origin", List(""), "origins whose pages may use the API from a browser, `https://host[:port]`; `*`: all. Sections like `[cors.dashboard]` say what differs for others"),
     opt("cors", "allow_credentials", Flag(true), "whether such a page may send cookies and the like"),
     opt("cors", "expose_headers", List("X-Auth-Token,X-Openstack-Request-Id,X-Subject-Token,Openstack-Auth-Receipt"), "headers of answers that it may read"),

@@ -96,7 +96,7 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
             Err(Error::Pending) => {
                 has_writer = false;
                 let part = trace.part("slow work");
-                let done = slow.perform(&app.passwords, &rules.remote).await;
+                let done = slow.perform(app.workers(&rules)).await;
                 part.end(if done.is_ok() { "done" } else { "refused" });
                 if let Err(e) = done {
                     break e;

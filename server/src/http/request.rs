@@ -233,6 +233,16 @@ impl Request {
         Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty() && text != "(null)"))
     }
 
+    /// The token that comes along with the scheme `Bearer` (RFC 6750).
+    ///
+    /// # Errors
+    /// 400 for more than one header, or for bytes that are no string.
+    pub fn bearer(&self) -> Result<Option<&str>> {
+        let header = self.header(&header::AUTHORIZATION)?.and_then(|text| text.split_once(' '));
+        let token = header.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        Ok(token.map(|(_, token)| token.trim()))
+    }
+
     /// Whether there is a body at all.
     pub fn has_body(&self) -> bool {
         !self.body.is_empty()

@@ -25,7 +25,8 @@ fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
         "[auth]\nmethods = password,token,application_credential,ec2credential,totp,external,mapped\n\
          [security_compliance]\nlockout_failure_attempts = 2\nlockout_duration = 60\n\
          [credential]\nrefuse_replay = true\n\
-         [vicar]\nclient_certificate_header = X-Cert\ntrusted_proxies = 127.0.0.1\n",
+         [vicar]\nclient_certificate_header = X-Cert\ntrusted_proxies = 127.0.0.1\n\
+         [oidc.idp]\nissuer = http://127.0.0.1:1\naudience = x\nprotocol = mapped\n",
     );
     let s = &c.s;
     let admin = s.admin();
@@ -138,6 +139,9 @@ fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
     s.sql_run("INSERT INTO federation_protocol (id, idp_id, mapping_id) VALUES ('mapped', 'idp', 'm')", &[]);
     let mapped = json!({"identity_provider": "idp", "protocol": "mapped"});
     refused(s.auth(mfa::identity(&[("mapped", mapped)])), 401, Reason::NotMapped, None);
+    let path = "/v3/OS-FEDERATION/identity_providers/idp/protocols/mapped/auth";
+    let answer = s.call("POST", path, &[("Authorization", "Bearer x.y.z")], None);
+    refused(answer, 401, Reason::NotTheProviders, None);
 
     refused(s.auth(json!({"identity": {"methods": ["retina"]}})), 401, Reason::NoSuchMethod, None);
     refused(s.auth(json!({"identity": {"methods": []}})), 401, Reason::NoSuchMethod, None);

@@ -29,6 +29,7 @@ mod evidence;
 mod explain;
 mod federation;
 mod federation_login;
+mod federation_oidc;
 mod front;
 mod fuzz;
 mod grants;

@@ -249,7 +249,12 @@ async fn users(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
     }
     mapped(r, tx).await?;
     let federated = count(tx, "SELECT COUNT(DISTINCT user_id) FROM federated_user", &[]).await?;
-    r.none_or(Verdict::Fail, "federated users", federated, "they log in here once `[vicar] assertion_headers` says how a front server hands on what their provider says; their tokens are good");
+    r.none_or(
+        Verdict::Fail,
+        "federated users",
+        federated,
+        "they log in here once `[vicar] assertion_headers` or `[oidc.NAME]` says how; their tokens are good",
+    );
     let passing = count(tx, "SELECT COUNT(*) FROM expiring_user_group_membership", &[]).await?;
     r.none_or(
         Verdict::Differs,
@@ -305,19 +310,19 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
         "identity providers",
         "SELECT COUNT(*) FROM identity_provider",
         Verdict::Fail,
-        "who logs in through them does so by a front server that `[vicar] assertion_headers` is about; where one has a protocol, the first start takes that or --accept federation",
+        "who logs in through them does so once `[vicar] assertion_headers` or `[oidc.NAME]` says how; where one has a protocol, the first start takes that or --accept federation",
     ),
     (
         "mappings",
         "SELECT COUNT(*) FROM mapping",
         Verdict::Differs,
-        "logins use them once `[vicar] assertion_headers` is set",
+        "logins use them once `[vicar] assertion_headers` or `[oidc.NAME]` is set",
     ),
     (
         "federation protocols",
         "SELECT COUNT(*) FROM federation_protocol",
         Verdict::Differs,
-        "logins use them once `[vicar] assertion_headers` is set",
+        "logins use them once `[vicar] assertion_headers` or `[oidc.NAME]` is set",
     ),
     (
         "service providers",

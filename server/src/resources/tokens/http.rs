@@ -426,12 +426,27 @@ async fn arrive(
     let (provider, protocol) = (part("identity_provider")?, part("protocol")?);
     let user = remote.map(|remote| remote.user.as_str());
     let (request, told) = (s.request, &s.app.config.federation);
-    let of = |name: &str| match (name, user) {
-        ("REMOTE_USER", Some(user)) => Ok(Some(user.to_owned())),
-        _ => request.told_attribute(&told.from, &told.headers, name),
-    };
     let at = (provider.as_str(), protocol.as_str());
-    let comer = federated::comer(&mut s.tx, s.app.auth(), s.slow, at, user, of).await?;
+    let way = federated::way(&mut s.tx, at).await?;
+    // Whoever shows a token has chosen, whatever a front server says.
+    let bearer = match s.app.providers.has(&provider, &protocol) {
+        true => request.bearer()?,
+        false => None,
+    };
+    let comer = match bearer {
+        Some(token) => {
+            let said = s.slow.bearer(at, token)?;
+            let of = |name: &str| Ok(said.get(name).cloned());
+            federated::comer(&mut s.tx, s.app.auth(), s.slow, way, None, of).await?
+        }
+        None => {
+            let of = |name: &str| match (name, user) {
+                ("REMOTE_USER", Some(user)) => Ok(Some(user.to_owned())),
+                _ => request.told_attribute(&told.from, &told.headers, name),
+            };
+            federated::comer(&mut s.tx, s.app.auth(), s.slow, way, user, of).await?
+        }
+    };
     let arrived = arrivals::receive(s, &comer).await?;
     federated::note(&s.request.line, &arrived.user);
     let groups = arrived.groups.clone();

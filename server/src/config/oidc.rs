@@ -1,0 +1,141 @@
+//! Providers of OpenID Connect that this server asks itself: `[oidc.NAME]`, with what `[oidc]` says for all of them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::{Host, Url};
+use vicar_rules::Micros;
+
+use super::{Reader, Result, wrong};
+
+/// How sections of providers begin.
+const SECTIONS: &str = "oidc.";
+
+/// One provider.
+#[derive(Debug, Clone)]
+pub struct Oidc {
+    /// The id of the identity provider that it is: the name of its section.
+    pub provider: String,
+    /// `protocol`: the id of the protocol by which its users come.
+    pub protocol: String,
+    /// `issuer`, as tokens name it.
+    pub issuer: String,
+    /// `audience`: for whom a token has to be.
+    pub audience: Vec<String>,
+    /// `claim_prefix`: how the names of attributes begin that are its claims.
+    pub prefix: String,
+    /// `cafile`: who vouches for its certificate.
+    pub ca: Option<PathBuf>,
+    /// `timeout`: of each call to it.
+    pub timeout: Duration,
+    /// `clock_skew`: by how much its clock may be wrong.
+    pub skew: Micros,
+    /// `metadata_lifetime`: how old its metadata and its keys may be.
+    pub lifetime: Micros,
+}
+
+/// Whether a URL is one that is asked: by `https`, or on this machine.
+pub fn is_trustworthy(url: &Url) -> bool {
+    let is_here = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    url.scheme() == "https" && url.has_host() || url.scheme() == "http" && is_here
+}
+
+impl Reader<'_> {
+    pub(super) fn oidc(&self) -> Result<Vec<Oidc>> {
+        let mut sections: Vec<&str> = self.ini.names().map(|(section, _)| section).collect();
+        sections.retain(|section| section.starts_with(SECTIONS));
+        sections.sort_unstable();
+        sections.dedup();
+        if self.ini.value("oidc", "issuer").is_some() {
+            return wrong(
+                "oidc",
+                "issuer",
+                "belongs into a section with the id of an identity provider, like [oidc.campus]",
+            );
+        }
+        sections.into_iter().map(|section| self.provider(section)).collect()
+    }
+
+    fn provider(&self, section: &str) -> Result<Oidc> {
+        let issuer = self.text(section, "issuer")?.unwrap_or_default();
+        let is_issuer = |url: &Url| is_trustworthy(url) && url.query().or(url.fragment()).is_none();
+        if !Url::parse(&issuer).is_ok_and(|url| is_issuer(&url)) {
+            return wrong(
+                section,
+                "issuer",
+                "is no URL like https://id.example; http is for this machine alone",
+            );
+        }
+        let audience = self.list(section, "audience")?;
+        if audience.is_empty() {
+            return wrong(
+                section,
+                "audience",
+                "is needed: else a token that is for another service would do",
+            );
+        }
+        let seconds = self.number(section, "timeout")?.clamp(1, 60);
+        Ok(Oidc {
+            provider: section.strip_prefix(SECTIONS).unwrap_or_default().to_owned(),
+            protocol: self.text(section, "protocol")?.unwrap_or_default(),
+            issuer,
+            audience,
+            prefix: self.text(section, "claim_prefix")?.unwrap_or_default(),
+            ca: self.text(section, "cafile")?.map(PathBuf::from),
+            timeout: Duration::from_secs(u64::try_from(seconds).unwrap_or(5)),
+            skew: self.duration(section, "clock_skew")?.clamp(0, 5 * 60 * crate::clock::SECOND),
+            lifetime: self
+                .duration(section, "metadata_lifetime")?
+                .clamp(60 * crate::clock::SECOND, crate::clock::DAY),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::clock::SECOND;
+    use crate::config::Config;
+
+    fn read(text: &str) -> Result<Vec<Oidc>> {
+        Config::from_text(text, Path::new("/d")).map(|c| c.oidc)
+    }
+
+    #[test]
+    fn each_provider_has_a_section_and_what_is_said_for_all() {
+        assert!(read("").expect("reads").is_empty());
+        let text = "[oidc]\naudience = all\ntimeout = 2\n[oidc.b.c]\nissuer = https://b/x\n\
+                    [oidc.a]\nissuer = https://a\naudience = one,two\nprotocol = mapped\nmetadata_lifetime = 1\n";
+        let read = read(text).expect("reads");
+        let [a, b] = read.as_slice() else { panic!("{read:?}") };
+        assert_eq!((a.provider.as_str(), b.provider.as_str()), ("a", "b.c"));
+        assert_eq!(
+            (a.audience.clone(), b.audience.clone()),
+            (vec!["one".into(), "two".into()], vec!["all".into()])
+        );
+        assert_eq!((a.protocol.as_str(), b.protocol.as_str(), &*b.prefix), ("mapped", "openid", "OIDC-"));
+        assert_eq!((a.lifetime, b.timeout), (60 * SECOND, Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_provider_is_asked_by_https_and_tokens_are_for_somebody() {
+        let with = |issuer: &str| read(&format!("[oidc.a]\naudience = x\nissuer = {issuer}\n"));
+        for good in
+            ["https://a", "https://a:8443/realm", "http://127.0.0.1:1", "http://[::1]:1", "http://localhost"]
+        {
+            assert!(with(good).is_ok(), "{good}");
+        }
+        for bad in ["", "http://a", "http://10.0.0.1", "ftp://a", "https://a?x", "https://a#x", "a"] {
+            assert!(with(bad).is_err(), "{bad}");
+        }
+        assert!(read("[oidc.a]\nissuer = https://a\n").expect_err("no audience").0.contains("audience"));
+        assert!(read("[oidc]\nissuer = https://a\n").expect_err("no name").0.contains("[oidc.campus]"));
+    }
+}
