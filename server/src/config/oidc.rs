@@ -7,6 +7,7 @@ use url::{Host, Url};
 use vicar_rules::Micros;
 
 use super::{Reader, Result, wrong};
+use crate::clock::{DAY, SECOND};
 
 /// How sections of providers begin.
 const SECTIONS: &str = "oidc.";
@@ -58,6 +59,8 @@ impl Reader<'_> {
                 "belongs into a section with the id of an identity provider, like [oidc.campus]",
             );
         }
+        // What is said for all is looked at, even where there is none.
+        self.times("oidc")?;
         sections.into_iter().map(|section| self.provider(section)).collect()
     }
 
@@ -79,7 +82,7 @@ impl Reader<'_> {
                 "is needed: else a token that is for another service would do",
             );
         }
-        let seconds = self.number(section, "timeout")?.clamp(1, 60);
+        let (timeout, skew, lifetime) = self.times(section)?;
         Ok(Oidc {
             provider: section.strip_prefix(SECTIONS).unwrap_or_default().to_owned(),
             protocol: self.text(section, "protocol")?.unwrap_or_default(),
@@ -87,12 +90,18 @@ impl Reader<'_> {
             audience,
             prefix: self.text(section, "claim_prefix")?.unwrap_or_default(),
             ca: self.text(section, "cafile")?.map(PathBuf::from),
-            timeout: Duration::from_secs(u64::try_from(seconds).unwrap_or(5)),
-            skew: self.duration(section, "clock_skew")?.clamp(0, 5 * 60 * crate::clock::SECOND),
-            lifetime: self
-                .duration(section, "metadata_lifetime")?
-                .clamp(60 * crate::clock::SECOND, crate::clock::DAY),
+            timeout,
+            skew,
+            lifetime,
         })
+    }
+
+    /// The deadline of a call, the skew, and how long what is known lives.
+    fn times(&self, section: &str) -> Result<(Duration, Micros, Micros)> {
+        let seconds = u64::try_from(self.number(section, "timeout")?.clamp(1, 60)).unwrap_or(5);
+        let skew = self.duration(section, "clock_skew")?.clamp(0, 300 * SECOND);
+        let lifetime = self.duration(section, "metadata_lifetime")?.clamp(60 * SECOND, DAY);
+        Ok((Duration::from_secs(seconds), skew, lifetime))
     }
 }
 
@@ -101,7 +110,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::clock::SECOND;
     use crate::config::Config;
 
     fn read(text: &str) -> Result<Vec<Oidc>> {

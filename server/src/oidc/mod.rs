@@ -243,7 +243,7 @@ fn check(claims: &Map<String, Value>, options: &Oidc, now: Micros) -> Result<(),
     }
     match claims.get("sub").and_then(Value::as_str) {
         Some(sub) if !sub.is_empty() => Ok(()),
-        _ => Err("it is nobody's"),
+        _ => Err("it names no user"),
     }
 }
 
