@@ -12,9 +12,11 @@ fn b64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+type Sign = dyn Fn(&[u8]) -> Vec<u8>;
+
 /// What signs, and its public half as a provider shows it.
 struct Signer {
-    sign: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+    sign: Box<Sign>,
     public: Value,
     algorithm: &'static str,
 }
