@@ -35,6 +35,7 @@ fn trusts() -> Vec<Trust> {
             deleted_at: None,
             terms: Some(Terms::default()),
             external_id: None,
+            binding: None,
             origin: Origin::default(),
             suspension: None,
             adoption: None,

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Micros;
+use crate::binding::Binding;
 use crate::ceiling::{Above, Ceilings};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
@@ -26,7 +27,7 @@ pub use adopting::{Adoption, Adopts, Name, Succession, adopt};
 pub use explaining::{Passes, passes};
 pub use making::{Granted, Limits, Parties, TrustRequest, grant, grant_by_credential, redelegate};
 pub use pausing::{Part, Resumes, Standing, Suspends, Suspension, resume, suspend};
-pub use using::{Narrower, Spent, Use, admit, consume};
+pub use using::{Narrower, Presented, Spent, Use, admit, consume};
 
 /// An end in time. "Never" is the top of the order and not an absent value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,6 +136,8 @@ pub struct Trust {
     /// What whoever uses this link must present, so that a service that acts for many is not led to another's trust. It is
     /// about this link alone: who uses one below has presented what that asks for.
     pub external_id: Option<String>,
+    /// The workload that alone may use this link, whatever else its trustee can show.
+    pub binding: Option<Binding>,
     /// What this link says of the beginning of the chain.
     pub origin: Origin,
     /// Whether somebody has suspended it.

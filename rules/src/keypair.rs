@@ -84,6 +84,9 @@ pub fn bind(
     };
     let above = parent.above()?;
     let leaf = parent.chain().leaf();
+    if leaf.binding.is_some() {
+        return Err(Refusal::KeypairOfWorkload);
+    }
     if leaf.project.as_deref() != Some(&ask.project) {
         return Err(Refusal::KeypairOtherProject);
     }
@@ -206,6 +209,7 @@ mod tests {
             deleted_at: None,
             terms: Some(Terms { access: rules(&["/a/*", "/b"]), ..Terms::default() }),
             external_id: None,
+            binding: None,
             origin: Origin::default(),
             suspension: None,
             adoption: None,

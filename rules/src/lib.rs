@@ -18,6 +18,7 @@
 //! | Who may call an operation? | [`policy`] |
 //! | Who is somebody here whom an identity provider describes? | [`mapping`] |
 //! | Which user, groups and grants follow when they arrive? | [`arrival`] |
+//! | Which workload alone may use a trust? | [`binding`] |
 //! | Which roles follow from which? | [`roles`] |
 //! | Is this signed request genuine? | [`signature`] |
 //! | How is a refusal named? | [`refusal`] |
@@ -26,6 +27,7 @@ pub mod access_rule;
 pub mod access_token;
 pub mod application_credential;
 pub mod arrival;
+pub mod binding;
 pub mod ceiling;
 pub mod delegation;
 pub mod keypair;

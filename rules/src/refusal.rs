@@ -76,6 +76,10 @@ pub enum Refusal {
     LoginWithout(String),
     /// The trust's external id was not presented, or another.
     ExternalId,
+    /// The trust is bound to another workload than the one that logged in, or to one where none did.
+    OtherWorkload,
+    /// A keypair of a trust that is bound to a workload: whoever has it could be anybody.
+    KeypairOfWorkload,
     /// What is said of the beginning of the chain is said otherwise already.
     OriginIsSet(&'static str),
     /// An application credential lets nobody else be trustee than those that it names.
@@ -161,6 +165,8 @@ impl Refusal {
             | LoginTooOld
             | LoginWithout(_)
             | ExternalId
+            | OtherWorkload
+            | KeypairOfWorkload
             | OriginIsSet(_)
             | TrusteeOfCredential
             | RoleOfCredential(_)
@@ -232,6 +238,10 @@ impl std::fmt::Display for Refusal {
                 write!(f, "required_methods: the login was not by {method}; log in with it")
             }
             ExternalId => f.write_str("external_id: the trust asks for another one"),
+            OtherWorkload => f.write_str("trustee_binding: the trust is for a workload that this login is not of"),
+            KeypairOfWorkload => {
+                f.write_str("trustee_binding: a trust that is bound to a workload has no keypairs")
+            }
             OriginIsSet(what) => write!(
                 f,
                 "{what}: a trust above says something else, or the trust itself; it is never changed"
@@ -344,6 +354,8 @@ mod tests {
             (LoginTooOld, Forbidden, "max_login_age"),
             (LoginWithout(id()), Forbidden, "not by x"),
             (ExternalId, Forbidden, "external_id"),
+            (OtherWorkload, Forbidden, "trustee_binding"),
+            (KeypairOfWorkload, Forbidden, "no keypairs"),
             (OriginIsSet("labels"), Forbidden, "labels: a trust above says"),
             (TrusteeOfCredential, Forbidden, "trustee_user_id"),
             (RoleOfCredential(id()), Forbidden, "role x"),

@@ -3,6 +3,7 @@
 use super::{Authority, Chain, Evaluated, Presence, Trust, Until};
 use crate::Micros;
 use crate::application_credential::ApplicationCredential;
+use crate::binding::Binding;
 use crate::ceiling::{Ceilings, Delegated, depth_below};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
@@ -34,6 +35,8 @@ pub struct TrustRequest {
     pub terms: Terms,
     /// What whoever uses it must present.
     pub external_id: Option<String>,
+    /// The workload that alone may use it.
+    pub binding: Option<Binding>,
     /// What is said of the beginning of it all.
     pub origin: Origin,
 }
@@ -245,6 +248,7 @@ fn granted(
             deleted_at: None,
             terms: Some(terms),
             external_id: ask.external_id.clone(),
+            binding: ask.binding.clone(),
             origin,
             suspension: None,
             adoption: None,

@@ -38,6 +38,7 @@ fn ask() -> TrustRequest {
         count: None,
         terms: Terms::default(),
         external_id: None,
+        binding: None,
         origin: Origin::default(),
     }
 }

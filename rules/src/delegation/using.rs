@@ -3,10 +3,20 @@
 use super::{Evaluated, Trust};
 use crate::Micros;
 use crate::access_rule::Access;
+use crate::binding::Workload;
 use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
 use crate::terms::{Login, Terms};
+
+/// What somebody presents who uses a trust, besides their login.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Presented<'a> {
+    /// The external id.
+    pub external_id: Option<&'a str>,
+    /// Who they are by the word of an identity provider.
+    pub workload: Option<&'a Workload>,
+}
 
 /// Whether somebody may use the trust: they logged in as all links ask, and present what the last one asks for.
 ///
@@ -16,12 +26,16 @@ use crate::terms::{Login, Terms};
 pub fn admit(
     trust: &Evaluated,
     login: Login<'_>,
-    external_id: Option<&str>,
+    presented: Presented<'_>,
     now: Micros,
 ) -> Result<(), Refusal> {
-    let asked = trust.chain().leaf().external_id.as_deref();
-    if asked.is_some() && asked != external_id {
+    let leaf = trust.chain().leaf();
+    let asked = leaf.external_id.as_deref();
+    if asked.is_some() && asked != presented.external_id {
         return Err(Refusal::ExternalId);
+    }
+    if let Some(binding) = &leaf.binding {
+        binding.admit(presented.workload)?;
     }
     trust.above()?.terms.admit(login, now)
 }

@@ -113,6 +113,7 @@ fn ruined(r: &Ruin) -> Vec<Trust> {
             deleted_at: None,
             terms: Some(Terms::default()),
             external_id: None,
+            binding: None,
             origin: Origin::default(),
             suspension: None,
             adoption: None,

@@ -273,6 +273,7 @@ proptest! {
                 ..Default::default()
             },
             external_id: None,
+            binding: None,
             origin: Origin::default(),
         };
         let parties = Parties {

@@ -408,6 +408,7 @@ impl World {
             count,
             terms: Terms::default(),
             external_id: None,
+            binding: None,
             origin: Origin::default(),
         };
         ask.terms = self.lawful_terms(&ask, above.map(|a| &a.terms), wish);

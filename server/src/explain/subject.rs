@@ -351,6 +351,10 @@ fn say_conditions(leaf: &Trust, authority: &Authority, words: &mut Words) {
     if leaf.external_id.is_some() {
         all.push("they present its external_id".to_owned());
     }
+    if let Some(binding) = &leaf.binding {
+        let of = &binding.issuer;
+        all.push(format!("they logged in as the workload {} of {of} (trustee_binding)", binding.subject));
+    }
     if let Some(uses) = leaf.remaining_uses {
         all.push(format!("{uses} uses are left"));
     }

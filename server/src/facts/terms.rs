@@ -8,10 +8,12 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
 use vicar_rules::access_rule::{Access, AccessRule};
+use vicar_rules::binding::Binding;
 use vicar_rules::delegation::{Adoption, Name, Standing, Suspension, Trust};
 use vicar_rules::terms::Terms;
 
 use crate::clock::{self, SECOND};
+use crate::extra;
 
 /// When a living trust with terms was deleted, as its row has it for Keystones: the last day of the year 9999.
 pub const APART: Micros = 253_402_214_400 * SECOND;
@@ -44,6 +46,7 @@ const MAX_TOKEN_TTL: &str = "max_token_ttl";
 const MAX_LOGIN_AGE: &str = "max_login_age";
 const REQUIRED_METHODS: &str = "required_methods";
 const EXTERNAL_ID: &str = "external_id";
+const BINDING: &str = "trustee_binding";
 const SUSPENSION: &str = "suspension";
 const ADOPTION: &str = "adoption";
 const CREDENTIAL: &str = "application_credential";
@@ -71,6 +74,9 @@ pub fn write(trust: &Trust, is_below: bool) -> Option<String> {
     }
     if let Some(id) = &trust.external_id {
         out.insert(EXTERNAL_ID.into(), id.as_str().into());
+    }
+    if let Some(binding) = &trust.binding {
+        out.insert(BINDING.into(), binding_to_json(binding));
     }
     if let Some(s) = &trust.suspension {
         let stored = json!({"at": s.at, "by": s.by, "standing": s.standing.0, "reason": s.reason});
@@ -102,6 +108,7 @@ pub fn read(text: &str, trust: &mut Trust) -> Option<()> {
             MAX_LOGIN_AGE => terms.max_login_age = Some(value.as_i64()?),
             REQUIRED_METHODS => terms.required_methods = serde_json::from_value(value.clone()).ok()?,
             EXTERNAL_ID => trust.external_id = Some(value.as_str()?.to_owned()),
+            BINDING => trust.binding = Some(binding(value)?),
             SUSPENSION => trust.suspension = Some(suspension(value)?),
             ADOPTION => trust.adoption = Some(adoption(value)?),
             CREDENTIAL => trust.credential = Some(value.as_str()?.to_owned()),
@@ -110,6 +117,25 @@ pub fn read(text: &str, trust: &mut Trust) -> Option<()> {
     }
     trust.terms = Some(terms);
     Some(())
+}
+
+/// The binding to a workload as clients give it and see it, and as it is stored.
+pub fn binding_to_json(binding: &Binding) -> Value {
+    let mut out = json!({"issuer": binding.issuer, "subject": binding.subject});
+    if let Some(audience) = &binding.audience {
+        extra::set(&mut out, "audience", audience.as_str());
+    }
+    out
+}
+
+/// Reads it; `None` when it is none.
+pub fn binding(stored: &Value) -> Option<Binding> {
+    let text = |name: &str| stored[name].as_str().map(str::to_owned);
+    let audience = match &stored["audience"] {
+        Value::Null => None,
+        audience => Some(audience.as_str()?.to_owned()),
+    };
+    Some(Binding { issuer: text("issuer")?, subject: text("subject")?, audience })
 }
 
 fn suspension(stored: &Value) -> Option<Suspension> {
@@ -200,6 +226,7 @@ mod tests {
             deleted_at: None,
             terms: Some(Terms::default()),
             external_id: None,
+            binding: None,
             origin: Origin::default(),
             suspension: None,
             adoption: None,
@@ -225,6 +252,7 @@ mod tests {
         let whole = Trust {
             terms: Some(terms.clone()),
             external_id: Some("a customer".into()),
+            binding: Some(Binding { issuer: "i".into(), subject: "s".into(), audience: Some("a".into()) }),
             suspension: Some(suspension),
             adoption: Some(adoption),
             credential: Some("c".into()),
@@ -237,6 +265,10 @@ mod tests {
             with(Terms { not_before: None, max_token_ttl: None, ..terms.clone() }),
             with(Terms { max_login_age: None, required_methods: BTreeSet::new(), ..terms.clone() }),
             Trust { external_id: None, suspension: None, ..whole.clone() },
+            Trust {
+                binding: Some(Binding { issuer: "i".into(), subject: "s".into(), audience: None }),
+                ..whole.clone()
+            },
             Trust { terms: trust().terms, adoption: None, ..whole.clone() },
         ] {
             let text = write(&trust, false).expect("something to store");
@@ -247,6 +279,7 @@ mod tests {
         assert_eq!(write(&trust(), false), None);
         for some in [
             Trust { external_id: whole.external_id.clone(), ..trust() },
+            Trust { binding: whole.binding.clone(), ..trust() },
             Trust { suspension: whole.suspension.clone(), ..trust() },
             Trust { adoption: whole.adoption.clone(), ..trust() },
             Trust { credential: whole.credential.clone(), ..trust() },
@@ -269,6 +302,8 @@ mod tests {
             r#"{"access_rules": "all"}"#,
             r#"{"required_methods": "password"}"#,
             r#"{"external_id": 1}"#,
+            r#"{"trustee_binding": {"issuer": "i"}}"#,
+            r#"{"trustee_binding": {"issuer": "i", "subject": "s", "audience": 1}}"#,
             r#"{"suspension": {"at": 1, "by": "carol", "standing": -1, "reason": ""}}"#,
             r#"{"suspension": {"at": 1}}"#,
             r#"{"adoption": {"at": 1, "by": "dave"}}"#,

@@ -48,6 +48,7 @@ fn read_trust(r: &mut Row) -> Result<Trust> {
         deleted_at: r.take::<Option<DateTime>>()?.map(|d| d.0),
         terms: Some(Terms::default()),
         external_id: None,
+        binding: None,
         origin: origin::of_column(r.take::<Option<String>>()?.as_deref()),
         suspension: None,
         adoption: None,

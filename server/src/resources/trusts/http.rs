@@ -60,6 +60,14 @@ schema!(CREATE, {
             "type": ["array", "null"], "maxItems": 8, "items": {"type": "string", "minLength": 1, "maxLength": 64},
         },
         "external_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 255, "pattern": TEXT},
+        "trustee_binding": {
+            "type": ["object", "null"], "required": ["issuer", "subject"], "additionalProperties": false,
+            "properties": {
+                "issuer": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": TEXT},
+                "subject": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": TEXT},
+                "audience": {"type": ["string", "null"], "minLength": 1, "maxLength": 255, "pattern": TEXT},
+            },
+        },
         "source_identity": crate::http::schema::source_identity(),
         "labels": crate::http::schema::labels(),
     },
@@ -94,6 +102,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
         required_methods: required_methods(s.app, &mut body)?,
     };
     let external_id = take_text(&mut body, "external_id");
+    let binding = body.remove("trustee_binding").filter(|given| !given.is_null());
     let origin = origin::read(&body);
     for own in sql::OWN {
         body.remove(own);
@@ -114,6 +123,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
             .transpose()?,
         terms,
         external_id,
+        binding: binding.as_ref().and_then(terms::binding),
         origin,
     };
     body.remove("project_id");

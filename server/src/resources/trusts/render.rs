@@ -60,6 +60,9 @@ pub fn more(t: &Trust) -> Map<String, Value> {
     if let Some(id) = &t.external_id {
         out.insert("external_id".into(), id.as_str().into());
     }
+    if let Some(binding) = &t.binding {
+        out.insert("trustee_binding".into(), terms::binding_to_json(binding));
+    }
     out.extend(origin::to_json(&t.origin));
     if let Some(s) = &t.suspension {
         let shown = json!({"suspended_at": clock::iso(s.at), "user_id": s.by, "reason": s.reason});

@@ -120,6 +120,7 @@ pub async fn insert(
 /// Whether something is recorded of a trust that a Keystone does not know, so that it is deleted there.
 pub fn is_apart(t: &Trust) -> bool {
     t.external_id.is_some()
+        || t.binding.is_some()
         || t.suspension.is_some()
         || t.adoption.is_some()
         || t.credential.is_some()
@@ -190,6 +191,7 @@ pub const OWN: [&str; 20] = [
     "max_login_age",
     "required_methods",
     "external_id",
+    "trustee_binding",
     "source_identity",
     "labels",
     "suspension",
