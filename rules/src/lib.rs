@@ -17,6 +17,7 @@
 //! | Which tokens end with a role that is taken away? | [`loss`] |
 //! | Who may call an operation? | [`policy`] |
 //! | Who is somebody here whom an identity provider describes? | [`mapping`] |
+//! | Who is an entry of a directory here, and for how long is that so? | [`directory`] |
 //! | Which roles follow from which? | [`roles`] |
 //! | Is this signed request genuine? | [`signature`] |
 //! | How is a refusal named? | [`refusal`] |
@@ -26,6 +27,7 @@ pub mod access_token;
 pub mod application_credential;
 pub mod ceiling;
 pub mod delegation;
+pub mod directory;
 pub mod keypair;
 pub mod loss;
 pub mod mapping;

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Ec2Keys};
 use crate::crypto::keys::KeyRing;
 use crate::crypto::passwords::Passwords;
+use crate::directory::Service;
 use crate::evidence::Uses;
 use crate::metrics::Metrics;
 use crate::notifications::Notifications;
@@ -38,6 +39,8 @@ pub struct App {
     rules: RwLock<Arc<Rules>>,
     /// Password hashing off the async threads.
     pub passwords: Passwords,
+    /// Directories that users come from.
+    pub directories: Arc<Service>,
     /// Failed logins that are not written yet.
     pub failures: Failures,
     /// Uses of delegations that are not written yet.
@@ -113,6 +116,11 @@ impl App {
             receipt_keys,
             credential_keys: KeyRing::new(config.credential_keys.clone(), true),
             passwords: Passwords::new(&config),
+            directories: Service::new(
+                config.directories.clone(),
+                config.stored_domain_options,
+                clock.clone(),
+            ),
             notifications: Notifications::new(&config.messaging, metrics.notifications.clone()),
             metrics,
             traces: Traces::default(),
@@ -123,7 +131,8 @@ impl App {
             rules,
             store: store
                 .with_clock(clock.clone(), config.compliance.disable_user_account_days_inactive)
-                .with_memberships(config.authorization_ttl),
+                .with_memberships(config.authorization_ttl)
+                .with_directories(Service::for_store(&config.directories, config.stored_domain_options)),
             config,
             clock,
         }))

@@ -98,6 +98,12 @@ pub enum Error {
     /// The handler is to be run again once there is a place for a long read.
     #[error("An unexpected error prevented the server from fulfilling your request.")]
     TakesLong,
+    /// The handler is to be run again once a directory has been read.
+    #[error("An unexpected error prevented the server from fulfilling your request.")]
+    Unread(store::Unread),
+    /// 503 for some seconds: a directory does not say what has to be known. Who asked it has logged why.
+    #[error("The service is temporarily unavailable. Please try again.")]
+    DirectoryAway,
     /// Another transaction was in the way, with a detail for the log: the request is run again, and in the end 503.
     #[error("The service is temporarily unavailable. Please try again.")]
     Retry(String),
@@ -138,8 +144,9 @@ impl Error {
             | Self::NotConfigured(_)
             | Self::Busy
             | Self::RevokedThisSecond
+            | Self::DirectoryAway
             | Self::Retry(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NeedsWriter | Self::Pending | Self::TakesLong | Self::Internal(_) => {
+            Self::NeedsWriter | Self::Pending | Self::TakesLong | Self::Unread(_) | Self::Internal(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         }
@@ -168,7 +175,9 @@ impl Error {
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Internal(d) | Self::Unavailable(d, _) | Self::Retry(d) => Some(d),
-            Self::NeedsWriter | Self::Pending | Self::TakesLong => Some("a handler was not run again"),
+            Self::NeedsWriter | Self::Pending | Self::TakesLong | Self::Unread(_) => {
+                Some("a handler was not run again")
+            }
             _ => None,
         }
     }
@@ -188,6 +197,8 @@ impl From<store::Error> for Error {
             store::Error::NeedsWriter => Self::NeedsWriter,
             store::Error::Unavailable(d) => Self::Unavailable(d, 1),
             store::Error::Refused(d) => Self::BadRequest(d),
+            store::Error::Unread(what) => Self::Unread(what),
+            store::Error::DirectoryAway => Self::DirectoryAway,
             store::Error::Broken(d) => Self::Internal(d),
         }
     }
@@ -225,6 +236,9 @@ impl IntoResponse for Error {
         match &self {
             Self::Busy | Self::RevokedThisSecond | Self::Retry(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::DirectoryAway => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
             Self::Unavailable(_, seconds) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));

@@ -311,7 +311,7 @@ fn what_logins_or_rules_rely_on_refuses_the_start_unless_it_is_accepted() {
     let more = ["--metrics-listen", "off", "--listen", "127.0.0.1:0"];
     let domains = s.path("domains");
     std::fs::create_dir(&domains).expect("made");
-    std::fs::write(domains.join("keystone.People.conf"), "[identity]\ndriver = ldap\n").expect("written");
+    std::fs::write(domains.join("keystone.People.conf"), "[identity]\ndriver = mine\n").expect("written");
     let own = format!("domain_specific_drivers_enabled = true\ndomain_config_dir = {}\n", domains.display());
     for (ini, option, name) in [
         ("[token]\nprovider = jws\n", "[token] provider", "token-provider"),

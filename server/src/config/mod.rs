@@ -5,6 +5,7 @@
 
 pub mod client_certificate;
 mod compliance;
+pub mod directory;
 pub mod domain;
 pub mod foreign;
 pub mod front;
@@ -25,6 +26,7 @@ use vicar_rules::Micros;
 use vicar_rules::terms::Terms;
 
 use self::client_certificate::ClientCertificates;
+use self::directory::Directories;
 use self::domain::DomainOptions;
 use self::front::{Cors, Health};
 use self::messaging::Messaging;
@@ -204,6 +206,8 @@ pub struct Config {
     pub path_prefix: String,
     /// `[DEFAULT] admin_token`
     pub admin_token: Option<Secret>,
+    /// Directories that the files of domains name.
+    pub directories: Directories,
     /// What domains can have otherwise.
     pub domain_options: DomainOptions,
     /// `[identity] domain_configurations_from_database`, with drivers of domains: what is stored for domains has an effect.
@@ -385,6 +389,7 @@ impl Config {
             public_endpoint,
             admin_token: r.text("DEFAULT", "admin_token")?.map(Secret),
             domain_options: DomainOptions::read(ini)?,
+            directories: r.directories()?,
             stored_domain_options: r.flag("identity", "domain_configurations_from_database")?
                 && r.flag("identity", "domain_specific_drivers_enabled")?,
             list_limits: r.list_limits()?,
@@ -444,6 +449,14 @@ impl Reader<'_> {
             required_methods: required,
             ..Terms::default()
         })
+    }
+
+    fn directories(&self) -> Result<Directories> {
+        let span = self.duration("vicar", "directory_max_age")?;
+        let dir = self.text("identity", "domain_config_dir")?.unwrap_or_default();
+        let by_files = self.flag("identity", "domain_specific_drivers_enabled")?
+            && !self.flag("identity", "domain_configurations_from_database")?;
+        Ok(directory::of_files(by_files.then_some(Path::new(&dir)), span))
     }
 
     fn list_limits(&self) -> Result<ListLimits> {

@@ -307,7 +307,7 @@ mod tests {
                     application_credential_role assignment credential expiring_user_group_membership \
                     federated_user id_mapping local_user nonlocal_user password request_token \
                     system_assignment user user_group_membership user_option vicar_delegation_policy \
-                    vicar_keypair vicar_may_delegate vicar_use";
+                    vicar_directory_entry vicar_keypair vicar_may_delegate vicar_use";
         let group = "assignment expiring_user_group_membership group id_mapping system_assignment \
                      user_group_membership";
         let role = "application_credential application_credential_access_rule application_credential_role \
@@ -322,7 +322,11 @@ mod tests {
                  vicar_use",
             ),
             ("credential", "credential vicar_keypair vicar_use"),
-            ("domain", "assignment config_register id_mapping limit sensitive_config whitelisted_config"),
+            (
+                "domain",
+                "assignment config_register id_mapping limit sensitive_config vicar_directory \
+                 vicar_directory_entry whitelisted_config",
+            ),
             ("region", "policy_association region"),
             ("service", "endpoint policy_association project_endpoint service"),
             ("endpoint", "endpoint policy_association project_endpoint"),

@@ -152,6 +152,15 @@ const STEPS: &[Step] = &[
         mysql: include_str!("0011/mysql.sql"),
         rows: &[include_str!("0011/keypairs.sql")],
     },
+    // When users and groups of directories were read.
+    Step {
+        version: 12,
+        serves_from: 2,
+        sqlite: include_str!("0012/sqlite.sql"),
+        postgres: include_str!("0012/postgres.sql"),
+        mysql: include_str!("0012/mysql.sql"),
+        rows: &[],
+    },
 ];
 
 impl Step {
