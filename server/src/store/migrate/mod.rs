@@ -446,6 +446,7 @@ mod tests {
             "4d05d75dcb9fd313",
             "724ddc72adbf20ab",
             "4200ce017c18dd4f",
+            "1f3a709c1e5eae17",
         ];
         let now: Vec<String> = STEPS.iter().map(digest).collect();
         assert_eq!(now, frozen);
