@@ -399,7 +399,8 @@ def by_credential(cloud, made):
 
 
 def by_key(cloud, key):
-    return cloud.va.post('/ec2tokens', cloud.va.admin(cloud.v.password), sign.ec2_v2(key['access'], key['secret'])).status
+    signed = sign.ec2_v2(key['access'], key['secret'])
+    return cloud.va.post('/ec2tokens', cloud.va.admin(cloud.v.password), signed).status
 
 
 def delegation(cloud):
