@@ -35,6 +35,13 @@ run:
 | What | Calls |
 | --- | --- |
 %s
+
+Terms, suspension, succession, evidence, ceilings and credentials that delegate have their examples in
+[delegation.md](delegation.md), which the tests run too:
+
+| What | Calls |
+| --- | --- |
+%s
 '''
 
 
@@ -56,6 +63,23 @@ def examples():
         shown = list(dict.fromkeys('`%s /v3%s`' % (m, re.sub(r'\$\{?(\w+)\}?', r'{\1}', p)) for m, p in calls))
         if shown and not title.startswith('A server'):
             rows.append('| [%s](by-example.md#%s) | %s |' % (title, anchor(title), ', '.join(shown)))
+    return '\n'.join(rows)
+
+
+def delegation():
+    """The sections of delegation.md that have calls, with these."""
+    with open(os.path.join(HERE, 'delegation.md')) as f:
+        parts = re.split(r'^##+ (.+)$', f.read(), flags=re.M)[1:]
+    rows = []
+    for title, text in zip(parts[::2], parts[1::2]):
+        calls = [call for block in re.findall(r'^```sh\n(.*?)^```', text, re.M | re.S)
+                 for call in re.findall(r'curl (?:-X (\w+) )?"\$OS_AUTH_URL(/[^"]+)"([^|]*?)(?=curl|\Z)', block, re.S)]
+        # Without a method curl sends what it has a body for as POST.
+        shown = list(dict.fromkeys('`%s /v3%s`' % (method or ('POST' if ' -d ' in rest else 'GET'),
+                                                   re.sub(r'\$(\w+)', lambda m: '{%s}' % m.group(1).lower(), path))
+                                   for method, path, rest in calls))
+        if shown:
+            rows.append('| [%s](delegation.md#%s) | %s |' % (title, anchor(title), ', '.join(shown)))
     return '\n'.join(rows)
 
 
@@ -153,7 +177,7 @@ def answers(operation):
 
 
 def page(document):
-    out = [HEAD % examples()]
+    out = [HEAD % (examples(), delegation())]
     by_tag = {}
     for path, item in document['paths'].items():
         for method in METHODS:

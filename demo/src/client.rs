@@ -21,6 +21,7 @@ const TRIES: usize = 5;
 const AUTH_TOKEN: &str = "X-Auth-Token";
 /// The header with the token that a request is about, or that an answer issues.
 const SUBJECT_TOKEN: &str = "X-Subject-Token";
+const ACCESS_RULES: &str = "OpenStack-Identity-Access-Rules";
 
 /// Speaks to one server.
 #[derive(Debug)]
@@ -99,6 +100,16 @@ impl Client {
         self.call(Method::PUT, path, &[(AUTH_TOKEN, token)], None)
     }
 
+    /// `PUT` with a body.
+    pub(crate) fn put_body(&self, token: &str, path: &str, body: &Value) -> Result<Answer, Stop> {
+        self.call(Method::PUT, path, &[(AUTH_TOKEN, token)], Some(body))
+    }
+
+    /// `PATCH`.
+    pub(crate) fn patch(&self, token: &str, path: &str, body: &Value) -> Result<Answer, Stop> {
+        self.call(Method::PATCH, path, &[(AUTH_TOKEN, token)], Some(body))
+    }
+
     /// `DELETE`.
     pub(crate) fn delete(&self, token: &str, path: &str) -> Result<Answer, Stop> {
         self.call(Method::DELETE, path, &[(AUTH_TOKEN, token)], None)
@@ -117,6 +128,12 @@ impl Client {
     /// Validation of a token by the bearer of another.
     pub(crate) fn validate(&self, token: &str, subject: &str) -> Result<Answer, Stop> {
         let headers = [(AUTH_TOKEN, token), (SUBJECT_TOKEN, subject)];
+        self.call(Method::GET, "/v3/auth/tokens?nocatalog=1", &headers, None)
+    }
+
+    /// Validation by a service that says that it enforces access rules.
+    pub(crate) fn validate_with_rules(&self, token: &str, subject: &str) -> Result<Answer, Stop> {
+        let headers = [(AUTH_TOKEN, token), (SUBJECT_TOKEN, subject), (ACCESS_RULES, "1.0")];
         self.call(Method::GET, "/v3/auth/tokens?nocatalog=1", &headers, None)
     }
 

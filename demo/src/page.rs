@@ -103,7 +103,8 @@ impl Page {
         self.line("");
         self.paragraph(
             "Alice lets services act for her. Each may hand on what it was given, never more, and a program
-             gets a key. Then she takes it all back with one deletion.",
+             gets a key. One gets what a single task needs, and is paused. Then she takes it all back with one
+             deletion, and a colleague takes over what has to go on when she leaves.",
         );
         self.line("");
         self.paragraph(&format!("Played {place}. Times are UTC."));

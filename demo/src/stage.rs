@@ -26,6 +26,7 @@ pub(crate) struct Stage {
     pub(crate) mistral: Thing,
     pub(crate) ec2_api: Thing,
     pub(crate) mallory: Thing,
+    pub(crate) erin: Thing,
     pub(crate) orchard: Thing,
     pub(crate) meadow: Thing,
     pub(crate) services: Thing,
@@ -91,7 +92,7 @@ impl Admin {
             self.make(client, page, "project", ["orchard", "meadow", "services"], &domain)?;
         let password = random::hex();
         let login = json!({"domain_id": self.domain, "password": password});
-        let [alice, mallory] = self.make(client, page, "user", ["alice", "mallory"], &login)?;
+        let [alice, erin, mallory] = self.make(client, page, "user", ["alice", "erin", "mallory"], &login)?;
         let services_users = ["solum", "heat", "aodh", "mistral", "ec2-api"];
         let [solum, heat, aodh, mistral, ec2_api] =
             self.make(client, page, "user", services_users, &login)?;
@@ -99,6 +100,7 @@ impl Admin {
         let [stack_owner, creator] =
             self.make(client, page, "role", ["heat_stack_owner", "creator"], &json!({}))?;
         self.grant(client, page, &alice, &orchard, &[&member, &stack_owner, &creator])?;
+        self.grant(client, page, &erin, &orchard, &[&member])?;
         self.grant(client, page, &alice, &meadow, &[&member])?;
         self.grant(client, page, &ec2_api, &services, &[&service])?;
         let ahead = self.ahead;
@@ -110,6 +112,7 @@ impl Admin {
             mistral,
             ec2_api,
             mallory,
+            erin,
             orchard,
             meadow,
             services,
@@ -120,6 +123,22 @@ impl Admin {
             password,
             ahead,
         })
+    }
+
+    /// Lets nobody delegate more than this on a project.
+    pub(crate) fn set_ceiling(
+        &self,
+        client: &Client,
+        project: &Thing,
+        ceiling: &Value,
+    ) -> Result<Answer, Stop> {
+        let path = format!("/v3/projects/{}/delegation_policy", project.id);
+        client.put_body(&self.token, &path, &json!({"delegation_policy": ceiling}))
+    }
+
+    /// Disables a user.
+    pub(crate) fn disable(&self, client: &Client, user: &Thing) -> Result<Answer, Stop> {
+        client.patch(&self.token, &format!("/v3/users/{}", user.id), &json!({"user": {"enabled": false}}))
     }
 
     /// Makes objects of one kind, which differ in their names only.

@@ -1,5 +1,6 @@
-//! The story itself: alice lets solum act for her, solum hands it on, a program gets a key, and one
-//! deletion ends it all.
+//! The story itself: alice lets solum act for her, solum hands it on, a program gets a key; a trust is
+//! narrowed and paused, a ceiling refuses what is too much; one deletion ends it all, and what alice leaves
+//! behind rests on a colleague.
 
 use serde_json::{Map, Value, json};
 use vicar_rules::signature::{SignatureError, SignedRequest, amz_date, sign_v2, sign_v4};
@@ -14,6 +15,8 @@ use crate::tree;
 
 const MINUTE: i64 = 60 * SECOND;
 const TRUSTS: &str = "/v3/OS-TRUST/trusts";
+/// Where alice says that her delegation began.
+const ORDER: &str = "order 4711";
 
 /// Runs all chapters in order.
 pub(crate) fn tell(client: &Client, page: &mut Page, admin: &mut Admin) -> Result<(), Stop> {
@@ -25,10 +28,14 @@ pub(crate) fn tell(client: &Client, page: &mut Page, admin: &mut Admin) -> Resul
     let mut story = Story { http: client, page, on: &stage, alice, service };
     let links = story.delegation()?;
     let key = story.key(&links)?;
+    let task = story.task()?;
+    story.pause(&task)?;
+    story.ceiling(admin)?;
     story.refusals(&links, &key)?;
     story.tree_before(&links, &key)?;
     story.end(&links, &key)?;
-    story.aftermath(&links, &key)
+    story.aftermath(&links, &key)?;
+    story.succession(admin, &task)
 }
 
 /// A password login.
@@ -197,12 +204,26 @@ impl<'a> Story<'a> {
         names.join(" → ")
     }
 
+    /// Who acts by a token, and who acted before them.
+    fn actors(&self, token: &Value) -> String {
+        let mut names = Vec::new();
+        let mut act = &token["act"];
+        while let Some(id) = act["sub"].as_str() {
+            names.push(self.page.named(id));
+            act = &act["act"];
+        }
+        names.join(", ")
+    }
+
     fn delegation(&mut self) -> Result<Links<'a>, Stop> {
         let on = self.on;
         let end = |minutes: i64| time::iso(on.now() / SECOND * SECOND + minutes * MINUTE);
         self.page.chapter("Alice lets solum act for her");
         let roles = [&on.member, &on.stack_owner];
-        let with = json!({"allow_redelegation": true, "redelegation_count": 2, "expires_at": end(30)});
+        let with = json!({
+            "allow_redelegation": true, "redelegation_count": 2, "expires_at": end(30),
+            "source_identity": ORDER,
+        });
         let ask = self.ask(&on.alice, &on.solum, &roles, with);
         let alice = self.alice.clone();
         let solum = self.hand_on(
@@ -227,6 +248,19 @@ impl<'a> Story<'a> {
         let ask = self.ask(&on.alice, &on.aodh, &[&on.member], json!({"allow_redelegation": true}));
         let aodh =
             self.hand_on(("heat", &heat.token), "hands it on to aodh, with one role", ask, 0, &chain)?;
+        let shown = self.http.validate(&self.service, &aodh.token)?;
+        let token = &shown.body["token"];
+        self.page.step(
+            Step::by("ec2-api", "reads in aodh's token who acts, for whom, and how it began")
+                .answered(&shown, 200)
+                .is("act", "aodh, heat, solum", self.actors(token))
+                .is("links told", 3, shown.list("/token/delegation_chain").len())
+                .is(
+                    "source_identity",
+                    ORDER,
+                    token["OS-TRUST:trust"]["source_identity"].as_str().unwrap_or_default(),
+                ),
+        );
         let mut ask = self.ask(&on.alice, &on.mistral, &[&on.reader], json!({"allow_redelegation": true}));
         ask.impersonation = false;
         let chain = [&on.alice, &on.solum, &on.mistral];
@@ -280,6 +314,102 @@ impl<'a> Story<'a> {
 
     fn exchange(&self, signed: &Value) -> Result<Answer, Stop> {
         self.http.post(&self.service, "/v3/ec2tokens", signed)
+    }
+
+    /// A trust as small as its task, and a token that is smaller still.
+    fn task(&mut self) -> Result<Link<'a>, Stop> {
+        let on = self.on;
+        self.page.chapter("Heat gets what one task needs, and takes less");
+        let rule =
+            |method: &str, path: String| json!({"service": "orchestration", "method": method, "path": path});
+        let rules =
+            [rule("GET", "/v1/*/stacks/**".into()), rule("POST", "/v1/*/stacks/web/*/actions".into())];
+        let until = time::iso(on.now() / SECOND * SECOND + 30 * MINUTE);
+        let with = json!({"access_rules": rules, "max_token_ttl": 600, "expires_at": until});
+        let ask = self.ask(&on.alice, &on.heat, &[&on.member], with);
+        let made = self.post(&self.alice, &ask)?;
+        self.page.step(
+            Step::by("alice", "makes a trust for heat that is good for two kinds of request")
+                .answered(&made, 201)
+                .is("access_rules", 2, made.list("/trust/access_rules").len())
+                .is("max_token_ttl", 600, &made.body["trust"]["max_token_ttl"]),
+        );
+        let id = made.text("/trust/id")?;
+        let look = format!("/v1/{}/stacks/web", on.orchard.id);
+        let less = json!({
+            "id": id, "roles": [{"id": on.reader.id}], "expires_in": 30,
+            "access_rules": [rule("GET", look.clone())],
+        });
+        let answer = enter(self.http, on, &on.heat, json!({"OS-TRUST:trust": less}))?;
+        let token = &answer.body["token"];
+        let at = |name: &str| time::from_iso(token[name].as_str().unwrap_or_default()).unwrap_or_default();
+        let rules = answer.list("/token/application_credential/access_rules");
+        let path = rules.first().and_then(|rule| rule["path"].as_str()).unwrap_or_default();
+        self.page.step(
+            Step::by("heat", "takes it up for one look at one stack")
+                .answered(&answer, 201)
+                .is("roles", on.reader.name, self.page.list(tree::ids(answer.list("/token/roles"))))
+                .is("for", format!("GET {look}"), format!("GET {path}"))
+                .holds("for 30 seconds", (1..=30 * SECOND).contains(&(at("expires_at") - at("issued_at")))),
+        );
+        let token = answer.token()?;
+        let a = self.http.validate_with_rules(&self.service, &token)?;
+        self.page
+            .step(Step::by("ec2-api", "validates it, as a service that enforces rules").answered(&a, 200));
+        let a = self.http.validate(&self.service, &token)?;
+        self.page.step(Step::by("ec2-api", "validates it, without saying so").answered(&a, 404));
+        let more = json!({"id": id, "access_rules": [rule("DELETE", look)]});
+        let a = enter(self.http, on, &on.heat, json!({"OS-TRUST:trust": more}))?;
+        self.refused(&on.heat, "takes it up to delete the stack", &a, 403);
+        Ok(Link { holder: &on.heat, id, until, token })
+    }
+
+    fn pause(&mut self, task: &Link<'a>) -> Result<(), Stop> {
+        let on = self.on;
+        self.page.chapter("Alice pauses it, and lets it go on");
+        let why = json!({"suspension": {"reason": "a look at it first"}});
+        let a = self.http.post(&self.alice, &format!("{}/suspend", task.path()), &why)?;
+        let reason = a.body["trust"]["suspension"]["reason"].as_str().unwrap_or_default();
+        self.page.step(Step::by("alice", "suspends her trust for heat").answered(&a, 200).is(
+            "reason",
+            "a look at it first",
+            reason,
+        ));
+        let a = self.http.validate_with_rules(&self.service, &task.token)?;
+        self.page.step(Step::by("ec2-api", "validates heat's token").answered(&a, 404));
+        let a = self.consume(&on.heat, &task.id)?;
+        self.refused(&on.heat, "takes it up", &a, 401);
+        let resume = format!("{}/resume", task.path());
+        let heat = enter(self.http, on, &on.heat, json!("unscoped"))?.token()?;
+        let a = self.http.post(&heat, &resume, &json!({}))?;
+        self.refused(&on.heat, "resumes what alice suspended", &a, 403);
+        let a = self.http.post(&self.alice, &resume, &json!({}))?;
+        self.page.step(
+            Step::by("alice", "resumes it")
+                .answered(&a, 200)
+                .holds("no longer suspended", a.body["trust"].get("suspension").is_none()),
+        );
+        Ok(())
+    }
+
+    /// Whoever runs a project says how much may be delegated there.
+    fn ceiling(&mut self, admin: &Admin) -> Result<(), Stop> {
+        let on = self.on;
+        self.page.chapter("Orchard has a ceiling");
+        let ceiling = json!({"max_lifetime": 3600, "never_roles": [{"id": on.creator.id}]});
+        let a = admin.set_ceiling(self.http, &on.orchard, &ceiling)?;
+        self.page.step(
+            Step::by("admin", "lets nothing be delegated for more than an hour, and never creator")
+                .answered(&a, 200)
+                .is("max_lifetime", 3600, &a.body["delegation_policy"]["max_lifetime"]),
+        );
+        let end =
+            |minutes: i64| json!({"expires_at": time::iso(on.now() / SECOND * SECOND + minutes * MINUTE)});
+        let a = self.post(&self.alice, &self.ask(&on.alice, &on.heat, &[&on.member], end(120)))?;
+        self.refused(&on.alice, "makes a trust for two hours", &a, 403);
+        let a = self.post(&self.alice, &self.ask(&on.alice, &on.heat, &[&on.creator], end(10)))?;
+        self.refused(&on.alice, "delegates her role creator", &a, 403);
+        Ok(())
     }
 
     fn refused(&mut self, who: &Thing, what: &str, answer: &Answer, status: u16) {
@@ -451,6 +581,35 @@ impl<'a> Story<'a> {
                 .is("keypairs", 0, accesses(&all).len()),
         );
         self.draw(&lineage);
+        Ok(())
+    }
+
+    /// Alice leaves, and a colleague with the same roles takes over.
+    fn succession(&mut self, admin: &Admin, task: &Link<'a>) -> Result<(), Stop> {
+        let on = self.on;
+        self.page.chapter("Alice leaves, and heat goes on for erin");
+        let erin = enter(self.http, on, &on.erin, json!({"project": {"id": on.orchard.id}}))?.token()?;
+        let a = admin.disable(self.http, &on.alice)?;
+        self.page.step(Step::by("admin", "disables alice").answered(&a, 200));
+        let a = self.consume(&on.heat, &task.id)?;
+        self.refused(&on.heat, "takes up the trust for its task", &a, 401);
+        let a = self.http.post(&erin, &format!("{}/adopt", task.path()), &json!({}))?;
+        let adopter = a.body["trust"]["adopted_by"]["user_id"].as_str().unwrap_or_default();
+        self.page.step(
+            Step::by("erin", "adopts it, as they hold the role too")
+                .answered(&a, 200)
+                .is("adopted_by", "erin", self.page.named(adopter))
+                .is("id", &task.id, a.body["trust"]["id"].as_str().unwrap_or_default()),
+        );
+        let a = self.consume(&on.heat, &task.id)?;
+        let user = a.body["token"]["user"]["id"].as_str().unwrap_or_default();
+        let rests_on = a.body["token"]["delegation_chain"][0]["adopted_by"].as_str().unwrap_or_default();
+        self.page.step(
+            Step::by("heat", "takes it up again")
+                .answered(&a, 201)
+                .is("user", "alice", self.page.named(user))
+                .is("rests on", "erin", self.page.named(rests_on)),
+        );
         Ok(())
     }
 }

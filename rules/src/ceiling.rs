@@ -251,14 +251,60 @@ impl Ceilings {
         what: Delegated<'_>,
         now: Micros,
     ) -> Result<(), Refusal> {
-        if let Some((trustee, _)) = what.link
-            && self.registered_only
-            && !self.trustees.contains_key(trustee)
-        {
-            return Err(Refusal::TrusteeNotRegistered(trustee.to_owned()));
-        }
+        self.check_registered(what)?;
         let own = what.link.map(|(trustee, _)| trustee);
-        for (holder, ceiling) in self.of(trustees_of(above).chain(own)) {
+        self.check_under(trustees_of(above).chain(own), what, now)
+    }
+
+    /// The same of the last link of a chain, with the redelegations that it has left, as if it were made now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::check`].
+    pub(crate) fn check_last(
+        &self,
+        chain: &Chain,
+        implications: &Implications,
+        now: Micros,
+    ) -> Result<(), Refusal> {
+        let leaf = chain.leaf();
+        let depth = depth_below(Some(chain)).saturating_sub(1);
+        let what = Delegated {
+            roles: &implications.closure(&leaf.roles),
+            until: leaf.until,
+            impersonation: leaf.impersonation,
+            link: Some((&leaf.trustee, depth)),
+        };
+        self.check_registered(what)?;
+        self.check_under(trustees_of(Some(chain)), what, now)?;
+        let below = self.of(trustees_of(Some(chain))).filter_map(|(holder, ceiling)| {
+            let deepest = ceiling?.max_depth?;
+            (depth.saturating_add(leaf.hops) > deepest)
+                .then_some(Above { limit: Limit::Depth(deepest), holder })
+        });
+        match below.into_iter().next() {
+            Some(above) => Err(Refusal::AboveCeiling(above)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_registered(&self, what: Delegated<'_>) -> Result<(), Refusal> {
+        match what.link {
+            Some((trustee, _)) if self.registered_only && !self.trustees.contains_key(trustee) => {
+                Err(Refusal::TrusteeNotRegistered(trustee.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this is within the ceilings of the place and of these trustees.
+    fn check_under<'a>(
+        &'a self,
+        trustees: impl IntoIterator<Item = &'a str>,
+        what: Delegated<'_>,
+        now: Micros,
+    ) -> Result<(), Refusal> {
+        for (holder, ceiling) in self.of(trustees) {
             let limit = match ceiling {
                 None => Some(Limit::Unread),
                 Some(ceiling) => ceiling.exceeded(what, now),

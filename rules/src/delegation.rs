@@ -17,11 +17,13 @@ use crate::roles::{Implications, RoleSet};
 use crate::terms::Terms;
 
 mod adopting;
+mod explaining;
 mod making;
 mod pausing;
 mod using;
 
-pub use adopting::{Adoption, Adopts, Name, adopt};
+pub use adopting::{Adoption, Adopts, Name, Succession, adopt};
+pub use explaining::{Passes, passes};
 pub use making::{Granted, Limits, Parties, TrustRequest, grant, grant_by_credential, redelegate};
 pub use pausing::{Part, Resumes, Standing, Suspends, Suspension, resume, suspend};
 pub use using::{Narrower, Spent, Use, admit, consume};
@@ -364,17 +366,17 @@ impl Chain {
     /// Every user that the chain rests on, each once. A trustor who is no more than a name, since the first trust was adopted,
     /// is none of them.
     pub fn agents(&self) -> BTreeSet<&str> {
-        let mut agents = BTreeSet::from([self.holder()]);
-        let mut is_name = self.root().adoption.is_some();
-        for link in &self.links {
-            if !is_name {
-                agents.insert(&link.trustor);
-            }
-            agents.insert(&link.trustee);
-            // Below a link that impersonates the trustor is the same name.
-            is_name &= link.impersonation;
-        }
-        agents
+        let trustees = self.links.iter().map(|link| link.trustee.as_str());
+        self.trustors().flatten().chain(trustees).chain([self.holder()]).collect()
+    }
+
+    /// The trustor of each link, root first; nothing where that is no more than a name, since the first trust was adopted.
+    fn trustors(&self) -> impl Iterator<Item = Option<&str>> {
+        let is_adopted = self.root().adoption.is_some();
+        // Below links that impersonate the trustor is the same name.
+        let named = self.links.iter().take_while(|link| link.impersonation).count();
+        let named = if is_adopted { named.saturating_add(1) } else { 0 };
+        self.links.iter().enumerate().map(move |(n, link)| (n >= named).then_some(link.trustor.as_str()))
     }
 
     /// The user whom it names and does not rest on: the first trustor, after an adoption.
@@ -389,10 +391,19 @@ impl Chain {
         if leaf.impersonation { &leaf.trustor } else { &leaf.trustee }
     }
 
+    /// Whether its tokens are in the first trustor's name, by impersonation all along.
+    pub fn is_in_one_name(&self) -> bool {
+        self.links.iter().all(|link| link.impersonation)
+    }
+
+    /// Whether they are, and it rests on somebody else.
+    pub fn shows_name(&self) -> bool {
+        self.root().adoption.is_some() && self.is_in_one_name()
+    }
+
     /// To whom keypairs of its last link belong: whom a token speaks for, or the holder where that is a name.
     pub fn keypair_owner(&self) -> &str {
-        let speaks_for = self.speaks_for();
-        if self.named() == Some(speaks_for) { self.holder() } else { speaks_for }
+        if self.shows_name() { self.holder() } else { self.speaks_for() }
     }
 
     /// What is said of its beginning: by the first link that says it, whatever those below say.
@@ -634,20 +645,13 @@ fn suspended(chain: &Chain, facts: &ChainFacts<'_>) -> Option<Suspended> {
     if let Some((id, above)) = facts.ceilings.suspends(chain, facts.implications, facts.now) {
         return Some(Suspended::Ceiling(id, above));
     }
-    let mut above = facts.root_roles.clone();
-    if let Some(id) = &chain.root().credential {
-        match above_root(chain, facts) {
-            Some(credential) => above.retain(|role| credential.roles.contains(role)),
-            None => return Some(Suspended::Credential(id.clone())),
-        }
-    }
-    // roles(child) ⊆ roles(parent) ⊆ … ⊆ roles that the root trustor holds now.
-    for link in chain.links() {
-        let own = facts.implications.closure(&link.roles);
-        if let Some(lost) = own.iter().find(|r| !above.contains(*r)) {
+    let Some(handings) = explaining::handings(chain, facts) else {
+        return Some(Suspended::Credential(chain.root().credential.clone().unwrap_or_default()));
+    };
+    for handing in handings {
+        if let Some(lost) = handing.lacks() {
             return Some(Suspended::Role(lost.clone()));
         }
-        above = own;
     }
     None
 }

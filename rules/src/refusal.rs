@@ -92,8 +92,10 @@ pub enum Refusal {
     NotTheFirst(String),
     /// Who adopts a trust does not hold this role of it on its project.
     RoleNotOfAdopter(String),
-    /// A trust is adopted by its own trustee.
+    /// A trust is adopted by somebody who acts by it, or by one below it, in the name of another; or passed on to them.
     AdoptedByTrustee,
+    /// The one on whom a trust rests is there and holds its roles.
+    HolderIsThere,
     /// Somebody acts on a trust in a part that its chain does not have.
     NoPartInChain,
     /// A trust is suspended by somebody further up than whoever would resume it.
@@ -168,6 +170,7 @@ impl Refusal {
             | NotTheFirst(_)
             | RoleNotOfAdopter(_)
             | AdoptedByTrustee
+            | HolderIsThere
             | NoPartInChain
             | SuspendedAbove
             | AboveCeiling(_)
@@ -253,7 +256,10 @@ impl std::fmt::Display for Refusal {
             RoleNotOfAdopter(id) => {
                 write!(f, "role {id} of the trust is not held on its project by whoever adopts it")
             }
-            AdoptedByTrustee => f.write_str("a trustee cannot adopt the trust by which they act"),
+            AdoptedByTrustee => f.write_str("a trustee cannot adopt the trust by which they act in the name of another"),
+            HolderIsThere => f.write_str(
+                "whom the trust rests on is there and holds its roles: a manager of the project adopts it, or an administrator",
+            ),
             NoPartInChain => f.write_str("the trust is neither yours nor below one of yours"),
             SuspendedAbove => f.write_str(
                 "somebody further up has suspended the trust: they resume it, or somebody above them",
@@ -347,6 +353,7 @@ mod tests {
             (NotTheFirst(id()), Forbidden, "below trust x"),
             (RoleNotOfAdopter(id()), Forbidden, "role x of the trust"),
             (AdoptedByTrustee, Forbidden, "a trustee cannot adopt"),
+            (HolderIsThere, Forbidden, "is there and holds its roles"),
             (NoPartInChain, Forbidden, "neither yours"),
             (SuspendedAbove, Forbidden, "further up"),
             (NeverBegins, Malformed, "not_before must be earlier"),

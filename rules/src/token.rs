@@ -54,6 +54,22 @@ pub enum Kind {
     Unreviewed,
 }
 
+impl Kind {
+    /// What a token of this kind is of, in words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Login => "a login",
+            Self::Trust => "a trust",
+            Self::Ec2 => "an EC2 keypair",
+            Self::ApplicationCredential => "an application credential",
+            Self::UnrestrictedApplicationCredential => "an unrestricted application credential",
+            Self::OAuth1 => "an OAuth1 access token",
+            Self::Certificate => "a client's certificate",
+            Self::Unreviewed => "a login by methods that this server does not know",
+        }
+    }
+}
+
 /// What the kind is derived from; all of it is read from the token itself.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenTraits<'a> {
@@ -131,6 +147,25 @@ pub enum Act {
     RevokeAll,
     /// Saying how much may be delegated.
     Ceilings,
+}
+
+impl Act {
+    /// What is done, in words that follow "to".
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Use => "use the identity service",
+            Self::Trusts => "see or manage trusts",
+            Self::Rescope => "get another token",
+            Self::Keypairs => "see or manage EC2 keypairs",
+            Self::OtherCredentials => "see or manage credentials of other types",
+            Self::ApplicationCredentials => "make or delete application credentials",
+            Self::ReadApplicationCredentials => "see application credentials",
+            Self::OtherDelegations => "manage other kinds of delegation",
+            Self::Password => "change how somebody logs in",
+            Self::RevokeAll => "end all tokens of a user",
+            Self::Ceilings => "say how much may be delegated",
+        }
+    }
 }
 
 /// Switches that move single cells of the table.

@@ -145,7 +145,7 @@ fn facts(op: Op) -> Facts {
             trust()
         }
         EndTrustOnProject | SuspendTrust | ResumeTrust | EndTrustTokens => trust(),
-        AdoptTrust => place(),
+        AdoptTrust | AdoptAnyTrust => place(),
         ListProjectDelegations => project(),
         ListDomainDelegations => none().with(Fact::DomainId, "d"),
         GetUser | CreateUser | UpdateUser | DeleteUser | RevokeTokensForUser => user(),
@@ -159,7 +159,7 @@ fn facts(op: Op) -> Facts {
         GetDomainDelegationPolicy | SetDomainDelegationPolicy => none().with(Fact::DomainId, "d"),
         GetProjectDelegationPolicy | SetProjectDelegationPolicy => project(),
         GetUserDelegationPolicy | SetUserDelegationPolicy | SetTrustService => user(),
-        ListTrustServices => none(),
+        ListTrustServices | ExplainOthers => none(),
         ListRevokeEvents => none(),
         GetConsumer | ListConsumers | CreateConsumer | UpdateConsumer | DeleteConsumer => none(),
         AuthorizeRequestToken => none(),

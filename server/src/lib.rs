@@ -16,6 +16,7 @@ pub mod directory;
 pub mod dispatch;
 pub mod error;
 pub mod evidence;
+pub mod explain;
 pub mod extra;
 pub mod facts;
 pub mod http;

@@ -34,6 +34,7 @@ pub static OBJECTS: &[Object] = objects! {
     CatalogService [catalog] = catalog_service();
     SystemScope [system] = closed(json!({"all": {"const": true}}), json!({}));
     RevocationEvent [events] = event();
+    Explanation [explanation] = closed(json!({"allowed": flag(), "because": list(named("ExplanationStep"))}), json!({}));
 
     // catalog
     Region [region regions] = resource::shown_schema::<Region>();
@@ -116,6 +117,8 @@ pub static OBJECTS: &[Object] = objects! {
     Actor [] = closed(json!({"sub": text()}), json!({"act": named("Actor")}));
     ChainLink [] = chain_link();
     Evidence [] = evidence();
+    // With the ids of what it is about.
+    ExplanationStep [] = object(json!({"step": text(), "allows": {"type": ["boolean", "null"]}, "text": text()}), json!({}));
     Rule [] = closed(rule(), json!({}));
 };
 

@@ -36,6 +36,7 @@ pub static ABOUT: &[About] = &[
     About::of("POST", "/v3/auth/tokens", "A login by all methods that are named. Where the user's multi-factor rules ask for more it is 401 with a receipt, with which a second request goes on").with(&[RECEIPT, SIGNED]),
     About::of("GET", "/v3/auth/tokens", "Validates the token in `X-Subject-Token` and shows it; a token that is not good is 404").with(&[ACCESS_RULES, SERVICE]),
     About::of("HEAD", "/v3/auth/tokens", "Validates the token in `X-Subject-Token`; one that is not good is 404").with(&[ACCESS_RULES, SERVICE]),
+    About::of("POST", "/v3/auth/explain", "Why a token, or whoever uses a trust, may do something or not: what it rests on, what its kind, its access rules and the policy say, in words. Nothing is done. Without `subject` it is about the token that asks; others' are for operators").named("Explain a decision"),
     About::of("DELETE", "/v3/users/{user_id}/tokens", "Ends all tokens that the user has now"),
     About::of("POST", "/v3/ec2tokens", "Exchanges a request that was signed with an EC2 keypair for a token of the keypair's owner; of a keypair that is bound to a trust, for what the trust gives. Without `ec2credential` in `[auth] methods` it is 503"),
     About::of("POST", "/v3/s3tokens", "Says whose signature of an S3 request this is; the answer carries no token"),

@@ -158,16 +158,9 @@ pub async fn remove_rest(app: &App, by: System) -> Result<usize> {
 struct Old(Vec<(&'static str, &'static str, Value)>);
 
 impl Old {
-    /// Records that can concern no token any more. Keystone forgets a revocation once tokens from before it have expired;
-    /// but for `[token] allow_expired_window` longer a service may still ask about such a token, and a revoked one must
-    /// be refused then too.
+    /// Records that can concern no token any more.
     fn records(app: &App, now: Micros) -> Self {
-        let c = &app.config;
-        let needed = c
-            .token_expiration
-            .saturating_add(c.allow_expired_window.max(0))
-            .saturating_add(c.revoke_buffer.max(0));
-        let since = now.saturating_sub(needed);
+        let since = now.saturating_sub(app.config.oldest_token());
         Self(vec![
             ("vicar_replay", "seen_until < ?", now.into()),
             ("vicar_role_loss", "lost_at < ?", since.into()),

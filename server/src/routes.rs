@@ -8,9 +8,11 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
+use crate::authz::Reading;
 use crate::dispatch::discovery::Documents;
 use crate::dispatch::{self, Route};
 use crate::error::Result;
+use crate::explain::http as explain;
 use crate::http::Request;
 use crate::objects::OBJECTS;
 use crate::operations::ABOUT;
@@ -60,6 +62,11 @@ fn openapi(_: &Request) -> Result<Response> {
     Ok(([(header::CONTENT_TYPE, "application/json")], OPENAPI.clone()).into_response())
 }
 
+/// `POST /v3/auth/explain`
+async fn why(s: &mut Reading<'_>) -> Result<Response> {
+    explain::answer(s, ROUTES).await
+}
+
 /// The public listener's routes.
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = routes! {
@@ -72,6 +79,7 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/auth/tokens" [ValidateToken]: read tokens::validate, query tokens::VALIDATE_QUERY, header "X-Subject-Token", answers 200 token + "X-Subject-Token";
     HEAD   "/v3/auth/tokens" [CheckToken]: read tokens::check, query tokens::VALIDATE_QUERY, header "X-Subject-Token", answers 200 token + "X-Subject-Token";
     DELETE "/v3/auth/tokens" [RevokeToken]: write tokens::revoke, query tokens::REVOKE_QUERY, header "X-Subject-Token", answers 204;
+    POST   "/v3/auth/explain" [ExplainOthers]: read why, body explain = explain::EXPLAIN, answers 200 explanation;
     GET    "/v3/auth/catalog" [GetAuthCatalog]: read tokens::catalog, home "auth_catalog", answers 200 [catalog whole];
     GET    "/v3/auth/projects" [GetAuthProjects]: read tokens::projects, home "auth_projects", answers 200 [projects];
     GET    "/v3/auth/domains" [GetAuthDomains]: read tokens::domains, home "auth_domains", answers 200 [domains];
@@ -215,7 +223,7 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/OS-TRUST/trusts/{trust_id}/lineage" [GetTrustLineage]: read trusts::lineage, answers 200 lineage;
     POST   "/v3/OS-TRUST/trusts/{trust_id}/suspend" [SuspendTrust]: write acts::suspend, body suspension = acts::SUSPENSION, answers 200 trust;
     POST   "/v3/OS-TRUST/trusts/{trust_id}/resume" [ResumeTrust]: write acts::resume, answers 200 trust;
-    POST   "/v3/OS-TRUST/trusts/{trust_id}/adopt" [AdoptTrust]: write acts::adopt, answers 200 trust;
+    POST   "/v3/OS-TRUST/trusts/{trust_id}/adopt" [AdoptTrust, AdoptAnyTrust]: write acts::adopt, answers 200 trust;
     DELETE "/v3/OS-TRUST/trusts/{trust_id}/tokens" [EndTrustTokens]: write acts::end_tokens, query acts::TOKENS_QUERY, answers 204;
     GET    "/v3/users/{user_id}/delegations" [ListUserDelegations]: read trusts::delegations, answers 200 delegations;
     GET    "/v3/projects/{project_id}/delegations" [ListProjectDelegations]: read places::of_project, answers 200 [delegations];

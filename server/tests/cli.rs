@@ -38,6 +38,8 @@ mod status;
 mod stores;
 #[path = "cli/terminal.rs"]
 mod terminal;
+#[path = "cli/why.rs"]
+mod why;
 
 /// A folder that goes with the test.
 struct Scratch(PathBuf);
@@ -1590,7 +1592,7 @@ fn adopting_counts_who_and_what_would_be_left_behind() {
 
 #[test]
 fn every_command_explains_itself() {
-    for command in ["serve", "bootstrap", "db", "keys", "doctor", "status", "trust"] {
+    for command in ["serve", "bootstrap", "db", "keys", "doctor", "status", "trust", "why"] {
         let help = vicar(&[command, "--help"]).output().expect("runs");
         expect(&help, 0, "Usage: vicar");
     }

@@ -30,6 +30,8 @@ import servers
 
 DRIVERS = {'postgresql': 'postgresql+psycopg2', 'mariadb': 'mysql+pymysql'}
 PASSWORD = 'geheim-und-lang'
+# Of the whole workspace, as `./test rust` builds it: of one package alone dependencies have other features.
+SUITE = ['test', '--locked', '--workspace', '--test', 'api']
 
 
 def cargo(*args, **env):
@@ -46,7 +48,8 @@ def vicar(db, *args, database='vicar', more='', query='', who=''):
 
 
 def binary():
-    return os.environ.get('VICAR_BIN') or os.path.join(harness.REPO, 'target', 'debug', 'vicar')
+    return os.environ.get('VICAR_BIN') or os.path.join(
+        os.environ.get('CARGO_TARGET_DIR') or os.path.join(harness.REPO, 'target'), 'debug', 'vicar')
 
 
 def configured(db, database, more='', query='', who=''):
@@ -77,7 +80,7 @@ def suite(c, db, args):
     began = time.monotonic()
     if not args:
         args = ['--', *(x for name in NOT_OF_AN_ENGINE for x in ('--skip', name))]
-    done = cargo('test', '--locked', '-p', 'vicar', '--test', 'api', *args, VICAR_TEST_DATABASE=db.at + '/')
+    done = cargo(*SUITE, *args, VICAR_TEST_DATABASE=db.at + '/')
     result = re.search(r'test result: .* (\d+) passed; (\d+) failed', done.stdout)
     passed, failed = map(int, result.groups()) if result else (0, 0)
     c.passed += passed
@@ -230,7 +233,7 @@ def main():
     parser.add_argument('--only', nargs='+', choices=parts, default=parts)
     options = parser.parse_args(mine.split())
     c = harness.Checks()
-    built = cargo('build', '--locked', '-p', 'vicar')
+    built = cargo(*SUITE, '--no-run')
     if c.ok('the program builds', built.returncode == 0, built.stdout[-3000:]):
         for kind in options.engine or servers.ENGINES:
             c.part('servers (%s)' % kind, play, c, kind, options.only, rest.split())

@@ -15,6 +15,7 @@ import datetime
 import hashlib
 import json
 import secrets
+import subprocess
 import time
 
 import harness
@@ -694,6 +695,41 @@ def test_counted(w):
     c.equal('eight exchanges at once on three uses, over both doors',
             sorted(got), [200] * 3 + [401] * 5)
     c.equal('and no login is left', use(t), False)
+
+
+def test_explain(w):
+    """Why a trust gives what it gives, by keystoneauth's session, and at the machine by `vicar why`."""
+    if not w.vicar:
+        return
+    c = w.c
+    links = w.chain_of(True)
+    first, (last, session) = links[0][0], links[-1]
+
+    def ask(asker, **question):
+        return asker.post(w.url + '/auth/explain', json={'explain': question}).json()['explanation']
+
+    def texts(told, step):
+        return ' '.join(s['text'] for s in told['because'] if s['step'] == step)
+
+    own = ask(session, operation='identity:create_trust')
+    c.equal('the last of a chain passes nothing on', own['allowed'], False)
+    c.ok('... and says why', 'redelegation' in texts(own, 'rule'), own)
+    c.equal('... with each link', texts(own, 'link').count('link '), 3)
+    c.equal('its bearer makes a keypair', ask(session, operation='identity:ec2_create_credential')['allowed'], True)
+    w.client(session).ec2.create(w.ids['alice'], w.ids['p'])
+    w.raw('POST', '/OS-TRUST/trusts/%s/suspend' % first.id, w.alice.session.get_token(),
+          {'suspension': {'reason': 'a look at it'}})
+    paused = ask(w.alice.session, subject={'trust_id': last.id}, operation='identity:ec2_create_credential')
+    c.equal('a suspended chain gives nothing', paused['allowed'], False)
+    c.ok('... and says who suspended which link', 'a look at it' in texts(paused, 'link'), paused)
+    c.raises('nobody else is told', lambda: ask(w.svc, subject={'trust_id': last.id}), ka.NotFound)
+    place = getattr(w.server, 'place', None)
+    if not place:
+        return
+    why = subprocess.run([server.vicar_bin(), 'why', last.id, 'identity:ec2_create_credential', *place()],
+                         capture_output=True, text=True, timeout=60)
+    c.equal('`vicar why` refuses, too', why.returncode, 1)
+    c.ok('... for the same reason', 'a look at it' in why.stdout and 'suspended' in why.stdout, why.stdout + why.stderr)
 
 
 def test_oslo_limit(w, tmp_path):

@@ -59,9 +59,9 @@ def release(number):
         methods = tuple(m for m in server.Keystone.methods if m != 'ec2credential')
 
         def create(self):
-            self.manage('db_sync')
             self.run(server.vicar_bin(), 'keys', 'setup', '--config-file', self.config)
-            self.manage('bootstrap', '--bootstrap-password', self.password, '--bootstrap-public-url', self.url)
+            self.manage_all(['db_sync'], ['bootstrap', '--bootstrap-password', self.password,
+                                          '--bootstrap-public-url', self.url])
             self.made_elsewhere = True
 
         def command(self):

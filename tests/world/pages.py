@@ -9,6 +9,9 @@ prints. The commands of a page run in one shell, from top to bottom, in an empty
 starts itself. What is printed must be as on the page, but for ids, times, tokens and the port. A command whose comment
 begins with `refused` must fail, every other one must not.
 
+Every ```sh block of delegation.md that calls curl is run by itself, with people of its own; each of its calls must be
+answered without an error.
+
     pages.py                          everything
     pages.py --only build
     VICAR_BLESS=1 pages.py --only run      writes what the commands print into the pages
@@ -16,6 +19,7 @@ begins with `refused` must fail, every other one must not.
 import argparse
 import collections
 import html.parser
+import json
 import os
 import re
 import shutil
@@ -25,6 +29,8 @@ import sys
 import tempfile
 import threading
 import urllib.parse
+import urllib.request
+import uuid
 
 import harness
 
@@ -168,6 +174,81 @@ def run_page(c, name):
             f.write(BLOCK.sub(lambda _: '```console\n%s```' % next(blocks), text))
 
 
+# ---- examples
+
+
+class Stage:
+    """A server, and for each example the people that it speaks of."""
+
+    def __init__(self, v):
+        self.v = v
+        scope = {'project': {'name': 'admin', 'domain': {'id': 'default'}}}
+        self.admin = self.login({'name': 'admin', 'domain': {'id': 'default'}, 'password': v.password}, scope)
+        self.member = self.call('GET', '/roles?name=member', self.admin)['roles'][0]['id']
+
+    def call(self, method, path, token=None, body=None, whole=False):
+        headers = {'Content-Type': 'application/json', 'X-Auth-Token': token or ''}
+        data = json.dumps(body).encode() if body else None
+        request = urllib.request.Request(self.v.url + path, method=method, data=data, headers=headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            text = answer.read()
+            return answer.headers if whole else json.loads(text or '{}')
+
+    def login(self, user, scope):
+        methods = {'methods': ['password'], 'password': {'user': user}}
+        body = {'auth': {'identity': methods, 'scope': scope}}
+        return self.call('POST', '/auth/tokens', body=body, whole=True)['X-Subject-Token']
+
+    def make(self, kind, name):
+        body = {kind: dict({'name': name + uuid.uuid4().hex, 'domain_id': 'default'},
+                           **({'password': 'pw'} if kind == 'user' else {}))}
+        return self.call('POST', '/%ss' % kind, self.admin, body)[kind]['id']
+
+    def variables(self, section):
+        """What the page says of its variables, as an environment."""
+        env = {name.upper(): self.make('user', name) for name in ('alice', 'bob', 'carol', 'erin', 'heat')}
+        env['DEMO'] = demo = self.make('project', 'demo')
+        for name in ('ALICE', 'ERIN'):
+            self.call('PUT', '/projects/%s/users/%s/roles/%s' % (demo, env[name], self.member), self.admin)
+
+        def login(name, scope):
+            return self.login({'id': env[name], 'password': 'pw'}, scope)
+
+        env['ADMIN_TOKEN'] = self.admin
+        env['ALICES_TOKEN'] = login('ALICE', {'project': {'id': demo}})
+        env['ERINS_TOKEN'] = login('ERIN', {'project': {'id': demo}})
+        env['BOBS_TOKEN'] = login('BOB', 'unscoped')
+        env['TRUST'] = self.call('POST', '/OS-TRUST/trusts', env['ALICES_TOKEN'], {'trust': {
+            'trustor_user_id': env['ALICE'], 'trustee_user_id': env['BOB'], 'project_id': demo, 'impersonation': True,
+            'roles': [{'name': 'member'}], 'allow_redelegation': True}})['trust']['id']
+        env['TOKEN'] = login('BOB', {'OS-TRUST:trust': {'id': env['TRUST']}})
+        if section == 'Succession':
+            self.call('PATCH', '/users/' + env['ALICE'], self.admin, {'user': {'enabled': False}})
+        return dict(env, OS_AUTH_URL=self.v.url)
+
+
+# An answer that is an error ends the block.
+PRELUDE = 'set -eu -o pipefail\ncurl() { command curl -sS --fail-with-body "$@"; echo; }\n'
+
+
+def run_examples(c):
+    """the examples of delegation.md, each by itself"""
+    text = read('delegation.md')
+    found = [(m.start(), m.group(1)) for m in re.finditer(r'^##+ (.+)$', text, re.M)]
+    blocks = [m for m in re.finditer(r'^```sh\n(.*?)^```$', text, re.M | re.S) if 'curl ' in m.group(1)]
+    c.ok('there are %d examples' % len(blocks), len(blocks) > 10)
+    with server.Vicar() as v:
+        stage = Stage(v)
+        for block in blocks:
+            section = [title for at, title in found if at < block.start()][-1]
+            # An end that has come makes an example wrong, and nothing else.
+            script = re.sub(r'("expires_at": ")20\d\d', r'\g<1>2199', block.group(1))
+            done = subprocess.run(['bash', '-c', PRELUDE + script], env=dict(os.environ, **stage.variables(section)),
+                                  text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=SECONDS)
+            c.ok('delegation.md, %s: %s' % (section, block.group(1).splitlines()[0][:70]), done.returncode == 0,
+                 done.stdout[-900:])
+
+
 def check_commands(c):
     """what is run, and what is not"""
     known = {command for name in RUN for block in BLOCK.findall(read(name)) for lines, _ in steps(block)
@@ -308,7 +389,7 @@ def compare(c, to):
             c.equal('%s looks the same on a git host' % path, site, git)
 
 
-PARTS = {'build': [check_site, check_commands, check_vicar], 'run': []}
+PARTS = {'build': [check_site, check_commands, check_vicar], 'examples': [run_examples], 'run': []}
 
 
 def main():

@@ -1,9 +1,9 @@
 //! Succession: whoever holds the roles takes over a trust whose trustor leaves. Its id and the name that it shows stay; the authority is
 //! the adopter's from then on.
 
-use super::Chain;
+use super::{Chain, Presence};
 use crate::Micros;
-use crate::ceiling::{Ceilings, Delegated, depth_below};
+use crate::ceiling::Ceilings;
 use crate::refusal::Refusal;
 use crate::roles::{Implications, RoleSet};
 
@@ -40,42 +40,71 @@ impl Adopts {
     }
 }
 
-/// Lets `adopter`, who holds these effective roles on the trust's project, take over the trust that the chain consists of. It may be
-/// suspended: that its trustor left is the reason for most. It is within the `ceilings` of the place and the adopter, as a new one is.
+/// Who takes over, and from whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Succession<'a> {
+    /// Who takes over.
+    pub adopter: &'a str,
+    /// Effective roles of theirs on the trust's project.
+    pub held: &'a RoleSet,
+    /// Whether somebody decides it who decides about the place: a manager, an administrator.
+    pub is_decided: bool,
+    /// How the present holder stands.
+    pub holder: Presence,
+    /// Effective roles of the present holder on the trust's project.
+    pub holder_roles: &'a RoleSet,
+    /// The implied-role relation.
+    pub implications: &'a Implications,
+    /// The ceilings of the place, of the adopter, and of the trustees at any depth.
+    pub ceilings: &'a Ceilings,
+    /// The instant.
+    pub now: Micros,
+}
+
+/// Lets somebody take over a first trust. `below` are the chains of all that lives below it.
+///
+/// By themselves they take over what was left behind: its holder is disabled, or does not hold its roles any more. What somebody has
+/// suspended, and what its holder still stands for, is taken over by those who decide about the place. All of it has to be within the
+/// ceilings, as if the adopter made it now.
 ///
 /// # Errors
 ///
 /// The first rule that forbids it.
-pub fn adopt(
+pub fn adopt<'a>(
     chain: &Chain,
-    adopter: &str,
-    held: &RoleSet,
-    implications: &Implications,
-    ceilings: &Ceilings,
-    now: Micros,
+    below: impl IntoIterator<Item = &'a Chain>,
+    by: &Succession<'_>,
 ) -> Result<Adopts, Refusal> {
-    if chain.leaf().parent.is_some() {
+    let leaf = chain.leaf();
+    if leaf.parent.is_some() {
         return Err(Refusal::NotTheFirst(chain.root().id.clone()));
     }
     // It is the credential's, and ends with that.
-    if chain.leaf().credential.is_some() {
+    if leaf.credential.is_some() {
         return Err(Refusal::CredentialsTrust);
     }
-    // They could go on for themselves in somebody else's name.
-    if chain.leaf().trustee == adopter {
-        return Err(Refusal::AdoptedByTrustee);
-    }
-    let wanted = implications.closure(&chain.leaf().roles);
-    if let Some(role) = wanted.iter().find(|role| !held.contains(*role)) {
+    let wanted = by.implications.closure(&leaf.roles);
+    if let Some(role) = wanted.iter().find(|role| !by.held.contains(*role)) {
         return Err(Refusal::RoleNotOfAdopter(role.clone()));
     }
-    let leaf = chain.leaf();
-    let what = Delegated {
-        roles: &wanted,
-        until: leaf.until,
-        impersonation: leaf.impersonation,
-        link: Some((&leaf.trustee, depth_below(None))),
-    };
-    ceilings.check(None, what, now)?;
-    Ok(Adopts(adopter.to_owned()))
+    if !by.is_decided {
+        if by.holder == Presence::Active && wanted.is_subset(by.holder_roles) {
+            return Err(Refusal::HolderIsThere);
+        }
+        if leaf.suspension.is_some() {
+            return Err(Refusal::SuspendedAbove);
+        }
+    }
+    if leaf.trustee == by.adopter {
+        return Err(Refusal::AdoptedByTrustee);
+    }
+    by.ceilings.check_last(chain, by.implications, by.now)?;
+    for chain in below {
+        // They could go on for themselves in somebody else's name.
+        if chain.is_in_one_name() && chain.leaf().trustee == by.adopter {
+            return Err(Refusal::AdoptedByTrustee);
+        }
+        by.ceilings.check_last(chain, by.implications, by.now)?;
+    }
+    Ok(Adopts(by.adopter.to_owned()))
 }

@@ -186,6 +186,10 @@ pub fn redelegate(
     if ask.impersonation && !above.impersonate {
         return Err(Refusal::ImpersonationGained);
     }
+    // Whom a chain rests on that was adopted does not act by it in somebody else's name.
+    if ask.impersonation && chain.shows_name() && ask.trustee == chain.holder() {
+        return Err(Refusal::AdoptedByTrustee);
+    }
     // What it has no term of its own for is as above.
     let terms = ask.terms.below(&above.terms)?;
     check_terms(&terms, until)?;

@@ -11,8 +11,10 @@ pub struct Standing(pub u32);
 /// In which part somebody acts on a trust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part<'a> {
-    /// Not as one of the chain: an administrator, or a manager of the project.
-    Outside,
+    /// Not as one of the chain: an administrator.
+    Administrator,
+    /// Not as one of the chain: a manager of the project, or of its domain.
+    Manager,
     /// With a login of this user, who is a trustor of the chain.
     Trustor(&'a str),
     /// With a token of this trust, which is the trust itself or one above it.
@@ -26,11 +28,14 @@ impl Chain {
             found.and_then(|link| u32::try_from(link).ok()).map(|link| Standing(link.saturating_add(below)))
         };
         match part {
-            Part::Outside => Some(Standing(0)),
-            Part::Trustor(user) if user == self.holder() => Some(Standing(1)),
-            Part::Trustor(user) => at(self.links().iter().position(|t| t.trustor == user), 1),
+            Part::Administrator => Some(Standing(0)),
+            Part::Manager => Some(Standing(1)),
+            Part::Trustor(user) if user == self.holder() => Some(Standing(2)),
+            // No more than a name: they may stop what is done in it, and nobody has to ask them.
+            Part::Trustor(user) => at(self.trustors().position(|trustor| trustor == Some(user)), 2)
+                .or_else(|| self.has_trustor(user).then_some(Standing(u32::MAX))),
             // Who bears a trust is its trustee, or a program of theirs: below its trustor.
-            Part::Bearer(trust) => at(self.links().iter().position(|t| t.id == trust), 2),
+            Part::Bearer(trust) => at(self.links().iter().position(|t| t.id == trust), 3),
         }
     }
 }

@@ -4,8 +4,12 @@
 use super::*;
 use crate::access_rule::Access;
 use crate::access_rule::tests::limited as rules;
-use crate::application_credential::{ApplicationCredential, CredentialFacts, MayDelegate, delegable};
 use crate::ceiling::{Ceiling, Holder, Limit};
+
+mod acts;
+mod ceilings;
+mod credentials;
+mod terms;
 
 const NOW: Micros = 1_000;
 const LIMITS: Limits = Limits { allow_redelegation: true, max_redelegation_count: 3 };
@@ -98,18 +102,42 @@ impl World {
         for (user, presence) in &self.away {
             agents.insert((*user).to_owned(), *presence);
         }
-        evaluate(
-            chain.clone(),
-            &ChainFacts {
-                now: self.now,
-                implications: &self.implications,
-                root_roles: &self.roles,
-                agents: &agents,
-                project: self.project,
-                credential,
-                ceilings: &self.ceilings,
-            },
-        )
+        let facts = ChainFacts {
+            now: self.now,
+            implications: &self.implications,
+            root_roles: &self.roles,
+            agents: &agents,
+            project: self.project,
+            credential,
+            ceilings: &self.ceilings,
+        };
+        let evaluated = evaluate(chain.clone(), &facts);
+        // What is said of each link comes to what the chain is worth.
+        let links = passes(chain, &facts);
+        let lacking = links.iter().find_map(|link| link.lacks.first());
+        match evaluated.status() {
+            TrustStatus::Live(authority) => {
+                assert_eq!(lacking, None);
+                assert_eq!(links.last().map(|link| &link.passes), Some(&authority.roles));
+            }
+            TrustStatus::Suspended(Suspended::Role(role)) => assert_eq!(lacking, Some(role)),
+            TrustStatus::Suspended(Suspended::Credential(_)) => assert_eq!(links, []),
+            TrustStatus::Suspended(_) | TrustStatus::Ended(_) => {}
+        }
+        evaluated
+    }
+
+    fn passes(&self, chain: &Chain) -> Vec<Passes> {
+        let facts = ChainFacts {
+            now: self.now,
+            implications: &self.implications,
+            root_roles: &self.roles,
+            agents: &BTreeMap::new(),
+            project: self.project,
+            credential: None,
+            ceilings: &self.ceilings,
+        };
+        passes(chain, &facts)
     }
 
     /// With a token of the chain, so under the name that it speaks for.
@@ -258,6 +286,26 @@ fn rule_23_a_role_that_the_root_lost_suspends_the_whole_chain() {
     for chain in [root(&ask()), pair()] {
         assert_eq!(lost.status(&chain), TrustStatus::Suspended(Suspended::Role("member".into())));
     }
+}
+
+#[test]
+fn each_link_says_which_roles_it_passes_on_and_which_it_takes_away() {
+    let chain = two(&ask(), &TrustRequest { roles: set(&["reader"]), ..child() });
+    let none = RoleSet::new();
+    let says = |world: &World| {
+        world
+            .passes(&chain)
+            .into_iter()
+            .map(|p| (p.trust, p.passes, p.withholds, p.lacks))
+            .collect::<Vec<_>>()
+    };
+    let first = |passes: &[&str], withholds: &[&str], lacks: &[&str]| {
+        ("t0".to_owned(), set(passes), set(withholds), set(lacks))
+    };
+    let second = || ("t1".to_owned(), set(&["reader"]), set(&["member"]), none.clone());
+    assert_eq!(says(&World::default()), [first(&["member", "reader"], &["admin"], &[]), second()]);
+    let lost = World { roles: set(&["reader"]), ..World::default() };
+    assert_eq!(says(&lost), [first(&["reader"], &[], &["member"]), second()]);
 }
 
 #[test]
@@ -605,222 +653,6 @@ fn only(paths: &[&str]) -> TrustRequest {
     TrustRequest { terms: Terms { access: rules(paths), ..Terms::default() }, ..ask() }
 }
 
-#[test]
-fn a_trust_is_good_for_the_requests_that_it_names() {
-    let w = World::default();
-    let chain = one(named("t0", w.grant(&only(&["/a/*", "/b"])).expect("lawful")));
-    let live = w.status(&chain).live().cloned().expect("live");
-    assert!(live.terms.access.allows("compute", "GET", "/a/x"));
-    assert!(!live.terms.access.allows("compute", "GET", "/c"));
-    assert_eq!(w.grant(&only(&[])), Err(Refusal::NoAccessRules));
-}
-
-#[test]
-fn a_child_is_good_for_no_more_requests_than_its_parent() {
-    let w = World::default();
-    let chain = one(named("t0", w.grant(&only(&["/a/*", "/b"])).expect("lawful")));
-    let child = |paths: &[&str]| {
-        let ask = TrustRequest { trustee: "carol".into(), ..only(paths) };
-        w.redelegate(&ask, &chain).map(|t| t.terms.unwrap_or_default().access)
-    };
-    assert_eq!(child(&["/a/x"]), Ok(rules(&["/a/x"])));
-    assert_eq!(child(&["/a/*"]), Ok(rules(&["/a/*"])));
-    for outside in ["/c", "/a/x/y", "/a/{id}", "/**"] {
-        let rule = format!("GET {outside} of compute");
-        assert_eq!(child(&["/b", outside]), Err(Refusal::RuleOutsideParent(rule)));
-    }
-    assert_eq!(child(&[]), Err(Refusal::NoAccessRules));
-    // Without rules of its own it has the parent's.
-    let ask = TrustRequest { trustee: "carol".into(), ..ask() };
-    let inherits = w.redelegate(&ask, &chain).expect("lawful");
-    assert_eq!(inherits.terms.unwrap_or_default().access, rules(&["/a/*", "/b"]));
-}
-
-#[test]
-fn a_trust_gives_nothing_before_it_begins() {
-    let w = World::default();
-    let from = |not_before, until| TrustRequest {
-        until,
-        terms: Terms { not_before: Some(not_before), ..Terms::default() },
-        ..ask()
-    };
-    let chain = one(named("t0", w.grant(&from(NOW + 5, None)).expect("lawful")));
-    assert_eq!(w.status(&chain), TrustStatus::Suspended(Suspended::Early("t0".into())));
-    let refused = w.redelegate(&child(), &chain).expect_err("it gives nothing");
-    assert!(matches!(refused, Refusal::ParentNotLive(_)));
-    let later = World { now: NOW + 5, ..World::default() };
-    assert!(later.status(&chain).live().is_some());
-    let below = |not_before| {
-        let ask = TrustRequest { trustee: "carol".into(), ..from(not_before, None) };
-        later.redelegate(&ask, &chain).map(|t| t.terms.unwrap_or_default().not_before)
-    };
-    assert_eq!(below(NOW + 9), Ok(Some(NOW + 9)));
-    assert_eq!(below(NOW + 4), Err(Refusal::EarlierThanParent));
-    assert_eq!(w.grant(&from(NOW + 5, Some(NOW + 5))), Err(Refusal::NeverBegins));
-    assert!(w.grant(&from(NOW + 4, Some(NOW + 5))).is_ok());
-}
-
-#[test]
-fn tokens_live_no_longer_than_the_trust_lets_them() {
-    let w = World::default();
-    let ask = |max_token_ttl| TrustRequest {
-        trustee: "carol".into(),
-        terms: Terms { max_token_ttl, ..Terms::default() },
-        ..ask()
-    };
-    let chain =
-        one(named("t0", w.grant(&TrustRequest { trustee: "bob".into(), ..ask(Some(30)) }).expect("lawful")));
-    let live = w.status(&chain).live().cloned().expect("live");
-    assert_eq!(live.terms.token_end(NOW, NOW + 100), NOW + 30);
-    assert_eq!(live.terms.token_end(NOW, NOW + 20), NOW + 20);
-    let below = |ttl| w.redelegate(&ask(ttl), &chain).map(|t| t.terms.unwrap_or_default().max_token_ttl);
-    assert_eq!(below(None), Ok(Some(30)));
-    assert_eq!(below(Some(20)), Ok(Some(20)));
-    assert_eq!(below(Some(31)), Err(Refusal::LongerTokensThanParent));
-}
-
-#[test]
-fn terms_that_cannot_be_read_suspend() {
-    let w = World::default();
-    let unread = Trust { terms: None, ..named("t0", w.grant(&ask()).expect("lawful")) };
-    assert_eq!(w.status(&one(unread)), TrustStatus::Suspended(Suspended::Terms("t0".into())));
-}
-
-fn narrower(roles: &[&str], paths: &[&str]) -> Narrower {
-    Narrower {
-        roles: (!roles.is_empty()).then(|| set(roles)),
-        access: if paths.is_empty() { Access::default() } else { rules(paths) },
-        ..Narrower::default()
-    }
-}
-
-#[test]
-fn a_token_may_ask_for_less_than_its_trust_gives() {
-    let w = World::default();
-    let chain = one(named("t0", w.grant(&only(&["/a/*", "/b"])).expect("lawful")));
-    let trust = w.evaluate(&chain);
-    let checked = |own: &Narrower| own.check(&trust, &w.implications);
-    let less = narrower(&["reader"], &["/a/x"]);
-    assert_eq!(checked(&less), Ok(()));
-    assert_eq!(checked(&narrower(&["admin"], &[])), Err(Refusal::RoleOutsideParent("admin".into())));
-    let outside = Refusal::RuleOutsideParent("GET /c of compute".into());
-    assert_eq!(checked(&narrower(&[], &["/c"])), Err(outside));
-    assert_eq!(checked(&Narrower { roles: Some(set(&[])), ..less.clone() }), Err(Refusal::NoRoles));
-    assert_eq!(checked(&Narrower { access: rules(&[]), ..less.clone() }), Err(Refusal::NoAccessRules));
-    let worth = trust.narrowed(&less, &w.implications).expect("something is left");
-    let gives = worth.live().expect("live");
-    assert!(worth.is_narrowed() && gives.le(trust.live().expect("live")));
-    assert_eq!((&gives.roles, &gives.terms.access), (&set(&["reader"]), &rules(&["/a/x"])));
-    // Whatever a token says, it is not worth more.
-    let more = trust.narrowed(&narrower(&["admin"], &["/c"]), &w.implications).expect("something is left");
-    assert!(more.live().expect("live").le(trust.live().expect("live")));
-    assert_eq!(trust.narrowed(&narrower(&["other"], &[]), &w.implications), None);
-    // What is made with it is below it.
-    let parties = w.parties("alice");
-    let ask = |roles: &[&str]| TrustRequest { trustee: "carol".into(), roles: set(roles), ..ask() };
-    let refused = redelegate(&ask(&["member"]), &worth, &parties, LIMITS).map(|g| g.trust);
-    assert_eq!(refused, Err(Refusal::RoleOutsideParent("member".into())));
-    let child = redelegate(&ask(&["reader"]), &worth, &parties, LIMITS).expect("lawful");
-    assert_eq!(child.trust().terms.clone().unwrap_or_default().access, rules(&["/a/x"]));
-}
-
-#[test]
-fn a_token_lives_no_longer_than_asked_nor_longer_than_the_trust_lets_it() {
-    let w = World::default();
-    let terms = Terms { max_token_ttl: Some(30), ..Terms::default() };
-    let chain = one(named("t0", w.grant(&TrustRequest { terms, ..ask() }).expect("lawful")));
-    let trust = w.evaluate(&chain);
-    let asked = |life| Narrower { life: Some(life), ..Narrower::default() }.check(&trust, &w.implications);
-    assert_eq!(asked(30), Ok(()));
-    assert_eq!(asked(31), Err(Refusal::LongerTokensThanParent));
-}
-
-fn said(who: &str) -> Origin {
-    Origin { source_identity: Some(who.into()), ..Origin::default() }
-}
-
-#[test]
-fn what_is_said_of_the_beginning_is_copied_down_and_never_changed() {
-    let w = World::default();
-    let of = |who: &str| TrustRequest { origin: said(who), ..child() };
-    let chain = root(&TrustRequest { origin: said("alice"), ..ask() });
-    assert_eq!(w.redelegate(&child(), &chain).map(|t| t.origin), Ok(said("alice")));
-    assert_eq!(w.redelegate(&of("bob"), &chain), Err(Refusal::OriginIsSet("source_identity")));
-    // Whoever says it first says it for all below, also with one token only.
-    let chain = root(&ask());
-    assert_eq!(w.redelegate(&of("bob"), &chain).map(|t| t.origin), Ok(said("bob")));
-    let token = Narrower { origin: said("bob"), ..Narrower::default() };
-    let worth = w.evaluate(&chain).narrowed(&token, &w.implications).expect("something is left");
-    assert!(!worth.is_narrowed() && worth.live() == w.evaluate(&chain).live());
-    let of_token = redelegate(&child(), &worth, &w.parties("alice"), LIMITS).map(|g| g.trust.origin);
-    assert_eq!(of_token, Ok(said("bob")));
-    let other = redelegate(&of("carol"), &worth, &w.parties("alice"), LIMITS);
-    assert_eq!(other, Err(Refusal::OriginIsSet("source_identity")));
-    assert_eq!(token.check(&worth, &w.implications), Ok(()));
-    let other = Narrower { origin: said("carol"), ..Narrower::default() };
-    assert_eq!(other.check(&worth, &w.implications), Err(Refusal::OriginIsSet("source_identity")));
-    // What a row says otherwise is not what the chain says.
-    let rows = [("t0", "alice", None), ("t1", "bob", Some("t0"))].map(|(id, who, parent)| Trust {
-        origin: said(who),
-        parent: parent.map(str::to_owned),
-        ..named(id, w.grant(&ask()).expect("lawful"))
-    });
-    assert_eq!(Chain::assemble("t1", rows).expect("it is there").origin(), said("alice"));
-}
-
-/// A chain of two whose links were suspended by these, and the part's attempt to resume the last.
-fn suspended_by(part: Part<'_>) -> Chain {
-    let w = World::default();
-    let suspends = suspend(&w.evaluate(&pair()), part, "somebody", "why", NOW).expect("a part");
-    let suspension = suspends.map(|s| s.suspension().clone());
-    let links = pair().links().to_vec();
-    let rows =
-        links.into_iter().map(|t| Trust { suspension: suspension.clone().filter(|_| t.id == "t1"), ..t });
-    Chain::assemble("t1", rows).expect("it is there")
-}
-
-#[test]
-fn whoever_may_end_a_trust_suspends_it_and_nobody_below_them_resumes_it() {
-    let w = World::default();
-    let parts = [Part::Outside, Part::Trustor("alice"), Part::Bearer("t0"), Part::Bearer("t1")];
-    for (n, by) in parts.into_iter().enumerate() {
-        let chain = suspended_by(by);
-        assert_eq!(w.status(&chain), TrustStatus::Suspended(Suspended::Held("t1".into())));
-        let held = w.evaluate(&chain);
-        for (m, other) in parts.into_iter().enumerate() {
-            let may = m <= n;
-            assert_eq!(
-                resume(&held, other).map(|r| r.is_some()).ok(),
-                may.then_some(true),
-                "{by:?}, {other:?}"
-            );
-            // Further up it is taken over.
-            let again = suspend(&held, other, "other", "why", NOW).map(|s| s.is_some());
-            assert_eq!(again, Ok(m < n), "{by:?}, {other:?}");
-        }
-    }
-    let live = w.evaluate(&pair());
-    assert_eq!(resume(&live, Part::Outside), Ok(None));
-    for stranger in [Part::Trustor("dave"), Part::Bearer("t9")] {
-        assert_eq!(suspend(&live, stranger, "dave", "why", NOW), Err(Refusal::NoPartInChain));
-        assert_eq!(resume(&live, stranger), Err(Refusal::NoPartInChain));
-    }
-}
-
-#[test]
-fn what_is_below_a_suspended_trust_gives_nothing() {
-    let w = World::default();
-    let suspension = suspend(&w.evaluate(&root(&ask())), Part::Outside, "o", "why", NOW).expect("a part");
-    let suspension = suspension.map(|s| s.suspension().clone());
-    let links = pair().links().to_vec();
-    let rows =
-        links.into_iter().map(|t| Trust { suspension: suspension.clone().filter(|_| t.id == "t0"), ..t });
-    let chain = Chain::assemble("t1", rows).expect("it is there");
-    let status = w.status(&chain);
-    assert_eq!(status, TrustStatus::Suspended(Suspended::Held("t0".into())));
-    assert_eq!(status.reason().as_deref(), Some("trust t0 was suspended"));
-}
-
 fn adoption(by: &str) -> Adoption {
     let trustor = Name { name: "Alice".into(), domain_id: "d".into(), domain_name: "D".into() };
     Adoption { by: by.to_owned(), at: NOW, trustor }
@@ -833,115 +665,18 @@ fn adopted(by: &str) -> Chain {
     Chain::assemble("t1", rows).expect("it is there")
 }
 
-#[test]
-fn whoever_holds_the_roles_adopts_a_first_trust_unless_they_are_its_trustee() {
-    let w = World::default();
-    let (first, below) = (root(&ask()), pair());
-    let adopt = |chain: &Chain, who: &str, held: &[&str]| {
-        adopt(chain, who, &set(held), &w.implications, &w.ceilings, NOW)
-    };
-    assert_eq!(
-        adopt(&first, "dave", &["member", "reader"]).map(|a| a.adopter().to_owned()),
-        Ok("dave".into())
-    );
-    assert_eq!(adopt(&first, "dave", &["member"]), Err(Refusal::RoleNotOfAdopter("reader".into())));
-    assert_eq!(adopt(&first, "bob", &["member", "reader"]), Err(Refusal::AdoptedByTrustee));
-    assert_eq!(adopt(&below, "dave", &["member", "reader"]), Err(Refusal::NotTheFirst("t0".into())));
-    // It is as if they made it.
-    let holder = || Holder::User("dave".into());
-    let strict = under(holder(), Ceiling { impersonation: false, ..Ceiling::default() });
-    let held = set(&["member", "reader"]);
-    let refused = super::adopt(&first, "dave", &held, &w.implications, &strict.ceilings, NOW);
-    assert_eq!(refused, Err(refusal(Limit::Impersonation, holder())));
-}
-
-#[test]
-fn an_adopted_chain_rests_on_its_adopter_and_keeps_its_name() {
-    let chain = adopted("dave");
-    assert_eq!((chain.holder(), chain.speaks_for(), chain.named()), ("dave", "alice", Some("alice")));
-    assert_eq!(chain.agents(), ["bob", "carol", "dave"].into());
-    assert!(chain.has_trustor("dave") && chain.has_trustor("alice"));
-    assert_eq!(chain.standing(Part::Trustor("dave")), Some(Standing(1)));
-    // Whatever becomes of Alice, and nothing without Dave.
-    for gone in [Presence::Disabled, Presence::Missing] {
-        let w = World { away: vec![("alice", gone)], ..World::default() };
-        assert!(w.evaluate(&chain).live().is_some());
+/// Dave, and nobody else, wants to take over what Alice has left behind, but for what `change` says.
+fn succession<'a>(w: &'a World, held: &'a RoleSet, none: &'a RoleSet) -> Succession<'a> {
+    Succession {
+        adopter: "dave",
+        held,
+        is_decided: false,
+        holder: Presence::Active,
+        holder_roles: none,
+        implications: &w.implications,
+        ceilings: &w.ceilings,
+        now: NOW,
     }
-    let w = World { away: vec![("dave", Presence::Missing)], ..World::default() };
-    assert_eq!(w.status(&chain), TrustStatus::Ended(Ended::Broken(Broken::AgentGone("dave".into()))));
-    // Where Alice has a part of her own she counts.
-    let back = Trust { trustee: "alice".into(), ..chain.leaf().clone() };
-    let rows = [chain.root().clone(), back];
-    let chain = Chain::assemble("t1", rows).expect("it is there");
-    assert_eq!((chain.named(), chain.agents().contains("alice")), (None, true));
-}
-
-fn credential() -> (ApplicationCredential, Authority) {
-    let may = MayDelegate { trustees: ["bob".to_owned()].into(), roles: set(&["member"]), max_depth: 1 };
-    let row = ApplicationCredential {
-        id: "c".into(),
-        user: "alice".into(),
-        project: Some("p".into()),
-        roles: set(&["member", "reader"]),
-        until: Until::At(NOW + 50),
-        unrestricted: false,
-        access_rules: None,
-        may_delegate: Some(may),
-    };
-    let w = World::default();
-    let facts =
-        CredentialFacts { now: NOW, held: &w.roles, user: Presence::Active, project: Presence::Active };
-    let above = delegable(&row, &w.implications, &facts).live().cloned().expect("live");
-    (row, above)
-}
-
-#[test]
-fn an_application_credential_delegates_what_it_was_allowed_and_no_more() {
-    let (w, (row, above)) = (World::default(), credential());
-    let made = |ask: &TrustRequest| {
-        grant_by_credential(ask, &row, &above, &w.parties("alice"), LIMITS).map(|g| g.trust)
-    };
-    let trust = made(&ask()).expect("lawful");
-    assert_eq!((trust.until, trust.hops, trust.credential.as_deref()), (row.until, 1, Some("c")));
-    let asks = |change: fn(&mut TrustRequest)| {
-        let mut ask = ask();
-        change(&mut ask);
-        made(&ask).map(|_| ())
-    };
-    assert_eq!(asks(|a| a.trustee = "carol".into()), Err(Refusal::TrusteeOfCredential));
-    assert_eq!(asks(|a| a.roles = set(&["admin"])), Err(Refusal::RoleOfCredential("admin".into())));
-    assert_eq!(asks(|a| a.project = Some("q".into())), Err(Refusal::OtherProject));
-    assert_eq!(asks(|a| a.until = Some(NOW + 51)), Err(Refusal::OutlivesCredential));
-    assert_eq!(asks(|a| a.count = Some(2)), Err(Refusal::DepthAboveMaximum { asked: 2, maximum: 1 }));
-    assert_eq!(asks(|a| a.trustor = "bob".into()), Err(Refusal::NotTheTrustor));
-    let other = ApplicationCredential { may_delegate: None, ..row.clone() };
-    let refused = grant_by_credential(&ask(), &other, &above, &w.parties("alice"), LIMITS);
-    assert_eq!(refused, Err(Refusal::DelegatedToken("manage trusts")));
-    // It is the credential's: nobody else's to take over.
-    let chain = one(named("t0", trust));
-    let held = set(&["member", "reader"]);
-    let refused = adopt(&chain, "dave", &held, &w.implications, &w.ceilings, NOW);
-    assert_eq!(refused, Err(Refusal::CredentialsTrust));
-}
-
-#[test]
-fn what_an_application_credential_made_ends_and_sleeps_with_it() {
-    let (w, (row, above)) = (World::default(), credential());
-    let made = grant_by_credential(&ask(), &row, &above, &w.parties("alice"), LIMITS).expect("lawful");
-    let chain = one(named("t0", made.trust));
-    let status = |credential: Option<&TrustStatus>| w.evaluate_with(&chain, credential).status().clone();
-    assert!(status(Some(&TrustStatus::Live(above.clone()))).live().is_some());
-    let gone = TrustStatus::Ended(Ended::Broken(Broken::CredentialGone("c".into())));
-    assert_eq!(status(None), gone);
-    assert_eq!(status(Some(&TrustStatus::Ended(Ended::Expired))), gone);
-    let asleep = TrustStatus::Suspended(Suspended::Project);
-    assert_eq!(status(Some(&asleep)), TrustStatus::Suspended(Suspended::Credential("c".into())));
-    // What the credential has lost, it has lost.
-    let less = Authority { roles: set(&["reader"]), ..above };
-    assert_eq!(
-        status(Some(&TrustStatus::Live(less))),
-        TrustStatus::Suspended(Suspended::Role("member".into()))
-    );
 }
 
 fn under(holder: Holder, ceiling: Ceiling) -> World {
@@ -951,141 +686,4 @@ fn under(holder: Holder, ceiling: Ceiling) -> World {
 
 fn refusal(limit: Limit, holder: Holder) -> Refusal {
     Refusal::AboveCeiling(Above { limit, holder })
-}
-
-#[test]
-fn a_trust_is_within_the_ceilings_of_its_place_and_its_root_trustor() {
-    let holder = || Holder::Project("p".into());
-    let none = Ceiling::default();
-    for (ceiling, limit, within) in [
-        (
-            Ceiling { max_life: Some(60), ..none.clone() },
-            Limit::Life(60),
-            TrustRequest { until: Some(NOW + 60), ..ask() },
-        ),
-        (
-            Ceiling { end_required: true, ..none.clone() },
-            Limit::End,
-            TrustRequest { until: Some(NOW + 60), ..ask() },
-        ),
-        (
-            // Implied by what was asked for.
-            Ceiling { never_roles: set(&["reader"]), ..none.clone() },
-            Limit::Role("reader".into()),
-            TrustRequest { roles: set(&["other"]), ..ask() },
-        ),
-        (
-            Ceiling { trustees: Some(set(&["carol"])), ..none.clone() },
-            Limit::Trustee("bob".into()),
-            TrustRequest { trustee: "carol".into(), ..ask() },
-        ),
-        (Ceiling { impersonation: false, ..none.clone() }, Limit::Impersonation, without_impersonation()),
-    ] {
-        let mut w = under(holder(), ceiling.clone());
-        w.roles.insert("other".into());
-        assert_eq!(w.grant(&ask()), Err(refusal(limit.clone(), holder())));
-        assert!(w.grant(&within).is_ok(), "{within:?}");
-        // Below what was made before it, too.
-        let child = TrustRequest { until: within.until, ..child() };
-        let below = TrustRequest { trustee: "dave".into(), ..child };
-        let before = World { roles: w.roles.clone(), ..World::default() };
-        let chain = one(before.grant(&ask()).expect("lawful"));
-        if !matches!(limit, Limit::Life(_) | Limit::End | Limit::Trustee(_)) {
-            assert_eq!(w.redelegate(&below, &chain), Err(refusal(limit, holder())));
-        }
-    }
-    // One that cannot be read lets nothing be made.
-    let ceilings = Ceilings { levels: vec![(holder(), None)], ..Ceilings::default() };
-    let w = World { ceilings, ..World::default() };
-    assert_eq!(w.grant(&ask()), Err(refusal(Limit::Unread, holder())));
-}
-
-#[test]
-fn a_chain_is_no_deeper_than_a_ceiling_lets_it() {
-    let holder = || Holder::User("alice".into());
-    let deepest = |max_depth| under(holder(), Ceiling { max_depth: Some(max_depth), ..Ceiling::default() });
-    let counts = |n| TrustRequest { count: Some(n), ..ask() };
-    // What is not stated is the most that there can be; what is stated is that or refused.
-    assert_eq!(deepest(2).grant(&ask()).map(|t| t.hops), Ok(2));
-    assert_eq!(deepest(0).grant(&ask()).map(|t| t.hops), Ok(0));
-    assert_eq!(deepest(9).grant(&ask()).map(|t| t.hops), Ok(3));
-    assert_eq!(deepest(2).grant(&counts(1)).map(|t| t.hops), Ok(1));
-    assert_eq!(deepest(2).grant(&counts(3)), Err(refusal(Limit::Depth(2), holder())));
-    assert_eq!(deepest(2).grant(&counts(4)), Err(Refusal::DepthAboveMaximum { asked: 4, maximum: 3 }));
-    // Below a root that was made when more was allowed.
-    let top = root(&ask());
-    let below = |n: Option<u32>| TrustRequest { count: n, ..child() };
-    assert_eq!(deepest(2).redelegate(&below(None), &top).map(|t| t.hops), Ok(1));
-    assert_eq!(deepest(2).redelegate(&below(Some(1)), &top).map(|t| t.hops), Ok(1));
-    assert_eq!(deepest(2).redelegate(&below(Some(2)), &top), Err(refusal(Limit::Depth(2), holder())));
-    assert_eq!(
-        deepest(3).redelegate(&below(Some(1)), &top),
-        Err(Refusal::DepthStated { possible: 2 }),
-        "the ceiling is not what forbids it"
-    );
-    let leaf = TrustRequest { allow_redelegation: false, ..child() };
-    assert_eq!(deepest(0).redelegate(&leaf, &top), Err(refusal(Limit::Depth(0), holder())));
-    assert!(deepest(1).redelegate(&leaf, &top).is_ok());
-    let third = TrustRequest { trustee: "dave".into(), ..leaf };
-    assert_eq!(deepest(1).redelegate(&third, &pair()), Err(refusal(Limit::Depth(1), holder())));
-    assert!(deepest(2).redelegate(&third, &pair()).is_ok());
-}
-
-#[test]
-fn a_trustees_ceiling_holds_for_trusts_to_them_and_below() {
-    let ceiling = Ceiling { max_depth: Some(1), never_roles: set(&["admin"]), ..Ceiling::default() };
-    let ceilings = Ceilings { trustees: [("bob".to_owned(), Some(ceiling))].into(), ..Ceilings::default() };
-    let w = World { ceilings, ..World::default() };
-    let holder = || Holder::Trustee("bob".into());
-    let admin = |trustee: &str| TrustRequest { trustee: trustee.into(), roles: set(&["admin"]), ..ask() };
-    assert_eq!(w.grant(&admin("bob")), Err(refusal(Limit::Role("admin".into()), holder())));
-    assert!(w.grant(&admin("carol")).is_ok());
-    assert_eq!(w.grant(&ask()).map(|t| t.hops), Ok(1));
-    let third = TrustRequest { trustee: "dave".into(), allow_redelegation: false, ..ask() };
-    assert_eq!(w.redelegate(&third, &pair()), Err(refusal(Limit::Depth(1), holder())));
-    // Where trusts are for the registered, nobody else gets one, at any depth.
-    let ceilings = Ceilings { registered_only: true, ..w.ceilings.clone() };
-    let only = World { ceilings, ..World::default() };
-    assert!(only.grant(&ask()).is_ok());
-    assert_eq!(only.grant(&admin("carol")), Err(Refusal::TrusteeNotRegistered("carol".into())));
-    assert_eq!(only.redelegate(&child(), &root(&ask())), Err(Refusal::TrusteeNotRegistered("carol".into())));
-    // It says nothing of what exists.
-    assert!(only.status(&pair()).live().is_some());
-}
-
-#[test]
-fn what_exists_is_suspended_by_a_ceiling_that_is_for_it_and_by_no_other() {
-    let chain = two(&ask(), &TrustRequest { impersonation: false, ..child() });
-    let holder = || Holder::Domain("d".into());
-    let suspended = |link: &str, limit| {
-        TrustStatus::Suspended(Suspended::Ceiling(link.into(), Above { limit, holder: holder() }))
-    };
-    let old = Ceiling { applies_to_existing: true, ..Ceiling::default() };
-    for (ceiling, link, limit) in [
-        (Ceiling { impersonation: false, ..old.clone() }, "t0", Limit::Impersonation),
-        (Ceiling { max_depth: Some(0), ..old.clone() }, "t1", Limit::Depth(0)),
-        (Ceiling { trustees: Some(set(&["bob"])), ..old.clone() }, "t1", Limit::Trustee("carol".into())),
-        (Ceiling { end_required: true, ..old.clone() }, "t0", Limit::End),
-        (Ceiling { max_life: Some(60), ..old.clone() }, "t0", Limit::Life(60)),
-        (Ceiling { never_roles: set(&["reader"]), ..old.clone() }, "t0", Limit::Role("reader".into())),
-    ] {
-        let status = under(holder(), ceiling.clone()).status(&chain);
-        assert_eq!(status, suspended(link, limit));
-        assert!(status.reason().is_some_and(|why| why.contains("domain d")));
-        let new = Ceiling { applies_to_existing: false, ..ceiling };
-        assert!(under(holder(), new).status(&chain).live().is_some());
-    }
-    let unread = Ceilings { levels: vec![(holder(), None)], ..Ceilings::default() };
-    let w = World { ceilings: unread, ..World::default() };
-    assert_eq!(w.status(&chain), suspended("t0", Limit::Unread));
-    // A life is counted from now on, so it comes back for the last part of it.
-    let ends =
-        one(World::default().grant(&TrustRequest { until: Some(NOW + 100), ..ask() }).expect("lawful"));
-    let life = Ceiling { max_life: Some(60), ..old.clone() };
-    assert_eq!(under(holder(), life.clone()).status(&ends), suspended("t0", Limit::Life(60)));
-    let later = World { now: NOW + 40, ..under(holder(), life) };
-    assert!(later.status(&ends).live().is_some());
-    // Keypairs are all that is taken by this.
-    let w = under(holder(), Ceiling { keypairs: false, ..old });
-    assert_eq!(w.status(&chain).live().map(|a| a.keypairs), Some(false));
 }

@@ -80,7 +80,10 @@ impl std::fmt::Display for Check {
             Self::Literal(left, right) if matches!(left.as_str(), "True" | "False" | "None") => {
                 write!(f, "{left}:{right}")
             }
-            Self::Literal(left, right) => write!(f, "'{left}':{right}"),
+            Self::Literal(left, right) => {
+                let quote = if left.contains('\'') { '"' } else { '\'' };
+                write!(f, "{quote}{left}{quote}:{right}")
+            }
             Self::AdminToken => f.write_str("is_admin:1"),
             Self::ReaderOnly => f.write_str("reader_only:True"),
             Self::AnyRole => f.write_str("any_role:True"),
@@ -482,6 +485,7 @@ mod tests {
         let others = [
             "not (@ or !)",
             "'x':%(target.user.id)s",
+            "\"a'b\":%(user_id)s",
             "7:%(user_id)s",
             "http://x/%(user_id)s%%",
             "group:ops",

@@ -4,7 +4,7 @@ use super::check::{Check, Template};
 use super::facts::{Facts, Known};
 use super::subject::{Said, Scope, Subject};
 use super::table::Op;
-use super::{Answers, Decision, Judge, Policy, resolve};
+use super::{Answers, Decision, Judge, Policy, resolve, unless};
 
 /// A decision with its reasons.
 #[derive(Debug, Clone)]
@@ -47,8 +47,8 @@ impl Policy {
         } else {
             None
         };
-        let mut judge = Judge { policy: self, subject, facts, answers, open: None };
-        let mut rule = judge.reason_of_rule(row.name, 0);
+        let mut judge = Judge::new(self, subject, facts, answers);
+        let mut rule = judge.reason_of_rule(row.name, &mut Vec::new(), &mut { MOST_REASONS });
         if self.refusing.contains(row.name) {
             rule.holds = None;
             "something in it is not understood, so it allows nothing".clone_into(&mut rule.because);
@@ -66,36 +66,66 @@ fn scope_word(scope: &Scope) -> &'static str {
     }
 }
 
-/// Rules that refer to each other are followed so far; those that go in a circle allow nothing.
+/// Rules that refer to each other are followed so far; those that do so further, or in a circle, allow nothing.
 const DEEPEST: usize = 20;
 
-impl Judge<'_> {
-    fn reason_of_rule(&mut self, name: &str, depth: usize) -> Reason {
+/// So many reasons are given before rules are no longer followed.
+const MOST_REASONS: usize = 2_000;
+
+impl<'p> Judge<'p> {
+    /// `above` are the rules that led here, `room` how many reasons may still be given.
+    fn reason_of_rule(&mut self, name: &'p str, above: &mut Vec<&'p str>, room: &mut usize) -> Reason {
         let check = format!("rule:{name}");
-        let Policy { checks, default_rule, .. } = self.policy;
+        let Policy { checks, default_rule, refusing, .. } = self.policy;
         let found = resolve(checks, default_rule, name);
-        let Some(below) = found.and_then(|found| checks.get(found)).filter(|_| depth < DEEPEST) else {
+        let Some((found, below)) = found.and_then(|found| checks.get_key_value(found)) else {
             return Reason { check, holds: Some(false), because: "there is no such rule".into(), of: vec![] };
         };
+        let cut_off = |holds, because: &str| Reason {
+            check: check.clone(),
+            holds,
+            because: because.into(),
+            of: vec![],
+        };
+        if above.contains(&found.as_str()) {
+            return cut_off(None, "it refers to itself");
+        }
+        if above.len() == DEEPEST {
+            return cut_off(None, "too many rules refer to each other in a row");
+        }
+        if *room == 0 {
+            let holds = if refusing.contains(found) { None } else { self.rule(name) };
+            return cut_off(holds, "there is too much in it to show here");
+        }
         let because = match found {
-            Some(found) if found != name => format!("there is no such rule, so `{found}` takes its place"),
+            found if found != name => format!("there is no such rule, so `{found}` takes its place"),
             _ => String::new(),
         };
-        let below = self.reason(below, depth + 1);
+        above.push(found);
+        let below = self.reason(below, above, room);
+        above.pop();
         Reason { check, holds: below.holds, because, of: vec![below] }
     }
 
-    fn reason(&mut self, check: &Check, depth: usize) -> Reason {
-        let (of, because) = match check {
-            Check::Rule(name) => return self.reason_of_rule(name, depth),
-            Check::Not(inner) => (vec![self.reason(inner, depth)], String::new()),
-            Check::All(parts) | Check::Any(parts) => {
-                (parts.iter().map(|part| self.reason(part, depth)).collect(), String::new())
+    fn reason(&mut self, check: &'p Check, above: &mut Vec<&'p str>, room: &mut usize) -> Reason {
+        *room = room.saturating_sub(1);
+        let parts = match check {
+            Check::Rule(name) => return self.reason_of_rule(name, above, room),
+            Check::Not(inner) => std::slice::from_ref(&**inner),
+            Check::All(parts) | Check::Any(parts) => parts.as_slice(),
+            other => {
+                let (holds, because) = (self.eval(other), self.compared(other));
+                return Reason { check: head(check), holds, because, of: Vec::new() };
             }
-            other => (Vec::new(), self.compared(other)),
         };
-        let holds = self.eval(check);
-        Reason { check: head(check), holds, because, of }
+        let of: Vec<Reason> = parts.iter().map(|part| self.reason(part, above, room)).collect();
+        let mut each = of.iter().map(|part| part.holds);
+        let holds = match check {
+            Check::All(_) => unless(false, each),
+            Check::Any(_) => unless(true, each),
+            _ => each.next().flatten().map(|holds| !holds),
+        };
+        Reason { check: head(check), holds, because: String::new(), of }
     }
 
     /// What a single check compares, in words.
@@ -228,6 +258,48 @@ mod tests {
         assert_eq!((found.decision, found.rule.holds), (Decision::Refused, None));
         assert!(found.rule.because.starts_with("something in it is not understood"));
         assert!(found.rule.of[0].of[0].because.contains("`group`"));
+    }
+
+    /// Whatever an operator wrote, an explanation ends, and so does a decision.
+    #[test]
+    fn rules_in_a_circle_and_rules_that_grow_are_explained_in_bounds() {
+        let subject = reader(Scope::System);
+        let circle = [
+            ("identity:get_user", "rule:a or role:reader"),
+            ("a", "role:x or rule:b and rule:b"),
+            ("b", "not rule:a or rule:b"),
+        ];
+        let policy = Policy::with_overrides(circle);
+        let found = policy.explain(Op::GetUser, &subject, &Facts::none(), &|_| None);
+        assert_eq!((found.decision, found.rule.holds), (Decision::Refused, None));
+        let inner = &found.rule.of[0].of[0].of[0].of[1].of[0].of[0].of[0].of[0];
+        assert_eq!((inner.check.as_str(), inner.because.as_str()), ("rule:a", "it refers to itself"));
+
+        let names: Vec<String> = (0..14).map(|n| format!("r{n}")).collect();
+        let of = |n: usize, last: &str| match names.get(n + 1) {
+            Some(next) => vec![format!("rule:{next}"); 10].join(" and "),
+            None => last.to_owned(),
+        };
+        for (last, decision) in [("@", Decision::Refused), ("!", Decision::Refused)] {
+            let texts: Vec<String> = (0..names.len()).map(|n| of(n, last)).collect();
+            let all = names.iter().zip(&texts).map(|(name, text)| (name.as_str(), text.as_str()));
+            let policy = Policy::with_overrides(all.chain([("identity:get_user", "rule:r0")]));
+            let found = policy.explain(Op::GetUser, &subject, &Facts::none(), &|_| None);
+            assert_eq!(found.decision, decision, "{last}");
+            fn count(reason: &Reason) -> usize {
+                1 + reason.of.iter().map(count).sum::<usize>()
+            }
+            assert!((1..10_000).contains(&count(&found.rule)));
+        }
+    }
+
+    #[test]
+    fn what_decides_is_shipped_or_an_operators_own() {
+        let policy = Policy::with_overrides([("service_role", "role:helper"), ("identity:get_user", "@")]);
+        assert!(policy.is_overridden("service_role") && !policy.is_overridden("owner"));
+        // By itself, and through other rules.
+        assert!(!policy.is_shipped(Op::GetUser) && !policy.is_shipped(Op::Ec2tokensValidate));
+        assert!(policy.is_shipped(Op::DeleteUser) && policy.is_shipped(Op::ListRegions));
     }
 
     /// The explanation of each shipped rule comes to what the policy decides.

@@ -181,6 +181,28 @@ impl Policy {
             .collect()
     }
 
+    /// Whether a rule is an operator's own.
+    pub fn is_overridden(&self, name: &str) -> bool {
+        self.overrides.contains_key(name)
+    }
+
+    /// Whether nothing of what decides an operation is an operator's own: neither its rule nor one that it refers to.
+    pub fn is_shipped(&self, op: Op) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut todo = vec![op.row().name];
+        while let Some(name) = todo.pop() {
+            let Some(check) = self.checks.get(name) else { continue };
+            if seen.insert(name) {
+                check.visit(&mut |part| {
+                    if let Check::Rule(to) = part {
+                        todo.extend(resolve(&self.checks, &self.default_rule, to));
+                    }
+                });
+            }
+        }
+        !seen.iter().any(|name| self.is_overridden(name))
+    }
+
     /// The names in a check that no rule has.
     fn missing<'a>(&'a self, check: &'a Check) -> BTreeSet<&'a str> {
         let mut missing = BTreeSet::new();
@@ -241,7 +263,7 @@ impl Policy {
         if self.refusing.contains(name) {
             return Decision::Refused;
         }
-        let mut judge = Judge { policy: self, subject, facts, answers, open: None };
+        let mut judge = Judge::new(self, subject, facts, answers);
         match (judge.rule(name), judge.open) {
             (Some(true), _) => Decision::Allowed,
             (None, Some(url)) => Decision::Ask(url),
@@ -272,9 +294,19 @@ struct Judge<'a> {
     answers: Answers<'a>,
     /// The first question without an answer.
     open: Option<String>,
+    /// So many checks may still be looked at.
+    left: u32,
 }
 
-impl Judge<'_> {
+/// So many checks are looked at for one decision. Rules that refer to others several times, and these again, come to more; then
+/// nothing can be told.
+const MOST_CHECKS: u32 = 100_000;
+
+impl<'a> Judge<'a> {
+    fn new(policy: &'a Policy, subject: &'a Subject, facts: &'a Facts, answers: Answers<'a>) -> Self {
+        Self { policy, subject, facts, answers, open: None, left: MOST_CHECKS }
+    }
+
     fn rule(&mut self, name: &str) -> Option<bool> {
         let Policy { checks, default_rule, .. } = self.policy;
         match resolve(checks, default_rule, name).and_then(|name| checks.get(name)) {
@@ -285,6 +317,7 @@ impl Judge<'_> {
 
     /// Nothing when it cannot be told.
     fn eval(&mut self, check: &Check) -> Option<bool> {
+        self.left = self.left.checked_sub(1)?;
         let (s, f) = (self.subject, self.facts);
         match check {
             Check::Everybody => Some(true),

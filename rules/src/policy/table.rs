@@ -195,6 +195,7 @@ operations! {
     ResumeTrust, "vicar:resume_trust", "sdp", "rule:admin_required or rule:trustor or rule:trust_manager";
     EndTrustTokens, "vicar:end_trust_tokens", "sdp", "rule:admin_required or rule:trustor or rule:trust_manager";
     AdoptTrust, "vicar:adopt_trust", "p", "project_id:%(target.trust.project_id)s";
+    AdoptAnyTrust, "vicar:adopt_any_trust", "sdp", "rule:admin_required or rule:trust_manager";
     ListProjectDelegations, "vicar:list_project_delegations", "sdp", "rule:admin_required or rule:system_reader or (role:reader and (rule:project_itself or rule:project_domain))";
     ListDomainDelegations, "vicar:list_domain_delegations", "sdp", "rule:admin_required or rule:system_reader or (role:reader and domain_id:%(target.domain.id)s)";
     ListUserDelegations, "vicar:list_user_delegations", "sp", "rule:admin_required or rule:system_reader or rule:owner";
@@ -207,6 +208,7 @@ operations! {
     SetUserDelegationPolicy, "vicar:set_user_delegation_policy", "sdp", "rule:admin_required or (role:manager and token.domain.id:%(target.user.domain_id)s)";
     ListTrustServices, "vicar:list_trust_services", "", "@";
     SetTrustService, "vicar:set_trust_service", "sp", "rule:admin_required";
+    ExplainOthers, "vicar:explain_others", "sp", "rule:admin_required";
     ListRevokeEvents, "identity:list_revoke_events", "sp", "rule:service_or_admin";
     GetLimitModel, "identity:get_limit_model", "sdp", "@";
     GetLimit, "identity:get_limit", "sdp", "rule:admin_required or rule:system_reader or domain_id:%(target.limit.domain.id)s or domain_id:%(target.limit.project.domain_id)s or project_id:%(target.limit.project_id)s";

@@ -9,8 +9,8 @@ use proptest::sample::select;
 use vicar_rules::Micros;
 use vicar_rules::access_rule::Access;
 use vicar_rules::delegation::{
-    Adoption, Evaluated, Limits, Name, Narrower, Part, Parties, Presence, Spent, Trust, TrustRequest, Until,
-    Use, adopt, consume, grant, redelegate, resume, subtree, suspend,
+    Adoption, Evaluated, Limits, Name, Narrower, Part, Parties, Presence, Spent, Succession, Trust,
+    TrustRequest, Until, Use, adopt, consume, grant, redelegate, resume, subtree, suspend,
 };
 use vicar_rules::keypair::{KeypairRequest, bind};
 use vicar_rules::origin::Origin;
@@ -597,18 +597,24 @@ impl World {
     /// far from the top it is, by the world's own count.
     fn part(&self, trust: usize, by: usize) -> (Part<'_>, &'static str, Option<u32>) {
         let path = self.path(trust);
-        match by % 3 {
-            0 => (Part::Outside, USERS[by / 3 % USERS.len()], Some(0)),
-            1 => {
-                let user = by / 3 % USERS.len();
-                let first = path.iter().position(|t| self.trusts[*t].trustor == user);
-                let first = if self.root(trust).holder == user { Some(0) } else { first };
-                (Part::Trustor(USERS[user]), USERS[user], first.map(|n| n as u32 + 1))
+        match by % 4 {
+            0 => (Part::Administrator, USERS[by / 4 % USERS.len()], Some(0)),
+            1 => (Part::Manager, USERS[by / 4 % USERS.len()], Some(1)),
+            2 => {
+                let user = by / 4 % USERS.len();
+                let first = path.iter().position(|t| self.trustor_of(*t) == Some(user)).map(|n| n as u32 + 2);
+                let rank = match user {
+                    _ if self.root(trust).holder == user => Some(2),
+                    // A trustor whom it does not rest on is a name.
+                    _ if path.iter().any(|t| self.trusts[*t].trustor == user) => first.or(Some(u32::MAX)),
+                    _ => None,
+                };
+                (Part::Trustor(USERS[user]), USERS[user], rank)
             }
             _ => {
-                let link = by / 3 % path.len();
+                let link = by / 4 % path.len();
                 let own = &self.trusts[path[link]];
-                (Part::Bearer(&own.row.id), USERS[own.trustee], Some(link as u32 + 2))
+                (Part::Bearer(&own.row.id), USERS[own.trustee], Some(link as u32 + 3))
             }
         }
     }
@@ -653,30 +659,72 @@ impl World {
     }
 
     /// Somebody takes over a trust that lives or is suspended. The server asks for a login of theirs, so they are there.
-    fn adopt(&mut self, trust: usize, by: usize) {
+    fn adopt(&mut self, trust: usize, by: usize, is_decided: bool) {
         let by = by % USERS.len();
         if self.users[by] != State::On {
             return;
         }
         let link = &self.trusts[trust];
-        let held = self.held(by, link.project);
-        let ceilings = self.ceilings(by, link.project);
-        let due = link.under.is_none() && link.trustee != by && within(self.closure(link.roles), held) && {
-            let made = self.made(&[trust], 0);
-            let roofs = self.roofs_over(by, link.project, &[link.trustee]);
-            !roofs.into_iter().any(|roof| roof.is_below(&made, self.now))
+        let roles = self.closure(link.roles);
+        let (held, holders) = (self.held(by, link.project), self.held(link.holder, link.project));
+        let is_left = !self.user_on(link.holder) || !within(roles, holders);
+        let below: Vec<usize> = (0..self.trusts.len())
+            .filter(|t| *t != trust && self.below(trust, *t) && !self.dead(*t))
+            .collect();
+        let is_above_a_roof = |t: &usize| {
+            let path = self.path(*t);
+            let n = path.len() - 1;
+            let trustees: Vec<usize> = path.iter().map(|t| self.trusts[*t].trustee).collect();
+            let made = self.made(&path, n);
+            let deepest = n + self.trusts[*t].row.hops as usize;
+            let above = |roof: &Roof| {
+                roof.is_below(&made, self.now) || roof.depth.is_some_and(|depth| deepest > depth as usize)
+            };
+            self.roofs_over(by, link.project, &trustees).into_iter().any(above)
         };
-        match adopt(self.chain(trust), USERS[by], set(held), &self.implications, &ceilings, self.now) {
+        let is_in_one_name = |t: &usize| self.path(*t).into_iter().all(|x| self.trusts[x].imp);
+        let due = link.under.is_none()
+            && link.trustee != by
+            && within(roles, held)
+            && (is_decided || (is_left && link.held.is_none()))
+            && !below.iter().any(|t| is_in_one_name(t) && self.trusts[*t].trustee == by)
+            && !below.iter().chain([&trust]).any(is_above_a_roof);
+        let ceilings = self.ceilings(by, link.project);
+        let succession = Succession {
+            adopter: USERS[by],
+            held: set(held),
+            is_decided,
+            holder: Self::presence(self.users[link.holder], self.domains[domain_of(link.holder)]),
+            holder_roles: set(holders),
+            implications: &self.implications,
+            ceilings: &ceilings,
+            now: self.now,
+        };
+        let chains: Vec<_> = below.iter().map(|t| self.chain(*t)).collect();
+        match adopt(self.chain(trust), chains, &succession) {
             Ok(done) => {
                 self.last.adopted = Some((trust, due, true));
                 self.trusts[trust].row.adoption = Some(adopted_by(done.adopter(), self.now));
                 self.trusts[trust].holder = by;
+                for k in 0..self.keypairs.len() {
+                    let is_below = self.keypairs[k].under.is_some_and(|t| self.below(trust, t));
+                    self.keypairs[k].deleted |= is_below;
+                }
                 self.take(Taken::Trust(trust));
                 self.stale = true;
             }
             Err(refusal) => {
                 self.last.adopted = Some((trust, due, false));
                 self.last.refused = Some(refusal);
+            }
+        }
+    }
+
+    fn set_user(&mut self, user: usize, state: State) {
+        if self.users[user] != State::Gone && self.users[user] != state {
+            self.users[user] = state;
+            if state != State::On {
+                self.take(Taken::User(user));
             }
         }
     }
@@ -769,14 +817,7 @@ impl World {
                     });
                 }
             }
-            Op::User(u, state) => {
-                if self.users[*u] != State::Gone && self.users[*u] != *state {
-                    self.users[*u] = *state;
-                    if *state != State::On {
-                        self.take(Taken::User(*u));
-                    }
-                }
-            }
+            Op::User(u, state) => self.set_user(*u, *state),
             Op::Project(p, state) => {
                 if self.projects[*p] != State::Gone && self.projects[*p] != *state {
                     self.projects[*p] = *state;
@@ -859,13 +900,17 @@ impl World {
                     self.resume(*t, *by);
                 }
             }
-            Op::Adopt(n, by) => {
+            Op::Adopt(n, by, how) => {
                 let lasting: Vec<usize> = (0..self.trusts.len()).filter(|t| !self.dead(*t)).collect();
                 // Often the first one of the longest chain.
                 let longest = lasting.iter().max_by_key(|t| self.path(**t).len()).map(|t| self.path(*t)[0]);
                 let some = lasting.get(n / 2 % lasting.len().max(1)).copied();
                 if let Some(t) = if n % 2 == 0 { longest } else { some } {
-                    self.adopt(t, *by);
+                    let holder = self.trusts[t].holder;
+                    self.adopt(t, *by, *how != Adopting::Alone);
+                    if *how == Adopting::HandedOver && self.last.adopted.is_some_and(|(_, _, done)| done) {
+                        self.set_user(holder, State::Gone);
+                    }
                 }
             }
             Op::DeleteKeypair(n) => {
@@ -1051,10 +1096,21 @@ pub enum Op {
     /// By which part: see [`World::part`].
     Suspend(usize, usize),
     Resume(usize, usize),
-    Adopt(usize, usize),
+    Adopt(usize, usize, Adopting),
     DeleteKeypair(usize),
     RevokeToken(usize),
     Act(usize, Act),
+}
+
+/// Why somebody may take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adopting {
+    /// They alone want to.
+    Alone,
+    /// Who decides about the place wants it.
+    Decided,
+    /// The holder is deleted, and hands over.
+    HandedOver,
 }
 
 /// What [`kind_of_grant`] says.
@@ -1169,6 +1225,11 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => any_target(),
     ];
     let spot = prop_oneof![2 => project.clone().prop_map(Spot::Project), 1 => select(&SPOTS[..])];
+    let adopting = prop_oneof![
+        2 => Just(Adopting::Alone),
+        3 => Just(Adopting::Decided),
+        1 => Just(Adopting::HandedOver),
+    ];
     prop_oneof![
         12 => wait.prop_map(Op::Wait),
         2 => (prop::bool::weighted(0.8), 1..5_u32).prop_map(|(a, m)| Op::Limit(a, m)),
@@ -1203,7 +1264,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         3 => (nth.clone(), any::<bool>()).prop_map(|(n, all)| Op::DeleteTrust(n, all)),
         5 => (nth.clone(), 0..60_usize).prop_map(|(n, by)| Op::Suspend(n, by)),
         5 => (nth.clone(), 0..60_usize).prop_map(|(n, by)| Op::Resume(n, by)),
-        3 => (nth.clone(), 0..USERS.len()).prop_map(|(n, by)| Op::Adopt(n, by)),
+        4 => (nth.clone(), 0..USERS.len(), adopting).prop_map(|(n, by, how)| Op::Adopt(n, by, how)),
         2 => nth.clone().prop_map(Op::DeleteKeypair),
         1 => nth.clone().prop_map(Op::RevokeToken),
         3 => (nth, select(ACTS)).prop_map(|(n, act)| Op::Act(n, act)),

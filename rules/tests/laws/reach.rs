@@ -278,6 +278,7 @@ pub const AT_LEAST: &[(&str, usize)] = &[
     ("refused: NotTheFirst", 20),
     ("refused: RoleNotOfAdopter", 20),
     ("refused: AdoptedByTrustee", 10),
+    ("refused: HolderIsThere", 30),
     ("a beginning", 300),
     ("a beginning at depth 3 or more", 2),
     ("a longest life of tokens", 500),

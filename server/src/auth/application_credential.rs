@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use vicar_rules::Micros;
 use vicar_rules::access_rule::IDENTITY;
 use vicar_rules::application_credential::{CredentialFacts, evaluate};
-use vicar_rules::delegation::{Authority, Suspended, TrustStatus, Until};
+use vicar_rules::delegation::{Authority, TrustStatus, Until};
 use vicar_rules::roles::RoleSet;
 
 use super::issue::ScopeRequest;
@@ -187,16 +187,7 @@ pub async fn worth(
     let facts = CredentialFacts { now, held, user: user.presence, project: project.presence };
     Ok(match evaluate(&stored.credential, &facts) {
         TrustStatus::Live(authority) => Ok(Worth { stored, authority }),
-        TrustStatus::Suspended(Suspended::Agent(_)) => Err(Reason::TokenUser),
-        TrustStatus::Suspended(Suspended::Project) => Err(Reason::NoSuchScope),
-        TrustStatus::Suspended(
-            Suspended::Role(_)
-            | Suspended::Early(_)
-            | Suspended::Terms(_)
-            | Suspended::Held(_)
-            | Suspended::Credential(_)
-            | Suspended::Ceiling(..),
-        ) => Err(Reason::NoRoles),
+        TrustStatus::Suspended(why) => Err(super::suspended(&why)),
         TrustStatus::Ended(_) => Err(Reason::CredentialOver),
     })
 }

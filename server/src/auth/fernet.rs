@@ -72,6 +72,22 @@ pub enum PayloadScope {
     Certificate(String, String),
 }
 
+impl PayloadScope {
+    /// The trust that it is of.
+    pub fn trust(&self) -> Option<&str> {
+        match self {
+            Self::Trust(_, id) | Self::Narrowed(_, id) | Self::Less(_, id, _) => Some(id),
+            Self::Unscoped
+            | Self::Domain(_)
+            | Self::Project(_)
+            | Self::AccessToken(..)
+            | Self::System(_)
+            | Self::ApplicationCredential(..)
+            | Self::Certificate(..) => None,
+        }
+    }
+}
+
 /// The version of [`PayloadScope::Narrowed`]; far from those that Keystone counts up.
 const NARROWED: u64 = 103;
 

@@ -18,8 +18,11 @@ pub mod token;
 pub mod totp;
 mod wrong_password;
 
+use vicar_rules::delegation::Suspended;
+
 use crate::config::Config;
 use crate::crypto::keys::KeyRing;
+use crate::reason::Reason;
 use crate::store::Store;
 
 /// The parts of the server that logins and tokens need.
@@ -37,4 +40,18 @@ pub struct Parts<'a> {
     pub failures: &'a lockout::Failures,
     /// The database, for what is written behind an answer.
     pub store: &'a Store,
+}
+
+/// Why a token is refused that rests on something suspended.
+fn suspended(why: &Suspended) -> Reason {
+    match why {
+        Suspended::Agent(_) => Reason::TokenUser,
+        Suspended::Project => Reason::NoSuchScope,
+        Suspended::Role(_)
+        | Suspended::Early(_)
+        | Suspended::Terms(_)
+        | Suspended::Held(_)
+        | Suspended::Credential(_)
+        | Suspended::Ceiling(..) => Reason::NoRoles,
+    }
 }

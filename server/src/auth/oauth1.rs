@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use vicar_rules::Micros;
 use vicar_rules::access_token::AccessToken;
-use vicar_rules::delegation::{Authority, Suspended, TrustStatus, Until};
+use vicar_rules::delegation::{Authority, TrustStatus, Until};
 use vicar_rules::roles::Implications;
 use vicar_rules::signature::{OAuthRequest, SignatureError, VERIFIER_CHARACTERS, VERIFIER_LENGTH};
 
@@ -295,19 +295,8 @@ pub async fn worth(
     };
     Ok(match (found.status, found.project) {
         (TrustStatus::Live(authority), Some(project)) => Ok(Worth { token: found.token, project, authority }),
-        (TrustStatus::Suspended(Suspended::Agent(_)), _) => Err(Reason::TokenUser),
-        (TrustStatus::Suspended(Suspended::Project) | TrustStatus::Live(_), _) => Err(Reason::NoSuchScope),
-        (
-            TrustStatus::Suspended(
-                Suspended::Role(_)
-                | Suspended::Early(_)
-                | Suspended::Terms(_)
-                | Suspended::Held(_)
-                | Suspended::Credential(_)
-                | Suspended::Ceiling(..),
-            ),
-            _,
-        ) => Err(Reason::NoRoles),
+        (TrustStatus::Live(_), None) => Err(Reason::NoSuchScope),
+        (TrustStatus::Suspended(why), _) => Err(super::suspended(&why)),
         (TrustStatus::Ended(_), _) => Err(Reason::CredentialOver),
     })
 }

@@ -9,7 +9,7 @@ use vicar_rules::delegation::Presence;
 use vicar_rules::loss::{self, Carried, Carries};
 use vicar_rules::origin::Origin;
 use vicar_rules::policy::{Scope, Subject, Trait};
-use vicar_rules::revocation::{self, Claims};
+use vicar_rules::revocation::{self, Claims, Event};
 use vicar_rules::roles::{Implications, RoleSet};
 use vicar_rules::terms::Login;
 use vicar_rules::token::{self, Kind, ScopeKind, TokenTraits};
@@ -19,11 +19,13 @@ use super::application_credential::{Worth, worth};
 use super::fernet::{Payload, PayloadScope};
 use super::keypair;
 use super::oauth1;
+use crate::clock::SECOND;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts::application_credentials::StoredCredential;
 use crate::facts::evidence;
 use crate::facts::{self, EvaluatedTrust, Place, ProjectFacts, RevocationQuery, RoleRef, UserFacts};
+use crate::ids;
 use crate::line::{Line, TokenIds, Tried};
 use crate::reason::Reason;
 use crate::store::Tx;
@@ -182,7 +184,7 @@ impl Token {
             audit_ids: self.payload.audit_ids.join(" "),
             project: self.project().map(|p| p.id.clone()),
             chain,
-            origin: facts::origin::in_words(&self.origin),
+            origin: facts::origin::in_a_line(&self.origin),
             actor: last.map_or(&self.user.id, |link| &link.trustee).clone(),
         }
     }
@@ -235,10 +237,30 @@ pub struct ValidateOptions {
 #[derive(Debug)]
 pub struct Dead {
     reason: Reason,
+    ending: Option<Box<Ending>>,
     tried: Tried,
 }
 
+/// The act that ended a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// Tokens that were issued until then are ended by it.
+    pub at: Micros,
+    /// The revocation; nothing when a role that the token carries was taken away.
+    pub event: Option<Event>,
+}
+
 impl Dead {
+    /// Why it is not valid.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The act that ended it, if one did.
+    pub fn ending(&self) -> Option<&Ending> {
+        self.ending.as_deref()
+    }
+
     /// 401, with a note of whose token it was.
     pub fn refused(self, line: &Line) -> Error {
         line.tried(self.tried);
@@ -290,12 +312,12 @@ pub async fn validate(
     }
     let decode = || Payload::decode(text, &keys, &parts.config.auth_methods);
     let Some(payload) = decode() else {
-        return Ok(Err(Dead { reason: Reason::NotAToken, tried: Tried::default() }));
+        return Ok(Err(Dead { reason: Reason::NotAToken, ending: None, tried: Tried::default() }));
     };
     let mark = tx.begin_answer();
     // What is remembered rests on what is read from here on, not on what somebody has at hand.
     let known = if mark.is_some() { Known::default() } else { known };
-    let reason = match evaluate(tx, parts, payload, known, now, options).await? {
+    let (reason, ending) = match evaluate(tx, parts, payload, known, now, options).await? {
         Outcome::Valid(token) => {
             let token: Arc<Token> = Arc::from(token);
             if let Some(key) = key {
@@ -303,8 +325,8 @@ pub async fn validate(
             }
             return Ok(Ok(token));
         }
-        Outcome::Dead(reason) => reason,
-        Outcome::Revoked(_) => Reason::TokenRevoked,
+        Outcome::Dead(reason) => (reason, None),
+        Outcome::Revoked(ending) => (Reason::TokenRevoked, Some(ending)),
     };
     // Once more, so that the many that are valid need no copy.
     let tried = decode().map_or_else(Tried::default, |payload| Tried {
@@ -312,7 +334,52 @@ pub async fn validate(
         user: Some(payload.user),
         ..Tried::default()
     });
-    Ok(Err(Dead { reason, tried }))
+    Ok(Err(Dead { reason, ending, tried }))
+}
+
+/// What the text of a token says of itself, valid or not; nothing of what no key decrypts.
+///
+/// # Errors
+/// When the keys cannot be read.
+pub fn read(parts: Parts<'_>, text: &str) -> Result<Option<Payload>> {
+    let keys = parts.token_keys.current().map_err(Error::Internal)?;
+    Ok(Payload::decode(text, &keys, &parts.config.auth_methods))
+}
+
+/// The token that whoever uses a trust would be given, after a login as it asks for; or why there would be none. It is one of the
+/// next second, so that nothing of this one ends it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_trust(
+    tx: &mut Tx,
+    parts: Parts<'_>,
+    trust: Arc<EvaluatedTrust>,
+    now: Micros,
+) -> Result<std::result::Result<Token, Reason>> {
+    let leaf = trust.chain().leaf();
+    let Some(project) = leaf.project.clone() else { return Ok(Err(Reason::NoSuchScope)) };
+    let terms = trust.status().live().map(|authority| authority.terms.clone()).unwrap_or_default();
+    let issued = (now.div_euclid(SECOND) + 1).saturating_mul(SECOND);
+    let end = terms.token_end(issued, issued.saturating_add(parts.config.token_expiration));
+    let mut methods = vec!["password".to_owned()];
+    methods.extend(terms.required_methods.into_iter().filter(|method| method != "password"));
+    let payload = Payload {
+        user: leaf.trustee.clone(),
+        methods,
+        scope: PayloadScope::Trust(project, leaf.id.clone()),
+        expires: trust.chain().until().to_option().map_or(end, |until| until.min(end)),
+        issued,
+        audit_ids: vec![ids::audit()],
+        federated: None,
+    };
+    let known = Known { trust: Some(trust), is_new: true, ..Known::default() };
+    let options = ValidateOptions { window: 0, understands_access_rules: true };
+    Ok(match evaluate(tx, parts, payload, known, now, options).await? {
+        Outcome::Valid(token) => Ok(*token),
+        Outcome::Dead(reason) => Err(reason),
+        Outcome::Revoked(_) => Err(Reason::TokenRevoked),
+    })
 }
 
 /// What a payload turns out to be.
@@ -323,7 +390,7 @@ pub enum Outcome {
     /// Something that it rests on is over, off or gone.
     Dead(Reason),
     /// A revocation of this instant or later ends it.
-    Revoked(Micros),
+    Revoked(Box<Ending>),
 }
 
 /// Facts that were read in the same transaction already.
@@ -369,12 +436,7 @@ pub async fn evaluate(
     now: Micros,
     options: ValidateOptions,
 ) -> Result<Outcome> {
-    let trust_id = match &payload.scope {
-        PayloadScope::Trust(_, t) | PayloadScope::Narrowed(_, t) | PayloadScope::Less(_, t, _) => {
-            Some(t.as_str())
-        }
-        _ => None,
-    };
+    let trust_id = payload.scope.trust();
     let kind = token::kind(TokenTraits {
         methods: &payload.methods,
         trust: trust_id.is_some(),
@@ -396,7 +458,7 @@ pub async fn evaluate(
         return Ok(Outcome::Dead(Reason::TokenUser));
     }
     Ok(match revoked_at(tx, &token, carries, is_new).await? {
-        Some(at) => Outcome::Revoked(at),
+        Some(ending) => Outcome::Revoked(Box::new(ending)),
         None => Outcome::Valid(Box::new(token)),
     })
 }
@@ -589,9 +651,10 @@ fn active(project: Option<ProjectFacts>) -> Option<ProjectFacts> {
     project.filter(|p| p.presence == Presence::Active)
 }
 
-/// When the latest act happened that ended the token: a revocation, or roles that were taken away.
-async fn revoked_at(tx: &mut Tx, token: &Token, carries: Carries, is_new: bool) -> Result<Option<Micros>> {
+/// The latest act that ended the token: a revocation, or roles that were taken away.
+async fn revoked_at(tx: &mut Tx, token: &Token, carries: Carries, is_new: bool) -> Result<Option<Ending>> {
     let event = ended_by_event(tx, token, is_new).await?;
+    let event = event.map(|event| Ending { at: event.issued_before, event: Some(event) });
     let place = match &token.scope {
         TokenScope::Unscoped => return Ok(event),
         TokenScope::Project(p) => loss::Place::Project(p.id.clone()),
@@ -605,17 +668,18 @@ async fn revoked_at(tx: &mut Tx, token: &Token, carries: Carries, is_new: bool) 
         roles: carries,
         issued: token.payload.issued,
     };
-    let mut latest = event.max(facts::lost_at(tx, &carried).await?);
+    let mut lost = facts::lost_at(tx, &carried).await?;
     if let Some(from) = &token.payload.federated {
         for group in facts::losers_among(tx, &from.groups, carried.issued).await? {
-            latest = latest.max(facts::lost_at(tx, &Carried { holder: &group, ..carried.clone() }).await?);
+            lost = lost.max(facts::lost_at(tx, &Carried { holder: &group, ..carried.clone() }).await?);
         }
     }
-    Ok(latest)
+    let lost = lost.map(|at| Ending { at, event: None });
+    Ok(event.into_iter().chain(lost).max_by_key(|ending| ending.at))
 }
 
 /// The latest revocation event that ends the token, if there is one.
-async fn ended_by_event(tx: &mut Tx, token: &Token, is_new: bool) -> Result<Option<Micros>> {
+async fn ended_by_event(tx: &mut Tx, token: &Token, is_new: bool) -> Result<Option<Event>> {
     let mut trusts = Vec::new();
     // What becomes of a user who is only named is nothing to the chain.
     let (users, mut domains): (Vec<&str>, Vec<&str>) = match &token.trust {
@@ -664,5 +728,6 @@ async fn ended_by_event(tx: &mut Tx, token: &Token, is_new: bool) -> Result<Opti
         expires: token.payload.expires,
         issued: token.payload.issued,
     };
-    Ok(events.iter().filter(|e| revocation::ends(e, &claims)).map(|e| e.issued_before).max())
+    let ending = events.iter().filter(|e| revocation::ends(e, &claims)).max_by_key(|e| e.issued_before);
+    Ok(ending.cloned())
 }

@@ -69,6 +69,11 @@ impl Caller {
         if own && is_about && request.path == "/v3/auth/tokens" {
             return Ok(());
         }
+        // A delegated token asks why about itself alone.
+        if self.kind() != Kind::Login && request.method == Method::POST && request.path == "/v3/auth/explain"
+        {
+            return Ok(());
+        }
         if application_credential::allows(tx, &app.config, token, &request.method, &request.path).await? {
             return Ok(());
         }
@@ -180,6 +185,8 @@ impl Caller {
     pub fn may(&self, app: &App, act: Act) -> Result<(), Refusal> {
         let mut switches = app.switches();
         switches.application_credential_trusts |= self.delegating_credential().is_some();
-        vicar_rules::token::may(self.kind(), act, switches)
+        let answer = vicar_rules::token::may(self.kind(), act, switches);
+        super::watch::acted(act, &answer);
+        answer
     }
 }

@@ -181,6 +181,11 @@ impl<'r, T> Session<'r, T> {
         self.caller.ok_or(Error::Unauthorized(Reason::NoToken))
     }
 
+    /// The rules that the request is judged by.
+    pub fn policy(&self) -> &'r Policy {
+        self.policy
+    }
+
     /// The operations that the route declares.
     pub fn ops(&self) -> &'static [Op] {
         self.declared.ops

@@ -124,7 +124,7 @@ fn methods<'a>(routes: &[&'a Route]) -> Vec<&'a str> {
 }
 
 /// `GET /v3/users`, or a path alone.
-fn method_and_path(text: &str) -> Option<(Option<&str>, &str)> {
+pub(super) fn method_and_path(text: &str) -> Option<(Option<&str>, &str)> {
     match text.split_once(' ') {
         Some((method, path)) if path.starts_with('/') => Some((Some(method), path)),
         _ => text.starts_with('/').then_some((None, text)),
@@ -302,7 +302,8 @@ impl Explain {
             .header("Content-Type", "application/json")
             .body(Body::from(body))
             .map_err(|e| Failure::Usage(format!("{method} {path}: {e}")))?;
-        let (answer, asked) = watch(routes::public(Arc::clone(app)).oneshot(request)).await;
+        let (answer, watched) = watch(routes::public(Arc::clone(app)).oneshot(request)).await;
+        let asked = watched.asked;
         let Ok(answer) = answer;
         let status = answer.status();
         let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap_or_default();
@@ -328,7 +329,7 @@ async fn authenticate(app: &App, text: &str) -> Result<Caller, Failure> {
 }
 
 /// `NAME=VALUE`, several times.
-fn pairs(all: &[String]) -> Result<Vec<(&str, &str)>, Failure> {
+pub(super) fn pairs(all: &[String]) -> Result<Vec<(&str, &str)>, Failure> {
     let pair = |text: &'_ String| -> Result<(usize, usize), Failure> {
         text.find('=')
             .map(|at| (at, at + 1))

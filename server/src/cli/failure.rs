@@ -14,6 +14,8 @@ pub(super) enum Failure {
     Failed(String),
     /// `doctor` or `demo` found so many things wrong, and has said which.
     ChecksFailed(usize),
+    /// `why` has said that something is refused, and why.
+    Refused,
     /// The command line, where clap cannot see what it lacks.
     Usage(String),
     /// Configuration, policy or TLS files.
@@ -31,7 +33,7 @@ pub(super) enum Failure {
 impl Failure {
     fn code(&self) -> u8 {
         match self {
-            Self::Failed(_) | Self::ChecksFailed(_) => 1,
+            Self::Failed(_) | Self::ChecksFailed(_) | Self::Refused => 1,
             Self::Usage(_) => 2,
             Self::Config(_) => 3,
             Self::Io(_) => 4,
@@ -59,6 +61,7 @@ impl std::fmt::Display for Failure {
             | Self::Database(text)
             | Self::Keys(text)
             | Self::Address(text) => f.write_str(text),
+            Self::Refused => f.write_str("it is refused, as said above"),
             Self::ChecksFailed(n) => write!(f, "{n} of the checks above failed"),
         }
     }

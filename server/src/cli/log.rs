@@ -66,6 +66,7 @@ const PARTS: &[(&str, &str)] = &[
     ("crypto", include_str!("../crypto/mod.rs")),
     ("directory", include_str!("../directory/mod.rs")),
     ("dispatch", include_str!("../dispatch/mod.rs")),
+    ("explain", include_str!("../explain/mod.rs")),
     ("facts", include_str!("../facts/mod.rs")),
     ("http", include_str!("../http/mod.rs")),
     ("notifications", include_str!("../notifications/mod.rs")),

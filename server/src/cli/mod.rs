@@ -32,6 +32,7 @@ mod status;
 mod terminal;
 mod tls;
 mod trust;
+mod why;
 
 use std::process::ExitCode;
 
@@ -43,7 +44,7 @@ use failure::Failure;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  the operation failed, or `doctor` or `demo` found something that is wrong
+  1  the operation failed, `doctor` or `demo` found something that is wrong, or `why` says that it is refused
   2  the command line cannot be understood
   3  the configuration, the policy file or the TLS files cannot be used
   4  a directory or file cannot be entered, read, made or written, or other users can write to it
@@ -92,9 +93,12 @@ enum Command {
     /// Mappings: who somebody is here whom an identity provider describes
     #[command(subcommand)]
     Mapping(mapping::Command),
-    /// Trusts that are over, and delegations that nobody uses
+    /// Ended and expired trusts, and delegations that nobody uses
     #[command(subcommand)]
     Trust(trust::Trust),
+    /// Say why a token, or whoever uses a trust, may do something or not: what it rests on, what its kind, its access rules and the
+    /// policy say. It looks into the database and the keys, and writes nothing
+    Why(why::Why),
     /// Make manual pages or completions, for packages
     #[command(hide = true)]
     Generate(generate::Generate),
@@ -137,6 +141,7 @@ pub fn main() -> ExitCode {
             Command::Policy(c) => c.run().await,
             Command::Mapping(c) => c.run(),
             Command::Trust(c) => c.run().await,
+            Command::Why(c) => c.run().await,
         }
     });
     // A handler that is stuck in a thread of its own must not keep the process.

@@ -293,6 +293,15 @@ impl<'a> From<&'a Path> for Base<'a> {
 }
 
 impl Config {
+    /// The age of the oldest token that anybody may ask about. Keystone forgets a revocation once tokens from before it have
+    /// expired; but for `[token] allow_expired_window` longer a service may still ask about such a token, and a revoked one
+    /// must be refused then too.
+    pub fn oldest_token(&self) -> Micros {
+        self.token_expiration
+            .saturating_add(self.allow_expired_window.max(0))
+            .saturating_add(self.revoke_buffer.max(0))
+    }
+
     /// Without any file.
     ///
     /// # Errors

@@ -98,7 +98,7 @@ pub(super) fn of(op: Op) -> Follows {
         Op::DeleteTrust | Op::RenounceTrust | Op::EndTrustOnProject => both(Event::TrustEnd, ByHandler),
         Op::SuspendTrust => both(Event::TrustSuspend, ByHandler),
         Op::ResumeTrust => both(Event::TrustResume, ByHandler),
-        Op::AdoptTrust => both(Event::TrustAdopt, ByHandler),
+        Op::AdoptTrust | Op::AdoptAnyTrust => both(Event::TrustAdopt, ByHandler),
         Op::EndTrustTokens => logged(Event::TrustTokensEnd),
         Op::SetDomainDelegationPolicy
         | Op::SetProjectDelegationPolicy
@@ -233,6 +233,7 @@ pub(super) fn of(op: Op) -> Follows {
         | Op::GetProjectDelegationPolicy
         | Op::GetUserDelegationPolicy
         | Op::ListTrustServices
+        | Op::ExplainOthers
         | Op::ListRevokeEvents
         | Op::GetLimitModel
         | Op::GetLimit

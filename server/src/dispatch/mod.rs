@@ -8,9 +8,11 @@ mod home;
 pub mod log;
 mod notices;
 pub mod openapi;
+mod rehearse;
 mod route;
 mod run;
 mod site;
 
-pub use route::{Answer, Auth, Handler, Relation, Route, Shape};
+pub use rehearse::{End, Stage, rehearse};
+pub use route::{Answer, Auth, Handler, Relation, Route, Shape, find};
 pub use site::router;

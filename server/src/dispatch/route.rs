@@ -114,6 +114,31 @@ impl Route {
     }
 }
 
+/// The route that serves a path, and the variable parts as they are written. Where several fit, what is written out in a path goes
+/// before what varies.
+pub fn find<'a>(
+    routes: &'static [Route],
+    method: &Method,
+    path: &'a str,
+) -> Option<(&'static Route, Vec<(&'static str, &'a str)>)> {
+    let asked: Vec<&str> = path.split('/').collect();
+    let fits = |route: &&Route| {
+        let own: Vec<&str> = route.path.split('/').collect();
+        let same = |(own, asked): (&&str, &&str)| own == asked || own.starts_with('{') && !asked.is_empty();
+        own.len() == asked.len() && own.iter().zip(&asked).all(same)
+    };
+    let written_out =
+        |route: &&Route| route.path.split('/').map(|part| !part.starts_with('{')).collect::<Vec<_>>();
+    let on_path = routes.iter().filter(fits).map(|route| written_out(&route)).max()?;
+    let mut here = routes.iter().filter(fits).filter(|route| written_out(route) == on_path);
+    let own = here.clone().find(|route| route.method == *method);
+    let route = own.or_else(|| here.find(|route| *method == Method::HEAD && route.method == Method::GET))?;
+    let parts = route.path.split('/').zip(asked);
+    let params =
+        parts.filter_map(|(name, part)| Some((name.strip_prefix('{')?.strip_suffix('}')?, part))).collect();
+    Some((route, params))
+}
+
 impl std::fmt::Debug for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.method, self.path)
@@ -190,4 +215,29 @@ macro_rules! routes {
     (@shape $name:ident) => { $crate::dispatch::Shape::One(stringify!($name)) };
     (@shape [$name:ident]) => { $crate::dispatch::Shape::Page(stringify!($name)) };
     (@shape [$name:ident whole]) => { $crate::dispatch::Shape::Whole(stringify!($name)) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes::ROUTES;
+
+    #[test]
+    fn every_route_is_found_by_its_path() {
+        for route in ROUTES {
+            let path = route.params().fold(route.path.to_owned(), |path, name| {
+                path.replace(&format!("{{{name}}}"), &format!("x-{name}"))
+            });
+            let (found, params) = find(ROUTES, &route.method, &path).expect("it is there");
+            assert_eq!((found.method.clone(), found.path), (route.method.clone(), route.path));
+            assert!(params.iter().all(|(name, value)| *value == format!("x-{name}")), "{path}: {params:?}");
+            assert_eq!(params.len(), route.params().count());
+        }
+        let at = |method, path| find(ROUTES, &method, path).map(|(route, _)| route.path);
+        assert_eq!(at(Method::HEAD, "/v3/users/x"), Some("/v3/users/{user_id}"));
+        assert_eq!(at(Method::GET, "/v3/limits/model"), Some("/v3/limits/model"));
+        assert_eq!(at(Method::PUT, "/v3/users/x"), None);
+        assert_eq!(at(Method::GET, "/v3/users//projects"), None);
+        assert_eq!(at(Method::GET, "/v4"), None);
+    }
 }

@@ -284,9 +284,23 @@ async fn caller(
         Some(token) => request.line.caller(token.ids()),
         None => request.line.admin_token(),
     }
-    caller.may(app, Act::Use)?;
-    caller.may_ask(tx, app, request, now).await?;
+    admit(&caller, app, request, tx, now).await?;
     Ok(Some(caller))
+}
+
+/// Whether a caller may ask for this at all, whatever it is.
+///
+/// # Errors
+/// 403 for a kind of token that does nothing here, 401 when its access rules do not allow it.
+pub(super) async fn admit(
+    caller: &Caller,
+    app: &App,
+    request: &Request,
+    tx: &mut Tx,
+    now: Micros,
+) -> Result<()> {
+    caller.may(app, Act::Use)?;
+    caller.may_ask(tx, app, request, now).await
 }
 
 /// Waits for the next second: a revocation of this very second stands against a new token.

@@ -1,15 +1,15 @@
 //! Ceilings as they are stored, JSON in a table of our own, and those that hold for a chain.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use vicar_rules::ceiling::{Ceiling, Ceilings, Holder};
 
-use super::{EvaluatedTrust, ProjectFacts, UserFacts, roles};
+use super::{ProjectFacts, UserFacts, roles};
+use crate::args;
 use crate::clock::SECOND;
 use crate::extra;
-use crate::store::{CHUNK, Result, Select, Tx};
+use crate::store::{CHUNK, Id, Result, Select, Tx};
 
 /// Whose a stored ceiling is, besides the id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -234,26 +234,34 @@ impl Known {
     }
 }
 
-/// The ceilings that hold for something new: on a project, below a trust or by its root trustor, for a trustee.
+/// Whether a user is a registered trustee.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_registered(tx: &mut Tx, user: &str) -> Result<bool> {
+    let sql = "SELECT 1 FROM vicar_delegation_policy WHERE kind = ? AND holder_id = ?";
+    tx.exists(sql, args![Id(Kind::Trustee.word()), Id(user)]).await
+}
+
+/// The ceilings that hold for something new: on a project, resting on a user, for all `others` who take part in it.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn over_new(
     tx: &mut Tx,
-    parent: Option<&Arc<EvaluatedTrust>>,
     project: Option<&ProjectFacts>,
     root: &str,
-    trustee: Option<&UserFacts>,
+    others: impl IntoIterator<Item = &UserFacts>,
 ) -> Result<Ceilings> {
     if !are_there(tx).await? {
         return Ok(Ceilings::default());
     }
-    let above = parent.into_iter().flat_map(|parent| parent.users.values());
-    let by = match parent.and_then(|parent| parent.users.get(root)) {
-        Some(user) => Some(user.clone()),
-        None => super::user(tx, root).await?,
-    };
-    let known = Known::load(tx, project, above.chain(trustee).chain(&by)).await?;
+    let by = super::user(tx, root).await?;
+    let mut users = Vec::from_iter(&by);
+    for other in others {
+        users.push(other);
+    }
+    let known = Known::load(tx, project, users).await?;
     Ok(known.holding(project, by.as_ref()))
 }
 

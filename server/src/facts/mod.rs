@@ -34,8 +34,8 @@ pub use roles::{
     NO_DOMAIN, Place, RoleRef, domains_of_roles, effective_roles, implications, roles_of_groups, token_roles,
 };
 pub use trusts::{
-    EvaluatedTrust, chain, chains, evaluate, evaluate_all, evaluate_keystones, evaluated_trust, subtree,
-    trust_ids, trusts_where,
+    EvaluatedTrust, chain, chains, evaluate, evaluate_all, evaluate_keystones, evaluated_trust,
+    explained_trust, subtree, trust_ids, trusts_where,
 };
 pub use users::{
     Activity, PASSWORD_END, UserFacts, email, is_inactive, read_activity, read_password_end, user,

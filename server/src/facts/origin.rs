@@ -9,7 +9,7 @@ pub const NAMES: [&str; 2] = [SOURCE_IDENTITY, LABELS];
 const SOURCE_IDENTITY: &str = "source_identity";
 const LABELS: &str = "labels";
 
-/// What a body says, which fits the schema, or a stored trust, which need not: then it says nothing.
+/// What a body says, which fits the schema (`PRINTABLE` is the same as here), or a stored trust, which need not: then it says nothing.
 pub fn read(attributes: &Map<String, Value>) -> Origin {
     let fits = |text: &str| {
         !text.trim().is_empty() && text.chars().count() <= LONGEST && !text.chars().any(char::is_control)
@@ -35,12 +35,9 @@ pub fn to_json(origin: &Origin) -> Map<String, Value> {
     out
 }
 
-/// The same for a log line: `source_identity=alice stack=s1`. None when nothing is said.
-pub fn in_words(origin: &Origin) -> Option<String> {
-    let who = origin.source_identity.iter().map(|who| format!("{SOURCE_IDENTITY}={who}"));
-    let labels = origin.labels.iter().map(|(name, value)| format!("{name}={value}"));
-    let all: Vec<String> = who.chain(labels).collect();
-    (!all.is_empty()).then(|| all.join(" "))
+/// The same for a log line, where no label can look like a source identity. None when nothing is said.
+pub fn in_a_line(origin: &Origin) -> Option<String> {
+    (!origin.is_empty()).then(|| Value::Object(to_json(origin)).to_string())
 }
 
 /// What the `extra` column of a trust says.

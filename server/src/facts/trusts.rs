@@ -6,7 +6,9 @@ use std::sync::Arc;
 use vicar_rules::Micros;
 use vicar_rules::application_credential::{CredentialFacts, delegable};
 use vicar_rules::ceiling::Ceilings;
-use vicar_rules::delegation::{self, Chain, ChainFacts, Evaluated, Presence, Trust, TrustStatus, Until};
+use vicar_rules::delegation::{
+    self, Chain, ChainFacts, Evaluated, Passes, Presence, Trust, TrustStatus, Until,
+};
 use vicar_rules::loss::{self, LostPlace};
 use vicar_rules::roles::{Implications, RoleSet};
 use vicar_rules::terms::Terms;
@@ -243,7 +245,24 @@ pub async fn evaluate_all(
     now: Micros,
     implications: &Implications,
 ) -> Result<Vec<EvaluatedTrust>> {
-    evaluate_under(tx, Under::Ceilings, chains, now, implications).await
+    evaluate_under(tx, Under::Ceilings, chains, now, implications, |_, _| {}).await
+}
+
+/// A stored trust, evaluated as [`evaluated_trust`] does it, and what each link of its chain does to the roles.
+///
+/// # Errors
+/// When the database fails.
+pub async fn explained_trust(
+    tx: &mut Tx,
+    trust: &str,
+    now: Micros,
+    implications: &Implications,
+) -> Result<Option<(EvaluatedTrust, Vec<Passes>)>> {
+    let chains = chains(tx, &[trust]).await?;
+    let mut passes = Vec::new();
+    let see = |chain: &Chain, facts: &ChainFacts<'_>| passes = delegation::passes(chain, facts);
+    let found = evaluate_under(tx, Under::Ceilings, chains, now, implications, see).await?.pop();
+    Ok(found.map(|trust| (trust, passes)))
 }
 
 /// The same in a Keystone's store, where none of our tables is.
@@ -256,7 +275,7 @@ pub async fn evaluate_keystones(
     now: Micros,
     implications: &Implications,
 ) -> Result<Vec<EvaluatedTrust>> {
-    evaluate_under(tx, Under::Nothing, chains, now, implications).await
+    evaluate_under(tx, Under::Nothing, chains, now, implications, |_, _| {}).await
 }
 
 async fn evaluate_under(
@@ -265,6 +284,7 @@ async fn evaluate_under(
     chains: Vec<Chain>,
     now: Micros,
     implications: &Implications,
+    mut see: impl FnMut(&Chain, &ChainFacts<'_>),
 ) -> Result<Vec<EvaluatedTrust>> {
     let ids: BTreeSet<&str> = chains.iter().flat_map(Chain::agents).collect();
     let users = users(tx, ids).await?;
@@ -301,6 +321,7 @@ async fn evaluate_under(
                 credential: credential.as_ref(),
                 ceilings: &ceilings,
             };
+            see(&chain, &facts);
             let evaluated = delegation::evaluate(chain, &facts);
             let agents = evaluated.chain().agents().into_iter().filter_map(|id| users.get_key_value(id));
             let mut users: BTreeMap<_, _> = agents.map(|(id, u)| (id.clone(), u.clone())).collect();

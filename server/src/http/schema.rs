@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 pub const NAME: &str = r"^[^\u0000]*[^\s\u0000][^\u0000]*$";
 /// Any string that every engine stores.
 pub const TEXT: &str = r"^[^\u0000]*$";
-/// What a string looks like that appears in log lines: without control characters.
-pub const PRINTABLE: &str = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$";
+/// What a string looks like that appears in log lines: without control characters, and not of spaces alone.
+pub const PRINTABLE: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$";
 /// An id of a domain or project, as Keystone makes and accepts them.
 pub const ID: &str = "^[a-zA-Z0-9-]+$";
 

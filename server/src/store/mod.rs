@@ -297,7 +297,17 @@ impl Store {
     /// # Errors
     /// When the database is away or busy.
     pub async fn rehearse(&self) -> Result<WriteTx> {
-        Ok(self.writing(self.read().await?, true))
+        Ok(self.rehearse_in(self.read().await?))
+    }
+
+    /// A read that begins when something is asked.
+    pub fn read_later(&self) -> Tx {
+        self.tx(Inner::Later(self.engine.clone()), false)
+    }
+
+    /// The same within a read that has begun.
+    pub fn rehearse_in(&self, tx: Tx) -> WriteTx {
+        self.writing(tx, true)
     }
 
     /// Begins a transaction that changes the schema.
@@ -611,6 +621,14 @@ impl WriteTx {
     #[must_use]
     pub fn asking(self, asked: &Arc<Asked>) -> Self {
         Self { tx: self.tx.asking(asked), ..self }
+    }
+
+    /// The read of a rehearsal again, for what follows in the same snapshot.
+    ///
+    /// # Errors
+    /// Ours: it was no rehearsal.
+    pub fn into_read(self) -> Result<Tx> {
+        if self.rehearsal { Ok(self.tx) } else { Err(Error::Broken("it may have written".into())) }
     }
 
     /// Ends a rehearsal, as the first write does. For who has to read on, and does that before it writes.

@@ -20,6 +20,16 @@ fn resume(c: &Cast, token: &str, trust: &str) -> Answer {
     c.s.post(token, &path(trust, "resume"), json!({}))
 }
 
+#[track_caller]
+fn is_refused(answer: &Answer, words: &str) {
+    assert!(
+        answer.status == 403 && answer.text.contains(words),
+        "{words}: {} {}",
+        answer.status,
+        answer.text
+    );
+}
+
 fn adopt(c: &Cast, token: &str, trust: &str) -> Answer {
     c.s.post(token, &path(trust, "adopt"), json!({}))
 }
@@ -35,6 +45,11 @@ fn member(c: &Cast, name: &str) -> String {
     let user = c.s.user(name);
     c.s.grant(&user, &c.p, "member");
     user
+}
+
+fn enable(c: &Cast, user: &str, enabled: bool) {
+    let body = json!({"user": {"enabled": enabled}});
+    c.s.patch(&c.s.admin(), &format!("/v3/users/{user}"), body).expect(200);
 }
 
 fn lineage(c: &Cast, user: &str, trust: &str) -> Value {
@@ -158,6 +173,9 @@ fn whoever_uses_a_trust_first_may_say_where_it_began() {
         (json!({"source_identity": ""}), "source_identity"),
         (json!({"source_identity": "x".repeat(65)}), "source_identity"),
         (json!({"source_identity": "a\nb"}), "source_identity"),
+        (json!({"source_identity": "a\u{85}b"}), "source_identity"),
+        (json!({"source_identity": "\u{3000} \u{2003}"}), "source_identity"),
+        (json!({"labels": {"a": "\u{9f}"}}), "labels"),
         (json!({"labels": ["a"]}), "labels"),
         (json!({"labels": {"a": 1}}), "labels"),
         (
@@ -256,17 +274,23 @@ fn who_suspends_a_trust_and_who_resumes_it() {
         ("a manager", Box::new(|| manager.clone())),
         ("an administrator", Box::new(|| admin.clone())),
     ];
-    let level = |n: usize| n.min(3);
     for (n, (by, token)) in parts.iter().enumerate() {
         for (m, (other, others)) in parts.iter().enumerate() {
             suspend(&c, &token(), &third).expect(200);
-            let status = if level(m) >= level(n) { 200 } else { 403 };
+            let status = if m >= n { 200 } else { 403 };
             let answer = resume(&c, &others(), &third);
             assert_eq!(answer.status, status, "suspended by {by}, resumed by {other}: {}", answer.text);
-            resume(&c, &of_domain, &third).expect(200);
+            resume(&c, &admin, &third).expect(200);
             c.s.clock.advance(SECOND);
         }
     }
+    // One manager is as good as another, but for a trustee, who does not decide about what binds them.
+    suspend(&c, &manager, &third).expect(200);
+    c.s.grant(&c.bob, &c.p, "manager");
+    is_refused(&resume(&c, &c.s.on("bob", &c.p), &third), "neither yours nor below");
+    is_refused(&suspend(&c, &c.s.on("bob", &c.p), &first), "neither yours nor below");
+    resume(&c, &of_domain, &third).expect(200);
+    c.s.clock.advance(SECOND);
     // Who is further up takes it over; the other way nothing changes.
     suspend(&c, &alice, &third).expect(200);
     assert_ne!(
@@ -275,8 +299,7 @@ fn who_suspends_a_trust_and_who_resumes_it() {
     );
     let shown = suspend(&c, &alice, &third).expect(200).body["trust"].clone();
     assert_ne!(shown["suspension"]["user_id"], c.alice.as_str());
-    let refused = resume(&c, &alice, &third).expect(403);
-    assert!(refused.text.contains("somebody further up has suspended"), "{}", refused.text);
+    is_refused(&resume(&c, &alice, &third), "somebody further up has suspended");
     // It may be ended all the same, and then is neither suspended nor resumed.
     c.s.delete(&alice, &format!("/v3/OS-TRUST/trusts/{third}")).expect(204);
     suspend(&c, &admin, &third).expect(404);
@@ -367,6 +390,11 @@ fn the_tokens_of_a_trust_end_and_the_trust_stays() {
     c.s.validate(&above).expect(200);
     c.s.clock.advance(SECOND);
     c.s.validate(&c.s.consume("dave", &third).expect(201).token()).expect(200);
+    // What no token can be as old as leaves nothing behind.
+    let events = || count(&c.s, "SELECT id FROM revocation_event", &[]);
+    let all = events();
+    c.s.delete(&alice, &format!("{}?before=2001-01-01T00:00:00Z", path(&second, "tokens"))).expect(204);
+    assert_eq!(events(), all);
     for wrong in ["tomorrow", &iso(c.s.clock.now() + 10 * SECOND)] {
         let refused = c.s.delete(&alice, &format!("{}?before={wrong}", path(&second, "tokens"))).expect(400);
         assert!(refused.text.contains("before"), "{}", refused.text);
@@ -382,6 +410,7 @@ fn a_colleague_adopts_a_trust_and_it_outlives_its_trustor() {
     let [first, second, third] = c.chain();
     let before = c.s.consume("dave", &third).expect(201).token();
     let keypair = c.keypair(&before, &c.alice, json!({})).expect(201).body["credential"].clone();
+    enable(&c, &c.alice, false);
     let shown = adopt(&c, &c.s.on("erin", &c.p), &first).expect(200).body["trust"].clone();
     assert_eq!((&shown["id"], &shown["trustor_user_id"]), (&json!(first), &json!(c.alice)));
     assert_eq!(shown["adopted_by"], json!({"user_id": erin, "adopted_at": iso(c.s.clock.now())}));
@@ -406,16 +435,18 @@ fn a_colleague_adopts_a_trust_and_it_outlives_its_trustor() {
     assert_eq!(token["delegation_chain"][0]["adopted_by"], erin.as_str());
     assert_eq!(names(&login), ["member", "reader"]);
     c.s.validate(&login.token()).expect(200);
-    // All goes on: passing on, keypairs old and new.
+    // All goes on: passing on, and keypairs, but for those whose secrets may have been Alice's to read.
     let fourth = c.below("dave", &third, &c.bob, true);
     c.s.consume("bob", &fourth).expect(201);
-    c.exchange(c.signed(&keypair)).expect(200);
+    c.exchange(c.signed(&keypair)).expect(401);
     let fresh = c.keypair(&login.token(), &c.alice, json!({})).expect(201).body["credential"].clone();
     assert_eq!(fresh["user_id"], erin.as_str());
     c.exchange(c.signed(&fresh)).expect(200);
     let own =
         format!("/v3/users/{}/credentials/OS-EC2/{}", c.alice, fresh["access"].as_str().expect("an id"));
     c.s.get(&login.token(), &own).expect(200);
+    let all = c.s.get(&login.token(), &format!("/v3/users/{}/credentials/OS-EC2", c.alice)).expect(200);
+    assert_eq!(all.body["credentials"][0]["access"], fresh["access"]);
     // It is Erin's to see and to end.
     let erins = c.s.unscoped("erin");
     let acting = c.s.get(&erins, &format!("/v3/users/{erin}/delegations")).expect(200);
@@ -448,38 +479,53 @@ fn a_colleague_adopts_a_trust_and_it_outlives_its_trustor() {
 fn who_may_adopt_a_trust() {
     let c = Cast::new();
     let erin = member(&c, "erin");
-    let [first, second, _] = c.chain();
-    let refused = |token: &str, id: &str, words: &str| {
-        let refused = adopt(&c, token, id).expect(403);
-        assert!(refused.text.contains(words), "{}", refused.text);
-    };
-    // Not by who is not there, or holds less, or uses it; not a part of a chain; not with what is delegated.
+    let [first, second, third] = c.chain();
+    let refused = |token: &str, id: &str, words: &str| is_refused(&adopt(&c, token, id), words);
+    // Not by who is not there, or holds less, or uses it, at any depth; not a part of a chain; not with what is delegated.
     c.s.grant(&erin, &c.q, "member");
     refused(&c.s.on("erin", &c.q), &first, "vicar:adopt_trust");
     refused(&c.s.unscoped("erin"), &first, "adopt_trust");
     let reader = c.s.persona("reader", "default", json!({"project": {"id": c.p}}));
     refused(&reader, &first, "is not held on its project");
     c.s.grant(&c.bob, &c.p, "member");
-    refused(&c.s.on("bob", &c.p), &first, "a trustee cannot adopt");
     refused(&c.s.on("erin", &c.p), &second, &format!("below trust {first}"));
     refused(&c.s.consume("bob", &first).expect(201).token(), &first, "adopt trusts");
     adopt(&c, &c.s.on("erin", &c.p), "nowhere").expect(404);
-    // An ended one is not there; one that sleeps since its trustor left is.
-    c.s.delete(&c.s.admin(), &format!("/v3/projects/{}/users/{}/roles/{}", c.p, c.alice, c.s.role("member")))
-        .expect(204);
+    // Not while Alice is there and holds the roles.
+    refused(&c.s.on("erin", &c.p), &first, "is there and holds its roles");
+    let takes = |user: &str, role: &str| {
+        let grant = format!("/v3/projects/{}/users/{user}/roles/{}", c.p, c.s.role(role));
+        c.s.delete(&c.s.admin(), &grant).expect(204);
+    };
+    takes(&c.alice, "member");
     c.s.consume("bob", &first).expect(401);
+    c.s.grant(&c.dave, &c.p, "member");
+    for trustee in ["bob", "dave"] {
+        refused(&c.s.on(trustee, &c.p), &first, "a trustee cannot adopt");
+    }
+    // What Alice suspended before she left is for a manager to decide.
+    suspend(&c, &c.s.unscoped("alice"), &first).expect(200);
+    refused(&c.s.on("erin", &c.p), &first, "somebody further up has suspended");
+    resume(&c, &c.s.unscoped("alice"), &first).expect(200);
     adopt(&c, &c.s.on("erin", &c.p), &first).expect(200);
     c.s.clock.advance(SECOND);
+    // It is not passed on to Erin in the name of Alice.
+    let own = c.ask(json!({"trustee_user_id": erin}));
+    let passed_on = c.s.post(&c.s.consume("dave", &third).expect(201).token(), "/v3/OS-TRUST/trusts", own);
+    is_refused(&passed_on, "a trustee cannot adopt");
     let token = c.s.consume("bob", &first).expect(201).token();
     // What becomes of Alice is nothing to it any more: neither her roles nor her password nor her account.
     let alice = json!({"user": {"password": "another-pw-1"}});
     c.s.patch(&c.s.admin(), &format!("/v3/users/{}", c.alice), alice).expect(200);
-    c.s.patch(&c.s.admin(), &format!("/v3/users/{}", c.alice), json!({"user": {"enabled": false}}))
-        .expect(200);
+    enable(&c, &c.alice, false);
     c.s.validate(&token).expect(200);
-    // A second one takes it over from the first.
+    // A second one takes it over from the first, who is there: a manager decides that, be it suspended or not.
     let frank = member(&c, "frank");
+    refused(&c.s.on("frank", &c.p), &first, "is there and holds its roles");
+    c.s.grant(&frank, &c.p, "manager");
+    suspend(&c, &c.s.unscoped("erin"), &first).expect(200);
     adopt(&c, &c.s.on("frank", &c.p), &first).expect(200);
+    resume(&c, &c.s.unscoped("frank"), &first).expect(200);
     c.s.clock.advance(SECOND);
     c.s.delete(&c.s.admin(), &format!("/v3/users/{erin}")).expect(204);
     let login = c.s.consume("bob", &first).expect(201);
@@ -490,12 +536,113 @@ fn who_may_adopt_a_trust() {
 }
 
 #[test]
+fn who_is_no_more_than_a_name_stops_what_is_done_in_it_and_decides_nothing_more() {
+    let c = Cast::new();
+    let [first, second, _] = c.chain();
+    member(&c, "erin");
+    enable(&c, &c.alice, false);
+    adopt(&c, &c.s.on("erin", &c.p), &first).expect(200);
+    enable(&c, &c.alice, true);
+    c.s.clock.advance(SECOND);
+    let (alice, erin) = (c.s.unscoped("alice"), c.s.unscoped("erin"));
+    suspend(&c, &erin, &second).expect(200);
+    is_refused(&resume(&c, &alice, &second), "somebody further up has suspended");
+    resume(&c, &erin, &second).expect(200);
+    c.s.clock.advance(SECOND);
+    suspend(&c, &alice, &second).expect(200);
+    resume(&c, &c.s.consume("bob", &first).expect(201).token(), &second).expect(200);
+    // Alice makes the same again, until the same time, and it rests on Alice.
+    let ends = json!({"expires_at": iso(c.s.clock.now() + 60 * SECOND)});
+    let other = c.trust(ends.clone());
+    enable(&c, &c.alice, false);
+    adopt(&c, &c.s.on("erin", &c.p), &other).expect(200);
+    enable(&c, &c.alice, true);
+    c.s.clock.advance(SECOND);
+    let again = c.trust(ends.clone());
+    c.make(ends).expect(409);
+    for trust in [&other, &again] {
+        c.s.consume("bob", trust).expect(201);
+    }
+    c.s.delete(&c.s.unscoped("alice"), &format!("/v3/OS-TRUST/trusts/{other}")).expect(204);
+    c.s.consume("bob", &again).expect(201);
+}
+
+#[test]
+fn a_former_trustor_resumes_nothing_as_a_trustee_of_their_own_name_either() {
+    let c = Cast::new();
+    member(&c, "erin");
+    let first = c.trust(json!({"allow_redelegation": true}));
+    let back = c.below("bob", &first, &c.alice, true);
+    enable(&c, &c.alice, false);
+    adopt(&c, &c.s.on("erin", &c.p), &first).expect(200);
+    enable(&c, &c.alice, true);
+    c.s.clock.advance(SECOND);
+    suspend(&c, &c.s.unscoped("erin"), &back).expect(200);
+    is_refused(&resume(&c, &c.s.unscoped("alice"), &back), "somebody further up has suspended");
+    c.s.consume("alice", &back).expect(401);
+}
+
+#[test]
+fn whoever_may_not_see_the_secret_of_a_trusts_keypair_does_not_write_another_one() {
+    let c = Cast::new();
+    member(&c, "erin");
+    let first = c.trust(json!({}));
+    let keypair = |token: &str| c.keypair(token, &c.alice, json!({})).expect(201).body["credential"].clone();
+    let write = |token: &str, keypair: &Value| {
+        let bound = c.s.sql_text("SELECT credential_id FROM vicar_keypair WHERE trust_id = ?", args![&first]);
+        let path = format!("/v3/credentials/{}", bound.expect("it is bound"));
+        let blob = json!({"access": keypair["access"], "trust_id": first, "secret": "another"}).to_string();
+        c.s.patch(token, &path, json!({"credential": {"blob": blob}}))
+    };
+    // Alice owns it, and it acts in the name of Alice.
+    let own = keypair(&c.s.consume("bob", &first).expect(201).token());
+    write(&c.s.on("alice", &c.p), &own).expect(200);
+    enable(&c, &c.alice, false);
+    adopt(&c, &c.s.on("erin", &c.p), &first).expect(200);
+    enable(&c, &c.alice, true);
+    c.s.clock.advance(SECOND);
+    // Erin owns it, and it acts in the name of Alice.
+    let fresh = keypair(&c.s.consume("bob", &first).expect(201).token());
+    for token in [c.s.on("erin", &c.p), c.s.on("alice", &c.p), c.s.admin()] {
+        write(&token, &fresh).expect(403);
+    }
+    c.exchange(c.signed(&fresh)).expect(200);
+}
+
+#[test]
+fn what_is_adopted_is_within_the_ceilings_at_any_depth() {
+    let c = Cast::new();
+    let erin = member(&c, "erin");
+    let [first, ..] = c.chain();
+    enable(&c, &c.alice, false);
+    let of_erin = format!("/v3/users/{erin}/delegation_policy");
+    let set = |ceiling: Value| {
+        let body = json!({"delegation_policy": ceiling}).to_string();
+        let admin = c.s.admin();
+        c.s.call("PUT", &of_erin, &[("X-Auth-Token", &admin)], Some(body.as_bytes())).expect(200);
+    };
+    let adopts = || adopt(&c, &c.s.on("erin", &c.p), &first);
+    let some = |all: &[&String]| all.iter().map(|id| json!({"id": id})).collect::<Value>();
+    set(json!({"allowed_trustees": some(&[&c.bob, &c.dave])}));
+    is_refused(&adopts(), &format!("{} is not among allowed_trustees of user {erin}", c.carol));
+    set(json!({"max_depth": 2}));
+    is_refused(&adopts(), "max_depth");
+    set(json!({"allowed_trustees": some(&[&c.bob, &c.carol, &c.dave]), "max_depth": 3}));
+    adopts().expect(200);
+}
+
+#[test]
 fn whoever_is_below_an_adopted_trust_without_impersonation_has_a_part_of_their_own() {
     let c = Cast::new();
     member(&c, "erin");
     let [first, second, third] = c.chain_with(false);
+    let before = c.s.consume("dave", &third).expect(201).token();
+    let keypair = c.keypair(&before, &c.dave, json!({})).expect(201).body["credential"].clone();
+    enable(&c, &c.alice, false);
     adopt(&c, &c.s.on("erin", &c.p), &first).expect(200);
     c.s.clock.advance(SECOND);
+    // Keypairs are made anew, within the ceilings that hold now.
+    c.exchange(c.signed(&keypair)).expect(401);
     c.s.delete(&c.s.admin(), &format!("/v3/users/{}", c.alice)).expect(204);
     let login = c.s.consume("dave", &third).expect(201);
     assert_eq!(login.body["token"]["user"]["id"], c.dave.as_str());
@@ -584,6 +731,13 @@ fn managers_and_readers_see_what_acts_on_their_project() {
     assert!(ids(&c.s.get(&manager, of_domain).expect(200), "delegations").contains(&elsewhere));
     c.s.get(&manager, &of_p).expect(200);
     c.s.get(&c.s.admin(), of_domain).expect(200);
+    // One on the domain itself, which acts as a project, too.
+    c.s.grant(&c.alice, "default", "member");
+    let ask = c.ask(json!({"project_id": "default"}));
+    let on_it = id(&c.s.post(&c.s.on("alice", "default"), "/v3/OS-TRUST/trusts", ask).expect(201), "trust");
+    assert!(ids(&c.s.get(&manager, of_domain).expect(200), "delegations").contains(&on_it));
+    suspend(&c, &manager, &on_it).expect(200);
+    c.s.delete(&manager, &format!("/v3/OS-TRUST/trusts/{on_it}")).expect(204);
     // Nobody else.
     let other = c.s.domain("other");
     let foreign = c.s.persona("manager", &other, json!({"domain": {"id": other}}));

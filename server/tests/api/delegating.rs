@@ -188,6 +188,7 @@ fn only_a_login_lets_a_credential_delegate() {
     for (may, status, words) in [
         (json!({}), 400, "trustees"),
         (json!({"trustees": []}), 400, "may_delegate.trustees"),
+        (json!({"trustees": [c.bob], "roles": []}), 400, "may_delegate.roles"),
         (json!({"trustees": ["nobody"]}), 404, "nobody"),
         (json!({"trustees": [c.bob], "roles": [{"name": "admin"}]}), 403, "may delegate"),
         (json!({"trustees": [c.bob], "max_depth": -1}), 400, "max_depth"),

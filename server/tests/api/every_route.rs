@@ -316,11 +316,15 @@ fn every_route_asks_for_what_it_declares() {
 }
 
 /// What is asked for where a refusal does not say it.
-const UNSAID: [(&str, &str); 2] = [
+const UNSAID: [(&str, &str); 4] = [
+    // It says whether others' are explained; one's own are to everybody.
+    ("POST /v3/auth/explain", "vicar:explain_others"),
     // The list leaves out what the policy refuses.
     ("GET /v3/credentials", "identity:get_credential"),
     // After Keystone's own rule, whose refusal is the answer.
     ("DELETE /v3/OS-TRUST/trusts/{trust_id}", "vicar:end_trust_on_project"),
+    // Whether it was left behind is what the refusal says.
+    ("POST /v3/OS-TRUST/trusts/{trust_id}/adopt", "vicar:adopt_any_trust"),
 ];
 
 /// A route, and an operation that it asks for.

@@ -5,6 +5,10 @@
 
 mod support;
 
+/// Random cases, as the rules have them.
+#[path = "../../../rules/tests/fuzz/drive.rs"]
+mod drive;
+
 mod acts;
 mod application_credentials;
 mod assignments;
@@ -23,8 +27,10 @@ mod endpoint_filter;
 mod engines;
 mod every_route;
 mod evidence;
+mod explain;
 mod federation;
 mod front;
+mod fuzz;
 mod grants;
 mod groups;
 mod hardening;

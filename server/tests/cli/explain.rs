@@ -3,7 +3,7 @@
 use super::*;
 
 /// Answers of a server: the token in the header, and the body.
-fn post(server: &Running, path: &str, token: &str, body: Value) -> (String, Value) {
+pub(super) fn post(server: &Running, path: &str, token: &str, body: Value) -> (String, Value) {
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     let request = agent.post(format!("{}{path}", server.url)).header("X-Auth-Token", token);
     let mut answer =
@@ -15,7 +15,7 @@ fn post(server: &Running, path: &str, token: &str, body: Value) -> (String, Valu
     (token, serde_json::from_str(&body).expect("JSON"))
 }
 
-fn login(server: &Running, user: &str, scope: Value) -> (String, String) {
+pub(super) fn login(server: &Running, user: &str, scope: Value) -> (String, String) {
     let auth = json!({"auth": {
         "identity": {"methods": ["password"], "password": {"user": {
             "name": user, "domain": {"id": "default"}, "password": "pw"}}},

@@ -71,7 +71,10 @@ schema!(CREATE, {
                     "type": "array", "minItems": 1, "maxItems": 32,
                     "items": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": TEXT},
                 },
-                "roles": {"type": ["array", "null"], "maxItems": 32, "items": schema::named_role()},
+                // An empty list reads as nothing, and would be all.
+                "roles": {
+                    "type": ["array", "null"], "minItems": 1, "maxItems": 32, "items": schema::named_role(),
+                },
                 "max_depth": {"type": ["integer", "null"], "minimum": 0, "maximum": 1000},
             },
             "additionalProperties": false,

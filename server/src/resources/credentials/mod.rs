@@ -208,7 +208,7 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     Ok(s.page("credentials", paging))
 }
 
-/// `PATCH /v3/credentials/{id}`: the blob only, and of a keypair's blob the secret only.
+/// `PATCH /v3/credentials/{id}`: the blob only, and of a keypair's blob the secret only; of a trust's keypair by whoever may see it.
 pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     let caller = s.caller()?;
     let stored = keypairs::find(&mut s.tx, s.request.param("credential_id")?, s.now).await?;
@@ -216,6 +216,11 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     if caller.kind() == Kind::Trust {
         // A bearer makes another keypair instead; this one stays as it was made.
         s.may(Act::OtherCredentials)?;
+    }
+    // Who writes a secret knows it, and acts by it in the name that the trust shows.
+    if !stored.shows_secret(caller) {
+        let why = "The secret of a trust's keypair is changed by those who may see it alone.";
+        return Err(Error::Forbidden(why.into()));
     }
     let mut body = s.body()?;
     let blob = take_text(&mut body, "blob").unwrap_or_default();

@@ -3,6 +3,7 @@
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
+use vicar_rules::delegation::Chain;
 use vicar_rules::keypair::KeypairRequest;
 use vicar_rules::policy::Op;
 use vicar_rules::roles::RoleSet;
@@ -165,11 +166,14 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Keypairs)?;
     s.authorize(Op::Ec2ListCredentials, NoObject)?;
     let (user, caller) = (s.param("user_id")?, s.caller()?);
-    let own = caller.token().and_then(|t| t.trust_id()).filter(|_| caller.kind() == Kind::Trust);
+    let own = caller.token().and_then(|t| t.trust.as_ref()).filter(|_| caller.kind() == Kind::Trust);
+    let own = own.map(|trust| trust.chain());
+    // Those of an adopted trust are listed with the name that it shows.
+    let owner = own.filter(|chain| chain.speaks_for() == user).map_or(user, Chain::keypair_owner);
     let unused_since = unused_since::of(s.query()?)?;
     let mut paging = s.paging(&[], &[])?;
     while let Some(batch) = s.next_batch(&mut paging).await? {
-        let ids = sql::ids(&mut s.tx, sql::Whose::Keypairs(user), &batch, |q| {
+        let ids = sql::ids(&mut s.tx, sql::Whose::Keypairs(owner), &batch, |q| {
             if let Some(since) = unused_since.filter(|_| !batch.is_one()) {
                 evidence::unused(q, evidence::Kind::Keypair, "c.id", since);
             }
@@ -178,8 +182,8 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
         paging.read(&batch, ids.len(), ids.last().map(String::as_str));
         let found = sql::find(&mut s.tx, |q| {
             q.id_in("c.id", &ids).id_in("c.type", [sql::PLAIN, sql::BOUND]);
-            if let Some(trust) = own {
-                q.id("k.trust_id", Some(trust));
+            if let Some(chain) = own {
+                q.id("k.trust_id", Some(&chain.leaf().id));
             }
         })
         .await?;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
 use vicar_rules::ceiling::Ceilings;
+use vicar_rules::delegation::Chain;
 use vicar_rules::keypair::{self, KeypairRequest};
 use vicar_rules::policy::{Fact, Facts};
 use vicar_rules::refusal::Refusal;
@@ -147,16 +148,17 @@ impl CredentialView {
 
     /// Whether this caller may see the secret. Of a trust's keypair: whoever created it and, with their own
     /// login, its owner and the trust's trustee; never a trust token that did not create it.
-    fn shows_secret(&self, caller: &Caller) -> bool {
+    pub fn shows_secret(&self, caller: &Caller) -> bool {
         let Some(b) = &self.credential.bound else { return true };
         let own = caller.token().and_then(|t| t.payload.audit_ids.first());
         if own.is_some() && own == b.creator.as_ref() {
             return true;
         }
-        // Who has adopted a trust owns keypairs that act in another name.
-        let speaks_for = self.trust.as_ref().map(|t| t.chain().speaks_for());
+        // Of an adopted trust it acts in the name of one and is owned by another: neither sees it.
+        let chain = self.trust.as_ref().map(|t| t.chain()).filter(|chain| !chain.shows_name());
         let user = Some(caller.user_id());
-        caller.kind() == token::Kind::Login && (user == speaks_for || user == self.trustee())
+        caller.kind() == token::Kind::Login
+            && (user == chain.map(Chain::speaks_for) || user == self.trustee())
     }
 
     /// The blob as this caller may see it; nothing when no key fits.
@@ -246,7 +248,7 @@ pub async fn create(
     let implications = caller.implications(tx).await?;
     let root = trust.map_or(user_id.as_str(), |t| t.chain().holder());
     let ceilings = match trust {
-        Some(_) => facts::ceilings::over_new(tx, trust, Some(&project), root, None).await?,
+        Some(above) => facts::ceilings::over_new(tx, Some(&project), root, above.users.values()).await?,
         None => Ceilings::default(),
     };
     let bound = keypair::bind(&draft.ask, trust.map(|t| &t.evaluated), &implications, &ceilings, now)?;

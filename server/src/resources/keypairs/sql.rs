@@ -2,7 +2,7 @@
 
 use vicar_rules::Micros;
 
-use super::{CredentialView, NewCredential, credential_id};
+use super::{CredentialView, NewCredential};
 use crate::args;
 use crate::auth::keypair::audit_chain;
 use crate::authz::{Authorized, Proposed, System};
@@ -145,25 +145,6 @@ impl EndsKeypairs for System {}
 /// When the database fails.
 pub async fn delete(tx: &mut WriteTx, proof: &impl EndsKeypairs, id: &str) -> Result<()> {
     Ok(cascade::delete(tx, proof, "credential", id).await?)
-}
-
-/// Makes the keypairs that are bound to these trusts somebody else's.
-///
-/// # Errors
-/// When the database fails.
-pub async fn give_of_trusts(
-    tx: &mut WriteTx,
-    proof: &impl EndsKeypairs,
-    trusts: &[&str],
-    owner: &str,
-) -> Result<()> {
-    let ids: Vec<String> =
-        of_trusts(tx, trusts).await?.iter().map(|bound| credential_id(&bound.access)).collect();
-    for some in ids.chunks(CHUNK) {
-        let row = Update::of("credential").set("user_id", owner).key_in("id", some);
-        tx.execute(proof, &row).await?;
-    }
-    Ok(())
 }
 
 /// The keypairs that are bound to one of these trusts, by the ids of their credentials.

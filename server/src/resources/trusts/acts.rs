@@ -2,9 +2,11 @@
 
 use axum::response::Response;
 use vicar_rules::Micros;
-use vicar_rules::delegation::{self, Part};
+use vicar_rules::ceiling::Ceilings;
+use vicar_rules::delegation::{self, Part, Presence, Succession};
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::refusal::Refusal;
+use vicar_rules::roles::RoleSet;
 use vicar_rules::token::{Act, Kind};
 
 use super::apart;
@@ -12,6 +14,7 @@ use super::end::EndsTrusts;
 use super::http::{load_living, place, shown};
 use crate::authz::{Authorized, Caller, Object, Writing};
 use crate::clock;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts::{self, EvaluatedTrust, Place};
 use crate::http::request::{no_content, one, take_text};
@@ -33,14 +36,21 @@ schema!(TOKENS_QUERY, {
     "properties": {"before": {"type": "string", "description": "A time in UTC; without it, now"}},
 });
 
-/// In which part the caller acts on a trust: a bearer as one, whoever may do it to any trust on the project from outside, and all
-/// others as a trustor of the chain.
+/// In which part the caller acts on a trust: a bearer as one, whoever may do it to any trust, or to any on the project, from outside,
+/// and all others as a trustor of the chain. A trustee who manages the project does not decide about what binds them.
 fn part<'a>(s: &Writing<'_>, op: Op, caller: &'a Caller, trust: &EvaluatedTrust) -> Result<Part<'a>> {
     if let Some(own) = caller.token().and_then(|t| t.trust_id()).filter(|_| caller.kind() == Kind::Trust) {
         return Ok(Part::Bearer(own));
     }
-    let outside = s.allows(op, &place(trust))?;
-    Ok(if outside { Part::Outside } else { Part::Trustor(caller.user_id()) })
+    let user = caller.user_id();
+    let is_trustee = trust.chain().links().iter().any(|link| link.trustee == user);
+    Ok(if s.allows_any(op)? {
+        Part::Administrator
+    } else if !is_trustee && s.allows(op, &place(trust))? {
+        Part::Manager
+    } else {
+        Part::Trustor(user)
+    })
 }
 
 /// Who suspends and resumes: a login, or a bearer of the chain. An application credential is the trustor's, and would resume what they
@@ -107,6 +117,8 @@ pub async fn end_tokens(s: &mut Writing<'_>) -> Result<Response> {
     let ids: Vec<String> = below.into_iter().filter(|t| t.deleted_at.is_none()).map(|t| t.id).collect();
     match before {
         None => facts::revoke_trusts(&mut s.tx, &trust, &ids)?,
+        // There is no such token.
+        Some(before) if before < s.now.saturating_sub(s.app.config.oldest_token()) => {}
         Some(before) => facts::revoke_trusts_before(&mut s.tx, &trust, &ids, before).await?,
     }
     Ok(no_content())
@@ -138,30 +150,68 @@ pub async fn adopt(s: &mut Writing<'_>) -> Result<Response> {
     if let Some(token) = caller.token() {
         s.app.config.trust_login.admit(token.login(&s.app.config), s.now)?;
     }
-    take_over(&mut s.tx, &trust, &trust.0, caller.user_id(), s.now).await?;
+    let heir = Heir {
+        user: caller.user_id(),
+        is_decided: s.allows(Op::AdoptAnyTrust, &place(&trust.0))?,
+        config: &s.app.config,
+        now: s.now,
+    };
+    heir.take_over(&mut s.tx, &trust, &trust.0).await?;
     changed(s, trust.0.chain().leaf()).await
 }
 
-/// Lets a user take over a trust, if the rules let them.
-///
-/// # Errors
-/// 403 when they do not, otherwise when the database fails.
-pub async fn take_over(
-    tx: &mut WriteTx,
-    proof: &impl EndsTrusts,
-    trust: &EvaluatedTrust,
-    adopter: &str,
-    now: Micros,
-) -> Result<()> {
-    let implications = facts::implications(tx).await?;
-    let held = match &trust.chain().leaf().project {
-        Some(project) => facts::effective_roles(tx, adopter, Place::Project(project), &implications).await?,
-        None => Default::default(),
-    };
-    let trustee = trust.users.get(&trust.chain().leaf().trustee);
-    let ceilings = facts::ceilings::over_new(tx, None, trust.project.as_ref(), adopter, trustee).await?;
-    let done = delegation::adopt(trust.chain(), adopter, &held, &implications, &ceilings, now)?;
-    apart::adopt(tx, proof, trust, &done, now).await
+/// Who takes over trusts.
+#[derive(Debug, Clone, Copy)]
+pub struct Heir<'a> {
+    /// Their id.
+    pub user: &'a str,
+    /// Whether somebody decides it who may decide about any trust there.
+    pub is_decided: bool,
+    /// The configuration.
+    pub config: &'a Config,
+    /// The instant.
+    pub now: Micros,
+}
+
+impl Heir<'_> {
+    /// Lets them take over a trust, if the rules do.
+    ///
+    /// # Errors
+    /// 403 when they do not, otherwise when the database fails.
+    async fn take_over(
+        self,
+        tx: &mut WriteTx,
+        proof: &impl EndsTrusts,
+        trust: &EvaluatedTrust,
+    ) -> Result<()> {
+        let (chain, now) = (trust.chain(), self.now);
+        let implications = facts::implications(tx).await?;
+        let (mut held, mut holder_roles) = (RoleSet::new(), RoleSet::new());
+        if let Some(project) = &chain.leaf().project {
+            let place = Place::Project(project);
+            held = facts::effective_roles(tx, self.user, place, &implications).await?;
+            holder_roles = facts::effective_roles(tx, chain.holder(), place, &implications).await?;
+        }
+        let below = facts::subtree(tx, &chain.leaf().id).await?;
+        let below: Vec<&str> = below.iter().skip(1).map(|t| t.id.as_str()).collect();
+        let below = facts::chains(tx, &below).await?;
+        let mut below = facts::evaluate_all(tx, below, now, &implications).await?;
+        below.retain(|trust| !trust.status().ended());
+        let others = below.iter().chain([trust]).flat_map(|trust| trust.users.values());
+        let ceilings = facts::ceilings::over_new(tx, trust.project.as_ref(), self.user, others).await?;
+        let succession = Succession {
+            adopter: self.user,
+            held: &held,
+            is_decided: self.is_decided,
+            holder: trust.users.get(chain.holder()).map_or(Presence::Missing, |user| user.presence),
+            holder_roles: &holder_roles,
+            implications: &implications,
+            ceilings: &Ceilings { registered_only: self.config.registered_trustees_only, ..ceilings },
+            now,
+        };
+        let done = delegation::adopt(chain, below.iter().map(EvaluatedTrust::chain), &succession)?;
+        apart::adopt(tx, proof, trust, &done, now).await
+    }
 }
 
 /// Lets a user take over every first trust that rests on another one, who is about to be deleted. Returns the ids.
@@ -172,8 +222,7 @@ pub async fn hand_over(
     tx: &mut WriteTx,
     proof: &impl EndsTrusts,
     from: &str,
-    to: &str,
-    now: Micros,
+    to: Heir<'_>,
 ) -> Result<Vec<String>> {
     let ids = super::sql::resting_on(tx, from).await?;
     let mut done = Vec::new();
@@ -181,12 +230,12 @@ pub async fn hand_over(
         let some: Vec<&str> = some.iter().map(String::as_str).collect();
         let chains = facts::chains(tx, &some).await?;
         let implications = facts::implications(tx).await?;
-        for trust in facts::evaluate_all(tx, chains, now, &implications).await? {
+        for trust in facts::evaluate_all(tx, chains, to.now, &implications).await? {
             if trust.status().ended() {
                 continue;
             }
             let id = trust.chain().leaf().id.clone();
-            take_over(tx, proof, &trust, to, now).await.map_err(|error| match error {
+            to.take_over(tx, proof, &trust).await.map_err(|error| match error {
                 Error::Forbidden(why) => Error::Forbidden(format!("trust {id} cannot be handed over: {why}")),
                 other => other,
             })?;

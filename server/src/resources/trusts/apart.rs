@@ -3,7 +3,7 @@
 //! A Keystone on the same database must give no more than we do, so a trust of which such a thing is recorded is apart, with all below
 //! it: see `facts/terms.rs`. What is apart for nothing else comes back when a suspension is over.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use vicar_rules::Micros;
 use vicar_rules::delegation::{Adoption, Adopts, Chain, Name, Resumes, Suspends, Trust};
@@ -29,7 +29,8 @@ pub async fn suspend(
     done: &Suspends,
 ) -> Result<()> {
     let suspension = Some(done.suspension().clone());
-    let all = rewrite(tx, proof, trust.chain(), |trust| trust.suspension = suspension).await?;
+    let all = lasting(tx, trust.chain()).await?;
+    rewrite(tx, proof, trust.chain(), &all, |trust| trust.suspension = suspension).await?;
     end_tokens(tx, proof, &all)
 }
 
@@ -43,12 +44,12 @@ pub async fn resume(
     trust: &EvaluatedTrust,
     _done: Resumes,
 ) -> Result<()> {
-    rewrite(tx, proof, trust.chain(), |trust| trust.suspension = None).await?;
-    Ok(())
+    let all = lasting(tx, trust.chain()).await?;
+    rewrite(tx, proof, trust.chain(), &all, |trust| trust.suspension = None).await
 }
 
-/// Records that a trust rests on somebody else, to whom its keypairs belong from now on, and ends all tokens of the trust and of
-/// what is below it.
+/// Records that a trust rests on somebody else, and ends all tokens and keypairs of the trust and of what is below it: the trustor may
+/// know secrets of theirs, and new ones are made within the ceilings that hold now.
 ///
 /// # Errors
 /// As [`suspend`].
@@ -71,20 +72,20 @@ pub async fn adopt(
     };
     let adopter = done.adopter();
     let adoption = Adoption { by: adopter.to_owned(), at: now, trustor };
-    let all = rewrite(tx, proof, trust.chain(), |trust| trust.adoption = Some(adoption)).await?;
-    // What shows the trustor's name rests on the adopter, at any depth.
-    let mut named: BTreeSet<&str> = BTreeSet::new();
-    let mut owned = Vec::new();
+    let all = lasting(tx, trust.chain()).await?;
+    // By impersonation all along the trustor's name is passed on, at any depth.
+    let (mut named, mut owned) = (Vec::<String>::new(), Vec::new());
     for trust in &all {
-        let is_named =
-            trust.id == root.id || trust.parent.as_deref().is_some_and(|above| named.contains(above));
-        if is_named {
+        if trust.id == root.id || trust.parent.as_ref().is_some_and(|above| named.contains(above)) {
             owned.push(trust.id.as_str());
             if trust.impersonation {
-                named.insert(&trust.id);
+                named.push(trust.id.clone());
             }
         }
     }
+    let ids: Vec<String> = all.iter().map(|trust| trust.id.clone()).collect();
+    let keypairs = keypairs::sql::ids_of_trusts(tx, &ids).await?;
+    rewrite(tx, proof, trust.chain(), &all, |trust| trust.adoption = Some(adoption)).await?;
     for some in owned.chunks(AT_ONCE) {
         tx.execute(proof, &Delete::from("vicar_adoption").key_in("trust_id", some.iter().copied())).await?;
         let rows = some.iter().fold(Insert::into("vicar_adoption"), |rows, id| {
@@ -92,8 +93,7 @@ pub async fn adopt(
         });
         tx.execute(proof, &rows).await?;
     }
-    let owned: Vec<&str> = owned.into_iter().filter(|id| named.contains(id)).collect();
-    keypairs::sql::give_of_trusts(tx, proof, &owned, adopter).await?;
+    keypairs::sql::delete_bound(tx, proof, &keypairs).await?;
     end_tokens(tx, proof, &all)
 }
 
@@ -102,17 +102,21 @@ fn end_tokens(tx: &mut WriteTx, proof: &impl EndsTrusts, all: &[Trust]) -> Resul
     Ok(facts::revoke_trusts(tx, proof, &ids)?)
 }
 
-/// Changes what is recorded of the last trust of a chain, and brings all below it to the same form. Returns it and those below that
-/// nobody has deleted, parents first.
+/// The last trust of a chain and those below that nobody has deleted, parents first.
+async fn lasting(tx: &mut WriteTx, chain: &Chain) -> Result<Vec<Trust>> {
+    let all = facts::subtree(tx, &chain.leaf().id).await?;
+    Ok(all.into_iter().filter(|trust| trust.deleted_at.is_none()).collect())
+}
+
+/// Changes what is recorded of the last trust of a chain, and brings `all` below it to the same form.
 async fn rewrite(
     tx: &mut WriteTx,
     proof: &impl EndsTrusts,
     chain: &Chain,
+    all: &[Trust],
     change: impl FnOnce(&mut Trust),
-) -> Result<Vec<Trust>> {
+) -> Result<()> {
     let id = &chain.leaf().id;
-    let all: Vec<Trust> =
-        facts::subtree(tx, id).await?.into_iter().filter(|trust| trust.deleted_at.is_none()).collect();
     let Some(own) = all.first().filter(|trust| trust.id == *id) else {
         return Err(Error::NotFound("trust", id.clone()));
     };
@@ -153,7 +157,7 @@ async fn rewrite(
             mark(tx, proof, some, is_now).await?;
         }
     }
-    Ok(all)
+    Ok(())
 }
 
 /// Sets whether some trusts are deleted to a Keystone.

@@ -1,4 +1,4 @@
-//! Trusts that are over: finding them, ending what nobody ended, and removing what ended long enough ago.
+//! Ended, expired and used up trusts: finding them, ending what nobody ended, and removing what ended long enough ago.
 //! The reaper, `vicar trust flush` and `vicar doctor` share these.
 //!
 //! Queries look for candidates only. What is ended is ended because the rules say that it is over, and what is

@@ -202,7 +202,8 @@ async fn grant(
         ),
     };
     let trustee = facts::user(tx, &ask.trustee).await?;
-    let ceilings = facts::ceilings::over_new(tx, parent, project.as_ref(), root, trustee.as_ref()).await?;
+    let others = parent.iter().flat_map(|parent| parent.users.values()).chain(&trustee);
+    let ceilings = facts::ceilings::over_new(tx, project.as_ref(), root, others).await?;
     let parties = Parties {
         token_user: caller.user_id(),
         trustee_exists: trustee.is_some(),
@@ -258,10 +259,11 @@ impl Object for EvaluatedTrust {
 
 /// Where a trust is.
 pub fn place(trust: &EvaluatedTrust) -> Facts {
-    let project = trust.project.as_ref();
+    // A domain that acts as a project is its own.
+    let domain = trust.project.as_ref().map(|project| project.domain_id.as_ref().unwrap_or(&project.id));
     Facts::none()
         .with_opt(Fact::TrustProject, trust.chain().leaf().project.as_deref())
-        .with_opt(Fact::TrustProjectDomain, project.and_then(|project| project.domain_id.as_deref()))
+        .with_opt(Fact::TrustProjectDomain, domain.map(String::as_str))
 }
 
 /// Whether the trust is the caller's own, or below it.

@@ -10,7 +10,6 @@ use vicar_rules::refusal::Refusal;
 use vicar_rules::token::{Act, Kind};
 
 use super::view;
-use crate::args;
 use crate::authz::{Caller, Object, Reading};
 use crate::error::{Error, Result};
 use crate::extra;
@@ -49,7 +48,7 @@ pub async fn of_project(s: &mut Reading<'_>) -> Result<Response> {
     list(s, "project_id = ?", id).await
 }
 
-/// `GET /v3/domains/{id}/delegations`: those on all its projects.
+/// `GET /v3/domains/{id}/delegations`: those on all its projects, and on the domain itself, which acts as one.
 pub async fn of_domain(s: &mut Reading<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
     let id = s.param("domain_id")?;
@@ -59,14 +58,14 @@ pub async fn of_domain(s: &mut Reading<'_>) -> Result<Response> {
     })?;
     // Whatever is on any of its projects is looked through.
     s.take_long().await?;
-    list(s, "project_id IN (SELECT p.id FROM project p WHERE p.domain_id = ?)", id).await
+    list(s, "project_id IN (SELECT p.id FROM project p WHERE p.domain_id = ? OR p.id = ?)", id).await
 }
 
 const TRUST: &str = "trust";
 const CREDENTIAL: &str = "application_credential";
 const KEYPAIR: &str = "keypair";
 
-/// The ids of a batch with what each is; `there` says where it is, by one id.
+/// The ids of a batch with what each is; `there` says where it is, by this one id.
 async fn ids(tx: &mut Tx, there: &str, id: &str, batch: &Batch) -> Result<Vec<(String, String)>> {
     let sql = format!(
         "SELECT d.id, d.what FROM (
@@ -77,7 +76,9 @@ async fn ids(tx: &mut Tx, there: &str, id: &str, batch: &Batch) -> Result<Vec<(S
              SELECT k.id, '{KEYPAIR}' FROM credential k WHERE k.{there} AND k.type = ?) d",
         living!("t")
     );
-    let mut q = Select::with(&sql, args![Id(id), Id(id), Id(id), Id(keypairs::PLAIN)]);
+    let mut values = vec![Id(id).into(); 3 * there.matches('?').count()];
+    values.push(Id(keypairs::PLAIN).into());
+    let mut q = Select::with(&sql, &values);
     q.batch("d.id", batch);
     Ok(q.map(tx, |r| Ok((r.take()?, r.take()?))).await?)
 }

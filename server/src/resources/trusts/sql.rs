@@ -43,9 +43,11 @@ pub async fn insert(
 ) -> Result<()> {
     let t = granted.trust();
     let until = t.until.to_option();
+    let holder = parent.map_or(t.trustor.as_str(), |parent| parent.chain().holder());
     if let Some(until) = until {
         // Keystone's unique key counts dead trusts too, and on MariaDB it has ends of whole seconds. They keep
-        // theirs in the exact column, so clearing the legacy one takes nothing from them and makes room.
+        // theirs in the exact column, so clearing the legacy one takes nothing from them and makes room. It counts
+        // adopted ones too, which are another's.
         let second = until.div_euclid(SECOND) * SECOND;
         let last = second + SECOND - 1;
         let dead = Update::of("trust")
@@ -57,7 +59,15 @@ pub async fn insert(
             // By the key's own column they are found without looking at all others between the same two.
             .and("expires_at BETWEEN ? AND ?", args![DateTime(second), DateTime(last)])
             .and("expires_at_int BETWEEN ? AND ?", args![second, last])
-            .and(concat!("(", deleted!("trust"), " OR remaining_uses = 0)"), &[]);
+            .and(
+                concat!(
+                    "(",
+                    deleted!("trust"),
+                    " OR remaining_uses = 0
+                      OR EXISTS (SELECT 1 FROM vicar_adoption a WHERE a.trust_id = trust.id AND a.user_id <> ?))"
+                ),
+                args![Id(holder)],
+            );
         tx.execute(proof, &dead).await?;
     }
     let is_below = parent.is_some_and(|parent| parent.chain().links().iter().any(is_apart));
@@ -87,8 +97,7 @@ pub async fn insert(
         tx.execute(proof, &row).await?;
     }
     // The same name below one that was adopted.
-    if let Some(above) = parent.map(|parent| parent.chain()).filter(|above| above.named() == Some(&t.trustor))
-    {
+    if let Some(above) = parent.map(|parent| parent.chain()).filter(|above| above.shows_name()) {
         let row = Insert::into("vicar_adoption").set("trust_id", id).set("user_id", above.holder());
         tx.execute(proof, &row).await?;
     }

@@ -27,7 +27,7 @@ use crate::notifications::{Action, ObjectKind};
 use crate::reason::Reason;
 use crate::resource::{self, Record};
 use crate::resources::groups::{self, Group};
-use crate::resources::trusts;
+use crate::resources::trusts::acts;
 use crate::schema;
 use crate::security::Event;
 use crate::store::{Id, Select, Tx, WriteTx};
@@ -518,7 +518,12 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
         if !to.is_enabled() {
             return Err(Error::field("hand_over_to", "must be the id of a user who is enabled"));
         }
-        let adopted = trusts::acts::hand_over(&mut s.tx, &user, &user.id, &to.id, s.now).await?;
+        // It lasts, as what is made.
+        if let Some(token) = s.caller()?.token() {
+            s.app.config.trust_login.admit(token.login(&s.app.config), s.now)?;
+        }
+        let heir = acts::Heir { user: &to.id, is_decided: true, config: &s.app.config, now: s.now };
+        let adopted = acts::hand_over(&mut s.tx, &user, &user.id, heir).await?;
         s.tell_followed(ObjectKind::Trust, Action::Updated, adopted);
     }
     let with_them = sql::delete(&mut s.tx, &user, &user.id, s.now).await?;

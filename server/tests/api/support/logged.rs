@@ -86,7 +86,7 @@ fn take(answer: &Answer) -> Logged {
 }
 
 /// Members of bodies that are secret.
-const SECRET: [&str; 7] =
+pub const SECRET: [&str; 7] =
     ["password", "original_password", "passcode", "secret", "blob", "signature", "id_token"];
 
 fn secrets(body: &Value, found: &mut Vec<String>) {

@@ -14,7 +14,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 pub use cast::Cast;
-pub use logged::Logged;
+pub use logged::{Logged, SECRET};
 pub use people::{grant, group_of, on_domain, on_project, persona, token, user, user_by_api};
 pub use rows::{count, domain, in_database, in_db, one};
 pub use server::{Answer, PASSWORD, START, Server};
