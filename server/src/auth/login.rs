@@ -466,7 +466,11 @@ impl Login<'_> {
         };
         let in_domain = name.as_ref().map(|_| domain.to_owned());
         self.line.tried(Tried { user: Some(id.clone()), name, domain: in_domain, ..Tried::default() });
-        if !facts::user(tx, &id).await?.is_some_and(|user| user.presence == Presence::Active) {
+        let user = facts::user(tx, &id).await?;
+        if user.as_ref().is_some_and(|user| user.is_unknown) {
+            return Err(Error::DirectoryAway);
+        }
+        if !user.is_some_and(|user| user.presence == Presence::Active) {
             return Err(Error::Unauthorized(Reason::Disabled));
         }
         let sql = "SELECT last_active_at FROM \"user\" WHERE id = ?";

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Method;
@@ -45,6 +46,8 @@ pub(super) struct Why {
     json: bool,
 }
 
+const UNREAD: &str = "it depends on a user of a directory (LDAP), of whom nothing was read lately: ask the server, by POST /v3/auth/explain";
+
 /// The longest trust id; tokens are longer.
 const LONGEST_ID: usize = 64;
 
@@ -70,9 +73,12 @@ impl Why {
                 links: &links,
                 line: &line,
             };
-            match explain(desk, app.store.read().await?, &mut slow, &question).await {
+            let tx = app.store.read().await?.asking(&Arc::default());
+            match explain(desk, tx, &mut slow, &question).await {
                 Ok((_, told)) => break told,
                 Err(Error::Pending) => slow.perform(&app.passwords, &rules.remote).await?,
+                // To ask it is to write down what it says.
+                Err(Error::Unread(_)) => return Err(Failure::Failed(UNREAD.into())),
                 // A token would be one of this second, which something has ended.
                 Err(Error::RevokedThisSecond) => tokio::time::sleep(Duration::from_secs(1)).await,
                 Err(Error::BadRequest(text)) => return Err(Failure::Usage(text.replace("explain.", ""))),

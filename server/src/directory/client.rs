@@ -24,11 +24,14 @@ pub struct Away(pub String);
 
 type Result<T, E = Away> = std::result::Result<T, E>;
 
-/// How long one question may take, from the first connection on.
-const WITHIN: Duration = Duration::from_secs(10);
+/// How long a question about a few entries may take, from the first connection on.
+pub const WITHIN: Duration = Duration::from_secs(10);
 
 /// How long the whole of a directory may take to be read.
-const WHOLE_WITHIN: Duration = Duration::from_secs(60);
+pub const WHOLE_WITHIN: Duration = Duration::from_secs(60);
+
+/// A connection that nobody used for this long is not used again: whatever is in between may have forgotten it, and tells nobody.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// So many entries are read at most.
 const MOST_ENTRIES: usize = 100_000;
@@ -37,7 +40,7 @@ const MOST_ENTRIES: usize = 100_000;
 const NO_SUCH_OBJECT: u32 = 32;
 
 /// Those that say something of the server, and nothing of whoever binds.
-const SERVERS_OWN: [u32; 9] = [1, 2, 3, 8, 10, 11, 51, 52, 80];
+const SERVERS_OWN: [u32; 12] = [1, 2, 3, 7, 8, 10, 11, 13, 51, 52, 54, 80];
 
 /// An entry, with the values of attributes by their names in small letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,6 +100,7 @@ fn text(value: &[u8]) -> Option<String> {
 struct Reading {
     ldap: Ldap,
     since: Instant,
+    used: Instant,
     is_new: bool,
 }
 
@@ -156,19 +160,31 @@ impl Client {
             let _place = self.readers.acquire().await.map_err(|e| Away(e.to_string()))?;
             loop {
                 let mut reading = self.reading().await?;
-                let was_new = reading.is_new;
-                match self.ask(&mut reading.ldap, (base, scope), filter, attributes).await {
-                    Ok(found) => {
-                        self.keep(reading);
+                let is_new = reading.is_new;
+                // What few ask for a server that is there says at once.
+                let patience =
+                    if is_new || size == Size::Whole { within } else { self.directory.connect_within };
+                let said = self.ask(&mut reading.ldap, (base, scope), filter, attributes);
+                match tokio::time::timeout(patience, said).await {
+                    Ok(Ok(found)) => {
+                        // One on which more would come is not kept.
+                        if found.is_ok() {
+                            self.keep(reading);
+                        }
                         return found;
                     }
-                    // A server ends a connection that nobody used for long.
-                    Err(_) if !was_new => self.forget(),
-                    Err(e) => return Err(gone(&e)),
+                    // A server ends a connection that nobody used for long; or it went away without a word.
+                    Ok(Err(_)) | Err(_) if !is_new => self.forget(),
+                    Ok(Err(e)) => return Err(gone(&e)),
+                    Err(_) => return Err(late()),
                 }
             }
         };
-        timed(within, asked).await
+        let found = timed(within, asked).await;
+        if found.is_err() {
+            self.forget();
+        }
+        found
     }
 
     /// Whether this is the password of the entry. An empty one never is: a server would take the question for no login at all.
@@ -239,7 +255,10 @@ impl Client {
     async fn reading(&self) -> Result<Reading> {
         let kept = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.retain_mut(|r| r.since.elapsed() < self.directory.pool_lifetime && !r.ldap.is_closed());
+            let lifetime = self.directory.pool_lifetime;
+            idle.retain_mut(|r| {
+                r.since.elapsed() < lifetime && r.used.elapsed() < IDLE && !r.ldap.is_closed()
+            });
             idle.pop()
         };
         if let Some(kept) = kept {
@@ -254,7 +273,8 @@ impl Client {
                 rc => return Err(Away(format!("the login of [ldap] user was answered with code {rc}"))),
             }
         }
-        Ok(Reading { ldap, since: Instant::now(), is_new: true })
+        let now = Instant::now();
+        Ok(Reading { ldap, since: now, used: now, is_new: true })
     }
 
     fn keep(&self, reading: Reading) {
@@ -263,7 +283,7 @@ impl Client {
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < self.directory.pool_size {
-            idle.push(Reading { is_new: false, ..reading });
+            idle.push(Reading { is_new: false, used: Instant::now(), ..reading });
         }
     }
 
@@ -322,11 +342,19 @@ pub enum Size {
     Whole,
 }
 
-async fn timed<T>(within: Duration, asked: impl Future<Output = Result<T>>) -> Result<T> {
+/// What is said in time.
+///
+/// # Errors
+/// When nothing is known by then.
+pub async fn timed<T>(within: Duration, asked: impl Future<Output = Result<T>>) -> Result<T> {
     match tokio::time::timeout(within, asked).await {
         Ok(said) => said,
-        Err(_) => Err(Away("it did not answer in time".into())),
+        Err(_) => Err(late()),
     }
+}
+
+fn late() -> Away {
+    Away("it did not answer in time".into())
 }
 
 /// An error of the connection. What a server says of a login may repeat what was sent, so it is not in it.
@@ -406,5 +434,33 @@ mod tests {
         });
         let client = Client::new(directory(&format!("ldap://127.0.0.1:{port}"))).expect("made");
         assert!(client.is_password("cn=a", "p").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_says_nothing_any_more_is_replaced() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(async move {
+                    let mut question = [0; 1024];
+                    let _ = stream.read(&mut question).await;
+                    // The end of the first search: message 1, success. Nothing is said to what comes then.
+                    let end = b"\x30\x0c\x02\x01\x01\x65\x07\x0a\x01\x00\x04\x00\x04\x00";
+                    let _ = stream.write_all(end).await;
+                    while stream.read(&mut question).await.is_ok_and(|n| n > 0) {}
+                });
+            }
+        });
+        let client = Client::new(directory(&format!("ldap://127.0.0.1:{port}"))).expect("made");
+        for n in 1..=2 {
+            let found = client.search(("ou=x", Depth::Itself), "(a=b)", &["a"], Size::Few).await;
+            assert_eq!(found, Ok(Some(vec![])));
+            assert_eq!(connections.load(Ordering::Relaxed), n);
+        }
     }
 }

@@ -66,12 +66,9 @@ impl Client {
         let tree = &self.directory.users;
         let mut found = Vec::new();
         for some in ids.chunks(AT_ONCE) {
-            let any: String = some.iter().map(|id| format!("({}={})", tree.id, escape(id))).collect();
-            let any = format!("(&(|{any}){}(objectClass={}))", tree.filter, tree.class);
+            let users = self.read_users(&with_ids(tree, some), Size::Few).await?;
             // Servers do not mind the case of letters, and ids do.
-            found.extend(
-                self.read_users(&any, Size::Few).await?.into_iter().filter(|u| some.contains(&u.local)),
-            );
+            found.extend(users.into_iter().filter(|user| some.contains(&user.local)));
         }
         Ok(found)
     }
@@ -81,16 +78,11 @@ impl Client {
     /// # Errors
     /// When nothing is known.
     pub async fn users_named(&self, name: &str) -> Result<Vec<User>> {
-        let tree = &self.directory.users;
-        let filter = format!(
-            "(&({}={}){}(objectClass={})({}=*))",
-            tree.name,
-            escape(name),
-            tree.filter,
-            tree.class,
-            tree.id
-        );
-        self.read_users(&filter, Size::Few).await
+        // Nobody is called so.
+        if name.chars().count() > LONGEST {
+            return Ok(Vec::new());
+        }
+        self.read_users(&named(&self.directory.users, name), Size::Few).await
     }
 
     /// The groups of a user, with those that these are in where groups are nested.
@@ -98,13 +90,7 @@ impl Client {
     /// # Errors
     /// When nothing is known.
     pub async fn groups_of(&self, user: &User) -> Result<Vec<Group>> {
-        let d = &self.directory;
-        let member = escape(if d.members_are_ids { &user.local } else { &user.dn });
-        let member = match d.nesting {
-            true => format!("(member:{IN_CHAIN}:={member})"),
-            false => format!("({}={member})", d.member),
-        };
-        let found = self.read_groups(&member, &[], Size::Few).await?;
+        let found = self.read_groups(&has_member(&self.directory, user), &[], Size::Few).await?;
         Ok(found.into_iter().map(|(group, _)| group).collect())
     }
 
@@ -123,12 +109,7 @@ impl Client {
         for (group, entry) in self.read_groups("", &[&d.member], Size::Whole).await? {
             let mut members: Vec<String> = match (d.nesting, d.members_are_ids) {
                 (true, _) => {
-                    let filter = format!(
-                        "(&(objectClass={})(memberOf:{IN_CHAIN}:={}))",
-                        d.users.class,
-                        escape(&entry.dn)
-                    );
-                    let found = self.read_users(&filter, Size::Whole).await?;
+                    let found = self.read_users(&is_in_chain(d, &entry.dn), Size::Whole).await?;
                     found.into_iter().map(|user| user.local).filter(|id| ids.contains(id.as_str())).collect()
                 }
                 (false, true) => {
@@ -158,7 +139,7 @@ impl Client {
         attributes.extend(wanted.into_iter().flatten());
         let found = self.search((&d.users.dn, Depth::Tree), filter, &attributes, size).await?;
         let Some(found) = found else {
-            return Err(Away(format!("[ldap] user_tree_dn: there is no {}", d.users.dn)));
+            return Err(Away("[ldap] user_tree_dn: there is no such entry".into()));
         };
         let mut users: Vec<User> = found.iter().filter_map(|entry| user(d, entry)).collect();
         if let Some(emulation) = &d.emulation {
@@ -202,6 +183,33 @@ impl Client {
         let found = found.unwrap_or_default().into_iter();
         Ok(found.filter_map(|entry| Some((group(tree, &entry)?, entry))).collect())
     }
+}
+
+/// Those with one of these ids.
+fn with_ids(tree: &Tree, ids: &[String]) -> String {
+    let any: String = ids.iter().map(|id| format!("({}={})", tree.id, escape(id))).collect();
+    format!("(&(|{any}){}(objectClass={}))", tree.filter, tree.class)
+}
+
+/// Those of a name.
+fn named(tree: &Tree, name: &str) -> String {
+    let Tree { name: attribute, filter, class, id, .. } = tree;
+    format!("(&({attribute}={}){filter}(objectClass={class})({id}=*))", escape(name))
+}
+
+/// The condition on groups that they have a user, directly or, where groups are nested, through others: that rule is about
+/// `member`, as Keystone has it, whatever attribute is configured.
+fn has_member(d: &Directory, user: &User) -> String {
+    let member = escape(if d.members_are_ids { &user.local } else { &user.dn });
+    match d.nesting {
+        true => format!("(member:{IN_CHAIN}:={member})"),
+        false => format!("({}={member})", d.member),
+    }
+}
+
+/// The condition on users that they are in a group, directly or through others.
+fn is_in_chain(d: &Directory, group: &str) -> String {
+    format!("(&(objectClass={})(memberOf:{IN_CHAIN}:={}))", d.users.class, escape(group))
 }
 
 /// The id and the name of an entry. One without either is none, as in Keystone.
@@ -283,5 +291,61 @@ mod tests {
         assert_eq!(entry(&[("uid", &["a"]), ("cn", &["  "])]), None);
         let long = "x".repeat(256);
         assert_eq!(entry(&[("uid", &[long.as_str()]), ("cn", &["A"])]), None);
+    }
+
+    /// The texts of a filter as it is sent, in their order: attributes, rules, values.
+    fn sent(filter: &str) -> Vec<String> {
+        use ldap3::asn1::{ASNTag, PL, StructureTag};
+        fn texts(tag: StructureTag, out: &mut Vec<String>) {
+            match tag.payload {
+                PL::P(bytes) => out.push(String::from_utf8(bytes).expect("text")),
+                PL::C(parts) => parts.into_iter().for_each(|part| texts(part, out)),
+            }
+        }
+        let mut out = Vec::new();
+        texts(ldap3::parse_filter(filter).expect(filter).into_structure(), &mut out);
+        out
+    }
+
+    #[test]
+    fn a_name_is_one_value_of_a_filter_whatever_is_in_it() {
+        let d = directory(&[("group_member_attribute", "uniqueMember")]);
+        for local in
+            ["*", "a)(uid=*", "*)(uid=*))(|(uid=*", "\\2a", "a\\", "\0", " a ", "Jürgen", "", "(", "a\n"]
+        {
+            let dn = format!("cn={local},ou=x");
+            let found = User { local: local.into(), ..user_at(&dn) };
+            assert_eq!(sent(&has_member(&d, &found)), ["uniqueMember", dn.as_str()]);
+            assert_eq!(sent(&named(&d.users, local)), ["sn", local, "objectClass", "inetOrgPerson", "cn"]);
+            let ids = [local.to_owned(), "b".to_owned()];
+            assert_eq!(
+                sent(&with_ids(&d.users, &ids)),
+                ["cn", local, "cn", "b", "objectClass", "inetOrgPerson"]
+            );
+        }
+    }
+
+    fn user_at(dn: &str) -> User {
+        let entry = Entry::of(dn, &[("cn", &["a"]), ("sn", &["A"])]);
+        user(&directory(&[]), &entry).expect("a user")
+    }
+
+    #[test]
+    fn groups_in_groups_are_followed_by_the_rule_of_active_directory() {
+        let rule = "1.2.840.113556.1.4.1941";
+        let ad = |more: &[(&str, &str)]| {
+            let all = [("group_ad_nesting", "true"), ("user_objectclass", "person")];
+            directory(&[&all, more].concat())
+        };
+        let dn = "CN=Müller\\, Jo (x)*,OU=People,DC=example";
+        // The rule, the attribute, the value: one extensible match (RFC 4511), in which nothing of the name means something.
+        let d = ad(&[]);
+        assert_eq!(sent(&has_member(&d, &user_at(dn))), [rule, "member", dn]);
+        assert_eq!(sent(&is_in_chain(&d, dn)), ["objectClass", "person", rule, "memberOf", dn]);
+        // As in Keystone.
+        let other = ad(&[("group_member_attribute", "uniqueMember")]);
+        assert_eq!(sent(&has_member(&other, &user_at(dn))), [rule, "member", dn]);
+        let plain = directory(&[]);
+        assert_eq!(sent(&has_member(&plain, &user_at(dn))), ["member", dn]);
     }
 }

@@ -7,14 +7,16 @@ pub mod entries;
 pub mod mirror;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::task::JoinSet;
 use vicar_rules::Micros;
 use vicar_rules::directory::{Kind, public_id};
 
-use self::client::{Away, Client};
+use self::client::{Away, Client, WHOLE_WITHIN, WITHIN, timed};
+use self::entries::{Group, User};
 use self::mirror::Reads;
 use crate::args;
 use crate::clock::Clock;
@@ -62,7 +64,11 @@ pub struct Service {
     are_stored: bool,
     clock: Clock,
     known: Mutex<HashMap<String, Known>>,
+    /// Whoever reads one user has theirs, so that of many requests of a user one asks and writes.
+    turns: Mutex<HashMap<String, Weak<Turn>>>,
 }
+
+type Turn = tokio::sync::Mutex<()>;
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -79,7 +85,7 @@ fn broken(e: store::Error) -> Away {
 impl Service {
     /// Of what is configured.
     pub fn new(configured: Directories, are_stored: bool, clock: Clock) -> Arc<Self> {
-        Arc::new(Self { configured, are_stored, clock, known: Mutex::default() })
+        Arc::new(Self { configured, are_stored, clock, known: Mutex::default(), turns: Mutex::default() })
     }
 
     /// What transactions are to know, if a domain can have a directory.
@@ -98,7 +104,13 @@ impl Service {
         let (service, store, question) = (Arc::clone(self), store.without_memory(), what.clone());
         let done = tokio::spawn(async move {
             match question {
-                Unread::Users(ids) => service.users(&store, ids).await,
+                Unread::Users(mut ids) => match (ids.pop(), ids.is_empty()) {
+                    (Some(id), true) => service.user(&store, id).await,
+                    (last, _) => {
+                        ids.extend(last);
+                        service.users(&store, ids).await
+                    }
+                },
                 Unread::Whole(domain) => {
                     let outcome = service.whole(&store, &domain).await;
                     BTreeMap::from([(domain, outcome)])
@@ -118,6 +130,9 @@ impl Service {
         let (service, store) = (Arc::clone(self), store.without_memory());
         let (domain, password) = (domain.to_owned(), crate::secret::Secret(password.to_owned()));
         let done = tokio::spawn(async move {
+            if service.is_paused(&domain) {
+                return None;
+            }
             let done = service.try_login(&store, &domain, who, &password.0).await;
             service.said(&domain, done)
         });
@@ -136,6 +151,11 @@ impl Service {
         }
     }
 
+    /// Whether the directory was away a moment ago. Whoever is told so has not asked it, so that does not go on for longer by them.
+    fn is_paused(&self, domain: &str) -> bool {
+        self.with(domain, |known| known.away.is_some_and(|at| at.elapsed() < PAUSE))
+    }
+
     fn with<T>(&self, domain: &str, work: impl FnOnce(&mut Known) -> T) -> T {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         work(known.entry(domain.to_owned()).or_default())
@@ -144,14 +164,13 @@ impl Service {
     /// The directory of a domain, if it has one.
     async fn client(&self, tx: &mut Tx, domain: &str) -> Said<Option<Arc<Client>>> {
         let Some(directory) = self.configured(tx, domain).await? else { return Ok(None) };
-        if self.with(domain, |known| known.away.is_some_and(|at| at.elapsed() < PAUSE)) {
-            return Err(Away("it was away a moment ago".into()));
-        }
         let is = self.with(domain, |known| known.client.clone());
         if let Some(client) = is.filter(|client| client.directory == directory) {
             return Ok(Some(client));
         }
-        let client = Arc::new(Client::new(directory)?);
+        // Files are read.
+        let made = tokio::task::spawn_blocking(move || Client::new(directory)).await;
+        let client = Arc::new(made.map_err(|e| Away(e.to_string()))??);
         self.with(domain, |known| known.client = Some(Arc::clone(&client)));
         Ok(Some(client))
     }
@@ -171,6 +190,28 @@ impl Service {
         Reads { domain, at, span: self.configured.span, is_whole: false }
     }
 
+    fn turn(&self, user: &str) -> Arc<Turn> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(user).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::<Turn>::default();
+        turns.insert(user.to_owned(), Arc::downgrade(&turn));
+        turn
+    }
+
+    /// One user, unless somebody has just read them.
+    async fn user(&self, store: &Store, id: String) -> BTreeMap<String, Outcome> {
+        let turn = self.turn(&id);
+        let Ok(_turn) = tokio::time::timeout(WITHIN, turn.lock()).await else { return BTreeMap::new() };
+        let is_known = async { facts::directories::is_known(&mut store.read().await?, &id).await };
+        match is_known.await {
+            Ok(true) => BTreeMap::from([(id, Outcome::Read)]),
+            _ => self.users(store, vec![id]).await,
+        }
+    }
+
     async fn users(&self, store: &Store, ids: Vec<String>) -> BTreeMap<String, Outcome> {
         let mut out = BTreeMap::new();
         let all: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -186,7 +227,10 @@ impl Service {
             }
         }
         for (domain, users) in by_domain {
-            let done = self.said(&domain, self.users_of(store, &domain, &users).await);
+            let done = match self.is_paused(&domain) {
+                true => None,
+                false => self.said(&domain, self.users_of(store, &domain, &users).await),
+            };
             let outcome = match done {
                 Some(true) => Outcome::Read,
                 Some(false) => Outcome::Nobodys,
@@ -204,11 +248,7 @@ impl Service {
         drop(tx);
         let at = self.clock.now();
         let locals: Vec<String> = users.iter().map(|(_, local)| local.clone()).collect();
-        let mut found = Vec::new();
-        for user in client.users(&locals).await? {
-            let groups = client.groups_of(&user).await?;
-            found.push((user, groups));
-        }
+        let found = timed(WITHIN, with_groups(&client, &locals)).await?;
         let is_there = |local: &String| found.iter().any(|(user, _)| user.local == *local);
         let gone: Vec<String> =
             users.iter().filter(|(_, local)| !is_there(local)).map(|(id, _)| id.clone()).collect();
@@ -219,6 +259,9 @@ impl Service {
     async fn whole(&self, store: &Store, domain: &str) -> Outcome {
         let turn = self.with(domain, |known| Arc::clone(&known.whole));
         let _turn = turn.lock().await;
+        if self.is_paused(domain) {
+            return Outcome::Away;
+        }
         match self.said(domain, self.whole_of(store, domain).await) {
             Some(true) => Outcome::Read,
             Some(false) => Outcome::Nobodys,
@@ -239,7 +282,7 @@ impl Service {
         let sql = "SELECT 1 FROM nonlocal_user WHERE domain_id = ? LIMIT 1";
         let has_users = tx.exists(sql, args![Id(domain)]).await.map_err(broken)?;
         drop(tx);
-        let whole = client.whole().await?;
+        let whole = timed(WHOLE_WITHIN, client.whole()).await?;
         if whole.users.is_empty() && has_users {
             return Err(Away(
                 "it shows nobody at all, and it had users: is its tree or filter another?".into(),
@@ -255,19 +298,44 @@ impl Service {
         let Some(client) = self.client(&mut tx, domain).await? else { return Ok(Login::Nobody) };
         drop(tx);
         let at = self.clock.now();
-        let mut found = match &who {
-            Who::Local(id) => client.users(std::slice::from_ref(id)).await?,
-            Who::Named(name) => client.users_named(name).await?,
+        let asked = async {
+            let mut found = match &who {
+                Who::Local(id) => client.users(std::slice::from_ref(id)).await?,
+                Who::Named(name) => client.users_named(name).await?,
+            };
+            let (Some(user), None) = (found.pop(), found.pop()) else { return Ok(Err(Login::Nobody)) };
+            if !client.is_password(&user.dn, password).await? {
+                return Ok(Err(Login::Wrong(public_id(domain, Kind::User, &user.local))));
+            }
+            let groups = client.groups_of(&user).await?;
+            Ok(Ok((user, groups)))
         };
-        let (Some(user), None) = (found.pop(), found.pop()) else { return Ok(Login::Nobody) };
-        if !client.is_password(&user.dn, password).await? {
-            return Ok(Login::Wrong(public_id(domain, Kind::User, &user.local)));
-        }
-        let groups = client.groups_of(&user).await?;
-        let found = [(user, groups)];
+        let found = match timed(WITHIN, asked).await? {
+            Ok(found) => [found],
+            Err(login) => return Ok(login),
+        };
         let ids = again(|| async { self.reads(domain, at).users(store, &found, &[]).await }).await?;
         Ok(ids.into_values().next().map_or(Login::Nobody, Login::Right))
     }
+}
+
+/// So many users' groups are asked for at once, so that others find a connection.
+const AT_ONCE: usize = 4;
+
+/// Users by their ids in the directory, each with their groups.
+async fn with_groups(client: &Arc<Client>, locals: &[String]) -> Said<Vec<(User, Vec<Group>)>> {
+    let mut found = Vec::new();
+    for some in client.users(locals).await?.chunks(AT_ONCE) {
+        let mut asked = JoinSet::new();
+        for user in some.iter().cloned() {
+            let client = Arc::clone(client);
+            asked.spawn(async move { client.groups_of(&user).await.map(|groups| (user, groups)) });
+        }
+        while let Some(done) = asked.join_next().await {
+            found.push(done.map_err(|e| Away(e.to_string()))??);
+        }
+    }
+    Ok(found)
 }
 
 /// Stores, and again when another transaction was in the way.
@@ -318,4 +386,41 @@ async fn stored(tx: &mut Tx, domain: &str) -> Said<Option<Arc<Directory>>> {
         }
     };
     Directory::read(&whole).map(|directory| Some(Arc::new(directory))).map_err(Away)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::migrate;
+
+    #[tokio::test]
+    async fn whoever_comes_in_a_pause_does_not_make_it_longer() {
+        let url = |name: &str| (name == "url").then(|| "ldap://127.0.0.1:1".to_owned());
+        let directory = Directory::read(&url).map(Arc::new);
+        let by_name = BTreeMap::from([("People".to_owned(), directory)]);
+        let configured = Directories { by_name, span: crate::clock::SECOND };
+        let service = Service::new(configured, false, Clock::system());
+        let store = Store::memory().expect("opens");
+        migrate::sync(&store, 0).await.expect("makes it");
+        let mut tx = store.write().await.expect("begins");
+        let domain = store::Insert::into("project")
+            .set("id", "d")
+            .set("name", "People")
+            .set("enabled", true)
+            .set("domain_id", migrate::ROOT_DOMAIN)
+            .set("is_domain", true);
+        tx.execute(&crate::system::System::CommandLine, &domain).await.expect("inserts");
+        tx.commit().await.expect("commits");
+        let since = || service.with("d", |known| known.away);
+        let log_in = || service.log_in(&store, "d", Who::Named("a".into()), "p");
+        assert_eq!(log_in().await, Login::Away);
+        let first = since().expect("it was asked");
+        assert_eq!(log_in().await, Login::Away);
+        assert_eq!(since(), Some(first));
+        // Before the pause is over nobody is asked; then somebody is.
+        let past = Instant::now().checked_sub(PAUSE).expect("a moment");
+        service.with("d", |known| known.away = Some(past));
+        assert_eq!(log_in().await, Login::Away);
+        assert!(since() > Some(past));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -27,6 +27,9 @@ use crate::traces::Trace;
 
 /// How often directories are asked for one request.
 const MOST_QUESTIONS: usize = 16;
+
+/// When directories were asked for so long, the request has no more time for them.
+const ASKED_FOR: Duration = Duration::from_secs(60);
 
 /// Answers a request for a route. A panic is an answer too.
 pub(super) async fn answer(
@@ -83,7 +86,7 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
     let mut long = None;
     let plain = OnceCell::new();
     let mut asked = Arc::<Asked>::default();
-    let mut questions = 0;
+    let (mut questions, mut asked_for) = (0, Duration::ZERO);
     let mut store = &app.store;
     let error = loop {
         let part = trace.part(what_runs(route.handler, has_writer));
@@ -112,10 +115,11 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
                     break e;
                 }
             }
-            Err(Error::Unread(what)) if questions < MOST_QUESTIONS => {
+            Err(Error::Unread(what)) if questions < MOST_QUESTIONS && asked_for < ASKED_FOR => {
                 (has_writer, questions) = (false, questions + 1);
-                let part = trace.part("directory");
+                let (part, since) = (trace.part("directory"), Instant::now());
                 app.directories.read(&app.store, what, Arc::make_mut(&mut asked)).await;
+                asked_for += since.elapsed();
                 part.end("done");
             }
             Err(Error::Unread(_)) => break Error::DirectoryAway,

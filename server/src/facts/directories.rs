@@ -45,6 +45,16 @@ async fn readings(tx: &mut Tx, ids: &[&str]) -> Result<BTreeMap<String, Reading>
     Ok(out)
 }
 
+/// Whether what was read of a user counts now.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_known(tx: &mut Tx, id: &str) -> Result<bool> {
+    let (span, now) = (tx.directories().map_or(0, |all| all.span), tx.began());
+    let reading = readings(tx, &[id]).await?.remove(id);
+    Ok(reading.is_some_and(|reading| reading.standing(span, now) != Standing::Unknown))
+}
+
 /// The id in the directory and the domain of each of these users that has one, by the id here.
 ///
 /// # Errors
@@ -114,9 +124,6 @@ pub(super) async fn settle(
             _ if asked.is_some() && outcome.is_none() => unread.push(id.to_owned()),
             _ => {
                 tx.holds_until(now);
-                if asked.is_some() && !found.contains_key(id) {
-                    return Err(Error::DirectoryAway);
-                }
                 let user = found.entry(id.to_owned()).or_insert_with(|| UserFacts::nameless(id));
                 (user.presence, user.is_unknown) = (Presence::Disabled, true);
             }

@@ -1,7 +1,7 @@
 //! Users of a directory, as far as stored rows decide. No directory answers here: what one says is tested by
 //! `tests/world/directories.py`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vicar::args;
 use vicar::clock::SECOND;
 
@@ -57,6 +57,21 @@ fn read_now(c: &Cast, is_there: bool) {
         c.s.sql_run("DELETE FROM nonlocal_user WHERE user_id = ?", args![&c.alice]);
         c.s.sql_run("DELETE FROM \"user\" WHERE id = ?", args![&c.alice]);
     }
+}
+
+/// She has the rows of somebody who is there.
+fn comes_back(c: &Cast) {
+    if c.s.sql_text("SELECT id FROM \"user\" WHERE id = ?", args![&c.alice]).is_some() {
+        return;
+    }
+    c.s.sql_run(
+        "INSERT INTO \"user\" (id, extra, enabled, domain_id) VALUES (?, '{}', ?, 'default')",
+        args![&c.alice, true],
+    );
+    c.s.sql_run(
+        "INSERT INTO nonlocal_user (domain_id, name, user_id) VALUES ('default', 'alice', ?)",
+        args![&c.alice],
+    );
 }
 
 #[track_caller]
@@ -160,15 +175,7 @@ fn a_trust_is_suspended_while_nothing_is_known_and_nothing_ends_it() {
     let refused = consumed();
     assert!([401, 403, 404].contains(&refused.status), "{}", refused.text);
     assert_eq!(sweep().ended, 0);
-    // Back.
-    c.s.sql_run(
-        "INSERT INTO \"user\" (id, extra, enabled, domain_id) VALUES (?, '{}', ?, 'default')",
-        args![&c.alice, true],
-    );
-    c.s.sql_run(
-        "INSERT INTO nonlocal_user (domain_id, name, user_id) VALUES ('default', 'alice', ?)",
-        args![&c.alice],
-    );
+    comes_back(&c);
     read_now(&c, true);
     consumed().expect(201);
     assert!(shown().body["trust"]["deleted_at"].is_null());
@@ -212,4 +219,88 @@ fn a_user_without_a_directory_is_who_the_rows_say() {
     c.s.get(&token, &format!("/v3/users/{}", c.alice)).expect(200);
     serve(&c, "default");
     away(c.s.get(&token, &format!("/v3/users/{}", c.alice)));
+}
+
+#[test]
+fn a_colleague_takes_over_from_who_has_left_and_not_from_whom_nothing_is_known_of() {
+    let c = Cast::with(INI);
+    let erin = c.s.user("erin");
+    c.s.grant(&erin, &c.p, "member");
+    let [first, ..] = c.chain();
+    let erins = c.s.on("erin", &c.p);
+    alice_moves(&c);
+    let adopt = || c.s.post(&erins, &format!("/v3/OS-TRUST/trusts/{first}/adopt"), json!({}));
+    adopt().expect(403);
+    c.s.clock.advance(SPAN);
+    away(adopt());
+    read_now(&c, true);
+    adopt().expect(403);
+    c.s.sql_run("UPDATE \"user\" SET enabled = ? WHERE id = ?", args![false, &c.alice]);
+    let adopted = adopt().expect(200).body["trust"].clone();
+    assert_eq!(adopted["adopted_by"]["user_id"], erin.as_str());
+    // From here on it rests on nobody of a directory.
+    c.s.clock.advance(SPAN);
+    c.s.get(&erins, &format!("/v3/OS-TRUST/trusts/{first}")).expect(200);
+}
+
+#[test]
+fn what_a_user_of_a_directory_took_over_rests_on_what_is_said_of_them() {
+    let c = Cast::with(INI);
+    c.s.grant(&c.bob, &c.p, "member");
+    let ask = c.ask(json!({"trustor_user_id": c.bob, "trustee_user_id": c.carol}));
+    let made = c.s.post(&c.s.on("bob", &c.p), "/v3/OS-TRUST/trusts", ask).expect(201);
+    let trust = made.body["trust"]["id"].as_str().expect("an id").to_owned();
+    let (carol, alices) = (c.s.unscoped("carol"), c.s.on("alice", &c.p));
+    alice_moves(&c);
+    c.s.sql_run("UPDATE \"user\" SET enabled = ? WHERE id = ?", args![false, &c.bob]);
+    c.s.post(&alices, &format!("/v3/OS-TRUST/trusts/{trust}/adopt"), json!({})).expect(200);
+    c.s.clock.advance(SECOND);
+    let consumed = || {
+        let auth = json!({
+            "identity": {"methods": ["token"], "token": {"id": carol}},
+            "scope": {"OS-TRUST:trust": {"id": trust}},
+        });
+        c.s.auth(auth)
+    };
+    let sweep = || c.s.runtime.block_on(vicar::reaper::sweep(&c.s.app)).expect("sweeps");
+    let name = |answer: Answer| answer.expect(201).body["token"]["user"]["name"].clone();
+    assert_eq!(name(consumed()), "bob");
+    for is_there in [true, false, true] {
+        c.s.clock.advance(SPAN);
+        consumed().expect(401);
+        assert_eq!(sweep().ended, 0);
+        if is_there {
+            comes_back(&c);
+        }
+        read_now(&c, is_there);
+        match is_there {
+            true => assert_eq!(name(consumed()), "bob"),
+            false => drop(consumed().expect(401)),
+        }
+        assert_eq!(sweep().ended, 0);
+    }
+}
+
+#[test]
+fn what_is_explained_rests_on_what_is_known_now() {
+    let c = Cast::with(INI);
+    let (trust, own, admin) = (c.trust(json!({})), c.s.on("alice", &c.p), c.s.admin());
+    alice_moves(&c);
+    let explain =
+        |token: &str, question: &Value| c.s.post(token, "/v3/auth/explain", json!({ "explain": question }));
+    let allowed = |answer: Answer| answer.expect(200).body["explanation"]["allowed"].clone();
+    let look = json!({"method": "GET", "path": format!("/v3/users/{}", c.alice)});
+    let questions =
+        [look.clone(), json!({"subject": {"trust_id": trust}}), json!({"subject": {"token": own}})];
+    for question in &questions {
+        assert_eq!(allowed(explain(&admin, question)), true, "{question}");
+    }
+    c.s.clock.advance(SPAN);
+    // As the request itself, it is answered when the directory is asked.
+    away(explain(&admin, &look));
+    away(explain(&admin, &questions[2]));
+    away(explain(&own, &json!({})));
+    assert_eq!(allowed(explain(&admin, &questions[1])), false);
+    read_now(&c, false);
+    assert_eq!(allowed(explain(&admin, &look)), false);
 }

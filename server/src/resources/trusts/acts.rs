@@ -16,7 +16,7 @@ use crate::authz::{Authorized, Caller, Object, Writing};
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::facts::{self, EvaluatedTrust, Place};
+use crate::facts::{self, EvaluatedTrust, Place, UserFacts};
 use crate::http::request::{no_content, one, take_text};
 use crate::http::schema::PRINTABLE;
 use crate::notifications::{Action, ObjectKind};
@@ -191,6 +191,11 @@ impl Heir<'_> {
             let place = Place::Project(project);
             held = facts::effective_roles(tx, self.user, place, &implications).await?;
             holder_roles = facts::effective_roles(tx, chain.holder(), place, &implications).await?;
+        }
+        // Nobody has left because nobody can say whether they have; and the name that stays has to be known.
+        let is_open = |user: &UserFacts| user.is_unknown && (!self.is_decided || user.name.is_empty());
+        if trust.users.get(chain.holder()).is_some_and(is_open) {
+            return Err(Error::DirectoryAway);
         }
         let below = facts::subtree(tx, &chain.leaf().id).await?;
         let below: Vec<&str> = below.iter().skip(1).map(|t| t.id.as_str()).collect();

@@ -151,7 +151,7 @@ async fn find(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<User>>
 /// A user by id.
 ///
 /// # Errors
-/// 503 when they are in a directory that does not say how they are.
+/// 503 when they are in a directory that does not say how they are; otherwise when the database fails.
 pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<User>> {
     if tx.directories().is_some() {
         match facts::user(tx, id).await? {
