@@ -376,7 +376,7 @@ pub(super) fn of_files(dir: Option<&std::path::Path>, span: Micros) -> Directori
     let files = dir.map(super::foreign::domain_files).and_then(std::io::Result::ok).unwrap_or_default();
     let by_name = files.into_iter().filter_map(|(domain, file)| {
         let ini = Ini::of(std::slice::from_ref(&file)).ok()?;
-        if !ini.value("identity", "driver").is_some_and(|driver| driver.trim() == "ldap") {
+        if ini.value("identity", "driver").is_none_or(|driver| driver.trim() != "ldap") {
             return None;
         }
         Some((domain, Directory::of_file(&ini).map(Arc::new)))

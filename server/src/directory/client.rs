@@ -39,6 +39,9 @@ const MOST_ENTRIES: usize = 100_000;
 /// A result code: what was asked for is not there.
 const NO_SUCH_OBJECT: u32 = 32;
 
+/// Another one: there is more than is shown.
+const SIZE_LIMIT: u32 = 4;
+
 /// Those that say something of the server, and nothing of whoever binds.
 const SERVERS_OWN: [u32; 12] = [1, 2, 3, 7, 8, 10, 11, 13, 51, 52, 54, 80];
 
@@ -156,15 +159,16 @@ impl Client {
         size: Size,
     ) -> Result<Option<Vec<Entry>>> {
         let within = if size == Size::Whole { WHOLE_WITHIN } else { WITHIN };
+        let most = if size == Size::One { 1 } else { 0 };
         let asked = async {
             let _place = self.readers.acquire().await.map_err(|e| Away(e.to_string()))?;
             loop {
-                let mut reading = self.reading().await?;
+                let mut reading = Box::pin(self.reading()).await?;
                 let is_new = reading.is_new;
                 // What few ask for a server that is there says at once.
                 let patience =
                     if is_new || size == Size::Whole { within } else { self.directory.connect_within };
-                let said = self.ask(&mut reading.ldap, (base, scope), filter, attributes);
+                let said = Box::pin(self.ask(&mut reading.ldap, (base, scope), filter, attributes, most));
                 match tokio::time::timeout(patience, said).await {
                     Ok(Ok(found)) => {
                         // One on which more would come is not kept.
@@ -198,8 +202,8 @@ impl Client {
         let asked = async {
             let _place = self.logins.acquire().await.map_err(|e| Away(e.to_string()))?;
             // A new one: a connection belongs to whoever logged in by it last.
-            let mut ldap = self.connect().await?;
-            let said = ldap.simple_bind(dn, password).await.map_err(|e| gone(&e))?;
+            let mut ldap = Box::pin(self.connect()).await?;
+            let said = Box::pin(ldap.simple_bind(dn, password)).await.map_err(|e| gone(&e))?;
             let _ = ldap.unbind().await;
             match said.rc {
                 0 => Ok(true),
@@ -216,6 +220,7 @@ impl Client {
         (base, depth): (&str, Depth),
         filter: &str,
         attributes: &[&str],
+        most: i32,
     ) -> std::result::Result<Result<Option<Vec<Entry>>>, LdapError> {
         let aliases = match self.directory.aliases {
             Aliases::Never => DerefAliases::Never,
@@ -229,10 +234,10 @@ impl Client {
             Depth::Tree => Scope::OneLevel,
         };
         let mut adapters: Vec<Box<dyn Adapter<'_, &str, Vec<&str>>>> = vec![Box::new(EntriesOnly::new())];
-        if self.directory.page_size > 0 && depth == Depth::Tree {
+        if self.directory.page_size > 0 && depth == Depth::Tree && most == 0 {
             adapters.push(Box::new(PagedResults::new(self.directory.page_size)));
         }
-        let ldap = ldap.with_search_options(SearchOptions::new().deref(aliases));
+        let ldap = ldap.with_search_options(SearchOptions::new().deref(aliases).sizelimit(most));
         let mut stream =
             ldap.streaming_search_with(adapters, base, scope, filter, attributes.to_vec()).await?;
         let mut found = Vec::new();
@@ -245,6 +250,8 @@ impl Client {
         let said = stream.finish().await;
         Ok(match said.rc {
             0 => Ok(Some(found)),
+            // More than were asked for are there.
+            SIZE_LIMIT if most > 0 && !found.is_empty() => Ok(Some(found)),
             NO_SUCH_OBJECT => Ok(None),
             // Of some entries nothing would be known, which is not that they are gone.
             rc => Err(Away(format!("a search was answered with code {rc}"))),
@@ -336,6 +343,8 @@ pub enum Depth {
 /// How much is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
+    /// Any entry.
+    One,
     /// A few entries.
     Few,
     /// All that there are.

@@ -94,14 +94,23 @@ impl Client {
         Ok(found.into_iter().map(|(group, _)| group).collect())
     }
 
+    /// Whether there is anybody at all.
+    ///
+    /// # Errors
+    /// When nothing is known.
+    pub async fn has_users(&self) -> Result<bool> {
+        let tree = &self.directory.users;
+        let found = self.search((&tree.dn, Depth::Tree), &everybody(tree), &["1.1"], Size::One).await?;
+        Ok(found.is_some_and(|found| !found.is_empty()))
+    }
+
     /// All users and groups.
     ///
     /// # Errors
     /// When not all of it is known.
     pub async fn whole(&self) -> Result<Whole> {
         let d = &self.directory;
-        let filter = format!("(&{}(objectClass={})({}=*))", d.users.filter, d.users.class, d.users.id);
-        let users = self.read_users(&filter, Size::Whole).await?;
+        let users = self.read_users(&everybody(&d.users), Size::Whole).await?;
         let by_dn: BTreeMap<String, &str> =
             users.iter().map(|user| (same_dn(&user.dn), user.local.as_str())).collect();
         let ids: std::collections::BTreeSet<&str> = users.iter().map(|user| user.local.as_str()).collect();
@@ -183,6 +192,11 @@ impl Client {
         let found = found.unwrap_or_default().into_iter();
         Ok(found.filter_map(|entry| Some((group(tree, &entry)?, entry))).collect())
     }
+}
+
+/// All entries that can be a user.
+fn everybody(tree: &Tree) -> String {
+    format!("(&{}(objectClass={})({}=*))", tree.filter, tree.class, tree.id)
 }
 
 /// Those with one of these ids.

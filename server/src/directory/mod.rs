@@ -78,6 +78,10 @@ impl std::fmt::Debug for Service {
 
 type Said<T> = Result<T, Away>;
 
+fn nobody() -> Away {
+    Away("it shows nobody at all, and it had users: is its tree or filter another, or what its reader may see?".into())
+}
+
 fn broken(e: store::Error) -> Away {
     Away(format!("what it said could not be stored: {e}"))
 }
@@ -249,6 +253,10 @@ impl Service {
         let at = self.clock.now();
         let locals: Vec<String> = users.iter().map(|(_, local)| local.clone()).collect();
         let found = timed(WITHIN, with_groups(&client, &locals)).await?;
+        // Whoever asked was known: one alone may have left.
+        if found.is_empty() && !client.has_users().await? {
+            return Err(nobody());
+        }
         let is_there = |local: &String| found.iter().any(|(user, _)| user.local == *local);
         let gone: Vec<String> =
             users.iter().filter(|(_, local)| !is_there(local)).map(|(id, _)| id.clone()).collect();
@@ -284,9 +292,7 @@ impl Service {
         drop(tx);
         let whole = timed(WHOLE_WITHIN, client.whole()).await?;
         if whole.users.is_empty() && has_users {
-            return Err(Away(
-                "it shows nobody at all, and it had users: is its tree or filter another?".into(),
-            ));
+            return Err(nobody());
         }
         let reads = Reads { is_whole: true, ..self.reads(domain, at) };
         again(|| async { reads.whole(store, whole.clone()).await }).await?;
@@ -385,7 +391,10 @@ async fn stored(tx: &mut Tx, domain: &str) -> Said<Option<Arc<Directory>>> {
             _ => Some(value),
         }
     };
-    Directory::read(&whole).map(|directory| Some(Arc::new(directory))).map_err(Away)
+    let read = Directory::read(&whole).map(|directory| Some(Arc::new(directory)));
+    let password = text("ldap", "password").filter(|password| !password.is_empty());
+    // What is wrong is told with its value, which the password may be put into.
+    read.map_err(|fault| Away(password.map_or(fault.clone(), |password| fault.replace(&password, "***"))))
 }
 
 #[cfg(test)]
