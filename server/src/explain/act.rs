@@ -248,7 +248,15 @@ pub(super) fn body(desk: Desk<'_>, subject: &Subject, act: &Act, trustee: &str) 
         let project = project.ok_or_else(|| wrong("target", "must name project_id"))?;
         return Ok(Some(json!({"tenant_id": project})));
     }
-    let made = least((declared.schema)().json(), &act.target);
+    let schema = (declared.schema)();
+    let mut made = least(schema.json(), &act.target);
+    // A change of nothing is refused to nobody.
+    if act.method == Method::PATCH && made.as_object().is_some_and(Map::is_empty) {
+        let known = ["description", "name"];
+        if let Some(name) = known.into_iter().find(|name| schema.json()["properties"].get(name).is_some()) {
+            extra::set(&mut made, name, "explained");
+        }
+    }
     Ok(Some(match declared.member {
         Some(name) => json!({ name: made }),
         None => made,

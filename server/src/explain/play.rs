@@ -3,6 +3,7 @@
 
 use axum::body::Bytes;
 use axum::http::{Method, Request as HttpRequest, header};
+use vicar_rules::ceiling::{Above, Holder};
 use vicar_rules::policy::{Decision, Facts};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::roles::RoleSet;
@@ -69,9 +70,11 @@ pub(super) async fn play(
         return unknown(desk, tx, slow, subject, (&act, &unseen), words).await;
     }
     let is_list = act.route.answers.iter().any(|a| matches!(a.shape, Shape::Page(_) | Shape::Whole(_)));
-    let hides = !desk.is_operator && (is_list || !unseen.is_empty());
+    // A trust is judged by more than it shows: by the domain of its project, for example.
+    let is_of_trust = act.named().any(|(name, _)| kind_of(name) == "trust_id");
+    let hides = !desk.is_operator && (is_list || is_of_trust || !unseen.is_empty());
     tell(desk, subject, &act, &played, if hides { Shown::Checks } else { Shown::All }, words);
-    conclude(desk, tx, subject, &act, &played, words).await
+    conclude(desk, tx, slow, subject, &act, &played, words).await
 }
 
 /// What is said where the asker does not see some of the objects: what would be said if nobody had those ids.
@@ -126,6 +129,7 @@ fn tell(desk: Desk<'_>, subject: &Subject, act: &Act, played: &Played, shown: Sh
 async fn conclude(
     desk: Desk<'_>,
     mut tx: Tx,
+    slow: &mut SlowWork,
     subject: &Subject,
     act: &Act,
     played: &Played,
@@ -141,6 +145,17 @@ async fn conclude(
             if act.has_made_up_body() && policy_allows && !act.path_names(e) =>
         {
             true
+        }
+        End::Refused(Error::AboveCeiling(above)) => {
+            let is_seen;
+            (tx, is_seen) = is_ceiling_seen(desk, tx, slow, subject, above).await?;
+            let text = if is_seen {
+                above.to_string()
+            } else {
+                "a delegation policy refuses it, which is not for you to see".into()
+            };
+            words.say("rule", Some(false), text);
+            false
         }
         End::Refused(e) if is_of_authority(e) => {
             tx = refused(desk, tx, act, played, e, words).await?;
@@ -172,6 +187,7 @@ fn is_of_authority(e: &Error) -> bool {
         Error::Unauthorized(_)
             | Error::UnauthorizedBecause(..)
             | Error::Forbidden(_)
+            | Error::AboveCeiling(_)
             | Error::NotPermitted(_)
             | Error::NotFound(..)
             | Error::NotFoundBecause(_)
@@ -356,6 +372,31 @@ async fn is_trustee_seen(
         }
     }
     Ok((tx, false))
+}
+
+/// Whether somebody may see what a ceiling is: the token is theirs, or the trust is for them, so that they are told when
+/// they try; or they may read the delegation policy.
+async fn is_ceiling_seen(
+    desk: Desk<'_>,
+    tx: Tx,
+    slow: &mut SlowWork,
+    subject: &Subject,
+    above: &Above,
+) -> Result<(Tx, bool)> {
+    let Some(asker) = desk.asker.filter(|_| !subject.is_held && !desk.is_operator) else {
+        return Ok((tx, true));
+    };
+    let trust = subject.token().and_then(|token| token.trust.as_ref());
+    if trust.is_some_and(|trust| trust.chain().leaf().trustee == asker.user_id()) {
+        return Ok((tx, true));
+    }
+    let (path, name, id) = match &above.holder {
+        Holder::Domain(id) => ("/v3/domains/{domain_id}/delegation_policy", "domain_id", id),
+        Holder::Project(id) => ("/v3/projects/{project_id}/delegation_policy", "project_id", id),
+        Holder::User(id) => ("/v3/users/{user_id}/delegation_policy", "user_id", id),
+        Holder::Trustee(id) => ("/v3/OS-TRUST/services", "user_id", id),
+    };
+    can_get(desk, tx, slow, (asker, subject), path, &[(name, id)]).await
 }
 
 /// The roles that a user holds in a place.

@@ -207,6 +207,54 @@ fn what_is_explained_of_making_trusts_and_keypairs_is_what_happens() {
 }
 
 #[test]
+fn what_a_ceiling_is_is_told_to_those_whom_it_refuses_and_who_may_read_it() {
+    let c = Cast::new();
+    let [first, second, _] = c.chain();
+    let admin = c.s.admin();
+    let path = format!("/v3/users/{}/delegation_policy", c.alice);
+    let body = json!({"delegation_policy": {"max_depth": 1}}).to_string();
+    c.s.call("PUT", &path, &[("X-Auth-Token", &admin)], Some(body.as_bytes())).expect(200);
+    let on = |trust: &str| json!({"subject": {"trust_id": trust}, "operation": "identity:create_trust"});
+    let depth = format!("max_depth of user {} is 1", c.alice);
+    for (asker, of) in [("carol", &second), ("alice", &second)] {
+        says(&told(&c, &c.s.unscoped(asker), on(of)), "rule", &depth);
+    }
+    says(&told(&c, &admin, on(&second)), "rule", &depth);
+    let manager = c.s.user("erin");
+    c.s.grant(&manager, &c.p, "manager");
+    let manager = c.s.on("erin", &c.p);
+    let why = told(&c, &manager, on(&second));
+    assert_eq!(why["allowed"], false);
+    says(&why, "rule", "a delegation policy refuses it");
+    assert!(!why.to_string().contains("max_depth"), "{why:#}");
+    assert!(is_allowed(&c, &manager, on(&first)));
+}
+
+#[test]
+fn the_domain_of_the_project_of_a_trust_is_not_told_to_its_trustee() {
+    let c = Cast::new();
+    let trust = c.trust(json!({}));
+    let question = json!({"operation": "vicar:suspend_trust", "target": {"trust_id": trust}});
+    let facts = |token: &str| told(&c, token, question.clone()).to_string().contains("\"facts\":");
+    assert_eq!([facts(&c.s.unscoped("bob")), facts(&c.s.admin())], [false, true]);
+}
+
+#[test]
+fn a_change_of_what_is_immutable_is_explained_as_refused() {
+    let c = Cast::new();
+    let admin = c.s.admin();
+    let role = c.s.role("heat_stack_owner");
+    let question = json!({"operation": "identity:update_role", "target": {"role_id": role}});
+    assert!(is_allowed(&c, &admin, question.clone()));
+    let path = format!("/v3/roles/{role}");
+    c.s.patch(&admin, &path, json!({"role": {"options": {"immutable": true}}})).expect(200);
+    let why = told(&c, &admin, question);
+    c.s.patch(&admin, &path, json!({"role": {"description": "another"}})).expect(403);
+    assert_eq!(why["allowed"], false);
+    says(&why, "rule", "immutable");
+}
+
+#[test]
 fn a_trust_is_explained_as_the_token_that_it_would_give() {
     let c = Cast::new();
     let [first, second, third] = c.chain();

@@ -236,7 +236,9 @@ pub async fn hand_over(
             }
             let id = trust.chain().leaf().id.clone();
             to.take_over(tx, proof, &trust).await.map_err(|error| match error {
-                Error::Forbidden(why) => Error::Forbidden(format!("trust {id} cannot be handed over: {why}")),
+                refused @ (Error::Forbidden(_) | Error::AboveCeiling(_)) => {
+                    Error::Forbidden(format!("trust {id} cannot be handed over: {refused}"))
+                }
                 other => other,
             })?;
             done.push(id);

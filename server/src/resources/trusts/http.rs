@@ -422,7 +422,7 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     }
     let renounce = query.flag("renounce");
     let trust = match s.authorize(Op::DeleteTrust, trust.clone()) {
-        Err(Error::Forbidden(_) | Error::NotPermitted(_)) if renounce => {
+        Err(Error::Forbidden(_) | Error::AboveCeiling(_) | Error::NotPermitted(_)) if renounce => {
             s.authorize(Op::RenounceTrust, trust)?
         }
         // Keystone's rule knows no managers.
