@@ -117,6 +117,10 @@ fn tell(desk: Desk<'_>, subject: &Subject, act: &Act, played: &Played, shown: Sh
         words.rules(Some(allows), format!("{rules}: {} {of} of identity", act.method), subject);
     }
     words.kinds(subject.caller.kind(), &played.watched);
+    // What the policy says of an id that nobody has would be taken for what it says of theirs.
+    if shown == Shown::Nothing {
+        return;
+    }
     let policy = desk.stage.policy;
     words.policy(policy, &played.watched, |op| match shown {
         _ if !desk.is_operator && !policy.is_shipped(op) => Detail::Verdict,
@@ -167,7 +171,14 @@ async fn conclude(
     };
     if allowed {
         if played.is_trustee_open && act.is_trust() {
-            let text = "to whom is not looked at: there may be no such user, or they may not be a trustee";
+            let text = match &played.end {
+                End::Served => {
+                    "to whom is not looked at: there may be no such user, or they may not be a trustee"
+                }
+                End::Refused(_) => {
+                    "to whom is not looked at, and not everybody may be a trustee: a delegation policy names some, or the registry"
+                }
+            };
             words.say("trustee", None, text);
         }
         words.say("request", Some(true), format!("{request} is allowed"));
@@ -203,7 +214,17 @@ async fn refused(
     e: &Error,
     words: &mut Words,
 ) -> Result<Tx> {
+    // A trust that is there may be why.
+    let trust = act.named().find(|(name, _)| *name == "trust_id").map(|(_, id)| id.to_owned());
+    let mut of_trust = None;
+    if let (Some(id), false) = (trust, matches!(e, Error::NotPermitted(_))) {
+        let implications = facts::implications(&mut tx).await?;
+        let found = facts::evaluated_trust(&mut tx, &id, desk.now(), &implications).await?;
+        of_trust = found.and_then(|trust| gives_nothing(trust.status()));
+    }
     match e {
+        // The trust tells more exactly why.
+        Error::Unauthorized(Reason::TrustSuspended | Reason::TrustOver) if of_trust.is_some() => {}
         // The policy has been told.
         Error::NotPermitted(_) => {}
         Error::Unauthorized(Reason::AccessRules) if act.route.path != "/v3/auth/tokens" => {}
@@ -221,14 +242,8 @@ async fn refused(
         }
         other => words.say("target", Some(false), other.message()),
     }
-    // A trust that is there may be why.
-    let trust = act.named().find(|(name, _)| *name == "trust_id").map(|(_, id)| id.to_owned());
-    if let (Some(id), false) = (trust, matches!(e, Error::NotPermitted(_))) {
-        let implications = facts::implications(&mut tx).await?;
-        let found = facts::evaluated_trust(&mut tx, &id, desk.now(), &implications).await?;
-        if let Some(why) = found.and_then(|trust| gives_nothing(trust.status())) {
-            words.say("target", Some(false), why);
-        }
+    if let Some(why) = of_trust {
+        words.say("target", Some(false), why);
     }
     Ok(tx)
 }

@@ -429,6 +429,10 @@ fn the_tokens_of_a_trust_end_and_the_trust_stays() {
     let all = events();
     c.s.delete(&alice, &format!("{}?before=2001-01-01T00:00:00Z", path(&second, "tokens"))).expect(204);
     assert_eq!(events(), all);
+    for wrong in ["?befor=2001-01-01T00:00:00Z", "?before=2001-01-01T00:00:00Z&before=2001-01-01T00:00:00Z"] {
+        c.s.delete(&alice, &format!("{}{wrong}", path(&second, "tokens"))).expect(400);
+    }
+    assert_eq!(events(), all);
     for wrong in ["tomorrow", &iso(c.s.clock.now() + 10 * SECOND)] {
         let refused = c.s.delete(&alice, &format!("{}?before={wrong}", path(&second, "tokens"))).expect(400);
         assert!(refused.text.contains("before"), "{}", refused.text);

@@ -115,6 +115,8 @@ async fn changed(s: &mut Writing<'_>, was: &delegation::Trust) -> Result<Respons
 pub async fn end_tokens(s: &mut Writing<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
     let query = s.query()?;
+    // A misspelt one would end all.
+    query.has_only(&["before"])?;
     let trust = load_living(s.caller()?, &mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::EndTrustTokens, trust)?;
     let before = match query.get("before") {
