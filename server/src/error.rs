@@ -5,6 +5,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use vicar_rules::ceiling::Above;
 use vicar_rules::refusal::{Class, Refusal};
 
 use crate::reason::Reason;
@@ -50,6 +51,9 @@ pub enum Error {
     /// 403.
     #[error("{0}")]
     Forbidden(String),
+    /// 403: a delegation policy lets less be delegated.
+    #[error("{0}")]
+    AboveCeiling(Box<Above>),
     /// 403 for an operation that policy refuses.
     #[error("You are not authorized to perform the requested action: {0}.")]
     NotPermitted(&'static str),
@@ -131,7 +135,7 @@ impl Error {
             | Self::UnauthorizedBecause(..)
             | Self::Started(_)
             | Self::PasswordExpired(_) => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) | Self::NotPermitted(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::AboveCeiling(_) | Self::NotPermitted(_) => StatusCode::FORBIDDEN,
             Self::NotFound(..) | Self::NotFoundBecause(_) | Self::RefusedAsAbsent(..) => {
                 StatusCode::NOT_FOUND
             }
@@ -166,7 +170,7 @@ impl Error {
             Self::PasswordExpired(_) => Some(Reason::PasswordExpired),
             Self::Started(_) => Some(Reason::MissingFactor),
             Self::NotPermitted(_) => Some(Reason::Policy),
-            Self::Forbidden(_) => Some(Reason::Rule),
+            Self::Forbidden(_) | Self::AboveCeiling(_) => Some(Reason::Rule),
             _ => None,
         }
     }
@@ -206,6 +210,10 @@ impl From<store::Error> for Error {
 
 impl From<Refusal> for Error {
     fn from(r: Refusal) -> Self {
+        let r = match r {
+            Refusal::AboveCeiling(above) => return Self::AboveCeiling(Box::new(above)),
+            other => other,
+        };
         match r.class() {
             Class::Malformed => Self::BadRequest(r.to_string()),
             Class::Forbidden => Self::Forbidden(r.to_string()),

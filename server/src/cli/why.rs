@@ -48,6 +48,9 @@ pub(super) struct Why {
 
 const UNREAD: &str = "it depends on a user of a directory (LDAP), of whom nothing was read lately: ask the server, by POST /v3/auth/explain";
 
+/// So much is read of a token.
+const LONGEST_TOKEN: u64 = 64 << 10;
+
 /// The longest trust id; tokens are longer.
 const LONGEST_ID: usize = 64;
 
@@ -98,15 +101,20 @@ impl Why {
         let mut text = String::new();
         match (self.subject.as_str(), self.subject.strip_prefix('@')) {
             ("-", _) => {
-                std::io::stdin().read_to_string(&mut text).map_err(wrong)?;
+                std::io::stdin().take(LONGEST_TOKEN).read_to_string(&mut text).map_err(wrong)?;
             }
             (_, Some(file)) => {
-                text = std::fs::read_to_string(file).map_err(|e| Failure::Io(format!("{file}: {e}")))?;
+                let wrong = |e: std::io::Error| Failure::Io(format!("{file}: {e}"));
+                let opened = std::fs::File::open(file).map_err(wrong)?;
+                opened.take(LONGEST_TOKEN).read_to_string(&mut text).map_err(wrong)?;
             }
             (id, None) if id.len() <= LONGEST_ID => return Ok(About::Trust(id.to_owned())),
             (token, None) => token.clone_into(&mut text),
         }
-        Ok(About::Token(text.trim().to_owned()))
+        match text.trim() {
+            "" => Err(Failure::Usage("there is no token".into())),
+            token => Ok(About::Token(token.to_owned())),
+        }
     }
 
     fn ask(&self) -> Result<Ask, Failure> {
@@ -149,11 +157,16 @@ fn word(allows: Option<bool>) -> &'static str {
 fn show(told: &Explanation) {
     print(if told.allowed { "allowed" } else { "refused" });
     for Step { about, allows, text, more } in &told.because {
-        print(format_args!("  {:<4}{about}: {text}", word(*allows)));
+        print(visible(&format!("  {:<4}{about}: {text}", word(*allows))));
         if let Some(rule) = more.get("rule") {
             print_rule(rule, 3);
         }
     }
+}
+
+/// A line in which names that somebody gave make no other lines and move nothing on a terminal.
+fn visible(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// A rule as a tree of checks.
@@ -167,12 +180,9 @@ fn print_rule(rule: &Value, depth: usize) {
     let own = rule.get("overridden").and_then(Value::as_bool).map(|own| if own { " (yours)" } else { "" });
     let because = if text("because").is_empty() { String::new() } else { format!(": {}", text("because")) };
     let check = text("check");
-    print(format_args!(
-        "{:indent$}{word:<4}{check}{}{because}",
-        "",
-        own.unwrap_or_default(),
-        indent = depth * 2
-    ));
+    let indent = depth * 2;
+    let own = own.unwrap_or_default();
+    print(visible(&format!("{:indent$}{word:<4}{check}{own}{because}", "")));
     for below in rule.get("of").and_then(Value::as_array).into_iter().flatten() {
         print_rule(below, depth + 1);
     }

@@ -431,8 +431,8 @@ impl Config {
             revoke_buffer: r.duration("revoke", "expiration_buffer")?,
             remembers: r.flag("cache", "enabled")?,
             retention: r.duration("delegation", "retention")?,
-            reap_interval: r.duration("delegation", "reap_interval")?,
-            evidence_interval: r.duration("delegation", "evidence_interval")?,
+            reap_interval: r.pause("delegation", "reap_interval")?,
+            evidence_interval: r.pause("delegation", "evidence_interval")?,
             trust_login: r.trust_login(&auth_methods)?,
             auth_methods,
             registered_trustees_only: r.text("delegation", "trustees")?.as_deref() == Some("registered"),
@@ -716,6 +716,10 @@ like = this
         let usual = Settings::of(Location::Sqlite("/d/vicar.db".into()));
         assert_eq!(format!("{:?}", c.database), format!("{usual:?}"));
         assert_eq!((c.auth_ttl, c.reap_interval), (15 * 60 * SECOND, 60 * SECOND));
+        for name in ["reap_interval", "evidence_interval"] {
+            let text = format!("[delegation]\n{name} = -1\n");
+            assert!(Config::from_text(&text, Path::new("/d")).is_err());
+        }
     }
 
     #[test]
