@@ -115,10 +115,10 @@ async fn changed(s: &mut Writing<'_>, was: &delegation::Trust) -> Result<Respons
 pub async fn end_tokens(s: &mut Writing<'_>) -> Result<Response> {
     s.may(Act::Trusts)?;
     let query = s.query()?;
-    // A misspelt one would end all.
-    query.has_only(&["before"])?;
     let trust = load_living(s.caller()?, &mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::EndTrustTokens, trust)?;
+    // A misspelt one would end all.
+    query.has_only(&["before"])?;
     let before = match query.get("before") {
         None => None,
         Some(text) => Some(clock::from_client(text).filter(|at| *at <= s.now).ok_or_else(|| {
