@@ -18,6 +18,7 @@
 //! | Who may call an operation? | [`policy`] |
 //! | Who is somebody here whom an identity provider describes? | [`mapping`] |
 //! | Which user, groups and grants follow when they arrive? | [`arrival`] |
+//! | Who is an entry of a directory here, and for how long is that so? | [`directory`] |
 //! | Which roles follow from which? | [`roles`] |
 //! | Is this signed request genuine? | [`signature`] |
 //! | How is a refusal named? | [`refusal`] |
@@ -28,6 +29,7 @@ pub mod application_credential;
 pub mod arrival;
 pub mod ceiling;
 pub mod delegation;
+pub mod directory;
 pub mod keypair;
 pub mod loss;
 pub mod mapping;
