@@ -19,6 +19,7 @@
 //! | Who is somebody here whom an identity provider describes? | [`mapping`] |
 //! | Which user, groups and grants follow when they arrive? | [`arrival`] |
 //! | Which workload alone may use a trust? | [`binding`] |
+//! | Who is an entry of a directory here, and for how long is that so? | [`directory`] |
 //! | Which roles follow from which? | [`roles`] |
 //! | Is this signed request genuine? | [`signature`] |
 //! | How is a refusal named? | [`refusal`] |
@@ -30,6 +31,7 @@ pub mod arrival;
 pub mod binding;
 pub mod ceiling;
 pub mod delegation;
+pub mod directory;
 pub mod keypair;
 pub mod loss;
 pub mod mapping;

@@ -197,7 +197,7 @@ impl std::fmt::Display for Refusal {
         match self {
             NotTheTrustor => f.write_str("trustor_user_id must be the user of the token that delegates"),
             TrusteeUnknown(id) => write!(f, "Could not find user: {id}."),
-            NoRoles => f.write_str("roles: at least one role is needed with project_id"),
+            NoRoles => f.write_str("roles: at least one role is needed"),
             RolesWithoutProject => {
                 f.write_str("roles were given without project_id; no role is held nowhere")
             }
@@ -283,7 +283,7 @@ impl std::fmt::Display for Refusal {
                 write!(f, "trustee_user_id: {id} is not among the registered trustees")
             }
             ParentNotLive(why) => write!(f, "the trust of this token gives nothing: {why}"),
-            Duplicate => f.write_str("the same trust exists already"),
+            Duplicate => f.write_str("the same trust exists already: another one that lives has this trustor, trustee, project, impersonation and end"),
             KeypairOtherProject => f.write_str("tenant_id must be the project of the delegation"),
             KeypairRoleOutside(id) => write!(f, "role {id} is not among the roles of the trust"),
             KeypairOutlives => f.write_str("expires_at is later than that of the trust"),

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Ec2Keys};
 use crate::crypto::keys::KeyRing;
 use crate::crypto::passwords::Passwords;
+use crate::directory::Service;
 use crate::evidence::Uses;
 use crate::metrics::Metrics;
 use crate::notifications::Notifications;
@@ -42,6 +43,8 @@ pub struct App {
     pub passwords: Passwords,
     /// Identity providers that are asked about the tokens that they give.
     pub providers: Providers,
+    /// Directories that users come from.
+    pub directories: Arc<Service>,
     /// Failed logins that are not written yet.
     pub failures: Failures,
     /// Uses of delegations that are not written yet.
@@ -118,6 +121,11 @@ impl App {
             credential_keys: KeyRing::new(config.credential_keys.clone(), true),
             passwords: Passwords::new(&config),
             providers: Providers::new(&config.oidc)?,
+            directories: Service::new(
+                config.directories.clone(),
+                config.stored_domain_options,
+                clock.clone(),
+            ),
             notifications: Notifications::new(&config.messaging, metrics.notifications.clone()),
             metrics,
             traces: Traces::default(),
@@ -128,7 +136,8 @@ impl App {
             rules,
             store: store
                 .with_clock(clock.clone(), config.compliance.disable_user_account_days_inactive)
-                .with_memberships(config.authorization_ttl),
+                .with_memberships(config.authorization_ttl)
+                .with_directories(Service::for_store(&config.directories, config.stored_domain_options)),
             config,
             clock,
         }))

@@ -5,6 +5,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use vicar_rules::ceiling::Above;
 use vicar_rules::refusal::{Class, Refusal};
 
 use crate::reason::Reason;
@@ -50,6 +51,9 @@ pub enum Error {
     /// 403.
     #[error("{0}")]
     Forbidden(String),
+    /// 403: a delegation policy lets less be delegated.
+    #[error("{0}")]
+    AboveCeiling(Box<Above>),
     /// 403 for an operation that policy refuses.
     #[error("You are not authorized to perform the requested action: {0}.")]
     NotPermitted(&'static str),
@@ -98,6 +102,12 @@ pub enum Error {
     /// The handler is to be run again once there is a place for a long read.
     #[error("An unexpected error prevented the server from fulfilling your request.")]
     TakesLong,
+    /// The handler is to be run again once a directory has been read.
+    #[error("An unexpected error prevented the server from fulfilling your request.")]
+    Unread(store::Unread),
+    /// 503 for some seconds: a directory does not say what has to be known. Who asked it has logged why.
+    #[error("The service is temporarily unavailable. Please try again.")]
+    DirectoryAway,
     /// Another transaction was in the way, with a detail for the log: the request is run again, and in the end 503.
     #[error("The service is temporarily unavailable. Please try again.")]
     Retry(String),
@@ -125,7 +135,7 @@ impl Error {
             | Self::UnauthorizedBecause(..)
             | Self::Started(_)
             | Self::PasswordExpired(_) => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) | Self::NotPermitted(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::AboveCeiling(_) | Self::NotPermitted(_) => StatusCode::FORBIDDEN,
             Self::NotFound(..) | Self::NotFoundBecause(_) | Self::RefusedAsAbsent(..) => {
                 StatusCode::NOT_FOUND
             }
@@ -138,8 +148,9 @@ impl Error {
             | Self::NotConfigured(_)
             | Self::Busy
             | Self::RevokedThisSecond
+            | Self::DirectoryAway
             | Self::Retry(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NeedsWriter | Self::Pending | Self::TakesLong | Self::Internal(_) => {
+            Self::NeedsWriter | Self::Pending | Self::TakesLong | Self::Unread(_) | Self::Internal(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         }
@@ -159,7 +170,7 @@ impl Error {
             Self::PasswordExpired(_) => Some(Reason::PasswordExpired),
             Self::Started(_) => Some(Reason::MissingFactor),
             Self::NotPermitted(_) => Some(Reason::Policy),
-            Self::Forbidden(_) => Some(Reason::Rule),
+            Self::Forbidden(_) | Self::AboveCeiling(_) => Some(Reason::Rule),
             _ => None,
         }
     }
@@ -168,7 +179,9 @@ impl Error {
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Internal(d) | Self::Unavailable(d, _) | Self::Retry(d) => Some(d),
-            Self::NeedsWriter | Self::Pending | Self::TakesLong => Some("a handler was not run again"),
+            Self::NeedsWriter | Self::Pending | Self::TakesLong | Self::Unread(_) => {
+                Some("a handler was not run again")
+            }
             _ => None,
         }
     }
@@ -188,6 +201,8 @@ impl From<store::Error> for Error {
             store::Error::NeedsWriter => Self::NeedsWriter,
             store::Error::Unavailable(d) => Self::Unavailable(d, 1),
             store::Error::Refused(d) => Self::BadRequest(d),
+            store::Error::Unread(what) => Self::Unread(what),
+            store::Error::DirectoryAway => Self::DirectoryAway,
             store::Error::Broken(d) => Self::Internal(d),
         }
     }
@@ -195,6 +210,10 @@ impl From<store::Error> for Error {
 
 impl From<Refusal> for Error {
     fn from(r: Refusal) -> Self {
+        let r = match r {
+            Refusal::AboveCeiling(above) => return Self::AboveCeiling(Box::new(above)),
+            other => other,
+        };
         match r.class() {
             Class::Malformed => Self::BadRequest(r.to_string()),
             Class::Forbidden => Self::Forbidden(r.to_string()),
@@ -225,6 +244,9 @@ impl IntoResponse for Error {
         match &self {
             Self::Busy | Self::RevokedThisSecond | Self::Retry(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::DirectoryAway => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
             Self::Unavailable(_, seconds) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));

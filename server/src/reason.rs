@@ -55,7 +55,7 @@ reasons! {
     TokenUser, "token-user", "the token's user is disabled or gone";
     ProviderGone, "provider-gone", "the identity provider that the token's user came from is gone, or lets nobody in this way any more";
     TrustOver, "trust-over", "the trust has ended, is used up, or is not this token's";
-    TrustSuspended, "trust-suspended", "the trust gives nothing now: a role, user, project or domain of its chain is missing or disabled";
+    TrustSuspended, "trust-suspended", "the trust gives nothing now: it is suspended or has not begun, a ceiling lies below it, or a role, user, project or domain of its chain is missing or disabled";
     CredentialOver, "credential-over", "the keypair, application credential or OAuth1 token is gone, over, or not for this use";
     NoSuchCredential, "no-such-credential", "no application credential of that id, or of that name and user";
     AccessRules, "access-rules", "the access rules of the token's trust or application credential do not allow the request, or the asker enforces none";

@@ -27,7 +27,7 @@ use crate::resources::endpoint_filter::{EndpointGroup, http as endpoint_filter};
 use crate::resources::federation::service_providers::ServiceProvider;
 use crate::resources::federation::{identity_providers, mappings, protocols};
 use crate::resources::grants::{assignments, http as grants};
-use crate::resources::groups::{Group, members};
+use crate::resources::groups::{self, Group, members};
 use crate::resources::limits::{self, Limit, RegisteredLimit};
 use crate::resources::oauth1::consumers::Consumer;
 use crate::resources::oauth1::{self, access_tokens, request_tokens};
@@ -149,7 +149,7 @@ pub static ROUTES: &[Route] = routes! {
     GET    "/v3/users/{user_id}/groups" [ListGroupsForUser]: read users::groups, query users::GROUPS_QUERY, home "user_groups", answers 200 [groups];
     GET    "/v3/groups" [ListGroups]: read resource::list::<Group>, query resource::query_schema::<Group>(), home "groups", answers 200 [groups];
     POST   "/v3/groups" [CreateGroup]: write resource::create::<Group>, body group = resource::new_schema::<Group>(), answers 201 group;
-    GET    "/v3/groups/{group_id}" [GetGroup]: read resource::get::<Group>, home "group", answers 200 group;
+    GET    "/v3/groups/{group_id}" [GetGroup]: read groups::get, home "group", answers 200 group;
     PATCH  "/v3/groups/{group_id}" [UpdateGroup]: write resource::update::<Group>, body group = resource::change_schema::<Group>(), answers 200 group;
     DELETE "/v3/groups/{group_id}" [DeleteGroup]: write resource::delete::<Group>, answers 204;
     GET    "/v3/groups/{group_id}/users" [ListUsersInGroup]: read members::users, query users::MEMBERS_QUERY, home "group_users", answers 200 [users];

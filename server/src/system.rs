@@ -13,6 +13,8 @@ pub enum System {
     Reaper,
     /// What was noted of the use of delegations is written.
     Evidence,
+    /// What was read of a directory is written.
+    Directory,
     /// The consequence of a login: a use of a counted trust, a counted failure, the day of the last login.
     Login,
     /// A consumer signed for what it gets (OAuth1).

@@ -68,14 +68,14 @@ LDAP = '\n[identity]\ndomain_specific_drivers_enabled = true\ndomain_config_dir 
 OWN_KEYS = ['keys setup --credential', 'db sync', 'keys migrate']
 CASES = [
     Case('kolla-ansible', keys=['fernet-keys'], before=OWN_KEYS),
-    Case('kolla-ansible+ldap', DRIVERS, over='kolla-ansible', more=LDAP, keys=['fernet-keys'], before=OWN_KEYS),
+    Case('kolla-ansible+ldap', over='kolla-ansible', more=LDAP, keys=['fernet-keys'], before=OWN_KEYS),
     Case('openstack-ansible'),
-    Case('openstack-ansible+ldap', DRIVERS, over='openstack-ansible', more=LDAP),
+    Case('openstack-ansible+ldap', over='openstack-ansible', more=LDAP),
     Case('openstack-helm'),
     Case('devstack', POLICY),
-    Case('devstack+ldap', dict(POLICY, **DRIVERS), over='devstack', more=LDAP),
+    Case('devstack+ldap', POLICY, over='devstack', more=LDAP),
     Case('puppet-keystone', FEDERATION),
-    Case('puppet-keystone+ldap', dict(DRIVERS, **FEDERATION), over='puppet-keystone', more=LDAP),
+    Case('puppet-keystone+ldap', FEDERATION, over='puppet-keystone', more=LDAP),
     Case('charm-keystone'),
     Case('charm-keystone+ldap', {'identity-driver': '[identity] driver'}, over='charm-keystone',
          more='\n[identity]\ndriver = ldap\n\n[ldap]\nurl = ldap://ldap.example\nsuffix = dc=example,dc=org\n'

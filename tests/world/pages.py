@@ -222,8 +222,6 @@ class Stage:
             'trustor_user_id': env['ALICE'], 'trustee_user_id': env['BOB'], 'project_id': demo, 'impersonation': True,
             'roles': [{'name': 'member'}], 'allow_redelegation': True}})['trust']['id']
         env['TOKEN'] = login('BOB', {'OS-TRUST:trust': {'id': env['TRUST']}})
-        if section == 'Succession':
-            self.call('PATCH', '/users/' + env['ALICE'], self.admin, {'user': {'enabled': False}})
         return dict(env, OS_AUTH_URL=self.v.url)
 
 

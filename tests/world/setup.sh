@@ -1,5 +1,5 @@
 #!/bin/bash
-# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|tempest|heat|octavia|fuzz|lint|packages|watching|site|bench|services|databases|cluster|proxies|gophercloud|counts]...
+# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|ldap|tempest|heat|octavia|fuzz|lint|packages|watching|site|bench|services|databases|cluster|proxies|gophercloud|counts]...
 #     (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
@@ -12,7 +12,7 @@ set -eu
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 tempest heat octavia fuzz lint packages watching site bench services databases cluster proxies gophercloud counts
+[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 ldap tempest heat octavia fuzz lint packages watching site bench services databases cluster proxies gophercloud counts
 
 want=()
 # What makes an environment usable is in a package of its own.
@@ -43,6 +43,14 @@ for name in "$@"; do
       done;;
     clients)      # certificates
       command -v openssl >/dev/null || want+=(openssl);;
+    ldap)         # the server, and what python-ldap is made with
+      command -v slapd >/dev/null || want+=(slapd)
+      command -v ldapmodify >/dev/null || want+=(ldap-utils)
+      command -v openssl >/dev/null || want+=(openssl)
+      command -v cc >/dev/null || want+=(gcc libc6-dev)
+      [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ] || want+=(python3-dev)
+      [ -e /usr/include/ldap.h ] || want+=(libldap2-dev)
+      [ -e /usr/include/sasl/sasl.h ] || want+=(libsasl2-dev);;
     octavia|fuzz|tempest|lint|keystone27|keystone28|keystone29) ;;
     packages)     # what makes packages, judges them, and is a clean machine for them
       for each in dpkg-shlibdeps:dpkg-dev lintian:lintian debootstrap:debootstrap systemd-nspawn:systemd-container \
@@ -101,7 +109,7 @@ for name in "$@"; do
   lists=("$list")
   # An older Keystone runs on what the newest one brings.
   case $name in
-    keystone??) lists+=("$here/requirements-keystone.txt");;
+    keystone??|ldap) lists+=("$here/requirements-keystone.txt");;
     octavia) lists+=("$here/requirements-heat.txt");;
   esac
   stamp=$({ python3 --version; cat "${lists[@]}"; } | sha256sum | cut -d' ' -f1)

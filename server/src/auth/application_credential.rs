@@ -16,6 +16,7 @@ use vicar_rules::roles::RoleSet;
 use super::issue::ScopeRequest;
 use super::login::{Login, domain_id, find_account, nobodys, tried};
 use super::token::Token;
+use crate::args;
 use crate::config::Config;
 use crate::crypto::passwords::BCRYPT_BYTES;
 use crate::error::{Error, Result};
@@ -24,7 +25,7 @@ use crate::facts::catalog::catalog;
 use crate::facts::{ProjectFacts, UserFacts};
 use crate::line::Tried;
 use crate::reason::Reason;
-use crate::store::Tx;
+use crate::store::{Id, Tx};
 
 /// The login method.
 pub const METHOD: &str = "application_credential";
@@ -134,6 +135,13 @@ async fn named(tx: &mut Tx, login: &Login<'_>, data: &Map<String, Value>) -> Res
     };
     let account = find_account(tx, of_name, &domain).await?;
     if account.is_none() {
+        let sql = "SELECT user_id FROM nonlocal_user WHERE domain_id = ? AND name = ?";
+        let owner: Option<String> = tx.first(sql, args![Id(&domain), of_name], |r| r.take()).await?;
+        if let Some(owner) = owner {
+            let found = application_credentials::secret(tx, Named::OfUser(&owner, name)).await?;
+            tried_id(found.as_ref());
+            return Ok(found);
+        }
         login.line.looked_at(nobodys(Some(domain.clone())));
     }
     login.line.tried(tried(account.as_ref(), Some(&of_name.to_owned()), Some(domain)));

@@ -15,8 +15,11 @@ use crate::args;
 use crate::clock;
 use crate::config::Compliance;
 use crate::crypto::passwords::{BCRYPT_BYTES, Passwords};
+use crate::directory::Login::{Away, Nobody, Right, Wrong};
+use crate::directory::Who;
 use crate::error::{Error, Result};
 use crate::facts;
+use crate::facts::directories;
 use crate::facts::options::{Options, options};
 use crate::line::{Line, Password, Tried, Verdict};
 use crate::reason::Reason;
@@ -66,6 +69,9 @@ pub async fn password(tx: &mut Tx, mut login: Login<'_>, mut data: Map<String, V
             ));
         }
     };
+    if let Some((domain, who)) = in_a_directory(tx, &user).await? {
+        return login.by_directory(tx, &domain, who, password).await;
+    }
     let account = named(tx, &user, login.line, "password").await?;
     login.slow.claim(&Value::Object(user).to_string());
     let proven = login.check_password(tx, account, &password).await?;
@@ -173,6 +179,40 @@ pub async fn seen(tx: &mut WriteTx, parts: Parts<'_>, account: &Account, now: Mi
         tx.execute(&System::Login, &seen).await?;
     }
     Ok(())
+}
+
+/// Whether the owner of a password is in a directory, which has to know it as theirs.
+///
+/// # Errors
+/// 401 when it is not, or [`Error::Pending`] until the directory is asked.
+pub async fn is_in_a_directory(tx: &mut Tx, login: Login<'_>, id: &str, password: &str) -> Result<bool> {
+    let who = Map::from_iter([("id".to_owned(), Value::from(id))]);
+    let Some((domain, who)) = in_a_directory(tx, &who).await? else { return Ok(false) };
+    login.by_directory(tx, &domain, who, password.to_owned()).await?;
+    Ok(true)
+}
+
+/// The domain in whose directory the user of a login is looked for, and as whom; nothing for others.
+async fn in_a_directory(tx: &mut Tx, user: &Map<String, Value>) -> Result<Option<(String, Who)>> {
+    if tx.directories().is_none() {
+        return Ok(None);
+    }
+    let (domain, who) = match (user.get("id"), user.get("name"), user.get("domain")) {
+        (Some(Value::String(id)), ..) => match directories::mapped(tx, &[id]).await?.remove(id) {
+            Some((domain, local)) => (domain, Who::Local(local)),
+            None => return Ok(None),
+        },
+        (None | Some(Value::Null), Some(Value::String(name)), Some(Value::Object(domain))) => {
+            match domain_id(tx, domain, "").await {
+                Ok(domain) => (domain, Who::Named(name.clone())),
+                // It is said elsewhere what is wrong.
+                Err(Error::BadRequest(_) | Error::Unauthorized(_)) => return Ok(None),
+                Err(e) => return Err(e),
+            }
+        }
+        _ => return Ok(None),
+    };
+    Ok(directories::is_served(tx, &domain).await?.then_some((domain, who)))
 }
 
 /// The account that a login with this method names, if there is one; then the line has its name.
@@ -340,6 +380,23 @@ impl Account {
         if lapsed(last, now) { Lock::Lapsed } else { Lock::Closed }
     }
 
+    /// That of somebody whose password is not kept here.
+    fn elsewhere(user: String, last_active: Option<Date>) -> Self {
+        Self {
+            user,
+            local: 0,
+            failures: 0,
+            failed_at: None,
+            password: None,
+            hash: None,
+            set_at: 0,
+            self_service: false,
+            expires: None,
+            last_active,
+            options: Options::default(),
+        }
+    }
+
     fn expired(&self, now: Micros) -> bool {
         self.expires.is_some_and(|e| e <= now) && !self.options.is_on("ignore_password_expiry")
     }
@@ -352,19 +409,7 @@ impl Account {
     /// An account of which nothing else matters.
     #[cfg(test)]
     pub(super) fn with_failures(user: &str, failures: i64, failed_at: Option<Micros>) -> Self {
-        Self {
-            user: user.to_owned(),
-            local: 1,
-            failures,
-            failed_at,
-            password: None,
-            hash: None,
-            set_at: 0,
-            self_service: false,
-            expires: None,
-            last_active: None,
-            options: Options::default(),
-        }
+        Self { local: 1, failures, failed_at, ..Self::elsewhere(user.to_owned(), None) }
     }
 
     /// The user's id.
@@ -393,6 +438,49 @@ pub struct Proven {
 }
 
 impl Login<'_> {
+    /// Has a directory check the password.
+    async fn by_directory(self, tx: &mut Tx, domain: &str, who: Who, password: String) -> Result<Passed> {
+        let verdict = |user: Option<String>, verdict| {
+            let domain = user.is_none().then(|| domain.to_owned());
+            self.line.looked_at(Password { user, domain, verdict });
+        };
+        // Nobody has an empty one; and a server would take it for no login at all.
+        let fits = !password.is_empty() && password.len() <= self.parts.config.max_password_length;
+        let said = if fits { self.slow.log_in(domain, who.clone(), &password)? } else { Nobody };
+        let id = match said {
+            Right(id) => id,
+            Wrong(id) => {
+                self.line.tried(Tried { user: Some(id.clone()), ..Tried::default() });
+                verdict(Some(id), Verdict::Wrong);
+                return Err(Error::Unauthorized(Reason::WrongPassword));
+            }
+            Nobody => {
+                verdict(None, Verdict::NoSuchUser);
+                return Err(Error::Unauthorized(Reason::NoSuchUser));
+            }
+            Away => return Err(Error::DirectoryAway),
+        };
+        let name = match who {
+            Who::Named(name) => Some(name),
+            Who::Local(_) => None,
+        };
+        let in_domain = name.as_ref().map(|_| domain.to_owned());
+        self.line.tried(Tried { user: Some(id.clone()), name, domain: in_domain, ..Tried::default() });
+        let user = facts::user(tx, &id).await?;
+        if user.as_ref().is_some_and(|user| user.is_unknown) {
+            return Err(Error::DirectoryAway);
+        }
+        if !user.is_some_and(|user| user.presence == Presence::Active) {
+            return Err(Error::Unauthorized(Reason::Disabled));
+        }
+        let sql = "SELECT last_active_at FROM \"user\" WHERE id = ?";
+        let last_active: Option<Option<Date>> = tx.first(sql, args![Id(&id)], |r| r.take()).await?;
+        verdict(Some(id.clone()), Verdict::Right);
+        let options = options(tx, &id).await?;
+        let account = Account { options, ..Account::elsewhere(id, last_active.flatten()) };
+        Ok(Passed { account, password, epoch: self.epoch })
+    }
+
     /// Checks a password. The hash is computed between two runs of the handler; what it is compared with is
     /// read anew in each.
     ///

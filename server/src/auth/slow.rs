@@ -5,18 +5,20 @@
 //! stored hash, is part of the question: when it has changed meanwhile, the question is another one.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use vicar_rules::Micros;
 use vicar_rules::mapping::{Mapped, Mapping};
 
 use crate::crypto::passwords::Passwords;
+use crate::directory::{self, Service, Who};
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::oidc::{Attributes, Providers, Refusal};
 use crate::queue::Origin;
 use crate::reason::Reason;
 use crate::remote::{self, Remote};
+use crate::store::Store;
 
 /// A question whose answer takes long.
 #[derive(Clone, PartialEq)]
@@ -31,6 +33,8 @@ enum Question {
     Map(Box<Said>),
     /// What a provider, by a protocol of it, says of the bearer of a token.
     Bearer([String; 3]),
+    /// Whether a password is that of a user in the directory of a domain.
+    LogIn(String, Who, String),
 }
 
 /// What work is done with, and the instant at which it is.
@@ -67,6 +71,7 @@ enum Answer {
     Fits(bool),
     Mapped(Option<Box<Mapped>>),
     Bearer(std::result::Result<Attributes, Refusal>),
+    LoggedIn(directory::Login),
 }
 
 /// Questions and answers of one request.
@@ -180,6 +185,25 @@ impl SlowWork {
         }
     }
 
+    /// What the directory of a domain says of a login.
+    ///
+    /// # Errors
+    /// [`Error::Pending`] until it is asked.
+    pub(super) fn log_in(&mut self, domain: &str, who: Who, password: &str) -> Result<directory::Login> {
+        match self.ask(Question::LogIn(domain.to_owned(), who, password.to_owned()))? {
+            Answer::LoggedIn(said) => Ok(said),
+            _ => Err(Error::Internal("a login was asked for".into())),
+        }
+    }
+
+    /// Asks the directory, if the open question is one to it. Nothing may be held meanwhile.
+    pub async fn perform_login(&mut self, directories: &Arc<Service>, store: &Store) -> bool {
+        let Some(Question::LogIn(domain, who, password)) = &self.open else { return false };
+        let said = directories.log_in(store, domain, who.clone(), password).await;
+        self.answered.extend(self.open.take().map(|question| (question, Answer::LoggedIn(said))));
+        true
+    }
+
     /// What another server said; nothing when it is not asked yet, and nothing in something when it did not say.
     pub fn told(&self, question: &remote::Question) -> Option<Option<bool>> {
         let asked = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,6 +257,7 @@ impl SlowWork {
                 let mapped = tokio::task::spawn_blocking(move || said.mapped()).await;
                 Answer::Mapped(mapped.map_err(|e| Error::Internal(e.to_string()))?.map(Box::new))
             }
+            Question::LogIn(..) => return Err(Error::Internal("a directory is asked otherwise".into())),
         };
         self.answered.push((question, answer));
         Ok(())

@@ -453,6 +453,7 @@ pub async fn evaluate(
         Ok(resolved) => resolved,
         Err(reason) => return Ok(Outcome::Dead(reason)),
     };
+    known_now(&token.user)?;
     if token.user.presence != Presence::Active {
         return Ok(Outcome::Dead(Reason::TokenUser));
     }
@@ -528,6 +529,7 @@ async fn resolve(
             };
             let held = held(tx, &payload, Place::Project(id), &implications).await?;
             let Some(user) = facts::user(tx, user).await? else { return Ok(Err(Reason::TokenUser)) };
+            known_now(&user)?;
             let Worth { stored, authority } = match worth(tx, credential, &user, &project, &held, now).await?
             {
                 Ok(worth) => worth,
@@ -638,6 +640,11 @@ async fn resolve(
         subject: OnceLock::new(),
     };
     Ok(Ok((token, carries)))
+}
+
+/// A token is not dead because nobody can say how its user is: whoever asks is told to come back.
+fn known_now(user: &UserFacts) -> Result<()> {
+    if user.is_unknown { Err(Error::DirectoryAway) } else { Ok(()) }
 }
 
 fn active(project: Option<ProjectFacts>) -> Option<ProjectFacts> {

@@ -270,6 +270,15 @@ impl<'r, T> Session<'r, T> {
         Ok(self.policy.allows(op, self.caller()?.subject(), &Facts::none()))
     }
 
+    /// Whether one of the policy's named rules holds, for what is not an operation of its own: who somebody is.
+    ///
+    /// # Errors
+    /// 401 without a caller.
+    pub fn holds(&self, rule: &'static str, facts: &Facts) -> Result<bool> {
+        let subject = self.caller()?.subject();
+        Ok(subject.admin_token || self.policy.holds(rule, subject, facts))
+    }
+
     /// Asks the policy, and whom it asks.
     fn ask(
         &self,

@@ -33,8 +33,8 @@ const LEFT: [Left; 2] = [
     },
     Left {
         name: "domain-configs",
-        sql: "SELECT DISTINCT domain_id FROM whitelisted_config WHERE \"group\" = 'identity' AND \"option\" = 'driver' AND value <> '\"sql\"' ORDER BY domain_id",
-        text: "in stored configurations of domains `[identity] driver` is another than `sql`, and their users cannot log in here",
+        sql: "SELECT DISTINCT domain_id FROM whitelisted_config WHERE \"group\" = 'identity' AND \"option\" = 'driver' AND value NOT IN ('\"sql\"', '\"ldap\"') ORDER BY domain_id",
+        text: "in stored configurations of domains `[identity] driver` is another than `sql` and `ldap`, and their users cannot log in here",
         only_with: Some(("identity", "domain_configurations_from_database")),
         unless: &[],
         is_made_here: false,

@@ -64,6 +64,7 @@ const PARTS: &[(&str, &str)] = &[
     ("cli", include_str!("mod.rs")),
     ("config", include_str!("../config/mod.rs")),
     ("crypto", include_str!("../crypto/mod.rs")),
+    ("directory", include_str!("../directory/mod.rs")),
     ("dispatch", include_str!("../dispatch/mod.rs")),
     ("explain", include_str!("../explain/mod.rs")),
     ("facts", include_str!("../facts/mod.rs")),

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Method;
@@ -45,6 +46,11 @@ pub(super) struct Why {
     json: bool,
 }
 
+const UNREAD: &str = "it depends on a user of a directory (LDAP), of whom nothing was read lately: ask the server, by POST /v3/auth/explain";
+
+/// So much is read of a token.
+const LONGEST_TOKEN: u64 = 64 << 10;
+
 /// The longest trust id; tokens are longer.
 const LONGEST_ID: usize = 64;
 
@@ -70,9 +76,12 @@ impl Why {
                 links: &links,
                 line: &line,
             };
-            match explain(desk, app.store.read().await?, &mut slow, &question).await {
+            let tx = app.store.read().await?.asking(&Arc::default());
+            match explain(desk, tx, &mut slow, &question).await {
                 Ok((_, told)) => break told,
                 Err(Error::Pending) => slow.perform(app.workers(&rules)).await?,
+                // To ask it is to write down what it says.
+                Err(Error::Unread(_)) => return Err(Failure::Failed(UNREAD.into())),
                 // A token would be one of this second, which something has ended.
                 Err(Error::RevokedThisSecond) => tokio::time::sleep(Duration::from_secs(1)).await,
                 Err(Error::BadRequest(text)) => return Err(Failure::Usage(text.replace("explain.", ""))),
@@ -92,15 +101,20 @@ impl Why {
         let mut text = String::new();
         match (self.subject.as_str(), self.subject.strip_prefix('@')) {
             ("-", _) => {
-                std::io::stdin().read_to_string(&mut text).map_err(wrong)?;
+                std::io::stdin().take(LONGEST_TOKEN).read_to_string(&mut text).map_err(wrong)?;
             }
             (_, Some(file)) => {
-                text = std::fs::read_to_string(file).map_err(|e| Failure::Io(format!("{file}: {e}")))?;
+                let wrong = |e: std::io::Error| Failure::Io(format!("{file}: {e}"));
+                let opened = std::fs::File::open(file).map_err(wrong)?;
+                opened.take(LONGEST_TOKEN).read_to_string(&mut text).map_err(wrong)?;
             }
             (id, None) if id.len() <= LONGEST_ID => return Ok(About::Trust(id.to_owned())),
             (token, None) => token.clone_into(&mut text),
         }
-        Ok(About::Token(text.trim().to_owned()))
+        match text.trim() {
+            "" => Err(Failure::Usage("there is no token".into())),
+            token => Ok(About::Token(token.to_owned())),
+        }
     }
 
     fn ask(&self) -> Result<Ask, Failure> {
@@ -143,11 +157,16 @@ fn word(allows: Option<bool>) -> &'static str {
 fn show(told: &Explanation) {
     print(if told.allowed { "allowed" } else { "refused" });
     for Step { about, allows, text, more } in &told.because {
-        print(format_args!("  {:<4}{about}: {text}", word(*allows)));
+        print(visible(&format!("  {:<4}{about}: {text}", word(*allows))));
         if let Some(rule) = more.get("rule") {
             print_rule(rule, 3);
         }
     }
+}
+
+/// A line in which names that somebody gave make no other lines and move nothing on a terminal.
+fn visible(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// A rule as a tree of checks.
@@ -161,12 +180,9 @@ fn print_rule(rule: &Value, depth: usize) {
     let own = rule.get("overridden").and_then(Value::as_bool).map(|own| if own { " (yours)" } else { "" });
     let because = if text("because").is_empty() { String::new() } else { format!(": {}", text("because")) };
     let check = text("check");
-    print(format_args!(
-        "{:indent$}{word:<4}{check}{}{because}",
-        "",
-        own.unwrap_or_default(),
-        indent = depth * 2
-    ));
+    let indent = depth * 2;
+    let own = own.unwrap_or_default();
+    print(visible(&format!("{:indent$}{word:<4}{check}{own}{because}", "")));
     for below in rule.get("of").and_then(Value::as_array).into_iter().flatten() {
         print_rule(below, depth + 1);
     }

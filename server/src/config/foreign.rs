@@ -65,7 +65,7 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("token", "provider", Unless(&["fernet"]), Refused("token-provider", "tokens of the Keystone are not understood here, nor ours there. Change it there to `fernet` first, and wait for `[token] expiration`")),
     ("credential", "provider", Unless(&["fernet"]), Refused("credential-provider", "stored credentials cannot be read here")),
     ("receipt", "provider", Unless(&["fernet"]), Differs("receipts are made here as `fernet` makes them")),
-    ("identity", "driver", Unless(SQL), Refused("identity-driver", "users whose passwords an LDAP or another service checks cannot log in here")),
+    ("identity", "driver", Unless(SQL), Refused("identity-driver", "a driver for all domains other than `sql`: its users cannot log in here. An LDAP is served for a domain of its own, by `domain_specific_drivers_enabled`")),
     ("catalog", "driver", Unless(SQL), Refused("catalog-driver", "the catalog is served from the database alone")),
     ("oslo_messaging_rabbit", "kombu_compression", Always, Differs("notifications are sent as they are, without compression")),
     ("oslo_messaging_rabbit", "ssl_version", Unless(&["", "sslv23", "tlsv1_2"]), Differs("connections are TLS 1.2 or 1.3 here, whichever the broker has")),
@@ -262,7 +262,7 @@ pub fn judge(ini: &Ini, config: &Config) -> Findings {
     transport(&mut all, config);
     external(&mut all, ini, config);
     client_certificates(&mut all, ini, config);
-    domains(&mut all, ini);
+    domains(&mut all, ini, config);
     all
 }
 
@@ -350,47 +350,72 @@ fn client_certificates(all: &mut Findings, ini: &Ini, config: &Config) {
 const OTHER_DOMAINS: &str = "their users cannot log in here";
 
 /// Domains whose configuration file names a driver of their own.
-fn domains(all: &mut Findings, ini: &Ini) {
-    let on = ini.value("identity", "domain_specific_drivers_enabled").and_then(oslo::boolean);
-    if on != Some(true) {
+fn domains(all: &mut Findings, ini: &Ini, config: &Config) {
+    let is_on = |option| ini.value("identity", option).and_then(oslo::boolean) == Some(true);
+    // With those in the database, a Keystone does not look at files.
+    if !is_on("domain_specific_drivers_enabled") || is_on("domain_configurations_from_database") {
         return;
     }
-    let dir = written("identity", "domain_config_dir");
-    all.idle.retain(|option| *option != dir);
     let dir = PathBuf::from(ini.value("identity", "domain_config_dir").unwrap_or("/etc/keystone/domains"));
     let option = written("identity", "domain_specific_drivers_enabled");
-    let found = files_in(&dir, |name| name.starts_with("keystone.") && name.ends_with(".conf"));
-    if let Err(e) = &found {
-        // There may be any.
-        let effect = Refused("domain-drivers", OTHER_DOMAINS);
-        let text = format!("{} cannot be read: {e}", dir.display());
-        all.foreign.push(Finding { option, effect, text });
-        return;
+    let found = match domain_files(&dir) {
+        Ok(found) => found,
+        Err(e) => {
+            // There may be any.
+            let effect = Refused("domain-drivers", OTHER_DOMAINS);
+            let text = format!("{} cannot be read: {e}", dir.display());
+            all.foreign.push(Finding { option, effect, text });
+            return;
+        }
+    };
+    let mut others = Vec::new();
+    for (domain, file) in found {
+        // A file that cannot be read may name any.
+        let driver = match Ini::of(std::slice::from_ref(&file)) {
+            Ok(ini) => ini.value("identity", "driver").map_or_else(|| "sql".to_owned(), plain),
+            Err(_) => String::new(),
+        };
+        match (driver.as_str(), config.directories.by_name.get(&domain)) {
+            ("sql", _) => {}
+            ("ldap", Some(Ok(directory))) if directory.is_open() => {
+                let effect = Differs(OPEN);
+                all.foreign.push(Finding {
+                    option: option.clone(),
+                    effect,
+                    text: format!("the domain {domain}: {OPEN}"),
+                });
+            }
+            ("ldap", Some(Ok(_))) => {}
+            ("ldap", Some(Err(fault))) => others.push(format!("{domain} ({fault})")),
+            _ => others.push(domain),
+        }
     }
-    let others: Vec<String> = found
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|file| {
-            // A file that cannot be read may name any.
-            Ini::of(std::slice::from_ref(file))
-                .is_ok_and(|ini| ini.value("identity", "driver").is_none_or(|d| plain(d) == "sql"))
-                .eq(&false)
-        })
-        .filter_map(|file| {
-            let name = file.file_name()?.to_str()?;
-            Some(name.strip_prefix("keystone.")?.strip_suffix(".conf")?.to_owned())
-        })
-        .collect();
     if others.is_empty() {
         return;
     }
     let effect = Refused("domain-drivers", OTHER_DOMAINS);
     let text = format!(
-        "domains with a driver of their own in {}: {}; {OTHER_DOMAINS}",
+        "domains with a driver or options that are not served in {}: {}; {OTHER_DOMAINS}",
         dir.display(),
         others.join(", ")
     );
     all.foreign.push(Finding { option, effect, text });
+}
+
+const OPEN: &str =
+    "`ldap://` without `use_tls`: passwords are sent to the directory as they are, here as by a Keystone";
+
+/// The files with options of domains, by the domains' names.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn domain_files(dir: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
+    let name = |file: &PathBuf| {
+        let name = file.file_name()?.to_str()?;
+        Some(name.strip_prefix("keystone.")?.strip_suffix(".conf")?.to_owned())
+    };
+    let found = files_in(dir, |name| name.starts_with("keystone.") && name.ends_with(".conf"))?;
+    Ok(found.into_iter().filter_map(|file| Some((name(&file)?, file))).collect())
 }
 
 /// The files of a directory whose names `wanted` takes, in their order. Hidden ones are passed over; a directory that is
@@ -534,20 +559,24 @@ mod tests {
         );
         let mut ini = Ini::default();
         ini.read(&text).expect("reads");
-        let config = Config::from_ini(&ini, Path::new("/d")).expect("reads");
-        let refused =
-            || judge(&ini, &config).refused(&[]).map(|(name, f)| (name, f.text.clone())).collect::<Vec<_>>();
-        std::fs::write(dir.join("keystone.Own.conf"), "[identity]\ndriver = sql\n").expect("written");
-        std::fs::write(dir.join("other.conf"), "[identity]\ndriver = ldap\n").expect("written");
+        let judged = || judge(&ini, &Config::from_ini(&ini, Path::new("/d")).expect("reads"));
+        let refused = || judged().refused(&[]).map(|(name, f)| (name, f.text.clone())).collect::<Vec<_>>();
+        let file = |name: &str, text: &str| std::fs::write(dir.join(name), text).expect("written");
+        file("keystone.Own.conf", "[identity]\ndriver = sql\n");
+        file("other.conf", "[identity]\ndriver = mine\n");
+        file("keystone.Safe.conf", "[identity]\ndriver = ldap\n[ldap]\nurl = ldaps://h\n");
+        assert!(judged().foreign.is_empty() && refused().is_empty());
+        file("keystone.Open.conf", "[identity]\ndriver = ldap\n[ldap]\nurl = ldap://h\n");
+        assert!(judged().foreign.iter().any(|f| f.effect == Differs(OPEN) && f.text.contains("Open")));
         assert!(refused().is_empty());
-        std::fs::write(
-            dir.join("keystone.People.conf"),
-            "[identity]\ndriver = ldap\n[ldap]\nurl = ldap://h\n",
-        )
-        .expect("written");
+        file("keystone.People.conf", "[identity]\ndriver = mine\n");
+        file("keystone.Away.conf", "[identity]\ndriver = ldap\n[ldap]\nchase_referrals = true\n");
         let found = refused();
+        let [("domain-drivers", text)] = found.as_slice() else { panic!("{found:?}") };
         assert!(
-            matches!(found.as_slice(), [("domain-drivers", text)] if text.contains("People") && !text.contains("Own"))
+            text.contains("People")
+                && text.contains("Away ([ldap] chase_referrals: ")
+                && !text.contains("Own")
         );
         std::fs::remove_dir_all(&dir).expect("removed");
     }

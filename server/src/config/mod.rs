@@ -5,6 +5,7 @@
 
 pub mod client_certificate;
 mod compliance;
+pub mod directory;
 pub mod domain;
 pub mod federation;
 pub mod foreign;
@@ -27,6 +28,7 @@ use vicar_rules::Micros;
 use vicar_rules::terms::Terms;
 
 use self::client_certificate::ClientCertificates;
+use self::directory::Directories;
 use self::domain::DomainOptions;
 use self::federation::Federation;
 use self::front::{Cors, Health};
@@ -208,6 +210,8 @@ pub struct Config {
     pub path_prefix: String,
     /// `[DEFAULT] admin_token`
     pub admin_token: Option<Secret>,
+    /// Directories that the files of domains name.
+    pub directories: Directories,
     /// What domains can have otherwise.
     pub domain_options: DomainOptions,
     /// `[identity] domain_configurations_from_database`, with drivers of domains: what is stored for domains has an effect.
@@ -402,6 +406,7 @@ impl Config {
             public_endpoint,
             admin_token: r.text("DEFAULT", "admin_token")?.map(Secret),
             domain_options: DomainOptions::read(ini)?,
+            directories: r.directories()?,
             stored_domain_options: r.flag("identity", "domain_configurations_from_database")?
                 && r.flag("identity", "domain_specific_drivers_enabled")?,
             list_limits: r.list_limits()?,
@@ -436,8 +441,8 @@ impl Config {
             revoke_buffer: r.duration("revoke", "expiration_buffer")?,
             remembers: r.flag("cache", "enabled")?,
             retention: r.duration("delegation", "retention")?,
-            reap_interval: r.duration("delegation", "reap_interval")?,
-            evidence_interval: r.duration("delegation", "evidence_interval")?,
+            reap_interval: r.pause("delegation", "reap_interval")?,
+            evidence_interval: r.pause("delegation", "evidence_interval")?,
             trust_login: r.trust_login(&auth_methods)?,
             auth_methods,
             registered_trustees_only: r.text("delegation", "trustees")?.as_deref() == Some("registered"),
@@ -463,6 +468,14 @@ impl Reader<'_> {
             required_methods: required,
             ..Terms::default()
         })
+    }
+
+    fn directories(&self) -> Result<Directories> {
+        let span = self.duration("vicar", "directory_max_age")?;
+        let dir = self.text("identity", "domain_config_dir")?.unwrap_or_default();
+        let by_files = self.flag("identity", "domain_specific_drivers_enabled")?
+            && !self.flag("identity", "domain_configurations_from_database")?;
+        Ok(directory::of_files(by_files.then_some(Path::new(&dir)), span))
     }
 
     fn list_limits(&self) -> Result<ListLimits> {
@@ -713,6 +726,10 @@ like = this
         let usual = Settings::of(Location::Sqlite("/d/vicar.db".into()));
         assert_eq!(format!("{:?}", c.database), format!("{usual:?}"));
         assert_eq!((c.auth_ttl, c.reap_interval), (15 * 60 * SECOND, 60 * SECOND));
+        for name in ["reap_interval", "evidence_interval"] {
+            let text = format!("[delegation]\n{name} = -1\n");
+            assert!(Config::from_text(&text, Path::new("/d")).is_err());
+        }
     }
 
     #[test]

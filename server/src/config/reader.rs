@@ -116,6 +116,14 @@ impl Reader<'_> {
         Ok(self.number(section, name)?.saturating_mul(unit))
     }
 
+    /// The pause between rounds, in microseconds; 0 where there are none.
+    pub(super) fn pause(&self, section: &str, name: &str) -> Result<Micros> {
+        match self.duration(section, name)? {
+            ..0 => wrong(section, name, "must not be negative"),
+            pause => Ok(pause),
+        }
+    }
+
     pub(super) fn list(&self, section: &str, name: &str) -> Result<Vec<String>> {
         let (Some(Kind::List(default)), set) = self.row(section, name) else {
             return not_in_table(section, name);

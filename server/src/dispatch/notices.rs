@@ -183,6 +183,7 @@ fn is_refusal(error: &Error) -> bool {
         Error::NeedsWriter
             | Error::Pending
             | Error::TakesLong
+            | Error::Unread(_)
             | Error::RevokedThisSecond
             | Error::Retry(_)
             | Error::Busy

@@ -77,6 +77,8 @@ pub async fn rehearse(
         Ok(_) | Err(Error::NeedsWriter | Error::TakesLong) => End::Served,
         Err(
             e @ (Error::Pending
+            | Error::Unread(_)
+            | Error::DirectoryAway
             | Error::Retry(_)
             | Error::RevokedThisSecond
             | Error::Unavailable(..)

@@ -1,7 +1,8 @@
 //! Runs handlers: authenticates, opens the transaction, commits, and runs again what has to be.
 
 use std::cell::OnceCell;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -21,8 +22,14 @@ use crate::http::{Request, layers, oauth2};
 use crate::peer::{Peer, network};
 use crate::queue::Origin;
 use crate::reason::Reason;
-use crate::store::{Backoff, Store, Tx};
+use crate::store::{Asked, Backoff, Store, Tx};
 use crate::traces::Trace;
+
+/// How often directories are asked for one request.
+const MOST_QUESTIONS: usize = 16;
+
+/// When directories were asked for so long, the request has no more time for them.
+const ASKED_FOR: Duration = Duration::from_secs(60);
 
 /// Answers a request for a route. A panic is an answer too.
 pub(super) async fn answer(
@@ -78,11 +85,14 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
     let mut has_writer = false;
     let mut long = None;
     let plain = OnceCell::new();
+    let mut asked = Arc::<Asked>::default();
+    let (mut questions, mut asked_for) = (0, Duration::ZERO);
     let mut store = &app.store;
     let error = loop {
         let part = trace.part(what_runs(route.handler, has_writer));
         let state = (has_writer, long.is_some());
-        let done = attempt(route, (app, store), &rules.loaded.policy, request, &mut slow, state).await;
+        let policy = &rules.loaded.policy;
+        let done = attempt(route, (app, store, &asked), policy, request, &mut slow, state).await;
         part.end(outcome(&done));
         match done {
             Ok(response) if matches!(route.handler, Handler::Write(_)) => return response,
@@ -96,12 +106,23 @@ async fn run(route: &'static Route, app: &App, request: &Request, trace: &Trace)
             Err(Error::Pending) => {
                 has_writer = false;
                 let part = trace.part("slow work");
-                let done = slow.perform(app.workers(&rules)).await;
+                let done = match slow.perform_login(&app.directories, &app.store).await {
+                    true => Ok(()),
+                    false => slow.perform(app.workers(&rules)).await,
+                };
                 part.end(if done.is_ok() { "done" } else { "refused" });
                 if let Err(e) = done {
                     break e;
                 }
             }
+            Err(Error::Unread(what)) if questions < MOST_QUESTIONS && asked_for < ASKED_FOR => {
+                (has_writer, questions) = (false, questions + 1);
+                let (part, since) = (trace.part("directory"), Instant::now());
+                app.directories.read(&app.store, what, Arc::make_mut(&mut asked)).await;
+                asked_for += since.elapsed();
+                part.end("done");
+            }
+            Err(Error::Unread(_)) => break Error::DirectoryAway,
             Err(Error::TakesLong) if long.is_none() => {
                 has_writer = false;
                 // Kept until there is an answer.
@@ -169,6 +190,7 @@ fn outcome(done: &Result<Response>) -> &'static str {
         Ok(_) => "done",
         Err(Error::NeedsWriter) => "needs the writer",
         Err(Error::Pending) => "needs slow work",
+        Err(Error::Unread(_)) => "needs a directory",
         Err(Error::TakesLong) => "needs a place for long reads",
         Err(Error::RevokedThisSecond) => "needs the next second",
         Err(Error::Retry(_)) => "another transaction was in the way",
@@ -179,7 +201,7 @@ fn outcome(done: &Result<Response>) -> &'static str {
 /// One run, in one transaction.
 async fn attempt(
     route: &'static Route,
-    (app, store): (&App, &Store),
+    (app, store, asked): (&App, &Store, &Arc<Asked>),
     policy: &Policy,
     request: &Request,
     slow: &mut SlowWork,
@@ -188,7 +210,7 @@ async fn attempt(
     match route.handler {
         Handler::Plain(handler) => handler(request),
         Handler::Read(handler) => {
-            let mut tx = store.read().await?;
+            let mut tx = store.read().await?.asking(asked);
             // Before the snapshot, which the first statement takes: what is revoked later is not older.
             let (now, epoch) = (app.clock.now(), app.failures.epoch());
             let caller = caller(route, app, request, &mut tx, now).await?;
@@ -208,7 +230,8 @@ async fn attempt(
             Ok(response)
         }
         Handler::Write(handler) => {
-            let mut tx = if has_writer { store.write().await? } else { store.rehearse().await? };
+            let tx = if has_writer { store.write().await? } else { store.rehearse().await? };
+            let mut tx = tx.asking(asked);
             let (now, epoch) = (app.clock.now(), app.failures.epoch());
             let caller = match caller(route, app, request, &mut tx, now).await {
                 Ok(caller) => caller,

@@ -8,7 +8,7 @@ use vicar_rules::policy::Operation;
 
 use super::subject::Subject;
 use super::{Desk, Question, Target};
-use crate::auth::token::Token;
+use crate::auth::token::{Token, TokenScope};
 use crate::clock;
 use crate::dispatch::{Auth, Route, find as find_route};
 use crate::error::{Error, Result};
@@ -97,6 +97,32 @@ impl Act {
         matches!(missing, Error::NotFound(_, id) if self.params.iter().any(|(_, named)| named == id))
     }
 
+    /// The names of ids that may be told for it.
+    fn names(&self) -> impl Iterator<Item = String> {
+        let fixed: &[&str] = match self.route.path {
+            TOKENS if self.method == Method::POST => &["trust_id", "project_id", "domain_id", EXTERNAL],
+            TRUSTS if self.method == Method::POST => &["project_id", "role_id", TRUSTEE],
+            KEYPAIRS if self.method == Method::POST => &["project_id"],
+            _ => &[],
+        };
+        let properties = |schema: Option<&Value>| -> Vec<String> {
+            let known = schema.and_then(|schema| schema["properties"].as_object());
+            known.into_iter().flat_map(Map::keys).filter(|name| name.ends_with("_id")).cloned().collect()
+        };
+        let declared = &self.route.declared;
+        let of_body = match fixed {
+            [] => properties(declared.body.as_ref().map(|body| (body.schema)().json())),
+            _ => Vec::new(),
+        };
+        let of_query = properties(declared.query.map(|schema| schema().json()));
+        let all = self.route.params().chain(fixed.iter().copied()).map(str::to_owned);
+        all.chain(of_body).chain(of_query).chain(self.route.header.map(|_| "token".to_owned()))
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
+    }
+
     /// Whether it makes a trust.
     pub(super) fn is_trust(&self) -> bool {
         self.route.path == TRUSTS && self.method == Method::POST
@@ -125,6 +151,11 @@ pub(super) fn find(desk: Desk<'_>, subject: &Subject, question: &Question) -> Re
         }
         Ask::Nothing => return Err(wrong("operation", "is required")),
     };
+    if let Some(name) = question.target.keys().find(|name| !act.knows(name)) {
+        let known = act.names().collect::<Vec<_>>().join(", ");
+        let problem = format!("{name} is nothing that {} {} names: {known}", act.method, act.route.path);
+        return Err(wrong("target", &problem));
+    }
     if act.written.is_some() && !act.query.is_empty() && !subject.is_held && !desk.is_operator {
         return Err(wrong("path", "may have a query when the question is about your own token alone"));
     }
@@ -248,11 +279,49 @@ pub(super) fn body(desk: Desk<'_>, subject: &Subject, act: &Act, trustee: &str) 
         let project = project.ok_or_else(|| wrong("target", "must name project_id"))?;
         return Ok(Some(json!({"tenant_id": project})));
     }
-    let made = least((declared.schema)().json(), &act.target);
+    let schema = (declared.schema)();
+    let mut made = least(schema.json(), &with_own(subject, act, schema.json()));
+    // A change of nothing is refused to nobody.
+    if act.method == Method::PATCH && made.as_object().is_some_and(Map::is_empty) {
+        let known = ["description", "name"];
+        if let Some(name) = known.into_iter().find(|name| schema.json()["properties"].get(name).is_some()) {
+            extra::set(&mut made, name, "explained");
+        }
+    }
     Ok(Some(match declared.member {
         Some(name) => json!({ name: made }),
         None => made,
     }))
+}
+
+/// The ids of the target, and those of the subject's own user, project and domain where a body has to have such.
+fn with_own(subject: &Subject, act: &Act, schema: &Value) -> Target {
+    let mut ids = act.target.clone();
+    if act.method != Method::POST {
+        return ids;
+    }
+    let token = subject.token();
+    let project = token.and_then(Token::project);
+    let domain = token.and_then(|token| match &token.scope {
+        TokenScope::Domain(domain) => Some(domain.id.clone()),
+        TokenScope::Project(project) => project.domain_id.clone(),
+        TokenScope::Unscoped | TokenScope::System => Some(token.user.domain_id.clone()),
+    });
+    // In these it is the token's when it is not said.
+    let has_domain = matches!(act.route.path, "/v3/users" | "/v3/groups" | "/v3/projects");
+    let required = |name: &str| {
+        schema["required"].as_array().is_some_and(|all| all.iter().any(|required| required == name))
+    };
+    for (name, own) in [
+        ("user_id", Some(subject.caller.user_id().to_owned())),
+        ("project_id", project.map(|project| project.id.clone())),
+        ("domain_id", domain),
+    ] {
+        if let Some(own) = own.filter(|_| required(name) || (has_domain && name == "domain_id")) {
+            ids.entry(name.to_owned()).or_insert(own);
+        }
+    }
+    ids
 }
 
 /// The smallest trust that there is: of a second, without impersonation.

@@ -3,6 +3,7 @@
 
 use axum::body::Bytes;
 use axum::http::{Method, Request as HttpRequest, header};
+use vicar_rules::ceiling::{Above, Holder};
 use vicar_rules::policy::{Decision, Facts};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::roles::RoleSet;
@@ -69,9 +70,11 @@ pub(super) async fn play(
         return unknown(desk, tx, slow, subject, (&act, &unseen), words).await;
     }
     let is_list = act.route.answers.iter().any(|a| matches!(a.shape, Shape::Page(_) | Shape::Whole(_)));
-    let hides = !desk.is_operator && (is_list || !unseen.is_empty());
+    // A trust is judged by more than it shows: by the domain of its project, for example.
+    let is_of_trust = act.named().any(|(name, _)| kind_of(name) == "trust_id");
+    let hides = !desk.is_operator && (is_list || is_of_trust || !unseen.is_empty());
     tell(desk, subject, &act, &played, if hides { Shown::Checks } else { Shown::All }, words);
-    conclude(desk, tx, subject, &act, &played, words).await
+    conclude(desk, tx, slow, subject, &act, &played, words).await
 }
 
 /// What is said where the asker does not see some of the objects: what would be said if nobody had those ids.
@@ -114,6 +117,10 @@ fn tell(desk: Desk<'_>, subject: &Subject, act: &Act, played: &Played, shown: Sh
         words.rules(Some(allows), format!("{rules}: {} {of} of identity", act.method), subject);
     }
     words.kinds(subject.caller.kind(), &played.watched);
+    // What the policy says of an id that nobody has would be taken for what it says of theirs.
+    if shown == Shown::Nothing {
+        return;
+    }
     let policy = desk.stage.policy;
     words.policy(policy, &played.watched, |op| match shown {
         _ if !desk.is_operator && !policy.is_shipped(op) => Detail::Verdict,
@@ -126,6 +133,7 @@ fn tell(desk: Desk<'_>, subject: &Subject, act: &Act, played: &Played, shown: Sh
 async fn conclude(
     desk: Desk<'_>,
     mut tx: Tx,
+    slow: &mut SlowWork,
     subject: &Subject,
     act: &Act,
     played: &Played,
@@ -142,6 +150,17 @@ async fn conclude(
         {
             true
         }
+        End::Refused(Error::AboveCeiling(above)) => {
+            let is_seen;
+            (tx, is_seen) = is_ceiling_seen(desk, tx, slow, subject, above).await?;
+            let text = if is_seen {
+                above.to_string()
+            } else {
+                "a delegation policy refuses it, which is not for you to see".into()
+            };
+            words.say("rule", Some(false), text);
+            false
+        }
         End::Refused(e) if is_of_authority(e) => {
             tx = refused(desk, tx, act, played, e, words).await?;
             false
@@ -152,7 +171,14 @@ async fn conclude(
     };
     if allowed {
         if played.is_trustee_open && act.is_trust() {
-            let text = "to whom is not looked at: there may be no such user, or they may not be a trustee";
+            let text = match &played.end {
+                End::Served => {
+                    "to whom is not looked at: there may be no such user, or they may not be a trustee"
+                }
+                End::Refused(_) => {
+                    "to whom is not looked at, and not everybody may be a trustee: a delegation policy names some, or the registry"
+                }
+            };
             words.say("trustee", None, text);
         }
         words.say("request", Some(true), format!("{request} is allowed"));
@@ -172,6 +198,7 @@ fn is_of_authority(e: &Error) -> bool {
         Error::Unauthorized(_)
             | Error::UnauthorizedBecause(..)
             | Error::Forbidden(_)
+            | Error::AboveCeiling(_)
             | Error::NotPermitted(_)
             | Error::NotFound(..)
             | Error::NotFoundBecause(_)
@@ -187,7 +214,17 @@ async fn refused(
     e: &Error,
     words: &mut Words,
 ) -> Result<Tx> {
+    // A trust that is there may be why.
+    let trust = act.named().find(|(name, _)| *name == "trust_id").map(|(_, id)| id.to_owned());
+    let mut of_trust = None;
+    if let (Some(id), false) = (trust, matches!(e, Error::NotPermitted(_))) {
+        let implications = facts::implications(&mut tx).await?;
+        let found = facts::evaluated_trust(&mut tx, &id, desk.now(), &implications).await?;
+        of_trust = found.and_then(|trust| gives_nothing(trust.status()));
+    }
     match e {
+        // The trust tells more exactly why.
+        Error::Unauthorized(Reason::TrustSuspended | Reason::TrustOver) if of_trust.is_some() => {}
         // The policy has been told.
         Error::NotPermitted(_) => {}
         Error::Unauthorized(Reason::AccessRules) if act.route.path != "/v3/auth/tokens" => {}
@@ -205,14 +242,8 @@ async fn refused(
         }
         other => words.say("target", Some(false), other.message()),
     }
-    // A trust that is there may be why.
-    let trust = act.named().find(|(name, _)| *name == "trust_id").map(|(_, id)| id.to_owned());
-    if let (Some(id), false) = (trust, matches!(e, Error::NotPermitted(_))) {
-        let implications = facts::implications(&mut tx).await?;
-        let found = facts::evaluated_trust(&mut tx, &id, desk.now(), &implications).await?;
-        if let Some(why) = found.and_then(|trust| gives_nothing(trust.status())) {
-            words.say("target", Some(false), why);
-        }
+    if let Some(why) = of_trust {
+        words.say("target", Some(false), why);
     }
     Ok(tx)
 }
@@ -356,6 +387,31 @@ async fn is_trustee_seen(
         }
     }
     Ok((tx, false))
+}
+
+/// Whether somebody may see what a ceiling is: the token is theirs, or the trust is for them, so that they are told when
+/// they try; or they may read the delegation policy.
+async fn is_ceiling_seen(
+    desk: Desk<'_>,
+    tx: Tx,
+    slow: &mut SlowWork,
+    subject: &Subject,
+    above: &Above,
+) -> Result<(Tx, bool)> {
+    let Some(asker) = desk.asker.filter(|_| !subject.is_held && !desk.is_operator) else {
+        return Ok((tx, true));
+    };
+    let trust = subject.token().and_then(|token| token.trust.as_ref());
+    if trust.is_some_and(|trust| trust.chain().leaf().trustee == asker.user_id()) {
+        return Ok((tx, true));
+    }
+    let (path, name, id) = match &above.holder {
+        Holder::Domain(id) => ("/v3/domains/{domain_id}/delegation_policy", "domain_id", id),
+        Holder::Project(id) => ("/v3/projects/{project_id}/delegation_policy", "project_id", id),
+        Holder::User(id) => ("/v3/users/{user_id}/delegation_policy", "user_id", id),
+        Holder::Trustee(id) => ("/v3/OS-TRUST/services", "user_id", id),
+    };
+    can_get(desk, tx, slow, (asker, subject), path, &[(name, id)]).await
 }
 
 /// The roles that a user holds in a place.

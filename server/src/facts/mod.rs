@@ -8,6 +8,7 @@ pub mod application_credentials;
 pub mod catalog;
 pub mod ceilings;
 pub mod credentials;
+pub mod directories;
 pub mod domain_options;
 pub mod endpoint_filter;
 pub mod endpoint_url;

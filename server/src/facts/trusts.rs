@@ -358,6 +358,7 @@ fn named(chain: &Chain) -> Option<UserFacts> {
         presence: Presence::Active,
         default_project_id: None,
         password_expires_at: None,
+        is_unknown: false,
     })
 }
 

@@ -7,7 +7,7 @@ use vicar_rules::Micros;
 use vicar_rules::delegation::Presence;
 use vicar_rules::policy::{Fact, Facts};
 
-use super::presence;
+use super::{directories, presence};
 use crate::args;
 use crate::clock;
 use crate::extra;
@@ -30,9 +30,25 @@ pub struct UserFacts {
     pub default_project_id: Option<String>,
     /// When its password expires.
     pub password_expires_at: Option<Micros>,
+    /// Whether they are in a directory that does not say now how they are: for the time being as if they were disabled.
+    pub is_unknown: bool,
 }
 
 impl UserFacts {
+    /// Somebody of whom nothing is known but that they were there.
+    pub(super) fn nameless(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: String::new(),
+            domain_id: String::new(),
+            domain_name: String::new(),
+            presence: Presence::Disabled,
+            default_project_id: None,
+            password_expires_at: None,
+            is_unknown: true,
+        }
+    }
+
     /// What rules of the policy may know of a stored user.
     pub fn policy_facts(&self) -> Facts {
         Facts::none()
@@ -85,11 +101,19 @@ pub async fn users<'a>(
     let ids: Vec<&str> = ids.into_iter().collect();
     let since = tx.inactive_since().cloned();
     let mut out = BTreeMap::new();
+    let mut not_here = Vec::new();
     for part in ids.chunks(CHUNK) {
         let mut q = Select::new(&user_query());
         q.id_in("u.id", part.iter().copied());
-        let found = q.map(tx, |r| read_user(r, since.as_ref())).await?;
-        out.extend(found.into_iter().map(|u| (u.id.clone(), u)));
+        for (user, is_here) in q.map(tx, |r| read_user(r, since.as_ref())).await? {
+            if !is_here {
+                not_here.push(user.id.clone());
+            }
+            out.insert(user.id.clone(), user);
+        }
+    }
+    if tx.directories().is_some() && (!not_here.is_empty() || out.len() < ids.len()) {
+        directories::settle(tx, &ids, &mut out, &not_here).await?;
     }
     Ok(out)
 }
@@ -117,7 +141,7 @@ fn user_query() -> String {
                 (SELECT MIN(f.display_name) FROM federated_user f WHERE f.user_id = u.id), ''), u.domain_id, d.name, u.enabled, d.enabled,
             u.last_active_at, u.created_at,
             (SELECT o.option_value FROM user_option o WHERE o.user_id = u.id AND o.option_id = '1004'),
-            u.default_project_id, {PASSWORD_END}
+            u.default_project_id, {PASSWORD_END}, n.user_id
        FROM \"user\" u
        LEFT JOIN local_user l ON l.user_id = u.id
        LEFT JOIN nonlocal_user n ON n.user_id = u.id
@@ -125,12 +149,13 @@ fn user_query() -> String {
     )
 }
 
-fn read_user(r: &mut Row, since: Option<&Date>) -> Result<UserFacts> {
+/// A user, and whether their name is this server's own.
+fn read_user(r: &mut Row, since: Option<&Date>) -> Result<(UserFacts, bool)> {
     let (id, name, domain_id): (String, String, String) = (r.take()?, r.take()?, r.take()?);
     let domain_name: Option<String> = r.take()?;
     let presence = presence(r.take()?, r.take()?);
     let idle = is_inactive(since, &read_activity(r)?);
-    Ok(UserFacts {
+    let user = UserFacts {
         id,
         name,
         domain_name: domain_name.unwrap_or_else(|| domain_id.clone()),
@@ -138,7 +163,9 @@ fn read_user(r: &mut Row, since: Option<&Date>) -> Result<UserFacts> {
         presence: if idle { Presence::Disabled } else { presence },
         default_project_id: r.take()?,
         password_expires_at: read_password_end(r)?,
-    })
+        is_unknown: false,
+    };
+    Ok((user, r.take::<Option<String>>()?.is_none()))
 }
 
 /// The address of a user, one of the attributes that this server gives no other meaning.

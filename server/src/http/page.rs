@@ -218,6 +218,25 @@ impl Query {
         Ok(Paging { tests, marker, limit, asked, at, batches: 0, items, bytes, is_long_enough: false })
     }
 
+    /// Refuses other names, and the same twice: where what is misspelt would ask for something else.
+    ///
+    /// # Errors
+    /// 400 that names it.
+    pub fn has_only(&self, known: &[&str]) -> Result<()> {
+        for (n, (name, _)) in self.pairs.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                return Err(Error::field(
+                    name,
+                    &format!("is no parameter of this request; it has {}", known.join(", ")),
+                ));
+            }
+            if self.pairs.iter().take(n).any(|(earlier, _)| earlier == name) {
+                return Err(Error::field(name, "is given twice"));
+            }
+        }
+        Ok(())
+    }
+
     /// How long a page is that the client wants.
     fn asked_limit(&self) -> Result<Option<u32>> {
         let wrong = || Error::field("limit", "must be a positive integer");

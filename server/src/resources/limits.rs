@@ -420,7 +420,7 @@ pub async fn check_room(tx: &mut Tx, project: &str, what: Counted, now: Micros) 
     match is_full {
         false => Ok(()),
         true => Err(Error::Forbidden(format!(
-            "The project has {limit} {words}, and may have no more (limit of the identity service on {resource})."
+            "The project may have {limit} {words}, and has as many or more (limit of the identity service on {resource})."
         ))),
     }
 }

@@ -4,7 +4,7 @@
 //! Engines could do some of it by foreign keys, but SQLite does not enforce Keystone's, and most references have
 //! none. What ends by rules (trusts, tokens, everything that a domain owns) is not in these statements.
 
-use super::schema::{self, Column, KEYSTONE, OWN, OnDelete, Reference, Table};
+use super::schema::{self, Column, Dialect, KEYSTONE, OWN, OnDelete, Reference, Table};
 use super::{Proof, Result, Value, WriteTx};
 
 /// The name under which rows refer to a project that is a domain.
@@ -15,8 +15,21 @@ pub const DOMAIN: &str = "domain";
 ///
 /// `table` is a name in the schema with a key `id`, or [`DOMAIN`] for what hangs on a domain besides the
 /// project that it is (the row of `project` itself is not deleted then).
-pub fn statements(table: &str, key: &str) -> Vec<(String, Vec<Value>)> {
-    falls_with(table).into_iter().map(|sql| (sql, vec![Value::Id(key.to_owned())])).collect()
+pub fn statements(dialect: Dialect, table: &str, key: &str) -> Vec<(String, Vec<Value>)> {
+    let all = falls_with(table).into_iter();
+    all.map(|sql| (by_join(dialect, sql), vec![Value::Id(key.to_owned())])).collect()
+}
+
+/// MariaDB before 11.1 asks a subquery anew for each row of the table, unless the deletion is written as one from several
+/// tables: then the subquery's rows lead to those that are deleted.
+fn by_join(dialect: Dialect, sql: String) -> String {
+    let words: Vec<&str> = sql.splitn(4, ' ').collect();
+    match words.as_slice() {
+        ["DELETE", "FROM", table, rest] if dialect == Dialect::Mysql && rest.contains("IN (SELECT") => {
+            format!("DELETE {table} FROM {table} {rest}")
+        }
+        _ => sql,
+    }
 }
 
 /// Deletes what falls with the row of this key, and the row itself; see [`statements`].
@@ -25,7 +38,7 @@ pub fn statements(table: &str, key: &str) -> Vec<(String, Vec<Value>)> {
 /// [`super::Error::NeedsWriter`] in a rehearsal, otherwise as the engine says.
 pub async fn delete(tx: &mut WriteTx, _proof: &impl Proof, table: &'static str, key: &str) -> Result<()> {
     tx.writes()?;
-    for (sql, args) in statements(table, key) {
+    for (sql, args) in statements(tx.store.dialect(), table, key) {
         tx.statement(&sql, &args).await?;
     }
     Ok(())
@@ -140,7 +153,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema::{Dialect, OWN_INDEXES, Type, ddl};
+    use super::super::schema::{OWN_INDEXES, Type, ddl};
     use super::super::{DateTime, Store, Tx, WriteTx, placeholders};
     use super::*;
 
@@ -307,7 +320,7 @@ mod tests {
                     application_credential_role assignment credential expiring_user_group_membership \
                     federated_user id_mapping local_user nonlocal_user password request_token \
                     system_assignment user user_group_membership user_option vicar_delegation_policy \
-                    vicar_keypair vicar_may_delegate vicar_use";
+                    vicar_directory_entry vicar_keypair vicar_may_delegate vicar_use";
         let group = "assignment expiring_user_group_membership group id_mapping system_assignment \
                      user_group_membership";
         let role = "application_credential application_credential_access_rule application_credential_role \
@@ -322,7 +335,11 @@ mod tests {
                  vicar_use",
             ),
             ("credential", "credential vicar_keypair vicar_use"),
-            ("domain", "assignment config_register id_mapping limit sensitive_config whitelisted_config"),
+            (
+                "domain",
+                "assignment config_register id_mapping limit sensitive_config vicar_directory \
+                 vicar_directory_entry whitelisted_config",
+            ),
             ("region", "policy_association region"),
             ("service", "endpoint policy_association project_endpoint service"),
             ("endpoint", "endpoint policy_association project_endpoint"),
@@ -439,7 +456,7 @@ mod tests {
                     insert(&mut tx, table, n, &given).await;
                 }
             }
-            for (sql, args) in statements(gone, "gone") {
+            for (sql, args) in statements(Dialect::Sqlite, gone, "gone") {
                 tx.statement(&sql, &args).await.expect(&sql);
             }
             for (table, column, reference) in referring(gone) {
@@ -501,12 +518,12 @@ mod tests {
             "vicar_keypair",
         ];
         assert_eq!(count(&mut tx, &tables).await, [2, 2, 2, 4, 2, 2, 2]);
-        for (sql, args) in statements("user", "gone") {
+        for (sql, args) in statements(Dialect::Sqlite, "user", "gone") {
             tx.statement(&sql, &args).await.expect(&sql);
         }
         assert_eq!(count(&mut tx, &tables).await, [1, 1, 1, 2, 1, 1, 1]);
         // The credential carries another role besides, and goes as a whole.
-        for (sql, args) in statements("role", "taken") {
+        for (sql, args) in statements(Dialect::Sqlite, "role", "taken") {
             tx.statement(&sql, &args).await.expect(&sql);
         }
         assert_eq!(count(&mut tx, &tables).await, [1, 1, 0, 0, 0, 1, 1]);

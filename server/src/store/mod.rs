@@ -11,6 +11,7 @@ mod backoff;
 pub mod backup;
 pub mod cascade;
 mod dialect;
+pub mod directories;
 mod flush;
 pub mod memory;
 pub mod migrate;
@@ -39,6 +40,7 @@ use vicar_rules::Micros;
 use crate::clock::{self, Clock};
 
 pub use backoff::Backoff;
+pub use directories::{Asked, Directories, Outcome, Unread};
 pub use select::{Alike, Batch, Select};
 pub use server::Gauges;
 pub use value::{Date, DateTime, FromValue, Id, Row, Value};
@@ -63,6 +65,12 @@ pub enum Error {
     /// A value is not one that the database can hold; in words for the client.
     #[error("{0}")]
     Refused(String),
+    /// What a directory has is to be read first, and then the same done again.
+    #[error("a directory is to be read first")]
+    Unread(Unread),
+    /// A directory does not say what has to be known.
+    #[error("a directory is away")]
+    DirectoryAway,
     /// A row is not what its reader expects, or the engine refuses a statement.
     #[error("database: {0}")]
     Broken(String),
@@ -94,6 +102,8 @@ pub struct Store {
     inactive_days: Option<u32>,
     /// `[federation] default_authorization_ttl` in minutes, for the same reason.
     membership_minutes: i64,
+    /// Which domains have a directory; nothing when none can have one.
+    directories: Option<Arc<Directories>>,
     memory: Option<Arc<memory::Memory>>,
     /// PostgreSQL: all transactions below were over when the journal was last looked through for old rows.
     xmin: Arc<AtomicI64>,
@@ -114,6 +124,7 @@ impl From<Engine> for Store {
             clock: Clock::system(),
             inactive_days: None,
             membership_minutes: 0,
+            directories: None,
             memory: None,
             xmin: Arc::default(),
             #[cfg(debug_assertions)]
@@ -173,6 +184,12 @@ impl Store {
     #[must_use]
     pub fn with_memberships(self, live: Micros) -> Self {
         Self { membership_minutes: live / (60 * clock::SECOND), ..self }
+    }
+
+    /// With domains whose users are in directories.
+    #[must_use]
+    pub fn with_directories(self, directories: Option<Directories>) -> Self {
+        Self { directories: directories.map(Arc::new), ..self }
     }
 
     /// With a memory, which gives again what has not changed. It works as long as the triggers of the journal are there.
@@ -237,6 +254,8 @@ impl Store {
             inactive_since: self.inactive_since(now),
             began: now,
             membership_minutes: self.membership_minutes,
+            directories: self.directories.clone(),
+            asked: None,
             failed: false,
             #[cfg(debug_assertions)]
             watch: self.watch.clone(),
@@ -339,6 +358,9 @@ pub struct Tx {
     inactive_since: Option<Date>,
     began: Micros,
     membership_minutes: i64,
+    directories: Option<Arc<Directories>>,
+    /// What was asked of directories for the request, if more can be.
+    asked: Option<Arc<Asked>>,
     failed: bool,
     #[cfg(debug_assertions)]
     watch: watch::Watch,
@@ -380,6 +402,32 @@ impl Tx {
             self.holds_until((self.began.div_euclid(clock::DAY) + 1).saturating_mul(clock::DAY));
         }
         self.inactive_since.as_ref()
+    }
+
+    /// Which domains have a directory; nothing when none can have one.
+    pub fn directories(&self) -> Option<&Arc<Directories>> {
+        self.directories.as_ref()
+    }
+
+    /// What was asked of directories for the request; nothing where nobody can ask.
+    pub fn asked(&self) -> Option<&Arc<Asked>> {
+        self.asked.as_ref()
+    }
+
+    /// Has what is not known of a directory asked for, besides what was.
+    #[must_use]
+    pub fn asking(self, asked: &Arc<Asked>) -> Self {
+        Self { asked: Some(Arc::clone(asked)), ..self }
+    }
+
+    /// The engine's dialect.
+    pub fn dialect(&self) -> schema::Dialect {
+        self.dialect
+    }
+
+    /// When the transaction began.
+    pub fn began(&self) -> Micros {
+        self.began
     }
 
     /// The condition that a membership `e` (`expiring_user_group_membership`) with the provider `i` has not expired, and
@@ -569,6 +617,12 @@ impl DerefMut for WriteTx {
 }
 
 impl WriteTx {
+    /// As [`Tx::asking`].
+    #[must_use]
+    pub fn asking(self, asked: &Arc<Asked>) -> Self {
+        Self { tx: self.tx.asking(asked), ..self }
+    }
+
     /// The read of a rehearsal again, for what follows in the same snapshot.
     ///
     /// # Errors

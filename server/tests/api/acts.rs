@@ -284,6 +284,11 @@ fn who_suspends_a_trust_and_who_resumes_it() {
             c.s.clock.advance(SECOND);
         }
     }
+    // Who acts is named, and not in whose name.
+    let shown = suspend(&c, &bearer("bob", &first), &third).expect(200).body["trust"].clone();
+    assert_eq!(shown["suspension"]["user_id"], c.bob.as_str());
+    resume(&c, &admin, &third).expect(200);
+    c.s.clock.advance(SECOND);
     // One manager is as good as another, but for a trustee, who does not decide about what binds them.
     suspend(&c, &manager, &third).expect(200);
     c.s.grant(&c.bob, &c.p, "manager");
@@ -304,6 +309,35 @@ fn who_suspends_a_trust_and_who_resumes_it() {
     c.s.delete(&alice, &format!("/v3/OS-TRUST/trusts/{third}")).expect(204);
     suspend(&c, &admin, &third).expect(404);
     resume(&c, &admin, &third).expect(404);
+}
+
+#[test]
+fn a_wide_rule_of_the_operator_puts_nobody_of_the_chain_above_others() {
+    let wide = "rule:admin_required or rule:trustor or rule:trust_manager or role:member or @";
+    let file = std::env::temp_dir().join(format!("vicar-policy-{}.json", vicar::ids::uuid()));
+    std::fs::write(&file, json!({"vicar:resume_trust": wide, "vicar:suspend_trust": wide}).to_string())
+        .expect("writes");
+    let c = Cast::with(&format!("[oslo_policy]\npolicy_file = {}\n", file.display()));
+    let _ = std::fs::remove_file(&file);
+    let [first, second, third] = c.chain();
+    let manager = c.s.persona("manager", "default", json!({"project": {"id": c.p}}));
+    c.s.grant(&c.bob, &c.q, "member");
+    let bob = c.s.on("bob", &c.q);
+    for trust in [&first, &second, &third] {
+        suspend(&c, &c.s.admin(), trust).expect(200);
+        for token in [&bob, &c.s.unscoped("bob"), &c.s.unscoped("alice"), &manager, &c.s.unscoped("svc")] {
+            assert_eq!(resume(&c, token, trust).status, 403, "{trust}");
+        }
+        resume(&c, &c.s.admin(), trust).expect(200);
+        c.s.clock.advance(SECOND);
+    }
+    // Whoever is not of the chain is as good as a manager.
+    let stranger = member(&c, "erin");
+    let shown = suspend(&c, &c.s.unscoped("erin"), &first).expect(200).body["trust"].clone();
+    assert_eq!(shown["suspension"]["user_id"], stranger.as_str());
+    is_refused(&resume(&c, &c.s.unscoped("alice"), &first), "somebody further up");
+    is_refused(&resume(&c, &bob, &first), "neither yours nor below");
+    resume(&c, &manager, &first).expect(200);
 }
 
 #[test]
@@ -394,6 +428,10 @@ fn the_tokens_of_a_trust_end_and_the_trust_stays() {
     let events = || count(&c.s, "SELECT id FROM revocation_event", &[]);
     let all = events();
     c.s.delete(&alice, &format!("{}?before=2001-01-01T00:00:00Z", path(&second, "tokens"))).expect(204);
+    assert_eq!(events(), all);
+    for wrong in ["?befor=2001-01-01T00:00:00Z", "?before=2001-01-01T00:00:00Z&before=2001-01-01T00:00:00Z"] {
+        c.s.delete(&alice, &format!("{}{wrong}", path(&second, "tokens"))).expect(400);
+    }
     assert_eq!(events(), all);
     for wrong in ["tomorrow", &iso(c.s.clock.now() + 10 * SECOND)] {
         let refused = c.s.delete(&alice, &format!("{}?before={wrong}", path(&second, "tokens"))).expect(400);

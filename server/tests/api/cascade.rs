@@ -80,7 +80,7 @@ fn what_falls_falls_in_an_order_that_foreign_keys_allow() {
             assert_eq!(cascade::refusals(gone).len(), 1);
             s.sql_run("DELETE FROM endpoint", &[]);
         }
-        for (sql, args) in cascade::statements(gone, "x") {
+        for (sql, args) in cascade::statements(s.app.store.dialect(), gone, "x") {
             s.sql_run(&sql, &args);
         }
         let left = s.sql_text(&format!("SELECT COUNT(*) FROM \"{gone}\" WHERE id = 'x'"), &[]);

@@ -653,7 +653,7 @@ fn a_project_has_no_more_living_trusts_than_its_limit() {
     let id = c.trust(json!({"allow_redelegation": true}));
     let end = iso(START + 60 * SECOND);
     c.trust(json!({"trustee_user_id": c.carol, "expires_at": end}));
-    let words = "The project has 2 living trusts, and may have no more";
+    let words = "The project may have 2 living trusts, and has as many";
     refused(c.make(json!({"trustee_user_id": c.dave})), words);
     // Whoever gives it, at whatever depth.
     refused(c.pass_on("bob", &id, json!({"trustee_user_id": c.carol})), words);
@@ -674,7 +674,7 @@ fn a_project_has_no_more_living_trusts_than_its_limit() {
     let own = c.s.post(&admin, "/v3/limits", own).expect(201).body["limits"][0]["id"].clone();
     let own = format!("/v3/limits/{}", own.as_str().expect("an id"));
     c.trust(json!({"trustee_user_id": c.carol}));
-    refused(c.make(json!({"trustee_user_id": c.alice})), "has 3 living trusts");
+    refused(c.make(json!({"trustee_user_id": c.alice})), "may have 3 living trusts");
     for (limit, status) in [(0, 403), (-1, 201)] {
         c.s.patch(&admin, &own, json!({"limit": {"resource_limit": limit}})).expect(200);
         c.make(json!({"trustee_user_id": c.alice})).expect(status);
@@ -693,7 +693,7 @@ fn a_project_has_no_more_keypairs_than_its_limit() {
     let end = iso(START + 60 * SECOND);
     c.keypair(&token, &c.alice, json!({"expires_at": end})).expect(201);
     c.keypair(&c.s.on("alice", &c.p), &c.alice, json!({})).expect(201);
-    let words = "The project has 2 living keypairs, and may have no more";
+    let words = "The project may have 2 living keypairs, and has as many";
     refused(c.keypair(&token, &c.alice, json!({})), words);
     refused(c.keypair(&c.s.on("alice", &c.p), &c.alice, json!({})), words);
     // Credentials of other types are no keypairs.
@@ -716,7 +716,7 @@ fn a_project_has_no_more_application_credentials_than_its_limit() {
         )
     };
     make("a", &c.p, Some(iso(START + 60 * SECOND))).expect(201);
-    refused(make("b", &c.p, None), "The project has 1 living application credentials");
+    refused(make("b", &c.p, None), "The project may have 1 living application credentials");
     make("b", &c.q, None).expect(201);
     c.s.clock.advance(60 * SECOND);
     make("c", &c.p, None).expect(201);

@@ -294,10 +294,11 @@ fn another_driver_is_refused_where_it_would_have_an_effect() {
     let both = format!("{on}domain_configurations_from_database = true\n");
     Domain::new(on).put(json!({"identity": {"driver": "ldap"}})).expect(201);
     let d = Domain::new(&both);
-    let refused = d.put(json!({"identity": {"driver": "ldap"}})).expect(403);
+    let refused = d.put(json!({"identity": {"driver": "mine"}})).expect(403);
     assert!(message(&refused).contains("[identity] driver"), "{}", refused.text);
     d.put(json!({"identity": {"driver": "sql"}, "ldap": {"url": "x"}})).expect(201);
-    d.patch("/identity/driver", json!({"driver": "ldap"})).expect(403);
+    d.patch("/identity/driver", json!({"driver": "mine"})).expect(403);
     d.patch("", json!({"identity": {"driver": null}})).expect(403);
     assert_eq!(d.shown()["identity"], json!({"driver": "sql"}));
+    d.patch("/identity/driver", json!({"driver": "ldap"})).expect(200);
 }

@@ -207,6 +207,114 @@ fn what_is_explained_of_making_trusts_and_keypairs_is_what_happens() {
 }
 
 #[test]
+fn what_a_ceiling_is_is_told_to_those_whom_it_refuses_and_who_may_read_it() {
+    let c = Cast::new();
+    let [first, second, _] = c.chain();
+    let admin = c.s.admin();
+    let path = format!("/v3/users/{}/delegation_policy", c.alice);
+    let body = json!({"delegation_policy": {"max_depth": 1}}).to_string();
+    c.s.call("PUT", &path, &[("X-Auth-Token", &admin)], Some(body.as_bytes())).expect(200);
+    let on = |trust: &str| json!({"subject": {"trust_id": trust}, "operation": "identity:create_trust"});
+    let depth = format!("max_depth of user {} is 1", c.alice);
+    for (asker, of) in [("carol", &second), ("alice", &second)] {
+        says(&told(&c, &c.s.unscoped(asker), on(of)), "rule", &depth);
+    }
+    says(&told(&c, &admin, on(&second)), "rule", &depth);
+    let manager = c.s.user("erin");
+    c.s.grant(&manager, &c.p, "manager");
+    let manager = c.s.on("erin", &c.p);
+    let why = told(&c, &manager, on(&second));
+    assert_eq!(why["allowed"], false);
+    says(&why, "rule", "a delegation policy refuses it");
+    assert!(!why.to_string().contains("max_depth"), "{why:#}");
+    assert!(is_allowed(&c, &manager, on(&first)));
+}
+
+#[test]
+fn what_a_body_has_to_name_is_ones_own_unless_the_target_names_it() {
+    let c = Cast::new();
+    let alice = c.s.on("alice", &c.p);
+    let made = |token: &str| json!({"operation": "identity:create_credential", "target": {"user_id": token}});
+    assert!(is_allowed(&c, &alice, json!({"operation": "identity:create_credential"})));
+    assert!(is_allowed(&c, &alice, made(&c.alice)));
+    assert!(!is_allowed(&c, &alice, made(&c.bob)));
+    let of_domain = c.s.persona("manager", "default", json!({"domain": {"id": "default"}}));
+    let of_project = c.s.persona("manager", "default", json!({"project": {"id": c.p}}));
+    for kind in ["user", "group", "project"] {
+        let question = json!({"method": "POST", "path": format!("/v3/{kind}s")});
+        assert!(is_allowed(&c, &of_domain, question.clone()), "{kind}");
+        assert!(!is_allowed(&c, &of_project, question), "{kind}");
+        let body = json!({kind: {"name": format!("a {kind}"), "domain_id": "default"}});
+        c.s.post(&of_domain, &format!("/v3/{kind}s"), body.clone()).expect(201);
+        c.s.post(&of_project, &format!("/v3/{kind}s"), body).expect(403);
+    }
+}
+
+#[test]
+fn a_name_that_the_request_does_not_have_is_refused() {
+    let c = Cast::new();
+    let admin = c.s.admin();
+    for (question, told) in [
+        (json!({"operation": "identity:delete_user", "target": {"userid": c.bob}}), "userid"),
+        (json!({"operation": "identity:get_user", "target": {"nope": "x"}}), "names: user_id"),
+        (json!({"operation": "identity:create_trust", "target": {"trustee": c.bob}}), "trustee_user_id"),
+        (json!({"method": "GET", "path": "/v3/users", "target": {"user_id": c.bob}}), "user_id"),
+    ] {
+        let answer = explain(&c, &admin, question).expect(400);
+        assert!(answer.text.contains("explain.target") && answer.text.contains(told), "{}", answer.text);
+    }
+}
+
+#[test]
+fn a_suspended_trust_is_told_by_what_suspends_it() {
+    let c = Cast::new();
+    let trust = c.trust(json!({}));
+    let path = format!("{TRUSTS}/{trust}/suspend");
+    c.s.post(&c.s.unscoped("alice"), &path, json!({"suspension": {"reason": "a look"}})).expect(200);
+    let question = json!({"method": "POST", "path": "/v3/auth/tokens", "target": {"trust_id": trust}});
+    let why = told(&c, &c.s.unscoped("bob"), question);
+    says(&why, "target", "was suspended");
+    assert!(texts(&why, "rule").is_empty(), "{why:#}");
+}
+
+#[test]
+fn where_nobody_may_be_a_trustee_an_explanation_says_that_not_everybody_may() {
+    let c = Cast::new();
+    let path = format!("/v3/projects/{}/delegation_policy", c.p);
+    let body = json!({"delegation_policy": {"allowed_trustees": []}}).to_string();
+    c.s.call("PUT", &path, &[("X-Auth-Token", &c.s.admin())], Some(body.as_bytes())).expect(200);
+    let alice = c.s.on("alice", &c.p);
+    let why = told(&c, &alice, json!({"operation": "identity:create_trust"}));
+    says(&why, "trustee", "not everybody may be a trustee");
+    let own = json!({"operation": "identity:create_trust", "target": {"trustee_user_id": c.alice}});
+    assert!(!is_allowed(&c, &alice, own));
+}
+
+#[test]
+fn the_domain_of_the_project_of_a_trust_is_not_told_to_its_trustee() {
+    let c = Cast::new();
+    let trust = c.trust(json!({}));
+    let question = json!({"operation": "vicar:suspend_trust", "target": {"trust_id": trust}});
+    let facts = |token: &str| told(&c, token, question.clone()).to_string().contains("\"facts\":");
+    assert_eq!([facts(&c.s.unscoped("bob")), facts(&c.s.admin())], [false, true]);
+}
+
+#[test]
+fn a_change_of_what_is_immutable_is_explained_as_refused() {
+    let c = Cast::new();
+    let admin = c.s.admin();
+    let role = c.s.role("heat_stack_owner");
+    let question = json!({"operation": "identity:update_role", "target": {"role_id": role}});
+    assert!(is_allowed(&c, &admin, question.clone()));
+    let path = format!("/v3/roles/{role}");
+    c.s.patch(&admin, &path, json!({"role": {"options": {"immutable": true}}})).expect(200);
+    let why = told(&c, &admin, question);
+    c.s.patch(&admin, &path, json!({"role": {"description": "another"}})).expect(403);
+    assert_eq!(why["allowed"], false);
+    says(&why, "rule", "immutable");
+}
+
+#[test]
 fn a_trust_is_explained_as_the_token_that_it_would_give() {
     let c = Cast::new();
     let [first, second, third] = c.chain();

@@ -19,6 +19,7 @@ mod concurrency;
 mod database;
 mod delegating;
 mod deletions;
+mod directories;
 mod discovery;
 mod domain_config;
 mod domains;

@@ -7,7 +7,7 @@ use vicar::resources::trusts::flush::{self, Search, Which};
 use vicar::resources::users::sql::NAMED;
 use vicar::store::revocations::{self, RevocationQuery};
 use vicar::store::schema::Dialect;
-use vicar::store::{Batch, DateTime, Id, Select, Tx, Value};
+use vicar::store::{Batch, DateTime, Id, Select, Tx, Value, cascade};
 
 use crate::support::{START, Server};
 
@@ -448,4 +448,45 @@ fn a_page_reads_the_rows_that_are_on_it_and_no_others() {
             assert_eq!(found.len(), 3);
         }
     });
+}
+
+/// What falls with something is found by its key, and not by a look at every row that might.
+#[test]
+fn what_falls_with_something_is_not_looked_for_row_by_row() {
+    let s = Server::start();
+    let dialect = s.app.store.dialect();
+    let mut queries = 0;
+    s.runtime.block_on(async {
+        let mut tx = s.another_store().write().await.expect("begins");
+        for table in ["user", "project", "credential", "trust", "identity_provider", "access_token", "domain"]
+        {
+            for (sql, args) in cascade::statements(dialect, table, "x") {
+                if !sql.starts_with("DELETE") || !sql.contains("(SELECT") {
+                    continue;
+                }
+                queries += 1;
+                match dialect {
+                    Dialect::Sqlite => {
+                        let plan = sqlite_plan(&mut tx, &sql, &args).await;
+                        assert!(!plan.iter().any(|line| line.contains("CORRELATED")), "{sql}: {plan:#?}");
+                    }
+                    Dialect::Postgres => {
+                        let plan: Vec<String> =
+                            tx.column(&format!("EXPLAIN {sql}"), &args).await.expect("explains");
+                        assert!(!plan.iter().any(|line| line.contains("SubPlan")), "{sql}: {plan:#?}");
+                    }
+                    Dialect::Mysql => {
+                        let explain = format!("EXPLAIN {sql}");
+                        let explained = tx.map(&explain, &args, |r| {
+                            r.take::<Option<i64>>()?;
+                            r.take::<String>()
+                        });
+                        let plan = explained.await.expect("explains");
+                        assert!(!plan.iter().any(|kind| kind.contains("DEPENDENT")), "{sql}: {plan:#?}");
+                    }
+                }
+            }
+        }
+    });
+    assert!(queries > 5);
 }

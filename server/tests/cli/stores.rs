@@ -85,7 +85,7 @@ fn stored_logins_that_would_be_missed_refuse_the_start_unless_that_is_accepted()
     refused(&s, &START, 3, "To start all the same: --accept federation");
     store(
         "DELETE FROM federation_protocol;
-           INSERT INTO whitelisted_config VALUES ('default', 'identity', 'driver', '\"ldap\"')",
+           INSERT INTO whitelisted_config VALUES ('default', 'identity', 'driver', '\"mine\"')",
     );
     add(&s, "[identity]\ndomain_configurations_from_database = true");
     refused(&s, &START, 3, "(default). To start all the same: --accept domain-configs");

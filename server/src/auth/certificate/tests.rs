@@ -130,6 +130,7 @@ fn all_that_is_said_of_a_user_has_to_be_so() {
         presence: Presence::Active,
         default_project_id: None,
         password_expires_at: None,
+        is_unknown: false,
     };
     let is = |said: Value, email: Option<&str>| is_of(said.as_object().expect("an object"), &user, email);
     let mail = Some("ann@example.org");

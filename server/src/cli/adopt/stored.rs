@@ -247,7 +247,7 @@ async fn users(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
             ),
         );
     }
-    mapped(r, tx).await?;
+    mapped(r, tx, config).await?;
     let federated = count(tx, "SELECT COUNT(DISTINCT user_id) FROM federated_user", &[]).await?;
     r.none_or(
         Verdict::Fail,
@@ -265,20 +265,36 @@ async fn users(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
     second_factor(r, tx, config).await
 }
 
-async fn mapped(r: &mut Report, tx: &mut Tx) -> Result {
+async fn mapped(r: &mut Report, tx: &mut Tx, config: &Config) -> Result {
     let domains = tx
         .map(
-            "SELECT p.name, COUNT(*) FROM id_mapping m LEFT JOIN project p ON p.id = m.domain_id
-              WHERE m.entity_type = 'user' GROUP BY p.name ORDER BY p.name",
+            "SELECT p.name, COUNT(*), (SELECT MIN(c.value) FROM whitelisted_config c WHERE c.domain_id = m.domain_id
+                        AND c.\"group\" = 'identity' AND c.\"option\" = 'driver')
+               FROM id_mapping m LEFT JOIN project p ON p.id = m.domain_id
+              WHERE m.entity_type = 'user' GROUP BY p.name, m.domain_id ORDER BY p.name",
             &[],
-            |row| Ok((row.take::<Option<String>>()?.unwrap_or_else(|| "?".into()), row.take::<i64>()?)),
+            |row| {
+                let name = row.take::<Option<String>>()?.unwrap_or_else(|| "?".into());
+                Ok((name, row.take::<i64>()?, row.take::<Option<String>>()?))
+            },
         )
         .await?;
     if domains.is_empty() {
         r.ok("users of LDAP", "none");
     }
-    for (domain, n) in domains {
-        r.fail("users of LDAP", format_args!("{n} in the domain {domain}: no LDAP is asked here, so they cannot log in. Keep the Keystone for that domain, or give them passwords"));
+    for (domain, n, stored) in domains {
+        let is_served = match config.stored_domain_options {
+            true => stored.is_some_and(|driver| driver == "\"ldap\""),
+            false => matches!(config.directories.by_name.get(&domain), Some(Ok(_))),
+        };
+        if is_served {
+            r.ok(
+                "users of LDAP",
+                format_args!("{n} in the domain {domain}, whose directory is asked; they keep their ids"),
+            );
+            continue;
+        }
+        r.fail("users of LDAP", format_args!("{n} in the domain {domain}: no LDAP is asked for it here, so they cannot log in. Keep the Keystone for that domain, or give them passwords"));
     }
     Ok(())
 }
@@ -333,7 +349,7 @@ const UNSERVED: &[(&str, &str, Verdict, &str)] = &[
     (
         "domains with another driver stored",
         "SELECT COUNT(DISTINCT domain_id) FROM whitelisted_config
-          WHERE \"group\" = 'identity' AND \"option\" = 'driver' AND value <> '\"sql\"'",
+          WHERE \"group\" = 'identity' AND \"option\" = 'driver' AND value NOT IN ('\"sql\"', '\"ldap\"')",
         Verdict::Differs,
         "with `[identity] domain_configurations_from_database` their users cannot log in here",
     ),

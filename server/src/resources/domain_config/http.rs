@@ -47,14 +47,15 @@ async fn to_change(s: &mut Writing<'_>, op: Op) -> Result<Authorized<DomainConfi
     Ok(config)
 }
 
-/// Another driver than the one that there is would leave the users of the domain unserved.
+/// Another driver than those that there are would leave the users of the domain unserved.
 fn check_driver(s: &Writing<'_>, settings: &[Setting]) -> Result<()> {
     let other = |setting: &Setting| {
-        setting.group == "identity" && setting.option == "driver" && setting.value != json!("sql")
+        let is_driver = setting.group == "identity" && setting.option == "driver";
+        is_driver && setting.value != json!("sql") && setting.value != json!("ldap")
     };
     if s.app.config.stored_domain_options && settings.iter().any(other) {
         return Err(invalid(
-            "[identity] driver: the only driver here is sql. With domain_configurations_from_database, another one \
+            "[identity] driver: the drivers here are sql and ldap. With domain_configurations_from_database, another one \
              would leave the users of this domain without a login",
         ));
     }

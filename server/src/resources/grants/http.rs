@@ -110,11 +110,18 @@ async fn load_actor(tx: &mut Tx, action: Action, actor: &Actor, found: &mut Foun
             None if is_needed => found.lacks("user", id),
             None => {}
         },
-        Actor::Group(id) => match Record::<Group>::load(tx, id).await? {
-            Some(group) => found.add(|f| f.and(group.policy_facts())),
-            None if is_needed => found.lacks("group", id),
-            None => {}
-        },
+        Actor::Group(id) => {
+            let mut group = Record::<Group>::load(tx, id).await?;
+            if group.is_none() && is_needed {
+                facts::directories::require_group(tx, id).await?;
+                group = Record::<Group>::load(tx, id).await?;
+            }
+            match group {
+                Some(group) => found.add(|f| f.and(group.policy_facts())),
+                None if is_needed => found.lacks("group", id),
+                None => {}
+            }
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::Group;
 use super::sql::{self, Membership};
 use crate::authz::{Reading, Writing};
 use crate::error::{Error, Result};
+use crate::facts::directories;
 use crate::http::request::no_content;
 use crate::resource::Record;
 use crate::resources::users;
@@ -14,6 +15,7 @@ use crate::resources::users;
 /// `GET /v3/groups/{group_id}/users`
 pub async fn users(s: &mut Reading<'_>) -> Result<Response> {
     let id = s.param("group_id")?;
+    directories::require_group(&mut s.tx, id).await?;
     let group = Record::<Group>::load(&mut s.tx, id).await?;
     let group = s.authorize_found(Op::ListUsersInGroup, group, || Record::<Group>::missing(id))?;
     users::http::of_group(s, &group.id, group.text("domain_id")).await
@@ -42,6 +44,7 @@ pub async fn add(s: &mut Writing<'_>) -> Result<Response> {
     let of = Membership::load(&mut s.tx, s.request.param("group_id")?, s.request.param("user_id")?).await?;
     let of = s.authorize(Op::AddUserToGroup, of)?;
     of.check_ends()?;
+    of.writable(&mut s.tx).await?;
     if !sql::has_member(&mut s.tx, of.group_id, of.user_id).await? {
         sql::add_member(&mut s.tx, &of).await?;
     }
@@ -52,6 +55,7 @@ pub async fn add(s: &mut Writing<'_>) -> Result<Response> {
 pub async fn remove(s: &mut Writing<'_>) -> Result<Response> {
     let of = Membership::load(&mut s.tx, s.request.param("group_id")?, s.request.param("user_id")?).await?;
     let of = s.authorize(Op::RemoveUserFromGroup, of)?;
+    of.writable(&mut s.tx).await?;
     // A row that was left behind by a deleted user or group can be removed too.
     if !sql::has_member(&mut s.tx, of.group_id, of.user_id).await? {
         of.check_ends()?;

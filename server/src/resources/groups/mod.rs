@@ -3,14 +3,16 @@
 pub mod members;
 pub mod sql;
 
+use axum::response::Response;
 use vicar_rules::policy::{Fact, Facts, Op};
 
 use crate::authz::{Authorized, Caller, Reading, Writing};
 use crate::error::{Error, Result};
 use crate::facts::{self, Holders, RoleLossGuard};
 use crate::http::schema;
-use crate::resource::{Deletes, Field, Look, Order, Plain, Record, Resource};
+use crate::resource::{self, Deletes, Field, Look, Order, Plain, Record, Resource};
 use crate::resources::projects::{Domain, Project};
+use crate::resources::users::http as users;
 use crate::resources::users::http::trimmed;
 use crate::store::{Select, WriteTx};
 
@@ -63,6 +65,9 @@ impl Plain for Group {
 
     async fn longest(s: &mut Reading<'_>) -> Result<Option<u32>> {
         let domain = s.listed_domain()?.or(s.request.query.get("domain_id"));
+        if let Some(domain) = domain {
+            facts::directories::require_whole(&mut s.tx, domain).await?;
+        }
         longest(s, domain).await
     }
 
@@ -75,8 +80,8 @@ impl Plain for Group {
             let name = trimmed(after.text("name").unwrap_or_default())?;
             after.set("name", name);
         }
-        if before.is_some() {
-            return Ok(());
+        if let Some(before) = before {
+            return users::writable(&mut s.tx, before.text("domain_id").unwrap_or_default()).await;
         }
         let domain = match after.text("domain_id") {
             Some(id) => id.to_owned(),
@@ -85,11 +90,13 @@ impl Plain for Group {
         if facts::domain(&mut s.tx, &domain).await?.is_none() {
             return Err(Error::NotFound("domain", domain));
         }
+        users::writable(&mut s.tx, &domain).await?;
         after.set("domain_id", domain);
         Ok(())
     }
 
     async fn delete(s: &mut Writing<'_>, group: &Authorized<Record<Self>>) -> Result<()> {
+        users::writable(&mut s.tx, group.text("domain_id").unwrap_or_default()).await?;
         delete(&mut s.tx, group, &group.id).await
     }
 
@@ -97,6 +104,16 @@ impl Plain for Group {
         let text = |name| group.text(name).unwrap_or_default();
         format!("Duplicate entry found with name {} at domain ID {}", text("name"), text("domain_id"))
     }
+}
+
+/// `GET /v3/groups/{group_id}`
+///
+/// # Errors
+/// 403 or 404.
+pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
+    let id = s.param("group_id")?;
+    facts::directories::require_group(&mut s.tx, id).await?;
+    resource::get::<Group>(s).await
 }
 
 /// The longest list of users or groups that is stored for a domain, where what is stored has an effect.

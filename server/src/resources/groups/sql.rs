@@ -45,6 +45,19 @@ impl<'a> Membership<'a> {
         Ok(Self { group_id, user_id, group, user })
     }
 
+    /// Checks that neither end is in a directory, which nothing is written to.
+    ///
+    /// # Errors
+    /// 403 when one is.
+    pub async fn writable(&self, tx: &mut Tx) -> Result<()> {
+        let user = self.user.as_ref().map(|user| user.domain_id.as_str());
+        let group = self.group.as_ref().and_then(|group| group.text("domain_id"));
+        for domain in user.into_iter().chain(group) {
+            users::http::writable(tx, domain).await?;
+        }
+        Ok(())
+    }
+
     /// Checks that both ends exist.
     ///
     /// # Errors

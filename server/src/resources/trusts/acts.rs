@@ -16,7 +16,7 @@ use crate::authz::{Authorized, Caller, Object, Writing};
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::facts::{self, EvaluatedTrust, Place};
+use crate::facts::{self, EvaluatedTrust, Place, UserFacts};
 use crate::http::request::{no_content, one, take_text};
 use crate::http::schema::PRINTABLE;
 use crate::notifications::{Action, ObjectKind};
@@ -36,17 +36,19 @@ schema!(TOKENS_QUERY, {
     "properties": {"before": {"type": "string", "description": "A time in UTC; without it, now"}},
 });
 
-/// In which part the caller acts on a trust: a bearer as one, whoever may do it to any trust, or to any on the project, from outside,
-/// and all others as a trustor of the chain. A trustee who manages the project does not decide about what binds them.
-fn part<'a>(s: &Writing<'_>, op: Op, caller: &'a Caller, trust: &EvaluatedTrust) -> Result<Part<'a>> {
+/// In which part the caller acts on a trust: a bearer as one, administrators and managers from outside, and all others as a trustor
+/// of the chain. A trustee who manages the project does not decide about what binds them. Whom an operator's own rule allows it
+/// besides is a manager, unless they are in the chain: a wide rule does not undo what somebody further up has done.
+fn part<'a>(s: &Writing<'_>, caller: &'a Caller, trust: &EvaluatedTrust) -> Result<Part<'a>> {
     if let Some(own) = caller.token().and_then(|t| t.trust_id()).filter(|_| caller.kind() == Kind::Trust) {
         return Ok(Part::Bearer(own));
     }
     let user = caller.user_id();
-    let is_trustee = trust.chain().links().iter().any(|link| link.trustee == user);
-    Ok(if s.allows_any(op)? {
+    let chain = trust.chain();
+    let is_trustee = chain.links().iter().any(|link| link.trustee == user);
+    Ok(if s.holds("admin_required", &Facts::none())? {
         Part::Administrator
-    } else if !is_trustee && s.allows(op, &place(trust))? {
+    } else if !is_trustee && (!chain.has_trustor(user) || s.holds("trust_manager", &place(trust))?) {
         Part::Manager
     } else {
         Part::Trustor(user)
@@ -70,8 +72,16 @@ pub async fn suspend(s: &mut Writing<'_>) -> Result<Response> {
     let trust = load_living(caller, &mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::SuspendTrust, trust)?;
     let reason = take_text(&mut s.body()?, "reason").unwrap_or_default();
-    let part = part(s, Op::SuspendTrust, caller, &trust)?;
-    let done = delegation::suspend(&trust.evaluated, part, caller.user_id(), &reason, s.now)?;
+    let part = part(s, caller, &trust)?;
+    let by = match part {
+        // In whose name they act is not who acts.
+        Part::Bearer(own) => {
+            trust.chain().links().iter().find(|link| link.id == own).map(|link| &*link.trustee)
+        }
+        Part::Administrator | Part::Manager | Part::Trustor(_) => None,
+    };
+    let by = by.unwrap_or(caller.user_id());
+    let done = delegation::suspend(&trust.evaluated, part, by, &reason, s.now)?;
     if let Some(done) = done {
         apart::suspend(&mut s.tx, &trust, &trust, &done).await?;
     }
@@ -84,7 +94,7 @@ pub async fn resume(s: &mut Writing<'_>) -> Result<Response> {
     let caller = pausing(s)?;
     let trust = load_living(caller, &mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::ResumeTrust, trust)?;
-    let part = part(s, Op::ResumeTrust, caller, &trust)?;
+    let part = part(s, caller, &trust)?;
     if let Some(done) = delegation::resume(&trust.evaluated, part)? {
         apart::resume(&mut s.tx, &trust, &trust, done).await?;
     }
@@ -107,6 +117,8 @@ pub async fn end_tokens(s: &mut Writing<'_>) -> Result<Response> {
     let query = s.query()?;
     let trust = load_living(s.caller()?, &mut s.tx, s.request, s.now).await?;
     let trust = s.authorize(Op::EndTrustTokens, trust)?;
+    // A misspelt one would end all.
+    query.has_only(&["before"])?;
     let before = match query.get("before") {
         None => None,
         Some(text) => Some(clock::from_client(text).filter(|at| *at <= s.now).ok_or_else(|| {
@@ -192,6 +204,11 @@ impl Heir<'_> {
             held = facts::effective_roles(tx, self.user, place, &implications).await?;
             holder_roles = facts::effective_roles(tx, chain.holder(), place, &implications).await?;
         }
+        // Nobody has left because nobody can say whether they have; and the name that stays has to be known.
+        let is_open = |user: &UserFacts| user.is_unknown && (!self.is_decided || user.name.is_empty());
+        if trust.users.get(chain.holder()).is_some_and(is_open) {
+            return Err(Error::DirectoryAway);
+        }
         let below = facts::subtree(tx, &chain.leaf().id).await?;
         let below: Vec<&str> = below.iter().skip(1).map(|t| t.id.as_str()).collect();
         let below = facts::chains(tx, &below).await?;
@@ -236,7 +253,9 @@ pub async fn hand_over(
             }
             let id = trust.chain().leaf().id.clone();
             to.take_over(tx, proof, &trust).await.map_err(|error| match error {
-                Error::Forbidden(why) => Error::Forbidden(format!("trust {id} cannot be handed over: {why}")),
+                refused @ (Error::Forbidden(_) | Error::AboveCeiling(_)) => {
+                    Error::Forbidden(format!("trust {id} cannot be handed over: {refused}"))
+                }
                 other => other,
             })?;
             done.push(id);

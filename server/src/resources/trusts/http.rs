@@ -168,7 +168,9 @@ fn required_methods(app: &App, body: &mut Map<String, Value>) -> Result<BTreeSet
         .map(|method| match app.config.auth_methods.iter().any(|known| known == method) {
             true => Ok(method.to_owned()),
             false => {
-                Err(Error::field("required_methods", "names a method that is not among `[auth] methods`"))
+                let known = app.config.auth_methods.join(", ");
+                let problem = format!("`{method}` is not among the methods of this server ({known})");
+                Err(Error::field("required_methods", &problem))
             }
         })
         .collect()
@@ -432,7 +434,7 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     }
     let renounce = query.flag("renounce");
     let trust = match s.authorize(Op::DeleteTrust, trust.clone()) {
-        Err(Error::Forbidden(_) | Error::NotPermitted(_)) if renounce => {
+        Err(Error::Forbidden(_) | Error::AboveCeiling(_) | Error::NotPermitted(_)) if renounce => {
             s.authorize(Op::RenounceTrust, trust)?
         }
         // Keystone's rule knows no managers.

@@ -198,6 +198,17 @@ pub fn trimmed(name: &str) -> Result<String> {
     }
 }
 
+/// Checks that users and groups of a domain can be written: not those of a directory.
+///
+/// # Errors
+/// 403 when they cannot.
+pub async fn writable(tx: &mut Tx, domain: &str) -> Result<()> {
+    match facts::directories::is_served(tx, domain).await? {
+        true => Err(Error::Forbidden("LDAP does not support write operations".into())),
+        false => Ok(()),
+    }
+}
+
 /// `POST /v3/users`
 pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let caller = s.caller()?;
@@ -232,6 +243,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     if facts::domain(&mut s.tx, &user.domain_id).await?.is_none() {
         return Err(Error::NotFound("domain", user.domain_id.clone()));
     }
+    writable(&mut s.tx, &user.domain_id).await?;
     check_default_project(&mut s.tx, user.default_project_id.as_deref()).await?;
     check_links(&mut s.tx, &links).await?;
     sql::insert(&mut s.tx, &user, s.now).await?;
@@ -313,6 +325,9 @@ pub async fn list(s: &mut Reading<'_>) -> Result<Response> {
     let scope = s.listed_domain()?;
     let query = s.query()?;
     let ends = Ends::of(query)?;
+    if let Some(domain) = scope.or(query.get("domain_id")) {
+        facts::directories::require_whole(&mut s.tx, domain).await?;
+    }
     let mut paging = s.paging(&["domain_id", "name"], &["enabled"])?;
     if let Some(limit) = groups::longest(s, scope.or(query.get("domain_id"))).await? {
         paging.limit_to(limit);
@@ -394,6 +409,7 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
     let id = s.param("user_id")?;
     let stored = sql::get(&mut s.tx, id).await?;
     let stored = s.authorize_found(Op::UpdateUser, stored, || no_user(id))?;
+    writable(&mut s.tx, &stored.domain_id).await?;
     let mut body = s.body()?;
     if body.get("id").is_some_and(|other| !other.is_null() && *other != id) {
         return Err(Error::BadRequest("id: Cannot change ID".into()));
@@ -490,6 +506,7 @@ pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     let id = s.param("user_id")?;
     let user = sql::get(&mut s.tx, id).await?;
     let user = s.authorize_found(Op::DeleteUser, user, || no_user(id))?;
+    writable(&mut s.tx, &user.domain_id).await?;
     if let Some(heir) = s.query()?.get("hand_over_to") {
         let to = sql::get(&mut s.tx, heir).await?.filter(|to| to.id != user.id);
         let to = to.ok_or_else(|| Error::field("hand_over_to", "must be the id of another user"))?;
@@ -617,6 +634,11 @@ async fn change_with(s: &mut Writing<'_>, proof: &impl SetsPassword) -> Result<R
     let mut body = s.body()?;
     let old = take_text(&mut body, "original_password").unwrap_or_default();
     let new = take_text(&mut body, "password").unwrap_or_default();
+    let login =
+        Login { parts: s.app.auth(), now: s.now, slow: &mut *s.slow, epoch: s.epoch, line: &s.request.line };
+    if login::is_in_a_directory(&mut s.tx, login, id, &old).await? {
+        return Err(Error::Forbidden("LDAP does not support write operations".into()));
+    }
     let account = login::account(&mut s.tx, id).await?;
     s.request.line.tried(login::tried(account.as_ref(), None, None));
     if account.is_none() {

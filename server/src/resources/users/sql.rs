@@ -151,8 +151,15 @@ async fn find(tx: &mut Tx, build: impl FnOnce(&mut Select)) -> Result<Vec<User>>
 /// A user by id.
 ///
 /// # Errors
-/// When the database fails.
+/// 503 when they are in a directory that does not say how they are; otherwise when the database fails.
 pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<User>> {
+    if tx.directories().is_some() {
+        match facts::user(tx, id).await? {
+            None => return Ok(None),
+            Some(user) if user.is_unknown => return Err(Error::DirectoryAway),
+            Some(_) => {}
+        }
+    }
     let one = |q: &mut Select| {
         q.id("u.id", Some(id));
     };

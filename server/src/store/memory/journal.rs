@@ -122,6 +122,8 @@ pub(super) const JOURNALED: &[Journaled] = &[
     journaled("limit", &[]),
     journaled("vicar_delegation_policy", &[key("d", "holder_id")]),
     journaled("vicar_role_loss", &[key("l", "user_id")]),
+    journaled("vicar_directory", &[]),
+    journaled("vicar_directory_entry", &[key("u", "public_id")]),
 ];
 
 /// The table of that name, if its changes are written down.

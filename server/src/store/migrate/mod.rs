@@ -152,6 +152,15 @@ const STEPS: &[Step] = &[
         mysql: include_str!("0011/mysql.sql"),
         rows: &[include_str!("0011/keypairs.sql")],
     },
+    // When users and groups of directories were read.
+    Step {
+        version: 12,
+        serves_from: 2,
+        sqlite: include_str!("0012/sqlite.sql"),
+        postgres: include_str!("0012/postgres.sql"),
+        mysql: include_str!("0012/mysql.sql"),
+        rows: &[],
+    },
 ];
 
 impl Step {
@@ -437,6 +446,7 @@ mod tests {
             "4d05d75dcb9fd313",
             "724ddc72adbf20ab",
             "4200ce017c18dd4f",
+            "1f3a709c1e5eae17",
         ];
         let now: Vec<String> = STEPS.iter().map(digest).collect();
         assert_eq!(now, frozen);

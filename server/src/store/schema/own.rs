@@ -123,6 +123,25 @@ pub const OWN: &[Table] = &[
         indexes: &[index("ix_vicar_use_audit_chain_id", &["audit_chain_id"])],
         ..Table::EMPTY
     },
+    // When all users and groups of a domain's directory were read, and when single users were: microseconds since 1970. What was
+    // read is in Keystone's tables; `gone_at` is when an entry was found to be there no more. See `directory/`.
+    Table {
+        name: "vicar_directory",
+        columns: &[varchar("domain_id", 64).goes_with("domain"), bigint("read_at")],
+        primary_key: &["domain_id"],
+        ..Table::EMPTY
+    },
+    Table {
+        name: "vicar_directory_entry",
+        columns: &[
+            varchar("public_id", 64).goes_with("user"),
+            varchar("domain_id", 64).goes_with("domain"),
+            bigint("read_at"), bigint("gone_at").null(),
+        ],
+        primary_key: &["public_id"],
+        indexes: &[index("ix_vicar_directory_entry_domain_id", &["domain_id"])],
+        ..Table::EMPTY
+    },
     // Fingerprints of signed requests already seen, each until it could no longer be replayed.
     Table {
         name: "vicar_replay",

@@ -1,0 +1,13 @@
+CREATE TABLE IF NOT EXISTS vicar_directory (
+    domain_id VARCHAR(64) NOT NULL,
+    read_at BIGINT NOT NULL,
+    PRIMARY KEY (domain_id)
+);
+CREATE TABLE IF NOT EXISTS vicar_directory_entry (
+    public_id VARCHAR(64) NOT NULL,
+    domain_id VARCHAR(64) NOT NULL,
+    read_at BIGINT NOT NULL,
+    gone_at BIGINT,
+    PRIMARY KEY (public_id)
+);
+CREATE INDEX IF NOT EXISTS ix_vicar_directory_entry_domain_id ON vicar_directory_entry (domain_id);
