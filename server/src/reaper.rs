@@ -163,6 +163,7 @@ impl Old {
         let since = now.saturating_sub(app.config.oldest_token());
         Self(vec![
             ("vicar_replay", "seen_until < ?", now.into()),
+            ("vicar_workload", "ends_at < ?", now.into()),
             ("vicar_role_loss", "lost_at < ?", since.into()),
             ("revocation_event", "revoked_at < ?", DateTime(since).into()),
         ])

@@ -85,6 +85,7 @@ impl Passed {
             known: Known::default(),
             federated: None,
             logged_in: None,
+            workload: None,
         }
     }
 

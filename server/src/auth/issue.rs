@@ -1,7 +1,8 @@
 //! Issuing tokens: who is it, for which scope, and what ends the token.
 
 use vicar_rules::Micros;
-use vicar_rules::delegation::{self, Narrower, Presence, Spent, Trust, Until, Use};
+use vicar_rules::binding::Workload;
+use vicar_rules::delegation::{self, Narrower, Presence, Presented, Spent, Trust, Until, Use};
 use vicar_rules::terms::Login;
 use vicar_rules::token::{self, ScopeKind};
 
@@ -37,6 +38,19 @@ pub struct Identity {
     pub federated: Option<Federated>,
     /// When the login was, at the latest, that a source token comes from.
     pub logged_in: Option<Micros>,
+    /// Which workload it is, where an identity provider has just said so.
+    pub workload: Option<Workload>,
+}
+
+impl Identity {
+    /// Which workload it is: the one that has just logged in, or the one that a source token comes from.
+    async fn workload(&self, tx: &mut Tx) -> Result<Option<Workload>> {
+        match (&self.workload, &self.root_audit_id) {
+            (Some(workload), _) => Ok(Some(workload.clone())),
+            (None, Some(first)) => facts::workloads::of_chain(tx, first).await,
+            (None, None) => Ok(None),
+        }
+    }
 }
 
 /// A token that is about to be made.
@@ -134,6 +148,7 @@ pub async fn from_token(
         known: Known::of_caller(Some(&source)),
         federated: source.payload.federated.clone(),
         logged_in: Some(source.login(parts.config).at),
+        workload: None,
     })
 }
 
@@ -212,7 +227,13 @@ pub async fn issue(
             }
             if trust.status().live().is_some() {
                 let login = Login { methods: &who.methods, at: who.logged_in.unwrap_or(now) };
-                delegation::admit(&trust.evaluated, login, external_id.as_deref(), now)?;
+                let workload = match leaf.binding {
+                    Some(_) => who.workload(tx).await?,
+                    None => None,
+                };
+                let presented =
+                    Presented { external_id: external_id.as_deref(), workload: workload.as_ref() };
+                delegation::admit(&trust.evaluated, login, presented, now)?;
                 own.check(&trust.evaluated, &implications)?;
             }
             until = until.min(trust.chain().until()).min(longest(&trust, now));
@@ -236,8 +257,14 @@ pub async fn issue(
     let federated =
         who.federated.filter(|_| !matches!(scope, PayloadScope::Trust(..) | PayloadScope::Less(..)));
     let root = who.root_audit_id;
+    let workload = who.workload;
     let draft = Draft { user: who.user, methods: who.methods, scope, until, root, federated };
-    mint(tx, parts, draft, known, now).await
+    let (text, token) = mint(tx, parts, draft, known, now).await?;
+    // A token of a trust is not exchanged for others.
+    if let Some(workload) = workload.filter(|_| token.trust.is_none()) {
+        facts::workloads::keep(tx, token.root_audit_id(), &workload, token.payload.expires).await?;
+    }
+    Ok((text, token))
 }
 
 /// The latest end that a trust's terms let a token have that is issued now.

@@ -14,7 +14,7 @@ use crate::crypto::passwords::Passwords;
 use crate::directory::{self, Service, Who};
 use crate::error::{Error, Result};
 use crate::ids;
-use crate::oidc::{Attributes, Providers, Refusal};
+use crate::oidc::{Bearer, Providers, Refusal};
 use crate::queue::Origin;
 use crate::reason::Reason;
 use crate::remote::{self, Remote};
@@ -70,7 +70,7 @@ enum Answer {
     NotNow,
     Fits(bool),
     Mapped(Option<Box<Mapped>>),
-    Bearer(std::result::Result<Attributes, Refusal>),
+    Bearer(std::result::Result<Bearer, Refusal>),
     LoggedIn(directory::Login),
 }
 
@@ -173,7 +173,7 @@ impl SlowWork {
     ///
     /// # Errors
     /// 401 when the token is none of its, 503 when that cannot be told; [`Error::Pending`] until it is known.
-    pub fn bearer(&mut self, (provider, protocol): (&str, &str), token: &str) -> Result<Attributes> {
+    pub fn bearer(&mut self, (provider, protocol): (&str, &str), token: &str) -> Result<Bearer> {
         let question = [provider, protocol, token].map(str::to_owned);
         match self.ask(Question::Bearer(question))? {
             Answer::Bearer(Ok(said)) => Ok(said),

@@ -24,6 +24,7 @@ pub mod roles;
 pub mod terms;
 pub mod trusts;
 pub mod users;
+pub mod workloads;
 
 use vicar_rules::delegation::Presence;
 

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use url::Url;
 use vicar_rules::Micros;
+use vicar_rules::binding::Workload;
 
 use self::fetch::Fetch;
 use self::jws::{Fault, Key, Unverified};
@@ -27,6 +28,15 @@ const MOST_CLAIMS: usize = 200;
 
 /// What a provider says of somebody, by the names of attributes.
 pub type Attributes = BTreeMap<String, String>;
+
+/// The bearer of a token, by the word of its provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bearer {
+    /// What it says of them.
+    pub attributes: Attributes,
+    /// Who they are there.
+    pub workload: Workload,
+}
 
 /// Why a token lets nobody in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +105,7 @@ impl Providers {
         (provider, protocol): (&str, &str),
         token: &str,
         now: Micros,
-    ) -> Result<Attributes, Refusal> {
+    ) -> Result<Bearer, Refusal> {
         let found = self.find(provider, protocol).ok_or(Refusal::NotTheirs)?;
         let judged = found.judge(token, now).await;
         if let Err((why, refusal)) = &judged {
@@ -115,7 +125,7 @@ fn not_theirs(why: Fault) -> (String, Refusal) {
 }
 
 impl Provider {
-    async fn judge(&self, token: &str, now: Micros) -> Judged<Attributes> {
+    async fn judge(&self, token: &str, now: Micros) -> Judged<Bearer> {
         let token = Unverified::read(token).map_err(not_theirs)?;
         let keys = self.keys(now).await?;
         let claims = match token.verify(&keys).map_err(not_theirs)? {
@@ -128,8 +138,8 @@ impl Provider {
                     .ok_or(not_theirs("no key of the provider fits it"))?
             }
         };
-        check(claims, &self.options, now).map_err(not_theirs)?;
-        Ok(attributes(claims, &self.options.prefix))
+        let workload = check(claims, &self.options, now).map_err(not_theirs)?;
+        Ok(Bearer { attributes: attributes(claims, &self.options.prefix), workload })
     }
 
     fn known(&self) -> Known {
@@ -208,19 +218,19 @@ fn unknown(why: &str, now: Micros, tried: Option<Micros>) -> (String, Refusal) {
     (why.to_owned(), Refusal::Unknown(seconds))
 }
 
-/// Whether verified claims are those of a token for this service that is good now.
-fn check(claims: &Map<String, Value>, options: &Oidc, now: Micros) -> Result<(), Fault> {
+/// Whose token it is by verified claims, if it is one for this service that is good now.
+fn check(claims: &Map<String, Value>, options: &Oidc, now: Micros) -> Result<Workload, Fault> {
     if claims.get("iss").and_then(Value::as_str) != Some(&options.issuer) {
         return Err("it is another issuer's");
     }
     let is_ours =
         |value: &Value| value.as_str().is_some_and(|aud| options.audience.iter().any(|ours| ours == aud));
-    let is_for_us = match claims.get("aud") {
-        Some(Value::Array(all)) => all.iter().any(is_ours),
-        Some(one) => is_ours(one),
-        None => false,
+    let audiences = match claims.get("aud") {
+        Some(Value::Array(all)) => all.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
     };
-    if !is_for_us {
+    if !audiences.iter().any(is_ours) {
         return Err("it is for somebody else");
     }
     // Whoever only has the token cannot use one that is bound to a key.
@@ -242,7 +252,11 @@ fn check(claims: &Map<String, Value>, options: &Oidc, now: Micros) -> Result<(),
         }
     }
     match claims.get("sub").and_then(Value::as_str) {
-        Some(sub) if !sub.is_empty() => Ok(()),
+        Some(sub) if !sub.is_empty() => Ok(Workload {
+            issuer: options.issuer.clone(),
+            subject: sub.to_owned(),
+            audiences: audiences.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        }),
         _ => Err("it names no user"),
     }
 }

@@ -23,7 +23,7 @@ fn b64(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// A key of a provider, by its name.
-struct Key(&'static str, EcdsaKeyPair);
+pub struct Key(&'static str, EcdsaKeyPair);
 
 impl Key {
     fn new(name: &'static str) -> Self {
@@ -38,7 +38,7 @@ impl Key {
         json!({"kty": "EC", "crv": "P-256", "kid": self.0, "x": b64(&point[1..33]), "y": b64(&point[33..])})
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub fn sign(&self, claims: &Value) -> String {
         let head = json!({"alg": "ES256", "kid": self.0, "typ": "at+jwt"});
         let signed = format!("{}.{}", b64(head.to_string()), b64(claims.to_string()));
         let made = self.1.sign(&SystemRandom::new(), signed.as_bytes()).expect("signs");
@@ -57,8 +57,8 @@ enum State {
 }
 
 /// A provider that says what the test wants.
-struct Provider {
-    url: String,
+pub struct Provider {
+    pub url: String,
     says: Arc<Mutex<(State, String, Value)>>,
     asked: Arc<AtomicUsize>,
 }
@@ -131,14 +131,14 @@ fn answer(mut stream: TcpStream, says: &Mutex<(State, String, Value)>, own: &str
 }
 
 /// A server, the provider `campus`, and its key.
-struct Cloud {
-    s: Server,
-    p: Provider,
-    key: Key,
+pub struct Cloud {
+    pub s: Server,
+    pub p: Provider,
+    pub key: Key,
 }
 
 impl Cloud {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let key = Key::new("one");
         let p = Provider::new(&[&key]);
         let s = Server::with(&format!(
@@ -167,7 +167,7 @@ impl Cloud {
         self.s.clock.now() / SECOND
     }
 
-    fn claims(&self, more: Value) -> Value {
+    pub fn claims(&self, more: Value) -> Value {
         let mut all = json!({
             "iss": self.p.url, "aud": "cloud", "sub": "ann", "groups": ["staff"],
             "iat": self.now(), "exp": self.now() + 300,
@@ -176,11 +176,11 @@ impl Cloud {
         all
     }
 
-    fn token(&self, more: Value) -> String {
+    pub fn token(&self, more: Value) -> String {
         self.key.sign(&self.claims(more))
     }
 
-    fn bear(&self, token: &str) -> Answer {
+    pub fn bear(&self, token: &str) -> Answer {
         self.s.call("POST", AUTH, &[("Authorization", &format!("Bearer {token}"))], None)
     }
 

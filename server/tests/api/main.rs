@@ -67,3 +67,4 @@ mod terms;
 mod tokens;
 mod trusts;
 mod users;
+mod workloads;

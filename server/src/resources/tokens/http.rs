@@ -6,6 +6,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
+use vicar_rules::binding::Workload;
 use vicar_rules::delegation::Until;
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::refusal::Refusal;
@@ -268,7 +269,7 @@ async fn identify(
     // Whom each method proved.
     let mut users: Vec<(String, String)> = Vec::new();
     let mut text = None;
-    let (mut is_theirs, mut came_from) = (false, None);
+    let (mut is_theirs, mut came) = (false, Came::default());
     if remote.is_some() && s.app.config.auth_methods.iter().any(|m| m == "external") {
         let shown =
             external::shown(&mut s.tx, s.app.auth(), remote.as_ref(), "external", &s.request.line).await;
@@ -347,10 +348,10 @@ async fn identify(
                         )));
                     }
                     None => {
-                        let (arrived, from) = arrive(s, &method, data, remote.as_ref()).await?;
+                        let arrived;
+                        (arrived, came) = arrive(s, &method, data, remote.as_ref()).await?;
                         users.push((method, arrived.user.clone()));
                         proofs.arrived = Some(arrived);
-                        came_from = from;
                     }
                 }
             }
@@ -375,11 +376,13 @@ async fn identify(
             known: Known::default(),
             federated: None,
             logged_in: None,
+            workload: None,
         },
     };
-    if came_from.is_some() {
-        who.federated = came_from;
+    if came.federated.is_some() {
+        who.federated = came.federated;
     }
+    who.workload = came.workload;
     // By these methods a token of those is exchanged who came so.
     if is_theirs && who.federated.is_none() {
         return Err(UNSUPPORTED);
@@ -410,13 +413,22 @@ async fn identify(
     Ok((who, proofs))
 }
 
+/// Where somebody came from.
+#[derive(Default)]
+struct Came {
+    /// By which protocol of which provider; nothing for a user who was here before and only logs in this way.
+    federated: Option<Federated>,
+    /// Which workload it is, where the provider has signed it.
+    workload: Option<Workload>,
+}
+
 /// Receives who comes through the identity provider that a login names, as a front server says of them.
 async fn arrive(
     s: &mut Writing<'_>,
     method: &str,
     mut data: Map<String, Value>,
     remote: Option<&Remote>,
-) -> Result<(Arrived, Option<Federated>)> {
+) -> Result<(Arrived, Came)> {
     let mut part = |name: &str| match data.remove(name) {
         Some(Value::String(text)) => Ok(text),
         _ => {
@@ -433,10 +445,12 @@ async fn arrive(
         true => request.bearer()?,
         false => None,
     };
+    let mut workload = None;
     let comer = match bearer {
         Some(token) => {
             let said = s.slow.bearer(at, token)?;
-            let of = |name: &str| Ok(said.get(name).cloned());
+            workload = Some(said.workload);
+            let of = |name: &str| Ok(said.attributes.get(name).cloned());
             federated::comer(&mut s.tx, s.app.auth(), s.slow, way, None, of).await?
         }
         None => {
@@ -450,7 +464,8 @@ async fn arrive(
     let arrived = arrivals::receive(s, &comer).await?;
     federated::note(&s.request.line, &arrived.user);
     let groups = arrived.groups.clone();
-    Ok((arrived, groups.map(|groups| Federated { provider, protocol, groups })))
+    let federated = groups.map(|groups| Federated { provider, protocol, groups });
+    Ok((arrived, Came { federated, workload }))
 }
 
 /// What a method needs that counts failures.

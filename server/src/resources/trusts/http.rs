@@ -22,7 +22,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts::evidence::{self, Evidence, Evidences};
-use crate::facts::{self, EvaluatedTrust, Place, origin};
+use crate::facts::{self, EvaluatedTrust, Place, origin, terms};
 use crate::http::request::{created, no_content, one, take_text};
 use crate::http::schema::TEXT;
 use crate::http::{Links, Request};

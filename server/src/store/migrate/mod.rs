@@ -161,6 +161,15 @@ const STEPS: &[Step] = &[
         mysql: include_str!("0012/mysql.sql"),
         rows: &[],
     },
+    // Which workloads logged in.
+    Step {
+        version: 13,
+        serves_from: 2,
+        sqlite: include_str!("0013/sqlite.sql"),
+        postgres: include_str!("0013/postgres.sql"),
+        mysql: include_str!("0013/mysql.sql"),
+        rows: &[],
+    },
 ];
 
 impl Step {

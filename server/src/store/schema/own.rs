@@ -142,6 +142,18 @@ pub const OWN: &[Table] = &[
         indexes: &[index("ix_vicar_directory_entry_domain_id", &["domain_id"])],
         ..Table::EMPTY
     },
+    // Of which workload a login was, by the word of its identity provider, as long as a token of that login can live: by the first
+    // audit id of these. `audiences` is a JSON list. See `facts/workloads.rs`.
+    Table {
+        name: "vicar_workload",
+        columns: &[
+            varchar("audit_chain_id", 32), text("issuer"), text("subject"), text("audiences"),
+            bigint("ends_at"),
+        ],
+        primary_key: &["audit_chain_id"],
+        indexes: &[index("ix_vicar_workload_ends_at", &["ends_at"])],
+        ..Table::EMPTY
+    },
     // Fingerprints of signed requests already seen, each until it could no longer be replayed.
     Table {
         name: "vicar_replay",

@@ -1,0 +1,49 @@
+//! Of which workload a login was, by the word of its identity provider: kept as long as a token of that login can live, and read
+//! where a trust is bound to a workload. Tokens do not carry it, since a Keystone has to read them.
+
+use std::collections::BTreeSet;
+
+use vicar_rules::Micros;
+use vicar_rules::binding::Workload;
+
+use crate::args;
+use crate::error::{Error, Result};
+use crate::store::{Id, Insert, Tx, WriteTx};
+use crate::system::System;
+
+/// The workload that logged in where this chain of tokens began, if it was one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_chain(tx: &mut Tx, first_audit_id: &str) -> Result<Option<Workload>> {
+    let sql = "SELECT issuer, subject, audiences FROM vicar_workload WHERE audit_chain_id = ?";
+    let stored = tx
+        .first(sql, args![Id(first_audit_id)], |r| {
+            Ok((r.take::<String>()?, r.take::<String>()?, r.take::<String>()?))
+        })
+        .await?;
+    let Some((issuer, subject, audiences)) = stored else { return Ok(None) };
+    let audiences: BTreeSet<String> = serde_json::from_str(&audiences)
+        .map_err(|e| Error::Internal(format!("vicar_workload.audiences: {e}")))?;
+    Ok(Some(Workload { issuer, subject, audiences }))
+}
+
+/// Keeps the workload of a login whose tokens end at this instant or before.
+///
+/// # Errors
+/// When the database fails.
+pub async fn keep(
+    tx: &mut WriteTx,
+    first_audit_id: &str,
+    workload: &Workload,
+    ends_at: Micros,
+) -> Result<()> {
+    let row = Insert::into("vicar_workload")
+        .set("audit_chain_id", first_audit_id)
+        .set("issuer", &workload.issuer)
+        .set("subject", &workload.subject)
+        .set("audiences", serde_json::json!(workload.audiences).to_string())
+        .set("ends_at", ends_at);
+    tx.execute(&System::Login, &row).await?;
+    Ok(())
+}
