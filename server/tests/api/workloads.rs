@@ -105,8 +105,7 @@ fn a_binding_asks_for_the_issuer_and_the_audience_too() {
     let made = |binding: Value, end: &str| {
         id(&cast.make(json!({"trustee_binding": binding, "expires_at": end})).expect(201), "trust")
     };
-    let elsewhere =
-        made(json!({"issuer": "https://elsewhere", "subject": "pod"}), "2033-01-01T00:00:00Z");
+    let elsewhere = made(json!({"issuer": "https://elsewhere", "subject": "pod"}), "2033-01-01T00:00:00Z");
     is_refused(cast.uses(json!({"sub": "pod"}), &elsewhere));
     let binding = json!({"issuer": cast.c.p.url, "subject": "pod", "audience": "heat"});
     let for_heat = made(binding.clone(), "2033-01-02T00:00:00Z");
@@ -157,10 +156,12 @@ fn to_a_keystone_a_bound_trust_is_deleted_and_a_workload_is_forgotten_with_its_t
     let cast = Cast::new();
     let trust = cast.bound(json!({}));
     let s = &cast.c.s;
-    let count = |sql: &str| s.runtime.block_on(async {
-        let mut tx = s.another_store().read().await.expect("begins");
-        tx.all(sql, args![]).await.expect("reads").len()
-    });
+    let count = |sql: &str| {
+        s.runtime.block_on(async {
+            let mut tx = s.another_store().read().await.expect("begins");
+            tx.all(sql, args![]).await.expect("reads").len()
+        })
+    };
     assert_eq!(count(&format!("SELECT id FROM trust WHERE id = '{trust}' AND deleted_at IS NULL")), 0);
     cast.c.bear(&cast.c.token(json!({"sub": "pod"}))).expect(201);
     let workloads = "SELECT audit_chain_id FROM vicar_workload";

@@ -176,7 +176,7 @@ fn read_extra(text: Option<String>) -> Map<String, Json> {
 }
 
 /// Attributes that are the server's: a client's are ignored, and never shown.
-pub const OWN: [&str; 20] = [
+pub const OWN: [&str; 21] = [
     "id",
     "redelegated_trust_id",
     "deleted_at",
