@@ -1,5 +1,5 @@
-"""Logins through an identity provider, on a Keystone and on Vicar with one database: who came to one is the same user on the
-other. What the provider says is in headers, which WSGI shows to the Keystone as a web server around it would."""
+"""Logins through an identity provider, on a Keystone and on Vicar with one database: who came to one is the same user
+on the other. What the provider says is in headers, which WSGI shows to the Keystone as a web server around it would."""
 import contextlib
 
 import pytest
@@ -199,7 +199,8 @@ def test_refusals(sides):
         sides.drop(provider)
     provider = sides.provider(rules({'user': user}), remote_ids=[fresh('https://a')])
     side = sides.both[0]
-    mine = side.api.get('%s/identity_providers/%s' % (F, provider), side.admin).body['identity_provider']['remote_ids'][0]
+    told = side.api.get('%s/identity_providers/%s' % (F, provider), side.admin).body['identity_provider']
+    mine = told['remote_ids'][0]
     side.api.patch('%s/identity_providers/%s/protocols/mapped' % (F, provider), side.admin, {'protocol': {
         'mapping_id': provider, 'remote_id_attribute': 'HTTP_OIDC_ISS'}})
     side.api.delete('%s/identity_providers/%s/protocols/mapped' % (F, provider), side.admin).want(204)

@@ -197,7 +197,9 @@ class Cloud:
         os.makedirs(self.domains_dir)
         self.k = Keystone(settings={
             'identity': {'domain_specific_drivers_enabled': 'true', 'domain_config_dir': self.domains_dir},
-            'vicar': {'directory_max_age': str(MAX_AGE)},
+            'vicar': {'directory_max_age': str(MAX_AGE), 'trusted_proxies': '127.0.0.1', 'assertion_headers': 'OIDC-',
+                      'remote_user_header': 'X-User', 'remote_domain_header': 'X-Domain'},
+            'auth': {'external': 'Domain'},
         })
         self.k.start()
         ka = api.Api(self.k.url)
@@ -474,6 +476,61 @@ def renamed(cloud):
     cloud.same('users after a change of a name', '/users?domain_id=' + people)
 
 
+def named(cloud):
+    """Users of the directory whom a front server names, or the mapping of an identity provider."""
+    c, va, slapd, admin, people = cloud.c, cloud.va, cloud.slapd, cloud.admin, cloud.domains['People']
+    at = '/OS-FEDERATION/identity_providers/named'
+    domain = va.make(admin, 'domain', name='named')
+
+    def mapping(call, *local):
+        rules = [{'local': list(local), 'remote': [{'type': 'OIDC-sub'}]}]
+        return call('/OS-FEDERATION/mappings/named', admin, {'mapping': {'rules': rules}})
+
+    def by_mapping(name):
+        return va.get(at + '/protocols/mapped/auth', headers={'OIDC-sub': name})
+
+    def by_server(name):
+        body = {'auth': {'identity': {'methods': ['external'], 'external': {}}}}
+        return va.post('/auth/tokens', body=body, headers={'X-User': name, 'X-Domain': 'People'})
+
+    mapping(va.put, {'user': {'name': '{0}', 'type': 'local', 'domain': {'id': people}}}).want(201)
+    va.put(at, admin, {'identity_provider': {'enabled': True, 'domain_id': domain}}).want(201)
+    va.put(at + '/protocols/mapped', admin, {'protocol': {'mapping_id': 'named'}}).want(201)
+    for how, call, name in (('a mapping', by_mapping, 'newcomer'), ('a front server', by_server, 'latecomer')):
+        c.status('%s names nobody' % how, call(name), 401)
+        slapd.add(person(name, 'People', employeeType='TRUE'))
+        # No list and no login has shown them.
+        token = call(name)
+        c.status('%s names somebody who is new' % how, token, 201)
+        c.equal('with the id of the directory', token.body['token']['user']['id'],
+                hashlib.sha256((people + 'user' + name).encode()).hexdigest())
+        slapd.set(dn(name, 'People'), 'employeeType', 'FALSE')
+        c.status('not when they are disabled', call(name), 401)
+        slapd.remove(dn(name, 'People'))
+        c.status('not when they are gone', call(name), 401)
+        time.sleep(MAX_AGE + 0.5)
+        c.status('and the token is dead', va.validate(admin, token.headers['X-Subject-Token']), 404)
+    mapping(va.patch, {'user': {'name': '{0}'}}, {'group': {'name': 'team', 'domain': {'id': people}}}).want(200)
+    c.status('a mapping says no group of the directory', by_mapping('visitor'), 403)
+    # A Keystone on this database has put somebody into one all the same, and then it is gone.
+    mapping(va.patch, {'user': {'name': '{0}'}}).want(200)
+    visitor = by_mapping('visitor').want(201).body['token']['user']['id']
+    slapd.add(group('brief', 'Groups', ['uid=nobody,' + SUFFIX]))
+    time.sleep(MAX_AGE + 0.5)
+    shown = va.get('/groups?domain_id=' + people, admin).want(200).body['groups']
+    brief = [each['id'] for each in shown if each['name'] == 'brief']
+    db = sqlite3.connect(cloud.k.store.database, timeout=30)
+    with db:
+        db.execute("INSERT INTO expiring_user_group_membership VALUES (?, ?, 'named', '2026-01-01 00:00:00')",
+                   (visitor, *brief))
+    db.close()
+    slapd.remove('cn=brief,ou=Groups,' + SUFFIX)
+    time.sleep(MAX_AGE + 0.5)
+    answer = va.get('/groups?domain_id=' + people, admin)
+    c.status('groups without it', answer, 200)
+    c.ok('it is gone', answer.status == 200 and all(each['name'] != 'brief' for each in answer.body['groups']))
+
+
 def away(cloud):
     """The directory is away, and comes back."""
     c, slapd, people = cloud.c, cloud.slapd, cloud.domains['People']
@@ -585,8 +642,8 @@ def stored(cloud):
         c.status('without one', a.login_answer(('alice', domain), PW), 401)
 
 
-PARTS = [lists, logins, roles, rows, writes, delegation, leaves, groups_change, disabled, renamed, away, slow, referral,
-         wrong, stored]
+PARTS = [lists, logins, roles, rows, writes, delegation, leaves, groups_change, disabled, renamed, named, away, slow,
+         referral, wrong, stored]
 
 
 def main():

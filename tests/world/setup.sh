@@ -1,8 +1,8 @@
 #!/bin/bash
-# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|ldap|tempest|heat|octavia|fuzz|lint|packages|watching|site|bench|services|databases|cluster|proxies|gophercloud|counts]...
+# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|ldap|provider|tempest|heat|octavia|fuzz|lint|packages|watching|site|bench|services|databases|cluster|proxies|gophercloud|counts]...
 #     (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
-# ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt.
+# ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt; `provider` is one of Node's, from provider/.
 # An environment is made anew only when its requirements file has changed.
 # The last seven are none: Debian's packages, whose own servers are not started. `bench` is what a
 # benchmark needs, `services` what Heat needs, `databases` what Vicar can use, `cluster` what makes several
@@ -12,7 +12,7 @@ set -eu
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 ldap tempest heat octavia fuzz lint packages watching site bench services databases cluster proxies gophercloud counts
+[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 ldap provider tempest heat octavia fuzz lint packages watching site bench services databases cluster proxies gophercloud counts
 
 want=()
 # What makes an environment usable is in a package of its own.
@@ -51,6 +51,9 @@ for name in "$@"; do
       [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ] || want+=(python3-dev)
       [ -e /usr/include/ldap.h ] || want+=(libldap2-dev)
       [ -e /usr/include/sasl/sasl.h ] || want+=(libsasl2-dev);;
+    provider)
+      command -v node >/dev/null || want+=(nodejs)
+      command -v npm >/dev/null || want+=(npm);;
     octavia|fuzz|tempest|lint|keystone27|keystone28|keystone29) ;;
     packages)     # what makes packages, judges them, and is a clean machine for them
       for each in dpkg-shlibdeps:dpkg-dev lintian:lintian debootstrap:debootstrap systemd-nspawn:systemd-container \
@@ -107,12 +110,14 @@ for name in "$@"; do
   list=$here/requirements-$name.txt
   env=$cache/$name
   lists=("$list")
+  maker=(python3 --version)
   # An older Keystone runs on what the newest one brings.
   case $name in
     keystone??|ldap) lists+=("$here/requirements-keystone.txt");;
     octavia) lists+=("$here/requirements-heat.txt");;
+    provider) lists=("$here/provider/package.json" "$here/provider/package-lock.json") maker=(node --version);;
   esac
-  stamp=$({ python3 --version; cat "${lists[@]}"; } | sha256sum | cut -d' ' -f1)
+  stamp=$({ "${maker[@]}"; cat "${lists[@]}"; } | sha256sum | cut -d' ' -f1)
   (
     flock 9                 # two runs at once: the second finds it made
     if [ "$(cat "$env/.stamp" 2>/dev/null)" = "$stamp" ]; then
@@ -120,6 +125,14 @@ for name in "$@"; do
       exit 0
     fi
     rm -rf "$env"
+    if [ "$name" = provider ]; then
+      mkdir "$env"
+      cp "${lists[@]}" "$env"
+      npm ci --prefix "$env" --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+      echo "$stamp" > "$env/.stamp"
+      echo "$name: made ($env)"
+      exit 0
+    fi
     python3 -m venv "$env"
     # What is used is compiled when it is imported: a third of all that there is.
     pip=("$env/bin/python" -m pip -q --disable-pip-version-check install --no-compile -r "$list")

@@ -4,7 +4,8 @@
 use vicar_rules::Micros;
 
 use super::Parts;
-use super::login::{self, Account};
+use super::login::{self, Account, Called};
+use super::slow::SlowWork;
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::line::Line;
@@ -31,10 +32,11 @@ pub struct Shown(Account);
 /// The user whom the front server has authenticated, for one of the two methods.
 ///
 /// # Errors
-/// 401 when there is none.
+/// 401 when there is none, 503 when they are in a directory that is away; [`Error::Pending`] until that is asked.
 pub async fn shown(
     tx: &mut Tx,
     parts: Parts<'_>,
+    slow: &mut SlowWork,
     remote: Option<&Remote>,
     method: &str,
     line: &Line,
@@ -47,7 +49,8 @@ pub async fn shown(
         Some(name) => facts::domain_named(tx, name).await?.ok_or_else(nobody)?.id,
         None => parts.config.default_domain_id.clone(),
     };
-    let account = login::find_account(tx, &remote.user, &domain).await?.ok_or_else(nobody)?;
+    let account = login::let_in(tx, slow, Called::Name(&remote.user, &domain)).await?;
+    let account = account.ok_or_else(nobody)?;
     line.tried(login::tried(Some(&account), Some(&remote.user), Some(domain)));
     Ok(Shown(account))
 }

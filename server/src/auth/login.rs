@@ -181,6 +181,56 @@ pub async fn seen(tx: &mut WriteTx, parts: Parts<'_>, account: &Account, now: Mi
     Ok(())
 }
 
+/// Whom somebody names who is believed: a front server, or a mapping.
+#[derive(Debug, Clone, Copy)]
+pub enum Called<'a> {
+    /// By the id.
+    Id(&'a str),
+    /// By the name, in the domain with an id.
+    Name(&'a str, &'a str),
+}
+
+/// The account of whom somebody else has let in. Of a domain with a directory it is the directory that says who that is.
+///
+/// # Errors
+/// 401 for a user of a directory who is disabled, 503 when a directory is away; [`Error::Pending`] until it is asked.
+pub async fn let_in(tx: &mut Tx, slow: &mut SlowWork, called: Called<'_>) -> Result<Option<Account>> {
+    let there = match called {
+        _ if tx.directories().is_none() => None,
+        Called::Id(id) => directories::mapped(tx, &[id]).await?.remove(id),
+        Called::Name(name, domain) => Some((domain.to_owned(), name.to_owned())),
+    };
+    if let Some((domain, word)) = there
+        && directories::is_served(tx, &domain).await?
+    {
+        let who = if matches!(called, Called::Id(_)) { Who::Local(word) } else { Who::Named(word) };
+        return match slow.log_in(&domain, who, None)? {
+            Right(id) => in_rows(tx, id).await.map(Some),
+            Wrong(_) | Nobody => Ok(None),
+            Away => Err(Error::DirectoryAway),
+        };
+    }
+    match called {
+        Called::Id(id) => account(tx, id).await,
+        Called::Name(name, domain) => find_account(tx, name, domain).await,
+    }
+}
+
+/// The account of a user of a directory, which has just said how they are.
+async fn in_rows(tx: &mut Tx, id: String) -> Result<Account> {
+    let user = facts::user(tx, &id).await?;
+    if user.as_ref().is_some_and(|user| user.is_unknown) {
+        return Err(Error::DirectoryAway);
+    }
+    if !user.is_some_and(|user| user.presence == Presence::Active) {
+        return Err(Error::Unauthorized(Reason::Disabled));
+    }
+    let sql = "SELECT last_active_at FROM \"user\" WHERE id = ?";
+    let last_active: Option<Option<Date>> = tx.first(sql, args![Id(&id)], |r| r.take()).await?;
+    let options = options(tx, &id).await?;
+    Ok(Account { options, ..Account::elsewhere(id, last_active.flatten()) })
+}
+
 /// Whether the owner of a password is in a directory, which has to know it as theirs.
 ///
 /// # Errors
@@ -446,7 +496,7 @@ impl Login<'_> {
         };
         // Nobody has an empty one; and a server would take it for no login at all.
         let fits = !password.is_empty() && password.len() <= self.parts.config.max_password_length;
-        let said = if fits { self.slow.log_in(domain, who.clone(), &password)? } else { Nobody };
+        let said = if fits { self.slow.log_in(domain, who.clone(), Some(&password))? } else { Nobody };
         let id = match said {
             Right(id) => id,
             Wrong(id) => {
@@ -466,18 +516,8 @@ impl Login<'_> {
         };
         let in_domain = name.as_ref().map(|_| domain.to_owned());
         self.line.tried(Tried { user: Some(id.clone()), name, domain: in_domain, ..Tried::default() });
-        let user = facts::user(tx, &id).await?;
-        if user.as_ref().is_some_and(|user| user.is_unknown) {
-            return Err(Error::DirectoryAway);
-        }
-        if !user.is_some_and(|user| user.presence == Presence::Active) {
-            return Err(Error::Unauthorized(Reason::Disabled));
-        }
-        let sql = "SELECT last_active_at FROM \"user\" WHERE id = ?";
-        let last_active: Option<Option<Date>> = tx.first(sql, args![Id(&id)], |r| r.take()).await?;
-        verdict(Some(id.clone()), Verdict::Right);
-        let options = options(tx, &id).await?;
-        let account = Account { options, ..Account::elsewhere(id, last_active.flatten()) };
+        let account = in_rows(tx, id.clone()).await?;
+        verdict(Some(id), Verdict::Right);
         Ok(Passed { account, password, epoch: self.epoch })
     }
 

@@ -33,8 +33,8 @@ enum Question {
     Map(Box<Said>),
     /// What a provider, by a protocol of it, says of the bearer of a token.
     Bearer([String; 3]),
-    /// Whether a password is that of a user in the directory of a domain.
-    LogIn(String, Who, String),
+    /// Whether a password is that of a user in the directory of a domain; without one, who they are there.
+    LogIn(String, Who, Option<String>),
 }
 
 /// What work is done with, and the instant at which it is.
@@ -185,12 +185,17 @@ impl SlowWork {
         }
     }
 
-    /// What the directory of a domain says of a login.
+    /// What the directory of a domain says of a login; without a password, of whom somebody else has let in.
     ///
     /// # Errors
     /// [`Error::Pending`] until it is asked.
-    pub(super) fn log_in(&mut self, domain: &str, who: Who, password: &str) -> Result<directory::Login> {
-        match self.ask(Question::LogIn(domain.to_owned(), who, password.to_owned()))? {
+    pub(super) fn log_in(
+        &mut self,
+        domain: &str,
+        who: Who,
+        password: Option<&str>,
+    ) -> Result<directory::Login> {
+        match self.ask(Question::LogIn(domain.to_owned(), who, password.map(str::to_owned)))? {
             Answer::LoggedIn(said) => Ok(said),
             _ => Err(Error::Internal("a login was asked for".into())),
         }
@@ -199,7 +204,7 @@ impl SlowWork {
     /// Asks the directory, if the open question is one to it. Nothing may be held meanwhile.
     pub async fn perform_login(&mut self, directories: &Arc<Service>, store: &Store) -> bool {
         let Some(Question::LogIn(domain, who, password)) = &self.open else { return false };
-        let said = directories.log_in(store, domain, who.clone(), password).await;
+        let said = directories.log_in(store, domain, who.clone(), password.as_deref()).await;
         self.answered.extend(self.open.take().map(|question| (question, Answer::LoggedIn(said))));
         true
     }

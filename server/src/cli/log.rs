@@ -70,6 +70,7 @@ const PARTS: &[(&str, &str)] = &[
     ("facts", include_str!("../facts/mod.rs")),
     ("http", include_str!("../http/mod.rs")),
     ("notifications", include_str!("../notifications/mod.rs")),
+    ("oidc", include_str!("../oidc/mod.rs")),
     ("policy_file", include_str!("../policy_file/mod.rs")),
     ("resource", include_str!("../resource/mod.rs")),
     ("resources", include_str!("../resources/mod.rs")),

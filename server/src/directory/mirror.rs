@@ -13,7 +13,7 @@ use super::entries::{Group, User, Whole};
 use crate::args;
 use crate::clock::SECOND;
 use crate::extra;
-use crate::facts::{self, RoleLossGuard};
+use crate::facts::{self, Holders, RoleLossGuard};
 use crate::store::schema::Dialect;
 use crate::store::{CHUNK, DateTime, Delete, Id, Insert, Result, Select, Store, Tx, Update, WriteTx};
 use crate::system::System;
@@ -443,12 +443,14 @@ impl Reads<'_> {
         let all: Vec<(String, String)> =
             tx.map(sql, args![Id(self.domain)], |r| Ok((r.take()?, r.take()?))).await?;
         for (group, _) in all.into_iter().filter(|(_, local)| !locals.contains(local.as_str())) {
-            let members: Vec<String> = tx
-                .column("SELECT user_id FROM user_group_membership WHERE group_id = ?", args![Id(&group)])
-                .await?;
-            let lost: Vec<(&String, &String)> = members.iter().map(|user| (user, &group)).collect();
-            self.change_members(tx, &lost, &[]).await?;
+            // A Keystone on this database may have put users of identity providers into it.
+            let holders = Holders::group(tx, &group).await?;
+            let guard = RoleLossGuard::begin_for(tx, holders).await?;
+            for members in ["user_group_membership", "expiring_user_group_membership"] {
+                tx.execute(&System::Directory, &Delete::from(members).key("group_id", &group)).await?;
+            }
             tx.execute(&System::Directory, &Delete::from("group").key("id", &group)).await?;
+            guard.finish(tx, &System::Directory).await?;
         }
         Ok(())
     }

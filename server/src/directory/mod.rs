@@ -129,15 +129,23 @@ impl Service {
         }
     }
 
-    /// Tries a password. Whoever has it is stored as they are now.
-    pub async fn log_in(self: &Arc<Self>, store: &Store, domain: &str, who: Who, password: &str) -> Login {
+    /// Tries a password, if there is one; without, somebody else has said who it is. Whoever it is, is stored as they are now.
+    pub async fn log_in(
+        self: &Arc<Self>,
+        store: &Store,
+        domain: &str,
+        who: Who,
+        password: Option<&str>,
+    ) -> Login {
         let (service, store) = (Arc::clone(self), store.without_memory());
-        let (domain, password) = (domain.to_owned(), crate::secret::Secret(password.to_owned()));
+        let password = password.map(|password| crate::secret::Secret(password.to_owned()));
+        let domain = domain.to_owned();
         let done = tokio::spawn(async move {
             if service.is_paused(&domain) {
                 return None;
             }
-            let done = service.try_login(&store, &domain, who, &password.0).await;
+            let password = password.as_ref().map(|password| password.0.as_str());
+            let done = service.try_login(&store, &domain, who, password).await;
             service.said(&domain, done)
         });
         done.await.ok().flatten().unwrap_or(Login::Away)
@@ -299,7 +307,7 @@ impl Service {
         Ok(true)
     }
 
-    async fn try_login(&self, store: &Store, domain: &str, who: Who, password: &str) -> Said<Login> {
+    async fn try_login(&self, store: &Store, domain: &str, who: Who, password: Option<&str>) -> Said<Login> {
         let mut tx = store.read().await.map_err(broken)?;
         let Some(client) = self.client(&mut tx, domain).await? else { return Ok(Login::Nobody) };
         drop(tx);
@@ -310,7 +318,9 @@ impl Service {
                 Who::Named(name) => client.users_named(name).await?,
             };
             let (Some(user), None) = (found.pop(), found.pop()) else { return Ok(Err(Login::Nobody)) };
-            if !client.is_password(&user.dn, password).await? {
+            if let Some(password) = password
+                && !client.is_password(&user.dn, password).await?
+            {
                 return Ok(Err(Login::Wrong(public_id(domain, Kind::User, &user.local))));
             }
             let groups = client.groups_of(&user).await?;
@@ -421,7 +431,7 @@ mod tests {
         tx.execute(&crate::system::System::CommandLine, &domain).await.expect("inserts");
         tx.commit().await.expect("commits");
         let since = || service.with("d", |known| known.away);
-        let log_in = || service.log_in(&store, "d", Who::Named("a".into()), "p");
+        let log_in = || service.log_in(&store, "d", Who::Named("a".into()), Some("p"));
         assert_eq!(log_in().await, Login::Away);
         let first = since().expect("it was asked");
         assert_eq!(log_in().await, Login::Away);

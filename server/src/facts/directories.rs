@@ -154,6 +154,28 @@ pub async fn require_whole(tx: &mut Tx, id: &str) -> Result<()> {
     }
 }
 
+/// Whether a user is one of a directory.
+///
+/// # Errors
+/// When the database fails.
+pub async fn has_user(tx: &mut Tx, id: &str) -> Result<bool> {
+    if tx.directories().is_none() {
+        return Ok(false);
+    }
+    match mapped(tx, &[id]).await?.remove(id) {
+        Some((domain, _)) => is_served(tx, &domain).await,
+        None => Ok(false),
+    }
+}
+
+/// Whether a group is one of a directory.
+///
+/// # Errors
+/// When the database fails.
+pub async fn has_group(tx: &mut Tx, id: &str) -> Result<bool> {
+    Ok(domain_of_group(tx, id).await?.is_some())
+}
+
 /// Has a group of a directory known, with its members.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! Logins through identity providers, by what a front server hands on in headers.
 
 use serde_json::{Value, json};
+use vicar::args;
 use vicar::clock::SECOND;
 use vicar::config::Config;
 
@@ -429,4 +430,106 @@ fn values_may_be_in_any_letters() {
     assert_eq!(name(c.come(&[("OIDC-sub", "Zoë Łuk")])), "Zoë Łuk");
     let unique = c.s.sql_text("SELECT unique_id FROM federated_user", &[]);
     assert_eq!(unique.as_deref(), Some("Zo%C3%AB%20%C5%81uk"));
+}
+
+/// The domain `L` has a directory, which nobody reaches.
+fn with_a_directory(c: &Cloud) {
+    domain(&c.s, "L");
+    for (group, option, value) in
+        [("identity", "driver", "\"ldap\""), ("ldap", "url", "\"ldap://127.0.0.1:1\"")]
+    {
+        c.s.sql_run(
+            "INSERT INTO whitelisted_config (domain_id, \"group\", \"option\", value) VALUES ('L', ?, ?, ?)",
+            args![group, option, value],
+        );
+    }
+}
+
+/// Someone of that directory has this id.
+fn in_the_directory(c: &Cloud, id: &str, kind: &str) {
+    c.s.sql_run(
+        "INSERT INTO id_mapping (public_id, domain_id, local_id, entity_type) VALUES (?, 'L', ?, ?)",
+        args![id, id, kind],
+    );
+}
+
+const STORED: &str =
+    "[identity]\ndomain_specific_drivers_enabled = true\ndomain_configurations_from_database = true\n";
+
+#[test]
+fn a_local_user_of_a_directory_is_who_the_directory_says() {
+    let local = json!({"user": {"name": "{0}", "type": "local", "domain": {"id": "L"}}});
+    let c = Cloud::with(STORED, one_rule(local), "1.0");
+    with_a_directory(&c);
+    let away = |answer: Answer| assert_eq!(answer.expect(503).header("Retry-After"), Some("5"));
+    away(c.come(&[("OIDC-sub", "ann")]));
+    in_the_directory(&c, "someone", "user");
+    c.map(one_rule(json!({"user": {"id": "someone", "type": "local"}})), "1.0");
+    away(c.come(&[("OIDC-sub", "ann")]));
+    // Who is in none does not wait for one.
+    let bob = c.s.user("bob");
+    c.map(one_rule(json!({"user": {"id": bob, "type": "local"}})), "1.0");
+    assert_eq!(Cloud::user_id(&c.come(&[("OIDC-sub", "ann")]).expect(201)), bob);
+    c.map(one_rule(json!({"user": {"name": "{0}", "type": "local", "domain": {"id": "D"}}})), "1.0");
+    c.come(&[("OIDC-sub", "ann")]).expect(401);
+}
+
+#[test]
+fn a_mapping_puts_nobody_into_a_group_of_a_directory() {
+    let by_name = |domain: &str| {
+        one_rule(json!({"user": {"name": "{0}"}, "group": {"name": "staff", "domain": {"id": domain}}}))
+    };
+    let c = Cloud::with(STORED, by_name("L"), "1.0");
+    let (theirs, own) = (c.s.group("staff", "default", &[]), c.s.group("staff", "D", &[]));
+    with_a_directory(&c);
+    c.s.sql_run("UPDATE \"group\" SET domain_id = 'L' WHERE id = ?", args![&theirs]);
+    in_the_directory(&c, &theirs, "group");
+    let by_id = one_rule(json!({"user": {"name": "{0}"}, "group": {"id": theirs}}));
+    for rules in [by_name("L"), by_id] {
+        c.map(rules, "1.0");
+        let refused = c.come(&[("OIDC-sub", "ann")]).expect(403);
+        assert!(refused.text.contains("one of a directory"), "{}", refused.text);
+    }
+    for table in ["federated_user", "expiring_user_group_membership"] {
+        assert_eq!(count(&c.s, &format!("SELECT 1 FROM {table}"), &[]), 0, "{table}");
+    }
+    c.map(by_name("D"), "1.0");
+    let groups = &c.come(&[("OIDC-sub", "ann")]).expect(201).body["token"]["user"]["OS-FEDERATION"]["groups"];
+    assert_eq!(*groups, json!([{"id": own}]));
+}
+
+#[test]
+fn nobody_comes_as_a_user_of_a_directory() {
+    let local = json!({"user": {"name": "{0}", "domain": {"id": "L"}}});
+    let c = Cloud::with(STORED, one_rule(local), "1.0");
+    with_a_directory(&c);
+    let ann = Cloud::user_id(&c.come(&[("OIDC-sub", "ann")]).expect(201));
+    let token = c.come(&[("OIDC-sub", "ann")]).expect(201).token();
+    c.s.validate(&token).expect(200);
+    // Both ids are SHA-256 of the domain, `user`, and who they are there.
+    in_the_directory(&c, &ann, "user");
+    c.come(&[("OIDC-sub", "ann")]).expect(409);
+    c.come(&[("OIDC-sub", "bob")]).expect(201);
+    in_the_directory(&c, "8ab967191cfe17a54e9ae0afbb23d66c52826cfa73ce53b78350ef771e43e06d", "user");
+    c.come(&[("OIDC-sub", "carol")]).expect(409);
+    assert_eq!(count(&c.s, "SELECT id FROM federated_user", &[]), 2);
+}
+
+#[test]
+fn whom_a_front_server_names_the_directory_is_asked_for() {
+    let ini = format!("{STORED}[auth]\nexternal = Domain\n");
+    let front =
+        FRONT.replace("[vicar]", "[vicar]\nremote_user_header = X-User\nremote_domain_header = X-Domain");
+    let s = Server::with(&format!("{front}{ini}"));
+    let c = Cloud { admin: s.admin(), s };
+    with_a_directory(&c);
+    let login = |domain: &str, identity: Value| {
+        let body = json!({"auth": {"identity": identity}}).to_string();
+        let headers = [("X-User", "ann"), ("X-Domain", domain)];
+        c.s.call("POST", "/v3/auth/tokens", &headers, Some(body.as_bytes()))
+    };
+    let external = json!({"methods": ["external"], "external": {}});
+    login("L", external.clone()).expect(503);
+    login("L", json!({"methods": []})).expect(503);
+    login("Default", external).expect(401);
 }

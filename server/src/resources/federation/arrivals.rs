@@ -12,7 +12,7 @@ use vicar_rules::roles::RoleSet;
 
 use crate::args;
 use crate::auth::federated::Comer;
-use crate::auth::login::{self, Account};
+use crate::auth::login::{self, Account, Called};
 use crate::authz::Writing;
 use crate::clock::{self, SECOND};
 use crate::error::{Error, Result};
@@ -52,11 +52,11 @@ impl Arrived {
 /// Stores who has come.
 ///
 /// # Errors
-/// 401 for a group or a local user who is not there, 404 for a domain or a role, 403 for a role of another domain, 409 for a
-/// user who came another way.
+/// 401 for a group or a local user who is not there, 404 for a domain or a role, 403 for a role of another domain or a group of
+/// a directory, 409 for a user who came another way, 503 when a directory is away; [`Error::Pending`] until it is asked.
 pub async fn receive(s: &mut Writing<'_>, comer: &Comer) -> Result<Arrived> {
     match &comer.arrival.person {
-        Person::Local { user, domain } => local(&mut s.tx, user, domain.as_ref()).await,
+        Person::Local { user, domain } => local(s, user, domain.as_ref()).await,
         Person::Shadow { unique_id, name, email, domain } => {
             let domain = match domain {
                 Some(named) => domain_id(&mut s.tx, named).await?,
@@ -68,13 +68,14 @@ pub async fn receive(s: &mut Writing<'_>, comer: &Comer) -> Result<Arrived> {
     }
 }
 
-async fn local(tx: &mut Tx, user: &Named, domain: Option<&Named>) -> Result<Arrived> {
+async fn local(s: &mut Writing<'_>, user: &Named, domain: Option<&Named>) -> Result<Arrived> {
+    let (tx, slow) = (&mut s.tx, &mut *s.slow);
     let unknown = || Error::Unauthorized(Reason::NoSuchUser);
     let account = match (user, domain) {
-        (Named::Id(id), _) => login::account(tx, id).await?,
+        (Named::Id(id), _) => login::let_in(tx, slow, Called::Id(id)).await?,
         (Named::Name(name), Some(domain)) => match domain_id(tx, domain).await {
             Err(Error::NotFound(..)) => return Err(unknown()),
-            found => login::find_account(tx, name, &found?).await?,
+            found => login::let_in(tx, slow, Called::Name(name, &found?)).await?,
         },
         (Named::Name(_), None) => None,
     };
@@ -111,12 +112,18 @@ impl Shadow<'_> {
         let (provider, protocol) = (&self.comer.way.provider, &self.comer.protocol);
         let read = |r: &mut Row| Ok((r.take::<String>()?, r.take::<Option<String>>()?));
         let args = args![Id(provider), Id(protocol), Id(self.unique_id)];
-        let user = match s.tx.first(sql, args, read).await? {
+        let known = s.tx.first(sql, args, read).await?;
+        let id = known.as_ref().map_or_else(|| self.id(), |(user, _)| user.clone());
+        // Both ids are made alike, of the domain and of what somebody is called there.
+        if facts::directories::has_user(&mut s.tx, &id).await? {
+            return Err(Error::taken("federated_user", "this user is one of a directory"));
+        }
+        let user = match known {
             Some((user, shown)) => {
                 self.refresh(s, &user, shown.as_deref()).await?;
                 user
             }
-            None => self.make(s).await?,
+            None => self.make(s, id).await?,
         };
         let stale = self.stale(&mut s.tx, &user, &groups).await?;
         let wanted = self.provide(s, &roles).await?;
@@ -157,8 +164,16 @@ impl Shadow<'_> {
         if !facts::federation::are_groups(tx, &by_id).await? {
             return Err(Error::Unauthorized(Reason::NotMapped));
         }
+        for group in &by_id {
+            if facts::directories::has_group(tx, group).await? {
+                return Err(of_a_directory(group));
+            }
+        }
         for (name, domain) in &self.comer.arrival.groups {
             let domain = domain_id(tx, domain).await?;
+            if facts::directories::is_served(tx, &domain).await? {
+                return Err(of_a_directory(name));
+            }
             let sql = "SELECT id FROM \"group\" WHERE name = ? AND domain_id = ?";
             groups.extend(tx.column::<String>(sql, args![name.as_str(), Id(&domain)]).await?);
         }
@@ -200,8 +215,7 @@ impl Shadow<'_> {
         )
     }
 
-    async fn make(&self, s: &mut Writing<'_>) -> Result<String> {
-        let id = self.id();
+    async fn make(&self, s: &mut Writing<'_>, id: String) -> Result<String> {
         let mut more = Map::new();
         if let Some(email) = self.email {
             more.insert("email".into(), email.into());
@@ -343,6 +357,13 @@ impl Shadow<'_> {
         s.tell_followed(ObjectKind::Project, Action::Created, [id.clone()]);
         Ok(id)
     }
+}
+
+/// Who is in a group of a directory, the directory alone says.
+fn of_a_directory(group: &str) -> Error {
+    Error::Forbidden(format!(
+        "The mapping says group {group}, which is one of a directory: that alone says who is in it."
+    ))
 }
 
 /// What a user holds on projects by grants of their own.

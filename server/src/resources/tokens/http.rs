@@ -271,8 +271,8 @@ async fn identify(
     let mut text = None;
     let (mut is_theirs, mut came) = (false, Came::default());
     if remote.is_some() && s.app.config.auth_methods.iter().any(|m| m == "external") {
-        let shown =
-            external::shown(&mut s.tx, s.app.auth(), remote.as_ref(), "external", &s.request.line).await;
+        let (parts, line) = (s.app.auth(), &s.request.line);
+        let shown = external::shown(&mut s.tx, parts, s.slow, remote.as_ref(), "external", line).await;
         match shown {
             Ok(shown) => {
                 users.push(("external".into(), shown.user().to_owned()));
@@ -326,9 +326,8 @@ async fn identify(
             }
             "external" | "kerberos" => {
                 data(&mut identity, &method)?;
-                let remote = remote.as_ref();
-                let shown =
-                    external::shown(&mut s.tx, s.app.auth(), remote, &method, &s.request.line).await?;
+                let (parts, remote, line) = (s.app.auth(), remote.as_ref(), &s.request.line);
+                let shown = external::shown(&mut s.tx, parts, s.slow, remote, &method, line).await?;
                 users.push((method, shown.user().to_owned()));
                 proofs.shown = Some(shown);
             }

@@ -1,0 +1,326 @@
+#!/usr/bin/env python3
+"""A real OpenID Connect provider (`provider/`), whose access tokens keystoneauth's own plugins get and show to Vicar.
+
+    openid_connect.py               all of it: three minutes, most of which it waits
+    openid_connect.py -k WORD       the parts whose names have the word
+
+First the ways to a token, and tokens that are not for this service; then the days on which the provider is killed,
+stands still, has other keys, another name or an expired certificate.
+"""
+import argparse
+import datetime
+import json
+import os
+import signal
+import sys
+import time
+
+import harness
+
+harness.run_in('clients')
+
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from keystoneauth1 import exceptions as ka
+from keystoneauth1 import session as ka_session
+from keystoneauth1.loading import get_plugin_loader
+
+import api
+import certificates
+import server
+
+SECRET = 'secret-of-the-tool'
+PW = 'a password at the provider'
+# The shortest that there is, and the time between two questions.
+LIFETIME, PAUSE = 60, 10
+MAPPING = [
+    {'local': [{'user': {'name': '{0}', 'email': '{1}'}}, {'groups': '{2}', 'domain': {'name': 'campus'}}],
+     'remote': [{'type': 'OIDC-sub'}, {'type': 'HTTP_OIDC_EMAIL'}, {'type': 'OIDC-groups'}]},
+    {'local': [{'user': {'name': '{0}'}}],
+     'remote': [{'type': 'OIDC-sub'}, {'type': 'OIDC-kind', 'any_one_of': ['machine']}]}]
+
+
+class Provider(server.Server):
+    """What it is comes from a file that is read at each start."""
+    kind = 'provider'
+
+    def __init__(self, authority):
+        super().__init__()
+        self.root = 'https://127.0.0.1:%d' % self.port
+        self.authority, self.keys = authority, 0
+        certificate, private = authority.of_server()
+        self.told = {
+            'modules': os.path.join(harness.CACHE, 'provider', 'node_modules'), 'secret': SECRET, 'port': self.port,
+            'issuer': self.root, 'certificate': certificate, 'private': private,
+            'users': {'ann': {'password': PW, 'groups': ['staff', 'nowhere']},
+                      'bob': {'password': PW, 'groups': ['nowhere']}}}
+        self.renew_keys()
+
+    def renew_keys(self):
+        self.keys += 1
+        self.told['keys'] = os.path.join(self.dir, 'keys-%d.json' % self.keys)
+
+    def command(self):
+        path = os.path.join(self.dir, 'options.json')
+        with open(path, 'w') as f:
+            json.dump(self.told, f)
+        return ['node', os.path.join(harness.HERE, 'provider', 'provider.mjs'), path], {}
+
+    def ready(self):
+        return server.answers(self.port)
+
+    def restart(self, **told):
+        self.halt()
+        self.told.update(told)
+        self.start()
+
+    def token(self, client='tool', **form):
+        """What a client gets, whoever vouches for the provider."""
+        form = form or {'grant_type': 'password', 'username': 'ann', 'password': PW}
+        answer = requests.post(self.root + '/token', auth=(client, SECRET), verify=False, timeout=60,
+                               data=dict(form, scope='openid profile'))
+        answer.raise_for_status()
+        return answer.json()['access_token']
+
+    def machine(self, client):
+        return self.token(client, grant_type='client_credentials')
+
+    def signal(self, number):
+        os.killpg(self.process.pid, number)
+
+
+class Cloud:
+    def __init__(self, checks):
+        self.c, self.authority = checks, certificates.Authority()
+        self.provider = Provider(self.authority)
+        self.provider.start()
+        self.v = server.Vicar(settings={
+            'auth': {'methods': 'password,token,application_credential,openid'},
+            'identity': {'password_hash_rounds': 4},
+            'oidc.campus': {'issuer': self.provider.root, 'audience': 'cloud', 'cafile': self.authority.ca,
+                            'timeout': 2, 'metadata_lifetime': LIFETIME}})
+        self.v.start()
+        self.a = a = api.Api(self.v.url)
+        self.admin = admin = a.admin(self.v.password)
+        self.domain = a.make(admin, 'domain', name='campus')
+        self.project = a.make(admin, 'project', name='lab', domain_id=self.domain)
+        group = a.make(admin, 'group', name='staff', domain_id=self.domain)
+        role = a.role_ids(admin)['member']
+        a.put('/projects/%s/groups/%s/roles/%s' % (self.project, group, role), admin).want(204)
+        at = '/OS-FEDERATION/identity_providers/campus'
+        a.put('/OS-FEDERATION/mappings/campus', admin, {'mapping': {'rules': MAPPING}}).want(201)
+        a.put(at, admin, {'identity_provider': {
+            'enabled': True, 'domain_id': self.domain, 'authorization_ttl': 480}}).want(201)
+        a.put(at + '/protocols/openid', admin, {'protocol': {'mapping_id': 'campus'}}).want(201)
+
+    def plugin(self, name, **options):
+        """A plugin as the `openstack` command loads it, with the certificate of the provider's authority."""
+        plugin = get_plugin_loader('v3oidc' + name).load_from_options(
+            auth_url=self.v.url, identity_provider='campus', protocol='openid', **options)
+        return plugin, ka_session.Session(auth=plugin, verify=self.authority.ca)
+
+    def by(self, name, **options):
+        options = dict(options, client_id='tool', client_secret=SECRET,
+                       discovery_endpoint=self.provider.root + '/.well-known/openid-configuration')
+        return self.plugin(name, **options)
+
+    def show(self, token):
+        """Vicar's answer to an access token."""
+        at = '/OS-FEDERATION/identity_providers/campus/protocols/openid/auth'
+        return self.a.post(at, headers={'Authorization': 'Bearer ' + token})
+
+    def until(self, what, status, token, seconds=PAUSE + 10):
+        """It is answered so, once the provider may be asked again."""
+        end = time.monotonic() + seconds
+        answer = self.show(token)
+        while answer.status != status and time.monotonic() < end:
+            time.sleep(0.5)
+            answer = self.show(token)
+        self.c.status(what, answer, status)
+        return answer
+
+    def away(self, what, token):
+        answer = self.until(what, 503, token)
+        after = answer.headers.get('Retry-After')
+        self.c.ok('with Retry-After', after is not None and 1 <= int(after) <= PAUSE, after)
+        self.c.status('others log in', self.a.login_answer(('admin', 'default'), self.v.password), 201)
+
+    def log(self):
+        with open(self.v.log) as f:
+            return f.read()
+
+
+def plugins(cloud):
+    c = cloud.c
+    person = {'username': 'ann', 'password': PW}
+    code = requests.get(cloud.provider.root + '/test/code', verify=cloud.authority.ca, timeout=60).text
+    ways = {
+        'password': cloud.by('password', **person),
+        'accesstoken': cloud.plugin('accesstoken', access_token=cloud.provider.token()),
+        'authcode': cloud.by('authcode', code=code, redirect_uri='https://tool.example/'),
+        'deviceauthz': cloud.by('deviceauthz'),
+    }
+    users = set()
+    for name, (plugin, session) in ways.items():
+        got = plugin.get_access(session)
+        users.add(got.user_id)
+        who = got.username, got.user_domain_id
+        c.equal('v3oidc%s: ann, of the provider\'s domain' % name, who, ('ann', cloud.domain))
+    c.equal('one user, whatever the way', len(users), 1)
+    c.equal('with the address that the provider says',
+            cloud.a.get('/users/' + users.copy().pop(), cloud.admin).body['user'].get('email'), 'ann@example.org')
+    plugin, session = cloud.by('password', **person, project_id=cloud.project)
+    got = plugin.get_access(session)
+    c.equal('a token of a project, by a group', (got.project_id, sorted(got.role_names)),
+            (cloud.project, ['member', 'reader']))
+    c.status('and it is good', cloud.a.get('/projects/' + cloud.project, got.auth_token), 200)
+    plugin, session = cloud.by('password', username='bob', password=PW, project_id=cloud.project)
+    c.raises('none for who is not in the group', lambda: plugin.get_access(session), ka.Unauthorized)
+    plugin, session = cloud.by('clientcredentials')
+    c.equal('v3oidcclientcredentials: a program', plugin.get_access(session).username, 'tool')
+    plugin, session = cloud.by('password', username='ann', password='another')
+    c.raises('a wrong password ends at the provider', lambda: plugin.get_access(session), ka.BadRequest)
+
+
+def delegate(cloud):
+    """Who came by a token goes on as everybody else."""
+    c, a = cloud.c, cloud.a
+    plugin, session = cloud.by('password', username='ann', password=PW, project_id=cloud.project)
+    ann = plugin.get_access(session)
+    bob = api.Token(cloud.show(cloud.provider.token(grant_type='password', username='bob', password=PW)))
+    trust = a.trust(ann.auth_token, ann.user_id, bob.user, cloud.project, ['member'])
+    used = a.post('/auth/tokens', body={'auth': {
+        'identity': {'methods': ['token'], 'token': {'id': bob.id}}, 'scope': api.trust(trust['id'])}})
+    c.status('ann delegates to bob', used, 201)
+    c.equal('as ann', used.body['token']['user']['id'], ann.user_id)
+
+
+def tokens(cloud):
+    c, provider = cloud.c, cloud.provider
+    for client in ('RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'):
+        c.status('signed by %s' % client, cloud.show(provider.machine(client)), 201)
+    c.status('for another service', cloud.show(provider.machine('elsewhere')), 401)
+    c.status('no JWT', cloud.show(provider.machine('opaque')), 401)
+    good = provider.token()
+    head, claims, signature = good.split('.')
+    other = provider.token(grant_type='password', username='bob', password=PW).split('.')
+    c.status('with the claims of another', cloud.show('.'.join((head, other[1], signature))), 401)
+    c.status('without a signature', cloud.show('.'.join((head, claims, ''))), 401)
+    c.ok('the log says why', 'it is for somebody else' in cloud.log(), cloud.log()[-2000:])
+    c.ok('and has no token', good not in cloud.log() and signature not in cloud.log())
+
+
+def killed(cloud):
+    """The provider is killed: what it said counts to its end and no longer."""
+    c, provider = cloud.c, cloud.provider
+    good = provider.token()
+    cloud.until('before', 201, good)
+    provider.kill()
+    c.status('killed: a token is verified by the keys that are known', cloud.show(good), 201)
+    time.sleep(LIFETIME + 1)
+    cloud.away('not when these are too old', good)
+    provider.start()
+    cloud.until('it is back', 201, good)
+
+
+def still(cloud):
+    """The provider takes connections and does not answer."""
+    c, provider = cloud.c, cloud.provider
+    provider.renew_keys()
+    provider.restart()
+    new = provider.token()
+    provider.signal(signal.SIGSTOP)
+    try:
+        # A key that is not known: the provider has to be asked.
+        time.sleep(PAUSE)
+        began = time.monotonic()
+        cloud.away('standing still', new)
+        c.ok('told in time', time.monotonic() - began < 10)
+    finally:
+        provider.signal(signal.SIGCONT)
+    cloud.until('it goes on', 201, new)
+
+
+def rotated(cloud):
+    provider = cloud.provider
+    old = provider.token()
+    cloud.until('before', 201, old)
+    provider.renew_keys()
+    provider.restart()
+    cloud.until('new keys are found', 201, provider.token())
+    cloud.c.status('and the old ones do not count any more', cloud.show(old), 401)
+
+
+def renamed(cloud):
+    """At the same address there is another issuer."""
+    c, provider = cloud.c, cloud.provider
+    old = provider.token()
+    cloud.until('before', 201, old)
+    is_there = provider.told['issuer']
+    provider.restart(issuer=provider.root + '/another')
+    c.status('another issuer, with the same keys', cloud.show(provider.token()), 401)
+    provider.renew_keys()
+    provider.restart()
+    cloud.away('with other keys', provider.token())
+    c.ok('the log says why', "it is another issuer's" in cloud.log())
+    provider.restart(issuer=is_there)
+    cloud.until('itself again', 201, provider.token())
+
+
+def expired(cloud):
+    """The provider's certificate has expired, and is that of a stranger."""
+    c, provider = cloud.c, cloud.provider
+    good = provider.told['certificate'], provider.told['private']
+    stranger = certificates.Authority('stranger.example.org')
+    for what, bad in (('expired', outdated(cloud.authority)), ('of a stranger', stranger.of_server())):
+        provider.renew_keys()
+        provider.restart(certificate=bad[0], private=bad[1])
+        before = len(cloud.log())
+        cloud.away('a certificate that is %s' % what, provider.token())
+        said = cloud.log()[before:]
+        c.ok('the log says why', 'certificate' in said, said[-1000:])
+        provider.restart(certificate=good[0], private=good[1])
+        cloud.until('another certificate', 201, provider.token())
+    stranger.stop()
+
+
+def outdated(authority):
+    """A certificate of the authority's that ended an hour ago."""
+    certificate, key = authority.of_server()
+    with open(certificate, 'rb') as f:
+        of = x509.load_pem_x509_certificate(f.read())
+    with open(authority.key, 'rb') as f:
+        signer = serialization.load_pem_private_key(f.read(), None)
+    now = datetime.datetime.now(datetime.UTC)
+    times = now - datetime.timedelta(days=2), now - datetime.timedelta(hours=1)
+    number = x509.random_serial_number()
+    made = x509.CertificateBuilder(of.issuer, of.subject, of.public_key(), number, *times, list(of.extensions))
+    path = authority.path('outdated.pem')
+    with open(path, 'wb') as f:
+        f.write(made.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    return path, key
+
+
+PARTS = (plugins, delegate, tokens, killed, still, rotated, renamed, expired)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('-k', default='', help='the parts whose names have this')
+    options = parser.parse_args()
+    requests.packages.urllib3.disable_warnings()
+    harness.env_bin('provider', 'node')
+    checks = harness.Checks()
+    cloud = Cloud(checks)
+    for part in PARTS:
+        if options.k in part.__name__:
+            checks.part(part.__name__, part, cloud)
+    cloud.v.stop()
+    cloud.provider.stop()
+    cloud.authority.stop()
+    return checks.close()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
