@@ -16,19 +16,15 @@ pub const DOMAIN: &str = "domain";
 /// `table` is a name in the schema with a key `id`, or [`DOMAIN`] for what hangs on a domain besides the
 /// project that it is (the row of `project` itself is not deleted then).
 pub fn statements(dialect: Dialect, table: &str, key: &str) -> Vec<(String, Vec<Value>)> {
-    let all = falls_with(table).into_iter();
-    all.map(|sql| (by_join(dialect, sql), vec![Value::Id(key.to_owned())])).collect()
+    falls_with(dialect, table).into_iter().map(|sql| (sql, vec![Value::Id(key.to_owned())])).collect()
 }
 
-/// MariaDB before 11.1 asks a subquery anew for each row of the table, unless the deletion is written as one from several
-/// tables: then the subquery's rows lead to those that are deleted.
-fn by_join(dialect: Dialect, sql: String) -> String {
-    let words: Vec<&str> = sql.splitn(4, ' ').collect();
-    match words.as_slice() {
-        ["DELETE", "FROM", table, rest] if dialect == Dialect::Mysql && rest.contains("IN (SELECT") => {
-            format!("DELETE {table} FROM {table} {rest}")
-        }
-        _ => sql,
+/// Deletes these rows of a table. MariaDB before 11.1 asks a subquery anew for each row of the table, unless the deletion is
+/// written as one from several tables: then the subquery's rows lead to those that are deleted.
+fn deletion(dialect: Dialect, table: &str, rows: &str) -> String {
+    match dialect {
+        Dialect::Mysql => format!("DELETE \"{table}\" FROM \"{table}\" WHERE {rows}"),
+        Dialect::Sqlite | Dialect::Postgres => format!("DELETE FROM \"{table}\" WHERE {rows}"),
     }
 }
 
@@ -45,11 +41,11 @@ pub async fn delete(tx: &mut WriteTx, _proof: &impl Proof, table: &'static str, 
 }
 
 /// The same as SQL, each with one `?` for the key.
-pub fn falls_with(table: &str) -> Vec<String> {
+pub fn falls_with(dialect: Dialect, table: &str) -> Vec<String> {
     let mut out = Vec::new();
-    visit(table, &|_| "= ?".to_owned(), &mut vec![table], &mut out);
+    visit(dialect, table, &|_| "= ?".to_owned(), &mut vec![table], &mut out);
     if schema::table(table).is_some() {
-        out.push(format!("DELETE FROM \"{table}\" WHERE \"id\" = ?"));
+        out.push(deletion(dialect, table, "\"id\" = ?"));
     }
     out
 }
@@ -96,8 +92,13 @@ fn condition(column: &Column, reference: &Reference, is: &str) -> String {
 
 /// Adds what falls with some rows of `table`. `is` compares one of its columns with those of these rows; `path`
 /// are the tables on the way here, which ends a circle.
-fn visit<'a>(table: &str, is: &dyn Fn(&str) -> String, path: &mut Vec<&'a str>, out: &mut Vec<String>)
-where
+fn visit<'a>(
+    dialect: Dialect,
+    table: &str,
+    is: &dyn Fn(&str) -> String,
+    path: &mut Vec<&'a str>,
+    out: &mut Vec<String>,
+) where
     'static: 'a,
 {
     for (refers, column, reference) in referring(table) {
@@ -107,9 +108,9 @@ where
             OnDelete::Goes if !path.contains(&name) => {
                 let these = |by: &str| format!("IN (SELECT \"{by}\" FROM \"{name}\" WHERE {rows})");
                 path.push(name);
-                visit(name, &these, path, out);
+                visit(dialect, name, &these, path, out);
                 path.pop();
-                out.push(format!("DELETE FROM \"{name}\" WHERE {rows}"));
+                out.push(deletion(dialect, name, &rows));
             }
             OnDelete::Takes(other) => {
                 let Some(owner) =
@@ -130,14 +131,15 @@ where
                 // The rows here say who the owners are, so they go last. Where foreign keys are enforced they
                 // have gone with the owners then.
                 path.extend([name, owner.table]);
-                visit(owner.table, &owners, path, out);
+                visit(dialect, owner.table, &owners, path, out);
                 path.truncate(path.len() - 2);
-                out.push(format!("DELETE FROM \"{}\" WHERE \"{}\" {these}", owner.table, owner.column));
+                out.push(deletion(dialect, owner.table, &format!("\"{}\" {these}", owner.column)));
                 // In parentheses of its own: MySQL does not read from the table that it deletes from.
-                out.push(format!(
-                    "DELETE FROM \"{name}\" WHERE \"{other}\" IN
+                let taken = format!(
+                    "\"{other}\" IN
                          (SELECT taken.\"{other}\" FROM (SELECT \"{other}\" FROM \"{name}\" WHERE {rows}) taken)"
-                ));
+                );
+                out.push(deletion(dialect, name, &taken));
             }
             OnDelete::Forgets => {
                 out.push(format!("UPDATE \"{name}\" SET \"{}\" = NULL WHERE {rows}", column.name));
@@ -293,7 +295,7 @@ mod tests {
     #[test]
     fn each_statement_has_one_argument_and_no_two_are_the_same() {
         for table in all().map(|t| t.name).chain([DOMAIN]) {
-            let mut statements = falls_with(table);
+            let mut statements = falls_with(Dialect::Sqlite, table);
             assert!(statements.iter().all(|sql| sql.matches('?').count() == 1), "{statements:#?}");
             let many = statements.len();
             statements.sort();
@@ -308,7 +310,7 @@ mod tests {
             let verb = if sql.starts_with("UPDATE") { "forgets " } else { "" };
             format!("{verb}{}", sql.split('"').nth(1).unwrap_or_default())
         };
-        let mut touched: Vec<String> = falls_with(table).iter().map(first).collect();
+        let mut touched: Vec<String> = falls_with(Dialect::Sqlite, table).iter().map(first).collect();
         touched.sort();
         touched.dedup();
         touched
@@ -388,7 +390,7 @@ mod tests {
     #[test]
     fn a_role_takes_the_credentials_that_carry_it() {
         let carriers = r#"IN (SELECT "application_credential_id" FROM "application_credential_role" WHERE "role_id" = ?)"#;
-        let statements = falls_with("role");
+        let statements = falls_with(Dialect::Sqlite, "role");
         let at = |sql: String| statements.iter().position(|s| *s == sql).expect("is there");
         let rules = at(format!(
             r#"DELETE FROM "application_credential_access_rule" WHERE "application_credential_id" {carriers}"#

@@ -2,8 +2,11 @@
 //! read before a handler can go on. Nothing is asked of a directory in a transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use vicar_rules::Micros;
+
+use super::{Tx, WriteTx};
 
 /// Which domains have a directory, and for how long what was read of it counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,4 +46,30 @@ pub struct Asked {
     pub users: BTreeMap<String, Outcome>,
     /// Domains, as a whole.
     pub domains: BTreeMap<String, Outcome>,
+}
+
+impl Tx {
+    /// Which domains have a directory; nothing when none can have one.
+    pub fn directories(&self) -> Option<&Arc<Directories>> {
+        self.directories.as_ref()
+    }
+
+    /// What was asked of directories for the request; nothing where nobody can ask.
+    pub fn asked(&self) -> Option<&Arc<Asked>> {
+        self.asked.as_ref()
+    }
+
+    /// Has what is not known of a directory asked for, besides what was.
+    #[must_use]
+    pub fn asking(self, asked: &Arc<Asked>) -> Self {
+        Self { asked: Some(Arc::clone(asked)), ..self }
+    }
+}
+
+impl WriteTx {
+    /// As [`Tx::asking`].
+    #[must_use]
+    pub fn asking(self, asked: &Arc<Asked>) -> Self {
+        Self { tx: self.tx.asking(asked), ..self }
+    }
 }

@@ -404,22 +404,6 @@ impl Tx {
         self.inactive_since.as_ref()
     }
 
-    /// Which domains have a directory; nothing when none can have one.
-    pub fn directories(&self) -> Option<&Arc<Directories>> {
-        self.directories.as_ref()
-    }
-
-    /// What was asked of directories for the request; nothing where nobody can ask.
-    pub fn asked(&self) -> Option<&Arc<Asked>> {
-        self.asked.as_ref()
-    }
-
-    /// Has what is not known of a directory asked for, besides what was.
-    #[must_use]
-    pub fn asking(self, asked: &Arc<Asked>) -> Self {
-        Self { asked: Some(Arc::clone(asked)), ..self }
-    }
-
     /// The engine's dialect.
     pub fn dialect(&self) -> schema::Dialect {
         self.dialect
@@ -617,12 +601,6 @@ impl DerefMut for WriteTx {
 }
 
 impl WriteTx {
-    /// As [`Tx::asking`].
-    #[must_use]
-    pub fn asking(self, asked: &Arc<Asked>) -> Self {
-        Self { tx: self.tx.asking(asked), ..self }
-    }
-
     /// The read of a rehearsal again, for what follows in the same snapshot.
     ///
     /// # Errors

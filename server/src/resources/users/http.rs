@@ -203,10 +203,12 @@ pub fn trimmed(name: &str) -> Result<String> {
 /// # Errors
 /// 403 when they cannot.
 pub async fn writable(tx: &mut Tx, domain: &str) -> Result<()> {
-    match facts::directories::is_served(tx, domain).await? {
-        true => Err(Error::Forbidden("LDAP does not support write operations".into())),
-        false => Ok(()),
-    }
+    if facts::directories::is_served(tx, domain).await? { Err(read_only()) } else { Ok(()) }
+}
+
+/// In Keystone's words.
+fn read_only() -> Error {
+    Error::Forbidden("LDAP does not support write operations".into())
 }
 
 /// `POST /v3/users`
@@ -637,7 +639,7 @@ async fn change_with(s: &mut Writing<'_>, proof: &impl SetsPassword) -> Result<R
     let login =
         Login { parts: s.app.auth(), now: s.now, slow: &mut *s.slow, epoch: s.epoch, line: &s.request.line };
     if login::is_in_a_directory(&mut s.tx, login, id, &old).await? {
-        return Err(Error::Forbidden("LDAP does not support write operations".into()));
+        return Err(read_only());
     }
     let account = login::account(&mut s.tx, id).await?;
     s.request.line.tried(login::tried(account.as_ref(), None, None));
