@@ -262,7 +262,8 @@ pub async fn issue(
     let (text, token) = mint(tx, parts, draft, known, now).await?;
     // A token of a trust is not exchanged for others.
     if let Some(workload) = workload.filter(|_| token.trust.is_none()) {
-        facts::workloads::keep(tx, token.root_audit_id(), &workload, token.payload.expires).await?;
+        facts::workloads::keep(tx, &System::Login, token.root_audit_id(), &workload, token.payload.expires)
+            .await?;
     }
     Ok((text, token))
 }

@@ -7,9 +7,7 @@ use vicar_rules::Micros;
 use vicar_rules::binding::Workload;
 
 use crate::args;
-use crate::error::{Error, Result};
-use crate::store::{Id, Insert, Tx, WriteTx};
-use crate::system::System;
+use crate::store::{Error, Id, Insert, Proof, Result, Tx, WriteTx};
 
 /// The workload that logged in where this chain of tokens began, if it was one.
 ///
@@ -24,7 +22,7 @@ pub async fn of_chain(tx: &mut Tx, first_audit_id: &str) -> Result<Option<Worklo
         .await?;
     let Some((issuer, subject, audiences)) = stored else { return Ok(None) };
     let audiences: BTreeSet<String> = serde_json::from_str(&audiences)
-        .map_err(|e| Error::Internal(format!("vicar_workload.audiences: {e}")))?;
+        .map_err(|e| Error::Broken(format!("vicar_workload.audiences: {e}")))?;
     Ok(Some(Workload { issuer, subject, audiences }))
 }
 
@@ -34,6 +32,7 @@ pub async fn of_chain(tx: &mut Tx, first_audit_id: &str) -> Result<Option<Worklo
 /// When the database fails.
 pub async fn keep(
     tx: &mut WriteTx,
+    proof: &impl Proof,
     first_audit_id: &str,
     workload: &Workload,
     ends_at: Micros,
@@ -44,6 +43,6 @@ pub async fn keep(
         .set("subject", &workload.subject)
         .set("audiences", serde_json::json!(workload.audiences).to_string())
         .set("ends_at", ends_at);
-    tx.execute(&System::Login, &row).await?;
+    tx.execute(proof, &row).await?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::support::{Answer, id};
 
 const TRUSTS: &str = "/v3/OS-TRUST/trusts";
 
-/// A cloud where every workload of the provider logs in as the user `engine`, who has a password too, and alice is a member of a
+/// A cloud where every workload of the provider logs in as one user, `engine`, whose password is known too. Alice is a member of a
 /// project.
 struct Cast {
     c: Cloud,
@@ -85,7 +85,7 @@ fn a_bound_trust_is_used_by_its_workload_alone() {
     is_refused(cast.uses(json!({"sub": "other"}), &trust));
     is_refused(cast.c.s.consume("engine", &trust));
     is_refused(cast.exchanges(&cast.c.s.unscoped("engine"), &trust));
-    // A token without a scope is exchanged, as keystoneauth does it, and what it is exchanged for remembers whose it is.
+    // A token without a scope is exchanged, as keystoneauth does it, and what it is exchanged for remembers the workload.
     let of = |sub: &str| cast.c.bear(&cast.c.token(json!({"sub": sub}))).expect(201).token();
     cast.exchanges(&of("pod"), &trust).expect(201);
     is_refused(cast.exchanges(&of("other"), &trust));
