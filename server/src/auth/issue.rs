@@ -47,7 +47,7 @@ impl Identity {
     async fn workload(&self, tx: &mut Tx) -> Result<Option<Workload>> {
         match (&self.workload, &self.root_audit_id) {
             (Some(workload), _) => Ok(Some(workload.clone())),
-            (None, Some(first)) => facts::workloads::of_chain(tx, first).await,
+            (None, Some(first)) => Ok(facts::workloads::of_chain(tx, first).await?),
             (None, None) => Ok(None),
         }
     }
