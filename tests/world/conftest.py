@@ -15,13 +15,24 @@ import pytest
 import server
 
 CHECKS = harness.Checks()
+PAIRED = ['postgresql', 'mariadb']
 
 
 def pytest_addoption(parser):
     parser.addoption('--keystone', action='store_true',
                      help="put a Keystone 30.0.0 in Vicar's place, and run what must hold there too")
+    parser.addoption('--by-turns', action='store_true', help='each file of pairs on one engine only, by turns')
     parser.addoption('--url', help='.../v3 of a running server; without it a server is started')
     parser.addoption('--admin-password', help="the administrator's, for a running server")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption('--by-turns'):
+        return
+    files = sorted({item.path for item in items})
+    engine = {path: PAIRED[place % len(PAIRED)] for place, path in enumerate(files)}
+    items[:] = [item for item in items
+                if not hasattr(item, 'callspec') or item.callspec.params.get('pair') in (None, engine[item.path])]
 
 
 class ChecksFailed(Exception):
@@ -84,7 +95,7 @@ def options(request):
     return Options
 
 
-@pytest.fixture(scope='session', params=['postgresql', 'mariadb'])
+@pytest.fixture(scope='session', params=PAIRED)
 def pair(request, checks):
     """A database of a Keystone 30.0.0 on each engine, which Vicar has adopted and both serve: a `Beside`.
 
