@@ -36,6 +36,7 @@ impl Opt {
         matches!(
             self.name,
             "admin_token"
+                | "client_secret"
                 | "connection_parameters"
                 | "invalid_password_hash_secret_key"
                 | "otlp_endpoint"
@@ -117,6 +118,8 @@ pub const OPTIONS: &[Opt] = &[
     opt("unified_limit", "enforcement_model", Choice(&["flat", "strict_two_level"]), "with `strict_two_level`, no limit of a project is above its domain's"),
     opt("federation", "assertion_prefix", Text(None), "how the names of the attributes begin that mappings see, of those that an identity provider says"),
     opt("federation", "remote_id_attribute", Text(None), "the attribute with the id that an identity provider has for itself, one of its `remote_ids`; a protocol can name another, and so can a section with its name"),
+    opt("federation", "trusted_dashboard", Text(None), "a page of a dashboard to which a browser may go back with a token, such as `https://dashboard.example/auth/websso/`; may be set several times"),
+    opt("federation", "sso_callback_template", Text(None), "a file with the page that posts the token there, in which `$host` and `$token` stand for both. Without it the page is ours; Keystone's default is not looked for"),
     opt("federation", "attribute_mapping_default_schema_version", Choice(&["1.0", "2.0", "3.0"]), "the version of mappings that name none"),
     opt("federation", "default_authorization_ttl", Minutes(0), "how long memberships live that came with a login through an identity provider that says nothing of its own"),
     opt("saml", "relay_state_prefix", Text(Some("ss:mem:")), "of service providers that name none"),
@@ -237,6 +240,10 @@ pub const OPTIONS: &[Opt] = &[
     opt("oidc", "protocol", Text(Some("openid")), "the protocol of that identity provider by which its users come; ours"),
     opt("oidc", "audience", List(""), "for whom a token has to be: one of these has to be in its `aud`; needed; ours"),
     opt("oidc", "claim_prefix", Text(Some("OIDC-")), "how the names of attributes begin that mappings see for claims; ours"),
+    opt("oidc", "client_id", Text(None), "what this server is called as a client of the provider: browsers are sent there to log in, see [oidc.md](oidc.md#dashboards); ours"),
+    opt("oidc", "client_secret", Text(None), "what proves that it is this client, by `client_secret_basic`; unset: a public client; ours"),
+    opt("oidc", "scope", Text(Some("openid profile email")), "what browsers ask the provider for; `openid` is among it; ours"),
+    opt("oidc", "introspection", Flag(false), "whether the provider is asked about access tokens that are no JWT; needs `client_id` and `client_secret`; ours"),
     opt("oidc", "cafile", Text(None), "who vouches for the provider's certificate, if not whom the system trusts; ours"),
     opt("oidc", "timeout", Seconds(5), "for each call to the provider, 60 s at most; ours"),
     opt("oidc", "clock_skew", Seconds(60), "by how much the provider's clock may be wrong, 300 s at most; ours"),

@@ -1,6 +1,6 @@
 // An OpenID Connect provider with the users and clients of openid_connect.py: `oidc-provider`, with access tokens that are
 // JWTs. Its one argument is a JSON file: where it listens, who it says it is, its certificate and its keys. What a person
-// does in a browser is done here: whoever asks for a device code is ann a moment later, and `/test/code` has an
+// does in a browser is done here, but for a login with a name and a password: whoever asks for a device code is ann a moment later, and `/test/code` has an
 // authorization code of hers.
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -27,6 +27,7 @@ if (!existsSync(options.keys)) {
 const client = (id, grants, more = {}) => ({
   client_id: id, client_secret: options.secret, grant_types: grants, redirect_uris: [], response_types: [], ...more,
 });
+const SCOPES = 'openid profile email';
 const machines = ['elsewhere', 'opaque', 'RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'];
 
 // The form of a client's access tokens: what its service is called, and how they are signed.
@@ -44,10 +45,18 @@ const provider = new Provider(options.issuer, {
     client('tool', ['password', 'client_credentials', 'authorization_code', DEVICE], {
       redirect_uris: [REDIRECT], response_types: ['code'],
     }),
-    ...machines.map((id) => client(id, ['client_credentials'])),
+    client('vicar', ['authorization_code'], { redirect_uris: [options.redirect], response_types: ['code'] }),
+    ...machines.map((id) => client(id, ['client_credentials', 'password'])),
   ],
-  scopes: ['openid', 'profile'],
-  findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  scopes: SCOPES.split(' '),
+  // Into the ID token.
+  conformIdTokenClaims: false,
+  claims: { profile: ['groups'], email: ['email'] },
+  findAccount: (_, id) => ({
+    accountId: id,
+    claims: () => ({ sub: id, email: `${id}@example.org`, groups: options.users[id]?.groups }),
+  }),
+  interactions: { url: (_, { uid }) => `/login/${uid}` },
   extraTokenClaims: (_, { accountId }) => (
     accountId ? { email: `${accountId}@example.org`, groups: options.users[accountId].groups } : { kind: 'machine' }
   ),
@@ -55,6 +64,8 @@ const provider = new Provider(options.issuer, {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
     deviceFlow: { enabled: true },
+    introspection: { enabled: true },
+    revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => CLOUD,
@@ -66,7 +77,7 @@ const provider = new Provider(options.issuer, {
 
 async function granted(clientId, accountId) {
   const grant = new provider.Grant({ clientId, accountId });
-  grant.addOIDCScope('openid profile');
+  grant.addOIDCScope(SCOPES);
   grant.addResourceScope(CLOUD, 'openid profile');
   return grant.save();
 }
@@ -105,10 +116,33 @@ async function code() {
   return made.save();
 }
 
+// The form of a login, and what it is good for.
+async function login(request, response) {
+  const { params: { client_id: by } } = await provider.interactionDetails(request, response);
+  let body = '';
+  for await (const part of request) {
+    body += part;
+  }
+  const form = new URLSearchParams(body);
+  const accountId = form.get('username');
+  if (!accountId || options.users[accountId]?.password !== form.get('password')) {
+    response.setHeader('content-type', 'text/html');
+    response.end('<form method="post"><input type="text" name="username"><input type="password" name="password"></form>');
+    return;
+  }
+  const result = { login: { accountId }, consent: { grantId: await granted(by, accountId) } };
+  await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
+}
+
 const serve = provider.callback();
 createServer({ cert: readFileSync(options.certificate), key: readFileSync(options.private) }, async (request, response) => {
   if (request.url === '/test/code') {
     response.end(await code());
+  } else if (request.url.startsWith('/login/')) {
+    login(request, response).catch((error) => {
+      response.statusCode = 400;
+      response.end(String(error));
+    });
   } else {
     serve(request, response);
   }
