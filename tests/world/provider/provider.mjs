@@ -1,7 +1,8 @@
 // An OpenID Connect provider with the users and clients of openid_connect.py: `oidc-provider`, with access tokens that are
 // JWTs. Its one argument is a JSON file: where it listens, who it says it is, its certificate and its keys. What a person
 // does in a browser is done here: whoever asks for a device code is ann a moment later, and `/test/code` has an
-// authorization code of hers.
+// authorization code of hers. Where the file names `redirects`, the client `web` sends browsers here, and the library's own
+// pages ask them for a name, which is all that they ask for.
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -38,26 +39,32 @@ const service = ({ clientId }) => ({
   jwt: { sign: { alg: machines.slice(2).includes(clientId) ? clientId : 'RS256' } },
 });
 
+const person = (id) => ({ email: `${id}@example.org`, groups: options.users[id].groups });
+
 const provider = new Provider(options.issuer, {
   jwks: JSON.parse(readFileSync(options.keys)),
   clients: [
     client('tool', ['password', 'client_credentials', 'authorization_code', DEVICE], {
       redirect_uris: [REDIRECT], response_types: ['code'],
     }),
+    ...options.redirects ? [client('web', ['authorization_code'], {
+      redirect_uris: options.redirects, response_types: ['code'],
+    })] : [],
     ...machines.map((id) => client(id, ['client_credentials'])),
   ],
   scopes: ['openid', 'profile'],
-  findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
-  extraTokenClaims: (_, { accountId }) => (
-    accountId ? { email: `${accountId}@example.org`, groups: options.users[accountId].groups } : { kind: 'machine' }
-  ),
+  claims: { openid: ['sub'], profile: ['email', 'groups'] },
+  findAccount: (_, id) => (Object.hasOwn(options.users, id) ? { accountId: id, claims: () => ({ sub: id, ...person(id) }) } : undefined),
+  extraTokenClaims: (_, { accountId }) => (accountId ? person(accountId) : { kind: 'machine' }),
   features: {
-    devInteractions: { enabled: false },
+    devInteractions: { enabled: Boolean(options.redirects) },
+    introspection: { enabled: true },
     clientCredentials: { enabled: true },
     deviceFlow: { enabled: true },
     resourceIndicators: {
       enabled: true,
-      defaultResource: () => CLOUD,
+      // A token for a resource is not one for what the provider itself says of a user.
+      defaultResource: (_, of) => (of.clientId === 'web' ? undefined : CLOUD),
       useGrantedResource: () => true,
       getResourceServerInfo: (_, __, of) => service(of),
     },
