@@ -8,18 +8,16 @@ The provider is the one of openid_connect.py. Clients connect from 127.0.0.9, Ap
 believes. Vicar and a Keystone 30.0.0 have one database, and each has such an Apache.
 """
 import argparse
-import configparser
-import html.parser
-import re
+import contextlib
+import os
+import subprocess
 import sys
-import urllib.parse
 
 import harness
 
 harness.run_in('clients')
 
 import requests
-import requests.adapters
 from keystoneauth1 import exceptions as ka
 from keystoneauth1 import session as ka_session
 from keystoneauth1.loading import get_plugin_loader
@@ -42,51 +40,6 @@ MAPPING = [
     {'local': [{'user': {'name': '{0}'}}],
      'remote': [{'type': 'HTTP_OIDC_SUB'}, {'type': 'HTTP_OIDC_KIND', 'any_one_of': ['machine']}]}]
 FORGED = {'OIDC-iss': None, 'OIDC-sub': 'admin', 'OIDC-email': 'x@example.org', 'OIDC-groups': 'staff'}
-
-
-class Form(html.parser.HTMLParser):
-    """The first form of a page: where it goes, and its hidden fields."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.action, self.fields = None, {}
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        attrs = dict(attrs)
-        if tag == 'form' and self.action is None:
-            self.action = attrs.get('action', '')
-        elif tag == 'input' and attrs.get('name'):
-            self.fields[attrs['name']] = attrs.get('value') or ''
-
-
-class Browser(requests.Session):
-    """Connects from an address of its own, and fills in forms."""
-
-    def __init__(self, ca):
-        super().__init__()
-        self.verify = ca
-        adapter = requests.adapters.HTTPAdapter()
-        adapter.init_poolmanager(4, 4, source_address=(proxies.CLIENT, 0))
-        self.mount('https://', adapter)
-
-    def submit(self, page, **fields):
-        form = Form(page.text)
-        if form.action is None:
-            raise AssertionError('no form: %s %s' % (page.status_code, page.text[:300]))
-        return self.post(urllib.parse.urljoin(page.url, form.action), data={**form.fields, **fields}, timeout=60)
-
-
-def settings_of(text):
-    """{section: {option: value}} of a block of a page."""
-    parser = configparser.RawConfigParser()
-    parser.read_string(text)
-    return {name: dict(parser[name]) for name in parser.sections()}
-
-
-def told(block):
-    """What the page tells the server, with this machine's Apache in the place of the page's."""
-    return settings_of(httpd.replaced(block, [('192.0.2.10', '127.0.0.1')]))
 
 
 class Apache(httpd.Httpd):
@@ -113,7 +66,7 @@ class Cloud:
         stack.callback(self.authority.stop)
         self.provider = oidc.Provider(self.authority)
         stack.callback(self.provider.stop)
-        options = told(httpd.blocks(PAGE, 'ini')[1])
+        options = httpd.told(httpd.blocks(PAGE, 'ini')[1])
         ours = {'vicar': options.pop('vicar')}
         self.k = server.Keystone(settings={'identity': {'password_hash_rounds': 4}, **options})
         stack.callback(self.k.stop)
@@ -310,12 +263,12 @@ PARTS = (bearer, bad_tokens, removed, believed, keystone)
 
 
 def main():
-    import contextlib
     parser = argparse.ArgumentParser()
     parser.add_argument('-k', default='', help='the parts whose names have this')
     options = parser.parse_args()
     requests.packages.urllib3.disable_warnings()
     harness.env_bin('provider', 'node')
+    subprocess.run([os.path.join(harness.HERE, 'setup.sh'), 'federation'], check=True, stdout=subprocess.DEVNULL)
     checks = harness.Checks()
     with contextlib.ExitStack() as stack:
         cloud = Cloud(checks, stack)

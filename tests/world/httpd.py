@@ -1,4 +1,5 @@
 """Apache httpd of Debian with a configuration of a page: what is around it, and recipes of pages."""
+import configparser
 import os
 import re
 import shutil
@@ -29,6 +30,14 @@ def replaced(text, pairs):
             raise AssertionError('the page does not have %r' % old)
         text = text.replace(old, new)
     return text
+
+
+def told(block):
+    """{section: {option: value}} that a page gives the server, with this machine's Apache in the place of the page's."""
+    parser = configparser.RawConfigParser()
+    parser.optionxform = str
+    parser.read_string(replaced(block, [('192.0.2.10', '127.0.0.1')]))
+    return {name: dict(parser[name]) for name in parser.sections()}
 
 
 def whole(folder, at, modules, text):
