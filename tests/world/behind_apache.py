@@ -20,9 +20,11 @@ harness.run_in('clients')
 import requests
 from keystoneauth1 import exceptions as ka
 from keystoneauth1 import session as ka_session
+from keystoneauth1.identity import v3
 from keystoneauth1.loading import get_plugin_loader
 
 import api
+import browser
 import certificates
 import httpd
 import openid_connect as oidc
@@ -39,6 +41,7 @@ MAPPING = [
      'remote': [{'type': 'HTTP_OIDC_SUB'}, {'type': 'HTTP_OIDC_EMAIL'}, {'type': 'HTTP_OIDC_GROUPS'}]},
     {'local': [{'user': {'name': '{0}'}}],
      'remote': [{'type': 'HTTP_OIDC_SUB'}, {'type': 'HTTP_OIDC_KIND', 'any_one_of': ['machine']}]}]
+TEMPLATE = os.path.join(harness.CACHE, 'keystone', 'etc', 'keystone', 'sso_callback_template.html')
 FORGED = {'OIDC-iss': None, 'OIDC-sub': 'admin', 'OIDC-email': 'x@example.org', 'OIDC-groups': 'staff'}
 
 
@@ -68,11 +71,16 @@ class Cloud:
         stack.callback(self.provider.stop)
         options = httpd.told(httpd.blocks(PAGE, 'ini')[1])
         ours = {'vicar': options.pop('vicar')}
-        self.k = server.Keystone(settings={'identity': {'password_hash_rounds': 4}, **options})
+        self.dashboard = browser.Dashboard()
+        stack.callback(self.dashboard.stop)
+        self.k = server.Keystone(settings={
+            'identity': {'password_hash_rounds': 4}, **options, 'federation': {
+                'trusted_dashboard': self.dashboard.origin, 'sso_callback_template': TEMPLATE}})
         stack.callback(self.k.stop)
         self.k.start()
         self.v = server.Vicar(config=self.k.config, store=self.k.store, password=self.k.password, settings=ours)
         stack.callback(self.v.stop)
+        self.v.accepted = ('federation',)  # XXX
         self.v.start()
         self.apache = Apache(self.authority, self.provider, self.v)
         stack.callback(self.apache.stop)
@@ -259,7 +267,53 @@ def shown(token):
     return kept
 
 
-PARTS = (bearer, bad_tokens, removed, believed, keystone)
+def introspection(cloud):
+    """Tokens that are no JWT, for which Apache asks the provider."""
+    c, provider = cloud.c, cloud.provider
+    lines = httpd.blocks(PAGE, 'apache')[1]
+    cut = ('    OIDCOAuthVerifyJwksUri %s/jwks\n' % provider.root, httpd.replaced(lines, [
+        ('https://campus.example', provider.root), ('OIDCOAuthClientSecret secret', 'OIDCOAuthClientSecret ' + oidc.SECRET)]))
+    with Apache(cloud.authority, provider, cloud.v, cut) as apache:
+        token = provider.token('opaque', grant_type='password', username='ann', password=oidc.PW)
+        answer = cloud.client(apache).post(AUTH, headers={'Authorization': 'Bearer ' + token})
+        c.status('a token that is no JWT', answer, 201)
+        c.equal('is ann\'s', answer.body['token']['user']['name'], 'ann')
+        for what, bad in (('that nobody knows', token[:-1] + ('a' if token[-1] != 'a' else 'b')), ('that is empty', '')):
+            c.status('one %s' % what, cloud.client(apache).post(AUTH, headers={'Authorization': 'Bearer ' + bad}), 401)
+
+
+def websso(cloud):
+    """A browser comes from a dashboard, logs in at the provider, and goes back with a token."""
+    c = cloud.c
+    for label, at in (('vicar', cloud.apache), ('keystone', cloud.beside)):
+        for path in ('/auth/OS-FEDERATION/websso/openid', '/auth%s/protocols/openid/websso' % IDP):
+            who = browser.Browser(cloud.authority.ca)
+            page = who.get('%s%s?origin=%s' % (at.url, path, cloud.dashboard.origin), timeout=60)
+            c.ok('%s%s sends to the provider' % (label, path), page.url.startswith(cloud.provider.root), page.url)
+            page = who.submit(page, login='ann', password='any')
+            page = who.submit(page)
+            c.equal('%s%s has a page' % (label, path), page.status_code, 200)
+            page = who.submit(page)
+            c.ok('which leads to the dashboard', page.url.endswith('/welcome'), page.url)
+            shown_to_it(cloud, at)
+        # The session is there: no login is needed, nor is one from elsewhere.
+        page = who.get('%s%s?origin=https://evil.example/' % (at.url, path), timeout=60)
+        c.equal('%s: another dashboard' % label, (page.status_code, 'name="token"' in page.text), (401, False))
+
+
+def shown_to_it(cloud, at):
+    """What the dashboard does with the token."""
+    c, token = cloud.c, cloud.dashboard.token()
+    session = ka_session.Session(verify=cloud.authority.ca)
+    plugin = v3.Token(at.url, token, project_id=cloud.project)
+    got = plugin.get_access(session)
+    c.equal('it goes on as ann', (got.username, got.user_domain_id, sorted(got.role_names)),
+            ('ann', cloud.domain, ['member', 'reader']))
+    places = session.get(at.url + '/auth/projects', headers={'X-Auth-Token': token}).json()['projects']
+    c.equal('and is told where ann may go', [p['id'] for p in places], [cloud.project])
+
+
+PARTS = (bearer, bad_tokens, removed, believed, keystone, introspection, websso)
 
 
 def main():

@@ -50,7 +50,7 @@ const provider = new Provider(options.issuer, {
     ...options.redirects ? [client('web', ['authorization_code'], {
       redirect_uris: options.redirects, response_types: ['code'],
     })] : [],
-    ...machines.map((id) => client(id, ['client_credentials'])),
+    ...machines.map((id) => client(id, ['client_credentials', ...id === 'opaque' ? ['password'] : []])),
   ],
   scopes: ['openid', 'profile'],
   claims: { openid: ['sub'], profile: ['email', 'groups'] },
