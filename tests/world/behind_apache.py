@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Debian's Apache with mod_auth_openidc in front of a Vicar and a Keystone, with the configuration of docs/federation.md.
+"""Debian's Apache with mod_auth_openidc in front of a Vicar and a Keystone, configured as docs/federation.md has it.
 
     behind_apache.py                all of it
     behind_apache.py -k WORD        the parts whose names have the word
@@ -34,7 +34,6 @@ import server
 PAGE = 'federation.md'
 IDP = '/OS-FEDERATION/identity_providers/campus'
 AUTH = IDP + '/protocols/openid/auth'
-ORIGIN = 'https://horizon.example/auth/websso/'
 # By the names that both servers know.
 MAPPING = [
     {'local': [{'user': {'name': '{0}', 'email': '{1}'}}, {'groups': '{2}', 'domain': {'name': 'campus'}}],
@@ -184,11 +183,10 @@ def requests_in(vicar):
 
 
 def paths(cloud):
-    """(what, method, path, body) of all logins by what headers say."""
-    found = [('the address of the protocol', verb, AUTH, None) for verb in ('GET', 'POST')]
-    found += [('the address of all logins', 'POST', '/auth/tokens', method())]
+    """(method, path, body) of all logins by what headers say."""
+    found = [('GET', AUTH, None), ('POST', AUTH, None), ('POST', '/auth/tokens', method())]
     for at in ('/auth/OS-FEDERATION/websso/openid', '/auth' + IDP + '/protocols/openid/websso'):
-        found += [('WebSSO', verb, '%s?origin=%s' % (at, ORIGIN), None) for verb in ('GET', 'POST')]
+        found += [(verb, '%s?origin=%s' % (at, cloud.dashboard.origin), None) for verb in ('GET', 'POST')]
     return found
 
 
@@ -200,12 +198,17 @@ def is_login(answer):
 def removed(cloud):
     """What a client sends in such headers does not reach Vicar by Apache."""
     c, forged = cloud.c, cloud.forged()
-    for what, verb, path, body in paths(cloud):
+    for verb, path, body in paths(cloud):
         for headers in (forged, {name.lower(): value for name, value in forged.items()},
                         {name.replace('-', '_'): value for name, value in forged.items()}):
             answer = cloud.client().call(verb, path, body=body, headers=headers)
             c.ok('%s %s, with %s: nobody' % (verb, path, ', '.join(headers)),
                  answer.status in (302, 401, 404) and not is_login(answer), (answer.status, answer.text[:300]))
+    for path in ('//v3/auth/tokens', '/../v3/auth/tokens', '/%2e%2e/v3/auth/tokens', '/../identity/v3/auth/tokens',
+                 '/v3/%61uth/tokens', '/v3/x/../auth/tokens', '/v3/x/%2e%2e/auth/tokens', '/v3/auth/tokens/',
+                 '/v3/auth%2Ftokens'):
+        answer = cloud.client().ask('POST', path, body=method(), headers=forged)
+        c.ok('%s: nobody' % path, answer.status in (400, 401, 404) and not is_login(answer), answer.status)
     good = cloud.provider.token()
     answer = cloud.show(good, **{**forged, 'OIDC-sub': 'bob', 'OIDC-email': 'x@example.org'})
     c.status('with a good token of ann', answer, 201)
@@ -222,10 +225,10 @@ def removed(cloud):
 def believed(cloud):
     """What is sent to Vicar itself counts from Apache's address alone."""
     c, forged = cloud.c, cloud.forged()
-    for what, verb, path, body in paths(cloud):
+    for verb, path, body in paths(cloud):
         for more in ({}, {'X-Forwarded-For': '127.0.0.1'}, {'Forwarded': 'for=127.0.0.1'}):
             answer = cloud.client(cloud.v).call(verb, path, body=body, headers={**forged, **more})
-            c.ok('%s %s from another address%s: nobody' % (verb, path, more and ' with %s' % next(iter(more))),
+            c.ok('%s %s from another address%s: nobody' % (verb, path, ''.join(' with ' + name for name in more)),
                  answer.status in (401, 404) and not is_login(answer), (answer.status, answer.text[:300]))
     answer = cloud.a.post('/auth/tokens', body=method(), headers=forged)
     c.status('the same from Apache\'s address', answer, 201)
@@ -242,7 +245,8 @@ def keystone(cloud):
         scoped, of_scoped = cloud.by_password(at, project_id=cloud.project)
         got[name] = (plugin.get_access(session), scoped.get_access(of_scoped))
     ours, theirs = got['vicar'], got['keystone']
-    for what, key in (('user', lambda t: (t.user_id, t.username, t.user_domain_id)), ('roles', lambda t: sorted(t.role_ids))):
+    for what, key in (('user', lambda t: (t.user_id, t.username, t.user_domain_id)),
+                      ('roles', lambda t: sorted(t.role_ids))):
         for of, mine, other in zip(('unscoped', 'of a project'), ours, theirs, strict=True):
             c.equal('%s of the token, %s' % (what, of), key(mine), key(other))
     bodies = [shown(a._data['token']) for a in (ours[0], theirs[0])]
@@ -270,15 +274,15 @@ def shown(token):
 def introspection(cloud):
     """Tokens that are no JWT, for which Apache asks the provider."""
     c, provider = cloud.c, cloud.provider
-    lines = httpd.blocks(PAGE, 'apache')[1]
-    cut = ('    OIDCOAuthVerifyJwksUri %s/jwks\n' % provider.root, httpd.replaced(lines, [
-        ('https://campus.example', provider.root), ('OIDCOAuthClientSecret secret', 'OIDCOAuthClientSecret ' + oidc.SECRET)]))
+    secret = 'OIDCOAuthClientSecret '
+    cut = ('    OIDCOAuthVerifyJwksUri %s/jwks\n' % provider.root, httpd.replaced(httpd.blocks(PAGE, 'apache')[1], [
+        ('https://campus.example', provider.root), (secret + 'secret', secret + oidc.SECRET)]))
     with Apache(cloud.authority, provider, cloud.v, cut) as apache:
         token = provider.token('opaque', grant_type='password', username='ann', password=oidc.PW)
         answer = cloud.client(apache).post(AUTH, headers={'Authorization': 'Bearer ' + token})
         c.status('a token that is no JWT', answer, 201)
         c.equal('is ann\'s', answer.body['token']['user']['name'], 'ann')
-        for what, bad in (('that nobody knows', token[:-1] + ('a' if token[-1] != 'a' else 'b')), ('that is empty', '')):
+        for what, bad in (('that nobody knows', token[::-1]), ('that is empty', '')):
             c.status('one %s' % what, cloud.client(apache).post(AUTH, headers={'Authorization': 'Bearer ' + bad}), 401)
 
 
@@ -296,6 +300,9 @@ def websso(cloud):
             page = who.submit(page)
             c.ok('which leads to the dashboard', page.url.endswith('/welcome'), page.url)
             shown_to_it(cloud, at)
+        answer = who.post(at.url + '/auth/tokens', json=method(), headers=cloud.forged(), cookies=dict(who.cookies))
+        c.equal('%s: who has logged in and sends headers of their own is who they are' % label,
+                answer.status_code == 401 or answer.json()['token']['user']['name'] == 'ann', True)
         # The session is there: no login is needed, nor is one from elsewhere.
         page = who.get('%s%s?origin=https://evil.example/' % (at.url, path), timeout=60)
         c.equal('%s: another dashboard' % label, (page.status_code, 'name="token"' in page.text), (401, False))

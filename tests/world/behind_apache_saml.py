@@ -149,7 +149,7 @@ def browsers(cloud):
 
 
 def command_lines(cloud):
-    c = cloud.c
+    c, provider = cloud.c, cloud.provider
     plugin, session = cloud.by_ecp()
     got = plugin.get_access(session)
     c.equal('v3samlpassword: ann', (got.username, got.user_domain_id), ('ann', cloud.domain))
@@ -158,8 +158,15 @@ def command_lines(cloud):
     c.equal('with a project', (got.project_id, sorted(got.role_names)), (cloud.project, ['member', 'reader']))
     plugin, session = cloud.by_ecp('bob', project_id=cloud.project)
     c.raises('none for who is not in the group', lambda: plugin.get_access(session), ka.Unauthorized)
+    told = dict(auth_type='v3samlpassword', auth_url=cloud.apache.url, identity_provider='campus', protocol='saml2',
+                identity_provider_url=provider.sso, username='ann', password=saml_provider.PASSWORD,
+                cacert=cloud.authority.ca)
+    out = provider.run(
+        harness.env_bin('clients', 'openstack'), '--os-project-name', 'lab', '--os-project-domain-name', 'campus',
+        'token', 'issue', '-f', 'json', **{'OS_' + name.upper(): value for name, value in told.items()})
+    c.equal('openstack token issue', json.loads(out)['project_id'], cloud.project)
     plugin, session = cloud.by_ecp(password='another')
-    c.raises('a wrong password ends at the provider', lambda: plugin.get_access(session), Exception)
+    c.raises('none for a wrong password', lambda: plugin.get_access(session), ka.BadRequest)
 
 
 def changed(page, change):
@@ -244,16 +251,22 @@ def headers(cloud):
     for at in ('/auth/OS-FEDERATION/websso/saml2', '/auth' + IDP + '/protocols/saml2/websso'):
         ways += [(verb, '%s?origin=%s' % (at, ORIGIN), None) for verb in ('GET', 'POST')]
     for verb, path, body in ways:
-        for kind in (forged, {k.lower(): v for k, v in forged.items()}, {k.replace('_', '-'): v for k, v in forged.items()}):
+        for kind in (forged, {k.lower(): v for k, v in forged.items()},
+                     {k.replace('_', '-'): v for k, v in forged.items()}):
             for at, client, wanted in (('Apache', cloud.client(), (302, 303, 401, 404)),
                                        ('Vicar', cloud.client(cloud.v), (401, 404))):
                 answer = client.call(verb, path, body=body, headers=kind)
                 there = 'X-Subject-Token' in answer.headers or answer.status == 200
                 c.ok('%s %s to %s with %s: nobody' % (verb, path, at, ', '.join(kind)),
                      answer.status in wanted and not there, (answer.status, answer.text[:300]))
-    c.status('the same to Vicar from Apache\'s address', cloud.a.post('/auth/tokens', body=method(), headers=forged), 201)
+    answer = cloud.a.post('/auth/tokens', body=method(), headers=forged)
+    c.status('the same to Vicar from Apache\'s address', answer, 201)
     lines = [('    RequestHeader unset %s early\n' % name, '') for name in forged]
-    with httpd.Httpd(httpd.enabled(PAGE), lambda at, folder: httpd.replaced(cloud.recipe(at, folder), lines)) as careless:
+
+    def without(at, folder):
+        return httpd.replaced(cloud.recipe(at, folder), lines)
+
+    with httpd.Httpd(httpd.enabled(PAGE), without) as careless:
         answer = cloud.client(careless).post('/auth/tokens', body=method(), headers=forged)
         c.status('an Apache that does not remove them lets anybody in', answer, 201)
     who = cloud.browser()

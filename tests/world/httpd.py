@@ -33,7 +33,7 @@ def replaced(text, pairs):
 
 
 def told(block):
-    """{section: {option: value}} that a page gives the server, with this machine's Apache in the place of the page's."""
+    """{section: {option: value}} that a page gives the server, which believes the Apache of this machine."""
     parser = configparser.RawConfigParser()
     parser.optionxform = str
     parser.read_string(replaced(block, [('192.0.2.10', '127.0.0.1')]))

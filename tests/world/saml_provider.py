@@ -2,13 +2,10 @@
 import json
 import os
 
-import harness
-
 import server
 
 WWW = '/usr/share/simplesamlphp/www'
 PASSWORD = 'a password at the provider'
-# SP: entity id; what it may have besides
 CONFIG = """<?php
 $config = json_decode(file_get_contents(__DIR__ . '/config.json'), true);
 """
@@ -68,8 +65,8 @@ class Provider(server.Server):
             self.run('openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=idp',
                      '-keyout', private, '-out', certificate)
         self.write('hosted.json', {self.entity: {
-            'host': '__DEFAULT__', 'privatekey': private, 'certificate': certificate, 'auth': 'users', 'saml20.ecp': True,
-            'authproc': []}})
+            'host': '__DEFAULT__', 'privatekey': private, 'certificate': certificate, 'auth': 'users',
+            'saml20.ecp': True}})
 
     def know(self, entity, endpoint, **more):
         """A service provider of this entity id, whose addresses are Mellon's below `endpoint`."""
