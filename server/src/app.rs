@@ -18,6 +18,7 @@ use crate::oidc::Providers;
 use crate::policy_file::{self, Loaded};
 use crate::queue::Queue;
 use crate::remote::Remote;
+use crate::resources::tokens::websso::Page;
 use crate::store::Store;
 use crate::traces::Traces;
 use crate::unsent::Unsent;
@@ -43,6 +44,8 @@ pub struct App {
     pub passwords: Passwords,
     /// Identity providers that are asked about the tokens that they give.
     pub providers: Providers,
+    /// The page that carries a token to a dashboard.
+    pub sso: Page,
     /// Directories that users come from.
     pub directories: Arc<Service>,
     /// Failed logins that are not written yet.
@@ -121,6 +124,7 @@ impl App {
             credential_keys: KeyRing::new(config.credential_keys.clone(), true),
             passwords: Passwords::new(&config),
             providers: Providers::new(&config.oidc)?,
+            sso: Page::read(config.federation.sso_template.as_deref())?,
             directories: Service::new(
                 config.directories.clone(),
                 config.stored_domain_options,

@@ -63,7 +63,6 @@ class Case:
 
 POLICY = {'policy-file': '[oslo_policy] policy_file'}
 DRIVERS = {'domain-drivers': '[identity] domain_specific_drivers_enabled'}
-FEDERATION = {'federation': '[federation] trusted_dashboard'}
 LDAP = '\n[identity]\ndomain_specific_drivers_enabled = true\ndomain_config_dir = /etc/keystone/domains\n'
 OWN_KEYS = ['keys setup --credential', 'db sync', 'keys migrate']
 CASES = [
@@ -74,14 +73,14 @@ CASES = [
     Case('openstack-helm'),
     Case('devstack', POLICY),
     Case('devstack+ldap', POLICY, over='devstack', more=LDAP),
-    Case('puppet-keystone', FEDERATION),
-    Case('puppet-keystone+ldap', FEDERATION, over='puppet-keystone', more=LDAP),
+    Case('puppet-keystone'),
+    Case('puppet-keystone+ldap', over='puppet-keystone', more=LDAP),
     Case('charm-keystone'),
     Case('charm-keystone+ldap', {'identity-driver': '[identity] driver'}, over='charm-keystone',
          more='\n[identity]\ndriver = ldap\n\n[ldap]\nurl = ldap://ldap.example\nsuffix = dc=example,dc=org\n'
               'user_tree_dn = ou=people,dc=example,dc=org\nuser_allow_create = False\n'),
-    Case('keystone-k8s', FEDERATION),
-    Case('atmosphere', dict(DRIVERS, **FEDERATION)),
+    Case('keystone-k8s'),
+    Case('atmosphere', DRIVERS),
     Case('scs-domain-manager'),
     Case('scs-domain-manager-before-2024.2'),
 ]

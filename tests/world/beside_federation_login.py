@@ -1,14 +1,24 @@
 """Logins through an identity provider, on a Keystone and on Vicar with one database: who came to one is the same user
 on the other. What the provider says is in headers, which WSGI shows to the Keystone as a web server around it would."""
 import contextlib
+import html.parser
+import os
+import urllib.parse
 
 import pytest
 
+import harness
 import server
 from keystone_beside import Side, difference, fresh, next_second, normal
 
 F = '/OS-FEDERATION'
 BEHIND = {'assertion_headers': 'OIDC-', 'trusted_proxies': '127.0.0.1'}
+DASHBOARD = 'https://dash.example/auth/websso/'
+# The page of the release, which a Keystone wants to be there.
+PAGE = os.path.join(harness.CACHE, 'keystone', 'etc', 'keystone', 'sso_callback_template.html')
+SSO = {'federation': {'trusted_dashboard': 'https://DASH.example/auth/websso/\ntrusted_dashboard = http://b/',
+                      'sso_callback_template': PAGE},
+       'mapped': {'remote_id_attribute': 'HTTP_OIDC_ISS'}}
 
 
 @pytest.fixture(scope='module')
@@ -19,9 +29,11 @@ def sides(pair):
         for side in (pair.first, pair.second):
             if side.vicar:
                 srv = server.Vicar(config=side.server.config, store=side.server.store,
-                                   password=side.server.password, settings={'vicar': BEHIND})
-                side = Side(stack.enter_context(srv), side.label)
-            made.append(side)
+                                   password=side.server.password, settings={'vicar': BEHIND, **SSO})
+            else:
+                srv = server.Keystone(store=side.server.store, settings={**pair.place.settings, **SSO})
+                srv.password = side.server.password
+            made.append(Side(stack.enter_context(srv), side.label))
         yield Sides(pair, made)
 
 
@@ -216,3 +228,73 @@ def test_refusals(sides):
     sides.drop(provider)
     answers = [come(side, provider, sub='ann').status for side in sides.both]
     c.equal('no provider: %d' % answers[0], answers[1], answers[0])
+
+
+class Form(html.parser.HTMLParser):
+    """The form of a page: where it is sent, how, and its fields."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.forms, self.fields = [], {}
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag == 'form':
+            self.forms.append((attrs['action'], attrs['method']))
+        if tag == 'input' and attrs['type'] == 'hidden':
+            self.fields[attrs['name']] = attrs['value']
+
+
+def browse(side, path, origin, method='GET', **said):
+    headers = {'OIDC-' + name: value for name, value in said.items()}
+    query = '' if origin is None else '?' + '&'.join('origin=' + urllib.parse.quote(one) for one in origin.split())
+    return side.api.call(method, '/auth' + F + path + query, headers=headers)
+
+
+def test_a_browser_takes_the_token_to_the_dashboard(sides):
+    c = sides.c
+    rules = [{'local': [{'user': {'name': '{0}'}}], 'remote': [{'type': 'HTTP_OIDC_SUB'}]}]
+    mine, other = fresh('https://a'), fresh('https://b')
+    provider = sides.provider(rules, remote_ids=[mine])
+    second = sides.provider(rules, remote_ids=[other])
+    direct = '/identity_providers/%s/protocols/mapped/websso' % provider
+    for path in (direct, '/websso/mapped'):
+        for method in ('GET', 'POST'):
+            answers = [browse(side, path, DASHBOARD, method, sub='ann', iss=mine).want(200) for side in sides.both]
+            forms = [Form(a.text) for a in answers]
+            c.equal('%s %s: the form' % (method, path), forms[1].forms, forms[0].forms)
+            c.equal('... to the dashboard', forms[1].forms, [(DASHBOARD, 'post')])
+            c.equal('... with a token', (list(forms[0].fields), list(forms[1].fields)), (['token'], ['token']))
+            kinds = [a.headers['Content-Type'].split(';')[0] for a in answers]
+            c.equal('... in a page', kinds, ['text/html'] * 2)
+            bodies = [plain(side.api.validate(side.admin, form.fields['token']).want(200).body['token'])
+                      for side in sides.both for form in forms]
+            c.equal('... which both accept alike', [difference(bodies[0], b) for b in bodies], [{}] * 4)
+    cases = [
+        ('no origin', direct, None, {'sub': 'ann', 'iss': mine}),
+        ('an empty one', direct, '', {'sub': 'ann', 'iss': mine}),
+        ('another', direct, 'https://elsewhere/', {'sub': 'ann', 'iss': mine}),
+        ('in other letters', direct, 'https://DASH.example/auth/websso/', {'sub': 'ann', 'iss': mine}),
+        ('without the slash', direct, DASHBOARD[:-1], {'sub': 'ann', 'iss': mine}),
+        ('two, the first trusted', direct, DASHBOARD + ' https://elsewhere/', {'sub': 'ann', 'iss': mine}),
+        ('two, the second trusted', direct, 'https://elsewhere/ ' + DASHBOARD, {'sub': 'ann', 'iss': mine}),
+        ('quoted twice', direct, urllib.parse.quote(DASHBOARD, safe=''), {'sub': 'ann', 'iss': mine}),
+        ('nobody', direct, DASHBOARD, {'iss': mine}),
+        ("another provider's", direct, DASHBOARD, {'sub': 'ann', 'iss': other}),
+        ('no provider', '/identity_providers/nope/protocols/mapped/websso', DASHBOARD, {'sub': 'ann', 'iss': mine}),
+        ('no protocol', '/identity_providers/%s/protocols/nope/websso' % provider, DASHBOARD, {'sub': 'ann'}),
+        ('no origin, found', '/websso/mapped', None, {'sub': 'ann', 'iss': mine}),
+        ('another, found', '/websso/mapped', 'https://elsewhere/', {'sub': 'ann', 'iss': mine}),
+        ('an unknown one', '/websso/mapped', DASHBOARD, {'sub': 'ann', 'iss': 'https://nowhere'}),
+        ('an unknown one, no origin', '/websso/mapped', None, {'sub': 'ann', 'iss': 'https://nowhere'}),
+        ('no provider says who it is', '/websso/mapped', DASHBOARD, {'sub': 'ann'}),
+        ('and no origin', '/websso/mapped', None, {'sub': 'ann'}),
+        ('a protocol that nobody has', '/websso/nope', DASHBOARD, {'sub': 'ann', 'iss': mine}),
+        ('the other provider', '/websso/mapped', DASHBOARD, {'sub': 'ann', 'iss': other}),
+    ]
+    for what, path, origin, said in cases:
+        answers = [browse(side, path, origin, **said) for side in sides.both]
+        c.equal('%s: %d' % (what, answers[0].status), answers[1].status, answers[0].status)
+    sides.drop(provider)
+    sides.drop(second)

@@ -1,6 +1,7 @@
 //! Logins through identity providers: whose word counts of who somebody is, and in which headers it is.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use axum::http::HeaderName;
 
@@ -25,6 +26,10 @@ pub struct Federation {
     remote_ids: BTreeMap<String, String>,
     /// Login methods that are Keystone's plugin `mapped`.
     pub methods: Vec<String>,
+    /// `[federation] trusted_dashboard`: the pages that may get a token. Their hosts are in small letters.
+    pub dashboards: Vec<String>,
+    /// `[federation] sso_callback_template`: the page that posts it to them.
+    pub sso_template: Option<PathBuf>,
 }
 
 /// Login methods that are this plugin unless the configuration names another.
@@ -76,7 +81,25 @@ impl Reader<'_> {
             remote_id: some("federation"),
             remote_ids: sections.filter_map(|section| Some((section.to_owned(), some(section)?))).collect(),
             methods: methods.iter().filter(is_mapped).cloned().collect(),
+            dashboards: self.dashboards()?,
+            sso_template: self.text("federation", "sso_callback_template")?.map(PathBuf::from),
         })
+    }
+}
+
+impl Reader<'_> {
+    /// As a Keystone has them, which compares to the letter what a browser asks for.
+    fn dashboards(&self) -> Result<Vec<String>> {
+        self.text("federation", "trusted_dashboard")?;
+        let all = self.ini.values("federation", "trusted_dashboard");
+        let lower = |url: &String| {
+            let host = url.find("//").map_or(url.len(), |at| at + 2);
+            let end =
+                url.get(host..).and_then(|rest| rest.find(['/', '?', '#'])).map_or(url.len(), |at| host + at);
+            let (start, path) = url.split_at(end);
+            start.to_ascii_lowercase() + path
+        };
+        Ok(all.iter().map(lower).collect())
     }
 }
 
@@ -120,6 +143,16 @@ mod tests {
         let read = read.expect("reads");
         let of = |protocol: &str| read.remote_id(protocol).expect("one").to_owned();
         assert_eq!((of("openid"), of("saml2"), of("mapped")), ("B".into(), "A".into(), "A".into()));
+    }
+
+    #[test]
+    fn dashboards_are_trusted_by_their_urls() {
+        let read = |text: &str| read(text).expect("reads");
+        assert!(read("").dashboards.is_empty());
+        let two = "trusted_dashboard = https://Dash.Example:8/auth/WebSSO/?A\ntrusted_dashboard = http://b\n";
+        let read = read(&format!("[federation]\n{two}sso_callback_template = /page\n"));
+        assert_eq!(read.dashboards, ["https://dash.example:8/auth/WebSSO/?A", "http://b"]);
+        assert_eq!(read.sso_template, Some(PathBuf::from("/page")));
     }
 
     #[test]

@@ -88,7 +88,6 @@ const EFFECTS: &[(&str, &str, When, Effect)] = &[
     ("application_credential", "*", Always, Nothing),
     ("DEFAULT", "secure_proxy_ssl_header", Always, Todo("it is not looked at here. Set `[DEFAULT] public_endpoint`, which links then begin with")),
     ("oslo_middleware", "*", Always, Nothing),
-    ("federation", "trusted_dashboard", Always, Refused("federation", "single sign-on is not served here: who logs in through an identity provider cannot")),
     ("saml", "idp_entity_id", Always, Differs("no assertions are made here for other Keystones")),
     ("database", "slave_connection", Always, Differs("everything is read where it is written")),
     ("database", "mysql_sql_mode", Unless(&["traditional"]), Differs("every connection here is in TRADITIONAL mode")),

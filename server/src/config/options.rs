@@ -117,6 +117,8 @@ pub const OPTIONS: &[Opt] = &[
     opt("unified_limit", "enforcement_model", Choice(&["flat", "strict_two_level"]), "with `strict_two_level`, no limit of a project is above its domain's"),
     opt("federation", "assertion_prefix", Text(None), "how the names of the attributes begin that mappings see, of those that an identity provider says"),
     opt("federation", "remote_id_attribute", Text(None), "the attribute with the id that an identity provider has for itself, one of its `remote_ids`; a protocol can name another, and so can a section with its name"),
+    opt("federation", "trusted_dashboard", Text(None), "a page of a dashboard to which a browser may go back with a token, such as `https://dashboard.example/auth/websso/`; may be set several times"),
+    opt("federation", "sso_callback_template", Text(None), "a file with the page that posts the token there, in which `$host` and `$token` stand for both. Without it the page is ours; Keystone's default is not looked for"),
     opt("federation", "attribute_mapping_default_schema_version", Choice(&["1.0", "2.0", "3.0"]), "the version of mappings that name none"),
     opt("federation", "default_authorization_ttl", Minutes(0), "how long memberships live that came with a login through an identity provider that says nothing of its own"),
     opt("saml", "relay_state_prefix", Text(Some("ss:mem:")), "of service providers that name none"),

@@ -112,7 +112,7 @@ pub fn undescribed(routes: &[Route], objects: &[Object]) -> Vec<String> {
     let described = routes.iter().flat_map(|r| r.answers.iter().map(move |a| (r, a)));
     let answers = described.filter(|(_, a)| a.status < 400).map(|(r, a)| (r, a.shape));
     let missing = answers.filter(|(route, shape)| {
-        !matches!(shape, Shape::Empty | Shape::Form)
+        !matches!(shape, Shape::Empty | Shape::Form | Shape::Html)
             && object_of(objects, route.path, shape.member()).is_none()
     });
     missing.map(|(route, shape)| format!("{route:?}: {shape:?}")).collect()
@@ -416,7 +416,11 @@ fn response(route: &Route, answer: Answer, objects: &[Object]) -> Value {
         && route.method != Method::HEAD
     {
         let home = json!({"schema": reference("schemas", "JsonHome")});
-        let kind = if answer.shape == Shape::Form { FORM } else { "application/json" };
+        let kind = match answer.shape {
+            Shape::Form => FORM,
+            Shape::Html => "text/html",
+            _ => "application/json",
+        };
         let content = match (route.path, answer.shape) {
             ("/", Shape::Document) => json!({JSON_HOME: home}),
             ("/v3", Shape::Document) => json!({"application/json": {"schema": schema}, JSON_HOME: home}),
@@ -434,6 +438,7 @@ fn schema(route: &Route, shape: Shape, objects: &[Object]) -> Option<Value> {
     match shape {
         Shape::Empty => None,
         Shape::Document => Some(item),
+        Shape::Html => Some(json!({"type": "string"})),
         Shape::Form => {
             let parts = ["oauth_token", "oauth_token_secret", "oauth_expires_at"];
             let properties: Map<String, Value> =

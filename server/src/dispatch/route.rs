@@ -47,6 +47,8 @@ pub enum Shape {
     Document,
     /// A form of OAuth1: a token with its secret.
     Form,
+    /// A page for a browser.
+    Html,
     /// One object under its name.
     One(&'static str),
     /// A list under its name, in pages.
@@ -59,7 +61,7 @@ impl Shape {
     /// The name of the member that carries it, if there is one.
     pub fn member(self) -> Option<&'static str> {
         match self {
-            Self::Empty | Self::Document | Self::Form => None,
+            Self::Empty | Self::Document | Self::Form | Self::Html => None,
             Self::One(name) | Self::Page(name) | Self::Whole(name) => Some(name),
         }
     }
@@ -161,7 +163,7 @@ impl std::fmt::Debug for Route {
 /// - `home "NAME"`, or `home "NAME" of "EXTENSION"`, is the path's relation in the JSON home document.
 /// - `answers` lists the answers without an error, with `|` between them: a status, then `NAME` for an object,
 ///   `[NAME]` for a list in pages, `[NAME whole]` for a list without, `any` for another document, `form` for a form of
-///   OAuth1, or nothing;
+///   OAuth1, `html` for a page, or nothing;
 ///   then `+ "NAME"` for a header.
 #[macro_export]
 macro_rules! routes {
@@ -212,6 +214,7 @@ macro_rules! routes {
     (@shape) => { $crate::dispatch::Shape::Empty };
     (@shape any) => { $crate::dispatch::Shape::Document };
     (@shape form) => { $crate::dispatch::Shape::Form };
+    (@shape html) => { $crate::dispatch::Shape::Html };
     (@shape $name:ident) => { $crate::dispatch::Shape::One(stringify!($name)) };
     (@shape [$name:ident]) => { $crate::dispatch::Shape::Page(stringify!($name)) };
     (@shape [$name:ident whole]) => { $crate::dispatch::Shape::Whole(stringify!($name)) };

@@ -86,6 +86,23 @@ pub async fn way(tx: &mut Tx, provider: &str, protocol: &str) -> Result<Option<W
     Ok(Some(way))
 }
 
+/// The attributes in which providers name themselves that have this protocol: of each what the protocol names.
+///
+/// # Errors
+/// When the database fails.
+pub async fn remote_id_attributes(tx: &mut Tx, protocol: &str) -> Result<Vec<Option<String>>> {
+    let sql = "SELECT DISTINCT remote_id_attribute FROM federation_protocol WHERE id = ?";
+    tx.column(sql, args![Id(protocol)]).await
+}
+
+/// The id of the provider that calls itself so.
+///
+/// # Errors
+/// When the database fails.
+pub async fn provider_called(tx: &mut Tx, remote_id: &str) -> Result<Option<String>> {
+    tx.first("SELECT idp_id FROM idp_remote_ids WHERE remote_id = ?", args![remote_id], |r| r.take()).await
+}
+
 /// The rules in the column of a mapping: JSON, which is a string in JSON.
 pub fn mapping_rules(column: &str) -> Value {
     match serde_json::from_str(column).unwrap_or_default() {

@@ -11,8 +11,10 @@ use vicar_rules::policy::OPERATIONS;
 
 use crate::support::{Answer, Cast, id, ids, reviewed};
 
+const WEBSSO: &str = "/v3/auth/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/websso";
+
 /// Routes that serve without a token, with the reason.
-const OPEN: [(&str, &str); 15] = [
+const OPEN: [(&str, &str); 18] = [
     ("GET", "/"),                                // versions
     ("HEAD", "/"),                               // the same
     ("GET", "/v3"),                              // version document
@@ -27,6 +29,9 @@ const OPEN: [(&str, &str); 15] = [
     ("HEAD", "/v3/OS-SIMPLE-CERT/certificates"), // the same
     ("GET", "/v3/auth/tokens/OS-PKI/revoked"),   // the same
     ("HEAD", "/v3/auth/tokens/OS-PKI/revoked"),  // the same
+    ("GET", WEBSSO),                             // login, which first looks where the token shall go
+    ("HEAD", WEBSSO),                            // the same
+    ("POST", WEBSSO),                            // the same
     // proved by the old password, as an expired one can be changed by no token
     ("POST", "/v3/users/{user_id}/password"),
 ];

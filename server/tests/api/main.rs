@@ -67,4 +67,5 @@ mod terms;
 mod tokens;
 mod trusts;
 mod users;
+mod websso;
 mod workloads;

@@ -5,3 +5,4 @@ pub mod federated;
 pub mod http;
 pub mod oauth2;
 mod scope;
+pub mod websso;
