@@ -68,18 +68,16 @@ class Cloud:
         stack.callback(self.authority.stop)
         self.provider = oidc.Provider(self.authority)
         stack.callback(self.provider.stop)
-        options = httpd.told(httpd.blocks(PAGE, 'ini')[1])
-        ours = {'vicar': options.pop('vicar')}
         self.dashboard = browser.Dashboard()
         stack.callback(self.dashboard.stop)
-        self.k = server.Keystone(settings={
-            'identity': {'password_hash_rounds': 4}, **options, 'federation': {
-                'trusted_dashboard': self.dashboard.origin, 'sso_callback_template': TEMPLATE}})
+        options = httpd.told(httpd.blocks(PAGE, 'ini')[1], self.dashboard)
+        ours = {'vicar': options.pop('vicar')}
+        options['federation']['sso_callback_template'] = TEMPLATE
+        self.k = server.Keystone(settings={'identity': {'password_hash_rounds': 4}, **options})
         stack.callback(self.k.stop)
         self.k.start()
         self.v = server.Vicar(config=self.k.config, store=self.k.store, password=self.k.password, settings=ours)
         stack.callback(self.v.stop)
-        self.v.accepted = ('federation',)  # XXX
         self.v.start()
         self.apache = Apache(self.authority, self.provider, self.v)
         stack.callback(self.apache.stop)
@@ -301,7 +299,7 @@ def websso(cloud):
             c.ok('which leads to the dashboard', page.url.endswith('/welcome'), page.url)
             shown_to_it(cloud, at)
         answer = who.post(at.url + '/auth/tokens', json=method(), headers=cloud.forged(), cookies=dict(who.cookies))
-        c.equal('%s: who has logged in and sends headers of their own is who they are' % label,
+        c.equal('%s: after a login, headers of a client make nobody else of them' % label,
                 answer.status_code == 401 or answer.json()['token']['user']['name'] == 'ann', True)
         # The session is there: no login is needed, nor is one from elsewhere.
         page = who.get('%s%s?origin=https://evil.example/' % (at.url, path), timeout=60)

@@ -39,7 +39,6 @@ import server
 PAGE = 'saml.md'
 IDP = '/OS-FEDERATION/identity_providers/campus'
 AUTH = IDP + '/protocols/saml2/auth'
-ORIGIN = 'https://horizon.example/auth/websso/'
 SAML = '{urn:oasis:names:tc:SAML:2.0:assertion}'
 DS = '{http://www.w3.org/2000/09/xmldsig#}'
 
@@ -52,8 +51,10 @@ class Cloud:
         stack.callback(self.provider.stop)
         self.provider.know('https://nobody.example', 'https://nobody.example')
         self.provider.start()
+        self.dashboard = browser.Dashboard()
+        stack.callback(self.dashboard.stop)
         self.v = server.Vicar(settings={
-            'identity': {'password_hash_rounds': 4}, **httpd.told(httpd.blocks(PAGE, 'ini')[0])})
+            'identity': {'password_hash_rounds': 4}, **httpd.told(httpd.blocks(PAGE, 'ini')[0], self.dashboard)})
         stack.callback(self.v.stop)
         self.v.start()
         self.apache = httpd.Httpd(httpd.enabled(PAGE), self.recipe)
@@ -148,6 +149,22 @@ def browsers(cloud):
     c.equal('a name in UTF-8', other.submit(cloud.answered(other, 'zoë')).json()['token']['user']['name'], 'zoë')
 
 
+def dashboards(cloud):
+    """A browser comes from a dashboard, logs in at the provider, and goes back with a token."""
+    c = cloud.c
+    for path in ('/auth/OS-FEDERATION/websso/saml2', '/auth%s/protocols/saml2/websso' % IDP):
+        who = cloud.browser()
+        at = '%s%s?origin=' % (cloud.apache.url, path)
+        page = who.submit(cloud.answered(who, 'ann', at + cloud.dashboard.origin))
+        c.equal('%s: a page' % path, page.status_code, 200)
+        page = who.submit(page)
+        c.ok('which leads to the dashboard', page.url.endswith('/welcome'), page.url)
+        scoped = cloud.scoped(cloud.dashboard.token())
+        c.equal('where ann goes on', (scoped.username, sorted(scoped.role_names)), ('ann', ['member', 'reader']))
+        page = who.get(at + 'https://evil.example/', timeout=60)
+        c.equal('none for another dashboard', (page.status_code, 'name="token"' in page.text), (401, False))
+
+
 def command_lines(cloud):
     c, provider = cloud.c, cloud.provider
     plugin, session = cloud.by_ecp()
@@ -202,24 +219,30 @@ def assertions(cloud):
     """Those that are not the provider's word for this service end at mellon."""
     c, provider = cloud.c, cloud.provider
 
+    def refused(what, why, got, said):
+        c.equal('%s: refused' % what, got.status_code, 400)
+        c.ok('because: %s' % why, why in cloud.apache.errors()[said:], cloud.apache.errors()[said:])
+
     def comes(what, why=None, page=None, change=None, **know):
-        who, before, said = cloud.browser(), cloud.asked(), len(cloud.apache.errors())
+        who, before = cloud.browser(), cloud.asked()
         if know:
             provider.know(cloud.entity, cloud.mellon, **know)
         page = cloud.answered(who, 'ann', page)
         provider.know(cloud.entity, cloud.mellon)
+        said = len(cloud.apache.errors())
         got = who.submit(page, **({'SAMLResponse': changed(page, change)} if change else {}))
         if not why:
             c.ok(what, got.status_code == 201 and got.json()['token']['user']['name'] == 'ann', got.status_code)
-            return
-        c.equal('%s: refused' % what, got.status_code, 400)
-        c.ok('because: %s' % why, why in cloud.apache.errors()[said:], cloud.apache.errors()[said:])
+            return page
+        refused(what, why, got, said)
         again = who.get(cloud.apache.url + AUTH, allow_redirects=False, timeout=60)
         c.ok('and sent to the provider again', again.status_code in (302, 303), again.status_code)
         c.equal('nothing came to Vicar', cloud.asked(), before)
+        return page
 
     changes, none = 'Failed to verify signature', 'Signature element not found'
-    comes('one as it is')
+    page, said = comes('one as it is'), len(cloud.apache.errors())
+    refused('the same by another browser', 'has already been used', cloud.browser().submit(page), said)
     comes('one that is written anew', change=lambda response: None)
     comes('with another user\'s name', changes, change=of_bob)
     comes('unsigned', none, change=unsigned)
@@ -249,7 +272,7 @@ def headers(cloud):
               'MELLON_groups': 'staff'}
     ways = [('GET', AUTH, None), ('POST', AUTH, None), ('POST', '/auth/tokens', method())]
     for at in ('/auth/OS-FEDERATION/websso/saml2', '/auth' + IDP + '/protocols/saml2/websso'):
-        ways += [(verb, '%s?origin=%s' % (at, ORIGIN), None) for verb in ('GET', 'POST')]
+        ways += [(verb, '%s?origin=%s' % (at, cloud.dashboard.origin), None) for verb in ('GET', 'POST')]
     for verb, path, body in ways:
         for kind in (forged, {k.lower(): v for k, v in forged.items()},
                      {k.replace('_', '-'): v for k, v in forged.items()}):
@@ -278,7 +301,7 @@ def headers(cloud):
     c.equal('and in no group of theirs', got.json()['token']['user']['OS-FEDERATION']['groups'], [])
 
 
-PARTS = (browsers, command_lines, assertions, headers)
+PARTS = (browsers, dashboards, command_lines, assertions, headers)
 
 
 def main():

@@ -32,11 +32,12 @@ def replaced(text, pairs):
     return text
 
 
-def told(block):
-    """{section: {option: value}} that a page gives the server, which believes the Apache of this machine."""
+def told(block, dashboard):
+    """{section: {option: value}} that a page gives the server, with this machine's Apache and this dashboard."""
     parser = configparser.RawConfigParser()
     parser.optionxform = str
-    parser.read_string(replaced(block, [('192.0.2.10', '127.0.0.1')]))
+    parser.read_string(replaced(block, [
+        ('192.0.2.10', '127.0.0.1'), ('https://horizon.example/auth/websso/', dashboard.origin)]))
     return {name: dict(parser[name]) for name in parser.sections()}
 
 
