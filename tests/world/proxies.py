@@ -29,10 +29,12 @@ if __name__ == '__main__':
 
 import api
 import certificates
+import httpd
 import keystoneauth1.identity
 import keystoneauth1.session
 import server
 import sign
+from httpd import replaced
 
 PAGE = os.path.join(harness.REPO, 'docs', 'proxies.md')
 CLIENT = '127.0.0.9'
@@ -51,15 +53,6 @@ def for_certificates(proxy):
     with open(PAGE) as f:
         row = re.search(r'^\| %s \| (.*Client-Cert.*) \|$' % proxy, f.read(), re.M).group(1)
     return [re.findall(r'`(.+?)`', cell) for cell in row.split(' | ')]
-
-
-def replaced(text, pairs):
-    """With other words in the place of the page's, each of which is there."""
-    for old, new in pairs:
-        if old not in text:
-            raise AssertionError('the page does not have %r' % old)
-        text = text.replace(old, new)
-    return text
 
 
 class Proxy(server.Server):
@@ -157,16 +150,7 @@ class Apache(Proxy):
                 ('/etc/apache2/identity.key', self.key)]
 
     def whole(self, text):
-        with open(PAGE) as f:
-            enabled = re.search(r'a2enmod (.*)', f.read()).group(1).split()
-        lines = ['LoadModule %s_module /usr/lib/apache2/modules/mod_%s.so' % (name, name)
-                 for name in ['mpm_event', 'authz_core', *enabled]]
-        lines += ['ServerRoot ' + self.dir, 'ServerName 127.0.0.1', 'DefaultRuntimeDir ' + self.dir,
-                  'PidFile %s/pid' % self.dir, 'ErrorLog %s/error.log' % self.dir,
-                  'Mutex file:%s default' % self.dir, 'Listen ' + self.at]
-        if os.geteuid() == 0:
-            lines += ['User nobody', 'Group nogroup']
-        return '\n'.join(lines) + '\n' + text
+        return httpd.whole(self.dir, self.at, httpd.enabled('proxies.md'), text)
 
     def command(self):
         return ['apache2', '-DFOREGROUND', '-f', self.conf], {}

@@ -1,18 +1,19 @@
 #!/bin/bash
-# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|ldap|provider|tempest|heat|octavia|fuzz|lint|packages|watching|site|bench|services|databases|cluster|proxies|gophercloud|counts]...
+# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|ldap|provider|tempest|heat|octavia|fuzz|lint|packages|watching|site|bench|services|databases|cluster|proxies|federation|gophercloud|counts]...
 #     (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt; `provider` is one of Node's, from provider/.
 # An environment is made anew only when its requirements file has changed.
-# The last seven are none: Debian's packages, whose own servers are not started. `bench` is what a
+# The last eight are none: Debian's packages, whose own servers are not started. `bench` is what a
 # benchmark needs, `services` what Heat needs, `databases` what Vicar can use, `cluster` what makes several
-# machines of one, `proxies` what there is in front of one, `gophercloud` the library with Go,
+# machines of one, `proxies` what there is in front of one, `federation` what
+# speaks with providers there, and a provider of SAML, `gophercloud` the library with Go,
 # `counts` what counts instructions.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 ldap provider tempest heat octavia fuzz lint packages watching site bench services databases cluster proxies gophercloud counts
+[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 ldap provider tempest heat octavia fuzz lint packages watching site bench services databases cluster proxies federation gophercloud counts
 
 want=()
 # What makes an environment usable is in a package of its own.
@@ -80,6 +81,14 @@ for name in "$@"; do
       done
       command -v nginx >/dev/null || want+=(nginx-light)
       command -v apache2 >/dev/null || want+=(apache2-bin);;
+    federation)
+      command -v apache2 >/dev/null || want+=(apache2-bin)
+      command -v openssl >/dev/null || want+=(openssl)
+      for module in openidc mellon; do
+        [ -e /usr/lib/apache2/modules/mod_auth_$module.so ] || want+=("libapache2-mod-auth-$module")
+      done
+      command -v php >/dev/null || want+=(php-cli php-mbstring php-xml)
+      [ -e /usr/share/simplesamlphp/www ] || want+=(simplesamlphp);;
     *) echo "setup.sh: no such environment: $name" >&2; exit 2;;
   esac
 done
@@ -106,7 +115,7 @@ if [ ${#want[@]} -gt 0 ]; then
 fi
 
 for name in "$@"; do
-  case $name in bench|services|databases|cluster|proxies|gophercloud|counts) continue;; esac
+  case $name in bench|services|databases|cluster|proxies|federation|gophercloud|counts) continue;; esac
   list=$here/requirements-$name.txt
   env=$cache/$name
   lists=("$list")
