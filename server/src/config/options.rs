@@ -234,6 +234,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("healthcheck", "allowed_source_ranges", List(""), "networks of the clients for whom health checks are there; unset: everybody"),
     opt("healthcheck", "ignore_proxied_requests", Flag(false), "whether health checks are not there for requests with a proxy's headers"),
     opt("oidc", "issuer", Text(None), "in a section like `[oidc.campus]`, which has the id of an identity provider as its name: the provider's URL, as its tokens have it in `iss`; see [federation.md](federation.md#openid-connect); ours"),
+    opt("oidc", "jwks", Text(None), "the provider's keys (JWKS), pinned: a file, which is read again when it changes, or the one URL that is asked for them. Unset: what the issuer says at `/.well-known/openid-configuration` leads to them. With it, `issuer` can be any string, also `spiffe://` with a trust domain; see [workloads.md](workloads.md#keys-that-are-pinned); ours"),
     opt("oidc", "protocol", Text(Some("openid")), "the protocol of that identity provider by which its users come; ours"),
     opt("oidc", "audience", List(""), "for whom a token has to be: one of these has to be in its `aud`; needed; ours"),
     opt("oidc", "claim_prefix", Text(Some("OIDC-")), "how the names of attributes begin that mappings see for claims; ours"),
