@@ -287,7 +287,7 @@ fn a_trust_domain_says_who_signs_and_its_subjects_are_its_own() {
 #[test]
 fn keys_in_a_file_are_those_of_the_provider_until_it_has_others() {
     let [one, two] = [rsa("RS256"), ec("ES256")];
-    let dir = std::env::temp_dir().join(format!("vicar-keys-{}", crate::ids::uuid()));
+    let dir = std::env::temp_dir().join(format!("vicar-oidc-keys-{}", std::process::id()));
     std::fs::create_dir(&dir).expect("a directory");
     let file = dir.join("keys.json");
     let has = |text: &str| std::fs::write(&file, text).expect("written");
