@@ -163,7 +163,7 @@ class Cloud:
     def shell(self, text, **env):
         text = text.replace(TOKEN_FILE, self.token_file)
         done = subprocess.run(['bash', '-c', text], env=dict(os.environ, **env), cwd=self.dir, text=True,
-                              timeout=60, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                              timeout=60, capture_output=True)
         return done.stdout.strip()
 
 

@@ -211,7 +211,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("vicar", "tls_cert", Text(None), "`--tls-cert`: the certificate chain, PEM"),
     opt("vicar", "tls_key", Text(None), "`--tls-key`: its private key, PEM"),
     opt("vicar", "tls_ca", Text(None), "`--tls-ca`: its authority, for the files of clients"),
-    opt("vicar", "tls_client_ca", Text(None), "authorities, PEM, whose certificates clients may show when they connect to this server itself, for `tls_client_auth` and for trusts that are bound to one; nobody has to. It is read again with `tls_cert`"),
+    opt("vicar", "tls_client_ca", Text(None), "`--tls-client-ca`: authorities, PEM, whose certificates clients may show when they connect to this server itself, for `tls_client_auth` and for trusts that are bound to one; nobody has to. It is read again with `tls_cert`"),
     opt("vicar", "log_format", Choice(&["text", "json"]), "`--log-format`"),
     opt("vicar", "log_level", Text(None), "`--log-level`; over `[DEFAULT] debug`").reloaded(),
     opt("vicar", "security_log", Text(None), "`--security-log`: a file for events of security, or `off`"),

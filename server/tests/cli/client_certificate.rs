@@ -121,7 +121,8 @@ fn a_certificate_that_a_client_shows_is_a_client() {
     let ca = s.file("ca.pem", authority.pem());
     let config = s.config(&format!("[vicar]\ntls_client_ca = {ca}\ntrusted_proxies = 192.0.2.1\n"));
     expect(&run(&s, &["serve", "--config-file", &config]), 3, "tls_client_ca needs tls_cert");
-    let mut running = started(&s, &config, &["--tls-cert", &cert, "--tls-key", &key]);
+    let config = s.config("[vicar]\ntrusted_proxies = 192.0.2.1\n");
+    let mut running = started(&s, &config, &["--tls-cert", &cert, "--tls-key", &key, "--tls-client-ca", &ca]);
     let at = running.address();
     let open = |shown: Option<&Made>| Connection::open(&at, &authority, shown);
 
