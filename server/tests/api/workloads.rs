@@ -218,7 +218,7 @@ fn a_trust_that_is_bound_to_a_certificate_is_used_on_connections_with_it_alone()
     let s = &cast.c.s;
     let ((own, thumbprint), (other, _)) = (certificate(), certificate());
     let binding = json!({ "x5t#S256": thumbprint });
-    let trust = id(&cast.make(json!({"trustee_binding": binding, "remaining_uses": 4})).expect(201), "trust");
+    let trust = id(&cast.make(json!({"trustee_binding": binding, "remaining_uses": 5})).expect(201), "trust");
     let by_password =
         |shown| on(&cast, shown, None, by_password(&cast.engine, "engine-pw", of_trust(&trust)));
     let exchanged = |shown, token: &str| {
@@ -256,6 +256,8 @@ fn a_trust_that_is_bound_to_a_certificate_is_used_on_connections_with_it_alone()
             assert_eq!((&token["user"]["id"], &token["oauth2_credential"]), (&json!(cast.alice), &binding));
         }
     }
+    // What was refused took no use.
+    by_password(Some(&own)).expect(201);
     by_password(Some(&own)).expect(401);
     // It takes a certificate and no identity at a provider; the other way round as well.
     let of_pod = cast.bound(json!({"expires_at": "2033-01-01T00:00:00Z"}));
