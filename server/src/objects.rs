@@ -311,10 +311,10 @@ fn terms() -> Value {
         "max_login_age": {"type": "integer", "minimum": 1, "description": "In seconds"},
         "required_methods": list(text()),
         "external_id": text(),
-        "trustee_binding": json!({"anyOf": [
-            closed(json!({"issuer": text(), "subject": text()}), json!({"audience": text()})),
-            closed(json!({"x5t#S256": text()}), json!({})),
-        ]}),
+        "trustee_binding": closed(
+            json!({}),
+            json!({"issuer": text(), "subject": text(), "audience": text(), "x5t#S256": text()}),
+        ),
     })
 }
 
