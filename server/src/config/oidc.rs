@@ -97,7 +97,16 @@ impl Reader<'_> {
         }
         // What is said for all is looked at, even where there is none.
         self.times("oidc")?;
-        sections.into_iter().map(|section| self.provider(section)).collect()
+        let all: Vec<Oidc> = sections.iter().map(|section| self.provider(section)).collect::<Result<_>>()?;
+        for (n, one) in all.iter().enumerate() {
+            // Clusters have the same issuer unless they are told another, and who is bound to an issuer trusts its keys.
+            let other = all.iter().take(n).find(|other| other.issuer == one.issuer && other.jwks != one.jwks);
+            if let Some(other) = other {
+                let why = format!("is that of [oidc.{}], which has other keys", other.provider);
+                return wrong(&format!("{SECTIONS}{}", one.provider), "issuer", why);
+            }
+        }
+        Ok(all)
     }
 
     fn provider(&self, section: &str) -> Result<Oidc> {
@@ -217,6 +226,15 @@ mod tests {
             let [one] = read.as_slice() else { panic!("{read:?}") };
             assert_eq!(one.keys_file(), Some(Path::new(jwks)).filter(|_| !jwks.contains(':')));
             assert_eq!(one.trust_domain().is_some(), issuer.starts_with("spiffe"), "{issuer}");
+        }
+        let two = |jwks: &str| {
+            let one = "audience = x\nissuer = https://cluster\njwks = /one.json\n";
+            read(&format!("[oidc.a]\n{one}[oidc.b]\naudience = y\nissuer = https://cluster\n{jwks}\n"))
+        };
+        assert!(two("jwks = /one.json").is_ok());
+        for other in ["jwks = /two.json", ""] {
+            let e = two(other).expect_err("other keys");
+            assert!(e.0.starts_with("[oidc.b] issuer: is that of [oidc.a]"), "{e}");
         }
         for (issuer, jwks) in [
             ("", "/k.json"),
