@@ -78,6 +78,8 @@ pub enum Refusal {
     ExternalId,
     /// The trust is bound to another workload than the one that logged in, or to one where none did.
     OtherWorkload,
+    /// The trust is bound to another certificate than that of the connection, or to one where there is none.
+    OtherCertificate,
     /// A keypair of a trust that is bound to a workload: whoever has it could be anybody.
     KeypairOfWorkload,
     /// What is said of the beginning of the chain is said otherwise already.
@@ -166,6 +168,7 @@ impl Refusal {
             | LoginWithout(_)
             | ExternalId
             | OtherWorkload
+            | OtherCertificate
             | KeypairOfWorkload
             | OriginIsSet(_)
             | TrusteeOfCredential
@@ -239,6 +242,9 @@ impl std::fmt::Display for Refusal {
             }
             ExternalId => f.write_str("external_id: the trust asks for another one"),
             OtherWorkload => f.write_str("trustee_binding: the trust is for a workload that this login is not of"),
+            OtherCertificate => f.write_str(
+                "trustee_binding: the trust is for a client with a certificate that this connection does not have",
+            ),
             KeypairOfWorkload => {
                 f.write_str("trustee_binding: a trust that is bound to a workload has no keypairs")
             }
@@ -355,6 +361,7 @@ mod tests {
             (LoginWithout(id()), Forbidden, "not by x"),
             (ExternalId, Forbidden, "external_id"),
             (OtherWorkload, Forbidden, "trustee_binding"),
+            (OtherCertificate, Forbidden, "trustee_binding"),
             (KeypairOfWorkload, Forbidden, "no keypairs"),
             (OriginIsSet("labels"), Forbidden, "labels: a trust above says"),
             (TrusteeOfCredential, Forbidden, "trustee_user_id"),

@@ -312,8 +312,8 @@ fn terms() -> Value {
         "required_methods": list(text()),
         "external_id": text(),
         "trustee_binding": closed(
-            json!({"issuer": text(), "subject": text()}),
-            json!({"audience": text()}),
+            json!({}),
+            json!({"issuer": text(), "subject": text(), "audience": text(), "x5t#S256": text()}),
         ),
     })
 }

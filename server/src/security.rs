@@ -93,6 +93,7 @@ events! {
     KeysReload, "keys.reload", "the keys in a directory have changed";
     PolicyReload, "policy.reload", "the policy file was read again";
     CertificateReload, "certificate.reload", "the TLS certificate was read again";
+    PinnedKeysReload, "pinned-keys.reload", "the pinned keys of identity providers were read again";
 }
 
 /// How it went.

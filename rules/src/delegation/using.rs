@@ -16,6 +16,8 @@ pub struct Presented<'a> {
     pub external_id: Option<&'a str>,
     /// Who they are by the word of an identity provider.
     pub workload: Option<&'a Workload>,
+    /// The thumbprint of the certificate of their connection.
+    pub certificate: Option<&'a str>,
 }
 
 /// Whether somebody may use the trust: they logged in as all links ask, and present what the last one asks for.
@@ -35,7 +37,7 @@ pub fn admit(
         return Err(Refusal::ExternalId);
     }
     if let Some(binding) = &leaf.binding {
-        binding.admit(presented.workload)?;
+        binding.admit(presented.workload, presented.certificate)?;
     }
     trust.above()?.terms.admit(login, now)
 }

@@ -9,11 +9,15 @@ use proptest::sample::select;
 use proptest::test_runner::{TestCaseError, TestRunner};
 
 use vicar_rules::Micros;
+use vicar_rules::access_rule::Access;
+use vicar_rules::binding::{Binding, Workload};
 use vicar_rules::ceiling::Ceilings;
-use vicar_rules::delegation::{Chain, ChainFacts, Presence, Trust, TrustStatus, Until, evaluate, subtree};
-use vicar_rules::keypair::{Narrowing, exchange};
+use vicar_rules::delegation::{
+    Chain, ChainFacts, Presence, Presented, Trust, TrustStatus, Until, admit, evaluate, subtree,
+};
+use vicar_rules::keypair::{KeypairRequest, Narrowing, bind, exchange};
 use vicar_rules::origin::Origin;
-use vicar_rules::terms::Terms;
+use vicar_rules::terms::{Login, Terms};
 
 use crate::names::*;
 use crate::{Verdict, config};
@@ -34,6 +38,45 @@ enum Tamper {
     Lost,
     /// A list of access rules, a beginning, the life of tokens; or terms that cannot be read.
     Terms(Option<(Mask, Option<Micros>, Option<Micros>)>),
+    /// Another workload of [`bindings`].
+    Binding(usize),
+}
+
+/// What trusts are bound to, each with those of [`comers`] that it is for.
+fn bindings() -> [(Binding, &'static [usize]); 5] {
+    let signed = |issuer: &str, audience: Option<&str>| Binding::Signed {
+        issuer: issuer.into(),
+        subject: "web".into(),
+        audience: audience.map(str::to_owned),
+    };
+    [
+        (signed("cluster", None), &[1, 2, 6]),
+        (signed("cluster", Some("vicar")), &[1, 6]),
+        (signed("other", None), &[4, 7]),
+        (Binding::Certificate("A".into()), &[5, 6]),
+        (Binding::Certificate("B".into()), &[7]),
+    ]
+}
+
+/// Who comes to use one: by the word of a provider, and with a certificate.
+fn comers() -> [(Option<Workload>, Option<&'static str>); 8] {
+    let of = |issuer: &str, subject: &str, audience: &str| {
+        Some(Workload {
+            issuer: issuer.into(),
+            subject: subject.into(),
+            audiences: BTreeSet::from([audience.into(), "cluster".into()]),
+        })
+    };
+    [
+        (None, None),
+        (of("cluster", "web", "vicar"), None),
+        (of("cluster", "web", "heat"), None),
+        (of("cluster", "db", "vicar"), None),
+        (of("other", "web", "vicar"), None),
+        (None, Some("A")),
+        (of("cluster", "web", "vicar"), Some("A")),
+        (of("other", "web", "A"), Some("B")),
+    ]
 }
 
 #[derive(Debug, Clone)]
@@ -68,6 +111,7 @@ fn ruin() -> impl Strategy<Value = Ruin> {
         1 => Just(Tamper::Lost),
         3 => prop::option::weighted(0.9, (0..1_u8 << RULES.len(), begins, prop::option::of(0..9_i64)))
             .prop_map(Tamper::Terms),
+        2 => (0..bindings().len()).prop_map(Tamper::Binding),
     ];
     (
         (1..=4_usize, 0..=4_usize),
@@ -143,6 +187,7 @@ fn ruined(r: &Ruin) -> Vec<Trust> {
                     ..Terms::default()
                 });
             }
+            Tamper::Binding(which) => row.binding = Some(bindings()[*which].0.clone()),
             Tamper::Deleted => row.deleted_at = Some(NOW - 1),
             Tamper::Lost => {
                 lost.insert(format!("t{n}"));
@@ -259,6 +304,28 @@ fn wrong_rows_only_narrow(r: &Ruin, note: &dyn Fn(&str)) -> Verdict {
             must!(below.trustor == *speaks, "{} is in a foreign name", below.id);
             must!(below.hops < above.hops, "{} gained depth", below.id);
         }
+        // The last link's binding alone says who uses it, and one that has a binding has no keypairs.
+        let own = leaf.binding.as_ref();
+        let lets_in =
+            own.map(|own| bindings().into_iter().find(|(b, _)| b == own).map_or(&[][..], |(_, who)| who));
+        for (n, (workload, certificate)) in comers().iter().enumerate() {
+            let login = Login { methods: &[], at: NOW };
+            let presented =
+                Presented { external_id: None, workload: workload.as_ref(), certificate: *certificate };
+            let admitted = admit(&evaluated, login, presented, NOW).is_ok();
+            must!(admitted == lets_in.is_none_or(|who| who.contains(&n)), "{} lets {n} in, or not", leaf.id);
+        }
+        let wanted = KeypairRequest {
+            project: a.project.clone(),
+            roles: None,
+            until: None,
+            access: Access::default(),
+        };
+        let bound = bind(&wanted, Some(&evaluated), &implications, &Ceilings::default(), NOW);
+        must!(bound.is_ok() == own.is_none(), "a keypair of {}: {bound:?}", leaf.id);
+        if own.is_some() {
+            note("bound");
+        }
         // A keypair row may be as wrong.
         let (roles, until) = (r.keypair.0.map(set), Until::from_option(r.keypair.1));
         let list = access(r.keypair.2);
@@ -300,6 +367,7 @@ fn corrupt_rows() {
         ("circle or missing link", 1_000),
         ("live although a row outlives its parent", 100),
         ("keypair of a wrong row yields", 1_000),
+        ("bound", 500),
     ] {
         assert!(seen.get(what).copied().unwrap_or_default() >= least, "too few: {what}");
     }

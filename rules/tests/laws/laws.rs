@@ -41,7 +41,16 @@ pub const LAWS: &[(&str, Law)] = &[
     ("the_bearer_stays_in_his_lane", the_bearer_stays_in_his_lane),
     ("owners_see_all", owners_see_all),
     ("a_dead_thing_is_ended", a_dead_thing_is_ended),
+    ("a_bound_trust_has_no_keypairs", a_bound_trust_has_no_keypairs),
 ];
+
+/// Whoever has a keypair could be anybody, so a trust that is bound to a workload has none; one below it may have.
+fn a_bound_trust_has_no_keypairs(w: &World) -> Verdict {
+    let Some((n, _)) = &w.last.bound else { return Ok(()) };
+    let of = w.keypairs[*n].under;
+    must!(of.is_none_or(|t| w.trusts[t].row.binding.is_none()), "k{n} is of a bound trust");
+    Ok(())
+}
 
 /// "No escalation. roles(child) ⊆ roles(parent) ⊆ … ⊆ roles that the root trustor holds *now* on
 /// that project. "⊆" is over the effective (implied-role) closure."

@@ -8,6 +8,7 @@ use proptest::sample::select;
 
 use vicar_rules::Micros;
 use vicar_rules::access_rule::Access;
+use vicar_rules::binding::Binding;
 use vicar_rules::delegation::{
     Adoption, Evaluated, Limits, Name, Narrower, Part, Parties, Presence, Spent, Succession, Trust,
     TrustRequest, Until, Use, adopt, consume, grant, redelegate, resume, subtree, suspend,
@@ -408,7 +409,7 @@ impl World {
             count,
             terms: Terms::default(),
             external_id: None,
-            binding: None,
+            binding: (wish.terms % 16 == 5).then(|| Binding::Certificate("A".into())),
             origin: Origin::default(),
         };
         ask.terms = self.lawful_terms(&ask, above.map(|a| &a.terms), wish);

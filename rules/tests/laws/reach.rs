@@ -303,6 +303,7 @@ pub const AT_LEAST: &[(&str, usize)] = &[
     ("above a ceiling: End", 30),
     ("above a ceiling: Keypairs", 10),
     ("refused: KeypairOtherProject", 30),
+    ("refused: KeypairOfWorkload", 30),
     ("refused: KeypairRoleOutside", 30),
     ("refused: KeypairOutlives", 30),
     ("refused: NarrowingNeedsTrust", 30),

@@ -86,6 +86,7 @@ impl Passed {
             federated: None,
             logged_in: None,
             workload: None,
+            certificate: None,
         }
     }
 
@@ -136,7 +137,7 @@ fn is_of(said: &Map<String, Value>, user: &UserFacts, email: Option<&str>) -> bo
 
 /// What tokens name the certificate by: Keystone's `x5t#S256`, which is of the PEM text and has padding. The one of
 /// RFC 8705 is of the certificate itself; but this is what `oauth2_mtls_token` of keystonemiddleware compares with.
-fn thumbprint(der: &[u8]) -> String {
+pub fn thumbprint(der: &[u8]) -> String {
     let encoded = STANDARD.encode(der);
     let mut pem = String::with_capacity(encoded.len() + encoded.len() / 64 + 64);
     pem.push_str("-----BEGIN CERTIFICATE-----\n");

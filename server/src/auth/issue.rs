@@ -1,7 +1,7 @@
 //! Issuing tokens: who is it, for which scope, and what ends the token.
 
 use vicar_rules::Micros;
-use vicar_rules::binding::Workload;
+use vicar_rules::binding::{Binding, Workload};
 use vicar_rules::delegation::{self, Narrower, Presence, Presented, Spent, Trust, Until, Use};
 use vicar_rules::terms::Login;
 use vicar_rules::token::{self, ScopeKind};
@@ -40,6 +40,8 @@ pub struct Identity {
     pub logged_in: Option<Micros>,
     /// Which workload it is, where an identity provider has just said so.
     pub workload: Option<Workload>,
+    /// The thumbprint of the certificate of the connection, where a trust is asked for.
+    pub certificate: Option<String>,
 }
 
 impl Identity {
@@ -149,6 +151,7 @@ pub async fn from_token(
         federated: source.payload.federated.clone(),
         logged_in: Some(source.login(parts.config).at),
         workload: None,
+        certificate: None,
     })
 }
 
@@ -228,11 +231,14 @@ pub async fn issue(
             if trust.status().live().is_some() {
                 let login = Login { methods: &who.methods, at: who.logged_in.unwrap_or(now) };
                 let workload = match leaf.binding {
-                    Some(_) => who.workload(tx).await?,
-                    None => None,
+                    Some(Binding::Signed { .. }) => who.workload(tx).await?,
+                    Some(Binding::Certificate(_)) | None => None,
                 };
-                let presented =
-                    Presented { external_id: external_id.as_deref(), workload: workload.as_ref() };
+                let presented = Presented {
+                    external_id: external_id.as_deref(),
+                    workload: workload.as_ref(),
+                    certificate: who.certificate.as_deref(),
+                };
                 delegation::admit(&trust.evaluated, login, presented, now)?;
                 own.check(&trust.evaluated, &implications)?;
             }

@@ -8,7 +8,6 @@ use sha2::{Digest, Sha256};
 use vicar_rules::Micros;
 use vicar_rules::delegation::{Chain, Trust};
 
-use super::fernet::PayloadScope;
 use super::token::{Token, TokenScope};
 use crate::args;
 use crate::clock;
@@ -17,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::extra;
 use crate::facts::application_credentials::StoredRule;
 use crate::facts::catalog::{Endpoint, Service};
+use crate::facts::terms::THUMBPRINT;
 use crate::facts::{self, ProjectFacts, RoleRef, UserFacts};
 use crate::store::memory::AnswerKey;
 use crate::store::{Row, Tx};
@@ -274,8 +274,8 @@ pub async fn render(tx: &mut Tx, config: &Config, token: &Token, with_catalog: b
     if let Some(shown) = limited(token) {
         out.insert("application_credential".into(), shown);
     }
-    if let PayloadScope::Certificate(_, thumbprint) = &token.payload.scope {
-        out.insert("oauth2_credential".into(), json!({"x5t#S256": thumbprint}));
+    if let Some(thumbprint) = token.certificate() {
+        out.insert("oauth2_credential".into(), json!({THUMBPRINT: thumbprint}));
     }
     // Not by `Display`, which writes byte by byte through a formatter.
     let fields = serde_json::to_string(&out).map_err(|e| Error::Internal(format!("a token in JSON: {e}")))?;

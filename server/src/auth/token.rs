@@ -159,6 +159,14 @@ impl Token {
         self.trust.as_ref().map_or(&self.payload.user, |t| t.chain().holder())
     }
 
+    /// The thumbprint of the certificate that it is bound to. For a trust's token the trust says it.
+    pub fn certificate(&self) -> Option<&str> {
+        match &self.payload.scope {
+            PayloadScope::Certificate(_, thumbprint) => Some(thumbprint),
+            _ => self.trust.as_ref()?.chain().leaf().binding.as_ref()?.thumbprint(),
+        }
+    }
+
     /// How its bearer logged in, as far as it tells.
     pub fn login(&self, config: &Config) -> Login<'_> {
         Login { methods: &self.payload.methods, at: logged_in(&self.payload, config) }

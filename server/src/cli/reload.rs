@@ -49,13 +49,18 @@ impl Reloader {
     fn files(&self) -> Vec<(Kind, PathBuf)> {
         // A file that is named and gone is followed still: it may come back.
         let in_force = || self.app.rules().loaded.files.clone();
-        files(&self.config, in_force, self.certificate.iter().flat_map(|c| c.files()))
+        files(
+            &self.config,
+            in_force,
+            self.certificate.iter().flat_map(|c| c.files()),
+            self.app.providers.files(),
+        )
     }
 
     /// Reads everything again that can be.
     pub(super) fn reload(&mut self) {
         notify::reloading();
-        tracing::info!("SIGHUP: configuration, policy, certificate and logs are read or opened again");
+        tracing::info!("SIGHUP: configuration, policy, certificate, keys and logs are read or opened again");
         self.log.reopen();
         match self.at.read() {
             Ok((ini, config)) => {
@@ -86,6 +91,7 @@ impl Reloader {
         }
         self.reload_policy();
         self.reload_certificate();
+        self.reload_keys();
         notify::ready();
     }
 
@@ -135,6 +141,29 @@ impl Reloader {
         }
     }
 
+    /// The pinned keys of identity providers.
+    fn reload_keys(&self) {
+        let files: Vec<String> = self.app.providers.files().map(|file| file.display().to_string()).collect();
+        if files.is_empty() {
+            return;
+        }
+        match self.app.providers.reload() {
+            Ok(()) => {
+                let files = files.join(", ");
+                tracing::info!(files, "the pinned keys of identity providers were read again");
+                security::server(Event::PinnedKeysReload, Outcome::Success, &files);
+            }
+            Err(errors) => {
+                let error = errors.join("; ");
+                tracing::error!(
+                    error,
+                    "pinned keys cannot be read; the old ones of that provider stay in force"
+                );
+                security::server(Event::PinnedKeysReload, Outcome::Failed, &error);
+            }
+        }
+    }
+
     /// Reads what has changed.
     fn look(&mut self) {
         self.log.report_lost();
@@ -150,6 +179,9 @@ impl Reloader {
         }
         if changes.iter().any(|(kind, _)| *kind == Kind::Certificate) {
             self.reload_certificate();
+        }
+        if changes.iter().any(|(kind, _)| *kind == Kind::Keys) {
+            self.reload_keys();
         }
     }
 
@@ -185,10 +217,12 @@ fn files<'a>(
     config: &Config,
     in_force: impl FnOnce() -> Vec<PathBuf>,
     certificate: impl Iterator<Item = &'a Path>,
+    keys: impl Iterator<Item = &'a Path>,
 ) -> Vec<(Kind, PathBuf)> {
     let policy = policy_file::find(&config.policy).map_or_else(|_| in_force(), |found| found.files);
     let policy = policy.into_iter().map(|path| (Kind::Policy, path));
-    policy.chain(certificate.map(|path| (Kind::Certificate, path.to_owned()))).collect()
+    let keys = keys.map(|path| (Kind::Keys, path.to_owned()));
+    policy.chain(certificate.map(|path| (Kind::Certificate, path.to_owned()))).chain(keys).collect()
 }
 
 fn is_reloaded(section: &str, name: &str) -> bool {
@@ -200,6 +234,7 @@ fn is_reloaded(section: &str, name: &str) -> bool {
 pub(super) enum Kind {
     Policy,
     Certificate,
+    Keys,
 }
 
 /// What tells one state of a file from another, behind all links that lead to it: nothing when it is not there.
@@ -218,7 +253,8 @@ impl Watched {
     /// The files of a configuration and a certificate, in the state that they are in. To be called before they are
     /// read.
     pub(super) fn of(config: &Config, certificate: &[Option<PathBuf>]) -> Self {
-        Self::settled(files(config, Vec::new, certificate.iter().flatten().map(PathBuf::as_path)))
+        let keys = config.oidc.iter().filter_map(|provider| provider.keys_file());
+        Self::settled(files(config, Vec::new, certificate.iter().flatten().map(PathBuf::as_path), keys))
     }
 
     fn settled(files: Vec<(Kind, PathBuf)>) -> Self {

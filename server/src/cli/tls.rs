@@ -29,9 +29,9 @@ pub(super) struct Tls {
     /// The authority of the certificate, PEM, if clients do not know it: it is named in clouds.yaml and openrc
     #[arg(long, value_name = "FILE", requires = "tls_cert", env = "VICAR_TLS_CA")]
     tls_ca: Option<PathBuf>,
-    /// `[vicar] tls_client_ca`
-    #[arg(skip)]
-    client_ca: Option<PathBuf>,
+    /// Authorities, PEM, whose certificates clients may show; nobody has to
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "VICAR_TLS_CLIENT_CA")]
+    tls_client_ca: Option<PathBuf>,
 }
 
 /// Who vouches for the server.
@@ -63,8 +63,10 @@ impl Tls {
         if self.tls_ca.is_none() {
             self.tls_ca.clone_from(&serving.tls_ca);
         }
-        self.client_ca.clone_from(&serving.tls_client_ca);
-        if self.client_ca.is_some() && self.tls_cert.is_none() {
+        if self.tls_client_ca.is_none() {
+            self.tls_client_ca.clone_from(&serving.tls_client_ca);
+        }
+        if self.tls_client_ca.is_some() && self.tls_cert.is_none() {
             Err(failed(
                 "[vicar] tls_client_ca needs tls_cert: only an encrypted connection has a certificate of the client",
             ))
@@ -77,7 +79,7 @@ impl Tls {
 
     /// The files of the certificate and its key, and of the authorities of clients.
     pub(super) fn files(&self) -> [Option<PathBuf>; 3] {
-        [self.tls_cert.clone(), self.tls_key.clone(), self.client_ca.clone()]
+        [self.tls_cert.clone(), self.tls_key.clone(), self.tls_client_ca.clone()]
     }
 
     /// What encrypts connections, if they are to be.
@@ -87,10 +89,11 @@ impl Tls {
     pub(super) fn certificate(&self) -> Result<Option<Arc<Certificate>>, Failure> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(cert), Some(key)) => {
-                for file in [cert, key].into_iter().chain(&self.client_ca) {
+                for file in [cert, key].into_iter().chain(&self.tls_client_ca) {
                     files::check_readable(file).map_err(failed)?;
                 }
-                let clients = self.client_ca.as_deref().map(Authorities::load).transpose().map_err(failed)?;
+                let clients =
+                    self.tls_client_ca.as_deref().map(Authorities::load).transpose().map_err(failed)?;
                 Certificate::load(cert, key, clients).map(Some).map_err(failed)
             }
             _ => Ok(None),

@@ -1,6 +1,6 @@
 //! Providers of OpenID Connect that this server asks itself: `[oidc.NAME]`, with what `[oidc]` says for all of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use url::{Host, Url};
@@ -30,6 +30,8 @@ pub struct Oidc {
     pub client: Option<Client>,
     /// `introspection`: whether it is asked about tokens that are no JWT.
     pub introspection: bool,
+    /// `jwks`: where its keys are, if it is not asked for that.
+    pub jwks: Option<Jwks>,
     /// `cafile`: who vouches for its certificate.
     pub ca: Option<PathBuf>,
     /// `timeout`: of each call to it.
@@ -49,6 +51,40 @@ pub struct Client {
     pub secret: Option<Secret>,
     /// `scope`: what browsers ask for.
     pub scope: String,
+}
+
+/// Where pinned keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Jwks {
+    /// In a file, which is read at the start, and again when it changes.
+    File(PathBuf),
+    /// At a URL, where they are fetched as those of other providers.
+    Url(String),
+}
+
+impl Oidc {
+    /// The file with its keys, if they are in one.
+    pub fn keys_file(&self) -> Option<&Path> {
+        match &self.jwks {
+            Some(Jwks::File(path)) => Some(path),
+            Some(Jwks::Url(_)) | None => None,
+        }
+    }
+
+    /// The trust domain of SPIFFE whose issuer it is: `spiffe://` with its name.
+    pub fn trust_domain(&self) -> Option<&str> {
+        Some(self.issuer.as_str()).filter(|issuer| issuer.starts_with(SPIFFE))
+    }
+}
+
+/// How the names of SPIFFE begin.
+pub const SPIFFE: &str = "spiffe://";
+
+/// Whether it is the name of a trust domain, with the scheme before it.
+fn is_trust_domain(issuer: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-' | '_');
+    let name = issuer.strip_prefix(SPIFFE).filter(|name| !name.is_empty() && name.len() < 256);
+    name.is_some_and(|name| name.chars().all(is_letter))
 }
 
 /// Whether a URL is one that is asked: by `https`, or on this machine.
@@ -77,13 +113,32 @@ impl Reader<'_> {
         }
         // What is said for all is looked at, even where there is none.
         self.times("oidc")?;
-        sections.into_iter().map(|section| self.provider(section)).collect()
+        let all: Vec<Oidc> = sections.iter().map(|section| self.provider(section)).collect::<Result<_>>()?;
+        for (n, one) in all.iter().enumerate() {
+            // Clusters have the same issuer unless they are told another, and who is bound to an issuer trusts its keys.
+            let other = all.iter().take(n).find(|other| other.issuer == one.issuer && other.jwks != one.jwks);
+            if let Some(other) = other {
+                let why = format!("is that of [oidc.{}], which has other keys", other.provider);
+                return wrong(&format!("{SECTIONS}{}", one.provider), "issuer", why);
+            }
+        }
+        Ok(all)
     }
 
     fn provider(&self, section: &str) -> Result<Oidc> {
         let issuer = self.text(section, "issuer")?.unwrap_or_default();
+        let jwks = self.jwks(section)?;
         let is_issuer = |url: &Url| is_trustworthy(url) && url.query().or(url.fragment()).is_none();
-        if !Url::parse(&issuer).is_ok_and(|url| is_issuer(&url)) {
+        let is_good = match (&jwks, issuer.starts_with(SPIFFE)) {
+            (Some(_), true) => is_trust_domain(&issuer),
+            // Nobody is asked there.
+            (Some(_), false) => !issuer.is_empty(),
+            (None, true) => {
+                return wrong(section, "issuer", "needs `jwks`: a trust domain is nobody who can be asked");
+            }
+            (None, false) => Url::parse(&issuer).is_ok_and(|url| is_issuer(&url)),
+        };
+        if !is_good {
             return wrong(
                 section,
                 "issuer",
@@ -108,6 +163,7 @@ impl Reader<'_> {
             prefix: self.text(section, "claim_prefix")?.unwrap_or_default(),
             client,
             introspection,
+            jwks,
             ca: self.text(section, "cafile")?.map(PathBuf::from),
             timeout,
             skew,
@@ -141,6 +197,21 @@ impl Reader<'_> {
         Ok((Some(Client { id, secret, scope }), introspection))
     }
 
+    fn jwks(&self, section: &str) -> Result<Option<Jwks>> {
+        let Some(text) = self.text(section, "jwks")?.filter(|text| !text.is_empty()) else { return Ok(None) };
+        if !text.contains("://") {
+            return Ok(Some(Jwks::File(PathBuf::from(text))));
+        }
+        match Url::parse(&text) {
+            Ok(url) if is_trustworthy(&url) => Ok(Some(Jwks::Url(text))),
+            _ => wrong(
+                section,
+                "jwks",
+                "is neither a file nor a URL like https://id.example/keys; http is for this machine alone",
+            ),
+        }
+    }
+
     /// The deadline of a call, the skew, and how long what is known lives.
     fn times(&self, section: &str) -> Result<(Duration, Micros, Micros)> {
         let seconds = u64::try_from(self.number(section, "timeout")?.clamp(1, 60)).unwrap_or(5);
@@ -152,8 +223,6 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::config::Config;
 
@@ -189,6 +258,42 @@ mod tests {
             assert!(with(bad).is_err(), "{bad}");
         }
         assert!(read("[oidc.a]\nissuer = https://a\nclient_id = v\n").is_ok());
+        let pinned = |issuer: &str, jwks: &str| {
+            read(&format!("[oidc.a]\naudience = x\nissuer = {issuer}\njwks = {jwks}\n"))
+        };
+        for (issuer, jwks) in [
+            ("kubernetes/serviceaccount", "/k.json"),
+            ("http://cluster", "k.json"),
+            ("spiffe://example.org", "/k.json"),
+            ("spiffe://a-b_c.1", "https://spire/keys"),
+            ("https://a", "http://127.0.0.1:1/keys?x"),
+        ] {
+            let read = pinned(issuer, jwks).expect("reads");
+            let [one] = read.as_slice() else { panic!("{read:?}") };
+            assert_eq!(one.keys_file(), Some(Path::new(jwks)).filter(|_| !jwks.contains(':')));
+            assert_eq!(one.trust_domain().is_some(), issuer.starts_with("spiffe"), "{issuer}");
+        }
+        let two = |jwks: &str| {
+            let one = "audience = x\nissuer = https://cluster\njwks = /one.json\n";
+            read(&format!("[oidc.a]\n{one}[oidc.b]\naudience = y\nissuer = https://cluster\n{jwks}\n"))
+        };
+        assert!(two("jwks = /one.json").is_ok());
+        for other in ["jwks = /two.json", ""] {
+            let e = two(other).expect_err("other keys");
+            assert!(e.0.starts_with("[oidc.b] issuer: is that of [oidc.a]"), "{e}");
+        }
+        for (issuer, jwks) in [
+            ("", "/k.json"),
+            ("spiffe://", "/k.json"),
+            ("spiffe://example.org/", "/k.json"),
+            ("spiffe://Example.org", "/k.json"),
+            ("spiffe://u@example.org:1", "/k.json"),
+            ("spiffe://example.org", ""),
+            ("https://a", "http://a/keys"),
+            ("https://a", "file:///k.json"),
+        ] {
+            assert!(pinned(issuer, jwks).is_err(), "{issuer} {jwks}");
+        }
         assert!(read("[oidc.a]\nissuer = https://a\n").expect_err("no audience").0.contains("audience"));
         assert!(read("[oidc]\nissuer = https://a\n").expect_err("no name").0.contains("[oidc.campus]"));
     }

@@ -69,6 +69,7 @@ mod tests {
                     | Event::KeysReload
                     | Event::PolicyReload
                     | Event::CertificateReload
+                    | Event::PinnedKeysReload
             );
             assert_eq!(of_routes.contains(event), !elsewhere, "{}", event.word());
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use vicar_rules::binding::Binding;
 use vicar_rules::delegation::{Authority, Passes, Trust, TrustStatus};
 use vicar_rules::policy::{Op, Scope};
 use vicar_rules::refusal::Refusal;
@@ -352,8 +353,14 @@ fn say_conditions(leaf: &Trust, authority: &Authority, words: &mut Words) {
         all.push("they present its external_id".to_owned());
     }
     if let Some(binding) = &leaf.binding {
-        let of = &binding.issuer;
-        all.push(format!("they logged in as the workload {} of {of} (trustee_binding)", binding.subject));
+        all.push(match binding {
+            Binding::Signed { issuer, subject, .. } => {
+                format!("they logged in as the workload {subject} of {issuer} (trustee_binding)")
+            }
+            Binding::Certificate(thumbprint) => {
+                format!("their connection has the certificate {thumbprint} (trustee_binding)")
+            }
+        });
     }
     if let Some(uses) = leaf.remaining_uses {
         all.push(format!("{uses} uses are left"));

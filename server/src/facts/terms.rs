@@ -47,6 +47,8 @@ const MAX_LOGIN_AGE: &str = "max_login_age";
 const REQUIRED_METHODS: &str = "required_methods";
 const EXTERNAL_ID: &str = "external_id";
 const BINDING: &str = "trustee_binding";
+/// How RFC 8705 calls the thumbprint of a certificate.
+pub const THUMBPRINT: &str = "x5t#S256";
 const SUSPENSION: &str = "suspension";
 const ADOPTION: &str = "adoption";
 const CREDENTIAL: &str = "application_credential";
@@ -121,21 +123,29 @@ pub fn read(text: &str, trust: &mut Trust) -> Option<()> {
 
 /// The binding to a workload as clients give it and see it, and as it is stored.
 pub fn binding_to_json(binding: &Binding) -> Value {
-    let mut out = json!({"issuer": binding.issuer, "subject": binding.subject});
-    if let Some(audience) = &binding.audience {
-        extra::set(&mut out, "audience", audience.as_str());
+    match binding {
+        Binding::Certificate(thumbprint) => json!({ THUMBPRINT: thumbprint }),
+        Binding::Signed { issuer, subject, audience } => {
+            let mut out = json!({"issuer": issuer, "subject": subject});
+            if let Some(audience) = audience {
+                extra::set(&mut out, "audience", audience.as_str());
+            }
+            out
+        }
     }
-    out
 }
 
 /// Reads it; `None` when it is none.
 pub fn binding(stored: &Value) -> Option<Binding> {
     let text = |name: &str| stored[name].as_str().map(str::to_owned);
+    if let Some(thumbprint) = text(THUMBPRINT) {
+        return (stored.as_object()?.len() == 1).then_some(Binding::Certificate(thumbprint));
+    }
     let audience = match &stored["audience"] {
         Value::Null => None,
         audience => Some(audience.as_str()?.to_owned()),
     };
-    Some(Binding { issuer: text("issuer")?, subject: text("subject")?, audience })
+    Some(Binding::Signed { issuer: text("issuer")?, subject: text("subject")?, audience })
 }
 
 fn suspension(stored: &Value) -> Option<Suspension> {
@@ -252,7 +262,11 @@ mod tests {
         let whole = Trust {
             terms: Some(terms.clone()),
             external_id: Some("a customer".into()),
-            binding: Some(Binding { issuer: "i".into(), subject: "s".into(), audience: Some("a".into()) }),
+            binding: Some(Binding::Signed {
+                issuer: "i".into(),
+                subject: "s".into(),
+                audience: Some("a".into()),
+            }),
             suspension: Some(suspension),
             adoption: Some(adoption),
             credential: Some("c".into()),
@@ -266,9 +280,10 @@ mod tests {
             with(Terms { max_login_age: None, required_methods: BTreeSet::new(), ..terms.clone() }),
             Trust { external_id: None, suspension: None, ..whole.clone() },
             Trust {
-                binding: Some(Binding { issuer: "i".into(), subject: "s".into(), audience: None }),
+                binding: Some(Binding::Signed { issuer: "i".into(), subject: "s".into(), audience: None }),
                 ..whole.clone()
             },
+            Trust { binding: Some(Binding::Certificate("t".into())), ..whole.clone() },
             Trust { terms: trust().terms, adoption: None, ..whole.clone() },
         ] {
             let text = write(&trust, false).expect("something to store");
@@ -304,6 +319,8 @@ mod tests {
             r#"{"external_id": 1}"#,
             r#"{"trustee_binding": {"issuer": "i"}}"#,
             r#"{"trustee_binding": {"issuer": "i", "subject": "s", "audience": 1}}"#,
+            r#"{"trustee_binding": {"x5t#S256": 1}}"#,
+            r#"{"trustee_binding": {"x5t#S256": "t", "issuer": "i"}}"#,
             r#"{"suspension": {"at": 1, "by": "carol", "standing": -1, "reason": ""}}"#,
             r#"{"suspension": {"at": 1}}"#,
             r#"{"adoption": {"at": 1, "by": "dave"}}"#,

@@ -111,7 +111,7 @@ impl<'t> Unverified<'t> {
             return Err("it wants something that is not understood here");
         }
         let kind = text("typ").unwrap_or("JWT").to_ascii_lowercase();
-        if !matches!(kind.strip_prefix("application/").unwrap_or(&kind), "jwt" | "at+jwt") {
+        if !matches!(kind.strip_prefix("application/").unwrap_or(&kind), "jwt" | "at+jwt" | "jose") {
             return Err("it is a token for something else");
         }
         Ok(Self {
@@ -141,19 +141,20 @@ impl<'t> Unverified<'t> {
 }
 
 impl Key {
-    /// Reads a set of keys (RFC 7517). Those that sign nothing that is known here are left out.
+    /// Reads a set of keys (RFC 7517). Those that sign nothing that is known here are left out, and those that are for something
+    /// else than signatures, or than this use.
     ///
     /// # Errors
     /// When it is none.
-    pub fn all(set: &Value) -> Result<Vec<Self>, Fault> {
+    pub fn all(set: &Value, also: Option<&str>) -> Result<Vec<Self>, Fault> {
         let keys = set.get("keys").and_then(Value::as_array).ok_or("it is no set of keys")?;
-        Ok(keys.iter().take(MOST_KEYS).filter_map(Self::read).collect())
+        Ok(keys.iter().take(MOST_KEYS).filter_map(|key| Self::read(key, also)).collect())
     }
 
-    fn read(key: &Value) -> Option<Self> {
+    fn read(key: &Value, also: Option<&str>) -> Option<Self> {
         let text = |name: &str| key.get(name).and_then(Value::as_str);
         let bytes = |name: &str| decoded(text(name)?);
-        if text("use").is_some_and(|r#use| r#use != "sig") {
+        if text("use").is_some_and(|r#use| r#use != "sig" && Some(r#use) != also) {
             return None;
         }
         let point = |size: usize| {

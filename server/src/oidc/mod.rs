@@ -6,6 +6,7 @@
 mod client;
 mod fetch;
 mod jws;
+mod pinned;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +22,7 @@ use self::client::{Endpoints, MOST_CALLS};
 use self::fetch::Fetch;
 use self::jws::{Fault, Key, Unverified};
 use crate::clock::SECOND;
-use crate::config::oidc::{Oidc, is_trustworthy};
+use crate::config::oidc::{Jwks, Oidc, is_trustworthy};
 
 /// After so long a provider is asked again whose keys did not have a token's, or that did not answer.
 const PAUSE: Micros = 10 * SECOND;
@@ -81,13 +82,14 @@ impl Providers {
     /// Of what is configured. Nobody is asked yet.
     ///
     /// # Errors
-    /// A sentence for the operator, when a file with certificates cannot be used.
+    /// A sentence for the operator, when a file with certificates or keys cannot be used.
     pub fn new(options: &[Oidc]) -> Result<Self, String> {
         let one = |options: &Oidc| {
+            let keys = options.keys_file().map(|file| pinned::read(file, options)).transpose()?;
             Ok(Provider {
                 fetch: Fetch::new(options)?,
                 options: options.clone(),
-                known: Mutex::default(),
+                known: Mutex::new(Known { keys: Arc::new(keys.unwrap_or_default()), ..Known::default() }),
                 asking: Semaphore::new(1),
                 endpoints: Mutex::default(),
                 calls: Semaphore::new(MOST_CALLS),
@@ -150,8 +152,9 @@ impl Provider {
                     .ok_or(not_theirs("no key of the provider fits it"))?
             }
         };
-        let workload = check(claims, &self.options, now).map_err(not_theirs)?;
-        Ok(Bearer { attributes: attributes(claims, &self.options.prefix), workload })
+        let claims = pinned::named(claims, &self.options);
+        let workload = check(&claims, &self.options, now).map_err(not_theirs)?;
+        Ok(Bearer { attributes: attributes(&claims, &self.options.prefix), workload })
     }
 
     fn known(&self) -> Known {
@@ -162,6 +165,9 @@ impl Provider {
     /// does not answer; beyond their time these are none.
     async fn keys(&self, now: Micros) -> Judged<Arc<Vec<Key>>> {
         let known = self.known();
+        if self.options.keys_file().is_some() {
+            return Ok(known.keys);
+        }
         let age = known.at.map_or(Micros::MAX, |at| now.saturating_sub(at));
         if age < self.options.lifetime / 2 {
             return Ok(known.keys);
@@ -177,6 +183,9 @@ impl Provider {
     /// The provider's keys after a token that has none of those that are known: it may have others by now.
     async fn other_keys(&self, now: Micros) -> Judged<Arc<Vec<Key>>> {
         let before = self.known();
+        if self.options.keys_file().is_some() {
+            return Ok(before.keys);
+        }
         if before.at.is_none_or(|at| now.saturating_sub(at) >= PAUSE) {
             self.ask(now, before.at).await?;
         }
@@ -207,8 +216,14 @@ impl Provider {
         Ok(())
     }
 
-    /// The keys, by what the provider says of itself.
+    /// The keys, from their URL: the pinned one, or the one of what the provider says of itself.
     async fn fetched(&self) -> Result<Vec<Key>, String> {
+        let read = |set: &Value, at: &str| {
+            Key::all(set, pinned::own_use(&self.options)).map_err(|why| format!("{at}: {why}"))
+        };
+        if let Some(Jwks::Url(keys)) = &self.options.jwks {
+            return read(&self.fetch.get(keys).await?, keys);
+        }
         let issuer = &self.options.issuer;
         let at = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let metadata = self.fetch.get(&at).await?;
@@ -220,7 +235,7 @@ impl Provider {
         if !Url::parse(keys).is_ok_and(|url| is_trustworthy(&url)) {
             return Err(format!("{at}: its jwks_uri is no URL that is asked"));
         }
-        Key::all(&self.fetch.get(keys).await?).map_err(|why| format!("{keys}: {why}"))
+        read(&self.fetch.get(keys).await?, keys)
     }
 }
 
@@ -265,6 +280,9 @@ fn check(claims: &Map<String, Value>, options: &Oidc, now: Micros) -> Result<Wor
         }
     }
     match claims.get("sub").and_then(Value::as_str) {
+        Some(sub) if options.trust_domain().is_some_and(|domain| !pinned::is_within(domain, sub)) => {
+            Err("its subject is not of the trust domain")
+        }
         Some(sub) if !sub.is_empty() => Ok(Workload {
             issuer: options.issuer.clone(),
             subject: sub.to_owned(),

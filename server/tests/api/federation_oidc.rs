@@ -64,7 +64,7 @@ pub struct Provider {
 }
 
 impl Provider {
-    fn new(keys: &[&Key]) -> Self {
+    pub fn new(keys: &[&Key]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let says = Arc::new(Mutex::new((State::Up, url.clone(), Value::Null)));
@@ -82,7 +82,7 @@ impl Provider {
         provider
     }
 
-    fn has(&self, keys: &[&Key]) {
+    pub fn has(&self, keys: &[&Key]) {
         let all: Vec<Value> = keys.iter().map(|key| key.public()).collect();
         self.says.lock().expect("a lock").2 = json!({"keys": all});
     }
@@ -95,7 +95,7 @@ impl Provider {
         issuer.clone_into(&mut self.says.lock().expect("a lock").1);
     }
 
-    fn asked(&self) -> usize {
+    pub fn asked(&self) -> usize {
         self.asked.swap(0, Ordering::SeqCst)
     }
 }
@@ -139,10 +139,15 @@ pub struct Cloud {
 
 impl Cloud {
     pub fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With what else is configured.
+    pub fn with(ini: &str) -> Self {
         let key = Key::new("one");
         let p = Provider::new(&[&key]);
         let s = Server::with(&format!(
-            "[auth]\nmethods = password,token,openid\n[oidc]\ntimeout = 1\n[oidc.campus]\nissuer = {}\naudience = cloud\n",
+            "[auth]\nmethods = password,token,openid\n[oidc]\ntimeout = 1\n[oidc.campus]\nissuer = {}\naudience = cloud\n{ini}",
             p.url
         ));
         domain(&s, "D");

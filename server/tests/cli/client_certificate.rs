@@ -4,8 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
@@ -118,7 +121,8 @@ fn a_certificate_that_a_client_shows_is_a_client() {
     let ca = s.file("ca.pem", authority.pem());
     let config = s.config(&format!("[vicar]\ntls_client_ca = {ca}\ntrusted_proxies = 192.0.2.1\n"));
     expect(&run(&s, &["serve", "--config-file", &config]), 3, "tls_client_ca needs tls_cert");
-    let mut running = started(&s, &config, &["--tls-cert", &cert, "--tls-key", &key]);
+    let config = s.config("[vicar]\ntrusted_proxies = 192.0.2.1\n");
+    let mut running = started(&s, &config, &["--tls-cert", &cert, "--tls-key", &key, "--tls-client-ca", &ca]);
     let at = running.address();
     let open = |shown: Option<&Made>| Connection::open(&at, &authority, shown);
 
@@ -157,6 +161,31 @@ fn a_certificate_that_a_client_shows_is_a_client() {
         plain.ask(&user, &format!("X-SSL-Client-Cert: {der}\r\nSSL_CLIENT_CERT: {der}\r\n")),
         Some(401)
     );
+
+    // A trust that is bound to a certificate asks for it on the connection, whatever the headers say.
+    let pem = admin.pem.replace('\r', "");
+    let binding = json!({"x5t#S256": URL_SAFE.encode(Sha256::digest(&pem))});
+    let trust = json!({"trust": {"trustor_user_id": user, "trustee_user_id": user, "project_id": project,
+        "impersonation": true, "roles": [{"name": "admin"}], "trustee_binding": binding}});
+    let made = plain.call("POST", "/v3/OS-TRUST/trusts", &headers, &trust.to_string()).expect("an answer");
+    assert_eq!(made.status, 201, "{}", made.body);
+    let mut auth = auth;
+    auth["auth"]["scope"] = json!({"OS-TRUST:trust": {"id": made.body["trust"]["id"]}});
+    let uses = |connection: &mut Connection, headers: &str| {
+        connection.call("POST", "/v3/auth/tokens", headers, &auth.to_string()).expect("an answer")
+    };
+    let used = uses(&mut shown, "");
+    assert_eq!((used.status, &used.body["token"]["oauth2_credential"]), (201, &binding), "{}", used.body);
+    // A header beside the certificate is nothing.
+    let strange = authority.issue("another").pem.replace(['\r', '\n'], " ");
+    assert_eq!(uses(&mut shown, &format!("X-SSL-Client-Cert: {strange}\r\n")).status, 201);
+    let header = format!("X-SSL-Client-Cert: {der}\r\nSSL_CLIENT_CERT: {der}\r\n");
+    assert_eq!(uses(&mut plain, &header).status, 403);
+    let mut another = open(Some(&authority.issue("admin")));
+    for headers in ["", header.as_str()] {
+        assert_eq!(uses(&mut another, headers).status, 403);
+    }
+    assert_eq!(uses(&mut shown, "X-Forwarded-For: 192.0.2.7\r\n").status, 403);
 
     // Authorities change while the server runs. A connection is as good as its certificate is now.
     let again = "the TLS certificate was read again";

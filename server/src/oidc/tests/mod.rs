@@ -72,10 +72,14 @@ impl Signer {
         format!("{signed}.{}", b64(made))
     }
 
-    fn keys(&self, more: Value) -> Vec<Key> {
+    fn set(&self, more: Value) -> Value {
         let mut key = self.public.clone();
         key.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        Key::all(&json!({"keys": [key]})).expect("a set")
+        json!({"keys": [key]})
+    }
+
+    fn keys(&self, more: Value) -> Vec<Key> {
+        Key::all(&self.set(more), None).expect("a set")
     }
 }
 
@@ -133,7 +137,7 @@ fn what_anybody_could_have_made_is_no_signature() {
     {
         assert!(verified(&signer.token(head.clone(), &claims), &keys).is_err(), "{head}");
     }
-    let oct = Key::all(&json!({"keys": [{"kty": "oct", "k": b64("secret")}]})).expect("a set");
+    let oct = Key::all(&json!({"keys": [{"kty": "oct", "k": b64("secret")}]}), None).expect("a set");
     assert_eq!(oct, []);
     let long = format!("a.b.{}", "c".repeat(20_000));
     for wrong in [&unsigned, "", "a", "a.b", "a.b.c", &long, &format!("{}..", b64("{}"))] {
@@ -142,14 +146,19 @@ fn what_anybody_could_have_made_is_no_signature() {
     for head in [json!({"crit": ["b64"]}), json!({"typ": "logout+jwt"}), json!({"typ": "dpop+jwt"})] {
         assert!(verified(&signer.token(head.clone(), &claims), &keys).is_err(), "{head}");
     }
-    for head in [json!({"typ": "at+jwt"}), json!({"typ": "application/at+JWT"}), json!({"typ": "JWT"})] {
+    for head in [
+        json!({"typ": "JOSE"}),
+        json!({"typ": "at+jwt"}),
+        json!({"typ": "application/at+JWT"}),
+        json!({"typ": "JWT"}),
+    ] {
         assert_eq!(verified(&signer.token(head.clone(), &claims), &keys), Ok(true), "{head}");
     }
     // A key that is too short is none.
-    let short =
-        Key::all(&json!({"keys": [{"kty": "RSA", "n": b64([0xff; 128]), "e": "AQAB"}]})).expect("a set");
+    let short = Key::all(&json!({"keys": [{"kty": "RSA", "n": b64([0xff; 128]), "e": "AQAB"}]}), None)
+        .expect("a set");
     assert!(verified(&signer.token(json!({}), &claims), &short).is_err());
-    assert!(Key::all(&json!([])).is_err() && Key::all(&json!({"keys": 1})).is_err());
+    assert!(Key::all(&json!([]), None).is_err() && Key::all(&json!({"keys": 1}), None).is_err());
 }
 
 fn options() -> Oidc {
@@ -219,4 +228,108 @@ fn claims_have_the_names_and_forms_of_the_module_for_apache() {
     assert_eq!(of("OIDC-groups"), Some("a;1"));
     // Two claims that would be one header are none.
     assert_eq!((of("OIDC-a-b"), of("OIDC-A_B"), of("HTTP_OIDC_A_B")), (Some("1"), Some("2"), None));
+}
+
+fn pinned(issuer: &str, jwks: &str) -> Oidc {
+    let text = format!("[oidc.pods]\nissuer = {issuer}\naudience = cloud\njwks = {jwks}\n");
+    let config = crate::config::Config::from_text(&text, std::path::Path::new("/d")).expect("reads");
+    config.oidc.into_iter().next().expect("one")
+}
+
+#[test]
+fn a_trust_domain_says_who_signs_and_its_subjects_are_its_own() {
+    let options = pinned("spiffe://example.org", "/k.json");
+    let claims = |sub: &str, iss: Option<&str>| {
+        let mut claims = json!({"aud": ["cloud"], "sub": sub, "exp": NOW / SECOND + 10});
+        if let Some(iss) = iss {
+            claims["iss"] = iss.into();
+        }
+        claims.as_object().expect("an object").clone()
+    };
+    let verdict = |claims: &Map<String, Value>| check(&pinned::named(claims, &options), &options, NOW);
+    for iss in [None, Some("https://spire.example.org"), Some("spiffe://other.org")] {
+        let claims = claims("spiffe://example.org/ns/web/sa/front", iss);
+        let workload = verdict(&claims).expect("one of its own");
+        assert_eq!(
+            (&*workload.issuer, &*workload.subject),
+            (&*options.issuer, "spiffe://example.org/ns/web/sa/front")
+        );
+        let shown = attributes(&pinned::named(&claims, &options), "OIDC-");
+        assert_eq!(shown.get("HTTP_OIDC_ISS"), Some(&options.issuer));
+    }
+    for sub in [
+        "",
+        "spiffe://example.org",
+        "spiffe://example.org/",
+        "spiffe://example.org//a",
+        "spiffe://example.org/a/",
+        "spiffe://example.org/a/../b",
+        "spiffe://example.org/a%2fb",
+        "spiffe://example.organ/a",
+        "spiffe://example.org.evil/a",
+        "spiffe://other.org/a",
+        "spiffe://EXAMPLE.org/a",
+        "https://example.org/a",
+        "/a",
+    ] {
+        assert!(verdict(&claims(sub, None)).is_err(), "{sub}");
+    }
+    // Of any other provider the issuer is a claim.
+    let cluster = pinned("https://cluster", "/k.json");
+    let of = claims("system:serviceaccount:a:b", Some("https://cluster"));
+    assert!(check(&pinned::named(&of, &cluster), &cluster, NOW).is_ok());
+    for iss in [None, Some("https://other")] {
+        let of = claims("system:serviceaccount:a:b", iss);
+        assert!(check(&pinned::named(&of, &cluster), &cluster, NOW).is_err(), "{iss:?}");
+    }
+}
+
+#[test]
+fn keys_in_a_file_are_those_of_the_provider_until_it_has_others() {
+    let [one, two] = [rsa("RS256"), ec("ES256")];
+    let dir = std::env::temp_dir().join(format!("vicar-oidc-keys-{}", std::process::id()));
+    std::fs::create_dir(&dir).expect("a directory");
+    let file = dir.join("keys.json");
+    let has = |text: &str| std::fs::write(&file, text).expect("written");
+    let path = file.display().to_string();
+    let (plain, spiffe) = (pinned("https://cluster", &path), pinned("spiffe://example.org", &path));
+    let why = |options: &Oidc| Providers::new(std::slice::from_ref(options)).err().unwrap_or_default();
+    assert!(why(&plain).contains("keys.json: "));
+    let unused = json!({"kty": "RSA", "n": "AQAB", "e": "AQAB", "use": "enc"});
+    for (text, wrong) in [
+        ("{", "is no JSON".to_owned()),
+        ("[]", "no set of keys".to_owned()),
+        (&json!({"keys": [unused]}).to_string(), "holds no key".to_owned()),
+        (&" ".repeat(600_000), "longer".to_owned()),
+    ] {
+        has(text);
+        assert!(why(&plain).contains(&wrong), "{}", why(&plain));
+    }
+    let set = |signer: &Signer, of: Value| signer.set(of).to_string();
+    // Keys for certificates sign no tokens, and those of SPIFFE do so for a trust domain alone.
+    has(&set(&one, json!({"use": "x509-svid"})));
+    assert!(why(&spiffe).contains("holds no key") && why(&plain).contains("holds no key"));
+    has(&set(&one, json!({"use": "jwt-svid"})));
+    assert!(why(&plain).contains("holds no key"));
+    assert_eq!(why(&spiffe), "");
+    has(&set(&one, json!({"use": "sig"})));
+    let providers = Providers::new(&[plain]).expect("reads");
+    assert_eq!(providers.files().collect::<Vec<_>>(), [file.as_path()]);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let seconds = NOW / SECOND;
+    let claims = json!({"iss": "https://cluster", "aud": "cloud", "sub": "pod", "exp": seconds + 10});
+    let by = |signer: &Signer, now: Micros| {
+        let token = signer.token(json!({}), &claims);
+        runtime.block_on(providers.bearer(("pods", "openid"), &token, now)).map(|said| said.workload.subject)
+    };
+    assert_eq!(by(&one, NOW), Ok("pod".to_owned()));
+    // Nobody is asked: not for a key that is not there, and not after any time.
+    assert_eq!(by(&two, NOW), Err(Refusal::NotTheirs));
+    has("{");
+    assert_eq!(providers.reload().expect_err("no JSON").len(), 1);
+    assert_eq!(by(&one, NOW), Ok("pod".to_owned()));
+    has(&set(&two, json!({})));
+    providers.reload().expect("reads");
+    assert_eq!((by(&one, NOW), by(&two, NOW)), (Err(Refusal::NotTheirs), Ok("pod".to_owned())));
+    std::fs::remove_dir_all(&dir).expect("removed");
 }

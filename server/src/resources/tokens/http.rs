@@ -16,6 +16,7 @@ use vicar_rules::token::{Act, Kind, is_factor};
 use super::scope::{self, domain, reference};
 use crate::app::App;
 use crate::auth::application_credential;
+use crate::auth::certificate;
 use crate::auth::external::{self, Remote, Shown};
 use crate::auth::federated;
 use crate::auth::fernet::Federated;
@@ -33,6 +34,7 @@ use crate::error::{Error, RECEIPT, Result};
 use crate::extra;
 use crate::facts::{self, Place, evidence};
 use crate::http::Request;
+use crate::http::client_certificate;
 use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, no_content, ok, rendered, with_header};
 use crate::reason::Reason;
 use crate::resources::federation::arrivals::{self, Arrived};
@@ -144,7 +146,7 @@ pub enum LoggedIn {
 /// 400 that names the field, 401, or 403.
 pub async fn log_in(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result<LoggedIn> {
     let scope = auth.remove("scope").filter(|scope| !scope.is_null());
-    let (who, proofs) = identify(s, auth, scope.is_some()).await?;
+    let (mut who, proofs) = identify(s, auth, scope.is_some()).await?;
     let options = proofs.passed.as_ref().map(Passed::options);
     match factors::check(&mut s.tx, s.app.auth(), &who, options, s.now).await {
         Ok(()) => {}
@@ -171,6 +173,10 @@ pub async fn log_in(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result
             return Err(e);
         }
     };
+    if let ScopeRequest::Trust(..) = wanted {
+        let shown = client_certificate::of(s.request, &s.app.config.client_certificates, s.now)?;
+        who.certificate = shown.filter(|der| !der.is_empty()).map(|der| certificate::thumbprint(&der));
+    }
     let rehash = match &proofs.passed {
         Some(passed) => passed.rehash(&s.app.passwords, s.slow)?,
         None => None,
@@ -376,6 +382,7 @@ async fn identify(
             federated: None,
             logged_in: None,
             workload: None,
+            certificate: None,
         },
     };
     if came.federated.is_some() {

@@ -61,11 +61,16 @@ schema!(CREATE, {
         },
         "external_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 255, "pattern": TEXT},
         "trustee_binding": {
-            "type": ["object", "null"], "required": ["issuer", "subject"], "additionalProperties": false,
+            "type": ["object", "null"], "additionalProperties": false,
+            "description": "`issuer` and `subject`, or `x5t#S256` alone",
             "properties": {
                 "issuer": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": TEXT},
                 "subject": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": TEXT},
                 "audience": {"type": ["string", "null"], "minLength": 1, "maxLength": 255, "pattern": TEXT},
+                "x5t#S256": {
+                    "type": "string", "pattern": "^[A-Za-z0-9_-]{43}=$",
+                    "description": "The thumbprint of a certificate, as tokens show it in `oauth2_credential`",
+                },
             },
         },
         "source_identity": crate::http::schema::source_identity(),
@@ -103,6 +108,11 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     };
     let external_id = take_text(&mut body, "external_id");
     let binding = body.remove("trustee_binding").filter(|given| !given.is_null());
+    let binding = binding.map(|given| {
+        let wrong = || Error::field("trustee_binding", "needs issuer and subject, or x5t#S256 alone");
+        terms::binding(&given).ok_or_else(wrong)
+    });
+    let binding = binding.transpose()?;
     let origin = origin::read(&body);
     for own in sql::OWN {
         body.remove(own);
@@ -123,7 +133,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
             .transpose()?,
         terms,
         external_id,
-        binding: binding.as_ref().and_then(terms::binding),
+        binding,
         origin,
     };
     body.remove("project_id");
