@@ -33,7 +33,7 @@ impl Key {
         Self(name, pair.expect("reads"))
     }
 
-    fn public(&self) -> Value {
+    pub fn public(&self) -> Value {
         let point = self.1.public_key().as_ref();
         json!({"kty": "EC", "crv": "P-256", "kid": self.0, "x": b64(&point[1..33]), "y": b64(&point[33..])})
     }
