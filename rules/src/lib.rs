@@ -21,6 +21,7 @@
 //! | Which workload alone may use a trust? | [`binding`] |
 //! | Who is an entry of a directory here, and for how long is that so? | [`directory`] |
 //! | Which roles follow from which? | [`roles`] |
+//! | On what does a role rest, and for how long? | [`basis`] |
 //! | Is this signed request genuine? | [`signature`] |
 //! | How is a refusal named? | [`refusal`] |
 
@@ -28,6 +29,7 @@ pub mod access_rule;
 pub mod access_token;
 pub mod application_credential;
 pub mod arrival;
+pub mod basis;
 pub mod binding;
 pub mod ceiling;
 pub mod delegation;

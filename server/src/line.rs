@@ -98,6 +98,21 @@ pub struct Password {
     pub verdict: Verdict,
 }
 
+/// Who came through an identity provider, or is one of those by a token.
+#[derive(Debug, Clone, Default)]
+pub struct Came {
+    /// The identity provider.
+    pub provider: String,
+    /// The user, by id, where it is one of the provider's.
+    pub user: Option<String>,
+    /// The groups that their token names.
+    pub groups: Vec<String>,
+    /// The audit id of the token that they are known by.
+    pub token: Option<String>,
+    /// Whether they are let in.
+    pub is_let_in: bool,
+}
+
 /// The fields of the line.
 #[derive(Debug, Clone, Default)]
 pub struct Fields {
@@ -129,6 +144,8 @@ pub struct Fields {
     pub ended: Option<String>,
     /// The password that came along. It is in no line: notifications tell it.
     pub password: Option<Password>,
+    /// Who came through an identity provider. Notifications tell it, too.
+    pub came: Option<Came>,
     /// Whether the policy has allowed what is asked for. Neither is this.
     pub allowed: bool,
 }
@@ -223,6 +240,16 @@ impl Line {
     /// The password that came along, if one was looked at.
     pub fn password(&self) -> Option<Password> {
         self.lock().password.clone()
+    }
+
+    /// Sets who came through an identity provider.
+    pub fn came(&self, who: Came) {
+        self.lock().came = Some(who);
+    }
+
+    /// Who came through an identity provider, if somebody did.
+    pub fn arrival(&self) -> Option<Came> {
+        self.lock().came.clone()
     }
 
     /// Notes that the policy allows what is asked for.

@@ -110,6 +110,7 @@ pub static OBJECTS: &[Object] = objects! {
     SelfLink [] = object(json!({"self": text()}), json!({}));
     Options [] = object(json!({}), json!({"immutable": flag()}));
     RoleReference [] = closed(json!({"id": text(), "name": text(), "links": named("SelfLink")}), json!({}));
+    HeldRole [] = held_role();
     NamedRole [] = closed(json!({"id": text(), "name": text_or_null()}), json!({}));
     DomainReference [] = closed(json!({"id": text(), "name": text_or_null()}), json!({}));
     Delegation [] = delegation();
@@ -526,7 +527,7 @@ fn delegation() -> Value {
             "trustee_user_id": text(),
             "project_id": text_or_null(),
             "impersonation": flag(),
-            "roles": list(named("NamedRole")),
+            "roles": list(named("HeldRole")),
             "expires_at": time_or_null(),
             "remaining_uses": count_or_null(),
             "redelegated_trust_id": text_or_null(),
@@ -536,8 +537,29 @@ fn delegation() -> Value {
             "state": text(),
             "reason": text_or_null(),
         }),
-        more(),
+        merged(more(), json!({"lapses_at": time()})),
     )
+}
+
+/// A role that a trust delegates, and in lineages of those that live what it rests on; null if it is not held.
+fn held_role() -> Value {
+    let mut from = closed(json!({}), json!({"project_id": text(), "domain_id": text()}));
+    extra::set(&mut from, "type", json!(["object", "null"]));
+    let mut basis = closed(
+        json!({
+            "type": {"enum": ["user", "group", "membership"]},
+            "implied_by": text_or_null(),
+            "is_inherited": flag(),
+            "membership_expires_at": time_or_null(),
+        }),
+        json!({
+            "group_id": text_or_null(),
+            "identity_provider_id": text_or_null(),
+            "inherited_from": from,
+        }),
+    );
+    extra::set(&mut basis, "type", json!(["object", "null"]));
+    closed(json!({"id": text(), "name": text_or_null()}), json!({"basis": basis}))
 }
 
 /// One of those on a project: each has a type, and what things of the type have.

@@ -1,6 +1,7 @@
 //! What grows by itself is cut back by itself: every `[delegation] reap_interval` seconds, trusts that are
 //! over are ended with all below them, what ended longer than `[delegation] retention` ago is removed, and
-//! revocations, losses of roles and fingerprints go that can concern no token any more.
+//! revocations, losses of roles and fingerprints go that can concern no token any more. Besides, it tells of trusts that give
+//! nothing soon.
 //!
 //! Nothing depends on it: a trust that is over yields nothing from the instant on, reaped or not.
 
@@ -13,7 +14,9 @@ use crate::app::App;
 use crate::clock::{self, SECOND};
 use crate::error::{Error, Result};
 use crate::line::cut;
+use crate::notifications::{self, Notice, What};
 use crate::resources::trusts::flush::{self, Part, Search, Which};
+use crate::resources::trusts::lapse::{self, Lapse};
 use crate::security::{self, Event, Outcome};
 use crate::store::schema::Dialect;
 use crate::store::{Backoff, DateTime, Delete, Tx, Value, WriteTx};
@@ -30,6 +33,8 @@ pub struct Sweep {
     pub keypairs: usize,
     /// Revocations and losses of roles that were forgotten.
     pub revocations: u64,
+    /// Trusts of which it was told that they lapse with a membership.
+    pub lapsing: usize,
 }
 
 /// Sweeps until it is dropped. A sweep that fails is logged, and the next one tries again.
@@ -46,6 +51,7 @@ pub async fn forever(app: Arc<App>) {
                 purged = done.purged,
                 keypairs = done.keypairs,
                 revocations = done.revocations,
+                lapsing = done.lapsing,
                 "reaped"
             ),
             Err(e) => tracing::warn!(
@@ -69,6 +75,7 @@ pub async fn sweep(app: &App) -> Result<Sweep> {
     done.revocations = again(|| forget(app, Old::records(app, now), by)).await?;
     again(|| forget(app, Old::of_oauth1(app, now), by)).await?;
     again(|| async { Ok(app.store.trim_journal(&by).await?) }).await?;
+    done.lapsing = tell_lapses(app, now, by).await?;
     app.metrics.dead_trusts.set(i64::try_from(dead).unwrap_or(i64::MAX));
     app.metrics.trusts_ended.inc_by(done.ended as u64);
     app.metrics.reaper_swept.set(app.clock.now() / SECOND);
@@ -152,6 +159,65 @@ pub async fn remove_rest(app: &App, by: System) -> Result<usize> {
         done += all(app, &search, by).await?.0;
     }
     Ok(done)
+}
+
+/// Leaves notices of trusts that give nothing soon, as a membership ends that came with a login. Returns how many there were. While
+/// nobody is told, nothing is noted either.
+async fn tell_lapses(app: &App, now: Micros, by: System) -> Result<usize> {
+    let clock = lapse::Clock { now, notice: app.config.lapse_notice };
+    if clock.notice == 0 || !app.notifications.is_on() {
+        return Ok(0);
+    }
+    let (mut told, mut after) = (0, None::<String>);
+    loop {
+        let (trusts, last) = again(|| {
+            let (store, after) = (app.store.clone(), after.clone());
+            aside(
+                app,
+                async move { lapse::candidates(&mut store.read().await?, clock, after.as_deref()).await },
+            )
+        })
+        .await?;
+        for some in trusts.chunks(lapse::BATCH) {
+            told += tell_some(app, clock, some, by).await?;
+        }
+        after = last;
+        if after.is_none() {
+            return Ok(told);
+        }
+    }
+}
+
+async fn tell_some(app: &App, clock: lapse::Clock, trusts: &[String], by: System) -> Result<usize> {
+    let due = again(|| {
+        let (store, trusts) = (app.store.clone(), trusts.to_vec());
+        aside(app, async move { lapse::due(&mut store.read().await?, clock, &trusts).await })
+    })
+    .await?;
+    let due: Vec<String> = due.into_iter().map(|lapse| lapse.trust).collect();
+    if due.is_empty() {
+        return Ok(0);
+    }
+    // Of several servers one notes it, and tells it.
+    let lapses = again(|| async {
+        let mut tx = app.store.write().await?;
+        let lapses = lapse::settle(&mut tx, &by, clock, &due).await?;
+        tx.commit().await?;
+        Ok(lapses)
+    })
+    .await?;
+    let told = lapses.len();
+    for Lapse { trust, user, project, at } in lapses {
+        app.notifications.tell(Notice {
+            what: What::Lapse { trust, user, project, at },
+            initiator: None,
+            outcome: notifications::Outcome::Success,
+            reason: None,
+            password_hash: None,
+            at: clock.now,
+        });
+    }
+    Ok(told)
 }
 
 /// Rows that are of no use any more, by table and condition.

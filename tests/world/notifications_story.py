@@ -86,6 +86,32 @@ def trusted(s, token, trustor, trustee, project, role, name, **more):
     return trust
 
 
+def arrives(s, domain, group, project):
+    """Logins through an identity provider, and tokens of such a login that are exchanged."""
+    at = '/OS-FEDERATION/'
+    provider = at + 'identity_providers/idp'
+    rules = [{'local': [{'user': {'name': '{0}'}}, {'group': {'id': group}}], 'remote': [{'type': 'HTTP_OIDC_SUB'}]}]
+    s.call('PUT', at + 'mappings/m', {'mapping': {'rules': rules}})
+    s.call('PUT', provider, {'identity_provider': {'enabled': True, 'domain_id': domain}})
+    s.call('PUT', provider + '/protocols/mapped', {'protocol': {'mapping_id': 'm'}})
+
+    def come(want, to=provider, **said):
+        return s.at.call('GET', to + '/protocols/mapped/auth', headers={**s.headers, **said}).want(want)
+    token = come(201, **{'OIDC-sub': 'ann'}).headers['X-Subject-Token']
+    come(401)
+    come(404, at + 'identity_providers/none', **{'OIDC-sub': 'ann'})
+
+    def exchanged(want):
+        identity = {'methods': ['token'], 'token': {'id': token}}
+        body = {'auth': {'identity': identity, 'scope': api.project(project)}}
+        s.at.call('POST', '/auth/tokens', None, body, headers=s.headers).want(want)
+    exchanged(201)
+    s.call('PATCH', provider, {'identity_provider': {'enabled': False}})
+    exchanged(403)
+    come(403, **{'OIDC-sub': 'ann'})
+    s.call('DELETE', provider)
+
+
 def quiet(s, user, group, domain, project, role):
     """What changes something, and is told by neither."""
     def first(kind, **attributes):
@@ -198,6 +224,7 @@ def play(s, form):
     s.login(other, 'wrong', want=(401,))
     s.login(other, 'wrong', want=(401,))
     s.login(other, MEMBER, want=(401,))
+    arrives(s, domain, group, project)
     s.call('POST', '/auth/tokens', {'auth': {'identity': {'methods': ['token'], 'token': {'id': token.id}}}})
     # Their own.
     s.call('PATCH', '/users/' + other, {'user': {'enabled': True, 'password': MEMBER}})

@@ -10,7 +10,7 @@ use super::Parts;
 use super::slow::{Said, SlowWork};
 use crate::error::{Error, Result};
 use crate::facts::federation::{self, Way};
-use crate::line::{Line, Tried};
+use crate::line::{Came, Line, Tried};
 use crate::reason::Reason;
 use crate::store::Tx;
 
@@ -48,9 +48,21 @@ pub async fn way(tx: &mut Tx, (provider, protocol): (&str, &str)) -> Result<Way>
     Ok(way)
 }
 
-/// Notes for the log who has come.
-pub fn note(line: &Line, user: &str) {
+/// Notes, for notifications, that somebody of a provider wants to come in.
+pub fn note_try(line: &Line, provider: &str) {
+    line.came(Came { provider: provider.to_owned(), ..Came::default() });
+}
+
+/// Notes who has come: with the groups that their token names, unless they were here before and only log in this way.
+pub fn note(line: &Line, provider: &str, user: &str, groups: Option<&[String]>) {
     line.tried(Tried { user: Some(user.to_owned()), ..Tried::default() });
+    line.came(Came {
+        provider: provider.to_owned(),
+        user: groups.map(|_| user.to_owned()),
+        groups: groups.unwrap_or_default().to_vec(),
+        token: None,
+        is_let_in: true,
+    });
 }
 
 /// Who comes, by what is said of them; `told` gives an attribute by its name.

@@ -13,7 +13,7 @@ use crate::clock::SECOND;
 use crate::error::{Error, Result};
 use crate::facts::{self, EvaluatedTrust, Place};
 use crate::ids;
-use crate::line::{Line, Tried};
+use crate::line::{Came, Line, Tried};
 use crate::living;
 use crate::reason::Reason;
 use crate::store::{Tx, Update, WriteTx};
@@ -137,7 +137,17 @@ pub async fn from_token(
         ..Tried::default()
     });
     if let Some(from) = &source.payload.federated {
-        check_federated(tx, from).await?;
+        let came = |is_let_in| {
+            line.came(Came {
+                provider: from.provider.clone(),
+                user: Some(source.payload.user.clone()),
+                groups: from.groups.clone(),
+                token: source.payload.audit_ids.first().cloned(),
+                is_let_in,
+            });
+        };
+        check_federated(tx, from, || came(false)).await?;
+        came(true);
     }
     let mut methods = vec!["token".to_owned()];
     methods.extend(source.payload.methods.iter().filter(|m| *m != "token").cloned());
@@ -155,11 +165,13 @@ pub async fn from_token(
     })
 }
 
-/// Checks that who came through an identity provider would still come in that way.
-async fn check_federated(tx: &mut Tx, from: &Federated) -> Result<()> {
+/// Checks that who came through an identity provider would still come in that way. As in a Keystone, it is told that they would not
+/// unless the provider is disabled.
+async fn check_federated(tx: &mut Tx, from: &Federated, tell_if_not: impl FnOnce()) -> Result<()> {
     if !facts::federation::is_provider_enabled(tx, &from.provider).await? {
         return Err(Error::Forbidden(format!("Identity Provider {} is disabled", from.provider)));
     }
+    tell_if_not();
     let leads_in = facts::federation::has_mapping(tx, &from.provider, &from.protocol).await?
         && facts::federation::are_groups(tx, &from.groups).await?;
     if leads_in { Ok(()) } else { Err(Error::Unauthorized(Reason::ProviderGone)) }

@@ -279,6 +279,8 @@ pub struct Config {
     pub remembers: bool,
     /// `[delegation] reap_interval`: the pause between rounds of the reaper; 0 is never.
     pub reap_interval: Micros,
+    /// `[delegation] lapse_notice`: how long before a membership ends its trusts are told of; 0 is never.
+    pub lapse_notice: Micros,
     /// `[delegation] evidence_interval`: the pause between writes of what was seen of the use of delegations; 0: nothing is noted.
     pub evidence_interval: Micros,
     /// Words in values that are not understood: parameters of the connection, kinds of health checks.
@@ -442,6 +444,7 @@ impl Config {
             remembers: r.flag("cache", "enabled")?,
             retention: r.duration("delegation", "retention")?,
             reap_interval: r.pause("delegation", "reap_interval")?,
+            lapse_notice: r.pause("delegation", "lapse_notice")?,
             evidence_interval: r.pause("delegation", "evidence_interval")?,
             trust_login: r.trust_login(&auth_methods)?,
             auth_methods,
@@ -726,7 +729,7 @@ like = this
         let usual = Settings::of(Location::Sqlite("/d/vicar.db".into()));
         assert_eq!(format!("{:?}", c.database), format!("{usual:?}"));
         assert_eq!((c.auth_ttl, c.reap_interval), (15 * 60 * SECOND, 60 * SECOND));
-        for name in ["reap_interval", "evidence_interval"] {
+        for name in ["reap_interval", "lapse_notice", "evidence_interval"] {
             let text = format!("[delegation]\n{name} = -1\n");
             assert!(Config::from_text(&text, Path::new("/d")).is_err());
         }

@@ -161,6 +161,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("delegation", "retention", Seconds(2_592_000), "how long ended trusts are kept for those who ask how they ended; ours"),
     opt("delegation", "reap_interval", Seconds(60), "the pause between rounds of the reaper; 0: never; ours"),
     opt("delegation", "evidence_interval", Seconds(30), "the pause between writes of who used trusts, keypairs and application credentials, and when; a server that is killed loses what it saw since the last one; 0: nothing is noted; ours"),
+    opt("delegation", "lapse_notice", Seconds(86_400), "how long before a membership ends that came with a login through an identity provider it is told of the trusts that rest on it, or at half its time where it lives no longer than that: see [notifications](notifications.md). The reaper tells it; 0: nobody does; ours"),
     opt("delegation", "trust_max_login_age", Count(None), "whoever makes a trust has logged in at most so many seconds ago; 0: any time ago; ours"),
     opt("delegation", "trust_required_methods", List(""), "methods that whoever makes a trust has logged in by, all of them; ours"),
     opt("delegation", "trustees", Choice(&["anybody", "registered"]), "`registered`: new trusts are only for the trustees that `/v3/OS-TRUST/services` lists; ours"),

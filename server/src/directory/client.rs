@@ -445,6 +445,51 @@ mod tests {
         assert!(client.is_password("cn=a", "p").await.is_err());
     }
 
+    /// The messages that a server answers each connection with, whatever is asked.
+    async fn server_that_says(answer: Vec<u8>) -> Client {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut question = [0; 1024];
+                let _ = stream.read(&mut question).await;
+                let _ = stream.write_all(&answer).await;
+                while stream.read(&mut question).await.is_ok_and(|n| n > 0) {}
+            }
+        });
+        Client::new(directory(&format!("ldap://127.0.0.1:{port}"))).expect("made")
+    }
+
+    /// A value of ASN.1 in at most 127 bytes.
+    fn ber(tag: u8, content: &[u8]) -> Vec<u8> {
+        [&[tag, u8::try_from(content.len()).expect("short")], content].concat()
+    }
+
+    #[tokio::test]
+    async fn nobody_goes_where_a_server_refers_to() {
+        let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        elsewhere.set_nonblocking(true).expect("may");
+        let url = format!("ldap://{}/ou=x", elsewhere.local_addr().expect("an address"));
+        let url = ber(0x04, url.as_bytes());
+        let message = |of: Vec<u8>| ber(0x30, &[&[2, 1, 1], of.as_slice()].concat());
+        // As one of the answers it is passed over, as the whole answer it is none.
+        let part = message(ber(0x73, &url));
+        let end = message(ber(0x65, b"\x0a\x01\x00\x04\x00\x04\x00"));
+        let whole =
+            message(ber(0x65, &[b"\x0a\x01\x0a\x04\x00\x04\x00", ber(0xa3, &url).as_slice()].concat()));
+        for (answer, is_none) in [([part, end].concat(), false), (whole, true)] {
+            let client = server_that_says(answer).await;
+            let found = client.search(("ou=x", Depth::Itself), "(a=b)", &["a"], Size::Few).await;
+            assert_eq!((found.is_err(), found.unwrap_or_default()), (is_none, (!is_none).then(Vec::new)));
+        }
+        let bound =
+            message(ber(0x61, &[b"\x0a\x01\x0a\x04\x00\x04\x00", ber(0xa3, &url).as_slice()].concat()));
+        assert!(server_that_says(bound).await.is_password("cn=a", "p").await.is_err());
+        let came = elsewhere.accept().map_err(|e| e.kind());
+        assert_eq!(came.expect_err("nobody came"), std::io::ErrorKind::WouldBlock);
+    }
+
     #[tokio::test]
     async fn a_connection_that_says_nothing_any_more_is_replaced() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};

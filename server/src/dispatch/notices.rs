@@ -14,8 +14,8 @@ use crate::authz::{Caller, Told};
 use crate::error::Error;
 use crate::http::Request;
 use crate::http::request::Made;
-use crate::line::{Password, Verdict, cut};
-use crate::notifications::{Action, Actor, Initiator, Notice, ObjectKind, Outcome, Reason, What};
+use crate::line::{self, Password, Verdict, cut};
+use crate::notifications::{Action, Actor, Came, Initiator, Notice, ObjectKind, Outcome, Reason, What};
 use crate::peer::Peer;
 
 /// The header with the id that a client gave to what it does in several services.
@@ -42,7 +42,7 @@ impl Done<'_> {
         if !self.app.notifications.is_on() {
             return;
         }
-        self.tell_password();
+        self.tell_login();
         // What was only asked for (`?dry_run=true`) has another.
         if !events::successes(self.route).is_some_and(|s| s.contains(&response.status().as_u16())) {
             return;
@@ -61,7 +61,7 @@ impl Done<'_> {
         if !self.app.notifications.is_on() || !is_refusal(error) {
             return;
         }
-        self.tell_password();
+        self.tell_login();
         let op = self.route.declared.ops.first().copied();
         match op.and_then(|op| follows::of(op).tells) {
             Some(Tells::Grant(_)) if self.request.line.was_allowed() => {
@@ -114,8 +114,14 @@ impl Done<'_> {
         })
     }
 
-    /// Leaves a notice of the password that came along.
-    fn tell_password(&self) {
+    /// Leaves notices of the password that came along, and of who came through an identity provider.
+    fn tell_login(&self) {
+        if let Some(line::Came { provider, user, groups, token, is_let_in }) = self.request.line.arrival() {
+            let outcome = if is_let_in { Outcome::Success } else { Outcome::Failure };
+            let came = Came { provider, user, groups, token };
+            let initiator = Initiator { tried: true, ..self.initiator() };
+            self.say(What::Arrival(came), Some(initiator), outcome, None);
+        }
         let Some(password) = self.request.line.password() else { return };
         let (outcome, reason) = judged(&password);
         let mut initiator = self.initiator();

@@ -5,6 +5,7 @@
 
 pub mod access_tokens;
 pub mod application_credentials;
+pub mod bases;
 pub mod catalog;
 pub mod ceilings;
 pub mod credentials;

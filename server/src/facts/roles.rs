@@ -54,13 +54,15 @@ pub async fn implications(tx: &mut Tx) -> Result<Arc<Implications>> {
 
 /// Memberships that came with a login through an identity provider, for a condition that [`Tx::unexpired`] makes, or
 /// whose ends are read. They are few, so that engines begin with them.
-pub(super) const EXPIRING: &str =
-    "expiring_user_group_membership e JOIN identity_provider i ON i.id = e.idp_id";
+pub const EXPIRING: &str = "expiring_user_group_membership e JOIN identity_provider i ON i.id = e.idp_id";
 
 /// Roles that are assigned to the user or one of their groups at the place, inherited ones included.
 async fn assigned(tx: &mut Tx, user: &str, place: Place<'_>) -> Result<RoleSet> {
     let (sql, args) = match place {
-        Place::Project(id) => on_project(tx, user, id).await?,
+        Place::Project(id) => {
+            let ends = format!("a.role_id, {ENDS}");
+            on_project(tx, user, id, [&ends, "a.role_id, NULL, NULL", "a.role_id, NULL, NULL"]).await?
+        }
         Place::Domain(id) => (
             format!(
                 "SELECT a.role_id, {ENDS} FROM {EXPIRING} JOIN assignment a ON a.actor_id = e.group_id
@@ -135,8 +137,14 @@ pub async fn above(tx: &mut Tx, project: &str) -> Result<Vec<String>> {
     }
 }
 
-/// What finds the roles on a project: its own, and those that are inherited from what it is below.
-async fn on_project(tx: &mut Tx, user: &str, id: &str) -> Result<(String, Vec<Value>)> {
+/// What finds the grants on a project: its own, and those that are inherited from what it is below. The columns are those of grants
+/// by memberships that expire, of the user's own, and by other groups.
+pub(super) async fn on_project(
+    tx: &mut Tx,
+    user: &str,
+    id: &str,
+    [expiring, own, groups]: [&str; 3],
+) -> Result<(String, Vec<Value>)> {
     let mut above = above(tx, id).await?;
     if above.is_empty() {
         // Nothing is inherited from nowhere; an empty list is no SQL on every engine.
@@ -148,13 +156,13 @@ async fn on_project(tx: &mut Tx, user: &str, id: &str) -> Result<(String, Vec<Va
         placeholders(above.len())
     );
     let sql = format!(
-        "SELECT a.role_id, {ENDS} FROM {EXPIRING} JOIN assignment a ON a.actor_id = e.group_id
+        "SELECT {expiring} FROM {EXPIRING} JOIN assignment a ON a.actor_id = e.group_id
           WHERE a.type IN ('GroupProject', 'GroupDomain') AND e.user_id = ? AND {held}
          UNION ALL
-         SELECT a.role_id, NULL, NULL FROM assignment a
+         SELECT {own} FROM assignment a
           WHERE a.type IN ('UserProject', 'UserDomain') AND a.actor_id = ? AND {held}
          UNION ALL
-         SELECT a.role_id, NULL, NULL FROM assignment a JOIN user_group_membership m ON m.group_id = a.actor_id
+         SELECT {groups} FROM assignment a JOIN user_group_membership m ON m.group_id = a.actor_id
           WHERE a.type IN ('GroupProject', 'GroupDomain') AND m.user_id = ? AND {held}"
     );
     let mut args: Vec<Value> = Vec::new();

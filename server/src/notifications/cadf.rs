@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use sha1::{Digest, Sha1};
 use vicar_rules::Micros;
 
-use super::notice::{Initiator, Notice, What};
+use super::notice::{Came, Initiator, Notice, ObjectKind, What};
 use crate::clock;
 use crate::ids;
 
@@ -84,11 +84,15 @@ pub fn event(notice: &Notice, observer: Option<&str>) -> Value {
     let action = match &notice.what {
         What::Object { kind, action, .. } => format!("{}.{}", action.word(), kind.word()),
         What::Grant { action, .. } => format!("{}.role_assignment", action.word()),
-        What::Authenticate => "authenticate".to_owned(),
+        What::Lapse { .. } => format!("lapsing.{}", ObjectKind::Trust.word()),
+        What::Authenticate | What::Arrival(_) => "authenticate".to_owned(),
     };
     let target = match &notice.what {
         What::Object { kind, id, .. } => json!({"typeURI": kind.uri(), "id": id}),
-        What::Grant { .. } | What::Authenticate => json!({"typeURI": USER, "id": new_id()}),
+        What::Lapse { trust, .. } => json!({"typeURI": ObjectKind::Trust.uri(), "id": trust}),
+        What::Grant { .. } | What::Authenticate | What::Arrival(_) => {
+            json!({"typeURI": USER, "id": new_id()})
+        }
     };
     let mut event = json!({
         "typeURI": EVENT,
@@ -101,7 +105,11 @@ pub fn event(notice: &Notice, observer: Option<&str>) -> Value {
         "target": target,
     });
     if let Some(of) = &notice.initiator {
-        put(&mut event, "initiator", initiator(of));
+        let mut by = initiator(of);
+        if let What::Arrival(came) = &notice.what {
+            put(&mut by, "credential", credential(came));
+        }
+        put(&mut event, "initiator", by);
     }
     if let Some(reason) = &notice.reason {
         put(&mut event, "reason", json!({"reasonType": reason.text, "reasonCode": reason.code.to_string()}));
@@ -128,13 +136,58 @@ pub fn event(notice: &Notice, observer: Option<&str>) -> Value {
             }
             put(&mut event, "inherited_to_projects", *inherited);
         }
-        What::Authenticate => {}
+        What::Lapse { .. } => {
+            for (name, value) in lapse(&notice.what) {
+                put(&mut event, &name, value);
+            }
+        }
+        What::Authenticate | What::Arrival(_) => {}
     }
     event
 }
 
+/// What is said of a trust that gives nothing soon.
+fn lapse(what: &What) -> Map<String, Value> {
+    let What::Lapse { trust, user, project, at } = what else { return Map::new() };
+    let parts = [
+        ("resource_info", trust.clone()),
+        ("user_id", user.clone()),
+        ("project_id", project.clone()),
+        ("lapses_at", clock::iso(*at)),
+    ];
+    parts.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
+}
+
+/// What a login through an identity provider is proven by, as pycadf writes it: of whichever protocol, it is called SAML.
+fn credential(came: &Came) -> Value {
+    const UNKNOWN: &str = "unknown";
+    json!({
+        "type": "http://docs.oasis-open.org/security/saml/v2.0",
+        "token": masked(came.token.as_deref().unwrap_or(UNKNOWN)),
+        "identity_provider": came.provider,
+        "user": came.user.as_deref().unwrap_or(UNKNOWN),
+        "groups": came.groups,
+    })
+}
+
+/// An eighth of a text at its beginning and its end, 32 characters at most; Python rounds a half to the even number.
+fn masked(text: &str) -> String {
+    let all: Vec<char> = text.chars().collect();
+    let (whole, rest) = (all.len() / 8, all.len() % 8);
+    let up = rest > 4 || (rest == 4 && whole % 2 == 1);
+    let shown = (whole + usize::from(up)).min(32);
+    // Nothing at the end is all of it to Python: `value[-0:]`.
+    let end = if shown == 0 { 0 } else { all.len() - shown };
+    let part = |chars: &[char]| chars.iter().collect::<String>();
+    let (head, tail) = (all.get(..shown).unwrap_or_default(), all.get(end..).unwrap_or_default());
+    format!("{} xxxxxxxx {}", part(head), part(tail))
+}
+
 /// The basic form of a notice about an object; nothing of others.
 pub fn basic(notice: &Notice) -> Option<Value> {
+    if let What::Lapse { .. } = &notice.what {
+        return Some(lapse(&notice.what).into());
+    }
     let What::Object { id, actor, .. } = &notice.what else { return None };
     let mut payload = json!({"resource_info": id});
     if let Some(actor) = actor {
@@ -154,6 +207,16 @@ pub fn basic(notice: &Notice) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn little_is_told_of_a_token() {
+        // What pycadf says to utils.mask_value.
+        let of = |length| masked(&"abcdefghijklmnopqrstuvwxyz".repeat(20)[..length]);
+        assert_eq!((of(2), of(22)), (" xxxxxxxx ab".into(), "abc xxxxxxxx tuv".into()));
+        assert_eq!((of(4), of(12)), (" xxxxxxxx abcd".into(), "ab xxxxxxxx kl".into()));
+        assert_eq!(of(520).len(), 32 + 10 + 32);
+        assert_eq!(masked("unknown"), "u xxxxxxxx n");
+    }
 
     #[test]
     fn ids_of_initiators_are_uuids() {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-pub use self::notice::{Action, Actor, Gone, Initiator, Notice, ObjectKind, Outcome, Reason, What};
+pub use self::notice::{Action, Actor, Came, Gone, Initiator, Notice, ObjectKind, Outcome, Reason, What};
 use crate::args;
 use crate::config::messaging::{Driver, Format, Messaging};
 use crate::metrics::NotificationCounters;

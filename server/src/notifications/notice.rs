@@ -111,8 +111,34 @@ pub enum What {
         /// Whether it is for the projects below.
         inherited: bool,
     },
+    /// A trust gives nothing soon, as a membership ends on which it rests.
+    Lapse {
+        /// The trust.
+        trust: String,
+        /// On whom it rests.
+        user: String,
+        /// Its project.
+        project: String,
+        /// When.
+        at: Micros,
+    },
     /// A user proved who they are with their password, or could not.
     Authenticate,
+    /// Who came through an identity provider, or could not.
+    Arrival(Came),
+}
+
+/// What an identity provider said at a login, or a token of such a login that is exchanged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Came {
+    /// The identity provider.
+    pub provider: String,
+    /// The user, where somebody of the provider came.
+    pub user: Option<String>,
+    /// The groups that their token names.
+    pub groups: Vec<String>,
+    /// The audit id of the token that is exchanged.
+    pub token: Option<String>,
 }
 
 /// How it went.
@@ -193,15 +219,18 @@ impl Notice {
         match &self.what {
             What::Object { kind, action, .. } => format!("identity.{}.{}", kind.word(), action.word()),
             What::Grant { action, .. } => format!("identity.role_assignment.{}", action.word()),
-            What::Authenticate => "identity.authenticate".to_owned(),
+            What::Lapse { .. } => format!("identity.{}.lapsing", ObjectKind::Trust.word()),
+            What::Authenticate | What::Arrival(_) => "identity.authenticate".to_owned(),
         }
     }
 
     /// Its name in `notification_opt_out`.
     pub fn opted_out_as(&self) -> String {
         match self.what {
-            What::Authenticate => format!("{}.{}", self.event_type(), self.outcome.word()),
-            What::Object { .. } | What::Grant { .. } => self.event_type(),
+            What::Authenticate | What::Arrival(_) => {
+                format!("{}.{}", self.event_type(), self.outcome.word())
+            }
+            What::Object { .. } | What::Grant { .. } | What::Lapse { .. } => self.event_type(),
         }
     }
 
@@ -212,6 +241,6 @@ impl Notice {
 
     /// Whether it is about an object: such notices have two formats, the others are CADF in both, as in Keystone.
     pub fn is_of_object(&self) -> bool {
-        matches!(self.what, What::Object { .. })
+        matches!(self.what, What::Object { .. } | What::Lapse { .. })
     }
 }

@@ -333,7 +333,7 @@ mod tests {
             ("role", role),
             (
                 "trust",
-                "trust trust_role vicar_adoption vicar_trust_credential vicar_trust_state vicar_trust_terms \
+                "trust trust_role vicar_adoption vicar_lapse vicar_trust_credential vicar_trust_state vicar_trust_terms \
                  vicar_use",
             ),
             ("credential", "credential vicar_keypair vicar_use"),

@@ -423,13 +423,24 @@ impl Tx {
     /// Whether a membership has not expired that was last seen at an instant, of a provider that says for how many minutes
     /// or nothing: as [`Tx::unexpired`], for who has read both.
     pub fn is_unexpired(&mut self, seen: DateTime, minutes: Option<i64>) -> bool {
-        let minutes = minutes.filter(|minutes| *minutes > 0).unwrap_or(self.membership_minutes);
-        let end = seen.0.saturating_add(minutes.saturating_mul(60 * clock::SECOND));
+        let end = self.membership_end(seen, minutes);
         let is_unexpired = end > self.began;
         if is_unexpired {
             self.holds_until(end);
         }
         is_unexpired
+    }
+
+    /// When such a membership ends.
+    pub fn membership_end(&self, seen: DateTime, minutes: Option<i64>) -> i64 {
+        let minutes = minutes.filter(|minutes| *minutes > 0).unwrap_or(self.membership_minutes);
+        seen.0.saturating_add(minutes.saturating_mul(60 * clock::SECOND))
+    }
+
+    /// The condition that such a membership is not over and ends by an instant, and its arguments.
+    pub fn lapses_by(&self, upto: i64) -> (String, [Value; 2]) {
+        let ends = self.expires();
+        (format!("{ends} > ? AND {ends} <= ?"), [DateTime(self.began).into(), DateTime(upto).into()])
     }
 
     /// The minutes that memberships live whose identity provider says nothing of its own.

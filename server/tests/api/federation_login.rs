@@ -531,5 +531,23 @@ fn whom_a_front_server_names_the_directory_is_asked_for() {
     let external = json!({"methods": ["external"], "external": {}});
     login("L", external.clone()).expect(503);
     login("L", json!({"methods": []})).expect(503);
+    // Whoever shows something else does not wait for it, and has no method by the word of the front server.
+    c.s.user("bob");
+    let proof = |password: &str| {
+        let user = json!({"name": "bob", "domain": {"id": "default"}, "password": password});
+        json!({"methods": ["password"], "password": {"user": user}})
+    };
+    let own = login("L", proof("bob-pw")).expect(201);
+    assert_eq!(own.body["token"]["methods"], json!(["password"]));
+    login("L", proof("x")).expect(401);
+    login("L", json!({"methods": ["token"], "token": {"id": own.token()}})).expect(201);
+    let both =
+        json!({"methods": ["password", "external"], "password": proof("bob-pw")["password"], "external": {}});
+    login("L", both).expect(503);
+    // Whose rules ask for what the front server says waits, too.
+    let rules = json!({"user": {"options": {"multi_factor_auth_enabled": true, "multi_factor_auth_rules": [["password", "external"]]}}});
+    let bob = c.s.sql_text("SELECT user_id FROM local_user WHERE name = 'bob'", &[]).expect("one");
+    c.s.patch(&c.admin, &format!("/v3/users/{bob}"), rules).expect(200);
+    login("L", proof("bob-pw")).expect(503);
     login("Default", external).expect(401);
 }

@@ -150,6 +150,8 @@ pub async fn log_in(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result
     let options = proofs.passed.as_ref().map(Passed::options);
     match factors::check(&mut s.tx, s.app.auth(), &who, options, s.now).await {
         Ok(()) => {}
+        // Who the front server names may have been what is lacking.
+        Err(Error::Started(_)) if proofs.is_unasked => return Err(Error::DirectoryAway),
         // The passcode is used up by the receipt, which has to be stored.
         Err(e @ Error::Started(_)) => {
             if let Some(entered) = &proofs.entered {
@@ -225,6 +227,8 @@ struct Proofs {
     access_token: Option<oauth1::Passed>,
     /// Who came through an identity provider.
     arrived: Option<Arrived>,
+    /// Whether the directory is away of whom a front server names. Nothing is known of them then.
+    is_unasked: bool,
 }
 
 impl Proofs {
@@ -286,10 +290,15 @@ async fn identify(
             }
             // The login may have something better.
             Err(Error::Unauthorized(_)) => {}
+            Err(Error::DirectoryAway) => proofs.is_unasked = true,
             Err(e) => return Err(e),
         }
     }
-    let methods = methods(&mut identity, !users.is_empty())?;
+    let methods = methods(&mut identity, proofs.is_unasked || !users.is_empty())?;
+    // Whoever has nothing else waits for the directory.
+    if proofs.is_unasked && methods.is_empty() {
+        return Err(Error::DirectoryAway);
+    }
     if is_scoped && methods.iter().any(|m| m == application_credential::METHOD) {
         return Err(OWN_SCOPE);
     }
@@ -446,6 +455,7 @@ async fn arrive(
     let (request, told) = (s.request, &s.app.config.federation);
     let at = (provider.as_str(), protocol.as_str());
     let way = federated::way(&mut s.tx, at).await?;
+    federated::note_try(&request.line, &provider);
     // Whoever shows a token has chosen, whatever a front server says.
     let bearer = match s.app.providers.has(&provider, &protocol) {
         true => request.bearer()?,
@@ -471,7 +481,7 @@ async fn arrive(
         }
     };
     let arrived = arrivals::receive(s, &comer).await?;
-    federated::note(&s.request.line, &arrived.user);
+    federated::note(&request.line, &provider, &arrived.user, arrived.groups.as_deref());
     let groups = arrived.groups.clone();
     let federated = groups.map(|groups| Federated { provider, protocol, groups });
     Ok((arrived, Came { federated, workload }))

@@ -145,6 +145,8 @@ pub enum Search {
     Adoptions,
     /// Trusts that are not stored, by the application credentials that had made them.
     Credentialed,
+    /// Trusts that are not stored, by the end of a membership that was told of them.
+    Lapses,
     /// Keypairs of trusts that are deleted or not stored, and those whose credential is not.
     Keypairs,
     /// Credentials of keypairs of which nothing says whose trust's they are.
@@ -169,12 +171,13 @@ const ROWS: usize = 1000;
 
 impl Search {
     /// What hangs on no trust any more.
-    pub const REST: [Self; 8] = [
+    pub const REST: [Self; 9] = [
         Self::Roles,
         Self::States,
         Self::Terms,
         Self::Adoptions,
         Self::Credentialed,
+        Self::Lapses,
         Self::Keypairs,
         Self::Credentials,
         Self::Uses,
@@ -189,6 +192,7 @@ impl Search {
             Self::Terms => ("vicar_trust_terms r", "r.trust_id"),
             Self::Adoptions => ("vicar_adoption r", "r.trust_id"),
             Self::Credentialed => ("vicar_trust_credential r", "r.trust_id"),
+            Self::Lapses => ("vicar_lapse r", "r.trust_id"),
             Self::Keypairs => ("vicar_keypair k", "k.credential_id"),
             Self::Credentials => ("credential c", "c.id"),
             Self::Uses => ("vicar_use r", "r.id"),
@@ -218,7 +222,12 @@ impl Search {
                 q.and(living!("t"), &[]).and(&over, args![*now, DateTime(*now), true, true]);
             }
             Self::Ended(..) => drop(q.and(deleted!("t"), &[])),
-            Self::Roles | Self::States | Self::Terms | Self::Adoptions | Self::Credentialed => {
+            Self::Roles
+            | Self::States
+            | Self::Terms
+            | Self::Adoptions
+            | Self::Credentialed
+            | Self::Lapses => {
                 q.and("(SELECT 1 FROM trust t WHERE t.id = r.trust_id) IS NULL", &[]);
             }
             Self::Keypairs => {
@@ -327,6 +336,7 @@ impl Search {
             Self::Terms => remove_rows(tx, by, "vicar_trust_terms", found).await,
             Self::Adoptions => remove_rows(tx, by, "vicar_adoption", found).await,
             Self::Credentialed => remove_rows(tx, by, "vicar_trust_credential", found).await,
+            Self::Lapses => remove_rows(tx, by, "vicar_lapse", found).await,
             Self::Keypairs | Self::Credentials => remove_orphaned_keypairs(tx, by, found).await,
             Self::Uses => remove_uses(tx, by, found).await,
         }

@@ -5,6 +5,7 @@ pub mod apart;
 pub mod end;
 pub mod flush;
 pub mod http;
+pub mod lapse;
 pub mod places;
 pub mod render;
 pub mod sql;

@@ -5,8 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use vicar_rules::application_credential::{CredentialFacts, evaluate as evaluate_credential};
-use vicar_rules::delegation::{Presence, Trust, TrustStatus};
+use vicar_rules::basis::{self, Basis, By};
+use vicar_rules::delegation::{Chain, Presence, Trust, TrustStatus};
+use vicar_rules::loss::Place;
+use vicar_rules::policy::Op;
 use vicar_rules::roles::RoleSet;
+use vicar_rules::token;
 
 use crate::args;
 use crate::auth::keypair::credential_id;
@@ -16,7 +20,7 @@ use crate::error::Result;
 use crate::extra;
 use crate::facts::application_credentials::{self, StoredCredential};
 use crate::facts::evidence::{Evidences, Kind};
-use crate::facts::{self, EvaluatedTrust, Place};
+use crate::facts::{self, EvaluatedTrust};
 use crate::living;
 use crate::resources::keypairs::sql::{self as keypairs, BoundTo};
 use crate::resources::oauth1::access_tokens;
@@ -58,6 +62,61 @@ struct LineageView {
     keypairs: BTreeMap<String, Vec<BoundTo>>,
     evidence: Evidences,
     of_keypairs: Evidences,
+    /// What the roles of all these trusts rest on, where that is shown.
+    grounds: Option<Grounds>,
+}
+
+/// What the roles rest on that trusts of one chain delegate.
+struct Grounds {
+    bases: BTreeMap<String, Basis>,
+    /// Whether groups, providers and places are named: to whoever knows them anyway.
+    names_all: bool,
+}
+
+impl Grounds {
+    /// Those of a chain. Whoever holds the roles knows it, and whoever sees role assignments anywhere.
+    async fn of(s: &mut Reading<'_>, chain: &Chain, trusts: &[&EvaluatedTrust]) -> Result<Option<Self>> {
+        let Some(project) = &chain.leaf().project else { return Ok(None) };
+        let caller = s.caller()?;
+        let is_login = caller.kind() == token::Kind::Login;
+        let names_all =
+            is_login && (caller.user_id() == chain.holder() || s.allows_any(Op::ListRoleAssignments)?);
+        let roles: RoleSet = trusts.iter().flat_map(|j| j.chain().leaf().roles.iter().cloned()).collect();
+        let bases = facts::bases::on_project(&mut s.tx, chain.holder(), project, &roles).await?;
+        Ok(Some(Self { bases, names_all }))
+    }
+
+    fn shown(&self, role: &str) -> Value {
+        let Some(basis) = self.bases.get(role) else { return Value::Null };
+        let (word, group, provider) = match &basis.by {
+            By::User => ("user", None, None),
+            By::Group(group) => ("group", Some(group), None),
+            By::Membership { group, provider, .. } => ("membership", Some(group), Some(provider)),
+        };
+        let mut out = json!({
+            "type": word,
+            "implied_by": basis.implied_by,
+            "is_inherited": basis.inherited_from.is_some(),
+            "membership_expires_at": basis.term().map(|term| clock::iso(term.until)),
+        });
+        if self.names_all {
+            let from = basis.inherited_from.as_ref().and_then(|place| match place {
+                Place::Project(id) => Some(json!({"project_id": id})),
+                Place::Domain(id) => Some(json!({"domain_id": id})),
+                Place::System => None,
+            });
+            let named = json!({"group_id": group, "identity_provider_id": provider, "inherited_from": from});
+            if let Value::Object(named) = named {
+                extra::add(&mut out, named);
+            }
+        }
+        out
+    }
+
+    /// When the first of some roles is lost with a membership.
+    fn lapse(&self, roles: &RoleSet) -> Option<String> {
+        basis::lapse(&self.bases, roles).map(|term| clock::iso(term.until))
+    }
 }
 
 impl LineageView {
@@ -77,6 +136,7 @@ impl LineageView {
             evidence: Evidences::of(tx, Kind::Trust, &ids).await?,
             of_keypairs: Evidences::of(tx, Kind::Keypair, keypairs).await?,
             keypairs: by_trust,
+            grounds: None,
         })
     }
 
@@ -100,7 +160,15 @@ impl LineageView {
     fn link(&self, j: &EvaluatedTrust) -> Value {
         let t = j.chain().leaf();
         let recorded = self.reasons.get(&t.id).map(String::as_str);
-        let roles: Vec<Value> = t.roles.iter().map(|id| self.role(id)).collect();
+        let grounds = self.grounds.as_ref().filter(|_| !j.status().ended());
+        let role = |id: &String| {
+            let mut role = self.role(id);
+            if let Some(grounds) = grounds {
+                extra::set(&mut role, "basis", grounds.shown(id));
+            }
+            role
+        };
+        let roles: Vec<Value> = t.roles.iter().map(role).collect();
         let keypairs: Vec<Value> =
             self.keypairs.get(&t.id).into_iter().flatten().map(|k| self.keypair(k)).collect();
         let mut out = json!({
@@ -121,6 +189,9 @@ impl LineageView {
             "reason": j.status().reason().or_else(|| recorded.map(str::to_owned)),
         });
         extra::add(&mut out, super::render::more(t));
+        if let Some(at) = grounds.and_then(|grounds| grounds.lapse(&t.roles)) {
+            extra::set(&mut out, "lapses_at", at);
+        }
         out
     }
 }
@@ -138,7 +209,8 @@ pub async fn lineage(s: &mut Reading<'_>, of: &EvaluatedTrust) -> Result<Value> 
     let mut below = evaluate(s, &below).await?;
     below.sort_by_key(|j| (j.chain().links().len(), j.chain().leaf().id.clone()));
     let all: Vec<&EvaluatedTrust> = above.iter().chain(&below).collect();
-    let view = LineageView::over(&mut s.tx, &all).await?;
+    let grounds = Grounds::of(s, of.chain(), &all).await?;
+    let view = LineageView { grounds, ..LineageView::over(&mut s.tx, &all).await? };
     let show = |all: &[EvaluatedTrust]| all.iter().map(|j| view.link(j)).collect::<Vec<_>>();
     let ancestors = above.split_last().map_or_else(Vec::new, |(_, ancestors)| show(ancestors));
     Ok(json!({
@@ -281,7 +353,7 @@ pub async fn of_credentials(s: &mut Reading<'_>, all: &[StoredCredential]) -> Re
                 None => (Presence::Missing, RoleSet::new()),
                 Some(id) => (
                     facts::project(&mut s.tx, id).await?.map_or(Presence::Missing, |p| p.presence),
-                    facts::effective_roles(&mut s.tx, user, Place::Project(id), &implications).await?,
+                    facts::effective_roles(&mut s.tx, user, facts::Place::Project(id), &implications).await?,
                 ),
             });
         }

@@ -170,6 +170,15 @@ const STEPS: &[Step] = &[
         mysql: include_str!("0013/mysql.sql"),
         rows: &[],
     },
+    // Of which trusts it was told that they lapse.
+    Step {
+        version: 14,
+        serves_from: 2,
+        sqlite: include_str!("0014/sqlite.sql"),
+        postgres: include_str!("0014/postgres.sql"),
+        mysql: include_str!("0014/mysql.sql"),
+        rows: &[],
+    },
 ];
 
 impl Step {

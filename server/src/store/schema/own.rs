@@ -91,6 +91,14 @@ pub const OWN: &[Table] = &[
         indexes: &[index("ix_vicar_trust_credential_credential", &["application_credential_id"])],
         ..Table::EMPTY
     },
+    // Of which trusts it was told that they lapse with a membership, and of which end: see `resources/trusts/lapse.rs`. No decision
+    // reads it, so it is not in the journal.
+    Table {
+        name: "vicar_lapse",
+        columns: &[varchar("trust_id", 64).goes_with("trust"), bigint("lapses_at")],
+        primary_key: &["trust_id"],
+        ..Table::EMPTY
+    },
     // How much a domain, a project or a user lets be delegated, and to a registered trustee (`kind`), in JSON: see
     // `facts/ceilings.rs`.
     Table {
