@@ -147,6 +147,13 @@ impl Reader<'_> {
         }
         let audience = self.list(section, "audience")?;
         let (client, introspection) = self.client(section)?;
+        if jwks.is_some() && client.is_some() {
+            return wrong(
+                section,
+                "client_id",
+                "goes with no `jwks`: the provider is asked where else it is",
+            );
+        }
         if audience.is_empty() && (client.is_none() || introspection) {
             return wrong(
                 section,
@@ -282,6 +289,7 @@ mod tests {
             let e = two(other).expect_err("other keys");
             assert!(e.0.starts_with("[oidc.b] issuer: is that of [oidc.a]"), "{e}");
         }
+        assert!(pinned("https://a", "/k.json\nclient_id = v").is_err());
         for (issuer, jwks) in [
             ("", "/k.json"),
             ("spiffe://", "/k.json"),
