@@ -11,6 +11,7 @@ use super::fernet::{Federated, Payload, PayloadScope, known_methods};
 use super::token::{Known, Outcome, Token, ValidateOptions, evaluate, validate};
 use crate::clock::SECOND;
 use crate::error::{Error, Result};
+use crate::facts::workloads::Signed;
 use crate::facts::{self, EvaluatedTrust, Place};
 use crate::ids;
 use crate::line::{Came, Line, Tried};
@@ -39,7 +40,7 @@ pub struct Identity {
     /// When the login was, at the latest, that a source token comes from.
     pub logged_in: Option<Micros>,
     /// Which workload it is, where an identity provider has just said so.
-    pub workload: Option<Workload>,
+    pub workload: Option<Signed>,
     /// The thumbprint of the certificate of the connection, where a trust is asked for.
     pub certificate: Option<String>,
 }
@@ -48,7 +49,7 @@ impl Identity {
     /// Which workload it is: the one that has just logged in, or the one that a source token comes from.
     async fn workload(&self, tx: &mut Tx) -> Result<Option<Workload>> {
         match (&self.workload, &self.root_audit_id) {
-            (Some(workload), _) => Ok(Some(workload.clone())),
+            (Some(signed), _) => Ok(Some(signed.workload.clone())),
             (None, Some(first)) => Ok(facts::workloads::of_chain(tx, first).await?),
             (None, None) => Ok(None),
         }
@@ -275,7 +276,8 @@ pub async fn issue(
     let federated =
         who.federated.filter(|_| !matches!(scope, PayloadScope::Trust(..) | PayloadScope::Less(..)));
     let root = who.root_audit_id;
-    let workload = who.workload;
+    // Of a chain that is older it is not known who was there from its beginning.
+    let workload = who.workload.filter(|_| root.is_none());
     let draft = Draft { user: who.user, methods: who.methods, scope, until, root, federated };
     let (text, token) = mint(tx, parts, draft, known, now).await?;
     // A token of a trust is not exchanged for others.

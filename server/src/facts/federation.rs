@@ -13,6 +13,14 @@ pub async fn has_provider(tx: &mut Tx, id: &str) -> Result<bool> {
     tx.exists("SELECT 1 FROM identity_provider WHERE id = ?", args![Id(id)]).await
 }
 
+/// The domain of the users of an identity provider, if there is one with this id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn provider_domain(tx: &mut Tx, id: &str) -> Result<Option<String>> {
+    tx.first("SELECT domain_id FROM identity_provider WHERE id = ?", args![Id(id)], |r| r.take()).await
+}
+
 /// Whether there is one, and it is enabled.
 ///
 /// # Errors

@@ -9,14 +9,26 @@ use vicar_rules::binding::Workload;
 use crate::args;
 use crate::store::{Error, Id, Insert, Proof, Result, Tx, WriteTx};
 
-/// The workload that logged in where this chain of tokens began, if it was one.
+/// A workload, and the identity provider by which it logged in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// The provider's id.
+    pub provider: String,
+    /// What the provider has signed.
+    pub workload: Workload,
+}
+
+/// The workload that logged in where this chain of tokens began, if it was one. It is none any more when its provider is
+/// disabled or gone.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn of_chain(tx: &mut Tx, first_audit_id: &str) -> Result<Option<Workload>> {
-    let sql = "SELECT issuer, subject, audiences FROM vicar_workload WHERE audit_chain_id = ?";
+    let sql = "SELECT w.issuer, w.subject, w.audiences
+                 FROM vicar_workload w JOIN identity_provider i ON i.id = w.idp_id
+                WHERE w.audit_chain_id = ? AND i.enabled = ?";
     let stored = tx
-        .first(sql, args![Id(first_audit_id)], |r| {
+        .first(sql, args![Id(first_audit_id), true], |r| {
             Ok((r.take::<String>()?, r.take::<String>()?, r.take::<String>()?))
         })
         .await?;
@@ -34,11 +46,12 @@ pub async fn keep(
     tx: &mut WriteTx,
     proof: &impl Proof,
     first_audit_id: &str,
-    workload: &Workload,
+    Signed { provider, workload }: &Signed,
     ends_at: Micros,
 ) -> Result<()> {
     let row = Insert::into("vicar_workload")
         .set("audit_chain_id", first_audit_id)
+        .set("idp_id", provider)
         .set("issuer", &workload.issuer)
         .set("subject", &workload.subject)
         .set("audiences", serde_json::json!(workload.audiences).to_string())

@@ -103,6 +103,11 @@ impl Providers {
         self.find(provider, protocol).is_some()
     }
 
+    /// Whether there is a provider with this issuer.
+    pub fn has_issuer(&self, issuer: &str) -> bool {
+        self.0.iter().any(|provider| provider.options.issuer == issuer)
+    }
+
     fn find(&self, provider: &str, protocol: &str) -> Option<&Provider> {
         self.0.iter().find(|p| p.options.provider == provider && p.options.protocol == protocol)
     }
@@ -293,7 +298,8 @@ fn check(claims: &Map<String, Value>, options: &Oidc, now: Micros) -> Result<Wor
 }
 
 /// Claims as attributes: each by its name behind the prefix, and as WSGI would show a header of that name, so that mappings fit
-/// which are made for `mod_auth_openidc`. Values are written as that writes them; lists have semicolons.
+/// which are made for `mod_auth_openidc`. Values are written as that writes them; lists have semicolons, and a value with one in
+/// it, which a mapping would read as several, is left out.
 fn attributes(claims: &Map<String, Value>, prefix: &str) -> Attributes {
     let mut all = Attributes::new();
     let mut twice = Vec::new();
@@ -313,14 +319,14 @@ fn attributes(claims: &Map<String, Value>, prefix: &str) -> Attributes {
 fn text(value: &Value) -> Option<String> {
     Some(match value {
         Value::Null => return None,
+        Value::String(text) if text.contains(';') => return None,
         Value::String(text) => text.clone(),
         Value::Bool(flag) => u8::from(*flag).to_string(),
         Value::Number(number) => number.to_string(),
-        // One with a semicolon in it would be two.
         Value::Array(all) => {
             all.iter().filter_map(text).filter(|one| !one.contains(';')).collect::<Vec<_>>().join(";")
         }
-        Value::Object(_) => value.to_string(),
+        Value::Object(_) => Some(value.to_string()).filter(|text| !text.contains(';'))?,
     })
 }
 

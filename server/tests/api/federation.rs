@@ -748,6 +748,30 @@ fn a_membership_that_passes_takes_nothing_away_and_a_shorter_time_does() {
 }
 
 #[test]
+fn a_link_to_a_provider_of_another_domain_is_for_whoever_may_change_that() {
+    let c = Cloud::with_protocol("");
+    domain(&c.s, "A");
+    let manager = |domain: &str| c.s.persona("manager", domain, json!({"domain": {"id": domain}}));
+    let token = manager("A");
+    let links = |unique: &str| json!([{"idp_id": "idp", "protocols": [{"protocol_id": "saml2", "unique_id": unique}]}]);
+    let make_in = |domain: &str, token: &str, name: &str, links: Value| {
+        let user = json!({"name": name, "domain_id": domain, "federated": links});
+        c.s.post(token, "/v3/users", json!({ "user": user }))
+    };
+    let make = |token: &str, name: &str, links: Value| make_in("A", token, name, links);
+    // Whoever logs in as `boss` would be this user, whose password the manager knows.
+    let refused = make(&token, "trap", links("boss")).expect(403);
+    assert!(refused.text.contains("user.federated"), "{}", refused.text);
+    let trap = id(&make(&token, "trap", json!([])).expect(201), "user");
+    let path = format!("/v3/users/{trap}");
+    let change = |token: &str| c.s.patch(token, &path, json!({"user": {"federated": links("boss")}}));
+    change(&token).expect(403);
+    change(&c.admin).expect(200);
+    // In the provider's own domain it is its manager's matter.
+    make_in("D", &manager("D"), "ann", links("ann")).expect(201);
+}
+
+#[test]
 fn a_user_is_linked_to_identity_providers() {
     let c = Cloud::with_protocol("");
     let links = |unique: &str| json!([{"idp_id": "idp", "protocols": [{"protocol_id": "saml2", "unique_id": unique}]}]);

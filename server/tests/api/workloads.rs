@@ -112,8 +112,6 @@ fn a_binding_asks_for_the_issuer_and_the_audience_too() {
     let made = |binding: Value, end: &str| {
         id(&cast.make(json!({"trustee_binding": binding, "expires_at": end})).expect(201), "trust")
     };
-    let elsewhere = made(json!({"issuer": "https://elsewhere", "subject": "pod"}), "2033-01-01T00:00:00Z");
-    is_refused(cast.uses(json!({"sub": "pod"}), &elsewhere));
     let binding = json!({"issuer": cast.c.p.url, "subject": "pod", "audience": "heat"});
     let for_heat = made(binding.clone(), "2033-01-02T00:00:00Z");
     is_refused(cast.uses(json!({"sub": "pod"}), &for_heat));
@@ -125,6 +123,8 @@ fn a_binding_asks_for_the_issuer_and_the_audience_too() {
         json!({"issuer": "i"}),
         json!({"subject": "s"}),
         json!({"issuer": "", "subject": "s"}),
+        // Nobody could use it.
+        json!({"issuer": "https://elsewhere", "subject": "pod"}),
         json!({"issuer": "i", "subject": 1}),
         json!({"issuer": "i", "subject": "s", "audience": ["a"]}),
         json!({"issuer": "i", "subject": "s", "thumbprint": "t"}),
@@ -141,6 +141,50 @@ fn a_binding_asks_for_the_issuer_and_the_audience_too() {
         let answer = cast.make(json!({ "trustee_binding": wrong })).expect(400);
         assert!(answer.text.contains("trustee_binding"), "{}", answer.text);
     }
+}
+
+#[test]
+fn a_workload_is_none_any_more_when_its_provider_is_disabled_or_gone() {
+    let cast = Cast::new();
+    let trust = cast.bound(json!({}));
+    let (s, path) = (&cast.c.s, "/v3/OS-FEDERATION/identity_providers/campus");
+    let pod = cast.c.bear(&cast.c.token(json!({"sub": "pod"}))).expect(201).token();
+    let enable = |enabled: bool| {
+        s.patch(&s.admin(), path, json!({"identity_provider": {"enabled": enabled}})).expect(200);
+    };
+    enable(false);
+    is_refused(cast.exchanges(&pod, &trust));
+    enable(true);
+    cast.exchanges(&pod, &trust).expect(201);
+    s.delete(&s.admin(), path).expect(204);
+    is_refused(cast.exchanges(&pod, &trust));
+}
+
+#[test]
+fn a_workload_is_that_of_its_own_login_alone() {
+    let cast = Cast::new();
+    let s = &cast.c.s;
+    let trust = cast.bound(json!({}));
+    s.grant(&cast.engine, &cast.project, "member");
+    let path = format!("/v3/users/{}/application_credentials", cast.engine);
+    let made =
+        s.post(&s.on("engine", &cast.project), &path, json!({"application_credential": {"name": "c"}}));
+    let made = made.expect(201).body["application_credential"].clone();
+    let openid = json!({"identity_provider": "campus", "protocol": "openid"});
+    let bearer = format!("Bearer {}", cast.c.token(json!({"sub": "pod"})));
+    let login = |identity: Value| {
+        let body = json!({"auth": {"identity": identity}}).to_string();
+        s.call("POST", "/v3/auth/tokens", &[("Authorization", bearer.as_str())], Some(body.as_bytes()))
+    };
+    // Tokens of an application credential have one chain, however often it is used.
+    let proof = json!({"id": made["id"], "secret": made["secret"]});
+    let both = json!({"methods": ["application_credential", "openid"], "application_credential": proof, "openid": openid});
+    login(both.clone()).expect(201);
+    login(both).expect(201);
+    // Nor does a chain become the workload's that somebody began with a password.
+    let known = s.unscoped("engine");
+    login(json!({"methods": ["token", "openid"], "token": {"id": known}, "openid": openid})).expect(201);
+    is_refused(cast.exchanges(&known, &trust));
 }
 
 #[test]

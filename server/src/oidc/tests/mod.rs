@@ -218,6 +218,7 @@ fn claims_have_the_names_and_forms_of_the_module_for_apache() {
     let claims = json!({
         "sub": "ann", "email_verified": true, "level": 3, "none": null, "address": {"city": "x"},
         "groups": ["a", "b;admins", 1], "a-b": "1", "A_B": "2",
+        "ref": "refs/heads/x;refs/heads/main", "object": {"x": "y;z"},
     });
     let all = attributes(claims.as_object().expect("an object"), "OIDC-");
     let of = |name: &str| all.get(name).map(String::as_str);
@@ -226,6 +227,8 @@ fn claims_have_the_names_and_forms_of_the_module_for_apache() {
     assert_eq!((of("OIDC-level"), of("OIDC-none")), (Some("3"), None));
     assert_eq!(of("OIDC-address"), Some("{\"city\":\"x\"}"));
     assert_eq!(of("OIDC-groups"), Some("a;1"));
+    // A mapping would take one value for several.
+    assert_eq!((of("OIDC-ref"), of("OIDC-object")), (None, None));
     // Two claims that would be one header are none.
     assert_eq!((of("OIDC-a-b"), of("OIDC-A_B"), of("HTTP_OIDC_A_B")), (Some("1"), Some("2"), None));
 }

@@ -6,7 +6,6 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
-use vicar_rules::binding::Workload;
 use vicar_rules::delegation::Until;
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::refusal::Refusal;
@@ -32,6 +31,7 @@ use crate::authz::{self, Caller, NoObject, Object, Reading, SlowWork, Writing};
 use crate::clock;
 use crate::error::{Error, RECEIPT, Result};
 use crate::extra;
+use crate::facts::workloads::Signed;
 use crate::facts::{self, Place, evidence};
 use crate::http::Request;
 use crate::http::client_certificate;
@@ -434,7 +434,7 @@ struct Came {
     /// By which protocol of which provider; nothing for a user who was here before and only logs in this way.
     federated: Option<Federated>,
     /// Which workload it is, where the provider has signed it.
-    workload: Option<Workload>,
+    workload: Option<Signed>,
 }
 
 /// Receives who comes through the identity provider that a login names, as a front server says of them.
@@ -468,7 +468,7 @@ async fn arrive(
     };
     let comer = match said {
         Some(said) => {
-            workload = Some(said.workload);
+            workload = Some(Signed { provider: provider.clone(), workload: said.workload });
             let of = |name: &str| Ok(said.attributes.get(name).cloned());
             federated::comer(&mut s.tx, s.app.auth(), s.slow, way, None, of).await?
         }

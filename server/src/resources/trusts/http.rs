@@ -7,6 +7,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vicar_rules::Micros;
 use vicar_rules::application_credential::{CredentialFacts, delegable};
+use vicar_rules::binding::Binding;
 use vicar_rules::ceiling::Ceilings;
 use vicar_rules::delegation::{self, Parties, Presence, TrustRequest};
 use vicar_rules::policy::{Fact, Facts, Op};
@@ -65,7 +66,7 @@ schema!(CREATE, {
             "description": "`issuer` and `subject`, or `x5t#S256` alone",
             "properties": {
                 "issuer": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": TEXT},
-                "subject": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": TEXT},
+                "subject": {"type": "string", "minLength": 1, "maxLength": 512, "pattern": TEXT},
                 "audience": {"type": ["string", "null"], "minLength": 1, "maxLength": 255, "pattern": TEXT},
                 "x5t#S256": {
                     "type": "string", "pattern": "^[A-Za-z0-9_-]{43}=$",
@@ -113,6 +114,12 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
         terms::binding(&given).ok_or_else(wrong)
     });
     let binding = binding.transpose()?;
+    if let Some(Binding::Signed { issuer, .. }) = &binding
+        && !s.app.providers.has_issuer(issuer)
+    {
+        let problem = "is that of no provider that this server knows, so nobody could use the trust";
+        return Err(Error::field("trustee_binding.issuer", problem));
+    }
     let origin = origin::read(&body);
     for own in sql::OWN {
         body.remove(own);

@@ -247,7 +247,7 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     }
     writable(&mut s.tx, &user.domain_id).await?;
     check_default_project(&mut s.tx, user.default_project_id.as_deref()).await?;
-    check_links(&mut s.tx, &links).await?;
+    check_links(s, &user.domain_id, &links).await?;
     sql::insert(&mut s.tx, &user, s.now).await?;
     sql::insert_links(&mut s.tx, &user, &user, &links).await?;
     if let Some(new) = &secret {
@@ -280,13 +280,15 @@ fn renames(stored: &User, body: &Map<String, Value>) -> bool {
     differs("name", Some(&stored.name)) || differs("email", stored.extra.get("email").and_then(Value::as_str))
 }
 
-/// Checks that the identity providers and protocols of links exist.
-async fn check_links(tx: &mut Tx, links: &[Link]) -> Result<()> {
+/// Checks that the identity providers and protocols of links exist, and are of the user's own domain: whoever logs in there
+/// comes to be this user, with the groups that the provider says. Who may change the provider may link to it from elsewhere.
+async fn check_links(s: &mut Writing<'_>, domain: &str, links: &[Link]) -> Result<()> {
     for link in links {
-        if !facts::federation::has_provider(tx, &link.provider).await? {
+        let tx = &mut s.tx;
+        let Some(of) = facts::federation::provider_domain(tx, &link.provider).await? else {
             let problem = format!("Could not find Identity Provider: {}", link.provider);
             return Err(Error::field("user.federated", &problem));
-        }
+        };
         if !facts::federation::has_protocol(tx, &link.provider, &link.protocol).await? {
             return Err(Error::field(
                 "user.federated",
@@ -295,6 +297,12 @@ async fn check_links(tx: &mut Tx, links: &[Link]) -> Result<()> {
                     link.protocol, link.provider
                 ),
             ));
+        }
+        if of != domain && !s.allows(Op::UpdateIdentityProvider, &Facts::none())? {
+            return Err(Error::Forbidden(format!(
+                "user.federated: the identity provider {} is of another domain than the user",
+                link.provider
+            )));
         }
     }
     Ok(())
@@ -442,7 +450,7 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
         check_default_project(&mut s.tx, user.default_project_id.as_deref()).await?;
     }
     let links = Link::all(&body);
-    check_links(&mut s.tx, &links).await?;
+    check_links(s, &stored.domain_id, &links).await?;
     extra::merge(&mut user.extra, body, &OWN);
     let change = Change { user, enable, secret, links };
     change.store(&mut s.tx, s.app, &stored, s.now).await?;

@@ -465,7 +465,7 @@ mod tests {
             "724ddc72adbf20ab",
             "4200ce017c18dd4f",
             "1f3a709c1e5eae17",
-            "b700061ed4f47235",
+            "33afad41591f8725",
         ];
         let now: Vec<String> = STEPS.iter().map(digest).collect();
         assert_eq!(now, frozen);

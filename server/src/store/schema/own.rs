@@ -155,8 +155,8 @@ pub const OWN: &[Table] = &[
     Table {
         name: "vicar_workload",
         columns: &[
-            varchar("audit_chain_id", 32), text("issuer"), text("subject"), text("audiences"),
-            bigint("ends_at"),
+            varchar("audit_chain_id", 32), varchar("idp_id", 64), text("issuer"), text("subject"),
+            text("audiences"), bigint("ends_at"),
         ],
         primary_key: &["audit_chain_id"],
         indexes: &[index("ix_vicar_workload_ends_at", &["ends_at"])],

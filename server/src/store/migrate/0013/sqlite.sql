@@ -1,5 +1,6 @@
 CREATE TABLE IF NOT EXISTS vicar_workload (
     audit_chain_id VARCHAR(32) NOT NULL,
+    idp_id VARCHAR(64) NOT NULL,
     issuer TEXT NOT NULL,
     subject TEXT NOT NULL,
     audiences TEXT NOT NULL,
