@@ -436,6 +436,28 @@ fn a_trust_domain_of_spiffe_is_an_issuer_of_its_own_names() {
     is_refused(uses("spiffe://example.org/ns/web/sa/back"));
 }
 
+/// All tokens of a credential have one chain, which is no workload's.
+#[test]
+fn a_credential_beside_a_workload_makes_no_workload_of_its_tokens() {
+    let cast = Cast::with("");
+    let s = &cast.c.s;
+    s.grant(&cast.engine, &cast.project, "member");
+    let path = format!("/v3/users/{}/application_credentials", cast.engine);
+    let ask = json!({"application_credential": {"name": "c"}});
+    let made = s.post(&s.on("engine", &cast.project), &path, ask).expect(201);
+    let made = &made.body["application_credential"];
+    let credential = json!({"id": made["id"], "secret": made["secret"]});
+    let openid = json!({"identity_provider": "campus", "protocol": "openid"});
+    for _ in 0..2 {
+        let identity = json!({"methods": ["openid", "application_credential"], "openid": openid,
+            "application_credential": credential});
+        let bearer = cast.c.token(json!({"sub": "pod"}));
+        on(&cast, None, Some(&bearer), json!({ "identity": identity })).expect(201);
+    }
+    let rows = s.sql_text("SELECT issuer FROM vicar_workload", args![]);
+    assert_eq!(rows, None);
+}
+
 /// A sequence that is the same for a seed.
 struct Dice(u64);
 
