@@ -470,7 +470,7 @@ impl Dice {
 
 /// What a token of the trustee's comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum From {
+enum Began {
     Password,
     Workload(&'static str),
 }
@@ -483,15 +483,19 @@ fn nobody_but_its_workload_ever_uses_a_bound_trust() {
     let s = &cast.c.s;
     let carol = s.user("carol");
     let trust = cast.bound(json!({"allow_redelegation": true, "redelegation_count": 2}));
-    let of = |token: &str, scope: Value| json!({"identity": {"methods": ["token"], "token": {"id": token}}, "scope": scope});
+    let of = |token: &str, scope: Value| {
+        let identity = json!({"methods": ["token"], "token": {"id": token}});
+        json!({"identity": identity, "scope": scope})
+    };
     let mut dice = Dice(13);
     // Tokens without a scope, and what they come from; those of the trust; and what was made below it, with its trustee.
-    let (mut logins, mut tokens, mut below): (Vec<(String, From)>, Vec<String>, Vec<(String, &str)>) =
-        (vec![(s.unscoped("engine"), From::Password)], Vec::new(), Vec::new());
+    let mut logins = vec![(s.unscoped("engine"), Began::Password)];
+    let mut tokens = Vec::new();
+    let mut below: Vec<(String, &str)> = Vec::new();
     let (mut used, mut refused) = (0, 0);
     for step in 0..STEPS {
         let (text, from) = logins[dice.roll(logins.len())].clone();
-        let mut judge = |from: From, answer: Answer| match from == From::Workload("pod") {
+        let mut judge = |from: Began, answer: Answer| match from == Began::Workload("pod") {
             true => {
                 used += 1;
                 let answer = answer.expect(201);
@@ -504,11 +508,11 @@ fn nobody_but_its_workload_ever_uses_a_bound_trust() {
             }
         };
         match dice.roll(12) {
-            0 => logins.push((s.unscoped("engine"), From::Password)),
+            0 => logins.push((s.unscoped("engine"), Began::Password)),
             1 | 2 => {
                 let sub = ["pod", "pod2", "engine"][dice.roll(3)];
                 let token = cast.c.bear(&cast.c.token(json!({ "sub": sub }))).expect(201).token();
-                logins.push((token, From::Workload(sub)));
+                logins.push((token, Began::Workload(sub)));
             }
             3 => logins.push((s.auth(of(&text, json!("unscoped"))).expect(201).token(), from)),
             // With the password beside it, a token stays what it is.
@@ -519,10 +523,10 @@ fn nobody_but_its_workload_ever_uses_a_bound_trust() {
                 logins.push((s.auth(auth).expect(201).token(), from));
             }
             5 | 6 => judge(from, s.auth(of(&text, of_trust(&trust)))),
-            7 => judge(From::Password, s.consume("engine", &trust)),
+            7 => judge(Began::Password, s.consume("engine", &trust)),
             8 => {
                 let sub = ["pod", "pod2"][dice.roll(2)];
-                judge(From::Workload(sub), cast.uses(json!({ "sub": sub }), &trust));
+                judge(Began::Workload(sub), cast.uses(json!({ "sub": sub }), &trust));
             }
             9 if !tokens.is_empty() => {
                 let token = &tokens[dice.roll(tokens.len())];
