@@ -276,12 +276,12 @@ pub async fn issue(
     let federated =
         who.federated.filter(|_| !matches!(scope, PayloadScope::Trust(..) | PayloadScope::Less(..)));
     let root = who.root_audit_id;
-    // Of a chain that is older it is not known who was there from its beginning.
-    let workload = who.workload.filter(|_| root.is_none());
+    let begins = root.is_none();
+    let workload = who.workload;
     let draft = Draft { user: who.user, methods: who.methods, scope, until, root, federated };
     let (text, token) = mint(tx, parts, draft, known, now).await?;
-    // A token of a trust is not exchanged for others.
-    if let Some(workload) = workload.filter(|_| token.trust.is_none()) {
+    // A token of a trust is not exchanged for others, nor one whose chain is a credential's, that others come of as well.
+    if let Some(workload) = workload.filter(|_| token.trust.is_none() && begins) {
         facts::workloads::keep(tx, &System::Login, token.root_audit_id(), &workload, token.payload.expires)
             .await?;
     }

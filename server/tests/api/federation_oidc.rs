@@ -147,7 +147,7 @@ impl Cloud {
         let key = Key::new("one");
         let p = Provider::new(&[&key]);
         let s = Server::with(&format!(
-            "[auth]\nmethods = password,token,application_credential,openid\n[oidc]\ntimeout = 1\n[oidc.campus]\nissuer = {}\naudience = cloud\n{ini}",
+            "[auth]\nmethods = password,token,openid,application_credential\n[oidc]\ntimeout = 1\n[oidc.campus]\nissuer = {}\naudience = cloud\n{ini}",
             p.url
         ));
         domain(&s, "D");

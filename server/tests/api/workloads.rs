@@ -160,30 +160,17 @@ fn a_workload_is_none_any_more_when_its_provider_is_disabled_or_gone() {
     is_refused(cast.exchanges(&pod, &trust));
 }
 
+/// A chain that somebody began with a password is theirs.
 #[test]
-fn a_workload_is_that_of_its_own_login_alone() {
+fn a_workload_beside_a_token_does_not_take_over_its_chain() {
     let cast = Cast::new();
     let s = &cast.c.s;
     let trust = cast.bound(json!({}));
-    s.grant(&cast.engine, &cast.project, "member");
-    let path = format!("/v3/users/{}/application_credentials", cast.engine);
-    let made =
-        s.post(&s.on("engine", &cast.project), &path, json!({"application_credential": {"name": "c"}}));
-    let made = made.expect(201).body["application_credential"].clone();
-    let openid = json!({"identity_provider": "campus", "protocol": "openid"});
-    let bearer = format!("Bearer {}", cast.c.token(json!({"sub": "pod"})));
-    let login = |identity: Value| {
-        let body = json!({"auth": {"identity": identity}}).to_string();
-        s.call("POST", "/v3/auth/tokens", &[("Authorization", bearer.as_str())], Some(body.as_bytes()))
-    };
-    // Tokens of an application credential have one chain, however often it is used.
-    let proof = json!({"id": made["id"], "secret": made["secret"]});
-    let both = json!({"methods": ["application_credential", "openid"], "application_credential": proof, "openid": openid});
-    login(both.clone()).expect(201);
-    login(both).expect(201);
-    // Nor does a chain become the workload's that somebody began with a password.
     let known = s.unscoped("engine");
-    login(json!({"methods": ["token", "openid"], "token": {"id": known}, "openid": openid})).expect(201);
+    let openid = json!({"identity_provider": "campus", "protocol": "openid"});
+    let identity = json!({"methods": ["token", "openid"], "token": {"id": known}, "openid": openid});
+    let bearer = cast.c.token(json!({"sub": "pod"}));
+    on(&cast, None, Some(&bearer), json!({ "identity": identity })).expect(201);
     is_refused(cast.exchanges(&known, &trust));
 }
 
@@ -480,6 +467,28 @@ fn a_trust_domain_of_spiffe_is_an_issuer_of_its_own_names() {
     is_refused(uses("spiffe://example.org/ns/web/sa/back"));
 }
 
+/// All tokens of a credential have one chain, which is no workload's.
+#[test]
+fn a_credential_beside_a_workload_makes_no_workload_of_its_tokens() {
+    let cast = Cast::with("");
+    let s = &cast.c.s;
+    s.grant(&cast.engine, &cast.project, "member");
+    let path = format!("/v3/users/{}/application_credentials", cast.engine);
+    let ask = json!({"application_credential": {"name": "c"}});
+    let made = s.post(&s.on("engine", &cast.project), &path, ask).expect(201);
+    let made = &made.body["application_credential"];
+    let credential = json!({"id": made["id"], "secret": made["secret"]});
+    let openid = json!({"identity_provider": "campus", "protocol": "openid"});
+    for _ in 0..2 {
+        let identity = json!({"methods": ["openid", "application_credential"], "openid": openid,
+            "application_credential": credential});
+        let bearer = cast.c.token(json!({"sub": "pod"}));
+        on(&cast, None, Some(&bearer), json!({ "identity": identity })).expect(201);
+    }
+    let rows = s.sql_text("SELECT issuer FROM vicar_workload", args![]);
+    assert_eq!(rows, None);
+}
+
 /// A sequence that is the same for a seed.
 struct Dice(u64);
 
@@ -492,7 +501,7 @@ impl Dice {
 
 /// What a token of the trustee's comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum From {
+enum Began {
     Password,
     Workload(&'static str),
 }
@@ -505,15 +514,19 @@ fn nobody_but_its_workload_ever_uses_a_bound_trust() {
     let s = &cast.c.s;
     let carol = s.user("carol");
     let trust = cast.bound(json!({"allow_redelegation": true, "redelegation_count": 2}));
-    let of = |token: &str, scope: Value| json!({"identity": {"methods": ["token"], "token": {"id": token}}, "scope": scope});
+    let of = |token: &str, scope: Value| {
+        let identity = json!({"methods": ["token"], "token": {"id": token}});
+        json!({"identity": identity, "scope": scope})
+    };
     let mut dice = Dice(13);
     // Tokens without a scope, and what they come from; those of the trust; and what was made below it, with its trustee.
-    let (mut logins, mut tokens, mut below): (Vec<(String, From)>, Vec<String>, Vec<(String, &str)>) =
-        (vec![(s.unscoped("engine"), From::Password)], Vec::new(), Vec::new());
+    let mut logins = vec![(s.unscoped("engine"), Began::Password)];
+    let mut tokens = Vec::new();
+    let mut below: Vec<(String, &str)> = Vec::new();
     let (mut used, mut refused) = (0, 0);
     for step in 0..STEPS {
         let (text, from) = logins[dice.roll(logins.len())].clone();
-        let mut judge = |from: From, answer: Answer| match from == From::Workload("pod") {
+        let mut judge = |from: Began, answer: Answer| match from == Began::Workload("pod") {
             true => {
                 used += 1;
                 let answer = answer.expect(201);
@@ -526,11 +539,11 @@ fn nobody_but_its_workload_ever_uses_a_bound_trust() {
             }
         };
         match dice.roll(12) {
-            0 => logins.push((s.unscoped("engine"), From::Password)),
+            0 => logins.push((s.unscoped("engine"), Began::Password)),
             1 | 2 => {
                 let sub = ["pod", "pod2", "engine"][dice.roll(3)];
                 let token = cast.c.bear(&cast.c.token(json!({ "sub": sub }))).expect(201).token();
-                logins.push((token, From::Workload(sub)));
+                logins.push((token, Began::Workload(sub)));
             }
             3 => logins.push((s.auth(of(&text, json!("unscoped"))).expect(201).token(), from)),
             // With the password beside it, a token stays what it is.
@@ -541,10 +554,10 @@ fn nobody_but_its_workload_ever_uses_a_bound_trust() {
                 logins.push((s.auth(auth).expect(201).token(), from));
             }
             5 | 6 => judge(from, s.auth(of(&text, of_trust(&trust)))),
-            7 => judge(From::Password, s.consume("engine", &trust)),
+            7 => judge(Began::Password, s.consume("engine", &trust)),
             8 => {
                 let sub = ["pod", "pod2"][dice.roll(2)];
-                judge(From::Workload(sub), cast.uses(json!({ "sub": sub }), &trust));
+                judge(Began::Workload(sub), cast.uses(json!({ "sub": sub }), &trust));
             }
             9 if !tokens.is_empty() => {
                 let token = &tokens[dice.roll(tokens.len())];
