@@ -75,9 +75,9 @@ impl Reader<'_> {
                 "belongs into a section with the id of an identity provider, like [oidc.campus]",
             );
         }
+        self.flag("oidc", "introspection")?;
         // What is said for all is looked at, even where there is none.
         self.times("oidc")?;
-        self.flag("oidc", "introspection")?;
         sections.into_iter().map(|section| self.provider(section)).collect()
     }
 
