@@ -5,8 +5,8 @@
     openid_connect.py -k WORD       the parts whose names have the word
 
 First the ways to a token, and tokens that are not for this service; then browsers that Vicar sends there and that come
-back, for a dashboard; then the days on which the provider is killed, stands still, has other keys, another name or an expired
-certificate.
+back, for a dashboard; then the days on which the provider is killed, stands still, has other keys, another name or an
+expired certificate.
 """
 import argparse
 import datetime
