@@ -26,10 +26,6 @@ pub struct Oidc {
     pub audience: Vec<String>,
     /// `claim_prefix`: how the names of attributes begin that are its claims.
     pub prefix: String,
-    /// This server as its client.
-    pub client: Option<Client>,
-    /// `introspection`: whether it is asked about tokens that are no JWT.
-    pub introspection: bool,
     /// `jwks`: where its keys are, if it is not asked for that.
     pub jwks: Option<Jwks>,
     /// `cafile`: who vouches for its certificate.
@@ -40,17 +36,10 @@ pub struct Oidc {
     pub skew: Micros,
     /// `metadata_lifetime`: how old its metadata and its keys may be.
     pub lifetime: Micros,
-}
-
-/// What this server is at a provider.
-#[derive(Debug, Clone)]
-pub struct Client {
-    /// `client_id`
-    pub id: String,
-    /// `client_secret`; a public client has none.
-    pub secret: Option<Secret>,
-    /// `scope`: what browsers ask for.
-    pub scope: String,
+    /// This server as its client.
+    pub client: Option<Client>,
+    /// `introspection`: whether it is asked about tokens that are no JWT.
+    pub introspection: bool,
 }
 
 /// Where pinned keys are.
@@ -98,6 +87,17 @@ pub fn is_trustworthy(url: &Url) -> bool {
     url.scheme() == "https" && url.has_host() || url.scheme() == "http" && is_here
 }
 
+/// What this server is at a provider.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// `client_id`
+    pub id: String,
+    /// `client_secret`; a public client has none.
+    pub secret: Option<Secret>,
+    /// `scope`: what browsers ask for.
+    pub scope: String,
+}
+
 impl Reader<'_> {
     pub(super) fn oidc(&self) -> Result<Vec<Oidc>> {
         let mut sections: Vec<&str> = self.ini.names().map(|(section, _)| section).collect();
@@ -111,6 +111,7 @@ impl Reader<'_> {
                 "belongs into a section with the id of an identity provider, like [oidc.campus]",
             );
         }
+        self.flag("oidc", "introspection")?;
         // What is said for all is looked at, even where there is none.
         self.times("oidc")?;
         let all: Vec<Oidc> = sections.iter().map(|section| self.provider(section)).collect::<Result<_>>()?;
@@ -168,14 +169,22 @@ impl Reader<'_> {
             issuer,
             audience,
             prefix: self.text(section, "claim_prefix")?.unwrap_or_default(),
-            client,
-            introspection,
             jwks,
             ca: self.text(section, "cafile")?.map(PathBuf::from),
             timeout,
             skew,
             lifetime,
+            client,
+            introspection,
         })
+    }
+
+    /// The deadline of a call, the skew, and how long what is known lives.
+    fn times(&self, section: &str) -> Result<(Duration, Micros, Micros)> {
+        let seconds = u64::try_from(self.number(section, "timeout")?.clamp(1, 60)).unwrap_or(5);
+        let skew = self.duration(section, "clock_skew")?.clamp(0, 300 * SECOND);
+        let lifetime = self.duration(section, "metadata_lifetime")?.clamp(60 * SECOND, DAY);
+        Ok((Duration::from_secs(seconds), skew, lifetime))
     }
 
     /// What this server is at the provider, and whether it asks it about tokens.
@@ -218,14 +227,6 @@ impl Reader<'_> {
             ),
         }
     }
-
-    /// The deadline of a call, the skew, and how long what is known lives.
-    fn times(&self, section: &str) -> Result<(Duration, Micros, Micros)> {
-        let seconds = u64::try_from(self.number(section, "timeout")?.clamp(1, 60)).unwrap_or(5);
-        let skew = self.duration(section, "clock_skew")?.clamp(0, 300 * SECOND);
-        let lifetime = self.duration(section, "metadata_lifetime")?.clamp(60 * SECOND, DAY);
-        Ok((Duration::from_secs(seconds), skew, lifetime))
-    }
 }
 
 #[cfg(test)]
@@ -264,7 +265,6 @@ mod tests {
         for bad in ["", "http://a", "http://10.0.0.1", "ftp://a", "https://a?x", "https://a#x", "a"] {
             assert!(with(bad).is_err(), "{bad}");
         }
-        assert!(read("[oidc.a]\nissuer = https://a\nclient_id = v\n").is_ok());
         let pinned = |issuer: &str, jwks: &str| {
             read(&format!("[oidc.a]\naudience = x\nissuer = {issuer}\njwks = {jwks}\n"))
         };
@@ -309,6 +309,7 @@ mod tests {
     #[test]
     fn a_client_has_all_that_it_needs() {
         let with = |text: &str| read(&format!("[oidc.a]\nissuer = https://a\naudience = x\n{text}"));
+        assert!(read("[oidc.a]\nissuer = https://a\nclient_id = v\n").is_ok());
         let sso = "[federation]\ntrusted_dashboard = https://d\n";
         assert!(with("client_secret = s\n").expect("reads").iter().all(|one| one.client.is_none()));
         let read = with("client_id = v\nclient_secret = topsecret\nintrospection = true\n").expect("reads");
