@@ -40,6 +40,7 @@ pub static ABOUT: &[About] = &[
     About::of("POST", "/v3/auth/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/websso", "The same by `POST`"),
     About::of("GET", "/v3/auth/OS-FEDERATION/websso/{protocol_id}", "A login through a browser; which identity provider it is says the attribute with its own id"),
     About::of("POST", "/v3/auth/OS-FEDERATION/websso/{protocol_id}", "The same by `POST`"),
+    About::of("GET", "/v3/auth/OS-FEDERATION/oidc/callback", "The redirect URI for providers of OpenID Connect: a browser comes back that this server has sent there, and gets the page that takes its token to the dashboard"),
     About::of("POST", "/v3/auth/explain", "Why a token, or whoever uses a trust, may do something or not: what it rests on, what its kind, its access rules and the policy say, in words. Nothing is done. Without `subject` it is about the token that asks; others' are for operators").named("Explain a decision"),
     About::of("DELETE", "/v3/users/{user_id}/tokens", "Ends all tokens that the user has now"),
     About::of("POST", "/v3/ec2tokens", "Exchanges a request that was signed with an EC2 keypair for a token of the keypair's owner; of a keypair that is bound to a trust, for what the trust gives. Without `ec2credential` in `[auth] methods` it is 503"),

@@ -43,6 +43,7 @@ reasons! {
     NoRemoteUser, "no-remote-user", "no front server that is believed names a user who is there";
     NotMapped, "not-mapped", "the mapping makes nobody of what an identity provider says, or no front server that is believed says anything";
     NotTheProviders, "not-the-providers", "a token that an identity provider shall have given is none of its, not for this service, or over";
+    NoLoginBegun, "no-login-begun", "a browser comes back from an identity provider with the answer to no login that it has begun here, or after more than ten minutes";
     UntrustedDashboard, "untrusted-dashboard", "the page that shall get the token is none of `[federation] trusted_dashboard`";
     WrongCertificate, "wrong-certificate", "by the mapping of `[oauth2] oauth2_cert_dn_mapping_id` the client's certificate is not that user's, or there is no such mapping";
     NoSuchMethod, "no-such-method", "no method is named, or one that this server does not have";

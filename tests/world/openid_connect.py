@@ -4,16 +4,21 @@
     openid_connect.py               all of it: three minutes, most of which it waits
     openid_connect.py -k WORD       the parts whose names have the word
 
-First the ways to a token, and tokens that are not for this service; then the days on which the provider is killed,
-stands still, has other keys, another name or an expired certificate.
+First the ways to a token, and tokens that are not for this service; then browsers that Vicar sends there and that come back,
+for a dashboard; then the days on which the provider is killed, stands still, has other keys, another name or an expired
+certificate.
 """
 import argparse
 import datetime
+import html.parser
+import http.server
 import json
 import os
 import signal
 import sys
+import threading
 import time
+import urllib.parse
 
 import harness
 
@@ -23,6 +28,7 @@ import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from keystoneauth1 import exceptions as ka
+from keystoneauth1 import identity as ka_identity
 from keystoneauth1 import session as ka_session
 from keystoneauth1.loading import get_plugin_loader
 
@@ -34,6 +40,7 @@ SECRET = 'secret-of-the-tool'
 PW = 'a password at the provider'
 # The shortest that there is, and the time between two questions.
 LIFETIME, PAUSE = 60, 10
+CALLBACK = '/v3/auth/OS-FEDERATION/oidc/callback'
 MAPPING = [
     {'local': [{'user': {'name': '{0}', 'email': '{1}'}}, {'groups': '{2}', 'domain': {'name': 'campus'}}],
      'remote': [{'type': 'OIDC-sub'}, {'type': 'HTTP_OIDC_EMAIL'}, {'type': 'OIDC-groups'}]},
@@ -93,13 +100,18 @@ class Provider(server.Server):
 class Cloud:
     def __init__(self, checks):
         self.c, self.authority = checks, certificates.Authority()
-        self.provider = Provider(self.authority)
+        self.provider, self.dashboard = Provider(self.authority), Dashboard()
+        port = server.free_port()
+        self.here = 'http://127.0.0.1:%d' % port
+        self.provider.told['redirect'] = self.here + CALLBACK
         self.provider.start()
-        self.v = server.Vicar(settings={
+        self.v = server.Vicar(port=port, settings={
+            'DEFAULT': {'public_endpoint': self.here},
+            'federation': {'trusted_dashboard': self.dashboard.url},
             'auth': {'methods': 'password,token,application_credential,openid'},
             'identity': {'password_hash_rounds': 4},
             'oidc.campus': {'issuer': self.provider.root, 'audience': 'cloud', 'cafile': self.authority.ca,
-                            'timeout': 2, 'metadata_lifetime': LIFETIME}})
+                            'client_id': 'vicar', 'client_secret': SECRET, 'introspection': 'true', 'timeout': 2, 'metadata_lifetime': LIFETIME}})
         self.v.start()
         self.a = a = api.Api(self.v.url)
         self.admin = admin = a.admin(self.v.password)
@@ -201,7 +213,6 @@ def tokens(cloud):
     for client in ('RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'):
         c.status('signed by %s' % client, cloud.show(provider.machine(client)), 201)
     c.status('for another service', cloud.show(provider.machine('elsewhere')), 401)
-    c.status('no JWT', cloud.show(provider.machine('opaque')), 401)
     good = provider.token()
     head, claims, signature = good.split('.')
     other = provider.token(grant_type='password', username='bob', password=PW).split('.')
@@ -209,6 +220,213 @@ def tokens(cloud):
     c.status('without a signature', cloud.show('.'.join((head, claims, ''))), 401)
     c.ok('the log says why', 'it is for somebody else' in cloud.log(), cloud.log()[-2000:])
     c.ok('and has no token', good not in cloud.log() and signature not in cloud.log())
+
+
+def opaque(cloud):
+    """Tokens that only the provider can read: it is asked each time."""
+    c, provider = cloud.c, cloud.provider
+    person = {'grant_type': 'password', 'username': 'ann', 'password': PW}
+    token = provider.token('opaque', **person)
+    c.ok('no JWT', '.' not in token, token[:10])
+    answer = cloud.show(token)
+    c.status('the provider knows it', answer, 201)
+    c.equal('ann', answer.body['token']['user']['name'], 'ann')
+    c.status('of nobody', cloud.show(provider.machine('opaque')), 401)
+    c.status('of nowhere', cloud.show('x' * 43), 401)
+    requests.post(provider.root + '/token/revocation', auth=('opaque', SECRET), verify=cloud.authority.ca, timeout=60,
+                  data={'token': token}).raise_for_status()
+    c.status('not when it is revoked', cloud.show(token), 401)
+    token = provider.token('opaque', **person)
+    provider.signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        answer = cloud.show(token)
+        c.status('standing still', answer, 503)
+        c.ok('with Retry-After, in time', answer.headers.get('Retry-After') and time.monotonic() - began < 10)
+    finally:
+        provider.signal(signal.SIGCONT)
+    c.status('it goes on', cloud.show(token), 201)
+    c.ok('the log has no token', token not in cloud.log())
+
+
+class Page(html.parser.HTMLParser):
+    """The form of a page: where it is sent, and what it has."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.action, self.fields, self.at = None, {}, answer.url
+        self.feed(answer.text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag == 'form':
+            self.action = urllib.parse.urljoin(self.at, attrs.get('action', ''))
+        if tag == 'input' and 'name' in attrs:
+            self.fields[attrs['name']] = attrs.get('value', '')
+
+
+class Dashboard:
+    """The page of a dashboard that takes tokens."""
+
+    def __init__(self):
+        self.tokens = tokens = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                form = self.rfile.read(int(self.headers['Content-Length'])).decode()
+                tokens.extend(urllib.parse.parse_qs(form).get('token', []))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        self.url = 'http://127.0.0.1:%d/auth/websso/' % self.server.server_port
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+class Browser:
+    """One person's, with its cookies."""
+
+    def __init__(self, cloud):
+        self.cloud, self.session = cloud, requests.Session()
+        # The authorities in the environment would go before.
+        self.session.trust_env, self.session.verify = False, cloud.authority.ca
+
+    def get(self, url, **more):
+        return self.session.get(url, timeout=60, **more)
+
+    def begin(self, path='identity_providers/campus/protocols/openid/websso', origin=None, **more):
+        at = '%s/auth/OS-FEDERATION/%s' % (self.cloud.v.url, path)
+        # The provider shall remember nobody, and ask again.
+        for cookie in [k for k in self.session.cookies if k.name != 'vicar-oidc']:
+            self.session.cookies.clear(cookie.domain, cookie.path, cookie.name)
+        return self.get(at, params={'origin': origin or self.cloud.dashboard.url}, **more)
+
+    def way_back(self, page, username='ann', password=PW):
+        """Logs in at the provider, and stops at the door of Vicar."""
+        answer = self.session.post(page.url, data={'username': username, 'password': password}, timeout=60,
+                                   allow_redirects=False)
+        while answer.is_redirect:
+            to = urllib.parse.urljoin(answer.url, answer.headers['Location'])
+            if to.startswith(self.cloud.here):
+                return to
+            answer = self.get(to, allow_redirects=False)
+        raise AssertionError('no way back: %s %s' % (answer.status_code, answer.text[:500]))
+
+    def cookie(self):
+        return {'Cookie': 'vicar-oidc=' + next(k.value for k in self.session.cookies if k.name == 'vicar-oidc')}
+
+
+def replaced(url, **parts):
+    """With other parts of its query."""
+    cut = urllib.parse.urlsplit(url)
+    query = dict(urllib.parse.parse_qsl(cut.query), **parts)
+    return cut._replace(query=urllib.parse.urlencode(query)).geturl()
+
+
+def part(url, name):
+    return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))[name]
+
+
+def browser(cloud):
+    """The whole way of a browser from a dashboard and back, and what the dashboard does with the token."""
+    c, dashboard = cloud.c, cloud.dashboard
+    users = set()
+    for path in ('identity_providers/campus/protocols/openid/websso', 'websso/openid'):
+        b = Browser(cloud)
+        page = b.begin(path)
+        c.ok('%s: at the provider' % path, page.url.startswith(cloud.provider.root + '/login/'), page.url)
+        sent = next(a.headers['Location'] for a in page.history if a.headers['Location'].startswith(cloud.provider.root))
+        c.equal('with PKCE', part(sent, 'code_challenge_method'), 'S256')
+        again = b.session.post(page.url, data={'username': 'ann', 'password': 'another'}, timeout=60)
+        c.equal('a wrong password stays there', Page(again).fields, {'username': '', 'password': ''})
+        answer = b.get(b.way_back(page))
+        c.equal('back at Vicar', answer.status_code, 200)
+        form = Page(answer)
+        c.equal('which has a form for the dashboard', (form.action, list(form.fields)), (dashboard.url, ['token']))
+        c.ok('and no cookie any more', not [k for k in b.session.cookies if k.name == 'vicar-oidc'])
+        b.session.post(form.action, data=form.fields, timeout=60).raise_for_status()
+        token = dashboard.tokens.pop()
+        # As Horizon does: the projects of the token, and a token of one of them.
+        unscoped = ka_session.Session(ka_identity.V3Token(cloud.v.url, token, unscoped=True))
+        users.add(unscoped.get_user_id())
+        projects = unscoped.get(cloud.v.url + '/auth/projects').json()['projects']
+        c.equal('the projects of the token', [p['id'] for p in projects], [cloud.project])
+        scoped = ka_session.Session(ka_identity.V3Token(cloud.v.url, token, project_id=projects[0]['id']))
+        c.status('a token of one', cloud.a.get('/projects/' + cloud.project, scoped.get_token()), 200)
+    shown = cloud.a.get('/users/' + users.copy().pop(), cloud.admin).body['user']
+    c.equal('one user, with what the ID token says', (len(users), shown['name'], shown.get('email')),
+            (1, 'ann', 'ann@example.org'))
+
+
+def astray(cloud):
+    """What a browser brings that is not of its own login."""
+    c = cloud.c
+    one, two = Browser(cloud), Browser(cloud)
+    c.equal('to no other page', one.begin(origin='https://elsewhere/').status_code, 401)
+    mine = one.way_back(one.begin())
+    theirs = two.way_back(two.begin(), 'bob')
+    c.equal("another's answer", one.get(theirs).status_code, 401)
+    c.equal("another's code with my state", one.get(replaced(mine, code=part(theirs, 'code'))).status_code, 401)
+    c.equal('an answer without a login', Browser(cloud).get(mine).status_code, 401)
+    cookie = one.cookie()
+    c.equal('my own', one.get(mine).status_code, 200)
+    c.equal('a second time', one.get(mine).status_code, 401)
+    again = requests.get(mine, headers=cookie, timeout=60)
+    c.equal('a second time with the cookie: the code is used', again.status_code, 401)
+    page = one.begin()
+    back = one.way_back(page)
+    tools = requests.get(cloud.provider.root + '/test/code', verify=cloud.authority.ca, timeout=60).text
+    c.equal('a code of another client', one.get(replaced(back, code=tools)).status_code, 401)
+    c.equal("another provider's answer", one.get(replaced(back, iss='https://elsewhere')).status_code, 401)
+    three = Browser(cloud)
+    first = three.way_back(three.begin())
+    kept = three.cookie()
+    second = three.way_back(three.begin())
+    c.equal('the earlier of two logins at once', three.get(first).status_code, 401)
+    swapped = requests.get(replaced(first, code=part(second, 'code')), headers=kept, timeout=60)
+    c.equal('the code of the later with the earlier', swapped.status_code, 401)
+    refused = Browser(cloud)
+    sent = refused.begin(allow_redirects=False)
+    state = part(sent.headers['Location'], 'state')
+    denied = refused.get('%s%s?error=access_denied&state=%s' % (cloud.here, CALLBACK, state))
+    c.equal('who gives up', denied.status_code, 401)
+    log = cloud.log()
+    c.ok('codes and states are not logged', not [s for s in (part(mine, 'code'), part(mine, 'state')) if s in log])
+
+
+def halfway(cloud):
+    """The provider stands still or is killed between the redirect and the way back; another replica takes the answer."""
+    c, provider = cloud.c, cloud.provider
+    b = Browser(cloud)
+    back = b.way_back(b.begin())
+    provider.signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        answer = b.get(back)
+        c.equal('standing still', answer.status_code, 503)
+        c.ok('with Retry-After, in time', answer.headers.get('Retry-After') and time.monotonic() - began < 10)
+    finally:
+        provider.signal(signal.SIGCONT)
+    # It may have taken the code in the meantime, which is good once.
+    c.ok('loaded again', b.get(back).status_code in (200, 401))
+    back = b.way_back(b.begin())
+    provider.kill()
+    answer = b.get(back)
+    c.equal('killed', answer.status_code, 503)
+    c.ok('with Retry-After', answer.headers.get('Retry-After'))
+    c.status('others log in', cloud.a.login_answer(('admin', 'default'), cloud.v.password), 201)
+    provider.start()
+    c.equal('it is back, and knows the code no more', b.get(back).status_code, 401)
+    cloud.until('it is back', 201, provider.token())
+    replica = server.Vicar(settings={})
+    replica.data, replica.extra, replica.store = cloud.v.data, cloud.v.extra, cloud.v.store
+    replica.start()
+    back = b.way_back(b.begin())
+    c.equal('on another replica', b.get(back.replace(cloud.here, replica.root)).status_code, 200)
+    replica.stop()
 
 
 def killed(cloud):
@@ -302,7 +520,7 @@ def outdated(authority):
     return path, key
 
 
-PARTS = (plugins, delegate, tokens, killed, still, rotated, renamed, expired)
+PARTS = (plugins, delegate, tokens, opaque, browser, astray, halfway, killed, still, rotated, renamed, expired)
 
 
 def main():

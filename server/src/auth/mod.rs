@@ -1,6 +1,7 @@
 //! Who somebody is and what a token is worth: logins, tokens, the exchange of keypairs. Knows no handler.
 
 pub mod application_credential;
+pub mod begun;
 pub mod certificate;
 pub mod exchange;
 pub mod external;

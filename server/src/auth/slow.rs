@@ -14,7 +14,7 @@ use crate::crypto::passwords::Passwords;
 use crate::directory::{self, Service, Who};
 use crate::error::{Error, Result};
 use crate::ids;
-use crate::oidc::{Bearer, Providers, Refusal};
+use crate::oidc::{Bearer, Code, Providers, Refusal};
 use crate::queue::Origin;
 use crate::reason::Reason;
 use crate::remote::{self, Remote};
@@ -33,6 +33,10 @@ enum Question {
     Map(Box<Said>),
     /// What a provider, by a protocol of it, says of the bearer of a token.
     Bearer([String; 3]),
+    /// Where a provider, by a protocol of it, logs people in.
+    Door([String; 2]),
+    /// What it says of whoever has brought a code.
+    Code([String; 2], Code),
     /// Whether a password is that of a user in the directory of a domain; without one, who they are there.
     LogIn(String, Who, Option<String>),
 }
@@ -71,6 +75,7 @@ enum Answer {
     Fits(bool),
     Mapped(Option<Box<Mapped>>),
     Bearer(std::result::Result<Bearer, Refusal>),
+    Door(std::result::Result<String, Refusal>),
     LoggedIn(directory::Login),
 }
 
@@ -82,6 +87,8 @@ pub struct SlowWork {
     answered: Vec<(Question, Answer)>,
     open: Option<Question>,
     made: Option<String>,
+    /// Who has come with a code.
+    came: Option<Bearer>,
     /// What the policy asks of other servers. It has only a look at this.
     policy: Mutex<Asked>,
 }
@@ -176,13 +183,39 @@ impl SlowWork {
     pub fn bearer(&mut self, (provider, protocol): (&str, &str), token: &str) -> Result<Bearer> {
         let question = [provider, protocol, token].map(str::to_owned);
         match self.ask(Question::Bearer(question))? {
-            Answer::Bearer(Ok(said)) => Ok(said),
-            Answer::Bearer(Err(Refusal::NotTheirs)) => Err(Error::Unauthorized(Reason::NotTheProviders)),
-            Answer::Bearer(Err(Refusal::Unknown(seconds))) => {
-                Err(Error::Unavailable(format!("identity provider {provider} cannot be asked"), seconds))
-            }
+            Answer::Bearer(said) => said.map_err(|refusal| refused(provider, refusal)),
             _ => Err(Error::Internal("a token of a provider was asked about".into())),
         }
+    }
+
+    /// Where a provider, by one of its protocols, logs people in.
+    ///
+    /// # Errors
+    /// 503 when it does not say it; [`Error::Pending`] until it is known.
+    pub fn door(&mut self, (provider, protocol): (&str, &str)) -> Result<String> {
+        match self.ask(Question::Door([provider, protocol].map(str::to_owned)))? {
+            Answer::Door(said) => said.map_err(|refusal| refused(provider, refusal)),
+            _ => Err(Error::Internal("a provider's door was asked for".into())),
+        }
+    }
+
+    /// Has the login of this request be that of whoever has brought a code from a provider.
+    ///
+    /// # Errors
+    /// 401 when the code is good for nothing, 503 when that cannot be told; [`Error::Pending`] until it is known.
+    pub fn come_with(&mut self, (provider, protocol): (&str, &str), code: Code) -> Result<()> {
+        match self.ask(Question::Code([provider, protocol].map(str::to_owned), code))? {
+            Answer::Bearer(said) => {
+                self.came = Some(said.map_err(|refusal| refused(provider, refusal))?);
+                Ok(())
+            }
+            _ => Err(Error::Internal("a code was asked about".into())),
+        }
+    }
+
+    /// Who has come with a code, by [`Self::come_with`].
+    pub fn came(&self) -> Option<Bearer> {
+        self.came.clone()
     }
 
     /// What the directory of a domain says of a login; without a password, of whom somebody else has let in.
@@ -257,6 +290,12 @@ impl SlowWork {
             Question::Bearer([provider, protocol, token]) => {
                 Answer::Bearer(providers.bearer((provider, protocol), token, now).await)
             }
+            Question::Door([provider, protocol]) => {
+                Answer::Door(providers.door((provider, protocol), now).await)
+            }
+            Question::Code([provider, protocol], code) => {
+                Answer::Bearer(providers.by_code((provider, protocol), code, now).await)
+            }
             Question::Map(said) => {
                 let said = said.clone();
                 let mapped = tokio::task::spawn_blocking(move || said.mapped()).await;
@@ -266,6 +305,16 @@ impl SlowWork {
         };
         self.answered.push((question, answer));
         Ok(())
+    }
+}
+
+/// A provider that lets nobody in, as the client sees it.
+fn refused(provider: &str, refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::NotTheirs => Error::Unauthorized(Reason::NotTheProviders),
+        Refusal::Unknown(seconds) => {
+            Error::Unavailable(format!("identity provider {provider} cannot be asked"), seconds)
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use vicar_rules::Micros;
 
 use super::{Reader, Result, wrong};
 use crate::clock::{DAY, SECOND};
+use crate::secret::Secret;
 
 /// How sections of providers begin.
 const SECTIONS: &str = "oidc.";
@@ -25,6 +26,10 @@ pub struct Oidc {
     pub audience: Vec<String>,
     /// `claim_prefix`: how the names of attributes begin that are its claims.
     pub prefix: String,
+    /// This server as its client.
+    pub client: Option<Client>,
+    /// `introspection`: whether it is asked about tokens that are no JWT.
+    pub introspection: bool,
     /// `cafile`: who vouches for its certificate.
     pub ca: Option<PathBuf>,
     /// `timeout`: of each call to it.
@@ -33,6 +38,17 @@ pub struct Oidc {
     pub skew: Micros,
     /// `metadata_lifetime`: how old its metadata and its keys may be.
     pub lifetime: Micros,
+}
+
+/// What this server is at a provider.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// `client_id`
+    pub id: String,
+    /// `client_secret`; a public client has none.
+    pub secret: Option<Secret>,
+    /// `scope`: what browsers ask for.
+    pub scope: String,
 }
 
 /// Whether a URL is one that is asked: by `https`, or on this machine.
@@ -75,7 +91,8 @@ impl Reader<'_> {
             );
         }
         let audience = self.list(section, "audience")?;
-        if audience.is_empty() {
+        let (client, introspection) = self.client(section)?;
+        if audience.is_empty() && (client.is_none() || introspection) {
             return wrong(
                 section,
                 "audience",
@@ -89,11 +106,39 @@ impl Reader<'_> {
             issuer,
             audience,
             prefix: self.text(section, "claim_prefix")?.unwrap_or_default(),
+            client,
+            introspection,
             ca: self.text(section, "cafile")?.map(PathBuf::from),
             timeout,
             skew,
             lifetime,
         })
+    }
+
+    /// What this server is at the provider, and whether it asks it about tokens.
+    fn client(&self, section: &str) -> Result<(Option<Client>, bool)> {
+        let text = |name| -> Result<Option<String>> {
+            Ok(self.text(section, name)?.filter(|text| !text.is_empty()))
+        };
+        let (id, secret) = (text("client_id")?, text("client_secret")?.map(Secret));
+        let introspection = self.flag(section, "introspection")?;
+        if introspection && (id.is_none() || secret.is_none()) {
+            return wrong(section, "introspection", "needs `client_id` and `client_secret`");
+        }
+        let Some(id) = id else { return Ok((None, false)) };
+        let scope = self.text(section, "scope")?.unwrap_or_default();
+        if !scope.split(' ').any(|one| one == "openid") {
+            return wrong(section, "scope", "has no `openid`: the provider would say nothing of who logs in");
+        }
+        let dashboards = self.ini.values("federation", "trusted_dashboard");
+        if !dashboards.is_empty() && self.ini.value("DEFAULT", "public_endpoint").is_none() {
+            return wrong(
+                section,
+                "client_id",
+                "needs `[DEFAULT] public_endpoint`: it is where the provider sends browsers back to",
+            );
+        }
+        Ok((Some(Client { id, secret, scope }), introspection))
     }
 
     /// The deadline of a call, the skew, and how long what is known lives.
@@ -143,7 +188,29 @@ mod tests {
         for bad in ["", "http://a", "http://10.0.0.1", "ftp://a", "https://a?x", "https://a#x", "a"] {
             assert!(with(bad).is_err(), "{bad}");
         }
+        assert!(read("[oidc.a]\nissuer = https://a\nclient_id = v\n").is_ok());
         assert!(read("[oidc.a]\nissuer = https://a\n").expect_err("no audience").0.contains("audience"));
         assert!(read("[oidc]\nissuer = https://a\n").expect_err("no name").0.contains("[oidc.campus]"));
+    }
+
+    #[test]
+    fn a_client_has_all_that_it_needs() {
+        let with = |text: &str| read(&format!("[oidc.a]\nissuer = https://a\naudience = x\n{text}"));
+        let sso = "[federation]\ntrusted_dashboard = https://d\n";
+        assert!(with("client_secret = s\n").expect("reads").iter().all(|one| one.client.is_none()));
+        let read = with("client_id = v\nclient_secret = topsecret\nintrospection = true\n").expect("reads");
+        let client = read.first().and_then(|one| one.client.clone()).expect("one");
+        assert_eq!((client.id.as_str(), client.scope.as_str()), ("v", "openid profile email"));
+        assert!(read.iter().all(|one| one.introspection) && !format!("{read:?}").contains("topsecret"));
+        for (bad, name) in [
+            ("introspection = true\n", "introspection"),
+            ("client_id = v\nintrospection = true\n", "introspection"),
+            ("client_id = v\nscope = profile\n", "scope"),
+            (&format!("client_id = v\n{sso}"), "client_id"),
+        ] {
+            let e = with(bad).expect_err(bad);
+            assert!(e.0.starts_with(&format!("[oidc.a] {name}: ")), "{e}");
+        }
+        assert!(with(&format!("client_id = v\n{sso}[DEFAULT]\npublic_endpoint = https://h\n")).is_ok());
     }
 }

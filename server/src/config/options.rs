@@ -36,6 +36,7 @@ impl Opt {
         matches!(
             self.name,
             "admin_token"
+                | "client_secret"
                 | "connection_parameters"
                 | "invalid_password_hash_secret_key"
                 | "otlp_endpoint"
@@ -239,6 +240,10 @@ pub const OPTIONS: &[Opt] = &[
     opt("oidc", "protocol", Text(Some("openid")), "the protocol of that identity provider by which its users come; ours"),
     opt("oidc", "audience", List(""), "for whom a token has to be: one of these has to be in its `aud`; needed; ours"),
     opt("oidc", "claim_prefix", Text(Some("OIDC-")), "how the names of attributes begin that mappings see for claims; ours"),
+    opt("oidc", "client_id", Text(None), "what this server is called as a client of the provider: browsers are sent there to log in, see [oidc.md](oidc.md#dashboards); ours"),
+    opt("oidc", "client_secret", Text(None), "what proves that it is this client, by `client_secret_basic`; unset: a public client; ours"),
+    opt("oidc", "scope", Text(Some("openid profile email")), "what browsers ask the provider for; `openid` is among it; ours"),
+    opt("oidc", "introspection", Flag(false), "whether the provider is asked about access tokens that are no JWT; needs `client_id` and `client_secret`; ours"),
     opt("oidc", "cafile", Text(None), "who vouches for the provider's certificate, if not whom the system trusts; ours"),
     opt("oidc", "timeout", Seconds(5), "for each call to the provider, 60 s at most; ours"),
     opt("oidc", "clock_skew", Seconds(60), "by how much the provider's clock may be wrong, 300 s at most; ours"),

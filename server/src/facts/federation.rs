@@ -100,7 +100,8 @@ pub async fn remote_id_attributes(tx: &mut Tx, protocol: &str) -> Result<Vec<Opt
 /// # Errors
 /// When the database fails.
 pub async fn provider_called(tx: &mut Tx, remote_id: &str) -> Result<Option<String>> {
-    tx.first("SELECT idp_id FROM idp_remote_ids WHERE remote_id = ?", args![Id(remote_id)], |r| r.take()).await
+    tx.first("SELECT idp_id FROM idp_remote_ids WHERE remote_id = ?", args![Id(remote_id)], |r| r.take())
+        .await
 }
 
 /// The rules in the column of a mapping: JSON, which is a string in JSON.

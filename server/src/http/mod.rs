@@ -13,6 +13,7 @@ pub mod page;
 pub mod request;
 pub mod schema;
 pub mod serve;
+pub mod sso;
 pub mod tls;
 
 pub use link::{link_path, path_segment};

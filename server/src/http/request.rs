@@ -233,6 +233,17 @@ impl Request {
         Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty() && text != "(null)"))
     }
 
+    /// Whether a front server of these says anything in a header that begins in one of these ways.
+    pub fn is_told(&self, from: &Proxies, starts: &[String]) -> bool {
+        let is_one = |name: &HeaderName| starts.iter().any(|start| name.as_str().starts_with(start.as_str()));
+        self.comes_from(from) && self.headers.keys().any(is_one)
+    }
+
+    /// The values of a header that may be there several times, as far as they are text.
+    pub fn all(&self, name: &HeaderName) -> impl Iterator<Item = &str> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+
     /// The token that comes along with the scheme `Bearer` (RFC 6750).
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! What is fetched is remembered for the time that the configuration states, and never used beyond it. Each call has a
 //! deadline, and whatever is read has a limit.
 
+mod client;
 mod fetch;
 mod jws;
 
@@ -15,6 +16,8 @@ use url::Url;
 use vicar_rules::Micros;
 use vicar_rules::binding::Workload;
 
+pub use self::client::Code;
+use self::client::{Endpoints, MOST_CALLS};
 use self::fetch::Fetch;
 use self::jws::{Fault, Key, Unverified};
 use crate::clock::SECOND;
@@ -58,6 +61,10 @@ struct Provider {
     known: Mutex<Known>,
     /// Who asks the provider; the others wait for what it says.
     asking: Semaphore,
+    /// What it has said last of where it does what.
+    endpoints: Mutex<Endpoints>,
+    /// Calls that are made as its client.
+    calls: Semaphore,
 }
 
 /// What a provider has said.
@@ -82,6 +89,8 @@ impl Providers {
                 options: options.clone(),
                 known: Mutex::default(),
                 asking: Semaphore::new(1),
+                endpoints: Mutex::default(),
+                calls: Semaphore::new(MOST_CALLS),
             })
         };
         Ok(Self(options.iter().map(one).collect::<Result<_, String>>()?))
@@ -126,6 +135,9 @@ fn not_theirs(why: Fault) -> (String, Refusal) {
 
 impl Provider {
     async fn judge(&self, token: &str, now: Micros) -> Judged<Bearer> {
+        if self.introspects(token) {
+            return self.introspect(token, now).await;
+        }
         let token = Unverified::read(token).map_err(not_theirs)?;
         let keys = self.keys(now).await?;
         let claims = match token.verify(&keys).map_err(not_theirs)? {
@@ -203,6 +215,7 @@ impl Provider {
         if metadata.get("issuer").and_then(Value::as_str) != Some(issuer) {
             return Err(format!("{at}: it is another issuer's"));
         }
+        *self.endpoints.lock().unwrap_or_else(PoisonError::into_inner) = Endpoints::of(&metadata);
         let keys = metadata.get("jwks_uri").and_then(Value::as_str).unwrap_or_default();
         if !Url::parse(keys).is_ok_and(|url| is_trustworthy(&url)) {
             return Err(format!("{at}: its jwks_uri is no URL that is asked"));

@@ -18,7 +18,7 @@ use crate::support::{Answer, Server, domain};
 const PROVIDERS: &str = "/v3/OS-FEDERATION/identity_providers";
 const AUTH: &str = "/v3/OS-FEDERATION/identity_providers/campus/protocols/openid/auth";
 
-fn b64(bytes: impl AsRef<[u8]>) -> String {
+pub fn b64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -26,14 +26,14 @@ fn b64(bytes: impl AsRef<[u8]>) -> String {
 pub struct Key(&'static str, EcdsaKeyPair);
 
 impl Key {
-    fn new(name: &'static str) -> Self {
+    pub fn new(name: &'static str) -> Self {
         let random = SystemRandom::new();
         let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).expect("a key");
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, made.as_ref(), &random);
         Self(name, pair.expect("reads"))
     }
 
-    fn public(&self) -> Value {
+    pub fn public(&self) -> Value {
         let point = self.1.public_key().as_ref();
         json!({"kty": "EC", "crv": "P-256", "kid": self.0, "x": b64(&point[1..33]), "y": b64(&point[33..])})
     }

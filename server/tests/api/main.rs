@@ -49,6 +49,7 @@ mod notifications;
 mod oauth1;
 mod oauth2;
 mod oauth2_mtls;
+mod oidc_browser;
 mod pages;
 mod personas;
 mod plans;

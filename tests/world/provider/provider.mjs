@@ -1,8 +1,7 @@
 // An OpenID Connect provider with the users and clients of openid_connect.py: `oidc-provider`, with access tokens that are
 // JWTs. Its one argument is a JSON file: where it listens, who it says it is, its certificate and its keys. What a person
-// does in a browser is done here: whoever asks for a device code is ann a moment later, and `/test/code` has an
-// authorization code of hers. Where the file names `redirects`, the client `web` sends browsers here, and the library's own
-// pages ask them for a name, which is all that they ask for.
+// does in a browser is done here, but for a login with a name and a password: whoever asks for a device code is ann a moment later, and `/test/code` has an
+// authorization code of hers.
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -28,6 +27,7 @@ if (!existsSync(options.keys)) {
 const client = (id, grants, more = {}) => ({
   client_id: id, client_secret: options.secret, grant_types: grants, redirect_uris: [], response_types: [], ...more,
 });
+const SCOPES = 'openid profile email';
 const machines = ['elsewhere', 'opaque', 'RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'];
 
 // The form of a client's access tokens: what its service is called, and how they are signed.
@@ -39,32 +39,36 @@ const service = ({ clientId }) => ({
   jwt: { sign: { alg: machines.slice(2).includes(clientId) ? clientId : 'RS256' } },
 });
 
-const person = (id) => ({ email: `${id}@example.org`, groups: options.users[id].groups });
-
 const provider = new Provider(options.issuer, {
   jwks: JSON.parse(readFileSync(options.keys)),
   clients: [
     client('tool', ['password', 'client_credentials', 'authorization_code', DEVICE], {
       redirect_uris: [REDIRECT], response_types: ['code'],
     }),
-    ...options.redirects ? [client('web', ['authorization_code'], {
-      redirect_uris: options.redirects, response_types: ['code'],
-    })] : [],
-    ...machines.map((id) => client(id, ['client_credentials', ...id === 'opaque' ? ['password'] : []])),
+    client('vicar', ['authorization_code'], { redirect_uris: [options.redirect].flat(), response_types: ['code'] }),
+    ...machines.map((id) => client(id, ['client_credentials', 'password'])),
   ],
-  scopes: ['openid', 'profile'],
-  claims: { openid: ['sub'], profile: ['email', 'groups'] },
-  findAccount: (_, id) => (Object.hasOwn(options.users, id) ? { accountId: id, claims: () => ({ sub: id, ...person(id) }) } : undefined),
-  extraTokenClaims: (_, { accountId }) => (accountId ? person(accountId) : { kind: 'machine' }),
+  scopes: SCOPES.split(' '),
+  // Into the ID token.
+  conformIdTokenClaims: false,
+  claims: { profile: ['groups'], email: ['email'] },
+  findAccount: (_, id) => ({
+    accountId: id,
+    claims: () => ({ sub: id, email: `${id}@example.org`, groups: options.users[id]?.groups }),
+  }),
+  interactions: { url: (_, { uid }) => `/login/${uid}` },
+  extraTokenClaims: (_, { accountId }) => (
+    accountId ? { email: `${accountId}@example.org`, groups: options.users[accountId].groups } : { kind: 'machine' }
+  ),
   features: {
-    devInteractions: { enabled: Boolean(options.redirects) },
-    introspection: { enabled: true },
+    devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
     deviceFlow: { enabled: true },
+    introspection: { enabled: true },
+    revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
-      // A token for a resource is not one for what the provider itself says of a user.
-      defaultResource: (_, of) => (of.clientId === 'web' ? undefined : CLOUD),
+      defaultResource: () => CLOUD,
       useGrantedResource: () => true,
       getResourceServerInfo: (_, __, of) => service(of),
     },
@@ -73,7 +77,7 @@ const provider = new Provider(options.issuer, {
 
 async function granted(clientId, accountId) {
   const grant = new provider.Grant({ clientId, accountId });
-  grant.addOIDCScope('openid profile');
+  grant.addOIDCScope(SCOPES);
   grant.addResourceScope(CLOUD, 'openid profile');
   return grant.save();
 }
@@ -112,10 +116,33 @@ async function code() {
   return made.save();
 }
 
+// The form of a login, and what it is good for.
+async function login(request, response) {
+  const { params: { client_id: by } } = await provider.interactionDetails(request, response);
+  let body = '';
+  for await (const part of request) {
+    body += part;
+  }
+  const form = new URLSearchParams(body);
+  const accountId = form.get('username');
+  if (!accountId || options.users[accountId]?.password !== form.get('password')) {
+    response.setHeader('content-type', 'text/html');
+    response.end('<form method="post"><input type="text" name="username"><input type="password" name="password"></form>');
+    return;
+  }
+  const result = { login: { accountId }, consent: { grantId: await granted(by, accountId) } };
+  await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
+}
+
 const serve = provider.callback();
 createServer({ cert: readFileSync(options.certificate), key: readFileSync(options.private) }, async (request, response) => {
   if (request.url === '/test/code') {
     response.end(await code());
+  } else if (request.url.startsWith('/login/')) {
+    login(request, response).catch((error) => {
+      response.statusCode = 400;
+      response.end(String(error));
+    });
   } else {
     serve(request, response);
   }

@@ -445,9 +445,12 @@ async fn arrive(
         false => None,
     };
     let mut workload = None;
-    let comer = match bearer {
-        Some(token) => {
-            let said = s.slow.bearer(at, token)?;
+    let said = match (s.slow.came(), bearer) {
+        (None, Some(token)) => Some(s.slow.bearer(at, token)?),
+        (came, _) => came,
+    };
+    let comer = match said {
+        Some(said) => {
             workload = Some(said.workload);
             let of = |name: &str| Ok(said.attributes.get(name).cloned());
             federated::comer(&mut s.tx, s.app.auth(), s.slow, way, None, of).await?
