@@ -141,6 +141,8 @@ def browsers(cloud):
             (user['id'], cloud.project, ['member', 'reader']))
     c.equal('again, without the provider', who.get(cloud.apache.url + AUTH, timeout=60).json()['token']['user']['id'],
             user['id'])
+    c.equal('links lead to Apache', cloud.client().ask('GET', '/v3').body['version']['links'][0]['href'],
+            cloud.apache.url + '/')
     other = cloud.browser()
     bob = other.submit(cloud.answered(other, 'bob'))
     c.raises('none of the project for who is not in the group',
