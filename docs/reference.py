@@ -160,7 +160,9 @@ def answers(operation):
         for media, body in content.items():
             schema = body['schema']
             members = schema.get('properties', {})
-            if media != 'application/json':
+            if media == 'text/html':
+                bodies.append('a page')
+            elif media != 'application/json':
                 bodies.append('%s as `%s`' % (kind(schema), media))
             elif members:
                 bodies.append(', '.join('`%s`: %s' % (name, kind(inner)) for name, inner in members.items()

@@ -77,6 +77,7 @@ impl Reader<'_> {
         }
         // What is said for all is looked at, even where there is none.
         self.times("oidc")?;
+        self.flag("oidc", "introspection")?;
         sections.into_iter().map(|section| self.provider(section)).collect()
     }
 

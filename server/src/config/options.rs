@@ -238,7 +238,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("healthcheck", "ignore_proxied_requests", Flag(false), "whether health checks are not there for requests with a proxy's headers"),
     opt("oidc", "issuer", Text(None), "in a section like `[oidc.campus]`, which has the id of an identity provider as its name: the provider's URL, as its tokens have it in `iss`; see [federation.md](federation.md#openid-connect); ours"),
     opt("oidc", "protocol", Text(Some("openid")), "the protocol of that identity provider by which its users come; ours"),
-    opt("oidc", "audience", List(""), "for whom a token has to be: one of these has to be in its `aud`; needed; ours"),
+    opt("oidc", "audience", List(""), "for whom a token has to be: one of these has to be in its `aud`; needed, but where `client_id` is set and only browsers come; ours"),
     opt("oidc", "claim_prefix", Text(Some("OIDC-")), "how the names of attributes begin that mappings see for claims; ours"),
     opt("oidc", "client_id", Text(None), "what this server is called as a client of the provider: browsers are sent there to log in, see [oidc.md](oidc.md#dashboards); ours"),
     opt("oidc", "client_secret", Text(None), "what proves that it is this client, by `client_secret_basic`; unset: a public client; ours"),
