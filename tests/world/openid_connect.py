@@ -4,8 +4,8 @@
     openid_connect.py               all of it: three minutes, most of which it waits
     openid_connect.py -k WORD       the parts whose names have the word
 
-First the ways to a token, and tokens that are not for this service; then browsers that Vicar sends there and that come back,
-for a dashboard; then the days on which the provider is killed, stands still, has other keys, another name or an expired
+First the ways to a token, and tokens that are not for this service; then browsers that Vicar sends there and that come
+back, for a dashboard; then the days on which the provider is killed, stands still, has other keys, another name or an expired
 certificate.
 """
 import argparse
@@ -111,7 +111,8 @@ class Cloud:
             'auth': {'methods': 'password,token,application_credential,openid'},
             'identity': {'password_hash_rounds': 4},
             'oidc.campus': {'issuer': self.provider.root, 'audience': 'cloud', 'cafile': self.authority.ca,
-                            'client_id': 'vicar', 'client_secret': SECRET, 'introspection': 'true', 'timeout': 2, 'metadata_lifetime': LIFETIME}})
+                            'client_id': 'vicar', 'client_secret': SECRET, 'introspection': 'true',
+                            'timeout': 2, 'metadata_lifetime': LIFETIME}})
         self.v.start()
         self.a = a = api.Api(self.v.url)
         self.admin = admin = a.admin(self.v.password)
@@ -338,7 +339,8 @@ def browser(cloud):
         b = Browser(cloud)
         page = b.begin(path)
         c.ok('%s: at the provider' % path, page.url.startswith(cloud.provider.root + '/login/'), page.url)
-        sent = next(a.headers['Location'] for a in page.history if a.headers['Location'].startswith(cloud.provider.root))
+        ways = [a.headers['Location'] for a in page.history]
+        sent = next(way for way in ways if way.startswith(cloud.provider.root))
         c.equal('with PKCE', part(sent, 'code_challenge_method'), 'S256')
         again = b.session.post(page.url, data={'username': 'ann', 'password': 'another'}, timeout=60)
         c.equal('a wrong password stays there', Page(again).fields, {'username': '', 'password': ''})
@@ -398,7 +400,7 @@ def astray(cloud):
 
 
 def halfway(cloud):
-    """The provider stands still or is killed between the redirect and the way back; another replica takes the answer."""
+    """The provider stands still or is killed before the browser is back; another replica takes the answer."""
     c, provider = cloud.c, cloud.provider
     b = Browser(cloud)
     back = b.way_back(b.begin())

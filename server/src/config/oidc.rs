@@ -26,10 +26,6 @@ pub struct Oidc {
     pub audience: Vec<String>,
     /// `claim_prefix`: how the names of attributes begin that are its claims.
     pub prefix: String,
-    /// This server as its client.
-    pub client: Option<Client>,
-    /// `introspection`: whether it is asked about tokens that are no JWT.
-    pub introspection: bool,
     /// `cafile`: who vouches for its certificate.
     pub ca: Option<PathBuf>,
     /// `timeout`: of each call to it.
@@ -38,17 +34,10 @@ pub struct Oidc {
     pub skew: Micros,
     /// `metadata_lifetime`: how old its metadata and its keys may be.
     pub lifetime: Micros,
-}
-
-/// What this server is at a provider.
-#[derive(Debug, Clone)]
-pub struct Client {
-    /// `client_id`
-    pub id: String,
-    /// `client_secret`; a public client has none.
-    pub secret: Option<Secret>,
-    /// `scope`: what browsers ask for.
-    pub scope: String,
+    /// This server as its client.
+    pub client: Option<Client>,
+    /// `introspection`: whether it is asked about tokens that are no JWT.
+    pub introspection: bool,
 }
 
 /// Whether a URL is one that is asked: by `https`, or on this machine.
@@ -60,6 +49,17 @@ pub fn is_trustworthy(url: &Url) -> bool {
         None => false,
     };
     url.scheme() == "https" && url.has_host() || url.scheme() == "http" && is_here
+}
+
+/// What this server is at a provider.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// `client_id`
+    pub id: String,
+    /// `client_secret`; a public client has none.
+    pub secret: Option<Secret>,
+    /// `scope`: what browsers ask for.
+    pub scope: String,
 }
 
 impl Reader<'_> {
@@ -75,9 +75,9 @@ impl Reader<'_> {
                 "belongs into a section with the id of an identity provider, like [oidc.campus]",
             );
         }
+        self.flag("oidc", "introspection")?;
         // What is said for all is looked at, even where there is none.
         self.times("oidc")?;
-        self.flag("oidc", "introspection")?;
         sections.into_iter().map(|section| self.provider(section)).collect()
     }
 
@@ -107,13 +107,21 @@ impl Reader<'_> {
             issuer,
             audience,
             prefix: self.text(section, "claim_prefix")?.unwrap_or_default(),
-            client,
-            introspection,
             ca: self.text(section, "cafile")?.map(PathBuf::from),
             timeout,
             skew,
             lifetime,
+            client,
+            introspection,
         })
+    }
+
+    /// The deadline of a call, the skew, and how long what is known lives.
+    fn times(&self, section: &str) -> Result<(Duration, Micros, Micros)> {
+        let seconds = u64::try_from(self.number(section, "timeout")?.clamp(1, 60)).unwrap_or(5);
+        let skew = self.duration(section, "clock_skew")?.clamp(0, 300 * SECOND);
+        let lifetime = self.duration(section, "metadata_lifetime")?.clamp(60 * SECOND, DAY);
+        Ok((Duration::from_secs(seconds), skew, lifetime))
     }
 
     /// What this server is at the provider, and whether it asks it about tokens.
@@ -140,14 +148,6 @@ impl Reader<'_> {
             );
         }
         Ok((Some(Client { id, secret, scope }), introspection))
-    }
-
-    /// The deadline of a call, the skew, and how long what is known lives.
-    fn times(&self, section: &str) -> Result<(Duration, Micros, Micros)> {
-        let seconds = u64::try_from(self.number(section, "timeout")?.clamp(1, 60)).unwrap_or(5);
-        let skew = self.duration(section, "clock_skew")?.clamp(0, 300 * SECOND);
-        let lifetime = self.duration(section, "metadata_lifetime")?.clamp(60 * SECOND, DAY);
-        Ok((Duration::from_secs(seconds), skew, lifetime))
     }
 }
 
@@ -189,7 +189,6 @@ mod tests {
         for bad in ["", "http://a", "http://10.0.0.1", "ftp://a", "https://a?x", "https://a#x", "a"] {
             assert!(with(bad).is_err(), "{bad}");
         }
-        assert!(read("[oidc.a]\nissuer = https://a\nclient_id = v\n").is_ok());
         assert!(read("[oidc.a]\nissuer = https://a\n").expect_err("no audience").0.contains("audience"));
         assert!(read("[oidc]\nissuer = https://a\n").expect_err("no name").0.contains("[oidc.campus]"));
     }
@@ -197,6 +196,7 @@ mod tests {
     #[test]
     fn a_client_has_all_that_it_needs() {
         let with = |text: &str| read(&format!("[oidc.a]\nissuer = https://a\naudience = x\n{text}"));
+        assert!(read("[oidc.a]\nissuer = https://a\nclient_id = v\n").is_ok());
         let sso = "[federation]\ntrusted_dashboard = https://d\n";
         assert!(with("client_secret = s\n").expect("reads").iter().all(|one| one.client.is_none()));
         let read = with("client_id = v\nclient_secret = topsecret\nintrospection = true\n").expect("reads");
