@@ -32,6 +32,7 @@ import api
 import browser
 import certificates
 import httpd
+import openid_connect
 import proxies
 import saml_provider
 import server
@@ -51,8 +52,7 @@ class Cloud:
         stack.callback(self.provider.stop)
         self.provider.know('https://nobody.example', 'https://nobody.example')
         self.provider.start()
-        self.dashboard = browser.Dashboard()
-        stack.callback(self.dashboard.stop)
+        self.dashboard = openid_connect.Dashboard()
         self.v = server.Vicar(settings={
             'identity': {'password_hash_rounds': 4}, **httpd.told(httpd.blocks(PAGE, 'ini')[0], self.dashboard)})
         stack.callback(self.v.stop)
@@ -141,6 +141,8 @@ def browsers(cloud):
             (user['id'], cloud.project, ['member', 'reader']))
     c.equal('again, without the provider', who.get(cloud.apache.url + AUTH, timeout=60).json()['token']['user']['id'],
             user['id'])
+    c.equal('links lead to Apache', cloud.client().ask('GET', '/v3').body['version']['links'][0]['href'],
+            cloud.apache.url + '/')
     other = cloud.browser()
     bob = other.submit(cloud.answered(other, 'bob'))
     c.raises('none of the project for who is not in the group',
@@ -155,11 +157,11 @@ def dashboards(cloud):
     for path in ('/auth/OS-FEDERATION/websso/saml2', '/auth%s/protocols/saml2/websso' % IDP):
         who = cloud.browser()
         at = '%s%s?origin=' % (cloud.apache.url, path)
-        page = who.submit(cloud.answered(who, 'ann', at + cloud.dashboard.origin))
+        page = who.submit(cloud.answered(who, 'ann', at + cloud.dashboard.url))
         c.equal('%s: a page' % path, page.status_code, 200)
         page = who.submit(page)
-        c.ok('which leads to the dashboard', page.url.endswith('/welcome'), page.url)
-        scoped = cloud.scoped(cloud.dashboard.token())
+        c.ok('which leads to the dashboard', page.url == cloud.dashboard.url, page.url)
+        scoped = cloud.scoped(cloud.dashboard.tokens.pop())
         c.equal('where ann goes on', (scoped.username, sorted(scoped.role_names)), ('ann', ['member', 'reader']))
         page = who.get(at + 'https://evil.example/', timeout=60)
         c.equal('none for another dashboard', (page.status_code, 'name="token"' in page.text), (401, False))
@@ -188,7 +190,7 @@ def command_lines(cloud):
 
 def changed(page, change):
     """The provider's answer in a page, changed."""
-    response = etree.fromstring(base64.b64decode(browser.Form(page.text).fields['SAMLResponse']))
+    response = etree.fromstring(base64.b64decode(openid_connect.Page(page).fields['SAMLResponse']))
     change(response)
     return base64.b64encode(etree.tostring(response)).decode()
 
@@ -272,7 +274,7 @@ def headers(cloud):
               'MELLON_groups': 'staff'}
     ways = [('GET', AUTH, None), ('POST', AUTH, None), ('POST', '/auth/tokens', method())]
     for at in ('/auth/OS-FEDERATION/websso/saml2', '/auth' + IDP + '/protocols/saml2/websso'):
-        ways += [(verb, '%s?origin=%s' % (at, cloud.dashboard.origin), None) for verb in ('GET', 'POST')]
+        ways += [(verb, '%s?origin=%s' % (at, cloud.dashboard.url), None) for verb in ('GET', 'POST')]
     for verb, path, body in ways:
         for kind in (forged, {k.lower(): v for k, v in forged.items()},
                      {k.replace('_', '-'): v for k, v in forged.items()}):

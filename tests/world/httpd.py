@@ -37,7 +37,7 @@ def told(block, dashboard):
     parser = configparser.RawConfigParser()
     parser.optionxform = str
     parser.read_string(replaced(block, [
-        ('192.0.2.10', '127.0.0.1'), ('https://horizon.example/auth/websso/', dashboard.origin)]))
+        ('192.0.2.10', '127.0.0.1'), ('https://horizon.example/auth/websso/', dashboard.url)]))
     return {name: dict(parser[name]) for name in parser.sections()}
 
 

@@ -1,8 +1,7 @@
 // An OpenID Connect provider with the users and clients of openid_connect.py: `oidc-provider`, with access tokens that are
 // JWTs. Its one argument is a JSON file: where it listens, who it says it is, its certificate and its keys. What a person
-// does in a browser is done here, but for logins: whoever asks for a device code is ann a moment later, and `/test/code` has
-// an authorization code of hers. A browser that the client `vicar` sends is asked for a name and a password. Where the file
-// names `redirects`, the client `web` sends browsers, and the library's own pages ask them for a name, and for nothing more.
+// does in a browser is done here, but for a login with a name and a password: whoever asks for a device code is ann a moment later, and `/test/code` has an
+// authorization code of hers.
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -28,10 +27,6 @@ if (!existsSync(options.keys)) {
 const client = (id, grants, more = {}) => ({
   client_id: id, client_secret: options.secret, grant_types: grants, redirect_uris: [], response_types: [], ...more,
 });
-// A client that sends browsers here, if it is one of this run.
-const sent = (id, redirects) => (
-  redirects.length ? [client(id, ['authorization_code'], { redirect_uris: redirects, response_types: ['code'] })] : []
-);
 const SCOPES = 'openid profile email';
 const machines = ['elsewhere', 'opaque', 'RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'];
 
@@ -44,37 +39,36 @@ const service = ({ clientId }) => ({
   jwt: { sign: { alg: machines.slice(2).includes(clientId) ? clientId : 'RS256' } },
 });
 
-const person = (id) => ({ email: `${id}@example.org`, groups: options.users[id].groups });
-
 const provider = new Provider(options.issuer, {
   jwks: JSON.parse(readFileSync(options.keys)),
   clients: [
     client('tool', ['password', 'client_credentials', 'authorization_code', DEVICE], {
       redirect_uris: [REDIRECT], response_types: ['code'],
     }),
-    ...sent('vicar', options.redirect ? [options.redirect] : []),
-    ...sent('web', options.redirects ?? []),
+    client('vicar', ['authorization_code'], { redirect_uris: [options.redirect].flat(), response_types: ['code'] }),
     ...machines.map((id) => client(id, ['client_credentials', 'password'])),
   ],
   scopes: SCOPES.split(' '),
   // Into the ID token.
   conformIdTokenClaims: false,
-  claims: { profile: ['email', 'groups'], email: ['email'] },
-  findAccount: (_, id) => (
-    Object.hasOwn(options.users, id) ? { accountId: id, claims: () => ({ sub: id, ...person(id) }) } : undefined
+  claims: { profile: ['groups'], email: ['email'] },
+  findAccount: (_, id) => ({
+    accountId: id,
+    claims: () => ({ sub: id, email: `${id}@example.org`, groups: options.users[id]?.groups }),
+  }),
+  interactions: { url: (_, { uid }) => `/login/${uid}` },
+  extraTokenClaims: (_, { accountId }) => (
+    accountId ? { email: `${accountId}@example.org`, groups: options.users[accountId].groups } : { kind: 'machine' }
   ),
-  ...options.redirects ? {} : { interactions: { url: (_, { uid }) => `/login/${uid}` } },
-  extraTokenClaims: (_, { accountId }) => (accountId ? person(accountId) : { kind: 'machine' }),
   features: {
-    devInteractions: { enabled: Boolean(options.redirects) },
+    devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
     deviceFlow: { enabled: true },
     introspection: { enabled: true },
     revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
-      // A token for a resource is not one for what the provider itself says of a user.
-      defaultResource: (_, of) => (of.clientId === 'web' ? undefined : CLOUD),
+      defaultResource: () => CLOUD,
       useGrantedResource: () => true,
       getResourceServerInfo: (_, __, of) => service(of),
     },
