@@ -235,6 +235,8 @@ def plain(value, names):
     """A payload without what is another one each time."""
     if isinstance(value, dict):
         return {key: plain(inner, names) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner, names) for inner in value]
     if not isinstance(value, str):
         return value
     for id, name in names.items():

@@ -89,11 +89,11 @@ def trusted(s, token, trustor, trustee, project, role, name, **more):
 def arrives(s, domain, group, project):
     """Logins through an identity provider, and tokens of such a login that are exchanged."""
     at = '/OS-FEDERATION/'
-    provider = at + 'identity_providers/idp'
+    provider = at + 'identity_providers/campus'
     rules = [{'local': [{'user': {'name': '{0}'}}, {'group': {'id': group}}], 'remote': [{'type': 'HTTP_OIDC_SUB'}]}]
-    s.call('PUT', at + 'mappings/m', {'mapping': {'rules': rules}})
+    s.call('PUT', at + 'mappings/arrivals', {'mapping': {'rules': rules}})
     s.call('PUT', provider, {'identity_provider': {'enabled': True, 'domain_id': domain}})
-    s.call('PUT', provider + '/protocols/mapped', {'protocol': {'mapping_id': 'm'}})
+    s.call('PUT', provider + '/protocols/mapped', {'protocol': {'mapping_id': 'arrivals'}})
 
     def come(want, to=provider, **said):
         return s.at.call('GET', to + '/protocols/mapped/auth', headers={**s.headers, **said}).want(want)
@@ -110,6 +110,7 @@ def arrives(s, domain, group, project):
     exchanged(403)
     come(403, **{'OIDC-sub': 'ann'})
     s.call('DELETE', provider)
+    s.call('DELETE', at + 'mappings/arrivals')
 
 
 def quiet(s, user, group, domain, project, role):

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use vicar_rules::Micros;
 use vicar_rules::basis::{self, Term};
-use vicar_rules::delegation::{Chain, Trust};
+use vicar_rules::delegation::{Chain, Trust, Until};
 use vicar_rules::roles::RoleSet;
 
 use crate::args;
@@ -98,13 +98,7 @@ pub async fn due(tx: &mut Tx, clock: Clock, trusts: &[String]) -> Result<Vec<Lap
         })
     };
     let chains: Vec<Chain> = chains.into_iter().filter(is_due).collect();
-    let mut due = Vec::new();
-    for (trust, lapse) in living(tx, clock, chains).await? {
-        if let Some(term) = terms.get(&trust) {
-            due.push(Lapse { at: term.until, ..lapse });
-        }
-    }
-    Ok(due)
+    living(tx, clock, chains, |chain| terms.get(&chain.leaf().id).map(|term| term.until)).await
 }
 
 /// The memberships with which some trusts lapse, by trust.
@@ -128,14 +122,20 @@ async fn terms(tx: &mut Tx, chains: &[Chain]) -> Result<BTreeMap<String, Term>> 
     Ok(out)
 }
 
-/// Those of some chains that give something, by the id of the last trust.
-async fn living(tx: &mut Tx, clock: Clock, chains: Vec<Chain>) -> Result<Vec<(String, Lapse)>> {
+/// Those of some chains that give something, and nothing from the instant on when they lapse. What ends before that does not lapse.
+async fn living(
+    tx: &mut Tx,
+    clock: Clock,
+    chains: Vec<Chain>,
+    lapses: impl Fn(&Chain) -> Option<Micros>,
+) -> Result<Vec<Lapse>> {
     let implications = facts::implications(tx).await?;
     let all = facts::evaluate_all(tx, chains, clock.now, &implications).await?;
     let living = all.iter().filter_map(|trust| {
         let (chain, authority) = (trust.chain(), trust.status().live()?);
-        let (id, user) = (chain.leaf().id.clone(), chain.holder().to_owned());
-        Some((id.clone(), Lapse { trust: id, user, project: authority.project.clone(), at: 0 }))
+        let at = lapses(chain).filter(|at| authority.until > Until::At(*at))?;
+        let (trust, user) = (chain.leaf().id.clone(), chain.holder().to_owned());
+        Some(Lapse { trust, user, project: authority.project.clone(), at })
     });
     Ok(living.collect())
 }
@@ -164,7 +164,7 @@ pub async fn settle(tx: &mut WriteTx, by: &System, clock: Clock, trusts: &[Strin
         told.push(first);
         for part in below.chunks(BATCH) {
             let chains = facts::chains(tx, part).await?;
-            told.extend(living(tx, clock, chains).await?.into_iter().map(|(_, lapse)| Lapse { at, ..lapse }));
+            told.extend(living(tx, clock, chains, |_| Some(at)).await?);
         }
     }
     Ok(told)

@@ -466,6 +466,7 @@ mod tests {
             "4200ce017c18dd4f",
             "1f3a709c1e5eae17",
             "33afad41591f8725",
+            "ba5eee63081d81ec",
         ];
         let now: Vec<String> = STEPS.iter().map(digest).collect();
         assert_eq!(now, frozen);
