@@ -142,6 +142,11 @@ fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
     let path = "/v3/OS-FEDERATION/identity_providers/idp/protocols/mapped/auth";
     let answer = s.call("POST", path, &[("Authorization", "Bearer x.y.z")], None);
     refused(answer, 401, Reason::NotTheProviders, None);
+    let path =
+        "/v3/auth/OS-FEDERATION/identity_providers/idp/protocols/mapped/websso?origin=https://elsewhere/";
+    refused(s.call("GET", path, &[], None), 401, Reason::UntrustedDashboard, None);
+    let path = "/v3/auth/OS-FEDERATION/oidc/callback?code=c&state=s";
+    refused(s.call("GET", path, &[], None), 401, Reason::NoLoginBegun, None);
 
     refused(s.auth(json!({"identity": {"methods": ["retina"]}})), 401, Reason::NoSuchMethod, None);
     refused(s.auth(json!({"identity": {"methods": []}})), 401, Reason::NoSuchMethod, None);
