@@ -160,20 +160,6 @@ fn a_workload_is_none_any_more_when_its_provider_is_disabled_or_gone() {
     is_refused(cast.exchanges(&pod, &trust));
 }
 
-/// A chain that somebody began with a password is theirs.
-#[test]
-fn a_workload_beside_a_token_does_not_take_over_its_chain() {
-    let cast = Cast::new();
-    let s = &cast.c.s;
-    let trust = cast.bound(json!({}));
-    let known = s.unscoped("engine");
-    let openid = json!({"identity_provider": "campus", "protocol": "openid"});
-    let identity = json!({"methods": ["token", "openid"], "token": {"id": known}, "openid": openid});
-    let bearer = cast.c.token(json!({"sub": "pod"}));
-    on(&cast, None, Some(&bearer), json!({ "identity": identity })).expect(201);
-    is_refused(cast.exchanges(&known, &trust));
-}
-
 #[test]
 fn a_bound_trust_has_no_keypairs_and_is_passed_on_as_any_other() {
     let cast = Cast::new();
