@@ -46,7 +46,10 @@ pub async fn shown(
     let remote = remote.filter(|r| !is_kerberos || r.is_negotiated).ok_or_else(nobody)?;
     let domain = if is_kerberos { &remote.kerberos_domain } else { &remote.domain };
     let domain = match domain {
-        Some(name) => facts::domain_named(tx, name).await?.ok_or_else(nobody)?.id,
+        Some(name) => {
+            let found = facts::domain_named(tx, name).await?;
+            found.filter(|domain| domain.name == *name).ok_or_else(nobody)?.id
+        }
         None => parts.config.default_domain_id.clone(),
     };
     let account = login::let_in(tx, slow, Called::Name(&remote.user, &domain)).await?;

@@ -1,7 +1,8 @@
 //! Password logins: proof, lock-out and expiry.
 //!
 //! Whatever is wrong (no such user, disabled, locked, another password), the answer is the same 401,
-//! after the same work: nobody learns here which accounts exist or in which state they are.
+//! after the same work: nobody learns here which accounts exist or in which state they are. In a directory that is a login with
+//! a name that nobody has; how long its server takes to refuse one and the other is the server's.
 
 use serde_json::{Map, Value};
 use vicar_rules::Micros;
@@ -190,7 +191,8 @@ pub enum Called<'a> {
     Name(&'a str, &'a str),
 }
 
-/// The account of whom somebody else has let in. Of a domain with a directory it is the directory that says who that is.
+/// The account of whom somebody else has let in; a name is that of whose name is exactly this. Of a domain with a directory it
+/// is the directory that says who that is.
 ///
 /// # Errors
 /// 401 for a user of a directory who is disabled, 503 when a directory is away; [`Error::Pending`] until it is asked.
@@ -212,7 +214,10 @@ pub async fn let_in(tx: &mut Tx, slow: &mut SlowWork, called: Called<'_>) -> Res
     }
     match called {
         Called::Id(id) => account(tx, id).await,
-        Called::Name(name, domain) => find_account(tx, name, domain).await,
+        // As an id: to some databases `ädmin` is `admin`, and there is no password that only one of them knows.
+        Called::Name(name, domain) => {
+            find(tx, "l.name = ? AND l.domain_id = ?", args![Id(name), Id(domain)]).await
+        }
     }
 }
 

@@ -20,7 +20,23 @@ use crate::config::directory::{Aliases, Directory};
 
 /// Why nothing is known: in words for the log, without anything secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Away(pub String);
+pub enum Away {
+    /// No server is reached, so that whoever asks next would wait in vain.
+    Unreached(String),
+    /// A server is there, and did not say what was asked for; it may well say something else.
+    Unanswered(String),
+    /// The directory said it, and the database did not take it.
+    Unstored(String),
+}
+
+impl Away {
+    /// Why.
+    pub fn why(self) -> String {
+        match self {
+            Self::Unreached(why) | Self::Unanswered(why) | Self::Unstored(why) => why,
+        }
+    }
+}
 
 type Result<T, E = Away> = std::result::Result<T, E>;
 
@@ -161,7 +177,7 @@ impl Client {
         let within = if size == Size::Whole { WHOLE_WITHIN } else { WITHIN };
         let most = if size == Size::One { 1 } else { 0 };
         let asked = async {
-            let _place = self.readers.acquire().await.map_err(|e| Away(e.to_string()))?;
+            let _place = self.readers.acquire().await.map_err(|e| Away::Unanswered(e.to_string()))?;
             loop {
                 let mut reading = Box::pin(self.reading()).await?;
                 let is_new = reading.is_new;
@@ -179,12 +195,19 @@ impl Client {
                     }
                     // A server ends a connection that nobody used for long; or it went away without a word.
                     Ok(Err(_)) | Err(_) if !is_new => self.forget(),
+                    // A list that takes too long, or ends half-way, is the list's fault: there was a connection.
+                    Ok(Err(e)) if size == Size::Whole => return Err(Away::Unanswered(gone(&e).why())),
+                    Err(_) if size == Size::Whole => return Err(Away::Unanswered(late().why())),
                     Ok(Err(e)) => return Err(gone(&e)),
                     Err(_) => return Err(late()),
                 }
             }
         };
-        let found = timed(within, asked).await;
+        let found = match tokio::time::timeout(within, asked).await {
+            Ok(found) => found,
+            Err(_) if size == Size::Whole => Err(Away::Unanswered(late().why())),
+            Err(_) => Err(late()),
+        };
         if found.is_err() {
             self.forget();
         }
@@ -200,14 +223,16 @@ impl Client {
             return Ok(false);
         }
         let asked = async {
-            let _place = self.logins.acquire().await.map_err(|e| Away(e.to_string()))?;
+            let _place = self.logins.acquire().await.map_err(|e| Away::Unanswered(e.to_string()))?;
             // A new one: a connection belongs to whoever logged in by it last.
             let mut ldap = Box::pin(self.connect()).await?;
             let said = Box::pin(ldap.simple_bind(dn, password)).await.map_err(|e| gone(&e))?;
             let _ = ldap.unbind().await;
             match said.rc {
                 0 => Ok(true),
-                rc if SERVERS_OWN.contains(&rc) => Err(Away(format!("a login was answered with code {rc}"))),
+                rc if SERVERS_OWN.contains(&rc) => {
+                    Err(Away::Unanswered(format!("a login was answered with code {rc}")))
+                }
                 _ => Ok(false),
             }
         };
@@ -243,7 +268,7 @@ impl Client {
         let mut found = Vec::new();
         while let Some(entry) = stream.next().await? {
             if found.len() >= MOST_ENTRIES {
-                return Ok(Err(Away(format!("there are more than {MOST_ENTRIES} entries"))));
+                return Ok(Err(Away::Unanswered(format!("there are more than {MOST_ENTRIES} entries"))));
             }
             found.push(Entry::read(SearchEntry::construct(entry)));
         }
@@ -254,7 +279,7 @@ impl Client {
             SIZE_LIMIT if most > 0 && !found.is_empty() => Ok(Some(found)),
             NO_SUCH_OBJECT => Ok(None),
             // Of some entries nothing would be known, which is not that they are gone.
-            rc => Err(Away(format!("a search was answered with code {rc}"))),
+            rc => Err(Away::Unanswered(format!("a search was answered with code {rc}"))),
         })
     }
 
@@ -276,8 +301,12 @@ impl Client {
             let said = ldap.simple_bind(user, &password.0).await.map_err(|e| gone(&e))?;
             match said.rc {
                 0 => {}
-                49 => return Err(Away("[ldap] user and password are not taken".into())),
-                rc => return Err(Away(format!("the login of [ldap] user was answered with code {rc}"))),
+                49 => return Err(Away::Unreached("[ldap] user and password are not taken".into())),
+                rc => {
+                    return Err(Away::Unreached(format!(
+                        "the login of [ldap] user was answered with code {rc}"
+                    )));
+                }
             }
         }
         let now = Instant::now();
@@ -327,7 +356,7 @@ impl Client {
                 Err(e) => why = format!("{}: {e}", url.host_str().unwrap_or_default()),
             }
         }
-        Err(Away(why))
+        Err(Away::Unreached(why))
     }
 }
 
@@ -363,21 +392,25 @@ pub async fn timed<T>(within: Duration, asked: impl Future<Output = Result<T>>) 
 }
 
 fn late() -> Away {
-    Away("it did not answer in time".into())
+    Away::Unreached("it did not answer in time".into())
 }
 
 /// An error of the connection. What a server says of a login may repeat what was sent, so it is not in it.
 fn gone(e: &LdapError) -> Away {
     match e {
-        LdapError::LdapResult { result } => Away(format!("it answered with code {}", result.rc)),
-        other => Away(other.to_string()),
+        LdapError::LdapResult { result } => Away::Unanswered(format!("it answered with code {}", result.rc)),
+        other => Away::Unreached(other.to_string()),
     }
 }
 
 fn trusting(directory: &Directory) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let mut add = |file: &Path| {
-        let fault = |e: &dyn std::fmt::Display| Away(format!("{}: {e}", file.display()));
+        let fault = |e: &dyn std::fmt::Display| Away::Unreached(format!("{}: {e}", file.display()));
+        // Whoever opens a pipe waits for somebody to write.
+        if !std::fs::metadata(file).map_err(|e| fault(&e))?.is_file() {
+            return Err(fault(&"is not a file"));
+        }
         let found: Vec<CertificateDer<'static>> =
             CertificateDer::pem_file_iter(file).and_then(|found| found.collect()).map_err(|e| fault(&e))?;
         found.into_iter().try_for_each(|one| roots.add(one).map_err(|e| fault(&e)))
@@ -386,7 +419,7 @@ fn trusting(directory: &Directory) -> Result<ClientConfig> {
         add(file)?;
     }
     if let Some(dir) = &directory.ca_dir {
-        let files = std::fs::read_dir(dir).map_err(|e| Away(format!("{}: {e}", dir.display())))?;
+        let files = std::fs::read_dir(dir).map_err(|e| Away::Unreached(format!("{}: {e}", dir.display())))?;
         for file in files.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
             // There are others than certificates.
             let _ = add(&file);
@@ -416,6 +449,35 @@ mod tests {
             _ => None,
         };
         Arc::new(Directory::read(&set).expect("reads"))
+    }
+
+    #[test]
+    fn certificates_are_read_from_files_alone() {
+        // Whoever opens a pipe, or reads a device, may wait for ever.
+        for file in ["/dev/null", "/", "/nowhere"] {
+            let set = |name: &str| match name {
+                "url" => Some("ldaps://127.0.0.1:1".to_owned()),
+                "tls_cacertfile" => Some(file.to_owned()),
+                _ => None,
+            };
+            let directory = Arc::new(Directory::read(&set).expect("reads"));
+            let made = Client::new(directory).map(drop);
+            assert!(matches!(made, Err(Away::Unreached(_))), "{file}: {made:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_is_refused_says_nothing_of_the_server() {
+        // The size limit is exceeded; the list ends half-way; the server does not listen.
+        let limit = b"\x30\x0c\x02\x01\x01\x65\x07\x0a\x01\x04\x04\x00\x04\x00".to_vec();
+        let list = async |client: Client| {
+            let found = client.search(("ou=x", Depth::Tree), "(a=b)", &["a"], Size::Whole).await;
+            found.map(drop).expect_err("no list")
+        };
+        assert!(matches!(list(server_that_says(limit).await).await, Away::Unanswered(_)));
+        assert!(matches!(list(server_that_says(b"HTTP".to_vec()).await).await, Away::Unanswered(_)));
+        let nobody = Client::new(directory("ldap://127.0.0.1:1")).expect("made");
+        assert!(matches!(list(nobody).await, Away::Unreached(_)));
     }
 
     #[tokio::test]

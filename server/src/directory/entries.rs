@@ -85,6 +85,17 @@ impl Client {
         self.read_users(&named(&self.directory.users, name), Size::Few).await
     }
 
+    /// The work of trying a password, for a name that nobody has: how long it takes does not tell who is there. What was typed
+    /// is not sent.
+    ///
+    /// # Errors
+    /// As for a name that somebody has.
+    pub async fn nobodys_password(&self) -> Result<()> {
+        let Tree { id, dn, .. } = &self.directory.users;
+        let (nobody, any) = (crate::ids::uuid(), crate::ids::uuid());
+        self.is_password(&format!("{id}={nobody},{dn}"), &any).await.map(drop)
+    }
+
     /// The groups of a user, with those that these are in where groups are nested.
     ///
     /// # Errors
@@ -148,7 +159,7 @@ impl Client {
         attributes.extend(wanted.into_iter().flatten());
         let found = self.search((&d.users.dn, Depth::Tree), filter, &attributes, size).await?;
         let Some(found) = found else {
-            return Err(Away("[ldap] user_tree_dn: there is no such entry".into()));
+            return Err(Away::Unanswered("[ldap] user_tree_dn: there is no such entry".into()));
         };
         let mut users: Vec<User> = found.iter().filter_map(|entry| user(d, entry)).collect();
         if let Some(emulation) = &d.emulation {

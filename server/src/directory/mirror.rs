@@ -15,7 +15,7 @@ use crate::clock::SECOND;
 use crate::extra;
 use crate::facts::{self, Holders, RoleLossGuard};
 use crate::store::schema::Dialect;
-use crate::store::{CHUNK, DateTime, Delete, Id, Insert, Result, Select, Store, Tx, Update, WriteTx};
+use crate::store::{CHUNK, DateTime, Delete, Error, Id, Insert, Result, Select, Store, Tx, Update, WriteTx};
 use crate::system::System;
 
 /// So many users are written by one transaction, which others wait for.
@@ -42,7 +42,8 @@ pub struct Reads<'a> {
 type Called<'a> = BTreeMap<String, &'a str>;
 
 impl Reads<'_> {
-    /// Writes users with their groups, and who is gone, by their ids here. Returns the ids here of the users, by those there.
+    /// Writes users with their groups, and who is gone, by their ids here. Returns the ids here of the users, by those there;
+    /// one whose entry cannot be stored is not there.
     ///
     /// # Errors
     /// When the database fails.
@@ -54,17 +55,69 @@ impl Reads<'_> {
     ) -> Result<BTreeMap<String, String>> {
         let mut ids = BTreeMap::new();
         for some in found.chunks(AT_ONCE) {
-            let mut tx = store.write().await?;
-            let groups: BTreeSet<&Group> = some.iter().flat_map(|(_, groups)| groups).collect();
-            let groups = self.write_groups(&mut tx, &groups).await?;
-            ids.extend(self.write_users(&mut tx, some, &groups).await?);
-            tx.commit().await?;
+            ids.extend(self.written(store, some, &[]).await?);
         }
+        let locals = found.iter().map(|(user, _)| user.local.as_str());
+        let left_out: BTreeSet<&str> = locals.filter(|local| !ids.contains_key(*local)).collect();
+        let left_out = match left_out.is_empty() {
+            true => BTreeMap::new(),
+            false => self.mapped(&mut store.read().await?, Kind::User, &left_out).await?,
+        };
+        let gone: Vec<String> = gone.iter().cloned().chain(left_out.into_values()).collect();
         for some in gone.chunks(AT_ONCE) {
             let mut tx = store.write().await?;
             self.write_gone(&mut tx, some).await?;
             tx.commit().await?;
         }
+        Ok(ids)
+    }
+
+    /// Writes entries. If the database cannot keep one as it is, then those texts are left out that engines differ about; and
+    /// if that does not help, each is written by itself, so that no entry stands in the way of others.
+    async fn written(
+        &self,
+        store: &Store,
+        users: &[(User, Vec<Group>)],
+        groups: &[Group],
+    ) -> Result<BTreeMap<String, String>> {
+        match self.write(store, users, groups).await {
+            Err(Error::Refused(_)) => {}
+            done => return done,
+        }
+        let groups: Vec<Group> = groups.iter().filter_map(narrow_group).collect();
+        let users: Vec<(User, Vec<Group>)> = users.iter().filter_map(narrow_user).collect();
+        match self.write(store, &users, &groups).await {
+            Err(Error::Refused(_)) => {}
+            done => return done,
+        }
+        let mut ids = BTreeMap::new();
+        for group in &groups {
+            match self.write(store, &[], std::slice::from_ref(group)).await {
+                Err(Error::Refused(why)) => left_out(&group.local, &why),
+                done => drop(done?),
+            }
+        }
+        for user in &users {
+            match self.write(store, std::slice::from_ref(user), &[]).await {
+                Err(Error::Refused(why)) => left_out(&user.0.local, &why),
+                done => ids.extend(done?),
+            }
+        }
+        Ok(ids)
+    }
+
+    async fn write(
+        &self,
+        store: &Store,
+        users: &[(User, Vec<Group>)],
+        groups: &[Group],
+    ) -> Result<BTreeMap<String, String>> {
+        let mut tx = store.write().await?;
+        let groups: BTreeSet<&Group> =
+            groups.iter().chain(users.iter().flat_map(|(_, groups)| groups)).collect();
+        let groups = self.write_groups(&mut tx, &groups).await?;
+        let ids = self.write_users(&mut tx, users, &groups).await?;
+        tx.commit().await?;
         Ok(ids)
     }
 
@@ -79,10 +132,9 @@ impl Reads<'_> {
                 of_user.entry(member).or_default().push(group.clone());
             }
         }
-        for some in all.groups.chunks(AT_ONCE) {
-            let mut tx = store.write().await?;
-            self.write_groups(&mut tx, &some.iter().map(|(group, _)| group).collect()).await?;
-            tx.commit().await?;
+        let groups: Vec<Group> = all.groups.iter().map(|(group, _)| group.clone()).collect();
+        for some in groups.chunks(AT_ONCE) {
+            self.written(store, &[], some).await?;
         }
         let groups_of = |user: &User| of_user.get(user.local.as_str()).cloned().unwrap_or_default();
         let found: Vec<(User, Vec<Group>)> =
@@ -92,7 +144,7 @@ impl Reads<'_> {
         let gone: Vec<String> = self.known_users(&mut store.read().await?).await?;
         let gone: Vec<String> = gone.into_iter().filter(|id| !is_there.contains(id)).collect();
         self.users(store, &[], &gone).await?;
-        let locals: BTreeSet<&str> = all.groups.iter().map(|(group, _)| group.local.as_str()).collect();
+        let locals: BTreeSet<&str> = groups.iter().map(|group| group.local.as_str()).collect();
         let mut tx = store.write().await?;
         self.drop_groups(&mut tx, &locals).await?;
         let whole = Update::of("vicar_directory").set("read_at", self.at).key("domain_id", self.domain);
@@ -103,14 +155,13 @@ impl Reads<'_> {
         tx.commit().await
     }
 
-    /// The ids here of entries, by those there: new ones where there are none.
-    async fn ids<'b>(
+    /// The ids here of those entries that have one, by those there.
+    async fn mapped(
         &self,
-        tx: &mut WriteTx,
+        tx: &mut Tx,
         kind: Kind,
-        locals: impl IntoIterator<Item = &'b str>,
+        locals: &BTreeSet<&str>,
     ) -> Result<BTreeMap<String, String>> {
-        let locals: BTreeSet<&str> = locals.into_iter().collect();
         let mut out: BTreeMap<String, String> = BTreeMap::new();
         for part in locals.iter().copied().collect::<Vec<_>>().chunks(CHUNK) {
             let mut q = Select::new("SELECT m.local_id, m.public_id FROM id_mapping m");
@@ -119,36 +170,61 @@ impl Reads<'_> {
                 .id_in("m.local_id", part.iter().copied());
             out.extend(q.map(tx, |r| Ok((r.take::<String>()?, r.take::<String>()?))).await?);
         }
-        for local in locals {
-            if out.contains_key(local) {
+        Ok(out)
+    }
+
+    /// The ids here of entries, by those there: new ones where there are none. An entry that must not be taken for who has its
+    /// id already has none.
+    async fn ids<'b>(
+        &self,
+        tx: &mut WriteTx,
+        kind: Kind,
+        locals: impl IntoIterator<Item = &'b str>,
+    ) -> Result<BTreeMap<String, String>> {
+        let locals: BTreeSet<&str> = locals.into_iter().collect();
+        let mut out = self.mapped(tx, kind, &locals).await?;
+        let known: BTreeSet<String> = out.keys().cloned().collect();
+        let new = locals.iter().filter(|local| !known.contains(**local));
+        out.extend(new.map(|local| ((*local).to_owned(), public_id(self.domain, kind, local))));
+        if kind == Kind::User {
+            let linked = linked(tx, &out.values().collect::<Vec<_>>()).await?;
+            out.retain(|local, id| {
+                let is_free = !linked.contains(id);
+                if !is_free {
+                    left_out(local, "who has come through an identity provider has its id");
+                }
+                is_free
+            });
+        }
+        for local in locals.into_iter().filter(|local| !known.contains(*local)) {
+            let Some(id) = out.get(local) else { continue };
+            if let Some(other) = self.same_to_the_database(tx, kind, local).await? {
+                left_out(local, &format!("its id is the same to this database as that of {other:?}"));
+                out.remove(local);
                 continue;
             }
-            // To these engines, ids that differ by the case of letters are the same, as to a Keystone that uses one.
-            let other: Option<String> = match tx.dialect() {
-                Dialect::Mysql => {
-                    let sql = "SELECT m.public_id FROM id_mapping m
-                                WHERE m.domain_id = ? AND m.entity_type = ? AND LOWER(m.local_id) = ?";
-                    let key = args![Id(self.domain), kind.word(), local.to_lowercase()];
-                    tx.first(sql, key, |r| r.take()).await?
-                }
-                Dialect::Sqlite | Dialect::Postgres => None,
-            };
-            let id = match other {
-                Some(id) => id,
-                None => {
-                    let id = public_id(self.domain, kind, local);
-                    let row = Insert::into("id_mapping")
-                        .set("public_id", &id)
-                        .set("domain_id", self.domain)
-                        .set("local_id", local)
-                        .set("entity_type", kind.word());
-                    tx.execute(&System::Directory, &row).await?;
-                    id
-                }
-            };
-            out.insert(local.to_owned(), id);
+            let row = Insert::into("id_mapping")
+                .set("public_id", id)
+                .set("domain_id", self.domain)
+                .set("local_id", local)
+                .set("entity_type", kind.word());
+            tx.execute(&System::Directory, &row).await?;
         }
         Ok(out)
+    }
+
+    /// The other id in the directory that a new one cannot stand beside: a collation takes `jurgen` for `jürgen`, or `Ann` for
+    /// `ann`. A Keystone takes the second of them for the first.
+    async fn same_to_the_database(&self, tx: &mut Tx, kind: Kind, local: &str) -> Result<Option<String>> {
+        match tx.dialect() {
+            Dialect::Mysql => {
+                // Not an id, so compared by the collation of the column, as its unique key is.
+                let sql = "SELECT m.local_id FROM id_mapping m
+                            WHERE m.domain_id = ? AND m.entity_type = ? AND CONCAT(m.local_id, '') = ?";
+                tx.first(sql, args![Id(self.domain), kind.word(), local], |r| r.take()).await
+            }
+            Dialect::Sqlite | Dialect::Postgres => Ok(None),
+        }
     }
 
     /// Writes groups; their ids here, by those there.
@@ -158,8 +234,8 @@ impl Reads<'_> {
         groups: &BTreeSet<&Group>,
     ) -> Result<BTreeMap<String, String>> {
         let ids = self.ids(tx, Kind::Group, groups.iter().map(|group| group.local.as_str())).await?;
-        let of = |group: &Group| ids.get(&group.local).cloned().unwrap_or_default();
-        let called: Called<'_> = groups.iter().map(|group| (of(group), group.name.as_str())).collect();
+        let groups = || groups.iter().filter_map(|group| Some((*group, ids.get(&group.local)?)));
+        let called: Called<'_> = groups().map(|(group, id)| (id.clone(), group.name.as_str())).collect();
         let mut stored: BTreeMap<String, (String, String)> = BTreeMap::new();
         for part in ids.values().collect::<Vec<_>>().chunks(CHUNK) {
             let mut q = Select::new("SELECT g.id, g.name, g.description FROM \"group\" g");
@@ -170,12 +246,11 @@ impl Reads<'_> {
             });
             stored.extend(rows.await?);
         }
-        for group in groups {
-            let id = of(group);
+        for (group, id) in groups() {
             let description = group.description.clone().unwrap_or_default();
-            let is = stored.get(&id);
+            let is = stored.get(id);
             let name =
-                self.free_name(tx, "group", (&id, &group.name), is.map(|(name, _)| name), &called).await?;
+                self.free_name(tx, "group", (id, &group.name), is.map(|(name, _)| name), &called).await?;
             match is {
                 Some(as_stored) if *as_stored == (name.clone(), description.clone()) => {}
                 Some(_) => {
@@ -212,15 +287,17 @@ impl Reads<'_> {
         if stored == Some(&plain) {
             return Ok(plain);
         }
-        let sql = format!("SELECT h.{column} FROM \"{table}\" h WHERE h.domain_id = ? AND h.name = ?");
-        let holder: Option<String> = tx.first(&sql, args![Id(self.domain), &plain], |r| r.take()).await?;
-        let Some(holder) = holder.filter(|holder| holder != id) else { return Ok(plain) };
+        let sql =
+            format!("SELECT h.{column}, h.name FROM \"{table}\" h WHERE h.domain_id = ? AND h.name = ?");
+        let holder: Option<(String, String)> =
+            tx.first(&sql, args![Id(self.domain), &plain], |r| Ok((r.take()?, r.take()?))).await?;
+        let Some((holder, held)) = holder.filter(|(holder, _)| holder != id) else { return Ok(plain) };
         let with_id = |id: &str| {
             let start: String = name.chars().take(most - 15).collect();
             format!("{start} ({})", id.chars().take(12).collect::<String>())
         };
         let keeps = match called.get(&holder) {
-            Some(now) => now.to_lowercase() == name.to_lowercase(),
+            Some(now) => now.chars().take(most).eq(held.chars()),
             None => table == "group" || self.is_fresh(tx, &holder).await?,
         };
         if keeps {
@@ -406,7 +483,10 @@ impl Reads<'_> {
         let newer = self.newer(tx, &all).await?;
         let gone: Vec<&str> = ids.iter().filter(|id| !newer.contains(*id)).map(String::as_str).collect();
         let there: Vec<String> = stored_users(tx, &all).await?.into_keys().collect();
-        let there: Vec<&str> = there.iter().map(String::as_str).filter(|id| gone.contains(id)).collect();
+        // The row of who has come through an identity provider is not the directory's.
+        let linked = linked(tx, &all).await?;
+        let is_ours = |id: &&str| gone.contains(id) && !linked.contains(*id);
+        let there: Vec<&str> = there.iter().map(String::as_str).filter(is_ours).collect();
         if !there.is_empty() {
             let guard = RoleLossGuard::begin(tx, there.iter().map(|id| (*id).to_owned())).await?;
             for (table, column) in [
@@ -459,6 +539,61 @@ impl Reads<'_> {
 async fn end_tokens(tx: &mut WriteTx, user: &str) -> Result<()> {
     let event = Event { user: Some(user.to_owned()), ..Event::default() };
     facts::revoke(tx, &System::Directory, event).await
+}
+
+/// Tells the operator of an entry that is not there for us.
+fn left_out(local: &str, why: &str) {
+    tracing::warn!(entry = local, why, "directory: an entry is left out");
+}
+
+/// Texts of a user or group are left out if they are longer, in bytes of JSON: two of them fit the columns of every engine.
+const LONGEST_TEXT: usize = 30_000;
+
+/// Whether every engine can keep it: characters of more than three bytes are not in the tables of every Keystone.
+fn is_narrow(text: &str) -> bool {
+    text.chars().all(|c| c <= '\u{ffff}')
+}
+
+/// A text that every engine can keep.
+fn narrow(text: &Option<String>) -> Option<String> {
+    let fits =
+        |text: &String| is_narrow(text) && Value::from(text.as_str()).to_string().len() <= LONGEST_TEXT;
+    text.clone().filter(fits)
+}
+
+/// A group without what some engine cannot keep; nothing if that is its id or name.
+fn narrow_group(group: &Group) -> Option<Group> {
+    if !is_narrow(&group.local) || !is_narrow(&group.name) {
+        left_out(&group.local, "its id or name has characters that the database cannot keep");
+        return None;
+    }
+    Some(Group { description: narrow(&group.description), ..group.clone() })
+}
+
+/// A user, likewise.
+fn narrow_user((user, groups): &(User, Vec<Group>)) -> Option<(User, Vec<Group>)> {
+    if !is_narrow(&user.local) || !is_narrow(&user.name) {
+        left_out(&user.local, "its id or name has characters that the database cannot keep");
+        return None;
+    }
+    let user = User {
+        mail: narrow(&user.mail),
+        description: narrow(&user.description),
+        default_project: narrow(&user.default_project),
+        ..user.clone()
+    };
+    Some((user, groups.iter().filter_map(narrow_group).collect()))
+}
+
+/// Those of some users who have come through an identity provider.
+async fn linked(tx: &mut Tx, ids: &[&String]) -> Result<BTreeSet<String>> {
+    let mut out = BTreeSet::new();
+    for part in ids.chunks(CHUNK) {
+        let mut q = Select::new("SELECT f.user_id FROM federated_user f");
+        q.id_in("f.user_id", part.iter().copied());
+        out.extend(q.map(tx, |r| r.take::<String>()).await?);
+    }
+    Ok(out)
 }
 
 /// A user of a directory, as stored.

@@ -54,8 +54,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 struct Known {
     client: Option<Arc<Client>>,
     away: Option<Instant>,
+    /// When all of it could not be read, which says nothing of single users.
+    no_whole: Option<Instant>,
     /// Whoever reads all of it has this.
     whole: Arc<tokio::sync::Mutex<()>>,
+    /// Whoever reads the certificates.
+    making: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// All directories.
@@ -79,11 +83,11 @@ impl std::fmt::Debug for Service {
 type Said<T> = Result<T, Away>;
 
 fn nobody() -> Away {
-    Away("it shows nobody at all, and it had users: is its tree or filter another, or what its reader may see?".into())
+    Away::Unanswered("it shows nobody at all, and it had users: is its tree or filter another, or what its reader may see?".into())
 }
 
 fn broken(e: store::Error) -> Away {
-    Away(format!("what it said could not be stored: {e}"))
+    Away::Unstored(e.to_string())
 }
 
 impl Service {
@@ -151,16 +155,26 @@ impl Service {
         done.await.ok().flatten().unwrap_or(Login::Away)
     }
 
-    /// Notes and logs that a directory was away.
+    /// Logs that something is not known; and notes it when a directory is not reached, so that nobody waits for it in vain.
     fn said<T>(&self, domain: &str, said: Said<T>) -> Option<T> {
         match said {
-            Ok(said) => Some(said),
-            Err(Away(why)) => {
+            Ok(said) => return Some(said),
+            Err(Away::Unstored(why)) => {
+                tracing::error!(
+                    domain,
+                    why,
+                    "what a directory says cannot be stored, or the database is away"
+                );
+            }
+            Err(Away::Unanswered(why)) => {
                 tracing::warn!(domain, why, "a directory does not say what has to be known");
+            }
+            Err(Away::Unreached(why)) => {
+                tracing::warn!(domain, why, "a directory is away");
                 self.with(domain, |known| known.away = Some(Instant::now()));
-                None
             }
         }
+        None
     }
 
     /// Whether the directory was away a moment ago. Whoever is told so has not asked it, so that does not go on for longer by them.
@@ -174,15 +188,30 @@ impl Service {
     }
 
     /// The directory of a domain, if it has one.
-    async fn client(&self, tx: &mut Tx, domain: &str) -> Said<Option<Arc<Client>>> {
-        let Some(directory) = self.configured(tx, domain).await? else { return Ok(None) };
-        let is = self.with(domain, |known| known.client.clone());
-        if let Some(client) = is.filter(|client| client.directory == directory) {
+    async fn client(&self, store: &Store, domain: &str) -> Said<Option<Arc<Client>>> {
+        let mut tx = store.read().await.map_err(broken)?;
+        let Some(directory) = self.configured(&mut tx, domain).await? else { return Ok(None) };
+        drop(tx);
+        let known = || self.with(domain, |known| known.client.clone());
+        let is_it = |client: &Arc<Client>| client.directory == directory;
+        if let Some(client) = known().filter(is_it) {
             return Ok(Some(client));
         }
-        // Files are read.
-        let made = tokio::task::spawn_blocking(move || Client::new(directory)).await;
-        let client = Arc::new(made.map_err(|e| Away(e.to_string()))??);
+        // Files are read, which may stand still: by one thread for a domain, and nobody waits for longer than for a server.
+        let making = self.with(domain, |known| Arc::clone(&known.making));
+        let made = async {
+            let making = making.lock_owned().await;
+            if let Some(client) = known().filter(is_it) {
+                return Ok(client);
+            }
+            let directory = Arc::clone(&directory);
+            let made = tokio::task::spawn_blocking(move || {
+                let _making = making;
+                Client::new(directory)
+            });
+            made.await.map_err(|e| Away::Unanswered(e.to_string()))?.map(Arc::new)
+        };
+        let client = timed(WITHIN, made).await?;
         self.with(domain, |known| known.client = Some(Arc::clone(&client)));
         Ok(Some(client))
     }
@@ -255,9 +284,7 @@ impl Service {
 
     /// Whether there is a directory that was read.
     async fn users_of(&self, store: &Store, domain: &str, users: &[(String, String)]) -> Said<bool> {
-        let mut tx = store.read().await.map_err(broken)?;
-        let Some(client) = self.client(&mut tx, domain).await? else { return Ok(false) };
-        drop(tx);
+        let Some(client) = self.client(store, domain).await? else { return Ok(false) };
         let at = self.clock.now();
         let locals: Vec<String> = users.iter().map(|(_, local)| local.clone()).collect();
         let found = timed(WITHIN, with_groups(&client, &locals)).await?;
@@ -275,20 +302,24 @@ impl Service {
     async fn whole(&self, store: &Store, domain: &str) -> Outcome {
         let turn = self.with(domain, |known| Arc::clone(&known.whole));
         let _turn = turn.lock().await;
-        if self.is_paused(domain) {
+        let failed = self.with(domain, |known| known.no_whole.is_some_and(|at| at.elapsed() < PAUSE));
+        if failed || self.is_paused(domain) {
             return Outcome::Away;
         }
         match self.said(domain, self.whole_of(store, domain).await) {
             Some(true) => Outcome::Read,
             Some(false) => Outcome::Nobodys,
-            None => Outcome::Away,
+            None => {
+                self.with(domain, |known| known.no_whole = Some(Instant::now()));
+                Outcome::Away
+            }
         }
     }
 
     async fn whole_of(&self, store: &Store, domain: &str) -> Said<bool> {
+        let Some(client) = self.client(store, domain).await? else { return Ok(false) };
         let at = self.clock.now();
         let mut tx = store.read().await.map_err(broken)?;
-        let Some(client) = self.client(&mut tx, domain).await? else { return Ok(false) };
         let sql = "SELECT read_at FROM vicar_directory WHERE domain_id = ?";
         let read: Option<i64> = tx.first(sql, args![Id(domain)], |r| r.take()).await.map_err(broken)?;
         // Somebody was first.
@@ -298,7 +329,9 @@ impl Service {
         let sql = "SELECT 1 FROM nonlocal_user WHERE domain_id = ? LIMIT 1";
         let has_users = tx.exists(sql, args![Id(domain)]).await.map_err(broken)?;
         drop(tx);
-        let whole = timed(WHOLE_WITHIN, client.whole()).await?;
+        // With nested groups it is many questions.
+        let late = |_| Away::Unanswered("all of it did not come in time".into());
+        let whole = tokio::time::timeout(WHOLE_WITHIN, client.whole()).await.map_err(late)??;
         if whole.users.is_empty() && has_users {
             return Err(nobody());
         }
@@ -308,16 +341,23 @@ impl Service {
     }
 
     async fn try_login(&self, store: &Store, domain: &str, who: Who, password: Option<&str>) -> Said<Login> {
-        let mut tx = store.read().await.map_err(broken)?;
-        let Some(client) = self.client(&mut tx, domain).await? else { return Ok(Login::Nobody) };
-        drop(tx);
+        let Some(client) = self.client(store, domain).await? else { return Ok(Login::Nobody) };
         let at = self.clock.now();
         let asked = async {
             let mut found = match &who {
                 Who::Local(id) => client.users(std::slice::from_ref(id)).await?,
                 Who::Named(name) => client.users_named(name).await?,
             };
-            let (Some(user), None) = (found.pop(), found.pop()) else { return Ok(Err(Login::Nobody)) };
+            // A server may take other letters, or blanks, for the same. That counts for whoever knows the password.
+            if let (Who::Named(name), None) = (&who, password) {
+                found.retain(|user| user.name == *name);
+            }
+            let (Some(user), None) = (found.pop(), found.pop()) else {
+                if password.is_some() {
+                    client.nobodys_password().await?;
+                }
+                return Ok(Err(Login::Nobody));
+            };
             if let Some(password) = password
                 && !client.is_password(&user.dn, password).await?
             {
@@ -348,7 +388,7 @@ async fn with_groups(client: &Arc<Client>, locals: &[String]) -> Said<Vec<(User,
             asked.spawn(async move { client.groups_of(&user).await.map(|groups| (user, groups)) });
         }
         while let Some(done) = asked.join_next().await {
-            found.push(done.map_err(|e| Away(e.to_string()))??);
+            found.push(done.map_err(|e| Away::Unanswered(e.to_string()))??);
         }
     }
     Ok(found)
@@ -404,7 +444,9 @@ async fn stored(tx: &mut Tx, domain: &str) -> Said<Option<Arc<Directory>>> {
     let read = Directory::read(&whole).map(|directory| Some(Arc::new(directory)));
     let password = text("ldap", "password").filter(|password| !password.is_empty());
     // What is wrong is told with its value, which the password may be put into.
-    read.map_err(|fault| Away(password.map_or(fault.clone(), |password| fault.replace(&password, "***"))))
+    read.map_err(|fault| {
+        Away::Unanswered(password.map_or(fault.clone(), |password| fault.replace(&password, "***")))
+    })
 }
 
 #[cfg(test)]
@@ -441,5 +483,11 @@ mod tests {
         service.with("d", |known| known.away = Some(past));
         assert_eq!(log_in().await, Login::Away);
         assert!(since() > Some(past));
+        // What is not the server's being away keeps nobody else waiting.
+        service.with("d", |known| known.away = None);
+        for fault in [Away::Unanswered("a size limit".into()), Away::Unstored("a text".into())] {
+            assert_eq!(service.said::<()>("d", Err(fault)), None);
+            assert_eq!(since(), None);
+        }
     }
 }

@@ -188,7 +188,10 @@ pub async fn require_group(tx: &mut Tx, group: &str) -> Result<()> {
 }
 
 /// The domain of a group of a directory; nothing for other groups.
-async fn domain_of_group(tx: &mut Tx, group: &str) -> Result<Option<String>> {
+///
+/// # Errors
+/// When the database fails.
+pub async fn domain_of_group(tx: &mut Tx, group: &str) -> Result<Option<String>> {
     if tx.directories().is_none() {
         return Ok(None);
     }

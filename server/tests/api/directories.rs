@@ -4,8 +4,11 @@
 use serde_json::{Value, json};
 use vicar::args;
 use vicar::clock::SECOND;
+use vicar::directory::entries::{Group, User, Whole};
+use vicar::directory::mirror::Reads;
+use vicar::store::schema::Dialect;
 
-use crate::support::{Answer, Cast, ids};
+use crate::support::{Answer, Cast, count, ids};
 
 const INI: &str =
     "[identity]\ndomain_specific_drivers_enabled = true\ndomain_configurations_from_database = true\n";
@@ -303,4 +306,121 @@ fn what_is_explained_rests_on_what_is_known_now() {
     assert_eq!(allowed(explain(&admin, &questions[1])), false);
     read_now(&c, false);
     assert_eq!(allowed(explain(&admin, &look)), false);
+}
+
+/// What a directory says of the domain `default`.
+fn reads(c: &Cast) -> Reads<'static> {
+    Reads { domain: "default", at: c.s.clock.now(), span: SPAN, is_whole: false }
+}
+
+fn entry(local: &str) -> User {
+    User {
+        local: local.into(),
+        dn: format!("uid={local},ou=x"),
+        name: local.into(),
+        enabled: true,
+        mail: None,
+        description: None,
+        default_project: None,
+    }
+}
+
+/// Whether each of these is there when they are read together.
+fn are_there(c: &Cast, found: &[User]) -> Vec<bool> {
+    let all: Vec<(User, Vec<Group>)> = found.iter().map(|user| (user.clone(), vec![])).collect();
+    let ids = c.s.runtime.block_on(reads(c).users(&c.s.app.store, &all, &[])).expect("stores");
+    found.iter().map(|user| ids.contains_key(&user.local)).collect()
+}
+
+#[test]
+fn two_entries_are_never_one_user() {
+    let c = Cast::with(INI);
+    serve(&c, "default");
+    let are_alike = c.s.app.store.dialect() == Dialect::Mysql;
+    let second = !are_alike;
+    for (first, others) in [("j\u{fc}rgen", ["jurgen", "J\u{dc}RGEN"]), ("ann", ["ann ", "\u{e4}nn"])] {
+        assert_eq!(are_there(&c, &[entry(first)]), [true]);
+        // The one that is known stays who they are, and who comes with them is there.
+        let found = [entry(others[0]), entry(first), entry(others[1]), entry(&format!("{first}2"))];
+        assert_eq!(are_there(&c, &found), [second, true, second, true], "{first}");
+        let sql = "SELECT COUNT(*) FROM id_mapping WHERE public_id IN
+                     (SELECT user_id FROM nonlocal_user WHERE domain_id = 'default')";
+        assert_ne!(c.s.sql_text(sql, &[]).as_deref(), Some("0"));
+    }
+    let group = |local: &str| Group { local: local.into(), name: local.into(), description: None };
+    let groups = ["staff", "STAFF", "st\u{e4}ff"].map(|local| (group(local), vec![]));
+    let whole = Whole { users: vec![], groups: groups.into() };
+    c.s.runtime.block_on(reads(&c).whole(&c.s.app.store, whole)).expect("stores");
+    let stored = "SELECT 1 FROM id_mapping WHERE entity_type = 'group'";
+    assert_eq!(count(&c.s, stored, &[]), if are_alike { 1 } else { 3 });
+}
+
+#[test]
+fn what_cannot_be_stored_of_one_entry_stops_no_other() {
+    let c = Cast::with(INI);
+    serve(&c, "default");
+    let smile = "\u{1f600}";
+    let described = |local: &str, text: String| User { description: Some(text), ..entry(local) };
+    let found = [entry("a"), described("b", smile.into()), described("c", "x".repeat(70_000)), entry("d")];
+    assert_eq!(are_there(&c, &found), [true; 4]);
+    // Whether one is there whose id has such characters is the engine's affair, and nobody else's.
+    let there =
+        are_there(&c, &[entry("e"), entry(smile), User { name: smile.into(), ..entry("f") }, entry("g")]);
+    assert_eq!((there[0], there[3]), (true, true));
+    let group = |local: &str, text: &str| Group {
+        local: local.into(),
+        name: local.into(),
+        description: Some(text.into()),
+    };
+    let groups = [(group("g", smile), vec!["a".into()]), (group("h", &"x".repeat(70_000)), vec![])];
+    let whole = Whole { users: vec![entry("a")], groups: groups.into() };
+    c.s.runtime.block_on(reads(&c).whole(&c.s.app.store, whole)).expect("stores");
+    assert_eq!(count(&c.s, "SELECT 1 FROM \"group\" WHERE name IN ('g', 'h')", &[]), 2);
+    assert_eq!(count(&c.s, "SELECT user_id FROM nonlocal_user WHERE name = 'a'", &[]), 1);
+}
+
+#[test]
+fn nobody_of_a_directory_gets_the_account_of_who_came_through_a_provider() {
+    use vicar_rules::directory::{Kind, public_id};
+    let c = Cast::with(INI);
+    serve(&c, "default");
+    let id = public_id("default", Kind::User, "zoe");
+    for sql in [
+        "INSERT INTO \"user\" (id, extra, enabled, domain_id) VALUES (?, '{}', TRUE, 'default')",
+        "INSERT INTO federated_user (user_id, idp_id, protocol_id, unique_id, display_name) VALUES (?, 'p', 'm', 'zoe', 'zoe')",
+    ] {
+        if sql.contains("federated") {
+            c.s.sql_run(
+                "INSERT INTO identity_provider (id, enabled, domain_id) VALUES ('p', TRUE, 'default')",
+                &[],
+            );
+            c.s.sql_run(
+                "INSERT INTO federation_protocol (id, idp_id, mapping_id) VALUES ('m', 'p', 'x')",
+                &[],
+            );
+        }
+        c.s.sql_run(sql, args![&id]);
+    }
+    assert_eq!(are_there(&c, &[entry("yan"), entry("zoe")]), [true, false]);
+    assert_eq!(count(&c.s, "SELECT 1 FROM id_mapping WHERE public_id = ?", args![&id]), 0);
+    assert_eq!(count(&c.s, "SELECT 1 FROM nonlocal_user WHERE user_id = ?", args![&id]), 0);
+    assert_eq!(count(&c.s, "SELECT 1 FROM federated_user WHERE user_id = ?", args![&id]), 1);
+}
+
+#[test]
+fn a_directory_is_read_for_those_who_may_look_at_its_groups() {
+    let c = Cast::with(INI);
+    let group = c.s.group("staff", "default", &[]);
+    let (alice, admin) = (c.s.on("alice", &c.p), c.s.admin());
+    serve(&c, "default");
+    for (id, kind) in [(group.as_str(), "group"), ("gone", "group")] {
+        c.s.sql_run(
+            "INSERT INTO id_mapping (public_id, domain_id, local_id, entity_type) VALUES (?, 'default', ?, ?)",
+            args![id, id, kind],
+        );
+        for path in [format!("/v3/groups/{id}"), format!("/v3/groups/{id}/users")] {
+            c.s.get(&alice, &path).expect(403);
+            away(c.s.get(&admin, &path));
+        }
+    }
 }

@@ -475,6 +475,31 @@ fn a_local_user_of_a_directory_is_who_the_directory_says() {
 }
 
 #[test]
+fn whoever_shows_no_password_is_who_is_called_exactly_so() {
+    let by_name = |domain: &str| {
+        one_rule(json!({"user": {"name": "{0}", "type": "local", "domain": {"name": domain}}}))
+    };
+    let c = Cloud::with("", by_name("Default"), "1.0");
+    let bob = c.s.user("bob");
+    assert_eq!(Cloud::user_id(&c.come(&[("OIDC-sub", "bob")]).expect(201)), bob);
+    for other in ["BOB", "b\u{f6}b", "\u{ff42}ob"] {
+        c.come(&[("OIDC-sub", other)]).expect(401);
+    }
+    c.map(by_name("d\u{e9}fault"), "1.0");
+    c.come(&[("OIDC-sub", "bob")]).expect(401);
+    // Groups likewise.
+    let staff = c.s.group("staff", "D", &[]);
+    let group = |name: &str| {
+        one_rule(json!({"user": {"name": "{0}"}, "group": {"name": name, "domain": {"id": "D"}}}))
+    };
+    for (name, groups) in [("staff", json!([{"id": staff}])), ("STAFF", json!([]))] {
+        c.map(group(name), "1.0");
+        let came = c.come(&[("OIDC-sub", "ann")]).expect(201);
+        assert_eq!(came.body["token"]["user"]["OS-FEDERATION"]["groups"], groups, "{name}");
+    }
+}
+
+#[test]
 fn a_mapping_puts_nobody_into_a_group_of_a_directory() {
     let by_name = |domain: &str| {
         one_rule(json!({"user": {"name": "{0}"}, "group": {"name": "staff", "domain": {"id": domain}}}))
@@ -503,15 +528,18 @@ fn nobody_comes_as_a_user_of_a_directory() {
     let local = json!({"user": {"name": "{0}", "domain": {"id": "L"}}});
     let c = Cloud::with(STORED, one_rule(local), "1.0");
     with_a_directory(&c);
-    let ann = Cloud::user_id(&c.come(&[("OIDC-sub", "ann")]).expect(201));
-    let token = c.come(&[("OIDC-sub", "ann")]).expect(201).token();
-    c.s.validate(&token).expect(200);
-    // Both ids are SHA-256 of the domain, `user`, and who they are there.
-    in_the_directory(&c, &ann, "user");
+    // Neither who is not known there yet, nor, below, who came before the domain had a directory.
+    c.come(&[("OIDC-sub", "ann")]).expect(409);
+    let driver = |value: &str| {
+        c.s.sql_run("UPDATE whitelisted_config SET value = ? WHERE \"option\" = 'driver'", args![value]);
+    };
+    driver("\"sql\"");
+    c.come(&[("OIDC-sub", "ann")]).expect(201);
+    driver("\"ldap\"");
+    c.come(&[("OIDC-sub", "ann")]).expect(409);
+    c.map(one_rule(json!({"user": {"name": "{0}"}})), "1.0");
     c.come(&[("OIDC-sub", "ann")]).expect(409);
     c.come(&[("OIDC-sub", "bob")]).expect(201);
-    in_the_directory(&c, "8ab967191cfe17a54e9ae0afbb23d66c52826cfa73ce53b78350ef771e43e06d", "user");
-    c.come(&[("OIDC-sub", "carol")]).expect(409);
     assert_eq!(count(&c.s, "SELECT id FROM federated_user", &[]), 2);
 }
 

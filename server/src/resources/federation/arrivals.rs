@@ -89,7 +89,11 @@ async fn local(s: &mut Writing<'_>, user: &Named, domain: Option<&Named>) -> Res
 async fn domain_id(tx: &mut Tx, domain: &Named) -> Result<String> {
     let (found, named) = match domain {
         Named::Id(id) => (facts::domain(tx, id).await?, id),
-        Named::Name(name) => (facts::domain_named(tx, name).await?, name),
+        Named::Name(name) => {
+            // To some databases other letters are the same.
+            let found = facts::domain_named(tx, name).await?;
+            (found.filter(|domain| domain.name == *name), name)
+        }
     };
     Ok(found.ok_or_else(|| Error::NotFound("domain", named.clone()))?.id)
 }
@@ -107,19 +111,26 @@ impl Shadow<'_> {
     async fn receive(&self, s: &mut Writing<'_>) -> Result<Arrived> {
         let groups = self.groups(&mut s.tx).await?;
         let roles = self.roles(&mut s.tx).await?;
-        let sql = "SELECT user_id, display_name FROM federated_user
-                    WHERE idp_id = ? AND protocol_id = ? AND unique_id = ?";
+        let sql = "SELECT f.user_id, f.display_name, u.domain_id FROM federated_user f
+                     JOIN \"user\" u ON u.id = f.user_id
+                    WHERE f.idp_id = ? AND f.protocol_id = ? AND f.unique_id = ?";
         let (provider, protocol) = (&self.comer.way.provider, &self.comer.protocol);
-        let read = |r: &mut Row| Ok((r.take::<String>()?, r.take::<Option<String>>()?));
+        let read = |r: &mut Row| Ok((r.take::<String>()?, r.take::<Option<String>>()?, r.take::<String>()?));
         let args = args![Id(provider), Id(protocol), Id(self.unique_id)];
         let known = s.tx.first(sql, args, read).await?;
-        let id = known.as_ref().map_or_else(|| self.id(), |(user, _)| user.clone());
-        // Both ids are made alike, of the domain and of what somebody is called there.
-        if facts::directories::has_user(&mut s.tx, &id).await? {
-            return Err(Error::taken("federated_user", "this user is one of a directory"));
+        // Both ids are made alike, of the domain and of what somebody is called there. Whoever came before the user of the
+        // directory would be them from then on.
+        let domain = known.as_ref().map_or(self.domain, |(_, _, domain)| domain);
+        let id = known.as_ref().map_or_else(|| self.id(), |(user, ..)| user.clone());
+        let tx = &mut s.tx;
+        if facts::directories::is_served(tx, domain).await? || facts::directories::has_user(tx, &id).await? {
+            return Err(Error::taken(
+                "federated_user",
+                "the users of this domain are those of its directory",
+            ));
         }
         let user = match known {
-            Some((user, shown)) => {
+            Some((user, shown, _)) => {
                 self.refresh(s, &user, shown.as_deref()).await?;
                 user
             }
@@ -175,7 +186,8 @@ impl Shadow<'_> {
                 return Err(of_a_directory(name));
             }
             let sql = "SELECT id FROM \"group\" WHERE name = ? AND domain_id = ?";
-            groups.extend(tx.column::<String>(sql, args![name.as_str(), Id(&domain)]).await?);
+            // Exactly this name, as of an id.
+            groups.extend(tx.column::<String>(sql, args![Id(name.as_str()), Id(&domain)]).await?);
         }
         Ok(groups)
     }

@@ -7,7 +7,6 @@ use super::Group;
 use super::sql::{self, Membership};
 use crate::authz::{Reading, Writing};
 use crate::error::{Error, Result};
-use crate::facts::directories;
 use crate::http::request::no_content;
 use crate::resource::Record;
 use crate::resources::users;
@@ -15,7 +14,7 @@ use crate::resources::users;
 /// `GET /v3/groups/{group_id}/users`
 pub async fn users(s: &mut Reading<'_>) -> Result<Response> {
     let id = s.param("group_id")?;
-    directories::require_group(&mut s.tx, id).await?;
+    super::require_read(s, Op::ListUsersInGroup, id).await?;
     let group = Record::<Group>::load(&mut s.tx, id).await?;
     let group = s.authorize_found(Op::ListUsersInGroup, group, || Record::<Group>::missing(id))?;
     users::http::of_group(s, &group.id, group.text("domain_id")).await

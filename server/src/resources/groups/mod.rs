@@ -112,8 +112,23 @@ impl Plain for Group {
 /// 403 or 404.
 pub async fn get(s: &mut Reading<'_>) -> Result<Response> {
     let id = s.param("group_id")?;
-    facts::directories::require_group(&mut s.tx, id).await?;
+    require_read(s, Op::GetGroup, id).await?;
     resource::get::<Group>(s).await
+}
+
+/// Has a group of a directory known, with its members, for whoever may look at it by what is known of it already: all of the
+/// directory is read for it.
+///
+/// # Errors
+/// 403, or 503 when the directory is away.
+async fn require_read(s: &mut Reading<'_>, op: Op, id: &str) -> Result<()> {
+    let Some(domain) = facts::directories::domain_of_group(&mut s.tx, id).await? else { return Ok(()) };
+    let facts = match Record::<Group>::load(&mut s.tx, id).await? {
+        Some(group) => group.policy_facts(),
+        None => Facts::none().with(Fact::GroupId, id).with(Fact::GroupDomain, &domain),
+    };
+    s.authorize(op, facts)?;
+    Ok(facts::directories::require_whole(&mut s.tx, &domain).await?)
 }
 
 /// The longest list of users or groups that is stored for a domain, where what is stored has an effect.
