@@ -12,13 +12,12 @@ use vicar_rules::refusal::Refusal;
 use vicar_rules::revocation::Event;
 use vicar_rules::token::{Act, Kind, is_factor};
 
+use super::federated::{Came, arrive};
 use super::scope::{self, domain, reference};
 use crate::app::App;
 use crate::auth::application_credential;
 use crate::auth::certificate;
 use crate::auth::external::{self, Remote, Shown};
-use crate::auth::federated;
-use crate::auth::fernet::Federated;
 use crate::auth::issue::{self, Identity, ScopeRequest, may_rescope};
 use crate::auth::lockout::Epoch;
 use crate::auth::login::{self, Login, Passed};
@@ -31,13 +30,12 @@ use crate::authz::{self, Caller, NoObject, Object, Reading, SlowWork, Writing};
 use crate::clock;
 use crate::error::{Error, RECEIPT, Result};
 use crate::extra;
-use crate::facts::workloads::Signed;
 use crate::facts::{self, Place, evidence};
 use crate::http::Request;
 use crate::http::client_certificate;
 use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, no_content, ok, rendered, with_header};
 use crate::reason::Reason;
-use crate::resources::federation::arrivals::{self, Arrived};
+use crate::resources::federation::arrivals::Arrived;
 use crate::resources::oauth1::signed_login;
 use crate::resources::projects::{Held, list_held};
 use crate::schema;
@@ -426,65 +424,6 @@ async fn identify(
         }
     }
     Ok((who, proofs))
-}
-
-/// Where somebody came from.
-#[derive(Default)]
-struct Came {
-    /// By which protocol of which provider; nothing for a user who was here before and only logs in this way.
-    federated: Option<Federated>,
-    /// Which workload it is, where the provider has signed it.
-    workload: Option<Signed>,
-}
-
-/// Receives who comes through the identity provider that a login names, as a front server says of them.
-async fn arrive(
-    s: &mut Writing<'_>,
-    method: &str,
-    mut data: Map<String, Value>,
-    remote: Option<&Remote>,
-) -> Result<(Arrived, Came)> {
-    let mut part = |name: &str| match data.remove(name) {
-        Some(Value::String(text)) => Ok(text),
-        _ => {
-            Err(Error::BadRequest(format!("auth.identity.{method}.{name}: is required and must be a string")))
-        }
-    };
-    let (provider, protocol) = (part("identity_provider")?, part("protocol")?);
-    let user = remote.map(|remote| remote.user.as_str());
-    let (request, told) = (s.request, &s.app.config.federation);
-    let at = (provider.as_str(), protocol.as_str());
-    let way = federated::way(&mut s.tx, at).await?;
-    federated::note_try(&request.line, &provider);
-    // Whoever shows a token has chosen, whatever a front server says.
-    let bearer = match s.app.providers.has(&provider, &protocol) {
-        true => request.bearer()?,
-        false => None,
-    };
-    let mut workload = None;
-    let said = match (s.slow.came(), bearer) {
-        (None, Some(token)) => Some(s.slow.bearer(at, token)?),
-        (came, _) => came,
-    };
-    let comer = match said {
-        Some(said) => {
-            workload = Some(Signed { provider: provider.clone(), workload: said.workload });
-            let of = |name: &str| Ok(said.attributes.get(name).cloned());
-            federated::comer(&mut s.tx, s.app.auth(), s.slow, way, None, of).await?
-        }
-        None => {
-            let of = |name: &str| match (name, user) {
-                ("REMOTE_USER", Some(user)) => Ok(Some(user.to_owned())),
-                _ => request.told_attribute(&told.from, &told.headers, name),
-            };
-            federated::comer(&mut s.tx, s.app.auth(), s.slow, way, user, of).await?
-        }
-    };
-    let arrived = arrivals::receive(s, &comer).await?;
-    federated::note(&request.line, &provider, &arrived.user, arrived.groups.as_deref());
-    let groups = arrived.groups.clone();
-    let federated = groups.map(|groups| Federated { provider, protocol, groups });
-    Ok((arrived, Came { federated, workload }))
 }
 
 /// What a method needs that counts failures.
