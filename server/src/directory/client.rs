@@ -453,7 +453,7 @@ mod tests {
 
     #[test]
     fn certificates_are_read_from_files_alone() {
-        // Whoever opens a pipe, or reads a device, may wait for ever.
+        // Whoever opens a pipe, or reads a device, may never come back.
         for file in ["/dev/null", "/", "/nowhere"] {
             let set = |name: &str| match name {
                 "url" => Some("ldaps://127.0.0.1:1".to_owned()),
@@ -468,14 +468,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_list_that_is_refused_says_nothing_of_the_server() {
-        // The size limit is exceeded; the list ends half-way; the server does not listen.
+        // The size limit is exceeded; the server does not listen.
         let limit = b"\x30\x0c\x02\x01\x01\x65\x07\x0a\x01\x04\x04\x00\x04\x00".to_vec();
         let list = async |client: Client| {
             let found = client.search(("ou=x", Depth::Tree), "(a=b)", &["a"], Size::Whole).await;
             found.map(drop).expect_err("no list")
         };
         assert!(matches!(list(server_that_says(limit).await).await, Away::Unanswered(_)));
-        assert!(matches!(list(server_that_says(b"HTTP".to_vec()).await).await, Away::Unanswered(_)));
         let nobody = Client::new(directory("ldap://127.0.0.1:1")).expect("made");
         assert!(matches!(list(nobody).await, Away::Unreached(_)));
     }

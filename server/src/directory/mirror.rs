@@ -73,7 +73,7 @@ impl Reads<'_> {
     }
 
     /// Writes entries. If the database cannot keep one as it is, then those texts are left out that engines differ about; and
-    /// if that does not help, each is written by itself, so that no entry stands in the way of others.
+    /// if that does not help, each is written by itself, so that no entry keeps others out.
     async fn written(
         &self,
         store: &Store,
@@ -213,7 +213,7 @@ impl Reads<'_> {
         Ok(out)
     }
 
-    /// The other id in the directory that a new one cannot stand beside: a collation takes `jurgen` for `jürgen`, or `Ann` for
+    /// The other id in the directory that leaves no room for a new one: a collation takes `jurgen` for `jürgen`, or `Ann` for
     /// `ann`. A Keystone takes the second of them for the first.
     async fn same_to_the_database(&self, tx: &mut Tx, kind: Kind, local: &str) -> Result<Option<String>> {
         match tx.dialect() {
@@ -541,7 +541,7 @@ async fn end_tokens(tx: &mut WriteTx, user: &str) -> Result<()> {
     facts::revoke(tx, &System::Directory, event).await
 }
 
-/// Tells the operator of an entry that is not there for us.
+/// Warns the operator of an entry that is not there for us.
 fn left_out(local: &str, why: &str) {
     tracing::warn!(entry = local, why, "directory: an entry is left out");
 }

@@ -197,7 +197,7 @@ impl Service {
         if let Some(client) = known().filter(is_it) {
             return Ok(Some(client));
         }
-        // Files are read, which may stand still: by one thread for a domain, and nobody waits for longer than for a server.
+        // Files are read, which may hang: by one thread for a domain, and nobody waits for longer than for a server.
         let making = self.with(domain, |known| Arc::clone(&known.making));
         let made = async {
             let making = making.lock_owned().await;

@@ -131,7 +131,7 @@ pub(super) async fn query(conn: &mut MySqlConnection, sql: &str, args: &[Value])
     let known = conn.cached_statements_size();
     let bound = bind(args).map_err(Failure::kept)?;
     let mut found = sqlx::query_with(sql, bound).fetch_all(&mut *conn).await;
-    if matches!(&found, Err(sqlx::Error::Database(e)) if number(e.as_ref()) == Some(INCOMPARABLE)) {
+    if matches!(&found, Err(sqlx::Error::Database(e)) if number(e.as_ref()).is_some_and(is_incomparable)) {
         let plain = |arg: &Value| match arg {
             text if text.characters().is_some_and(|t| t.chars().any(|c| c > '\u{ffff}')) => Value::Null,
             other => other.clone(),
@@ -264,6 +264,13 @@ fn calendar(bytes: &[u8]) -> String {
 /// "Illegal mix of collations": Keystone's tables are of characters of three bytes.
 const INCOMPARABLE: u16 = 1267;
 
+/// The same of the texts of a list.
+const INCOMPARABLE_LIST: u16 = 1271;
+
+fn is_incomparable(number: u16) -> bool {
+    matches!(number, INCOMPARABLE | INCOMPARABLE_LIST)
+}
+
 fn number(e: &dyn sqlx::error::DatabaseError) -> Option<u16> {
     e.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
 }
@@ -295,7 +302,7 @@ fn convert(e: sqlx::Error) -> Failure {
         1040 | 1203 | 1226 | 1461 => Failure::lost(Error::Unavailable(text())),
         1406 => Failure::kept(Error::Refused("a value is longer than the database keeps".into())),
         1264 | 1690 => Failure::kept(Error::Refused("a number is out of range".into())),
-        1366 | INCOMPARABLE | 1300 | 3854 | 3988 => {
+        1366 | INCOMPARABLE | INCOMPARABLE_LIST | 1300 | 3854 | 3988 => {
             // … for column `database`.`table`.`name` at row 1
             let name = e.message().rsplit('`').nth(1).filter(|_| e.number() == 1366).unwrap_or("a text");
             Failure::kept(Error::Refused(format!("{name}: has characters that the database cannot keep")))
