@@ -702,7 +702,8 @@ fn the_reaper_looks_through_many_trusts_a_part_at_a_time() {
     writer.release();
     let reads: Vec<&[String]> = said.split(|text| text == "BEGIN").filter(|part| !part.is_empty()).collect();
     assert!(reads.len() > 10, "{said:#?}");
-    assert!(reads.iter().all(|part| part.len() <= 3), "{said:#?}");
+    // What is over by itself is asked for in four tables, one row of each.
+    assert!(reads.iter().all(|part| part.len() <= 4), "{said:#?}");
 }
 
 /// The reaper looks for what is over before it takes the writer, and where there is nothing it never does.
