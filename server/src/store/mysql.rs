@@ -261,14 +261,9 @@ fn calendar(bytes: &[u8]) -> String {
     format!("{year:04}-{:02}-{:02} {:02}:{:02}:{:02}.{micros:06}", at(3), at(4), at(5), at(6), at(7))
 }
 
-/// "Illegal mix of collations": Keystone's tables are of characters of three bytes.
-const INCOMPARABLE: u16 = 1267;
-
-/// The same of the texts of a list.
-const INCOMPARABLE_LIST: u16 = 1271;
-
+/// "Illegal mix of collations", of two texts, of three, and of more: Keystone's tables are of characters of three bytes.
 fn is_incomparable(number: u16) -> bool {
-    matches!(number, INCOMPARABLE | INCOMPARABLE_LIST)
+    matches!(number, 1267 | 1270 | 1271)
 }
 
 fn number(e: &dyn sqlx::error::DatabaseError) -> Option<u16> {
@@ -302,7 +297,7 @@ fn convert(e: sqlx::Error) -> Failure {
         1040 | 1203 | 1226 | 1461 => Failure::lost(Error::Unavailable(text())),
         1406 => Failure::kept(Error::Refused("a value is longer than the database keeps".into())),
         1264 | 1690 => Failure::kept(Error::Refused("a number is out of range".into())),
-        1366 | INCOMPARABLE | INCOMPARABLE_LIST | 1300 | 3854 | 3988 => {
+        1366 | 1267 | 1270 | 1271 | 1300 | 3854 | 3988 => {
             // … for column `database`.`table`.`name` at row 1
             let name = e.message().rsplit('`').nth(1).filter(|_| e.number() == 1366).unwrap_or("a text");
             Failure::kept(Error::Refused(format!("{name}: has characters that the database cannot keep")))
