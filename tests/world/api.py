@@ -166,6 +166,21 @@ class Api:
         self.put('/projects/%s/users/%s/roles/%s' % (project_id, user, role),
                  token).want(204)
 
+    def campus(self, token, protocol, rules, *remote_ids):
+        """A provider `campus`, with a domain of that name whose group `staff` is a member of the project `lab`.
+
+        Returns the ids of the domain and the project."""
+        domain = self.make(token, 'domain', name='campus')
+        project = self.make(token, 'project', name='lab', domain_id=domain)
+        group = self.make(token, 'group', name='staff', domain_id=domain)
+        self.put('/projects/%s/groups/%s/roles/%s' % (project, group, self.role_ids(token)['member']), token).want(204)
+        path = '/OS-FEDERATION/identity_providers/campus'
+        self.put('/OS-FEDERATION/mappings/campus', token, {'mapping': {'rules': rules}}).want(201)
+        self.put(path, token, {'identity_provider': {
+            'enabled': True, 'domain_id': domain, 'authorization_ttl': 480, 'remote_ids': list(remote_ids)}}).want(201)
+        self.put('%s/protocols/%s' % (path, protocol), token, {'protocol': {'mapping_id': 'campus'}}).want(201)
+        return domain, project
+
     def trust_answer(self, token, trustor, trustee, project_id, role_names, **more):
         body = {'trustor_user_id': trustor, 'trustee_user_id': trustee,
                 'project_id': project_id, 'impersonation': True,

@@ -7,8 +7,6 @@
 The provider is the one of openid_connect.py. Clients connect from 127.0.0.9, Apache from 127.0.0.1, which is whom Vicar
 believes. Vicar and a Keystone 30.0.0 have one database, and each has such an Apache.
 """
-import argparse
-import contextlib
 import os
 import subprocess
 import sys
@@ -91,16 +89,7 @@ class Cloud:
     def scene(self):
         self.a = a = api.Api(self.v.url)
         self.admin = admin = a.admin(self.v.password)
-        self.domain = a.make(admin, 'domain', name='campus')
-        self.project = a.make(admin, 'project', name='lab', domain_id=self.domain)
-        group = a.make(admin, 'group', name='staff', domain_id=self.domain)
-        role = a.role_ids(admin)['member']
-        a.put('/projects/%s/groups/%s/roles/%s' % (self.project, group, role), admin).want(204)
-        a.put('/OS-FEDERATION/mappings/campus', admin, {'mapping': {'rules': MAPPING}}).want(201)
-        a.put(IDP, admin, {'identity_provider': {
-            'enabled': True, 'domain_id': self.domain, 'authorization_ttl': 480,
-            'remote_ids': [self.provider.root]}}).want(201)
-        a.put(IDP + '/protocols/openid', admin, {'protocol': {'mapping_id': 'campus'}}).want(201)
+        self.domain, self.project = a.campus(admin, 'openid', MAPPING, self.provider.root)
 
     def plugin(self, name, at=None, **options):
         """A plugin as the `openstack` command loads it, which comes through Apache."""
@@ -324,19 +313,10 @@ PARTS = (bearer, bad_tokens, removed, believed, keystone, introspection, websso)
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument('-k', default='', help='the parts whose names have this')
-    options = parser.parse_args()
     requests.packages.urllib3.disable_warnings()
     harness.env_bin('provider', 'node')
     subprocess.run([os.path.join(harness.HERE, 'setup.sh'), 'federation'], check=True, stdout=subprocess.DEVNULL)
-    checks = harness.Checks()
-    with contextlib.ExitStack() as stack:
-        cloud = Cloud(checks, stack)
-        for part in PARTS:
-            if options.k in part.__name__:
-                checks.part(part.__name__, part, cloud)
-    return checks.close()
+    return harness.play(Cloud, PARTS)
 
 
 if __name__ == '__main__':

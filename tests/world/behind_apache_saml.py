@@ -7,9 +7,7 @@
 The identity provider is SimpleSAMLphp. Clients connect from 127.0.0.9, Apache from 127.0.0.1, which is whom Vicar
 believes.
 """
-import argparse
 import base64
-import contextlib
 import copy
 import json
 import os
@@ -82,17 +80,8 @@ class Cloud:
     def scene(self):
         self.a = a = api.Api(self.v.url)
         self.admin = admin = a.admin(self.v.password)
-        self.domain = a.make(admin, 'domain', name='campus')
-        self.project = a.make(admin, 'project', name='lab', domain_id=self.domain)
-        group = a.make(admin, 'group', name='staff', domain_id=self.domain)
-        role = a.role_ids(admin)['member']
-        a.put('/projects/%s/groups/%s/roles/%s' % (self.project, group, role), admin).want(204)
         rules = json.loads(httpd.blocks(PAGE, 'json')[0])
-        a.put('/OS-FEDERATION/mappings/campus', admin, {'mapping': {'rules': rules}}).want(201)
-        a.put(IDP, admin, {'identity_provider': {
-            'enabled': True, 'domain_id': self.domain, 'authorization_ttl': 480,
-            'remote_ids': [self.provider.entity]}}).want(201)
-        a.put(IDP + '/protocols/saml2', admin, {'protocol': {'mapping_id': 'campus'}}).want(201)
+        self.domain, self.project = a.campus(admin, 'saml2', rules, self.provider.entity)
 
     def browser(self):
         return browser.Browser(self.authority.ca)
@@ -307,18 +296,9 @@ PARTS = (browsers, dashboards, command_lines, assertions, headers)
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument('-k', default='', help='the parts whose names have this')
-    options = parser.parse_args()
     requests.packages.urllib3.disable_warnings()
     subprocess.run([os.path.join(harness.HERE, 'setup.sh'), 'federation'], check=True, stdout=subprocess.DEVNULL)
-    checks = harness.Checks()
-    with contextlib.ExitStack() as stack:
-        cloud = Cloud(checks, stack)
-        for part in PARTS:
-            if options.k in part.__name__:
-                checks.part(part.__name__, part, cloud)
-    return checks.close()
+    return harness.play(Cloud, PARTS)
 
 
 if __name__ == '__main__':

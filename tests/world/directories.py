@@ -8,7 +8,6 @@ First both are asked the same, and answer the same: lists, filters, single users
 refused writes; ids that the one made the other has. Then the days on which a directory is away, slow, wrong or another,
 on Vicar alone.
 """
-import argparse
 import hashlib
 import json
 import os
@@ -191,8 +190,10 @@ class Keystone(server.Keystone):
 class Cloud:
     """Everything, with what is in it."""
 
-    def __init__(self, checks, slapd):
-        self.c, self.slapd = checks, slapd
+    def __init__(self, checks, stack):
+        self.c, self.slapd = checks, stack.enter_context(Slapd())
+        slapd = self.slapd
+        fill(slapd)
         self.domains_dir = slapd.path('domains')
         os.makedirs(self.domains_dir)
         self.k = Keystone(settings={
@@ -201,6 +202,7 @@ class Cloud:
                       'remote_user_header': 'X-User', 'remote_domain_header': 'X-Domain'},
             'auth': {'external': 'Domain'},
         })
+        stack.callback(self.k.stop)
         self.k.start()
         ka = api.Api(self.k.url)
         admin = ka.admin(self.k.password)
@@ -212,6 +214,7 @@ class Cloud:
         self.k.halt()
         self.k.start()
         self.v = server.Vicar(config=self.k.config, store=self.k.store)
+        stack.callback(self.v.stop)
         self.v.start()
         self.ka, self.va = ka, api.Api(self.v.url)
         self.renew()
@@ -646,22 +649,6 @@ PARTS = [lists, logins, roles, rows, writes, delegation, leaves, groups_change, 
          referral, wrong, stored]
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument('-k', default='', help='the parts whose names have this')
-    options = parser.parse_args()
-    checks = harness.Checks()
-    with Slapd() as slapd:
-        fill(slapd)
-        cloud = Cloud(checks, slapd)
-        for part in PARTS:
-            # These make what others need.
-            if options.k in part.__name__ or part in (roles, delegation):
-                checks.part(part.__name__, part, cloud)
-        cloud.v.stop()
-        cloud.k.stop()
-    return checks.close()
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    # Two of them make what others need.
+    sys.exit(harness.play(Cloud, PARTS, (roles, delegation)))

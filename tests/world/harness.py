@@ -1,4 +1,6 @@
 """The few things that every script here shares: environments and checks."""
+import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -98,3 +100,19 @@ class Checks:
         print('\n%d passed, %d failed' % (self.passed, len(self.failures)),
               flush=True)
         return 1 if self.failures else 0
+
+
+def play(cloud, parts, always=()):
+    """A script of parts: those whose names have the word of `-k`, and those of `always`, in one cloud.
+
+    `cloud` makes it of the checks and of an `ExitStack`, which ends it. Returns the exit status."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('-k', default='', help='the parts whose names have this')
+    word = parser.parse_args().k
+    checks = Checks()
+    with contextlib.ExitStack() as stack:
+        made = cloud(checks, stack)
+        for part in parts:
+            if word in part.__name__ or part in always:
+                checks.part(part.__name__, part, made)
+    return checks.close()

@@ -8,7 +8,6 @@ First the ways to a token, and tokens that are not for this service; then browse
 back, for a dashboard; then the days on which the provider is killed, stands still, has other keys, another name or an
 expired certificate.
 """
-import argparse
 import datetime
 import html.parser
 import http.server
@@ -98,9 +97,11 @@ class Provider(server.Server):
 
 
 class Cloud:
-    def __init__(self, checks):
+    def __init__(self, checks, stack):
         self.c, self.authority = checks, certificates.Authority()
+        stack.callback(self.authority.stop)
         self.provider, self.dashboard = Provider(self.authority), Dashboard()
+        stack.callback(self.provider.stop)
         port = server.free_port()
         self.here = 'http://127.0.0.1:%d' % port
         self.provider.told['redirect'] = self.here + CALLBACK
@@ -113,19 +114,11 @@ class Cloud:
             'oidc.campus': {'issuer': self.provider.root, 'audience': 'cloud', 'cafile': self.authority.ca,
                             'client_id': 'vicar', 'client_secret': SECRET, 'introspection': 'true',
                             'timeout': 2, 'metadata_lifetime': LIFETIME}})
+        stack.callback(self.v.stop)
         self.v.start()
         self.a = a = api.Api(self.v.url)
         self.admin = admin = a.admin(self.v.password)
-        self.domain = a.make(admin, 'domain', name='campus')
-        self.project = a.make(admin, 'project', name='lab', domain_id=self.domain)
-        group = a.make(admin, 'group', name='staff', domain_id=self.domain)
-        role = a.role_ids(admin)['member']
-        a.put('/projects/%s/groups/%s/roles/%s' % (self.project, group, role), admin).want(204)
-        at = '/OS-FEDERATION/identity_providers/campus'
-        a.put('/OS-FEDERATION/mappings/campus', admin, {'mapping': {'rules': MAPPING}}).want(201)
-        a.put(at, admin, {'identity_provider': {
-            'enabled': True, 'domain_id': self.domain, 'authorization_ttl': 480}}).want(201)
-        a.put(at + '/protocols/openid', admin, {'protocol': {'mapping_id': 'campus'}}).want(201)
+        self.domain, self.project = a.campus(admin, 'openid', MAPPING)
 
     def plugin(self, name, **options):
         """A plugin as the `openstack` command loads it, with the certificate of the provider's authority."""
@@ -526,20 +519,9 @@ PARTS = (plugins, delegate, tokens, opaque, browser, astray, halfway, killed, st
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument('-k', default='', help='the parts whose names have this')
-    options = parser.parse_args()
     requests.packages.urllib3.disable_warnings()
     harness.env_bin('provider', 'node')
-    checks = harness.Checks()
-    cloud = Cloud(checks)
-    for part in PARTS:
-        if options.k in part.__name__:
-            checks.part(part.__name__, part, cloud)
-    cloud.v.stop()
-    cloud.provider.stop()
-    cloud.authority.stop()
-    return checks.close()
+    return harness.play(Cloud, PARTS)
 
 
 if __name__ == '__main__':

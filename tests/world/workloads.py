@@ -5,7 +5,6 @@ Kubernetes' that a key of this test signs, and with keystoneauth, requests and k
     workloads.py                all of it: a minute
     workloads.py -k WORD        the parts whose names have the word
 """
-import argparse
 import base64
 import configparser
 import json
@@ -90,9 +89,10 @@ class Cluster:
 
 
 class Cloud:
-    def __init__(self, checks):
+    def __init__(self, checks, stack):
         self.c = checks
         self.authority = certificates.Authority()
+        stack.callback(self.authority.stop)
         # Who vouches for the server, for every client of this process and below.
         for name in ('SSL_CERT_FILE', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE', 'OS_CACERT'):
             os.environ[name] = self.authority.ca
@@ -100,6 +100,7 @@ class Cloud:
         self.cluster = Cluster(os.path.join(self.dir, 'cluster-keys.json'))
         self.cluster.publish()
         self.v = mtls.TlsVicar(self.authority)
+        stack.callback(self.v.stop)
         ini = configparser.RawConfigParser()
         ini.read_string(blocks('ini')[0].replace('/etc/vicar', self.dir))
         server.change_ini(self.v.settings, {name: dict(ini[name]) for name in ini.sections()})
@@ -295,19 +296,5 @@ def certificate(cloud):
 PARTS = (pod, certificate)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument('-k', default='', help='the parts whose names have this')
-    options = parser.parse_args()
-    checks = harness.Checks()
-    cloud = Cloud(checks)
-    for part in PARTS:
-        if options.k in part.__name__:
-            checks.part(part.__name__, part, cloud)
-    cloud.v.stop()
-    cloud.authority.stop()
-    return checks.close()
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(harness.play(Cloud, PARTS))

@@ -23,7 +23,7 @@ pub async fn on_project(
     Ok(basis::bases(wanted, &ways(tx, user, project).await?, &implications))
 }
 
-/// The grants by which a user holds roles on a project, those of memberships that are over left out.
+/// The grants by which a user holds roles on a project, without those of memberships that have ended.
 async fn ways(tx: &mut Tx, user: &str, project: &str) -> Result<Vec<Way>> {
     const GRANT: &str = "a.role_id, a.type, a.target_id, a.inherited";
     let expiring = format!("{GRANT}, a.actor_id, e.idp_id, e.last_verified, i.authorization_ttl");

@@ -130,6 +130,21 @@ fn answer(mut stream: TcpStream, says: &Mutex<(State, String, Value)>, own: &str
     }
 }
 
+/// The provider `campus`, whose users live in the domain `D` and come by `openid`.
+pub fn campus(s: &Server, issuer: &str, rules: Value) {
+    domain(s, "D");
+    let admin = s.admin();
+    let put = |path: &str, body: Value| {
+        let token = ("X-Auth-Token", admin.as_str());
+        s.call("PUT", path, &[token], Some(body.to_string().as_bytes())).expect(201);
+    };
+    let remote = json!({"enabled": true, "domain_id": "D", "remote_ids": [issuer]});
+    put(&format!("{PROVIDERS}/campus"), json!({"identity_provider": remote}));
+    put("/v3/OS-FEDERATION/mappings/m", json!({"mapping": {"rules": rules}}));
+    let protocol = json!({"mapping_id": "m", "remote_id_attribute": "HTTP_OIDC_ISS"});
+    put(&format!("{PROVIDERS}/campus/protocols/openid"), json!({"protocol": protocol}));
+}
+
 /// A server, the provider `campus`, and its key.
 pub struct Cloud {
     pub s: Server,
@@ -150,21 +165,11 @@ impl Cloud {
             "[auth]\nmethods = password,token,openid,application_credential\n[oidc]\ntimeout = 1\n[oidc.campus]\nissuer = {}\naudience = cloud\n{ini}",
             p.url
         ));
-        domain(&s, "D");
-        let admin = s.admin();
-        let put = |path: &str, body: Value| {
-            let token = ("X-Auth-Token", admin.as_str());
-            s.call("PUT", path, &[token], Some(body.to_string().as_bytes())).expect(201);
-        };
-        let remote = json!({"enabled": true, "domain_id": "D", "remote_ids": [p.url]});
-        put(&format!("{PROVIDERS}/campus"), json!({"identity_provider": remote}));
         let rules = json!([{
             "local": [{"user": {"name": "{0}"}}, {"groups": "{1}", "domain": {"id": "D"}}],
             "remote": [{"type": "HTTP_OIDC_SUB"}, {"type": "OIDC-groups"}],
         }]);
-        put("/v3/OS-FEDERATION/mappings/m", json!({"mapping": {"rules": rules}}));
-        let protocol = json!({"mapping_id": "m", "remote_id_attribute": "HTTP_OIDC_ISS"});
-        put(&format!("{PROVIDERS}/campus/protocols/openid"), json!({"protocol": protocol}));
+        campus(&s, &p.url, rules);
         Self { s, p, key }
     }
 

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use vicar::clock::SECOND;
 
-use crate::federation_oidc::{Key, b64};
-use crate::support::{Answer, Server, domain};
+use crate::federation_oidc::{Key, b64, campus};
+use crate::support::{Answer, Server};
 use crate::websso::attribute;
 
 const PROVIDERS: &str = "/v3/OS-FEDERATION/identity_providers";
@@ -161,18 +161,8 @@ impl Cloud {
              [oidc]\ntimeout = 1\n[oidc.campus]\nissuer = {}\naudience = cloud\nclient_id = vi car\n{client}",
             p.url
         ));
-        domain(&s, "D");
-        let admin = s.admin();
-        let put = |path: &str, body: Value| {
-            let token = ("X-Auth-Token", admin.as_str());
-            s.call("PUT", path, &[token], Some(body.to_string().as_bytes())).expect(201);
-        };
-        let remote = json!({"enabled": true, "domain_id": "D", "remote_ids": [p.url]});
-        put(&format!("{PROVIDERS}/campus"), json!({"identity_provider": remote}));
         let rules = json!([{"local": [{"user": {"name": "{0}"}}], "remote": [{"type": "HTTP_OIDC_SUB"}]}]);
-        put("/v3/OS-FEDERATION/mappings/m", json!({"mapping": {"rules": rules}}));
-        let protocol = json!({"mapping_id": "m", "remote_id_attribute": "HTTP_OIDC_ISS"});
-        put(&format!("{PROVIDERS}/campus/protocols/openid"), json!({"protocol": protocol}));
+        campus(&s, &p.url, rules);
         Self { s, p, key }
     }
 
