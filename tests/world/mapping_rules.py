@@ -90,7 +90,8 @@ def normal(value, is_set=False):
         return {name: normal(one, name in ('group_ids', 'group_names')) for name, one in value.items()}
     if isinstance(value, list):
         items = [normal(one) for one in value]
-        return sorted(items, key=lambda one: json.dumps(one, sort_keys=True)) if is_set else items
+        # Two that differ in such an order alone are one.
+        return sorted({json.dumps(one, sort_keys=True) for one in items}) if is_set else items
     return sorted_lists(value) if isinstance(value, str) else value
 
 
