@@ -1342,6 +1342,23 @@ fn the_doctor_finds_what_is_wrong() {
     expect(&all, 1, "FAIL  rows from the future: 1 revocations");
     s.config("[token]\nexpiration = soon\n");
     expect(&run(&s, &["doctor"]), 1, "FAIL  configuration");
+    // One file for each of two providers.
+    let provider = |name: &str, keys: &str| {
+        format!("[oidc.{name}]\nissuer = https://{name}.example\naudience = a\njwks = {keys}\n")
+    };
+    let coordinates =
+        "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\", \"y\": \"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
+    let key = format!(r#"{{"keys": [{{"kty": "EC", "crv": "P-256", "x": "{coordinates}"}}]}}"#);
+    let (good, bad) = (s.file("good.json", &key), s.file("bad.json", "{}"));
+    s.config(&format!(
+        "{}{}[oidc.c]\nissuer = https://c.example\naudience = a\n",
+        provider("a", &good),
+        provider("b", &bad)
+    ));
+    let all = run(&s, &["doctor"]);
+    expect(&all, 1, "ok    [oidc.a]: the keys of https://a.example are pinned, and can be used");
+    expect(&all, 1, &format!("FAIL  [oidc.b]: {bad}: "));
+    expect(&all, 1, "ok    [oidc.c]: https://c.example is asked for its keys when somebody comes");
 }
 
 /// What a Keystone left: a database without our tables, in its mode of journalling, and its keys.

@@ -19,6 +19,7 @@ use crate::config::{Config, Ini};
 use crate::crypto::keys::KeyRing;
 use crate::deleted;
 use crate::facts::ceilings as stored_ceilings;
+use crate::oidc::Providers;
 use crate::policy_file;
 use crate::resources::trusts::flush;
 use crate::store::url::Location;
@@ -62,6 +63,7 @@ impl Doctor {
                 r.group("Configuration");
                 configuration(&mut r, &ini, &config, &self.accept);
                 policy(&mut r, &config);
+                providers(&mut r, &config);
                 r.group("Keys");
                 checks::key_repository(&mut r, "token keys", &config.fernet_keys, false, &KEYS);
                 checks::key_repository(&mut r, "credential keys", &config.credential_keys, true, &KEYS);
@@ -148,6 +150,26 @@ fn policy(r: &mut Report, config: &Config) {
             }
         }
         Err(e) => r.fail("policy", format_args!("{e}; the server will not start")),
+    }
+}
+
+/// The files of identity providers. None of them is asked.
+fn providers(r: &mut Report, config: &Config) {
+    for options in &config.oidc {
+        let about = format!("[oidc.{}]", options.provider);
+        if let Some(e) = options.files().find_map(|file| files::check_readable(file).err()) {
+            r.fail(&about, e);
+            continue;
+        }
+        match Providers::new(std::slice::from_ref(options)) {
+            Ok(_) if options.keys_file().is_some() => {
+                r.ok(&about, format_args!("the keys of {} are pinned, and can be used", options.issuer));
+            }
+            Ok(_) => {
+                r.ok(&about, format_args!("{} is asked for its keys when somebody comes", options.issuer))
+            }
+            Err(e) => r.fail(&about, format_args!("{e}; the server will not start")),
+        }
     }
 }
 

@@ -60,6 +60,11 @@ impl Oidc {
         }
     }
 
+    /// The files that it needs.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.keys_file().into_iter().chain(self.ca.as_deref())
+    }
+
     /// The trust domain of SPIFFE whose issuer it is: `spiffe://` with its name.
     pub fn trust_domain(&self) -> Option<&str> {
         Some(self.issuer.as_str()).filter(|issuer| issuer.starts_with(SPIFFE))

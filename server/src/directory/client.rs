@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 use ldap3::adapters::{Adapter, EntriesOnly, PagedResults};
 use ldap3::{
     DerefAliases, Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry, SearchOptions,
+    StdStream,
 };
 use tokio::sync::Semaphore;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use url::Url;
 
+use super::wire;
 use crate::config::directory::{Aliases, Directory};
 
 /// Why nothing is known: in words for the log, without anything secret.
@@ -52,6 +55,9 @@ const IDLE: Duration = Duration::from_secs(30);
 /// So many entries are read at most.
 const MOST_ENTRIES: usize = 100_000;
 
+/// And so much text of them.
+const MOST_BYTES: usize = 256 << 20;
+
 /// A result code: what was asked for is not there.
 const NO_SUCH_OBJECT: u32 = 32;
 
@@ -78,6 +84,11 @@ impl Entry {
     /// The first one.
     pub fn first(&self, attribute: &str) -> Option<&str> {
         self.all(attribute).first().map(String::as_str)
+    }
+
+    /// How long its texts are together.
+    fn size(&self) -> usize {
+        self.dn.len() + self.values.values().flatten().map(String::len).sum::<usize>()
     }
 
     /// For tests.
@@ -265,12 +276,18 @@ impl Client {
         let ldap = ldap.with_search_options(SearchOptions::new().deref(aliases).sizelimit(most));
         let mut stream =
             ldap.streaming_search_with(adapters, base, scope, filter, attributes.to_vec()).await?;
-        let mut found = Vec::new();
+        let (mut found, mut size) = (Vec::new(), 0);
         while let Some(entry) = stream.next().await? {
-            if found.len() >= MOST_ENTRIES {
-                return Ok(Err(Away::Unanswered(format!("there are more than {MOST_ENTRIES} entries"))));
+            let entry = Entry::read(SearchEntry::construct(entry));
+            size += entry.size();
+            if found.len() >= MOST_ENTRIES || size > MOST_BYTES {
+                let all = format!(
+                    "there are more than {MOST_ENTRIES} entries, or {} MiB of them",
+                    MOST_BYTES >> 20
+                );
+                return Ok(Err(Away::Unanswered(all)));
             }
-            found.push(Entry::read(SearchEntry::construct(entry)));
+            found.push(entry);
         }
         let said = stream.finish().await;
         Ok(match said.rc {
@@ -336,27 +353,35 @@ impl Client {
         for n in 0..urls.len() {
             let at = first.wrapping_add(n) % urls.len().max(1);
             let Some(url) = urls.get(at) else { continue };
-            let mut settings = LdapConnSettings::new()
-                .set_conn_timeout(self.directory.connect_within)
-                .set_starttls(self.directory.start_tls);
-            if let Some(tls) = &self.tls {
-                settings = settings.set_config(Arc::clone(tls));
-            }
-            match LdapConnAsync::from_url_with_settings(settings, url).await {
-                Ok((connection, ldap)) => {
-                    // Ends with the last handle.
-                    tokio::spawn(async move {
-                        if let Err(e) = connection.drive().await {
-                            tracing::debug!(error = %e, "a connection to a directory ended");
-                        }
-                    });
+            match tokio::time::timeout(self.directory.connect_within, self.connect_to(url)).await {
+                Ok(Ok(ldap)) => {
                     self.first.store(at, Ordering::Relaxed);
                     return Ok(ldap);
                 }
-                Err(e) => why = format!("{}: {e}", url.host_str().unwrap_or_default()),
+                Ok(Err(e)) => why = format!("{}: {e}", url.host_str().unwrap_or_default()),
+                Err(_) => why = format!("{}: it did not answer in time", url.host_str().unwrap_or_default()),
             }
         }
         Err(Away::Unreached(why))
+    }
+
+    async fn connect_to(&self, url: &Url) -> std::result::Result<Ldap, LdapError> {
+        let tls = match &self.tls {
+            Some(config) if url.scheme() == "ldaps" => wire::Tls::AtOnce(Arc::clone(config)),
+            Some(config) if self.directory.start_tls => wire::Tls::Asked(Arc::clone(config)),
+            _ => wire::Tls::None,
+        };
+        let stream = wire::connect(url, tls).await?;
+        let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(stream));
+        // The library has no name for a pair; it is told of none that it would look for.
+        let (connection, ldap) = LdapConnAsync::with_settings(settings, "ldapi:///").await?;
+        // Ends with the last handle.
+        tokio::spawn(async move {
+            if let Err(e) = connection.drive().await {
+                tracing::debug!(error = %e, "a connection to a directory ended");
+            }
+        });
+        Ok(ldap)
     }
 }
 
@@ -508,6 +533,15 @@ mod tests {
 
     /// The messages that a server answers each connection with, whatever is asked.
     async fn server_that_says(answer: Vec<u8>) -> Client {
+        server(answer, true).await
+    }
+
+    /// The same; then it hangs up.
+    async fn server_that_says_and_ends(answer: Vec<u8>) -> Client {
+        server(answer, false).await
+    }
+
+    async fn server(answer: Vec<u8>, stays: bool) -> Client {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -516,7 +550,7 @@ mod tests {
                 let mut question = [0; 1024];
                 let _ = stream.read(&mut question).await;
                 let _ = stream.write_all(&answer).await;
-                while stream.read(&mut question).await.is_ok_and(|n| n > 0) {}
+                while stays && stream.read(&mut question).await.is_ok_and(|n| n > 0) {}
             }
         });
         Client::new(directory(&format!("ldap://127.0.0.1:{port}"))).expect("made")
@@ -549,6 +583,49 @@ mod tests {
         assert!(server_that_says(bound).await.is_password("cn=a", "p").await.is_err());
         let came = elsewhere.accept().map_err(|e| e.kind());
         assert_eq!(came.expect_err("nobody came"), std::io::ErrorKind::WouldBlock);
+    }
+
+    #[tokio::test]
+    async fn no_bit_of_an_answer_stops_who_reads_it() {
+        use super::super::message::{Answer, header};
+        let message = |of: &[u8]| ber(0x30, &[&[2, 1, 1], of].concat());
+        let value = ber(0x31, &[ber(4, b"alice"), ber(4, b"\xff")].concat());
+        let attributes = ber(0x30, &ber(0x30, &[ber(4, b"cn"), value].concat()));
+        let entry = message(&ber(0x64, &[ber(4, b"cn=alice"), attributes].concat()));
+        let page =
+            ber(0x30, &[ber(4, b"1.2.840.113556.1.4.319"), ber(4, b"\x30\x05\x02\x01\x00\x04\x00")].concat());
+        let end = b"\x65\x07\x0a\x01\x00\x04\x00\x04\x00";
+        let last = message(&[end.as_slice(), &ber(0xa0, &page)].concat());
+        for (first, second) in [(&entry, true), (&last, false)] {
+            let after = if second { message(end) } else { Vec::new() };
+            for (n, bit) in (0..first.len()).flat_map(|n| (0..8).map(move |bit| (n, bit))) {
+                let mut said = first.clone();
+                said[n] ^= 1 << bit;
+                let is_handed_on = n > 1 && Answer::of(&said[2..]).is_ok_and(|answer| answer.is_to(1));
+                assert_eq!(header(&said).is_ok_and(|h| h == header(first).expect("whole")), n > 1);
+                let client = server_that_says_and_ends([said.as_slice(), &after].concat()).await;
+                let found = client.search(("ou=x", Depth::Tree), "(a=b)", &["a"], Size::Few).await;
+                // What the library cannot take ends its connection.
+                let is_taken = !matches!(found, Err(Away::Unreached(_)));
+                assert!(is_taken || !is_handed_on, "bit {bit} of byte {n} of {first:02x?}: {found:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn messages_without_end_are_not_read() {
+        // Each in another one, and nothing in the last.
+        let level = |inner: u32| [&[0x30, 0x84], (6 * inner).to_be_bytes().as_slice()].concat();
+        let deep = (0..170_000).rev().flat_map(level).collect();
+        let long = [b"\x30\x84\x7f\xff\xff\xff\x02\x01\x01".as_slice(), &[0; 1 << 20]].concat();
+        for said in
+            [deep, long, b"\x30\x80\x02\x01\x01".to_vec(), b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()]
+        {
+            let client = server_that_says(said).await;
+            let found = client.search(("ou=x", Depth::Itself), "(a=b)", &["a"], Size::Few).await;
+            assert!(matches!(found, Err(Away::Unreached(_))), "{found:?}");
+            assert!(client.is_password("cn=a", "p").await.is_err());
+        }
     }
 
     #[tokio::test]

@@ -4,7 +4,9 @@
 
 pub mod client;
 pub mod entries;
+pub mod message;
 pub mod mirror;
+pub mod wire;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};

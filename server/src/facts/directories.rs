@@ -176,17 +176,6 @@ pub async fn has_group(tx: &mut Tx, id: &str) -> Result<bool> {
     Ok(domain_of_group(tx, id).await?.is_some())
 }
 
-/// Has a group of a directory known, with its members.
-///
-/// # Errors
-/// As [`require_whole`].
-pub async fn require_group(tx: &mut Tx, group: &str) -> Result<()> {
-    match domain_of_group(tx, group).await? {
-        Some(domain) => require_whole(tx, &domain).await,
-        None => Ok(()),
-    }
-}
-
 /// The domain of a group of a directory; nothing for other groups.
 ///
 /// # Errors

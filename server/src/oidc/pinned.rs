@@ -28,6 +28,10 @@ pub(super) fn own_use(options: &Oidc) -> Option<&'static str> {
 /// A sentence for the operator, with the file's name: it cannot be read, or holds no key by which a token could be verified.
 pub(super) fn read(file: &Path, options: &Oidc) -> Result<Vec<Key>, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
+    // Whoever opens a pipe waits for somebody to write.
+    if !std::fs::metadata(file).map_err(|e| wrong(&e))?.is_file() {
+        return Err(wrong(&"is not a file"));
+    }
     let mut text = Vec::new();
     let open = std::fs::File::open(file).map_err(|e| wrong(&e))?;
     open.take(LONGEST + 1).read_to_end(&mut text).map_err(|e| wrong(&e))?;

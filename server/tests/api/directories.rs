@@ -423,4 +423,14 @@ fn a_directory_is_read_for_those_who_may_look_at_its_groups() {
             away(c.s.get(&admin, &path));
         }
     }
+    // Of a grant too, whose routes say of other groups that they are not there before anybody is asked.
+    let role = c.s.role("member");
+    for base in ["/v3", "/v3/OS-INHERIT"] {
+        let end = if base == "/v3" { "" } else { "/inherited_to_projects" };
+        let path = format!("{base}/projects/{}/groups/gone/roles/{role}{end}", c.p);
+        c.s.put(&alice, &path).expect(403);
+        c.s.head(&alice, &path).expect(403);
+        away(c.s.put(&admin, &path));
+        c.s.delete(&admin, &path).expect(404);
+    }
 }

@@ -63,6 +63,8 @@ fn path_of(request: &Request, inherited: bool) -> Result<GrantPath> {
 struct Found {
     grant: Grant,
     missing: Option<Error>,
+    /// The domain of a group that is not here, and that its directory may have.
+    unread: Option<String>,
 }
 
 impl Found {
@@ -80,7 +82,7 @@ async fn load(tx: &mut Tx, request: &Request, action: Action, inherited: bool) -
     let path = path_of(request, inherited)?;
     let role_id = request.param_opt("role_id").map(str::to_owned);
     let grant = Grant { path: path.clone(), role_id, role: None, project: None, facts: Facts::none() };
-    let mut found = Found { grant, missing: None };
+    let mut found = Found { grant, missing: None, unread: None };
     if let Some(id) = request.param_opt("role_id") {
         found.grant.role = Record::load(tx, id).await?;
         match found.grant.role.clone() {
@@ -110,18 +112,19 @@ async fn load_actor(tx: &mut Tx, action: Action, actor: &Actor, found: &mut Foun
             None if is_needed => found.lacks("user", id),
             None => {}
         },
-        Actor::Group(id) => {
-            let mut group = Record::<Group>::load(tx, id).await?;
-            if group.is_none() && is_needed {
-                facts::directories::require_group(tx, id).await?;
-                group = Record::<Group>::load(tx, id).await?;
+        Actor::Group(id) => match Record::<Group>::load(tx, id).await? {
+            Some(group) => found.add(|f| f.and(group.policy_facts())),
+            None if is_needed => {
+                found.unread = facts::directories::domain_of_group(tx, id).await?;
+                match found.unread.clone() {
+                    Some(domain) => {
+                        found.add(|f| f.with(Fact::GroupId, id).with(Fact::GroupDomain, domain));
+                    }
+                    None => found.lacks("group", id),
+                }
             }
-            match group {
-                Some(group) => found.add(|f| f.and(group.policy_facts())),
-                None if is_needed => found.lacks("group", id),
-                None => {}
-            }
-        }
+            None => {}
+        },
     }
     Ok(())
 }
@@ -147,6 +150,29 @@ async fn load_target(tx: &mut Tx, target: &Target, found: &mut Found) -> Result<
         Target::System => {}
     }
     Ok(())
+}
+
+/// Proves that the caller may do it to the grant that the path names.
+///
+/// # Errors
+/// 403 or 404; 503 when a directory is away.
+async fn authorized<T: AsMut<Tx>>(
+    s: &mut Session<'_, T>,
+    action: Action,
+    inherited: bool,
+) -> Result<Authorized<Grant>> {
+    let found = load(s.tx.as_mut(), s.request, action, inherited).await?;
+    let Some(domain) = found.unread.clone().filter(|_| found.missing.is_none()) else {
+        return authorize(s, action, found);
+    };
+    // All of a directory is read for it: for whoever may do this alone.
+    authorize(s, action, found)?;
+    facts::directories::require_whole(s.tx.as_mut(), &domain).await?;
+    let mut found = load(s.tx.as_mut(), s.request, action, inherited).await?;
+    if let (Some(_), Actor::Group(id)) = (&found.unread, found.grant.path.actor.clone()) {
+        found.lacks("group", &id);
+    }
+    authorize(s, action, found)
 }
 
 /// Asks the policy, and answers 404 for what is not there. As in Keystone, the inherited routes ask first,
@@ -200,24 +226,21 @@ fn check_domain(grant: &Grant) -> Result<()> {
 
 /// `GET …/roles`
 pub async fn list<const INHERITED: bool>(s: &mut Reading<'_>) -> Result<Response> {
-    let found = load(&mut s.tx, s.request, Action::List, INHERITED).await?;
-    let grant = authorize(s, Action::List, found)?;
+    let grant = authorized(s, Action::List, INHERITED).await?;
     let roles = sql::roles(&mut s.tx, &grant.path).await?;
     s.list("roles", roles.iter().map(|r| r.to_json(s.links())).collect(), &[])
 }
 
 /// `HEAD` and `GET …/roles/{role_id}`
 pub async fn check<const INHERITED: bool>(s: &mut Reading<'_>) -> Result<Response> {
-    let found = load(&mut s.tx, s.request, Action::Check, INHERITED).await?;
-    let grant = authorize(s, Action::Check, found)?;
+    let grant = authorized(s, Action::Check, INHERITED).await?;
     require(&mut s.tx, &grant).await?;
     Ok(no_content())
 }
 
 /// `PUT …/roles/{role_id}`
 pub async fn create<const INHERITED: bool>(s: &mut Writing<'_>) -> Result<Response> {
-    let found = load(&mut s.tx, s.request, Action::Create, INHERITED).await?;
-    let grant = authorize(s, Action::Create, found)?;
+    let grant = authorized(s, Action::Create, INHERITED).await?;
     check_domain(&grant)?;
     sql::grant(&mut s.tx, &grant).await?;
     Ok(no_content())
@@ -225,8 +248,7 @@ pub async fn create<const INHERITED: bool>(s: &mut Writing<'_>) -> Result<Respon
 
 /// `DELETE …/roles/{role_id}`
 pub async fn revoke<const INHERITED: bool>(s: &mut Writing<'_>) -> Result<Response> {
-    let found = load(&mut s.tx, s.request, Action::Revoke, INHERITED).await?;
-    let grant = authorize(s, Action::Revoke, found)?;
+    let grant = authorized(s, Action::Revoke, INHERITED).await?;
     require(&mut s.tx, &grant).await?;
     let holders = sql::holders_of(&mut s.tx, &grant.path.actor).await?;
     let guard = RoleLossGuard::begin_for(&mut s.tx, holders).await?;
