@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import sqlite3
 import sys
 import time
@@ -624,18 +625,28 @@ def referral(cloud):
     cloud.same('users beside a referral', '/users?domain_id=' + people)
 
 
+def own_server():
+    return server.Vicar(settings={
+        'identity': {'domain_specific_drivers_enabled': 'true', 'domain_configurations_from_database': 'true'},
+        'vicar': {'directory_max_age': str(MAX_AGE)}})
+
+
+def configured(a, admin, name, options):
+    domain = a.make(admin, 'domain', name=name)
+    config = {'identity': {'driver': 'ldap'}, 'ldap': options}
+    a.put('/domains/%s/config' % domain, admin, {'config': config}).want(201)
+    return domain
+
+
 def stored(cloud):
     """The same by what is stored for a domain, on Vicar with a database of its own."""
     c, slapd = cloud.c, cloud.slapd
-    settings = {'identity': {'domain_specific_drivers_enabled': 'true', 'domain_configurations_from_database': 'true'},
-                'vicar': {'directory_max_age': str(MAX_AGE)}}
-    with server.Vicar(settings=settings) as v:
+    with own_server() as v:
         a = api.Api(v.url)
         admin = a.admin(v.password)
         domain = a.make(admin, 'domain', name='Stored')
         c.status('before', a.login_answer(('alice', domain), PW), 401)
-        ldap = dict(files(slapd)['People'])
-        config = {'identity': {'driver': 'ldap'}, 'ldap': ldap}
+        config = {'identity': {'driver': 'ldap'}, 'ldap': files(slapd)['People']}
         a.put('/domains/%s/config' % domain, admin, {'config': config}).want(201)
         c.status('at once', a.login_answer(('alice', domain), PW), 201)
         c.equal('all users', len(a.get('/users?domain_id=' + domain, admin).want(200).body['users']), 5)
@@ -645,8 +656,49 @@ def stored(cloud):
         c.status('without one', a.login_answer(('alice', domain), PW), 401)
 
 
+def twins(cloud):
+    """Two entries have one id, on Vicar alone: a Keystone takes the first for both."""
+    c, slapd = cloud.c, cloud.slapd
+    with own_server() as v:
+        a = api.Api(v.url)
+        admin = a.admin(v.password)
+        options = dict(files(slapd)['People'], user_id_attribute='sn', user_name_attribute='cn')
+        domain = configured(a, admin, 'Twins', options)
+        def twin(uid):
+            slapd.add(person(uid, 'People', sn='Twin', employeeType='TRUE'))
+        def logins():
+            return [a.login_answer((name, domain), PW).status for name in ('Twin1', 'Twin2')]
+        def names():
+            return {u['name'] for u in a.get('/users?domain_id=' + domain, admin).want(200).body['users']}
+        twin('twin1')
+        c.equal('one alone', logins(), [201, 401])
+        token = a.login(('Twin1', domain), PW)
+        twin('twin2')
+        c.equal('of two with one id neither logs in', logins(), [401, 401])
+        time.sleep(MAX_AGE + 0.5)
+        c.ok('others are in the list, and they are not', 'Alice' in names() and not names() & {'Twin1', 'Twin2'}, names())
+        c.status('the token of the first', a.validate(admin, token), 404)
+        slapd.remove(dn('twin1', 'People'))
+        c.equal('the other one alone', logins(), [401, 201])
+        slapd.remove(dn('twin2', 'People'))
+
+
+def silent(cloud):
+    """The first of two servers takes connections, and says nothing."""
+    c, slapd = cloud.c, cloud.slapd
+    with own_server() as v, socket.socket() as mute:
+        mute.bind(('127.0.0.1', 0))
+        mute.listen(50)
+        a = api.Api(v.url)
+        admin = a.admin(v.password)
+        url = 'ldap://127.0.0.1:%d,%s' % (mute.getsockname()[1], slapd.plain)
+        domain = configured(a, admin, 'Silent', dict(files(slapd)['People'], url=url))
+        c.equal('the second is asked', [a.login_answer(('alice', domain), PW).status for _ in range(2)], [201, 201])
+        c.status('for lists, too', a.get('/users?domain_id=' + domain, admin), 200)
+
+
 PARTS = [lists, logins, roles, rows, writes, delegation, leaves, groups_change, disabled, renamed, named, away, slow,
-         referral, wrong, stored]
+         referral, wrong, stored, twins, silent]
 
 
 if __name__ == '__main__':

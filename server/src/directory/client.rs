@@ -210,14 +210,20 @@ impl Client {
                     Ok(Err(e)) if size == Size::Whole => return Err(Away::Unanswered(gone(&e).why())),
                     Err(_) if size == Size::Whole => return Err(Away::Unanswered(late().why())),
                     Ok(Err(e)) => return Err(gone(&e)),
-                    Err(_) => return Err(late()),
+                    Err(_) => {
+                        self.pass_over();
+                        return Err(late());
+                    }
                 }
             }
         };
         let found = match tokio::time::timeout(within, asked).await {
             Ok(found) => found,
             Err(_) if size == Size::Whole => Err(Away::Unanswered(late().why())),
-            Err(_) => Err(late()),
+            Err(_) => {
+                self.pass_over();
+                Err(late())
+            }
         };
         if found.is_err() {
             self.forget();
@@ -313,9 +319,24 @@ impl Client {
         if let Some(kept) = kept {
             return Ok(kept);
         }
-        let mut ldap = self.connect().await?;
-        if let Some((user, password)) = &self.directory.reader {
-            let said = ldap.simple_bind(user, &password.0).await.map_err(|e| gone(&e))?;
+        let mut tries = self.directory.urls.len();
+        let (ldap, said) = loop {
+            tries -= 1;
+            let mut ldap = self.connect().await?;
+            let Some((user, password)) = &self.directory.reader else { break (ldap, None) };
+            let said = ldap.simple_bind(user, &password.0);
+            match tokio::time::timeout(self.directory.connect_within, said).await {
+                Ok(Ok(said)) => break (ldap, Some(said)),
+                // One that takes connections and says nothing is no better than one that takes none.
+                Ok(Err(_)) | Err(_) if tries > 0 => self.pass_over(),
+                Ok(Err(e)) => return Err(gone(&e)),
+                Err(_) => {
+                    self.pass_over();
+                    return Err(late());
+                }
+            }
+        };
+        if let Some(said) = said {
             match said.rc {
                 0 => {}
                 49 => return Err(Away::Unreached("[ldap] user and password are not taken".into())),
@@ -328,6 +349,11 @@ impl Client {
         }
         let now = Instant::now();
         Ok(Reading { ldap, since: now, used: now, is_new: true })
+    }
+
+    /// From now on the next server is tried first.
+    fn pass_over(&self) {
+        self.first.fetch_add(1, Ordering::Relaxed);
     }
 
     fn keep(&self, reading: Reading) {

@@ -70,7 +70,7 @@ impl Client {
             // Servers do not mind the case of letters, and ids do.
             found.extend(users.into_iter().filter(|user| some.contains(&user.local)));
         }
-        Ok(found)
+        Ok(unambiguous(found))
     }
 
     /// Users by a name: mostly one.
@@ -121,7 +121,7 @@ impl Client {
     /// When not all of it is known.
     pub async fn whole(&self) -> Result<Whole> {
         let d = &self.directory;
-        let users = self.read_users(&everybody(&d.users), Size::Whole).await?;
+        let users = unambiguous(self.read_users(&everybody(&d.users), Size::Whole).await?);
         let by_dn: BTreeMap<String, &str> =
             users.iter().map(|user| (same_dn(&user.dn), user.local.as_str())).collect();
         let ids: std::collections::BTreeSet<&str> = users.iter().map(|user| user.local.as_str()).collect();
@@ -203,6 +203,25 @@ impl Client {
         let found = found.unwrap_or_default().into_iter();
         Ok(found.filter_map(|entry| Some((group(tree, &entry)?, entry))).collect())
     }
+}
+
+/// Without those whose id another entry has as well: whose it is nobody knows, and so it is nobody's.
+fn unambiguous(users: Vec<User>) -> Vec<User> {
+    let mut holders: BTreeMap<String, Vec<User>> = BTreeMap::new();
+    for user in users {
+        let of_id = holders.entry(user.local.clone()).or_default();
+        if of_id.iter().all(|other| same_dn(&other.dn) != same_dn(&user.dn)) {
+            of_id.push(user);
+        }
+    }
+    holders.retain(|id, users| {
+        let is_one = users.len() == 1;
+        if !is_one {
+            tracing::warn!(id, "several entries of a directory have this id, and it is nobody's");
+        }
+        is_one
+    });
+    holders.into_values().flatten().collect()
 }
 
 /// All entries that can be a user.
@@ -330,6 +349,20 @@ mod tests {
         let mut out = Vec::new();
         texts(ldap3::parse_filter(filter).expect(filter).into_structure(), &mut out);
         out
+    }
+
+    #[test]
+    fn an_id_that_two_have_is_nobodys() {
+        let named = |dn: &str, local: &str| User { local: local.into(), ..user_at(dn) };
+        let all = [
+            ("cn=a,ou=x", "a"),
+            ("cn=a,ou=y", "a"),
+            ("cn=A,ou=y", "b"),
+            ("cn=a, ou=y", "b"),
+            ("cn=c,ou=x", "c"),
+        ];
+        let left = unambiguous(all.map(|(dn, local)| named(dn, local)).into());
+        assert_eq!(left.iter().map(|user| user.local.as_str()).collect::<Vec<_>>(), ["b", "c"]);
     }
 
     #[test]

@@ -365,6 +365,11 @@ impl Service {
             {
                 return Ok(Err(Login::Wrong(public_id(domain, Kind::User, &user.local))));
             }
+            // Who else has the id would have what is theirs.
+            let holders = client.users(std::slice::from_ref(&user.local)).await?;
+            if holders.first().is_none_or(|holder| holder.dn != user.dn) {
+                return Ok(Err(Login::Nobody));
+            }
             let groups = client.groups_of(&user).await?;
             Ok(Ok((user, groups)))
         };

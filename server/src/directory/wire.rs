@@ -18,6 +18,9 @@ use super::message::{Answer, Question, SEQUENCE, header};
 /// All answers to one question are no longer than this, in bytes.
 const MOST_ANSWERED: usize = 256 << 20;
 
+/// And no more than these: the library keeps them until they are read, however small they are.
+const MOST_ANSWERS: usize = 200_000;
+
 /// A server that takes nothing for this long is gone.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -46,6 +49,8 @@ pub async fn connect(url: &Url, tls: Tls) -> io::Result<Pair> {
         Host::Ipv4(ip) => TcpStream::connect((*ip, port)).await,
         Host::Ipv6(ip) => TcpStream::connect((*ip, port)).await,
     }?;
+    // Messages are small, and each is waited for.
+    tcp.set_nodelay(true)?;
     let (ours, theirs) = UnixStream::pair()?;
     let shown = url.host_str().unwrap_or_default().to_owned();
     match tls {
@@ -157,6 +162,7 @@ impl Message {
 #[derive(Default)]
 struct Asked {
     question: Option<Question>,
+    answers: usize,
     answered: usize,
 }
 
@@ -169,7 +175,7 @@ async fn relay(name: String, server: impl AsyncRead + AsyncWrite, library: UnixS
         let (mut from, mut message) = (BufReader::new(from_library), Message::default());
         while message.read(&mut from).await? {
             *asked.lock().unwrap_or_else(PoisonError::into_inner) =
-                Asked { question: Question::of(message.content()), answered: 0 };
+                Asked { question: Question::of(message.content()), ..Asked::default() };
             let sent = async {
                 to_server.write_all(&message.bytes).await?;
                 to_server.flush().await
@@ -184,8 +190,8 @@ async fn relay(name: String, server: impl AsyncRead + AsyncWrite, library: UnixS
             let answer = Answer::of(message.content()).map_err(fault)?;
             {
                 let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-                asked.answered += message.bytes.len();
-                if asked.answered > MOST_ANSWERED {
+                (asked.answers, asked.answered) = (asked.answers + 1, asked.answered + message.bytes.len());
+                if asked.answers > MOST_ANSWERS || asked.answered > MOST_ANSWERED {
                     return Err(fault("more than anybody reads"));
                 }
                 if answer.is_notice() {
@@ -210,5 +216,18 @@ async fn relay(name: String, server: impl AsyncRead + AsyncWrite, library: UnixS
         }
         Err(e) => tracing::debug!(server = name, error = %e, "a connection to a directory ended"),
         Ok(()) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_name_or_an_address() {
+        let of = |url: &str| server(&Url::parse(url).expect("a URL")).expect("a server");
+        assert_eq!(of("ldap://id.example"), (Host::Domain("id.example".to_owned()), 389));
+        assert_eq!(of("ldaps://[::1]"), (Host::Ipv6(std::net::Ipv6Addr::LOCALHOST), 636));
+        assert_eq!(of("ldaps://127.0.0.1:7"), (Host::Ipv4(std::net::Ipv4Addr::LOCALHOST), 7));
     }
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 
 use vicar_rules::Micros;
 use vicar_rules::binding::Workload;
+use vicar_rules::revocation::Event;
 
+use super::revocations::revoke;
 use crate::args;
-use crate::store::{Error, Id, Insert, Proof, Result, Tx, WriteTx};
+use crate::store::{Delete, Error, Id, Insert, Proof, Result, Tx, WriteTx};
 
 /// A workload, and the identity provider by which it logged in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,14 +21,15 @@ pub struct Signed {
 }
 
 /// The workload that logged in where this chain of tokens began, if it was one. It is none any more when its provider is
-/// disabled or gone.
+/// disabled or gone, or has no protocol by which one could come.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn of_chain(tx: &mut Tx, first_audit_id: &str) -> Result<Option<Workload>> {
     let sql = "SELECT w.issuer, w.subject, w.audiences
                  FROM vicar_workload w JOIN identity_provider i ON i.id = w.idp_id
-                WHERE w.audit_chain_id = ? AND i.enabled = ?";
+                WHERE w.audit_chain_id = ? AND i.enabled = ?
+                  AND EXISTS (SELECT 1 FROM federation_protocol p WHERE p.idp_id = w.idp_id)";
     let stored = tx
         .first(sql, args![Id(first_audit_id), true], |r| {
             Ok((r.take::<String>()?, r.take::<String>()?, r.take::<String>()?))
@@ -57,5 +60,22 @@ pub async fn keep(
         .set("audiences", serde_json::json!(workload.audiences).to_string())
         .set("ends_at", ends_at);
     tx.execute(proof, &row).await?;
+    Ok(())
+}
+
+/// Forgets who came through a provider, and ends what is left of these logins: what another provider gets the id of says
+/// nothing of them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn end_of_provider(tx: &mut WriteTx, proof: &impl Proof, provider: &str) -> Result<()> {
+    let sql = "SELECT audit_chain_id FROM vicar_workload WHERE idp_id = ?";
+    let chains: Vec<String> = tx.column(sql, args![Id(provider)]).await?;
+    for chain in chains {
+        // The first token, which has no chain yet, and those that came of it.
+        revoke(tx, proof, Event { audit: Some(chain.clone()), ..Event::default() }).await?;
+        revoke(tx, proof, Event { audit_chain: Some(chain), ..Event::default() }).await?;
+    }
+    tx.execute(proof, &Delete::from("vicar_workload").key("idp_id", provider)).await?;
     Ok(())
 }

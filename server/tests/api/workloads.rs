@@ -155,9 +155,28 @@ fn a_workload_is_none_any_more_when_its_provider_is_disabled_or_gone() {
     enable(false);
     is_refused(cast.exchanges(&pod, &trust));
     enable(true);
+    let of_trust = cast.exchanges(&pod, &trust).expect(201).token();
+    // Without a protocol nobody comes from it; what is left of who came ends, and another provider of its id revives nothing.
+    let mapping =
+        s.get(&s.admin(), &format!("{path}/protocols/openid")).expect(200).body["protocol"]["mapping_id"]
+            .clone();
+    let put = |path: &str, body: Value| {
+        let (admin, body) = (s.admin(), body.to_string());
+        let headers = [("X-Auth-Token", admin.as_str()), ("Content-Type", "application/json")];
+        s.call("PUT", path, &headers, Some(body.as_bytes())).expect(201);
+    };
+    s.delete(&s.admin(), &format!("{path}/protocols/openid")).expect(204);
+    for token in [&pod, &of_trust] {
+        s.validate(token).expect(404);
+    }
+    put(&format!("{path}/protocols/openid"), json!({"protocol": {"mapping_id": mapping}}));
+    cast.exchanges(&pod, &trust).expect(404);
+    let pod = cast.c.bear(&cast.c.token(json!({"sub": "pod"}))).expect(201).token();
     cast.exchanges(&pod, &trust).expect(201);
     s.delete(&s.admin(), path).expect(204);
-    is_refused(cast.exchanges(&pod, &trust));
+    cast.exchanges(&pod, &trust).expect(404);
+    put(path, json!({"identity_provider": {"enabled": true, "domain_id": "default"}}));
+    cast.exchanges(&pod, &trust).expect(404);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::protocols::Protocol;
 use crate::args;
 use crate::authz::Authorized;
 use crate::error::Result;
-use crate::facts::RoleLossGuard;
+use crate::facts::{RoleLossGuard, workloads};
 use crate::resources::keypairs::EndsKeypairs;
 use crate::resources::trusts::end::EndsTrusts;
 use crate::resources::users::sql::{self as users, DeletesUser};
@@ -35,6 +35,7 @@ pub(super) async fn delete_provider(
 ) -> Result<()> {
     let linked = linked(tx, provider, None).await?;
     let guard = guard_members(tx, provider).await?;
+    workloads::end_of_provider(tx, proof, provider).await?;
     cascade::delete(tx, proof, "identity_provider", provider).await?;
     guard.finish(tx, proof).await?;
     end_logins(tx, proof, linked, now).await
@@ -60,6 +61,7 @@ pub(super) async fn delete_protocol(
     now: Micros,
 ) -> Result<()> {
     let linked = linked(tx, &protocol.provider, Some(&protocol.id)).await?;
+    workloads::end_of_provider(tx, protocol, &protocol.provider).await?;
     let users =
         Delete::from("federated_user").key("idp_id", &protocol.provider).key("protocol_id", &protocol.id);
     tx.execute(protocol, &users).await?;
