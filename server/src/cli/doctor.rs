@@ -161,6 +161,18 @@ fn providers(r: &mut Report, config: &Config) {
             r.fail(&about, e);
             continue;
         }
+        if options.keys_file().is_some_and(|file| is_open(file, 0o022)) {
+            r.warn(&about, "others can write the file with its keys, and so log in as anybody who comes from it; chmod go-w it");
+        }
+        if !config.auth_methods.iter().any(|method| *method == options.protocol) {
+            r.warn(
+                &about,
+                format_args!(
+                    "nobody logs in: {} is not among [auth] methods; add it at the end of the list",
+                    options.protocol
+                ),
+            );
+        }
         match Providers::new(std::slice::from_ref(options)) {
             Ok(_) if options.keys_file().is_some() => {
                 r.ok(&about, format_args!("the keys of {} are pinned, and can be used", options.issuer));

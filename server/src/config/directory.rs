@@ -113,6 +113,8 @@ pub struct Directories {
     pub by_name: BTreeMap<String, Result<Arc<Directory>, String>>,
     /// How long what a directory said counts.
     pub span: Micros,
+    /// What the files say that is no option, each with its file.
+    pub unknown: Vec<String>,
 }
 
 impl Directories {
@@ -374,14 +376,21 @@ impl Directory {
 /// The directories that the files of domains name; nothing where files are not asked.
 pub(super) fn of_files(dir: Option<&std::path::Path>, span: Micros) -> Directories {
     let files = dir.map(super::foreign::domain_files).and_then(std::io::Result::ok).unwrap_or_default();
-    let by_name = files.into_iter().filter_map(|(domain, file)| {
-        let ini = Ini::of(std::slice::from_ref(&file)).ok()?;
-        if ini.value("identity", "driver").is_none_or(|driver| driver.trim() != "ldap") {
-            return None;
-        }
-        Some((domain, Directory::of_file(&ini).map(Arc::new)))
-    });
-    Directories { by_name: by_name.collect(), span: span.max(SECOND) }
+    let mut unknown = Vec::new();
+    let by_name: BTreeMap<_, _> = files
+        .into_iter()
+        .filter_map(|(domain, file)| {
+            let ini = Ini::of(std::slice::from_ref(&file)).ok()?;
+            if ini.value("identity", "driver").is_none_or(|driver| driver.trim() != "ldap") {
+                return None;
+            }
+            let odd = ini.names().filter(|(section, name)| !known::is_keystones(section, name));
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            unknown.extend(odd.map(|(section, option)| format!("{name}: [{section}] {option}")));
+            Some((domain, Directory::of_file(&ini).map(Arc::new)))
+        })
+        .collect();
+    Directories { by_name, span: span.max(SECOND), unknown }
 }
 
 #[cfg(test)]

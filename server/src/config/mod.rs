@@ -362,6 +362,8 @@ impl Config {
         let fernet_keys = r.path("fernet_tokens", "key_repository")?;
         let receipt_keys = r.text("fernet_receipts", "key_repository")?.map(PathBuf::from);
         let auth_methods = r.list("auth", "methods")?;
+        let directories = r.directories()?;
+        unknown.extend(directories.unknown.iter().cloned());
         Ok(Self {
             database,
             receipt_keys: receipt_keys.unwrap_or_else(|| fernet_keys.clone()),
@@ -408,7 +410,7 @@ impl Config {
             public_endpoint,
             admin_token: r.text("DEFAULT", "admin_token")?.map(Secret),
             domain_options: DomainOptions::read(ini)?,
-            directories: r.directories()?,
+            directories,
             stored_domain_options: r.flag("identity", "domain_configurations_from_database")?
                 && r.flag("identity", "domain_specific_drivers_enabled")?,
             list_limits: r.list_limits()?,

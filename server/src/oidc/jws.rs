@@ -142,19 +142,23 @@ impl<'t> Unverified<'t> {
 
 impl Key {
     /// Reads a set of keys (RFC 7517). Those that sign nothing that is known here are left out, and those that are for something
-    /// else than signatures, or than this use.
+    /// else: than signatures, or than the one use that there is.
     ///
     /// # Errors
     /// When it is none.
-    pub fn all(set: &Value, also: Option<&str>) -> Result<Vec<Self>, Fault> {
+    pub fn all(set: &Value, only: Option<&str>) -> Result<Vec<Self>, Fault> {
         let keys = set.get("keys").and_then(Value::as_array).ok_or("it is no set of keys")?;
-        Ok(keys.iter().take(MOST_KEYS).filter_map(|key| Self::read(key, also)).collect())
+        Ok(keys.iter().take(MOST_KEYS).filter_map(|key| Self::read(key, only)).collect())
     }
 
-    fn read(key: &Value, also: Option<&str>) -> Option<Self> {
+    fn read(key: &Value, only: Option<&str>) -> Option<Self> {
         let text = |name: &str| key.get(name).and_then(Value::as_str);
         let bytes = |name: &str| decoded(text(name)?);
-        if text("use").is_some_and(|r#use| r#use != "sig" && Some(r#use) != also) {
+        let is_for_it = match (text("use"), only) {
+            (marked, Some(only)) => marked == Some(only),
+            (marked, None) => marked.is_none_or(|marked| marked == "sig"),
+        };
+        if !is_for_it {
             return None;
         }
         let point = |size: usize| {

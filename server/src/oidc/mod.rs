@@ -232,8 +232,10 @@ impl Provider {
         let issuer = &self.options.issuer;
         let at = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let metadata = self.fetch.get(&at).await?;
-        if metadata.get("issuer").and_then(Value::as_str) != Some(issuer) {
-            return Err(format!("{at}: it is another issuer's"));
+        let named = metadata.get("issuer").and_then(Value::as_str).unwrap_or_default();
+        if named != issuer {
+            let named: String = named.chars().take(200).collect();
+            return Err(format!("{at}: it is another issuer's, {named}, and not {issuer}"));
         }
         *self.endpoints.lock().unwrap_or_else(PoisonError::into_inner) = Endpoints::of(&metadata);
         let keys = metadata.get("jwks_uri").and_then(Value::as_str).unwrap_or_default();

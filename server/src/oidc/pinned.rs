@@ -17,7 +17,7 @@ const LONGEST: u64 = 512 << 10;
 /// How keys are marked that sign a trust domain's tokens; those of its certificates are marked otherwise.
 const SPIFFE_USE: &str = "jwt-svid";
 
-/// What keys may be marked for, besides signatures.
+/// What keys have to be marked for, where that is not signatures of any kind.
 pub(super) fn own_use(options: &Oidc) -> Option<&'static str> {
     options.trust_domain().map(|_| SPIFFE_USE)
 }
