@@ -164,7 +164,7 @@ fn providers(r: &mut Report, config: &Config) {
         if options.keys_file().is_some_and(|file| is_open(file, 0o022)) {
             r.warn(&about, "others can write the file with its keys, and so log in as anybody who comes from it; chmod go-w it");
         }
-        if !config.auth_methods.iter().any(|method| *method == options.protocol) {
+        if !config.auth_methods.contains(&options.protocol) {
             r.warn(
                 &about,
                 format_args!(

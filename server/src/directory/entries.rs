@@ -205,7 +205,7 @@ impl Client {
     }
 }
 
-/// Without those whose id another entry has as well: whose it is nobody knows, and so it is nobody's.
+/// Without those whose id another entry has as well: which of them is meant cannot be told.
 fn unambiguous(users: Vec<User>) -> Vec<User> {
     let mut holders: BTreeMap<String, Vec<User>> = BTreeMap::new();
     for user in users {
@@ -217,7 +217,7 @@ fn unambiguous(users: Vec<User>) -> Vec<User> {
     holders.retain(|id, users| {
         let is_one = users.len() == 1;
         if !is_one {
-            tracing::warn!(id, "several entries of a directory have this id, and it is nobody's");
+            tracing::warn!(id, "several entries of a directory have this id, and none of them logs in");
         }
         is_one
     });

@@ -1,5 +1,5 @@
 //! The bytes between the library and a server: TCP, TLS around it where it is configured, and messages one by one, each looked at
-//! by [`message`](super::message) before it is handed on. The library has one end of a pair of sockets, and nobody's else.
+//! by [`message`](super::message) before it is handed on. The library has one end of a pair of sockets, and none to a server.
 
 use std::io;
 use std::os::unix::net::UnixStream as Pair;
