@@ -321,7 +321,7 @@ impl Client {
         }
         let mut tries = self.directory.urls.len();
         let (ldap, said) = loop {
-            tries -= 1;
+            tries = tries.saturating_sub(1);
             let mut ldap = self.connect().await?;
             let Some((user, password)) = &self.directory.reader else { break (ldap, None) };
             let said = ldap.simple_bind(user, &password.0);

@@ -7,7 +7,7 @@ use vicar_rules::Micros;
 use vicar_rules::binding::Workload;
 use vicar_rules::revocation::Event;
 
-use super::revocations::revoke;
+use super::revocations::record_events;
 use crate::args;
 use crate::store::{Delete, Error, Id, Insert, Proof, Result, Tx, WriteTx};
 
@@ -71,11 +71,12 @@ pub async fn keep(
 pub async fn end_of_provider(tx: &mut WriteTx, proof: &impl Proof, provider: &str) -> Result<()> {
     let sql = "SELECT audit_chain_id FROM vicar_workload WHERE idp_id = ?";
     let chains: Vec<String> = tx.column(sql, args![Id(provider)]).await?;
-    for chain in chains {
-        // The first token, which has no chain yet, and those that came of it.
-        revoke(tx, proof, Event { audit: Some(chain.clone()), ..Event::default() }).await?;
-        revoke(tx, proof, Event { audit_chain: Some(chain), ..Event::default() }).await?;
-    }
+    // The first token of each, which has no chain yet, and those that came of it.
+    let of = |chain: String| {
+        let first = Event { audit: Some(chain.clone()), ..Event::default() };
+        [first, Event { audit_chain: Some(chain), ..Event::default() }]
+    };
+    record_events(tx, proof, &chains.into_iter().flat_map(of).collect::<Vec<_>>())?;
     tx.execute(proof, &Delete::from("vicar_workload").key("idp_id", provider)).await?;
     Ok(())
 }
