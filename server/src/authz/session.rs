@@ -30,6 +30,19 @@ pub type Reading<'r> = Session<'r, Tx>;
 /// A session that may write.
 pub type Writing<'r> = Session<'r, WriteTx>;
 
+/// For a handler that does the same in either.
+impl AsMut<Tx> for WriteTx {
+    fn as_mut(&mut self) -> &mut Tx {
+        self
+    }
+}
+
+impl AsMut<Tx> for Tx {
+    fn as_mut(&mut self) -> &mut Tx {
+        self
+    }
+}
+
 /// What a route declares that its handler may ask for.
 #[derive(Debug)]
 pub struct Declared {

@@ -611,19 +611,6 @@ impl DerefMut for WriteTx {
     }
 }
 
-/// For what reads in either.
-impl AsMut<Tx> for WriteTx {
-    fn as_mut(&mut self) -> &mut Tx {
-        &mut self.tx
-    }
-}
-
-impl AsMut<Tx> for Tx {
-    fn as_mut(&mut self) -> &mut Tx {
-        self
-    }
-}
-
 impl WriteTx {
     /// The read of a rehearsal again, for what follows in the same snapshot.
     ///
