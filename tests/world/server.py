@@ -121,16 +121,23 @@ def answers(port):
 
 
 def _alive(group):
-    """Does a process of the group still run?"""
+    """Does a process of the group still run? A killed one does until its last thread has ended: the first may be a
+    zombie while another still holds the port."""
     for path in glob.glob('/proc/[0-9]*/stat'):
-        try:
-            with open(path) as f:
-                state, _, its_group = f.read().rpartition(')')[2].split()[:3]
-        except OSError:             # it has ended
+        if _state(path)[2:] != [str(group)]:
             continue
-        if int(its_group) == group and state not in 'ZX':
+        if any(_state(thread)[0] not in 'ZX' for thread in glob.glob(path[:-len('stat')] + 'task/*/stat')):
             return True
     return False
+
+
+def _state(path):
+    """State, parent and group of a process, or of a thread; one that has ended is in state X."""
+    try:
+        with open(path) as f:
+            return f.read().rpartition(')')[2].split()[:3]
+    except OSError:
+        return ['X']
 
 
 def vicar_bin():
