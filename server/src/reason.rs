@@ -41,7 +41,9 @@ reasons! {
     NotAReceipt, "not-a-receipt", "no key of this server decrypts the receipt, or it is of methods that cannot be added to";
     ReceiptOver, "receipt-over", "the receipt's time is over, or all that its user had was revoked since";
     NoRemoteUser, "no-remote-user", "no front server that is believed names a user who is there";
-    NotMapped, "not-mapped", "the mapping makes nobody of what an identity provider says, or no front server that is believed says anything";
+    NothingSaid, "nothing-said", "nothing is said of who comes by an identity provider: no token came along, and no front server that is believed names the provider, or any attribute that the mapping looks at";
+    NotMapped, "not-mapped", "the mapping makes nobody of what an identity provider says: no rule of it fits, none says who comes, or it cannot be read";
+    NoSuchGroup, "no-such-group", "the mapping names the id of a group that is not there";
     NotTheProviders, "not-the-providers", "a token that an identity provider shall have given is none of its, not for this service, or over";
     NoLoginBegun, "no-login-begun", "a browser comes back from an identity provider with the answer to no login that it has begun here, or after more than ten minutes";
     UntrustedDashboard, "untrusted-dashboard", "the page that shall get the token is none of `[federation] trusted_dashboard`";

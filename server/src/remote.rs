@@ -184,6 +184,9 @@ pub fn tls(
             for certificate in certificates(file)? {
                 roots.add(certificate).map_err(|e| format!("{}: {e}", file.display()))?;
             }
+            if roots.is_empty() {
+                return Err(format!("{}: holds no certificate", file.display()));
+            }
         }
         None => {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -313,6 +316,7 @@ mod tests {
         };
         let fault = |options: &RemoteOptions| Remote::new(options, true).expect_err("cannot be used");
         assert!(fault(&with(None, Some("/nowhere"))).starts_with("/nowhere: "));
+        assert!(fault(&with(None, Some("/dev/null"))).starts_with("/dev/null: holds no certificate"));
         assert!(fault(&with(Some("/x"), None)).contains("go together"));
         assert!(Remote::new(&with(None, Some("/nowhere")), false).is_ok(), "nobody asks by https");
     }

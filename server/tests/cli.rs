@@ -438,6 +438,27 @@ fn options_are_read_as_oslo_reads_them() {
     assert_eq!(of(&show(&[], &env), "[token] expiration"), ("40".into(), "OS_TOKEN__EXPIRATION".into()));
     let rows = show(&["--set", "--config-file", &base], &[]);
     assert!(rows.iter().all(|r| r["from"] != "default") && rows.len() == 5, "{rows:?}");
+    // Each section of a provider is shown, with what is said for all.
+    let providers = write(
+        "providers.conf",
+        "[oidc]\naudience = all\ntimeout = 2\n[oidc.b]\nissuer = https://b\nclient_id = v\nclient_secret = top$$secret\n\
+         [oidc.a]\nissuer = https://a\ntimeout = 3\njwks = keys.json\n",
+    );
+    let rows = show(&["--config-file", &providers], &[]);
+    for (name, value, from) in [
+        ("[oidc.a] timeout", "3", "providers.conf:10"),
+        ("[oidc.b] timeout", "2", "providers.conf:3"),
+        ("[oidc.b] audience", "all", "providers.conf:2"),
+        ("[oidc.b] client_secret", "(set, not shown)", "providers.conf:7"),
+        ("[oidc.b] protocol", "openid", "default"),
+    ] {
+        let (shown, whence) = of(&rows, name);
+        assert!(shown == value && whence.ends_with(from), "{name}: {shown} {whence}");
+    }
+    let rows = show(&["--set", "--config-file", &providers], &[]);
+    assert_eq!(rows.len(), 8, "{rows:?}");
+    let check = ["config", "check", "--config-file", &providers];
+    expect(&run(&s, &check), 3, "keys.json: No such file");
 
     std::os::unix::fs::symlink("/nowhere/at/all", etc.join("other.d/z.conf")).expect("a link");
     let dangling = ["config", "check", "--config-file", &base, "--config-dir", &other];
@@ -1351,13 +1372,14 @@ fn the_doctor_finds_what_is_wrong() {
     let key = format!(r#"{{"keys": [{{"kty": "EC", "crv": "P-256", "x": "{coordinates}"}}]}}"#);
     let (good, bad) = (s.file("good.json", &key), s.file("bad.json", "{}"));
     s.config(&format!(
-        "{}{}[oidc.c]\nissuer = https://c.example\naudience = a\n",
+        "{}{}[oidc.c]\nissuer = https://c.example\naudience = a\nclient_id = v\n",
         provider("a", &good),
         provider("b", &bad)
     ));
     let all = run(&s, &["doctor"]);
     expect(&all, 1, "ok    [oidc.a]: the keys of https://a.example are pinned, and can be used");
     expect(&all, 1, &format!("FAIL  [oidc.b]: {bad}: "));
+    expect(&all, 1, "warn  [oidc.c]: client_id is set and does nothing");
     expect(&all, 1, "ok    [oidc.c]: https://c.example is asked for its keys when somebody comes");
 }
 

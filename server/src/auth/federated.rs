@@ -78,6 +78,7 @@ pub async fn comer(
     remote_user: Option<&str>,
     told: impl Fn(&str) -> Result<Option<String>>,
 ) -> Result<Comer> {
+    let nothing_said = || Error::Unauthorized(Reason::NothingSaid);
     let nobody = || Error::Unauthorized(Reason::NotMapped);
     let options = &parts.config.federation;
     let protocol = way.protocol.clone().unwrap_or_default();
@@ -86,7 +87,7 @@ pub async fn comer(
     if let Some(name) = named.or_else(|| options.remote_id(&protocol))
         && !way.remote_ids.is_empty()
     {
-        let says = of(name)?.ok_or_else(nobody)?;
+        let says = of(name)?.ok_or_else(nothing_said)?;
         if !way.remote_ids.contains(&says) {
             return Err(Error::Forbidden(
                 "Incoming identity provider identifier not included among the accepted identifiers.".into(),
@@ -104,7 +105,9 @@ pub async fn comer(
             attributes.insert(name.to_owned(), value);
         }
     }
-    let mapped = slow.map(Said { mapping, attributes })?.ok_or_else(nobody)?;
+    let has_said = !attributes.is_empty();
+    let mapped = slow.map(Said { mapping, attributes })?;
+    let mapped = mapped.ok_or_else(|| if has_said { nobody() } else { nothing_said() })?;
     let arrival = arrival::arrival(&mapped, remote_user).map_err(|_| nobody())?;
     if arrival.group_ids.len() + arrival.groups.len() > MOST_GROUPS {
         return Err(Error::Forbidden(format!(

@@ -85,6 +85,13 @@ impl Found {
         Ok(Self { tables: Some(tx), is_ours: state.own.is_some(), is_empty })
     }
 
+    /// Lets the schema be changed again.
+    pub(super) async fn end(self) {
+        if let Some(tx) = self.tables {
+            tx.end().await;
+        }
+    }
+
     /// Refuses what is stored and would be missed here; see `left_behind`.
     ///
     /// # Errors

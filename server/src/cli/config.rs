@@ -1,5 +1,7 @@
 //! `vicar config`, and what a start says of the configuration.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -9,6 +11,7 @@ use super::{left_behind, policy, print};
 use crate::config::foreign::{self, Effect, Findings};
 use crate::config::options::{self, Kind, Opt};
 use crate::config::{Base, Config, Ini};
+use crate::oidc::Providers;
 use crate::policy_file;
 use crate::store::url::Location;
 
@@ -147,6 +150,7 @@ impl Check {
         for (good, text) in policy::findings(&loaded) {
             print(format_args!("{} policy: {text}", if good { "ok     " } else { "todo   " }));
         }
+        Providers::new(&config.oidc).map_err(Failure::Config)?;
         Ok(())
     }
 }
@@ -162,10 +166,9 @@ impl Show {
     fn run(self) -> Result<(), Failure> {
         // What cannot be used is said before anything is shown.
         let (ini, config) = self.at.read()?;
-        let rows: Vec<Row> = options::OPTIONS
-            .iter()
-            .filter(|o| !self.set || ini.value(o.section, o.name).is_some())
-            .map(|o| row(o, &ini, &config, self.at.base(&ini)))
+        let rows: Vec<Row> = shown(&ini)
+            .filter(|(section, o)| !self.set || ini.value(section, o.name).is_some())
+            .map(|(section, o)| row((section, o), &ini, &config, self.at.base(&ini)))
             .collect();
         if self.json {
             let all: Vec<Value> =
@@ -185,8 +188,21 @@ impl Show {
     }
 }
 
-fn row(o: &Opt, ini: &Ini, config: &Config, base: Base<'_>) -> Row {
-    let set = ini.value(o.section, o.name);
+/// The table, and its rows once more for each section like `[oidc.campus]`.
+fn shown(ini: &Ini) -> impl Iterator<Item = (&str, &'static Opt)> {
+    let below: BTreeSet<&str> = ini.names().map(|(section, _)| section).filter(|s| s.contains('.')).collect();
+    let below = below.into_iter().flat_map(|section| {
+        let is_its =
+            move |o: &&Opt| options::find(section, o.name).is_some_and(|its| its.section == o.section);
+        options::OPTIONS.iter().filter(is_its).map(move |o| (section, o))
+    });
+    options::OPTIONS.iter().map(|o| (o.section, o)).chain(below)
+}
+
+fn row((section, o): (&str, &Opt), ini: &Ini, config: &Config, base: Base<'_>) -> Row {
+    let name = format!("[{section}] {}", o.name);
+    let section = if ini.value(section, o.name).is_some() { section } else { o.section };
+    let set = ini.value(section, o.name);
     let value = match set {
         Some(_) if o.is_secret() => Some("(set, not shown)".to_owned()),
         // Without its password.
@@ -199,11 +215,11 @@ fn row(o: &Opt, ini: &Ini, config: &Config, base: Base<'_>) -> Row {
         Some(text) => Some(text.replace('\n', ",")),
         None => default(o.kind, base),
     };
-    let whence = match ini.source(o.section, o.name).filter(|_| set.is_some()) {
+    let whence = match ini.source(section, o.name).filter(|_| set.is_some()) {
         Some(source) => source.to_string(),
         None => "default".to_owned(),
     };
-    Row { name: format!("[{}] {}", o.section, o.name), value, whence }
+    Row { name, value, whence }
 }
 
 fn default(kind: Kind, base: Base<'_>) -> Option<String> {

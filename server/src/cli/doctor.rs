@@ -173,6 +173,12 @@ fn providers(r: &mut Report, config: &Config) {
                 ),
             );
         }
+        if options.client.is_some() && !options.introspection && config.federation.dashboards.is_empty() {
+            r.warn(
+                &about,
+                "client_id is set and does nothing: browsers are sent nowhere without a [federation] trusted_dashboard",
+            );
+        }
         match Providers::new(std::slice::from_ref(options)) {
             Ok(_) if options.keys_file().is_some() => {
                 r.ok(&about, format_args!("the keys of {} are pinned, and can be used", options.issuer));

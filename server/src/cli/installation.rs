@@ -180,7 +180,10 @@ async fn opened(database: &Settings, opener: Opener) -> Result<Store, Failure> {
 }
 
 async fn answers(store: &Store) -> store::Result<()> {
-    migrate::state(&mut store.read().await?).await.map(drop)
+    let mut tx = store.read().await?;
+    migrate::state(&mut tx).await?;
+    tx.end().await;
+    Ok(())
 }
 
 /// Checks that a database's file, and what is beside it, may be read.

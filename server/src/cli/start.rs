@@ -67,9 +67,13 @@ pub(super) async fn start(
     accept: &Accept,
     reached: &Reached,
 ) -> Result<Started, Failure> {
-    check(at, (ini, &config), accept, reached).await?;
+    let looked = check(at, (ini, &config), accept, reached).await?;
     let open = async |database: &Settings| installation::open_or_create(at, database).await;
-    let store = reach(&config.database, open).await?;
+    // A server's connection is dear, and the one that has looked is as good as another. A file was opened to be read only.
+    let store = match (looked, &config.database.location) {
+        (Some(store), Location::Server(_)) => store,
+        _ => reach(&config.database, open).await?,
+    };
     let app = App::new(config, store, installation::clock()).map_err(Failure::Config)?;
     if migrate::sync(&app.store, app.clock.now()).await? {
         tracing::info!(database = %app.config.database.location, "the schema was brought to the current version");
@@ -91,23 +95,28 @@ pub(super) async fn start(
     Ok(Started { app, first })
 }
 
-/// Checks all that a start needs.
+/// Checks all that a start needs; returns the database that was looked at, if there is one.
 async fn check(
     at: &Installation,
     (ini, config): (&Ini, &Config),
     accept: &Accept,
     reached: &Reached,
-) -> Result<(), Failure> {
+) -> Result<Option<Store>, Failure> {
     check_data_directory(at, config)?;
     before::check_files(config)?;
-    let mut found = if before::is_there(&config.database) {
-        Found::of(&reach(&config.database, before::look).await?).await?
-    } else {
-        Found::NOTHING
+    let store = match before::is_there(&config.database) {
+        true => Some(reach(&config.database, before::look).await?),
+        false => None,
+    };
+    let mut found = match &store {
+        Some(store) => Found::of(store).await?,
+        None => Found::NOTHING,
     };
     found.check_left(ini, accept).await?;
     if !found.is_empty {
-        return before::check_keys(config);
+        before::check_keys(config)?;
+        found.end().await;
+        return Ok(store);
     }
     check_first_start(config)?;
     if let Some((_, password)) = given_password() {
@@ -117,11 +126,16 @@ async fn check(
     installation::make_data_directory(at.data_dir())?;
     let clients = ["clouds.yaml", "openrc"].map(|name| at.data_dir().join(name));
     let keys: Vec<_> = config.key_repositories().into_iter().map(|(_, dir)| dir.join("0")).collect();
-    clients.iter().chain(&keys).try_for_each(|path| files::check_can_write(path))
+    clients.iter().chain(&keys).try_for_each(|path| files::check_can_write(path))?;
+    found.end().await;
+    Ok(store)
 }
 
 async fn is_empty(app: &App) -> Result<bool, Failure> {
-    Ok(bootstrap::is_needed(&mut app.store.read().await?).await?)
+    let mut tx = app.store.read().await?;
+    let is_needed = bootstrap::is_needed(&mut tx).await?;
+    tx.end().await;
+    Ok(is_needed)
 }
 
 /// Checks that the data directory, if anything is kept in it, is not one that other users can write to.

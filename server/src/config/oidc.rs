@@ -132,6 +132,9 @@ impl Reader<'_> {
     }
 
     fn provider(&self, section: &str) -> Result<Oidc> {
+        if section == SECTIONS {
+            return wrong(section, "issuer", "the section names no identity provider, as [oidc.campus] does");
+        }
         let issuer = self.text(section, "issuer")?.unwrap_or_default();
         let jwks = self.jwks(section)?;
         let is_issuer = |url: &Url| is_trustworthy(url) && url.query().or(url.fragment()).is_none();
@@ -152,6 +155,9 @@ impl Reader<'_> {
             );
         }
         let audience = self.list(section, "audience")?;
+        if let Some(one) = audience.iter().find(|one| one.contains(char::is_whitespace)) {
+            return wrong(section, "audience", format!("is a list with commas, and {one} has a blank"));
+        }
         let (client, introspection) = self.client(section)?;
         if jwks.is_some() && client.is_some() {
             return wrong(
@@ -308,7 +314,12 @@ mod tests {
             assert!(pinned(issuer, jwks).is_err(), "{issuer} {jwks}");
         }
         assert!(read("[oidc.a]\nissuer = https://a\n").expect_err("no audience").0.contains("audience"));
-        assert!(read("[oidc]\nissuer = https://a\n").expect_err("no name").0.contains("[oidc.campus]"));
+        for nobody in ["[oidc]", "[oidc.]"] {
+            let e = read(&format!("{nobody}\nissuer = https://a\naudience = x\n")).expect_err("no name");
+            assert!(e.0.contains("[oidc.campus]"), "{e}");
+        }
+        let e = read("[oidc.a]\nissuer = https://a\naudience = x, y z\n").expect_err("a blank");
+        assert!(e.0.ends_with("is a list with commas, and y z has a blank"), "{e}");
     }
 
     #[test]

@@ -248,7 +248,7 @@ impl Client {
             match said.rc {
                 0 => Ok(true),
                 rc if SERVERS_OWN.contains(&rc) => {
-                    Err(Away::Unanswered(format!("a login was answered with code {rc}")))
+                    Err(Away::Unanswered(format!("a login was answered with {}", named(rc))))
                 }
                 _ => Ok(false),
             }
@@ -302,7 +302,7 @@ impl Client {
             SIZE_LIMIT if most > 0 && !found.is_empty() => Ok(Some(found)),
             NO_SUCH_OBJECT => Ok(None),
             // Of some entries nothing would be known, which is not that they are gone.
-            rc => Err(Away::Unanswered(format!("a search was answered with code {rc}"))),
+            rc => Err(Away::Unanswered(format!("a search was answered with {}", named(rc)))),
         })
     }
 
@@ -341,9 +341,8 @@ impl Client {
                 0 => {}
                 49 => return Err(Away::Unreached("[ldap] user and password are not taken".into())),
                 rc => {
-                    return Err(Away::Unreached(format!(
-                        "the login of [ldap] user was answered with code {rc}"
-                    )));
+                    let answered = format!("the login of [ldap] user was answered with {}", named(rc));
+                    return Err(Away::Unreached(answered));
                 }
             }
         }
@@ -449,9 +448,38 @@ fn late() -> Away {
 /// An error of the connection. What a server says of a login may repeat what was sent, so it is not in it.
 fn gone(e: &LdapError) -> Away {
     match e {
-        LdapError::LdapResult { result } => Away::Unanswered(format!("it answered with code {}", result.rc)),
+        LdapError::LdapResult { result } => {
+            Away::Unanswered(format!("it answered with {}", named(result.rc)))
+        }
         other => Away::Unreached(other.to_string()),
     }
+}
+
+/// The code of an answer with its name (RFC 4511, appendix A), where what is asked here may get it.
+fn named(code: u32) -> String {
+    let name = match code {
+        1 => "operationsError",
+        2 => "protocolError",
+        3 => "timeLimitExceeded",
+        4 => "sizeLimitExceeded",
+        7 => "authMethodNotSupported",
+        8 => "strongerAuthRequired",
+        10 => "referral",
+        11 => "adminLimitExceeded",
+        12 => "unavailableCriticalExtension",
+        13 => "confidentialityRequired",
+        18 => "inappropriateMatching",
+        32 => "noSuchObject",
+        34 => "invalidDNSyntax",
+        48 => "inappropriateAuthentication",
+        49 => "invalidCredentials",
+        50 => "insufficientAccessRights",
+        51 => "busy",
+        52 => "unavailable",
+        53 => "unwillingToPerform",
+        _ => return format!("code {code}"),
+    };
+    format!("code {code}, {name}")
 }
 
 fn trusting(directory: &Directory) -> Result<ClientConfig> {

@@ -136,8 +136,13 @@ impl Providers {
 
 type Judged<T> = Result<T, (String, Refusal)>;
 
-fn not_theirs(why: Fault) -> (String, Refusal) {
-    (why.to_owned(), Refusal::NotTheirs)
+fn not_theirs(why: impl Into<String>) -> (String, Refusal) {
+    (why.into(), Refusal::NotTheirs)
+}
+
+/// The start of what a provider has said, for the log.
+fn excerpt(said: &str) -> String {
+    said.chars().take(200).collect()
 }
 
 impl Provider {
@@ -234,8 +239,7 @@ impl Provider {
         let metadata = self.fetch.get(&at).await?;
         let named = metadata.get("issuer").and_then(Value::as_str).unwrap_or_default();
         if named != issuer {
-            let named: String = named.chars().take(200).collect();
-            return Err(format!("{at}: it is another issuer's, {named}, and not {issuer}"));
+            return Err(format!("{at}: it is another issuer's, {}, and not {issuer}", excerpt(named)));
         }
         *self.endpoints.lock().unwrap_or_else(PoisonError::into_inner) = Endpoints::of(&metadata);
         let keys = metadata.get("jwks_uri").and_then(Value::as_str).unwrap_or_default();
@@ -254,9 +258,11 @@ fn unknown(why: &str, now: Micros, tried: Option<Micros>) -> (String, Refusal) {
 }
 
 /// Whose token it is by verified claims, if it is one for this service that is good now.
-fn check(claims: &Map<String, Value>, options: &Oidc, now: Micros) -> Result<Workload, Fault> {
-    if claims.get("iss").and_then(Value::as_str) != Some(&options.issuer) {
-        return Err("it is another issuer's");
+fn check(claims: &Map<String, Value>, options: &Oidc, now: Micros) -> Result<Workload, String> {
+    let issuer = claims.get("iss").and_then(Value::as_str);
+    if issuer != Some(&options.issuer) {
+        let named = excerpt(issuer.unwrap_or("nobody"));
+        return Err(format!("it is another issuer's, {named}, and not {}", options.issuer));
     }
     let is_ours =
         |value: &Value| value.as_str().is_some_and(|aud| options.audience.iter().any(|ours| ours == aud));
@@ -266,8 +272,29 @@ fn check(claims: &Map<String, Value>, options: &Oidc, now: Micros) -> Result<Wor
         None => &[],
     };
     if !audiences.iter().any(is_ours) {
-        return Err("it is for somebody else");
+        let named = audiences.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+        return Err(format!(
+            "it is for somebody else: [{}], and not [{}]",
+            excerpt(&named),
+            options.audience.join(", ")
+        ));
     }
+    check_rest(claims, options, now)?;
+    match claims.get("sub").and_then(Value::as_str) {
+        Some(sub) if options.trust_domain().is_some_and(|domain| !pinned::is_within(domain, sub)) => {
+            Err(format!("its subject is not of the trust domain: {}", excerpt(sub)))
+        }
+        Some(sub) if !sub.is_empty() => Ok(Workload {
+            issuer: options.issuer.clone(),
+            subject: sub.to_owned(),
+            audiences: audiences.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        }),
+        _ => Err("it names no user".to_owned()),
+    }
+}
+
+/// Whether a token is for whoever shows it, and now.
+fn check_rest(claims: &Map<String, Value>, options: &Oidc, now: Micros) -> Result<(), Fault> {
     // Whoever only has the token cannot use one that is bound to a key.
     if claims.contains_key("cnf") {
         return Err("it is bound to a key");
@@ -286,17 +313,7 @@ fn check(claims: &Map<String, Value>, options: &Oidc, now: Micros) -> Result<Wor
             return Err("its time has not come");
         }
     }
-    match claims.get("sub").and_then(Value::as_str) {
-        Some(sub) if options.trust_domain().is_some_and(|domain| !pinned::is_within(domain, sub)) => {
-            Err("its subject is not of the trust domain")
-        }
-        Some(sub) if !sub.is_empty() => Ok(Workload {
-            issuer: options.issuer.clone(),
-            subject: sub.to_owned(),
-            audiences: audiences.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        }),
-        _ => Err("it names no user"),
-    }
+    Ok(())
 }
 
 /// Claims as attributes: each by its name behind the prefix, and as WSGI would show a header of that name, so that mappings fit

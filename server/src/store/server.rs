@@ -548,6 +548,19 @@ impl ServerTx {
     }
 }
 
+impl super::Tx {
+    /// Ends it. A server's connection is free for the next transaction when this returns; of one that is dropped it is so
+    /// a moment later, and who reads right after opens another.
+    pub async fn end(self) {
+        if let super::Inner::Server(mut tx) = self.inner
+            && tx.state == State::Begun
+            && tx.step(Step::Script("ROLLBACK")).await.is_ok()
+        {
+            tx.state = State::Over;
+        }
+    }
+}
+
 impl Drop for ServerTx {
     fn drop(&mut self) {
         self.pool.gauges().used.dec();

@@ -25,7 +25,7 @@ fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
         "[auth]\nmethods = password,token,application_credential,ec2credential,totp,external,mapped\n\
          [security_compliance]\nlockout_failure_attempts = 2\nlockout_duration = 60\n\
          [credential]\nrefuse_replay = true\n\
-         [vicar]\nclient_certificate_header = X-Cert\ntrusted_proxies = 127.0.0.1\n\
+         [vicar]\nclient_certificate_header = X-Cert\nassertion_headers = OIDC-\ntrusted_proxies = 127.0.0.1\n\
          [oidc.idp]\nissuer = http://127.0.0.1:1\naudience = x\nprotocol = mapped\n",
     );
     let s = &c.s;
@@ -133,15 +133,20 @@ fn each_refusal_has_its_reason_in_the_log_and_a_401_is_like_any_other() {
         "INSERT INTO identity_provider (id, enabled, domain_id) VALUES ('idp', ?, 'default')",
         &[true.into()],
     );
-    let rules = json!([{"local": [{"user": {"name": "{0}"}}], "remote": [{"type": "x"}]}]).to_string();
+    let rules = json!([{"local": [{"user": {"name": "{0}"}, "group": {"id": "nowhere"}}], "remote": [
+        {"type": "HTTP_OIDC_SUB"}, {"type": "HTTP_OIDC_SUB", "any_one_of": ["ann"]}]}])
+    .to_string();
     let mapping = "INSERT INTO mapping (id, rules, schema_version) VALUES ('m', ?, '1.0')";
     s.sql_run(mapping, &[json!(rules).to_string().into()]);
     s.sql_run("INSERT INTO federation_protocol (id, idp_id, mapping_id) VALUES ('mapped', 'idp', 'm')", &[]);
     let mapped = json!({"identity_provider": "idp", "protocol": "mapped"});
-    refused(s.auth(mfa::identity(&[("mapped", mapped)])), 401, Reason::NotMapped, None);
+    refused(s.auth(mfa::identity(&[("mapped", mapped)])), 401, Reason::NothingSaid, None);
     let path = "/v3/OS-FEDERATION/identity_providers/idp/protocols/mapped/auth";
     let answer = s.call("POST", path, &[("Authorization", "Bearer x.y.z")], None);
     refused(answer, 401, Reason::NotTheProviders, None);
+    for (sub, why) in [("bob", Reason::NotMapped), ("ann", Reason::NoSuchGroup)] {
+        refused(s.call("POST", path, &[("OIDC-sub", sub)], None), 401, why, None);
+    }
     let path =
         "/v3/auth/OS-FEDERATION/identity_providers/idp/protocols/mapped/websso?origin=https://elsewhere/";
     refused(s.call("GET", path, &[], None), 401, Reason::UntrustedDashboard, None);

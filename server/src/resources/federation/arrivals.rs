@@ -173,7 +173,7 @@ impl Shadow<'_> {
         let mut groups = self.comer.arrival.group_ids.clone();
         let by_id: Vec<String> = groups.iter().cloned().collect();
         if !facts::federation::are_groups(tx, &by_id).await? {
-            return Err(Error::Unauthorized(Reason::NotMapped));
+            return Err(Error::Unauthorized(Reason::NoSuchGroup));
         }
         for group in &by_id {
             if facts::directories::has_group(tx, group).await? {

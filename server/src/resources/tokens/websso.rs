@@ -45,7 +45,7 @@ pub async fn by_protocol(s: &mut Writing<'_>) -> Result<Response> {
     }
     let Some(says) = says else {
         let sent = match app.providers.of_browsers(protocol).as_slice() {
-            [] => return Err(Error::Unauthorized(Reason::NotMapped)),
+            [] => return Err(Error::Unauthorized(Reason::NothingSaid)),
             [one] => (*one).to_owned(),
             _ => {
                 return Err(Error::BadRequest(format!(

@@ -62,7 +62,10 @@ pub(super) async fn are_there(dialect: Dialect, on: &mut impl Asks) -> Result<bo
 /// # Errors
 /// When the database is away.
 pub async fn is_written(store: &Store) -> Result<bool> {
-    are_there(store.dialect(), &mut store.read().await?.inner).await
+    let mut tx = store.read().await?;
+    let are_there = are_there(store.dialect(), &mut tx.inner).await?;
+    tx.end().await;
+    Ok(are_there)
 }
 
 /// Makes the triggers, unless they are there.
