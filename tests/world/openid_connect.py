@@ -97,10 +97,10 @@ class Provider(server.Server):
 
 
 class Cloud:
-    def __init__(self, checks, stack):
+    def __init__(self, checks, stack, dashboard=None):
         self.c, self.authority = checks, certificates.Authority()
         stack.callback(self.authority.stop)
-        self.provider, self.dashboard = Provider(self.authority), Dashboard()
+        self.provider, self.dashboard = Provider(self.authority), dashboard or Dashboard()
         stack.callback(self.provider.stop)
         port = server.free_port()
         self.here = 'http://127.0.0.1:%d' % port
@@ -109,7 +109,7 @@ class Cloud:
         self.v = server.Vicar(port=port, settings={
             'DEFAULT': {'public_endpoint': self.here},
             'federation': {'trusted_dashboard': self.dashboard.url},
-            'auth': {'methods': 'password,token,application_credential,openid'},
+            'auth': {'methods': 'password,token,application_credential,openid,totp'},
             'identity': {'password_hash_rounds': 4},
             'oidc.campus': {'issuer': self.provider.root, 'audience': 'cloud', 'cafile': self.authority.ca,
                             'client_id': 'vicar', 'client_secret': SECRET, 'introspection': 'true',

@@ -1,5 +1,5 @@
 #!/bin/bash
-# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|ldap|provider|tempest|heat|octavia|fuzz|lint|packages|watching|site|bench|services|databases|cluster|proxies|federation|gophercloud|counts]...
+# setup.sh [clients|gateways|keystone|keystone27|keystone28|keystone29|ldap|provider|dashboard|tempest|heat|octavia|fuzz|lint|packages|watching|site|bench|services|databases|cluster|proxies|federation|gophercloud|counts]...
 #     (no name: all)
 # Makes, or reuses, the Python environments of these tests, under
 # ${VICAR_CACHE:-<repository>/.cache}/<name>, from requirements-<name>.txt; `provider` is one of Node's, from provider/.
@@ -13,7 +13,7 @@ set -eu
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VICAR_CACHE:-$(cd "$here/../.." && pwd)/.cache}
-[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 ldap provider tempest heat octavia fuzz lint packages watching site bench services databases cluster proxies federation gophercloud counts
+[ $# -gt 0 ] || set -- clients gateways keystone keystone27 keystone28 keystone29 ldap provider dashboard tempest heat octavia fuzz lint packages watching site bench services databases cluster proxies federation gophercloud counts
 
 want=()
 # What makes an environment usable is in a package of its own.
@@ -55,7 +55,7 @@ for name in "$@"; do
     provider)
       command -v node >/dev/null || want+=(nodejs)
       command -v npm >/dev/null || want+=(npm);;
-    octavia|fuzz|tempest|lint|keystone27|keystone28|keystone29) ;;
+    octavia|dashboard|fuzz|tempest|lint|keystone27|keystone28|keystone29) ;;
     packages)     # what makes packages, judges them, and is a clean machine for them
       for each in dpkg-shlibdeps:dpkg-dev lintian:lintian debootstrap:debootstrap systemd-nspawn:systemd-container \
           xz:xz-utils podman:podman crun:crun; do
