@@ -14,7 +14,9 @@ import http.server
 import json
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -104,11 +106,13 @@ class Cloud:
         stack.callback(self.provider.stop)
         port = server.free_port()
         self.here = 'http://127.0.0.1:%d' % port
+        self.callback = server.free_port()
         self.provider.told['redirect'] = self.here + CALLBACK
         self.provider.start()
         self.v = server.Vicar(port=port, settings={
             'DEFAULT': {'public_endpoint': self.here},
-            'federation': {'trusted_dashboard': self.dashboard.url},
+            'federation': {'trusted_dashboard': [
+                self.dashboard.url, 'http://localhost:%d/auth/websso/' % self.callback]},
             'auth': {'methods': 'password,token,application_credential,openid,totp'},
             'identity': {'password_hash_rounds': 4},
             'oidc.campus': {'issuer': self.provider.root, 'audience': 'cloud', 'cafile': self.authority.ca,
@@ -356,6 +360,46 @@ def browser(cloud):
             (1, 'ann', 'ann@example.org'))
 
 
+def command(cloud):
+    """`openstack` with keystoneauth-websso: it opens a browser, and is the dashboard."""
+    c = cloud.c
+    with tempfile.TemporaryDirectory(prefix='vicar-world-browser-') as folder:
+        opener, told = (os.path.join(folder, name) for name in ('browser', 'url'))
+        with open(opener, 'w') as f:
+            f.write('#!/bin/sh\nprintf %%s "$1" > %s.new && mv %s.new %s\n' % (told, told, told))
+        os.chmod(opener, 0o755)
+        args = {'auth-type': 'v3websso', 'auth-url': cloud.v.url, 'identity-provider': 'campus', 'protocol': 'openid',
+                'redirect-port': cloud.callback, 'project-id': cloud.project, 'cacert': cloud.authority.ca}
+        run = subprocess.Popen(
+            [harness.env_bin('clients', 'openstack'), *('--os-%s=%s' % each for each in args.items()), 'token', 'issue',
+             '-f', 'json'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=dict(os.environ, BROWSER=opener + ' %s', XDG_CACHE_HOME=folder))
+        end = time.monotonic() + 60
+        while not os.path.exists(told) and run.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        if not os.path.exists(told):
+            run.kill()
+            raise AssertionError('no browser is opened: %s' % (run.communicate(),))
+        with open(told) as f:
+            url = f.read()
+        b = Browser(cloud)
+        form = Page(b.get(b.way_back(b.get(url))))
+        while True:                 # it listens a moment later
+            try:
+                b.session.post(form.action, data=form.fields, timeout=60).raise_for_status()
+                break
+            except requests.ConnectionError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+        said, complaints = run.communicate(timeout=60)
+    c.ok('it ends well', run.returncode == 0, complaints)
+    issued = json.loads(said)
+    c.equal('with a token of the project', issued['project_id'], cloud.project)
+    shown = cloud.a.get('/users/' + issued['user_id'], cloud.admin).body['user']
+    c.equal('of ann', shown['name'], 'ann')
+
+
 def astray(cloud):
     """What a browser brings that is not of its own login."""
     c = cloud.c
@@ -515,7 +559,7 @@ def outdated(authority):
     return path, key
 
 
-PARTS = (plugins, delegate, tokens, opaque, browser, astray, halfway, killed, still, rotated, renamed, expired)
+PARTS = (plugins, delegate, tokens, opaque, browser, command, astray, halfway, killed, still, rotated, renamed, expired)
 
 
 def main():

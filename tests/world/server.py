@@ -424,10 +424,12 @@ def change_ini(path, sections):
 
 
 def write_ini(path, sections):
+    """An option with a list is there several times."""
     with open(path, 'w') as f:
         for section, options in sections.items():
             f.write('[%s]\n' % section)
-            f.writelines('%s = %s\n' % o for o in options.items())
+            for name, value in options.items():
+                f.writelines('%s = %s\n' % (name, one) for one in (value if isinstance(value, list) else [value]))
 
 
 def add_arguments(parser):
