@@ -190,11 +190,12 @@ class Keystone(server.Keystone):
 
 class Cloud:
     """Everything, with what is in it."""
+    directory, fill, files = Slapd, staticmethod(fill), staticmethod(files)
 
     def __init__(self, checks, stack):
-        self.c, self.slapd = checks, stack.enter_context(Slapd())
+        self.c, self.slapd = checks, stack.enter_context(self.directory())
         slapd = self.slapd
-        fill(slapd)
+        self.fill(slapd)
         self.domains_dir = slapd.path('domains')
         os.makedirs(self.domains_dir)
         self.k = Keystone(settings={
@@ -208,7 +209,7 @@ class Cloud:
         ka = api.Api(self.k.url)
         admin = ka.admin(self.k.password)
         self.domains = {}
-        for name, options in files(slapd).items():
+        for name, options in self.files(slapd).items():
             self.domains[name] = ka.make(admin, 'domain', name=name)
             self.file(name, options)
         # A Keystone looks for the domains of the files when it starts.
@@ -391,8 +392,8 @@ def delegate(cloud):
     return trust['id'], made, key.body['credential']
 
 
-def by_trust(cloud, trust):
-    carol = cloud.va.login_answer(('carol', cloud.domains['People']), PW)
+def by_trust(cloud, trust, password=PW):
+    carol = cloud.va.login_answer(('carol', cloud.domains['People']), password)
     if carol.status != 201:
         return carol.status
     return cloud.va.exchange_answer(api.Token(carol), api.trust(trust)).status

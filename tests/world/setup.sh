@@ -51,6 +51,10 @@ for name in "$@"; do
       command -v cc >/dev/null || want+=(gcc libc6-dev)
       [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ] || want+=(python3-dev)
       [ -e /usr/include/ldap.h ] || want+=(libldap2-dev)
+      command -v samba >/dev/null || want+=(samba)      # a domain controller
+      [ -e /usr/share/samba/setup/provision.ldif ] || want+=(samba-ad-provision)
+      compgen -G '/usr/lib/*/samba/ldb/samldb.so' >/dev/null || want+=(samba-dsdb-modules)
+      compgen -G '/usr/lib/*/samba/vfs/acl_xattr.so' >/dev/null || want+=(samba-vfs-modules)
       [ -e /usr/include/sasl/sasl.h ] || want+=(libsasl2-dev);;
     provider)
       command -v node >/dev/null || want+=(nodejs)
