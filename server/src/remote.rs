@@ -206,6 +206,12 @@ pub fn tls(
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    // Whoever opens a pipe waits for somebody to write, and a device may have no end.
+    match std::fs::metadata(file) {
+        Ok(found) if !found.is_file() => return Err(format!("{}: is not a file", file.display())),
+        Ok(_) => {}
+        Err(e) => return Err(format!("{}: {e}", file.display())),
+    }
     CertificateDer::pem_file_iter(file)
         .and_then(|found| found.collect())
         .map_err(|e| format!("{}: {e}", file.display()))
@@ -316,7 +322,8 @@ mod tests {
         };
         let fault = |options: &RemoteOptions| Remote::new(options, true).expect_err("cannot be used");
         assert!(fault(&with(None, Some("/nowhere"))).starts_with("/nowhere: "));
-        assert!(fault(&with(None, Some("/dev/null"))).starts_with("/dev/null: holds no certificate"));
+        assert!(fault(&with(None, Some("/dev/null"))).starts_with("/dev/null: is not a file"));
+        assert!(fault(&with(None, Some("Cargo.toml"))).starts_with("Cargo.toml: holds no certificate"));
         assert!(fault(&with(Some("/x"), None)).contains("go together"));
         assert!(Remote::new(&with(None, Some("/nowhere")), false).is_ok(), "nobody asks by https");
     }

@@ -8,6 +8,7 @@ First both are asked the same, and answer the same: lists, filters, single users
 refused writes; ids that the one made the other has. Then the days on which a directory is away, slow, wrong or another,
 on Vicar alone.
 """
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -650,11 +651,15 @@ def stored(cloud):
         config = {'identity': {'driver': 'ldap'}, 'ldap': files(slapd)['People']}
         a.put('/domains/%s/config' % domain, admin, {'config': config}).want(201)
         c.status('at once', a.login_answer(('alice', domain), PW), 201)
+        token = a.login(('alice', domain), PW)
         c.equal('all users', len(a.get('/users?domain_id=' + domain, admin).want(200).body['users']), 5)
         a.patch('/domains/%s/config/ldap' % domain, admin, {'config': {'ldap': {'url': 'ldap://127.0.0.1:1'}}}).want(200)
         c.status('another server: at once', a.login_answer(('alice', domain), PW), 503)
         a.delete('/domains/%s/config' % domain, admin).want(204)
         c.status('without one', a.login_answer(('alice', domain), PW), 401)
+        time.sleep(MAX_AGE + 0.5)
+        c.status('the token', a.validate(admin, token), 404)
+        c.status('the user can be deleted', a.delete('/users/' + token.user, admin), 204)
 
 
 def twins(cloud):
@@ -696,6 +701,10 @@ def silent(cloud):
         url = 'ldap://127.0.0.1:%d,%s' % (mute.getsockname()[1], slapd.plain)
         domain = configured(a, admin, 'Silent', dict(files(slapd)['People'], url=url))
         c.equal('the second is asked', [a.login_answer(('alice', domain), PW).status for _ in range(2)], [201, 201])
+        domain = configured(a, admin, 'Silent again', dict(files(slapd)['People'], url=url))
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            at_once = [pool.submit(a.login_answer, ('alice', domain), PW) for _ in range(4)]
+        c.equal('by several at once', [done.result().status for done in at_once], [201] * 4)
         c.status('for lists, too', a.get('/users?domain_id=' + domain, admin), 200)
 
 

@@ -280,8 +280,8 @@ pub async fn issue(
     let workload = who.workload;
     let draft = Draft { user: who.user, methods: who.methods, scope, until, root, federated };
     let (text, token) = mint(tx, parts, draft, known, now).await?;
-    // A token of a trust is not exchanged for others, nor one whose chain is a credential's, that others come of as well.
-    if let Some(workload) = workload.filter(|_| token.trust.is_none() && begins) {
+    // Others come of the chain of a credential as well.
+    if let Some(workload) = workload.filter(|_| begins) {
         facts::workloads::keep(tx, &System::Login, token.root_audit_id(), &workload, token.payload.expires)
             .await?;
     }

@@ -132,6 +132,9 @@ impl Directories {
 /// Without a time of its own, how long a connection may take to be made.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
+/// So many filters are in each other at most.
+const DEEPEST: i32 = 50;
+
 /// More connections than these are never kept, whatever is configured.
 const MOST_CONNECTIONS: usize = 1000;
 
@@ -193,6 +196,14 @@ impl Options<'_> {
     /// A filter, or several side by side, as they are put into those of Keystone.
     fn filter(&self, name: &str) -> Result<String> {
         let Some(text) = self.text(name) else { return Ok(String::new()) };
+        // Whatever reads it, reads a filter in a filter by calling itself.
+        let deepest = text.chars().scan(0_i32, |depth, c| {
+            *depth += i32::from(c == '(') - i32::from(c == ')');
+            Some(*depth)
+        });
+        if deepest.max().is_some_and(|depth| depth > DEEPEST) {
+            return Err(wrong(name, &format!("has more than {DEEPEST} filters in each other")));
+        }
         match ldap3::parse_filter(format!("(&{text}(objectClass=*))")) {
             Ok(_) if text.starts_with('(') => Ok(text),
             _ => Err(wrong(name, &format!("`{text}` is no filter, like `(attribute=value)`"))),
@@ -482,5 +493,12 @@ mod tests {
             assert!(fault.starts_with(&format!("[ldap] {option}: ")), "{fault}");
         }
         assert!(read("tls_req_cert = never").is_ok(), "nobody has a certificate");
+        let nested =
+            |depth: usize| read(&format!("user_filter = {}(a=b){}", "(!".repeat(depth), ")".repeat(depth)));
+        assert!(nested(49).is_ok());
+        for depth in [50, 20_000] {
+            let fault = nested(depth).expect_err("too deep");
+            assert!(fault.ends_with("has more than 50 filters in each other"), "{fault}");
+        }
     }
 }

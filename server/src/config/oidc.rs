@@ -81,7 +81,7 @@ fn is_trust_domain(issuer: &str) -> bool {
     name.is_some_and(|name| name.chars().all(is_letter))
 }
 
-/// Whether a URL is one that is asked: by `https`, or on this machine.
+/// Whether a URL is one that is asked: by `https`, or on this machine, and without a user in it.
 pub fn is_trustworthy(url: &Url) -> bool {
     let is_here = match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -89,7 +89,8 @@ pub fn is_trustworthy(url: &Url) -> bool {
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
     };
-    url.scheme() == "https" && url.has_host() || url.scheme() == "http" && is_here
+    let names_nobody = url.username().is_empty() && url.password().is_none();
+    names_nobody && (url.scheme() == "https" && url.has_host() || url.scheme() == "http" && is_here)
 }
 
 /// What this server is at a provider.
@@ -273,7 +274,17 @@ mod tests {
         {
             assert!(with(good).is_ok(), "{good}");
         }
-        for bad in ["", "http://a", "http://10.0.0.1", "ftp://a", "https://a?x", "https://a#x", "a"] {
+        for bad in [
+            "",
+            "http://a",
+            "http://10.0.0.1",
+            "ftp://a",
+            "https://a?x",
+            "https://a#x",
+            "a",
+            "https://u@a",
+            "https://u:p@a",
+        ] {
             assert!(with(bad).is_err(), "{bad}");
         }
         let pinned = |issuer: &str, jwks: &str| {

@@ -88,7 +88,13 @@ impl Entry {
 
     /// How long its texts are together.
     fn size(&self) -> usize {
-        self.dn.len() + self.values.values().flatten().map(String::len).sum::<usize>()
+        let of = |text: &String| text.len() + OF_ITSELF;
+        of(&self.dn)
+            + self
+                .values
+                .iter()
+                .map(|(name, all)| of(name) + all.iter().map(of).sum::<usize>())
+                .sum::<usize>()
     }
 
     /// For tests.
@@ -126,12 +132,20 @@ fn text(value: &[u8]) -> Option<String> {
     Some(format!("{one}-{two}-{three}-{}-{}", hex(&rest[..2]), hex(&rest[2..])))
 }
 
+/// What is none of the servers.
+const NO_SERVER: usize = usize::MAX;
+
+/// What a text takes besides its letters, in bytes: some 32, with what allocators add.
+const OF_ITSELF: usize = 64;
+
 /// A connection that somebody reads by.
 struct Reading {
     ldap: Ldap,
     since: Instant,
     used: Instant,
     is_new: bool,
+    /// With which server.
+    at: usize,
 }
 
 /// A directory, and the connections to it.
@@ -142,7 +156,7 @@ pub struct Client {
     idle: Mutex<Vec<Reading>>,
     readers: Semaphore,
     logins: Semaphore,
-    /// Which server is tried first.
+    /// Which server is tried first, by its place among the URLs.
     first: AtomicUsize,
 }
 
@@ -164,6 +178,7 @@ impl Client {
             true => usize::from_str_radix(crate::ids::uuid().get(..4).unwrap_or_default(), 16).unwrap_or(0),
             false => 0,
         };
+        let first = first % directory.urls.len().max(1);
         Ok(Self {
             tls,
             idle: Mutex::default(),
@@ -187,11 +202,12 @@ impl Client {
     ) -> Result<Option<Vec<Entry>>> {
         let within = if size == Size::Whole { WHOLE_WITHIN } else { WITHIN };
         let most = if size == Size::One { 1 } else { 0 };
+        let with = AtomicUsize::new(NO_SERVER);
         let asked = async {
             let _place = self.readers.acquire().await.map_err(|e| Away::Unanswered(e.to_string()))?;
             loop {
-                let mut reading = Box::pin(self.reading()).await?;
-                let is_new = reading.is_new;
+                let mut reading = Box::pin(self.reading(&with)).await?;
+                let (is_new, at) = (reading.is_new, reading.at);
                 // What few ask for a server that is there says at once.
                 let patience =
                     if is_new || size == Size::Whole { within } else { self.directory.connect_within };
@@ -211,7 +227,7 @@ impl Client {
                     Err(_) if size == Size::Whole => return Err(Away::Unanswered(late().why())),
                     Ok(Err(e)) => return Err(gone(&e)),
                     Err(_) => {
-                        self.pass_over();
+                        self.pass_over(at);
                         return Err(late());
                     }
                 }
@@ -221,7 +237,7 @@ impl Client {
             Ok(found) => found,
             Err(_) if size == Size::Whole => Err(Away::Unanswered(late().why())),
             Err(_) => {
-                self.pass_over();
+                self.pass_over(with.load(Ordering::Relaxed));
                 Err(late())
             }
         };
@@ -239,10 +255,12 @@ impl Client {
         if dn.is_empty() || password.is_empty() {
             return Ok(false);
         }
+        let with = AtomicUsize::new(NO_SERVER);
         let asked = async {
             let _place = self.logins.acquire().await.map_err(|e| Away::Unanswered(e.to_string()))?;
             // A new one: a connection belongs to whoever logged in by it last.
-            let mut ldap = Box::pin(self.connect()).await?;
+            let (mut ldap, at) = Box::pin(self.connect()).await?;
+            with.store(at, Ordering::Relaxed);
             let said = Box::pin(ldap.simple_bind(dn, password)).await.map_err(|e| gone(&e))?;
             let _ = ldap.unbind().await;
             match said.rc {
@@ -253,7 +271,13 @@ impl Client {
                 _ => Ok(false),
             }
         };
-        timed(WITHIN, asked).await
+        match tokio::time::timeout(WITHIN, asked).await {
+            Ok(said) => said,
+            Err(_) => {
+                self.pass_over(with.load(Ordering::Relaxed));
+                Err(late())
+            }
+        }
     }
 
     async fn ask(
@@ -306,8 +330,8 @@ impl Client {
         })
     }
 
-    /// A connection that was used lately, or a new one.
-    async fn reading(&self) -> Result<Reading> {
+    /// A connection that was used lately, or a new one; `with` gets the server that is waited for.
+    async fn reading(&self, with: &AtomicUsize) -> Result<Reading> {
         let kept = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             let lifetime = self.directory.pool_lifetime;
@@ -317,21 +341,23 @@ impl Client {
             idle.pop()
         };
         if let Some(kept) = kept {
+            with.store(kept.at, Ordering::Relaxed);
             return Ok(kept);
         }
         let mut tries = self.directory.urls.len();
-        let (ldap, said) = loop {
+        let (ldap, at, said) = loop {
             tries = tries.saturating_sub(1);
-            let mut ldap = self.connect().await?;
-            let Some((user, password)) = &self.directory.reader else { break (ldap, None) };
+            let (mut ldap, at) = self.connect().await?;
+            with.store(at, Ordering::Relaxed);
+            let Some((user, password)) = &self.directory.reader else { break (ldap, at, None) };
             let said = ldap.simple_bind(user, &password.0);
             match tokio::time::timeout(self.directory.connect_within, said).await {
-                Ok(Ok(said)) => break (ldap, Some(said)),
+                Ok(Ok(said)) => break (ldap, at, Some(said)),
                 // One that takes connections and says nothing is no better than one that takes none.
-                Ok(Err(_)) | Err(_) if tries > 0 => self.pass_over(),
+                Ok(Err(_)) | Err(_) if tries > 0 => self.pass_over(at),
                 Ok(Err(e)) => return Err(gone(&e)),
                 Err(_) => {
-                    self.pass_over();
+                    self.pass_over(at);
                     return Err(late());
                 }
             }
@@ -347,12 +373,13 @@ impl Client {
             }
         }
         let now = Instant::now();
-        Ok(Reading { ldap, since: now, used: now, is_new: true })
+        Ok(Reading { ldap, since: now, used: now, is_new: true, at })
     }
 
-    /// From now on the next server is tried first.
-    fn pass_over(&self) {
-        self.first.fetch_add(1, Ordering::Relaxed);
+    /// From now on the server after this one is tried first; unless another one is already, since somebody else has found so.
+    fn pass_over(&self, at: usize) {
+        let next = (at.wrapping_add(1)) % self.directory.urls.len().max(1);
+        let _ = self.first.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     fn keep(&self, reading: Reading) {
@@ -370,8 +397,8 @@ impl Client {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// A connection to the first server that takes one.
-    async fn connect(&self) -> Result<Ldap> {
+    /// A connection to the first server that takes one, and which it is.
+    async fn connect(&self) -> Result<(Ldap, usize)> {
         let urls = &self.directory.urls;
         let first = self.first.load(Ordering::Relaxed);
         let mut why = String::new();
@@ -380,8 +407,9 @@ impl Client {
             let Some(url) = urls.get(at) else { continue };
             match tokio::time::timeout(self.directory.connect_within, self.connect_to(url)).await {
                 Ok(Ok(ldap)) => {
-                    self.first.store(at, Ordering::Relaxed);
-                    return Ok(ldap);
+                    // Meanwhile somebody may have passed over one that takes connections.
+                    let _ = self.first.compare_exchange(first, at, Ordering::Relaxed, Ordering::Relaxed);
+                    return Ok((ldap, at));
                 }
                 Ok(Err(e)) => why = format!("{}: {e}", url.host_str().unwrap_or_default()),
                 Err(_) => why = format!("{}: it did not answer in time", url.host_str().unwrap_or_default()),

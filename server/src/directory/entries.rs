@@ -1,6 +1,6 @@
 //! Users and groups of a directory: how Keystone asks for them, and what it makes of an entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vicar_rules::directory::{escape, named_by, same_dn};
 
@@ -70,7 +70,7 @@ impl Client {
             // Servers do not mind the case of letters, and ids do.
             found.extend(users.into_iter().filter(|user| some.contains(&user.local)));
         }
-        Ok(unambiguous(found))
+        aside(move || unambiguous(found)).await
     }
 
     /// Users by a name: mostly one.
@@ -121,28 +121,20 @@ impl Client {
     /// When not all of it is known.
     pub async fn whole(&self) -> Result<Whole> {
         let d = &self.directory;
-        let users = unambiguous(self.read_users(&everybody(&d.users), Size::Whole).await?);
-        let by_dn: BTreeMap<String, &str> =
-            users.iter().map(|user| (same_dn(&user.dn), user.local.as_str())).collect();
-        let ids: std::collections::BTreeSet<&str> = users.iter().map(|user| user.local.as_str()).collect();
+        let users = self.read_users(&everybody(&d.users), Size::Whole).await?;
+        let found = self.read_groups("", &[&d.member], Size::Whole).await?;
+        if !d.nesting {
+            let (member, are_ids) = (d.member.clone(), d.members_are_ids);
+            return aside(move || with_members(unambiguous(users), found, &member, are_ids)).await;
+        }
+        let users = aside(move || unambiguous(users)).await?;
+        let ids: BTreeSet<&str> = users.iter().map(|user| user.local.as_str()).collect();
         let mut groups = Vec::new();
-        for (group, entry) in self.read_groups("", &[&d.member], Size::Whole).await? {
-            let mut members: Vec<String> = match (d.nesting, d.members_are_ids) {
-                (true, _) => {
-                    let found = self.read_users(&is_in_chain(d, &entry.dn), Size::Whole).await?;
-                    found.into_iter().map(|user| user.local).filter(|id| ids.contains(id.as_str())).collect()
-                }
-                (false, true) => {
-                    entry.all(&d.member).iter().filter(|id| ids.contains(id.as_str())).cloned().collect()
-                }
-                (false, false) => {
-                    let all = entry.all(&d.member).iter();
-                    all.filter_map(|dn| by_dn.get(&same_dn(dn)).map(|id| (*id).to_owned())).collect()
-                }
-            };
-            members.sort();
-            members.dedup();
-            groups.push((group, members));
+        for (group, entry) in found {
+            let inside = self.read_users(&is_in_chain(d, &entry.dn), Size::Whole).await?.into_iter();
+            let members: BTreeSet<String> =
+                inside.map(|user| user.local).filter(|id| ids.contains(id.as_str())).collect();
+            groups.push((group, members.into_iter().collect()));
         }
         Ok(Whole { users, groups })
     }
@@ -174,7 +166,7 @@ impl Client {
     }
 
     /// Those of some users who are members of the group that enables, by what it names them.
-    async fn enabled(&self, users: &[User]) -> Result<std::collections::BTreeSet<String>> {
+    async fn enabled(&self, users: &[User]) -> Result<BTreeSet<String>> {
         let Some(emulation) = &self.directory.emulation else { return Ok(Default::default()) };
         let at = (emulation.dn.as_str(), Depth::Itself);
         if let [one] = users {
@@ -188,8 +180,12 @@ impl Client {
             return Ok(Default::default());
         }
         let found = self.search(at, "(objectClass=*)", &[&emulation.member], Size::Whole).await?;
-        let members = found.iter().flatten().flat_map(|entry| entry.all(&emulation.member));
-        Ok(members.map(|m| if emulation.are_ids { m.clone() } else { same_dn(m) }).collect())
+        let (member, are_ids) = (emulation.member.clone(), emulation.are_ids);
+        let keys = move || {
+            let members = found.iter().flatten().flat_map(|entry| entry.all(&member));
+            members.map(|m| if are_ids { m.clone() } else { same_dn(m) }).collect()
+        };
+        aside(keys).await
     }
 
     async fn read_groups(&self, also: &str, more: &[&str], size: Size) -> Result<Vec<(Group, Entry)>> {
@@ -205,23 +201,50 @@ impl Client {
     }
 }
 
+/// Does what may take long with all that a directory has, where nobody else waits for it.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Away::Unanswered(e.to_string()))
+}
+
+/// Groups with their users, as far as these are known.
+fn with_members(users: Vec<User>, found: Vec<(Group, Entry)>, member: &str, are_ids: bool) -> Whole {
+    let known: BTreeMap<String, &str> = users
+        .iter()
+        .map(|user| (if are_ids { user.local.clone() } else { same_dn(&user.dn) }, user.local.as_str()))
+        .collect();
+    let of = |named: &String| match are_ids {
+        true => known.get(named),
+        false => known.get(&same_dn(named)),
+    };
+    let groups = found.into_iter().map(|(group, entry)| {
+        let members: BTreeSet<&str> = entry.all(member).iter().filter_map(of).copied().collect();
+        (group, members.into_iter().map(str::to_owned).collect())
+    });
+    let groups = groups.collect();
+    Whole { users, groups }
+}
+
 /// Without those whose id another entry has as well: which of them is meant cannot be told.
 fn unambiguous(users: Vec<User>) -> Vec<User> {
-    let mut holders: BTreeMap<String, Vec<User>> = BTreeMap::new();
+    struct Holder {
+        user: User,
+        dn: String,
+        is_one: bool,
+    }
+    let mut holders: BTreeMap<String, Holder> = BTreeMap::new();
     for user in users {
-        let of_id = holders.entry(user.local.clone()).or_default();
-        if of_id.iter().all(|other| same_dn(&other.dn) != same_dn(&user.dn)) {
-            of_id.push(user);
+        let dn = same_dn(&user.dn);
+        match holders.get_mut(&user.local) {
+            Some(holder) => holder.is_one &= holder.dn == dn,
+            None => drop(holders.insert(user.local.clone(), Holder { user, dn, is_one: true })),
         }
     }
-    holders.retain(|id, users| {
-        let is_one = users.len() == 1;
-        if !is_one {
-            tracing::warn!(id, "several entries of a directory have this id, and none of them logs in");
-        }
-        is_one
-    });
-    holders.into_values().flatten().collect()
+    let mut several = holders.iter().filter(|(_, holder)| !holder.is_one).map(|(id, _)| id);
+    if let Some(id) = several.next() {
+        let others = several.count();
+        tracing::warn!(id, others, "several entries of a directory have this id, and none of them logs in");
+    }
+    holders.into_values().filter(|holder| holder.is_one).map(|holder| holder.user).collect()
 }
 
 /// All entries that can be a user.
@@ -363,6 +386,9 @@ mod tests {
         ];
         let left = unambiguous(all.map(|(dn, local)| named(dn, local)).into());
         assert_eq!(left.iter().map(|user| user.local.as_str()).collect::<Vec<_>>(), ["b", "c"]);
+        // However many have one.
+        let many = (0..50_000).map(|n| named(&format!("cn={n},ou=x"), "a")).collect();
+        assert_eq!(unambiguous(many), []);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use vicar_rules::Micros;
-use vicar_rules::directory::{Kind, public_id};
+use vicar_rules::directory::{Kind, public_id, same_dn};
 
 use self::client::{Away, Client, WHOLE_WITHIN, WITHIN, timed};
 use self::entries::{Group, User};
@@ -367,7 +367,7 @@ impl Service {
             }
             // Who else has the id would have what is theirs.
             let holders = client.users(std::slice::from_ref(&user.local)).await?;
-            if holders.first().is_none_or(|holder| holder.dn != user.dn) {
+            if holders.first().is_none_or(|holder| same_dn(&holder.dn) != same_dn(&user.dn)) {
                 return Ok(Err(Login::Nobody));
             }
             let groups = client.groups_of(&user).await?;

@@ -112,6 +112,14 @@ pub(super) async fn settle(
                 }
             }
             (None, Some(Outcome::Nobodys)) => continue,
+            // The domain has no directory any more: nobody says that they are good, and what they have gives nothing.
+            (Some(_), Some(Outcome::Nobodys)) => {
+                tx.holds_until(now);
+                if let Some(user) = found.get_mut(id) {
+                    user.presence = Presence::Disabled;
+                }
+                continue;
+            }
             (known, _) => known.unwrap_or(Standing::Unknown),
         };
         match standing {

@@ -5,7 +5,9 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::jws::Unverified;
-use super::{Bearer, Judged, Provider, Providers, Refusal, attributes, check, not_theirs, unknown};
+use super::{
+    Bearer, Judged, Provider, Providers, Refusal, attributes, check, leads_down, not_theirs, unknown,
+};
 use crate::clock::SECOND;
 use crate::config::oidc::{Client, Oidc, is_trustworthy};
 use vicar_rules::Micros;
@@ -25,8 +27,9 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    pub(super) fn of(metadata: &Value) -> Self {
-        let is_good = |url: &&str| Url::parse(url).is_ok_and(|url| is_trustworthy(&url));
+    pub(super) fn of(issuer: &str, metadata: &Value) -> Self {
+        let is_good =
+            |url: &&str| Url::parse(url).is_ok_and(|url| is_trustworthy(&url) && !leads_down(issuer, &url));
         let at = |name: &str| metadata.get(name).and_then(Value::as_str).filter(is_good).map(str::to_owned);
         Self {
             authorization: at("authorization_endpoint"),

@@ -103,6 +103,13 @@ impl Providers {
         self.find(provider, protocol).is_some()
     }
 
+    /// Whether workloads can have come by this protocol of a provider: by the one that is configured for it, or by any where
+    /// none is any more.
+    pub fn may_come(&self, provider: &str, protocol: &str) -> bool {
+        let found = self.0.iter().find(|p| p.options.provider == provider);
+        found.is_none_or(|found| found.options.protocol == protocol)
+    }
+
     /// Whether there is a provider with this issuer.
     pub fn has_issuer(&self, issuer: &str) -> bool {
         self.0.iter().any(|provider| provider.options.issuer == issuer)
@@ -132,6 +139,11 @@ impl Providers {
         }
         judged.map_err(|(_, refusal)| refusal)
     }
+}
+
+/// Whether a provider that is asked by `https` says to ask by `http`: that leads to this machine, where it has no business.
+fn leads_down(issuer: &str, url: &Url) -> bool {
+    url.scheme() == "http" && !issuer.starts_with("http:")
 }
 
 type Judged<T> = Result<T, (String, Refusal)>;
@@ -241,9 +253,9 @@ impl Provider {
         if named != issuer {
             return Err(format!("{at}: it is another issuer's, {}, and not {issuer}", excerpt(named)));
         }
-        *self.endpoints.lock().unwrap_or_else(PoisonError::into_inner) = Endpoints::of(&metadata);
+        *self.endpoints.lock().unwrap_or_else(PoisonError::into_inner) = Endpoints::of(issuer, &metadata);
         let keys = metadata.get("jwks_uri").and_then(Value::as_str).unwrap_or_default();
-        if !Url::parse(keys).is_ok_and(|url| is_trustworthy(&url)) {
+        if !Url::parse(keys).is_ok_and(|url| is_trustworthy(&url) && !leads_down(issuer, &url)) {
             return Err(format!("{at}: its jwks_uri is no URL that is asked"));
         }
         read(&self.fetch.get(keys).await?, keys)

@@ -225,6 +225,24 @@ fn a_user_without_a_directory_is_who_the_rows_say() {
 }
 
 #[test]
+fn whose_domain_has_no_directory_any_more_is_nobody_and_can_be_deleted() {
+    let c = Cast::with(INI);
+    let (token, admin) = (c.s.on("alice", &c.p), c.s.admin());
+    let trust = c.trust(json!({}));
+    alice_moves(&c);
+    c.s.sql_run("DELETE FROM whitelisted_config WHERE domain_id = 'default'", &[]);
+    c.s.validate(&token).expect(200);
+    c.s.clock.advance(SPAN);
+    let path = format!("/v3/users/{}", c.alice);
+    c.s.validate(&token).expect(404);
+    c.s.get(&token, &path).expect(401);
+    c.s.consume("svc", &trust).expect(403);
+    assert_eq!(c.s.get(&admin, &path).expect(200).body["user"]["name"], "alice");
+    c.s.delete(&admin, &path).expect(204);
+    c.s.get(&admin, &path).expect(404);
+}
+
+#[test]
 fn a_colleague_takes_over_from_who_has_left_and_not_from_whom_nothing_is_known_of() {
     let c = Cast::with(INI);
     let erin = c.s.user("erin");

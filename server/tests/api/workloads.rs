@@ -149,27 +149,37 @@ fn a_workload_is_none_any_more_when_its_provider_is_disabled_or_gone() {
     let trust = cast.bound(json!({}));
     let (s, path) = (&cast.c.s, "/v3/OS-FEDERATION/identity_providers/campus");
     let pod = cast.c.bear(&cast.c.token(json!({"sub": "pod"}))).expect(201).token();
-    let enable = |enabled: bool| {
-        s.patch(&s.admin(), path, json!({"identity_provider": {"enabled": enabled}})).expect(200);
-    };
-    enable(false);
-    is_refused(cast.exchanges(&pod, &trust));
-    enable(true);
-    let of_trust = cast.exchanges(&pod, &trust).expect(201).token();
-    // Without a protocol nobody comes from it; what is left of who came ends, and another provider of its id revives nothing.
-    let mapping =
-        s.get(&s.admin(), &format!("{path}/protocols/openid")).expect(200).body["protocol"]["mapping_id"]
-            .clone();
     let put = |path: &str, body: Value| {
         let (admin, body) = (s.admin(), body.to_string());
         let headers = [("X-Auth-Token", admin.as_str()), ("Content-Type", "application/json")];
         s.call("PUT", path, &headers, Some(body.as_bytes())).expect(201);
     };
+    let enable = |enabled: bool| {
+        s.patch(&s.admin(), path, json!({"identity_provider": {"enabled": enabled}})).expect(200);
+    };
+    let passing = cast.bound(json!({"allow_redelegation": true, "expires_at": "2034-01-01T00:00:00Z"}));
+    let passes_on = cast.uses(json!({"sub": "pod"}), &passing).expect(201).token();
+    let child = json!({"trust": {
+        "trustor_user_id": cast.alice, "trustee_user_id": s.user("bob"), "project_id": cast.project,
+        "impersonation": true, "roles": [{"name": "member"}],
+    }});
+    enable(false);
+    is_refused(cast.exchanges(&pod, &trust));
+    is_refused(s.post(&passes_on, TRUSTS, child.clone()));
+    enable(true);
+    s.post(&passes_on, TRUSTS, child).expect(201);
+    let of_trust = cast.exchanges(&pod, &trust).expect(201).token();
+    let at_once = cast.uses(json!({"sub": "pod"}), &trust).expect(201).token();
+    // Another protocol of the provider is not the way of its workloads.
+    put(&format!("{path}/protocols/saml2"), json!({"protocol": {"mapping_id": "m"}}));
+    s.delete(&s.admin(), &format!("{path}/protocols/saml2")).expect(204);
+    s.validate(&at_once).expect(200);
+    // Without a protocol nobody comes from it; what is left of who came ends, and another provider of its id revives nothing.
     s.delete(&s.admin(), &format!("{path}/protocols/openid")).expect(204);
-    for token in [&pod, &of_trust] {
+    for token in [&pod, &of_trust, &at_once] {
         s.validate(token).expect(404);
     }
-    put(&format!("{path}/protocols/openid"), json!({"protocol": {"mapping_id": mapping}}));
+    put(&format!("{path}/protocols/openid"), json!({"protocol": {"mapping_id": "m"}}));
     cast.exchanges(&pod, &trust).expect(404);
     let pod = cast.c.bear(&cast.c.token(json!({"sub": "pod"}))).expect(201).token();
     cast.exchanges(&pod, &trust).expect(201);
@@ -218,9 +228,8 @@ fn to_a_keystone_a_bound_trust_is_deleted_and_a_workload_is_forgotten_with_its_t
     cast.c.bear(&cast.c.token(json!({"sub": "pod"}))).expect(201);
     let workloads = "SELECT audit_chain_id FROM vicar_workload";
     assert_eq!(count(workloads), 1);
-    // A token of a trust is exchanged for nothing.
     cast.uses(json!({"sub": "pod"}), &trust).expect(201);
-    assert_eq!(count(workloads), 1);
+    assert_eq!(count(workloads), 2);
     s.clock.advance(2 * 86_400 * SECOND);
     s.runtime.block_on(vicar::reaper::sweep(&s.app)).expect("sweeps");
     assert_eq!(count(workloads), 0);
@@ -320,18 +329,26 @@ fn a_certificate_is_shown_with_its_trust_which_has_no_keypairs() {
     let why = s.post(&s.unscoped("alice"), "/v3/auth/explain", question).expect(200);
     assert!(why.text.contains(&format!("the certificate {thumbprint} (trustee_binding)")), "{}", why.text);
     let token = on(&cast, Some(&own), None, by_password_body(&cast, &trust)).expect(201).token();
+    let (other, _) = certificate();
     let keypairs = format!("/v3/users/{}/credentials/OS-EC2", cast.alice);
     let answer = s.post(&token, &keypairs, json!({"tenant_id": cast.project})).expect(403);
     assert!(answer.text.contains("no keypairs"), "{}", answer.text);
     // What is passed on of it is bound if that says so.
     let carol = s.user("carol");
-    let below = |end: &str, binding: Value| {
+    let pass_on = |shown: Option<&str>, end: &str, binding: Value| {
         let trust = json!({"trust": {
             "trustor_user_id": cast.alice, "trustee_user_id": carol, "project_id": cast.project,
             "impersonation": true, "roles": [{"name": "member"}], "expires_at": end, "trustee_binding": binding,
         }});
-        id(&s.post(&token, TRUSTS, trust).expect(201), "trust")
+        let mut headers = vec![("X-Auth-Token", token.as_str()), ("Content-Type", "application/json")];
+        headers.extend(shown.map(|pem| ("X-SSL-Client-Cert", pem)));
+        s.call("POST", TRUSTS, &headers, Some(trust.to_string().as_bytes()))
     };
+    let below = |end: &str, binding: Value| id(&pass_on(Some(&own), end, binding).expect(201), "trust");
+    // Which is a use of it.
+    for shown in [None, Some(other.as_str())] {
+        is_refused(pass_on(shown, "2033-01-01T00:00:00Z", Value::Null));
+    }
     let used = s.consume("carol", &below("2033-01-01T00:00:00Z", Value::Null)).expect(201);
     assert!(used.body["token"].get("oauth2_credential").is_none());
     is_refused(s.consume("carol", &below("2033-01-02T00:00:00Z", binding)));

@@ -197,6 +197,7 @@ pub async fn update(s: &mut Writing<'_>) -> Result<Response> {
 pub async fn delete(s: &mut Writing<'_>) -> Result<Response> {
     s.authorize(s.op()?, NoObject)?;
     let stored = stored(s).await?;
-    sql::delete_protocol(&mut s.tx, &stored, s.now).await?;
+    let workloads_come = s.app.providers.may_come(&stored.provider, &stored.id);
+    sql::delete_protocol(&mut s.tx, &stored, workloads_come, s.now).await?;
     Ok(no_content())
 }

@@ -51,17 +51,20 @@ pub(super) async fn guard_members(tx: &mut Tx, provider: &str) -> Result<RoleLos
     Ok(RoleLossGuard::begin(tx, members).await?)
 }
 
-/// Deletes a protocol, and the users who are nobody without it.
+/// Deletes a protocol, and the users who are nobody without it. `workloads_come` says whether workloads come by it.
 ///
 /// # Errors
 /// When the database fails.
 pub(super) async fn delete_protocol(
     tx: &mut WriteTx,
     protocol: &Authorized<Protocol>,
+    workloads_come: bool,
     now: Micros,
 ) -> Result<()> {
     let linked = linked(tx, &protocol.provider, Some(&protocol.id)).await?;
-    workloads::end_of_provider(tx, protocol, &protocol.provider).await?;
+    if workloads_come {
+        workloads::end_of_provider(tx, protocol, &protocol.provider).await?;
+    }
     let users =
         Delete::from("federated_user").key("idp_id", &protocol.provider).key("protocol_id", &protocol.id);
     tx.execute(protocol, &users).await?;

@@ -18,12 +18,14 @@ use vicar_rules::token::{Act, Kind};
 
 use super::{end, flush, render, sql, view};
 use crate::app::App;
+use crate::auth::certificate;
 use crate::authz::{Caller, NoObject, Object, Proposed, Reading, Writing};
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts::evidence::{self, Evidence, Evidences};
 use crate::facts::{self, EvaluatedTrust, Place, origin, terms};
+use crate::http::client_certificate;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::http::schema::TEXT;
 use crate::http::{Links, Request};
@@ -147,6 +149,15 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     let caller = s.caller()?;
     if let Some(token) = caller.token() {
         s.app.config.trust_login.admit(token.login(&s.app.config), s.now)?;
+    }
+    // Whoever passes on what a bound trust gives uses it.
+    if let Some(token) = caller.token()
+        && let Some(binding) = token.trust.as_ref().and_then(|trust| trust.chain().leaf().binding.as_ref())
+    {
+        let workload = facts::workloads::of_chain(&mut s.tx, token.root_audit_id()).await?;
+        let shown = client_certificate::of(s.request, &s.app.config.client_certificates, s.now)?;
+        let thumbprint = shown.filter(|der| !der.is_empty()).map(|der| certificate::thumbprint(&der));
+        binding.admit(workload.as_ref(), thumbprint.as_deref())?;
     }
     let granted = grant(&mut s.tx, &s.app.config, caller, &ask, s.now).await?;
     if let Some(limit) = s.app.config.max_trusts_per_user
