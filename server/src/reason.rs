@@ -31,7 +31,7 @@ macro_rules! reasons {
 
 reasons! {
     NoSuchUser, "no-such-user", "no user of that id, or of that name in that domain";
-    WrongPassword, "wrong-password", "the password is another one";
+    WrongPassword, "wrong-password", "the password is another one, or a directory does not take it";
     Locked, "locked", "too many logins have failed; the account is locked, whatever the password";
     Disabled, "disabled", "the password is right; the user or their domain is disabled";
     PasswordExpired, "expired-password", "the password is right and has expired";
@@ -41,7 +41,7 @@ reasons! {
     NotAReceipt, "not-a-receipt", "no key of this server decrypts the receipt, or it is of methods that cannot be added to";
     ReceiptOver, "receipt-over", "the receipt's time is over, or all that its user had was revoked since";
     NoRemoteUser, "no-remote-user", "no front server that is believed names a user who is there";
-    NothingSaid, "nothing-said", "nothing is said of who comes by an identity provider: no token came along, and no front server that is believed names the provider, or any attribute that the mapping looks at";
+    NothingSaid, "nothing-said", "nothing is said of who comes by an identity provider: no section `[oidc.NAME]` is for that provider and protocol, or no token came along; and no front server that is believed names the provider, or any attribute that the mapping looks at";
     NotMapped, "not-mapped", "the mapping makes nobody of what an identity provider says: no rule of it fits, none says who comes, or it cannot be read";
     NoSuchGroup, "no-such-group", "the mapping names the id of a group that is not there";
     NotTheProviders, "not-the-providers", "a token that an identity provider shall have given is none of its, not for this service, or over";

@@ -1380,7 +1380,51 @@ fn the_doctor_finds_what_is_wrong() {
     expect(&all, 1, "ok    [oidc.a]: the keys of https://a.example are pinned, and can be used");
     expect(&all, 1, &format!("FAIL  [oidc.b]: {bad}: "));
     expect(&all, 1, "warn  [oidc.c]: client_id is set and does nothing");
+    expect(
+        &all,
+        1,
+        "warn  [oidc.c]: nobody comes by it yet: no identity provider with this id has the protocol openid",
+    );
     expect(&all, 1, "ok    [oidc.c]: https://c.example is asked for its keys when somebody comes");
+    // Directories that are hardly meant so.
+    let domains = s.path("domains");
+    let at = |name: &str| domains.join(name);
+    let directories = |set: &str| {
+        s.config(&format!(
+            "[identity]\ndomain_specific_drivers_enabled = {set}\ndomain_config_dir = {}\n",
+            domains.display()
+        ));
+        run(&s, &["doctor"])
+    };
+    expect(&directories("true"), 1, "warn  [identity] domain_config_dir: ");
+    std::fs::create_dir(&domains).expect("made");
+    let ldap = "[identity]\ndriver = ldap\n[ldap]\nurl = ldaps://d\ntls_cacertfile = /nowhere.pem\n";
+    for (name, text) in [
+        ("People.conf", ldap),
+        ("keystone.default.conf", ldap),
+        ("keystone.Default.conf", ldap),
+        ("keystone.Bare.conf", "[ldap]\nurl = ldaps://d\n"),
+        ("keystone.Odd.conf", "[identty]\ndriver = ldap\n"),
+        ("keystone.Loose.conf", "driver = ldap\n"),
+    ] {
+        std::fs::write(at(name), text).expect("written");
+    }
+    let all = directories("true");
+    for doubt in [
+        "People.conf is not read",
+        "keystone.default.conf: there is no domain default; capital letters count",
+        "keystone.Default.conf: is of the default domain",
+        "keystone.Default.conf: nobody logs in: tls_cacertfile is no file, /nowhere.pem",
+        "keystone.Bare.conf: has no `driver = ldap` in [identity]",
+        "keystone.Odd.conf: [identty] driver: is not understood",
+        "keystone.Loose.conf: ",
+    ] {
+        expect(&all, 1, doubt);
+    }
+    let checked = run(&s, &["config", "check"]);
+    expect(&checked, 0, "todo    keystone.Bare.conf: has no `driver = ldap` in [identity]");
+    let all = directories("false");
+    assert!(!String::from_utf8_lossy(&all.stdout).contains("keystone.Bare.conf"), "they are not asked");
 }
 
 /// What a Keystone left: a database without our tables, in its mode of journalling, and its keys.

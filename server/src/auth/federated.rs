@@ -106,7 +106,17 @@ pub async fn comer(
         }
     }
     let has_said = !attributes.is_empty();
+    let named = attributes.keys().take(20).cloned().collect::<Vec<_>>().join(", ");
     let mapped = slow.map(Said { mapping, attributes })?;
+    if mapped.is_none() {
+        let provider = &way.provider;
+        tracing::info!(
+            provider,
+            mapping = id,
+            attributes = named,
+            "federation: the mapping makes nobody of these"
+        );
+    }
     let mapped = mapped.ok_or_else(|| if has_said { nobody() } else { nothing_said() })?;
     let arrival = arrival::arrival(&mapped, remote_user).map_err(|_| nobody())?;
     if arrival.group_ids.len() + arrival.groups.len() > MOST_GROUPS {

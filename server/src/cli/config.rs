@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::installation::Installation;
-use super::{left_behind, policy, print};
+use super::{doubts, left_behind, policy, print};
 use crate::config::foreign::{self, Effect, Findings};
 use crate::config::options::{self, Kind, Opt};
 use crate::config::{Base, Config, Ini};
@@ -95,6 +95,9 @@ pub(super) fn log(ini: &Ini, config: &Config, findings: &Findings) {
     for name in &config.unknown {
         tracing::warn!(option = name, "configuration: this is not understood, and left out");
     }
+    for (about, text) in doubts::configured(config) {
+        tracing::warn!(about, "configuration: {text}");
+    }
     if !findings.idle.is_empty() {
         tracing::info!(options = findings.idle.join(", "), "configuration: nothing follows from these here");
     }
@@ -149,6 +152,9 @@ impl Check {
         let loaded = policy_file::load(&config.policy).map_err(Failure::Config)?;
         for (good, text) in policy::findings(&loaded) {
             print(format_args!("{} policy: {text}", if good { "ok     " } else { "todo   " }));
+        }
+        for (about, text) in doubts::configured(&config) {
+            print(format_args!("todo    {about}: {text}"));
         }
         Providers::new(&config.oidc).map_err(Failure::Config)?;
         Ok(())

@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::report::{Report, Verdict};
 use super::terminal::Screen;
 use super::tls::Tls;
-use super::{checks, files, keys as cli_keys, left_behind, print};
+use super::{checks, doubts, files, keys as cli_keys, left_behind, print};
 use crate::args;
 use crate::clock::{SECOND, iso};
 use crate::config::foreign::{self, Effect};
@@ -63,6 +63,9 @@ impl Doctor {
                 r.group("Configuration");
                 configuration(&mut r, &ini, &config, &self.accept);
                 policy(&mut r, &config);
+                for (about, text) in doubts::configured(&config) {
+                    r.warn(&about, text);
+                }
                 providers(&mut r, &config);
                 r.group("Keys");
                 checks::key_repository(&mut r, "token keys", &config.fernet_keys, false, &KEYS);
@@ -163,21 +166,6 @@ fn providers(r: &mut Report, config: &Config) {
         }
         if options.keys_file().is_some_and(|file| is_open(file, 0o022)) {
             r.warn(&about, "others can write the file with its keys, and so log in as anybody who comes from it; chmod go-w it");
-        }
-        if !config.auth_methods.contains(&options.protocol) {
-            r.warn(
-                &about,
-                format_args!(
-                    "nobody logs in: {} is not among [auth] methods; add it at the end of the list",
-                    options.protocol
-                ),
-            );
-        }
-        if options.client.is_some() && !options.introspection && config.federation.dashboards.is_empty() {
-            r.warn(
-                &about,
-                "client_id is set and does nothing: browsers are sent nowhere without a [federation] trusted_dashboard",
-            );
         }
         match Providers::new(std::slice::from_ref(options)) {
             Ok(_) if options.keys_file().is_some() => {
@@ -289,6 +277,9 @@ async fn contents(
     }
     if let Some(text) = checks::weakened_rules(&checks::multi_factor_rules(&mut tx).await?, config) {
         r.warn("multi-factor rules", text);
+    }
+    for (about, text) in doubts::stored(&mut tx, config).await? {
+        r.warn(&about, text);
     }
     let now = installation::clock().now();
     clock(r, config, &mut tx, now).await?;
@@ -419,7 +410,7 @@ async fn delegations(r: &mut Report, config: &Config, tx: &mut Tx, now: Micros) 
         "dead delegations",
         format_args!("{} ended trusts are kept for their history", dead.deleted),
         format_args!(
-            "{} trusts expired, {} used up, {} without what they hang on, {} keypairs without their trust; they yield nothing, and the server's reaper or `vicar trust flush` removes them",
+            "{} trusts expired, {} used up, {} without what they hang on, {} keypairs without their trust; they yield nothing, and the server's reaper or `vicar trust flush` removes them, once no directory can bring back whom they hang on",
             dead.expired, dead.exhausted, dead.broken, dead.keypairs
         ),
     );

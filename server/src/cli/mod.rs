@@ -10,6 +10,7 @@ mod config;
 mod db;
 mod demo;
 mod doctor;
+mod doubts;
 mod explain;
 mod failure;
 mod files;

@@ -8,8 +8,8 @@ use super::before::{self, Found};
 use super::clouds::{self, Change, Login};
 use super::config::Accept;
 use super::failure::Failure;
-use super::files;
 use super::installation::{self, Installation};
+use super::{doubts, files};
 use crate::app::App;
 use crate::bootstrap::{self, Plan};
 use crate::config::{Config, Ini};
@@ -86,6 +86,7 @@ pub(super) async fn start(
             "nothing is remembered between requests: the triggers of the journal cannot be made"
         );
     }
+    tell_doubts(&app).await?;
     let first = if is_empty(&app).await? { Some(first_start(at, &app, reached).await?) } else { None };
     app.token_keys.current().map_err(|e| Failure::Keys(format!("token keys: {e}")))?;
     app.credential_keys.current().map_err(|e| Failure::Keys(format!("credential keys: {e}")))?;
@@ -129,6 +130,16 @@ async fn check(
     clients.iter().chain(&keys).try_for_each(|path| files::check_can_write(path))?;
     found.end().await;
     Ok(store)
+}
+
+/// Writes to the log what is configured and does not fit what is stored.
+async fn tell_doubts(app: &App) -> Result<(), Failure> {
+    let mut tx = app.store.read().await?;
+    for (about, text) in doubts::stored(&mut tx, &app.config).await? {
+        tracing::warn!(about, "configuration: {text}");
+    }
+    tx.end().await;
+    Ok(())
 }
 
 async fn is_empty(app: &App) -> Result<bool, Failure> {

@@ -115,6 +115,8 @@ pub struct Directories {
     pub span: Micros,
     /// What the files say that is no option, each with its file.
     pub unknown: Vec<String>,
+    /// What is hardly meant so: what it is about, and a sentence.
+    pub doubts: Vec<(String, String)>,
 }
 
 impl Directories {
@@ -386,22 +388,57 @@ impl Directory {
 
 /// The directories that the files of domains name; nothing where files are not asked.
 pub(super) fn of_files(dir: Option<&std::path::Path>, span: Micros) -> Directories {
-    let files = dir.map(super::foreign::domain_files).and_then(std::io::Result::ok).unwrap_or_default();
-    let mut unknown = Vec::new();
+    let Some(dir) = dir else { return Directories { span: span.max(SECOND), ..Directories::default() } };
+    let files = super::foreign::domain_files(dir).unwrap_or_default();
+    let (mut unknown, mut doubts) = (Vec::new(), strangers(dir));
     let by_name: BTreeMap<_, _> = files
         .into_iter()
         .filter_map(|(domain, file)| {
-            let ini = Ini::of(std::slice::from_ref(&file)).ok()?;
-            if ini.value("identity", "driver").is_none_or(|driver| driver.trim() != "ldap") {
-                return None;
-            }
-            let odd = ini.names().filter(|(section, name)| !known::is_keystones(section, name));
             let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let mut doubt = |text: String| doubts.push((name.to_string(), text));
+            let ini = match Ini::of(std::slice::from_ref(&file)) {
+                Ok(ini) => ini,
+                Err(e) => {
+                    doubt(format!("cannot be read, so its domain has no directory: {e}"));
+                    return None;
+                }
+            };
+            let odd = ini.names().filter(|(section, name)| !known::is_keystones(section, name));
             unknown.extend(odd.map(|(section, option)| format!("{name}: [{section}] {option}")));
-            Some((domain, Directory::of_file(&ini).map(Arc::new)))
+            match ini.value("identity", "driver").map(str::trim) {
+                Some("ldap") => {}
+                Some(_) => return None,
+                None => {
+                    doubt("has no `driver = ldap` in [identity], so its domain has no directory".to_owned());
+                    return None;
+                }
+            }
+            let found = Directory::of_file(&ini);
+            if let Ok(Directory { ca_file: Some(file), .. }) = &found
+                && !file.is_file()
+            {
+                doubt(format!("nobody logs in: tls_cacertfile is no file, {}", file.display()));
+            }
+            Some((domain, found.map(Arc::new)))
         })
         .collect();
-    Directories { by_name, span: span.max(SECOND), unknown }
+    Directories { by_name, span: span.max(SECOND), unknown, doubts }
+}
+
+/// What is wrong with the files' directory, and what lies there and is not read.
+fn strangers(dir: &std::path::Path) -> Vec<(String, String)> {
+    let about = || "[identity] domain_config_dir".to_owned();
+    let is_read = |name: &str| name.starts_with("keystone.") && name.ends_with(".conf");
+    match std::fs::read_dir(dir) {
+        Err(e) => vec![(about(), format!("{}: {e}; no domain has a directory", dir.display()))],
+        Ok(_) => {
+            let others = super::foreign::files_in(dir, |name| !is_read(name)).unwrap_or_default();
+            let text = |file: &std::path::PathBuf| {
+                format!("{} is not read, since its name is none like keystone.NAME.conf", file.display())
+            };
+            others.iter().map(|file| (about(), text(file))).collect()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -242,7 +242,11 @@ fn unambiguous(users: Vec<User>) -> Vec<User> {
     let mut several = holders.iter().filter(|(_, holder)| !holder.is_one).map(|(id, _)| id);
     if let Some(id) = several.next() {
         let others = several.count();
-        tracing::warn!(id, others, "several entries of a directory have this id, and none of them logs in");
+        tracing::warn!(
+            id,
+            other_ids = others,
+            "several entries of a directory have this id, and none of them logs in"
+        );
     }
     holders.into_values().filter(|holder| holder.is_one).map(|holder| holder.user).collect()
 }

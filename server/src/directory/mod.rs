@@ -466,7 +466,7 @@ mod tests {
         let url = |name: &str| (name == "url").then(|| "ldap://127.0.0.1:1".to_owned());
         let directory = Directory::read(&url).map(Arc::new);
         let by_name = BTreeMap::from([("People".to_owned(), directory)]);
-        let configured = Directories { by_name, span: crate::clock::SECOND, unknown: vec![] };
+        let configured = Directories { by_name, span: crate::clock::SECOND, ..Directories::default() };
         let service = Service::new(configured, false, Clock::system());
         let store = Store::memory().expect("opens");
         migrate::sync(&store, 0).await.expect("makes it");

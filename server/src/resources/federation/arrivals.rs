@@ -173,6 +173,10 @@ impl Shadow<'_> {
         let mut groups = self.comer.arrival.group_ids.clone();
         let by_id: Vec<String> = groups.iter().cloned().collect();
         if !facts::federation::are_groups(tx, &by_id).await? {
+            tracing::info!(
+                groups = by_id.join(", "),
+                "federation: the mapping names a group that is not there"
+            );
             return Err(Error::Unauthorized(Reason::NoSuchGroup));
         }
         for group in &by_id {

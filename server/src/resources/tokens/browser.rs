@@ -52,6 +52,10 @@ pub(super) async fn begin(s: &mut Writing<'_>, provider: &str, origin: String) -
     let protocol = s.param("protocol_id")?;
     let at = (provider, protocol);
     federated::way(&mut s.tx, at).await?;
+    // Nobody types a password for a login that is refused when they are back.
+    if !s.app.config.auth_methods.iter().any(|method| method == protocol) {
+        return Err(super::http::UNSUPPORTED);
+    }
     let client = s.app.providers.client(provider, protocol);
     let client = client.ok_or_else(|| Error::Internal("no client of the provider".into()))?;
     let redirect = redirect_uri(&s.app.config)?;

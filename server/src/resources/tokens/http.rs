@@ -448,7 +448,7 @@ const OWN_SCOPE: Error = Error::UnauthorizedBecause(
     "Error authenticating with application credential: Application credentials cannot request a scope.",
 );
 
-const UNSUPPORTED: Error =
+pub(super) const UNSUPPORTED: Error =
     Error::UnauthorizedBecause(Reason::NoSuchMethod, "Attempted to authenticate with an unsupported method.");
 
 /// The methods of a login, each once. There may be none where somebody is known without.

@@ -84,8 +84,13 @@ fn origin(s: &Writing<'_>) -> Result<String> {
 
 /// Refuses to take a token anywhere else than to a dashboard.
 pub(super) fn trusted(s: &Writing<'_>, origin: &str) -> Result<()> {
-    match s.app.config.federation.dashboards.iter().any(|trusted| trusted == origin) {
-        true => Ok(()),
-        false => Err(Error::Unauthorized(Reason::UntrustedDashboard)),
+    if s.app.config.federation.dashboards.iter().any(|trusted| trusted == origin) {
+        return Ok(());
     }
+    let asked: String = origin.chars().take(200).collect();
+    tracing::info!(
+        ?asked,
+        "federation: a page that is none of [federation] trusted_dashboard shall get a token"
+    );
+    Err(Error::Unauthorized(Reason::UntrustedDashboard))
 }
