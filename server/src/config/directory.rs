@@ -403,15 +403,16 @@ pub(super) fn of_files(dir: Option<&std::path::Path>, span: Micros) -> Directori
                     return None;
                 }
             };
+            let driver = ini.value("identity", "driver").map(str::trim);
+            // What belongs to another driver is said with that.
+            if driver.is_some_and(|driver| driver != "ldap") {
+                return None;
+            }
             let odd = ini.names().filter(|(section, name)| !known::is_keystones(section, name));
             unknown.extend(odd.map(|(section, option)| format!("{name}: [{section}] {option}")));
-            match ini.value("identity", "driver").map(str::trim) {
-                Some("ldap") => {}
-                Some(_) => return None,
-                None => {
-                    doubt("has no `driver = ldap` in [identity], so its domain has no directory".to_owned());
-                    return None;
-                }
+            if driver.is_none() {
+                doubt("has no `driver = ldap` in [identity], so its domain has no directory".to_owned());
+                return None;
             }
             let found = Directory::of_file(&ini);
             if let Ok(Directory { ca_file: Some(file), .. }) = &found
