@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -529,6 +529,23 @@ fn what_cannot_work_is_one_clear_line_and_a_code_of_its_own() {
     let file = s.file("file", "");
     let mut below = vicar(&["serve", "--data-dir", &format!("{file}/data")]);
     expect(&below.args(off).output().expect("runs"), 4, "file/data");
+}
+
+/// Where the locks are lost, whoever stops last beside it removes the log that it writes to.
+#[test]
+fn a_server_beside_another_one_has_its_own_locks_on_the_file() {
+    let s = Scratch::new();
+    let env = [("OS_BOOTSTRAP_PASSWORD", "pw")];
+    let (first, second) = (serve(&s, &[], &env), serve(&s, &[], &env));
+    let inode = format!(":{} ", std::fs::metadata(s.data().join("vicar.db")).expect("there").ino());
+    let locks = std::fs::read_to_string("/proc/locks").expect("Linux");
+    for one in [&first, &second] {
+        let holder = format!(" {} ", one.child.id());
+        assert!(
+            locks.lines().any(|line| line.contains(&holder) && line.contains(&inode)),
+            "{holder}{inode}{locks}"
+        );
+    }
 }
 
 #[test]

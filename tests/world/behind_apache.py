@@ -167,8 +167,7 @@ def bad_tokens(cloud):
 
 def requests_in(vicar):
     """How many requests of the federated path its log has."""
-    with open(vicar.log) as f:
-        return f.read().count(AUTH)
+    return vicar.whole_log().count(AUTH)
 
 
 def paths(cloud):

@@ -93,8 +93,7 @@ class Cloud:
 
     def asked(self):
         """How many requests of the federated address Vicar's log has."""
-        with open(self.v.log) as f:
-            return f.read().count(AUTH)
+        return self.v.whole_log().count(AUTH)
 
     def by_ecp(self, user='ann', password=saml_provider.PASSWORD, **more):
         plugin = get_plugin_loader('v3samlpassword').load_from_options(

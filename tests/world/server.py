@@ -15,6 +15,7 @@ import argparse
 import atexit
 import collections
 import configparser
+import contextlib
 import fcntl
 import glob
 import grp
@@ -22,6 +23,7 @@ import json
 import os
 import random
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -317,6 +319,21 @@ class Vicar(Server):
                  '--listen', '127.0.0.1:%d' % self.port,
                  '--log-format', self.log_format],
                 {'VICAR_BOOTSTRAP_PASSWORD': self.password, 'VICAR_ACCEPT': ','.join(self.accepted)})
+
+    def whole_log(self):
+        """What it has written, once all that was answered until now is in it: lines are written a moment later."""
+        mark = secrets.token_hex(16)
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen('%s/users/%s' % (self.url, mark), timeout=30)
+        end = time.monotonic() + 30
+        while True:
+            with open(self.log) as f:
+                text = f.read()
+            if mark in text:
+                return text
+            if time.monotonic() > end:
+                self._fail('its log does not go on')
+            time.sleep(0.02)
 
     def rotate_fernet(self):
         return self.run(vicar_bin(), 'keys', 'rotate', *self.place())

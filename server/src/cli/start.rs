@@ -69,10 +69,9 @@ pub(super) async fn start(
 ) -> Result<Started, Failure> {
     let looked = check(at, (ini, &config), accept, reached).await?;
     let open = async |database: &Settings| installation::open_or_create(at, database).await;
-    // A server's connection is dear, and the one that has looked is as good as another. A file was opened to be read only.
-    let store = match (looked, &config.database.location) {
-        (Some(store), Location::Server(_)) => store,
-        _ => reach(&config.database, open).await?,
+    let store = match looked {
+        Some(store) => store,
+        None => reach(&config.database, open).await?,
     };
     let app = App::new(config, store, installation::clock()).map_err(Failure::Config)?;
     if migrate::sync(&app.store, app.clock.now()).await? {
@@ -96,7 +95,7 @@ pub(super) async fn start(
     Ok(Started { app, first })
 }
 
-/// Checks all that a start needs; returns the database that was looked at, if there is one.
+/// Checks all that a start needs; returns the database that was looked at, if it is on a server, where a connection is dear.
 async fn check(
     at: &Installation,
     (ini, config): (&Ini, &Config),
@@ -113,6 +112,9 @@ async fn check(
         Some(store) => Found::of(store).await?,
         None => Found::NOTHING,
     };
+    // A file is closed here, before it is opened to serve: locks of SQLite are those of the process, and whoever opens and
+    // closes the file beside a connection takes them away from it. Another server on it would then take the log for nobody's.
+    let store = store.filter(|_| matches!(config.database.location, Location::Server(_)));
     found.check_left(ini, accept).await?;
     if !found.is_empty {
         before::check_keys(config)?;
