@@ -113,7 +113,7 @@ async fn check(
         None => Found::NOTHING,
     };
     // A file is closed here, before it is opened to serve: locks of SQLite are those of the process, and whoever opens and
-    // closes the file beside a connection takes them away from it. Another server on it would then take the log for nobody's.
+    // closes the file beside a connection takes them away from it. Another server on it would then remove the log as one that is not in use.
     let store = store.filter(|_| matches!(config.database.location, Location::Server(_)));
     found.check_left(ini, accept).await?;
     if !found.is_empty {
