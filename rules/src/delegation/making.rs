@@ -1,6 +1,6 @@
 //! What may be given away: the rules that say no when a trust is made, and the only makers of one.
 
-use super::{Authority, Chain, Evaluated, Presence, Trust, Until};
+use super::{Authority, Chain, Evaluated, Presence, Presented, Trust, Until};
 use crate::Micros;
 use crate::application_credential::ApplicationCredential;
 use crate::binding::Binding;
@@ -65,6 +65,8 @@ pub struct Parties<'a> {
     pub implications: &'a Implications,
     /// The ceilings that hold for it, the trustee's among them.
     pub ceilings: &'a Ceilings,
+    /// What the delegator presents besides the token: whoever passes on what a bound trust gives uses it.
+    pub presented: Presented<'a>,
     /// The instant.
     pub now: Micros,
 }
@@ -160,6 +162,9 @@ pub fn redelegate(
     let chain = parent.chain();
     let said = parent.origin();
     let parent = chain.leaf();
+    if let Some(binding) = &parent.binding {
+        binding.admit(parties.presented.workload, parties.presented.certificate)?;
+    }
     if ask.trustor != parties.token_user || ask.trustor != chain.speaks_for() {
         return Err(Refusal::NotTheTrustor);
     }

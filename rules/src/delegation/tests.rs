@@ -81,6 +81,7 @@ impl World {
             root_roles: &self.roles,
             implications: &self.implications,
             ceilings: &self.ceilings,
+            presented: Presented::default(),
             now: self.now,
         }
     }

@@ -283,6 +283,7 @@ proptest! {
             root_roles: &held,
             implications: &implications,
             ceilings: &Ceilings::default(),
+            presented: Default::default(),
             now: 1_000,
         };
         let limits = Limits { allow_redelegation: true, max_redelegation_count: 3 };

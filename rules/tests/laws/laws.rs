@@ -726,6 +726,9 @@ fn a_dead_thing_is_ended(w: &World) -> Verdict {
             said.word()
         );
     }
+    if w.last.unpresented {
+        must!(w.last.made.is_none(), "made below what is bound, without what it is bound to");
+    }
     if w.last.below_dead {
         must!(
             w.last.refused.as_ref().is_some_and(|r| r.class() == Class::Absent),

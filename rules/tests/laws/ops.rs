@@ -10,8 +10,8 @@ use vicar_rules::Micros;
 use vicar_rules::access_rule::Access;
 use vicar_rules::binding::Binding;
 use vicar_rules::delegation::{
-    Adoption, Evaluated, Limits, Name, Narrower, Part, Parties, Presence, Spent, Succession, Trust,
-    TrustRequest, Until, Use, adopt, consume, grant, redelegate, resume, subtree, suspend,
+    Adoption, Evaluated, Limits, Name, Narrower, Part, Parties, Presence, Presented, Spent, Succession,
+    Trust, TrustRequest, Until, Use, adopt, consume, grant, redelegate, resume, subtree, suspend,
 };
 use vicar_rules::keypair::{KeypairRequest, bind};
 use vicar_rules::origin::Origin;
@@ -305,6 +305,7 @@ impl World {
                 root_roles: set(held),
                 implications: &self.implications,
                 ceilings: &ceilings,
+                presented: Presented::default(),
                 now: self.now,
             },
             self.limits,
@@ -329,6 +330,8 @@ impl World {
         let ask = self.ask(user, self.trusts[parent].project, 0, Some((parent, &above)), wish);
         let held = self.held(root, self.trusts[parent].project);
         let ceilings = self.ceilings(root, self.trusts[parent].project);
+        // All that are bound are bound to this one.
+        let certificate = (wish.terms % 4 != 3).then_some("A");
         let made = redelegate(
             &ask,
             &above,
@@ -339,10 +342,12 @@ impl World {
                 root_roles: set(held),
                 implications: &self.implications,
                 ceilings: &ceilings,
+                presented: Presented { certificate, ..Presented::default() },
                 now: self.now,
             },
             self.limits,
         );
+        self.last.unpresented = chain.leaf().binding.is_some() && certificate.is_none();
         self.last.below_dead = !self.gives(parent);
         self.remember(made.map(|g| g.trust().clone()), &ask, Some((parent, token)));
     }

@@ -256,6 +256,8 @@ pub struct Last {
     pub refused: Option<Refusal>,
     /// Redelegation or binding was tried below something that gives nothing.
     pub below_dead: bool,
+    /// Redelegation was tried below something that is bound, without what it is bound to.
+    pub unpresented: bool,
     /// Uses that should have succeeded or failed, and whether they did.
     pub uses: Vec<(usize, bool, bool)>,
     /// Whether a suspension or its end was due, and whether it was done.

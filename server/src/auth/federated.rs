@@ -105,19 +105,20 @@ pub async fn comer(
             attributes.insert(name.to_owned(), value);
         }
     }
-    let has_said = !attributes.is_empty();
-    let named = attributes.keys().take(20).cloned().collect::<Vec<_>>().join(", ");
-    let mapped = slow.map(Said { mapping, attributes })?;
-    if mapped.is_none() {
+    let said = attributes.keys().take(20).cloned().collect::<Vec<_>>().join(", ");
+    let Some(mapped) = slow.map(Said { mapping, attributes })? else {
+        if said.is_empty() {
+            return Err(nothing_said());
+        }
         let provider = &way.provider;
         tracing::info!(
             provider,
             mapping = id,
-            attributes = named,
-            "federation: the mapping makes nobody of these"
+            said,
+            "federation: the mapping makes nobody of these attributes"
         );
-    }
-    let mapped = mapped.ok_or_else(|| if has_said { nobody() } else { nothing_said() })?;
+        return Err(nobody());
+    };
     let arrival = arrival::arrival(&mapped, remote_user).map_err(|_| nobody())?;
     if arrival.group_ids.len() + arrival.groups.len() > MOST_GROUPS {
         return Err(Error::Forbidden(format!(

@@ -14,8 +14,10 @@ use vicar_rules::token::{self, Act};
 
 use super::{Authorized, Caller, Object, SlowWork};
 use crate::app::App;
+use crate::auth::certificate;
 use crate::auth::lockout::Epoch;
 use crate::error::{Error, Result};
+use crate::http::client_certificate;
 use crate::http::page::{Paging, Query};
 use crate::http::schema::{Body, Schema};
 use crate::http::{Links, Request};
@@ -192,6 +194,15 @@ impl<'r, T> Session<'r, T> {
     /// 401 on a route that takes no token, or none was given.
     pub fn caller(&self) -> Result<&'r Caller> {
         self.caller.ok_or(Error::Unauthorized(Reason::NoToken))
+    }
+
+    /// The thumbprint of the client's certificate, as far as it has shown one that counts.
+    ///
+    /// # Errors
+    /// 400 as [`client_certificate::of`].
+    pub fn thumbprint(&self) -> Result<Option<String>> {
+        let shown = client_certificate::of(self.request, &self.app.config.client_certificates, self.now)?;
+        Ok(shown.filter(|der| !der.is_empty()).map(|der| certificate::thumbprint(&der)))
     }
 
     /// The rules that the request is judged by.

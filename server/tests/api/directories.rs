@@ -232,11 +232,12 @@ fn whose_domain_has_no_directory_any_more_is_nobody_and_can_be_deleted() {
     alice_moves(&c);
     c.s.sql_run("DELETE FROM whitelisted_config WHERE domain_id = 'default'", &[]);
     c.s.validate(&token).expect(200);
+    c.s.consume("bob", &trust).expect(201);
     c.s.clock.advance(SPAN);
     let path = format!("/v3/users/{}", c.alice);
     c.s.validate(&token).expect(404);
     c.s.get(&token, &path).expect(401);
-    c.s.consume("svc", &trust).expect(403);
+    c.s.consume("bob", &trust).expect(401);
     assert_eq!(c.s.get(&admin, &path).expect(200).body["user"]["name"], "alice");
     c.s.delete(&admin, &path).expect(204);
     c.s.get(&admin, &path).expect(404);

@@ -16,7 +16,6 @@ use super::federated::{Came, arrive};
 use super::scope::{self, domain, reference};
 use crate::app::App;
 use crate::auth::application_credential;
-use crate::auth::certificate;
 use crate::auth::external::{self, Remote, Shown};
 use crate::auth::issue::{self, Identity, ScopeRequest, may_rescope};
 use crate::auth::lockout::Epoch;
@@ -32,7 +31,6 @@ use crate::error::{Error, RECEIPT, Result};
 use crate::extra;
 use crate::facts::{self, Place, evidence};
 use crate::http::Request;
-use crate::http::client_certificate;
 use crate::http::request::{AUTH_TOKEN, SUBJECT_TOKEN, no_content, ok, rendered, with_header};
 use crate::reason::Reason;
 use crate::resources::federation::arrivals::Arrived;
@@ -174,8 +172,7 @@ pub async fn log_in(s: &mut Writing<'_>, mut auth: Map<String, Value>) -> Result
         }
     };
     if let ScopeRequest::Trust(..) = wanted {
-        let shown = client_certificate::of(s.request, &s.app.config.client_certificates, s.now)?;
-        who.certificate = shown.filter(|der| !der.is_empty()).map(|der| certificate::thumbprint(&der));
+        who.certificate = s.thumbprint()?;
     }
     let rehash = match &proofs.passed {
         Some(passed) => passed.rehash(&s.app.passwords, s.slow)?,

@@ -9,7 +9,7 @@ use vicar_rules::Micros;
 use vicar_rules::application_credential::{CredentialFacts, delegable};
 use vicar_rules::binding::Binding;
 use vicar_rules::ceiling::Ceilings;
-use vicar_rules::delegation::{self, Parties, Presence, TrustRequest};
+use vicar_rules::delegation::{self, Parties, Presence, Presented, TrustRequest};
 use vicar_rules::policy::{Fact, Facts, Op};
 use vicar_rules::refusal::Refusal;
 use vicar_rules::roles::RoleSet;
@@ -18,14 +18,12 @@ use vicar_rules::token::{Act, Kind};
 
 use super::{end, flush, render, sql, view};
 use crate::app::App;
-use crate::auth::certificate;
 use crate::authz::{Caller, NoObject, Object, Proposed, Reading, Writing};
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts::evidence::{self, Evidence, Evidences};
 use crate::facts::{self, EvaluatedTrust, Place, origin, terms};
-use crate::http::client_certificate;
 use crate::http::request::{created, no_content, one, take_text};
 use crate::http::schema::TEXT;
 use crate::http::{Links, Request};
@@ -150,16 +148,9 @@ pub async fn create(s: &mut Writing<'_>) -> Result<Response> {
     if let Some(token) = caller.token() {
         s.app.config.trust_login.admit(token.login(&s.app.config), s.now)?;
     }
-    // Whoever passes on what a bound trust gives uses it.
-    if let Some(token) = caller.token()
-        && let Some(binding) = token.trust.as_ref().and_then(|trust| trust.chain().leaf().binding.as_ref())
-    {
-        let workload = facts::workloads::of_chain(&mut s.tx, token.root_audit_id()).await?;
-        let shown = client_certificate::of(s.request, &s.app.config.client_certificates, s.now)?;
-        let thumbprint = shown.filter(|der| !der.is_empty()).map(|der| certificate::thumbprint(&der));
-        binding.admit(workload.as_ref(), thumbprint.as_deref())?;
-    }
-    let granted = grant(&mut s.tx, &s.app.config, caller, &ask, s.now).await?;
+    let bound = caller.token().and_then(|t| t.trust.as_ref()?.chain().leaf().binding.as_ref());
+    let thumbprint = if let Some(Binding::Certificate(_)) = bound { s.thumbprint()? } else { None };
+    let granted = grant(&mut s.tx, &s.app.config, caller, &ask, thumbprint.as_deref(), s.now).await?;
     if let Some(limit) = s.app.config.max_trusts_per_user
         && sql::has_given(&mut s.tx, &granted.trust().trustor, limit, s.now).await?
     {
@@ -228,6 +219,7 @@ async fn grant(
     config: &Config,
     caller: &Caller,
     ask: &TrustRequest,
+    certificate: Option<&str>,
     now: Micros,
 ) -> Result<delegation::Granted> {
     let implications = caller.implications(tx).await?;
@@ -241,6 +233,13 @@ async fn grant(
             facts::effective_roles(tx, root, Place::Project(id), &implications).await?,
         ),
     };
+    // Which workload it is counts where the parent is for one.
+    let workload = match (caller.token(), parent.and_then(|t| t.chain().leaf().binding.as_ref())) {
+        (Some(token), Some(Binding::Signed { .. })) => {
+            facts::workloads::of_chain(tx, token.root_audit_id()).await?
+        }
+        _ => None,
+    };
     let trustee = facts::user(tx, &ask.trustee).await?;
     let others = parent.iter().flat_map(|parent| parent.users.values()).chain(&trustee);
     let ceilings = facts::ceilings::over_new(tx, project.as_ref(), root, others).await?;
@@ -251,6 +250,7 @@ async fn grant(
         ceilings: &Ceilings { registered_only: config.registered_trustees_only, ..ceilings },
         root_roles: &root_roles,
         implications: &implications,
+        presented: Presented { workload: workload.as_ref(), certificate, external_id: None },
         now,
     };
     Ok(match parent {
